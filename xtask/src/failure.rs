@@ -1,0 +1,119 @@
+//! Kinds of failure: each has its exit code, and a remedy that is told apart from the error.
+
+use std::fmt;
+
+/// What went wrong, as far as a caller of the command must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line could not be understood.
+    Usage,
+    /// Lint found errors.
+    Findings,
+    /// Refused: a release is in progress, the state moved on, or it was not confirmed.
+    Refused,
+    /// A tool, credentials, the site or a secret's value is missing, or the account is another one.
+    NotReady,
+    /// The release failed and everything is back where it was.
+    Back,
+    /// The release failed and something is not back.
+    NotBack,
+    /// We stopped watching; AWS goes on.
+    StoppedWatching,
+    /// Somebody else's deployment replaced ours.
+    Usurped,
+    /// An acceptance check failed.
+    CheckFailed,
+}
+
+impl Kind {
+    /// The exit code of the process. The table is part of the README and never changes its meaning.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Findings => 10,
+            Self::Refused => 11,
+            Self::NotReady => 12,
+            Self::Back => 20,
+            Self::NotBack => 21,
+            Self::StoppedWatching => 22,
+            Self::Usurped => 23,
+            Self::CheckFailed => 30,
+        }
+    }
+}
+
+/// An error that knows its kind and its remedy. It travels inside `anyhow::Error`.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: Kind,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    pub fn not_ready(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotReady, message)
+    }
+
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, message)
+    }
+
+    /// What the user can do about it: whole lines, commands ready to be copied.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The failure that an error carries, wherever in its chain.
+pub fn of(error: &anyhow::Error) -> Option<&Failure> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// The exit code for an error: 1 for what nobody foresaw.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    of(error).map_or(1, |failure| failure.kind.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_found_below_its_context() {
+        let failure = Failure::not_ready("terraform is not installed").hint("install it");
+        let error = Err::<(), _>(anyhow::Error::from(failure))
+            .context("apply infra")
+            .unwrap_err();
+        assert_eq!(exit_code(&error), 12);
+        assert_eq!(
+            of(&error).and_then(|failure| failure.hint.as_deref()),
+            Some("install it")
+        );
+        assert_eq!(exit_code(&anyhow::anyhow!("something else")), 1);
+    }
+}

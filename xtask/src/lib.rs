@@ -1,0 +1,12 @@
+//! The one driver of this repository.
+//!
+//! Which module may know which: `main -> cli -> commands -> {decide, drive, world, report}`,
+//! `adapters -> {world, decide}`. `decide` is pure; only `report` prints; only `main` names
+//! adapters, reads the environment and exits.
+
+pub mod adapters;
+pub mod catalog;
+pub mod decide;
+pub mod failure;
+pub mod report;
+pub mod world;

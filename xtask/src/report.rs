@@ -1,0 +1,309 @@
+//! Events become lines for people (stderr) or JSON (stdout). The only file that prints.
+//!
+//! Where stderr is a terminal, the newest live line is redrawn in place; elsewhere a line is
+//! printed once for each new state, so that a CI log reads like a story too.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure::{self, Failure};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    pub format: Format,
+    pub quiet: bool,
+    pub terminal: bool,
+}
+
+type Sink = Box<dyn Write + Send>;
+
+pub struct Report {
+    manner: Manner,
+    streams: Mutex<Streams>,
+}
+
+struct Streams {
+    data: Sink,
+    talk: Sink,
+    /// The live line that stands on the terminal now, or was printed last.
+    live: String,
+}
+
+/// Width of the subject column: the longest subject is `governance`.
+const SUBJECT_WIDTH: usize = 11;
+
+impl Report {
+    pub fn new(manner: Manner, data: Sink, talk: Sink) -> Self {
+        Self {
+            manner,
+            streams: Mutex::new(Streams {
+                data,
+                talk,
+                live: String::new(),
+            }),
+        }
+    }
+
+    /// A report to the process's own streams.
+    pub fn to_process(manner: Manner) -> Self {
+        Self::new(
+            manner,
+            Box::new(std::io::stdout()),
+            Box::new(std::io::stderr()),
+        )
+    }
+
+    pub fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    /// Something that is now so: `axon  landed on demo-axon:4`.
+    pub fn line(&self, subject: &str, text: &str) {
+        self.event("line", subject, text);
+    }
+
+    /// Something that goes on and will be replaced by what comes next.
+    pub fn live(&self, subject: &str, text: &str) {
+        if self.manner.quiet || self.manner.format == Format::Json {
+            return;
+        }
+        let line = layout(subject, text);
+        let mut streams = self.streams();
+        if streams.live == line {
+            return;
+        }
+        if self.manner.terminal {
+            let shown: String = line.chars().take(terminal_width()).collect();
+            put(&mut streams.talk, &format!("\r\x1b[2K{shown}"));
+        } else {
+            put(&mut streams.talk, &format!("{line}\n"));
+        }
+        streams.live = line;
+    }
+
+    /// Something that the user should know although nothing failed.
+    pub fn warn(&self, subject: &str, text: &str) {
+        self.event("warning", subject, text);
+    }
+
+    /// A block of lines that belong together: a plan, a diff, a failure's evidence.
+    pub fn block(&self, text: &str) {
+        if self.manner.format == Format::Json {
+            self.json_line(&json!({ "event": "block", "text": text }));
+        } else if !self.manner.quiet {
+            self.talk(text);
+        }
+    }
+
+    /// The result of the command: JSON where that was asked for, else the text for people.
+    /// The only thing that goes to stdout in human format.
+    pub fn data(&self, value: &impl Serialize, human: &str) {
+        let text = match self.manner.format {
+            Format::Human => human.to_owned(),
+            Format::Json => serde_json::to_string(value)
+                .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
+        };
+        let mut streams = self.streams();
+        clear_live(&mut streams, self.manner);
+        if !text.is_empty() {
+            put(&mut streams.data, text.trim_end_matches('\n'));
+            put(&mut streams.data, "\n");
+        }
+    }
+
+    /// A command's last word: what failed, why, and what to do about it.
+    pub fn failure(&self, error: &anyhow::Error) {
+        let hint = failure::of(error).and_then(|failure: &Failure| failure.hint.as_deref());
+        if self.manner.format == Format::Json {
+            self.json_line(&json!({
+                "event": "failure",
+                "exit_code": failure::exit_code(error),
+                "error": format!("{error:#}"),
+                "hint": hint,
+            }));
+            return;
+        }
+        let mut text = format!("error: {error:#}");
+        for line in hint.iter().flat_map(|hint| hint.lines()) {
+            text.push_str("\n  hint: ");
+            text.push_str(line);
+        }
+        self.talk(&text);
+    }
+
+    /// A question, answered at a terminal. Anything but yes is no.
+    pub fn ask(&self, question: &str) -> bool {
+        if !self.manner.terminal || self.manner.format == Format::Json {
+            return false;
+        }
+        put(&mut self.streams().talk, &format!("{question} [y/N] "));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).is_ok()
+            && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+
+    /// One line of diagnostics (`--verbose`).
+    pub fn diagnostic(&self, text: &str) {
+        self.talk(text);
+    }
+
+    fn event(&self, event: &str, subject: &str, text: &str) {
+        match self.manner {
+            Manner {
+                format: Format::Json,
+                ..
+            } => {
+                self.json_line(&json!({ "event": event, "subject": subject, "text": text }));
+            }
+            Manner { quiet: true, .. } if event != "warning" => {}
+            _ if event == "warning" => self.talk(&layout(subject, &format!("warning: {text}"))),
+            _ => self.talk(&layout(subject, text)),
+        }
+    }
+
+    fn json_line(&self, value: &serde_json::Value) {
+        put(&mut self.streams().data, &format!("{value}\n"));
+    }
+
+    fn talk(&self, text: &str) {
+        let mut streams = self.streams();
+        clear_live(&mut streams, self.manner);
+        put(
+            &mut streams.talk,
+            &format!("{}\n", text.trim_end_matches('\n')),
+        );
+    }
+
+    fn streams(&self) -> std::sync::MutexGuard<'_, Streams> {
+        self.streams
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn layout(subject: &str, text: &str) -> String {
+    format!("{subject:<SUBJECT_WIDTH$} {text}")
+        .trim_end()
+        .to_owned()
+}
+
+fn clear_live(streams: &mut Streams, manner: Manner) {
+    if manner.terminal && !streams.live.is_empty() {
+        put(&mut streams.talk, "\r\x1b[2K");
+    }
+    streams.live.clear();
+}
+
+/// A reader that went away (`xtask logs | head`) is no failure of ours.
+fn put(sink: &mut Sink, text: &str) {
+    if sink.write_all(text.as_bytes()).is_ok() {
+        drop(sink.flush());
+    }
+}
+
+/// A redrawn line must not wrap, or it could not be cleared.
+fn terminal_width() -> usize {
+    100
+}
+
+#[cfg(test)]
+pub mod testing {
+    //! A report whose words a test can read.
+
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        pub fn text(&self) -> String {
+            let bytes = self.0.lock().unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+    }
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The report, its stdout and its stderr.
+    pub fn captured(format: Format) -> (Report, Captured, Captured) {
+        let (data, talk) = (Captured::default(), Captured::default());
+        let manner = Manner {
+            format,
+            quiet: false,
+            terminal: false,
+        };
+        (
+            Report::new(manner, Box::new(data.clone()), Box::new(talk.clone())),
+            data,
+            talk,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::captured;
+    use super::*;
+
+    #[test]
+    fn a_live_line_is_printed_once_a_state_where_nothing_is_redrawn() {
+        let (report, data, talk) = captured(Format::Human);
+        report.live("axon", "0/2 running");
+        report.live("axon", "0/2 running");
+        report.live("axon", "2/2 running");
+        report.line("axon", "landed");
+        assert_eq!(
+            talk.text(),
+            "axon        0/2 running\naxon        2/2 running\naxon        landed\n"
+        );
+        assert_eq!(data.text(), "");
+    }
+
+    #[test]
+    fn a_failure_has_its_hint_on_a_line_of_its_own() {
+        let (report, _, talk) = captured(Format::Human);
+        report.failure(
+            &Failure::not_ready("docker does not answer")
+                .hint("start it")
+                .into(),
+        );
+        assert_eq!(
+            talk.text(),
+            "error: docker does not answer\n  hint: start it\n"
+        );
+    }
+
+    #[test]
+    fn json_puts_every_event_on_a_line_of_stdout() {
+        let (report, data, talk) = captured(Format::Json);
+        report.line("axon", "landed");
+        report.failure(&Failure::refused("held").into());
+        assert_eq!(
+            data.text(),
+            "{\"event\":\"line\",\"subject\":\"axon\",\"text\":\"landed\"}\n\
+             {\"error\":\"held\",\"event\":\"failure\",\"exit_code\":11,\"hint\":null}\n"
+        );
+        assert_eq!(talk.text(), "");
+    }
+}

@@ -1,0 +1,220 @@
+//! The small traits that the stories of `commands/` speak to, and `World`, which bundles them.
+//! A trait stands here where a story's test needs a fake, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::catalog::Thing;
+use crate::decide::definition::Definition;
+use crate::decide::environment::Environment;
+use crate::decide::image::{Artefact, Digest, Key};
+use crate::decide::release::Record;
+use crate::decide::rollout::{FunctionState, ServiceState, StoppedTask};
+use crate::decide::site::{Architecture, Site};
+use crate::report::Report;
+
+/// The site and everything that acts on it: what a command that needs the environment gets.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    pub environment: &'a Environment,
+    pub site: &'a Site,
+    pub source: &'a dyn Source,
+    pub builder: &'a dyn Builder,
+    pub registry: &'a dyn Registry,
+    pub cluster: &'a dyn Cluster,
+    pub balancer: &'a dyn Balancer,
+    pub functions: &'a dyn Functions,
+    pub secrets: &'a dyn Secrets,
+    pub logs: &'a dyn Logs,
+    pub ledger: &'a dyn Ledger,
+    pub probe: &'a dyn Probe,
+    pub clock: &'a dyn Clock,
+    pub interrupt: &'a dyn Interrupt,
+    pub report: &'a Report,
+}
+
+/// The checkout.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The text of a file below the root.
+    async fn read(&self, path: &str) -> Result<String>;
+    /// The checked-out commit, and whether there are changes on top of it.
+    async fn commit(&self) -> Result<Option<Commit>>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    pub id: String,
+    pub dirty: bool,
+}
+
+/// Makes artefacts of the checkout's sources.
+#[async_trait]
+pub trait Builder: Send + Sync {
+    /// The key of every thing, for the architecture.
+    async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>>;
+    /// What was built for this key before, if it is still on this machine.
+    async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>>;
+    /// Compiles all things by one invocation of cargo and packs those that are not at hand.
+    async fn build(
+        &self,
+        architecture: Architecture,
+        keys: &BTreeMap<Thing, Key>,
+    ) -> Result<BTreeMap<Thing, Artefact>>;
+    /// The bytes of a packed artefact.
+    async fn bytes(&self, artefact: &Artefact) -> Result<Vec<u8>>;
+}
+
+/// The image registry of the environment (ECR).
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// The digest of the image that is tagged with this key.
+    async fn digest(&self, thing: Thing, key: &Key) -> Result<Option<Digest>>;
+    /// Whether the registry has an image of this digest.
+    async fn has(&self, thing: Thing, digest: &Digest) -> Result<bool>;
+    /// Pushes a packed image by its digest and tags it with its key.
+    async fn push(&self, artefact: &Artefact) -> Result<()>;
+}
+
+/// The ECS cluster and its services.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// The service as ECS tells it now.
+    async fn look(&self, thing: Thing) -> Result<ServiceState>;
+    /// What a revision (`family:n`) consists of; `None` where there is no such revision.
+    async fn revision(&self, revision: &str) -> Result<Option<Registered>>;
+    /// Registers a definition and answers its revision.
+    async fn register(&self, definition: &Definition) -> Result<String>;
+    /// Changes what a service runs, in one call. `desired` is sent only where it must change.
+    async fn update(&self, thing: Thing, revision: &str, desired: Option<i32>) -> Result<()>;
+    /// The stopped tasks of a revision that ECS still remembers.
+    async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>>;
+    async fn deregister(&self, revision: &str) -> Result<()>;
+}
+
+/// A revision as ECS has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    pub definition: Definition,
+    pub active: bool,
+    /// The tag `definition-sha256`.
+    pub sha256: Option<String>,
+}
+
+/// The load balancer.
+#[async_trait]
+pub trait Balancer: Send + Sync {
+    /// The state of each target of a service, in the words of the API (`healthy`, `draining`, ...).
+    async fn target_health(&self, thing: Thing) -> Result<Vec<String>>;
+}
+
+/// The governance function.
+#[async_trait]
+pub trait Functions: Send + Sync {
+    /// What the alias points to.
+    async fn look(&self) -> Result<FunctionState>;
+    /// Makes a version of this code, or finds the version that has it; its description is the key.
+    async fn publish(&self, zip: Vec<u8>, artefact: &Artefact) -> Result<String>;
+    /// Asks one version. A function's own error is an error here.
+    async fn ask(&self, version: &str, request: &Value) -> Result<Value>;
+    /// Moves the alias, if it has not been moved since `revision_id` was read.
+    async fn move_alias(&self, version: &str, revision_id: &str) -> Result<()>;
+}
+
+/// Secrets Manager.
+#[async_trait]
+pub trait Secrets: Send + Sync {
+    async fn has_value(&self, arn: &str) -> Result<bool>;
+    async fn put(&self, arn: &str, document: &Value) -> Result<()>;
+}
+
+/// CloudWatch Logs.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// The last lines of one stream, oldest first; empty where there is no such stream.
+    async fn tail(&self, group: &str, stream: &str, lines: i32) -> Result<Vec<String>>;
+    /// The lines of a group from a time on, oldest first.
+    async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub id: String,
+    pub at: Timestamp,
+    pub stream: String,
+    pub text: String,
+}
+
+/// The ledger: numbered records, of which the newest one in progress is the lock.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    async fn newest(&self) -> Result<Option<Record>>;
+    async fn read(&self, number: u64) -> Result<Option<Record>>;
+    /// Creates the record without overwriting. `false`: the number is taken.
+    async fn create(&self, record: &Record) -> Result<bool>;
+    /// Overwrites a record that this release opened.
+    async fn overwrite(&self, record: &Record) -> Result<()>;
+}
+
+/// HTTP requests to what was deployed.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// An answer of any status is `Ok`; `Err` is no answer at all.
+    async fn send(&self, request: ProbeRequest<'_>) -> Result<ProbeAnswer>;
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ProbeRequest<'a> {
+    pub method: &'a str,
+    pub url: &'a str,
+    pub headers: &'a BTreeMap<String, String>,
+    pub body: &'a str,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+/// Time as people write it down. Waiting is tokio's, which a test pauses.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+}
+
+/// Ctrl-C and SIGTERM.
+#[async_trait]
+pub trait Interrupt: Send + Sync {
+    /// Returns when the user wants to stop. Never returns otherwise.
+    async fn wait(&self);
+}
+
+/// The process's surroundings, read once in `main`.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The checkout's root.
+    pub root: PathBuf,
+    /// The environment variables that the process was started with.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Surroundings {
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Where a run leaves its files: all of them lie below `target/`.
+    pub fn state_folder(&self) -> PathBuf {
+        self.root.join("target/xtask")
+    }
+}
