@@ -1,0 +1,16 @@
+# Where tasks run, and the names by which they find each other.
+
+resource "aws_ecs_cluster" "main" {
+  name = "${var.project}-${var.environment}"
+
+  setting {
+    name  = "containerInsights"
+    value = "enabled"
+  }
+}
+
+resource "aws_service_discovery_private_dns_namespace" "main" {
+  name        = "${var.project}.${var.environment}"
+  description = "Services by name, such as axon.${var.project}.${var.environment}"
+  vpc         = var.vpc_id
+}

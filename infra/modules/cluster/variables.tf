@@ -1,0 +1,48 @@
+variable "project" {
+  type = string
+}
+
+variable "environment" {
+  type = string
+}
+
+variable "services" {
+  type = set(string)
+}
+
+variable "port" {
+  description = "Where services listen."
+  type        = number
+}
+
+variable "expose_axon" {
+  description = "Whether requests from outside reach axon."
+  type        = bool
+}
+
+variable "https" {
+  description = "Certificate of the load balancer; null serves plain HTTP."
+  type = object({
+    certificate_arn = string
+    domain_name     = string
+  })
+}
+
+variable "vpc_id" {
+  type = string
+}
+
+variable "subnet_ids" {
+  description = "Public subnets, for the load balancer."
+  type        = list(string)
+}
+
+variable "security_group_id" {
+  description = "Of the load balancer."
+  type        = string
+}
+
+variable "disposable" {
+  description = "Whether the load balancer may be deleted without being unlocked first."
+  type        = bool
+}

@@ -1,0 +1,17 @@
+variable "project" {
+  type = string
+}
+
+variable "services" {
+  type = set(string)
+}
+
+variable "key_arn" {
+  description = "Encrypts the images at rest."
+  type        = string
+}
+
+variable "disposable" {
+  description = "Whether a destroy takes the images with it."
+  type        = bool
+}

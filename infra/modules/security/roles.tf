@@ -1,0 +1,138 @@
+# Who may do what. ECS itself starts tasks by the execution role; the program inside a
+# task has the role of its service.
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:aws:ecs:${var.region}:${var.account_id}:*"]
+    }
+  }
+}
+
+# -- execution
+
+resource "aws_iam_role" "execution" {
+  name               = "${var.project}-execution"
+  description        = "What ECS needs to start a task: image, log, secret values."
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+data "aws_iam_policy_document" "execution" {
+  # AWS knows no resource for this action: a token is for the whole registry, and what
+  # may be pulled with it is the next statement's.
+  statement {
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = var.repository_arns
+  }
+
+  statement {
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = [for group in var.log_groups : "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}:*"]
+  }
+
+  statement {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = values(aws_secretsmanager_secret.service)[*].arn
+  }
+
+  statement {
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.main.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:SecretARN"
+      values   = values(aws_secretsmanager_secret.service)[*].arn
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name   = "start-tasks"
+  role   = aws_iam_role.execution.id
+  policy = data.aws_iam_policy_document.execution.json
+}
+
+# -- tasks
+
+resource "aws_iam_role" "task" {
+  for_each = var.services
+
+  name               = "${var.project}-${each.key}"
+  description        = "What ${each.key} may do."
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+data "aws_iam_policy_document" "task" {
+  for_each = var.services
+
+  statement {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.service[each.key].arn]
+  }
+
+  # The secret as Secrets Manager encrypts it.
+  statement {
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.main.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:SecretARN"
+      values   = [aws_secretsmanager_secret.service[each.key].arn]
+    }
+  }
+
+  # Settings that begin `kms:`, encrypted for this service and no other.
+  statement {
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.main.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:service"
+      values   = [each.key]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "task" {
+  for_each = var.services
+
+  name   = "own-secret"
+  role   = aws_iam_role.task[each.key].id
+  policy = data.aws_iam_policy_document.task[each.key].json
+}
+
+data "aws_iam_policy_document" "governance" {
+  statement {
+    actions   = ["lambda:InvokeFunction"]
+    resources = [var.function_alias_arn]
+  }
+}
+
+resource "aws_iam_role_policy" "governance" {
+  name   = "ask-governance"
+  role   = aws_iam_role.task["orbit"].id
+  policy = data.aws_iam_policy_document.governance.json
+}

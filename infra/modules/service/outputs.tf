@@ -1,0 +1,3 @@
+output "ecs_service" {
+  value = aws_ecs_service.service.name
+}

@@ -1,0 +1,57 @@
+# What reacts by itself: the number of tasks follows the load, and somebody is told.
+
+resource "aws_appautoscaling_target" "tasks" {
+  count = var.autoscaling == null ? 0 : 1
+
+  service_namespace  = "ecs"
+  resource_id        = "service/${var.cluster_name}/${aws_ecs_service.service.name}"
+  scalable_dimension = "ecs:service:DesiredCount"
+  min_capacity       = var.tasks_min
+  max_capacity       = var.autoscaling.tasks_max
+}
+
+resource "aws_appautoscaling_policy" "cpu" {
+  count = var.autoscaling == null ? 0 : 1
+
+  name               = "${local.full_name}-cpu"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.tasks[0].service_namespace
+  resource_id        = aws_appautoscaling_target.tasks[0].resource_id
+  scalable_dimension = aws_appautoscaling_target.tasks[0].scalable_dimension
+
+  target_tracking_scaling_policy_configuration {
+    target_value = var.autoscaling.cpu_percent
+
+    predefined_metric_specification {
+      predefined_metric_type = "ECSServiceAverageCPUUtilization"
+    }
+  }
+}
+
+locals {
+  # What is wrong where the maximum or the sum of a minute is above none.
+  target_metrics = {
+    "unhealthy" = { metric = "UnHealthyHostCount", statistic = "Maximum", minutes = 3, text = "Tasks of ${var.name} fail the load balancer's health check." }
+    "errors"    = { metric = "HTTPCode_Target_5XX_Count", statistic = "Sum", minutes = 2, text = "${var.name} answers with 5xx." }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "target" {
+  for_each = { for name, alarm in local.target_metrics : name => alarm if var.alarms != null }
+
+  alarm_name        = "${local.full_name}-${each.key}"
+  alarm_description = each.value.text
+  namespace         = "AWS/ApplicationELB"
+  metric_name       = each.value.metric
+  dimensions = {
+    LoadBalancer = var.target_group.load_balancer_arn_suffix
+    TargetGroup  = var.target_group.arn_suffix
+  }
+  statistic           = each.value.statistic
+  period              = 60
+  evaluation_periods  = each.value.minutes
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarms.topic_arns
+}
