@@ -1,0 +1,256 @@
+//! One decision: the policies applied to a question. What is in doubt is refused: no policy that
+//! permits, or one that cannot be evaluated, means no.
+
+use cedar_policy::{
+    Authorizer, Context, Decision as CedarDecision, EntityUid, PolicyId, Request, Response,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::policies::{Policies, sorted};
+use crate::question::Question;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub verdict: Verdict,
+    /// The ids of the policies that decided; none where none did.
+    pub policies: Vec<String>,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Permitted,
+    Forbidden,
+    /// No policy matched, and none that permits means no.
+    NothingPermits,
+    /// The policies could not be evaluated, which means no.
+    Failed,
+}
+
+/// What goes back to the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    pub allowed: bool,
+    pub reason: String,
+}
+
+impl Decision {
+    pub fn answer(&self) -> Answer {
+        Answer {
+            allowed: self.verdict == Verdict::Permitted,
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// Cedar passes over a policy that fails to evaluate, a forbid too; here that means no.
+pub fn decide(policies: &Policies, question: &Question) -> Decision {
+    let response = match request(policies, question) {
+        Ok(request) => Authorizer::new().is_authorized(&request, &policies.set, &policies.entities),
+        Err(error) => return failed(&[error]),
+    };
+    let errors = sorted(response.diagnostics().errors());
+    if errors.is_empty() {
+        explain(policies, question, &response)
+    } else {
+        failed(&errors)
+    }
+}
+
+fn request(policies: &Policies, question: &Question) -> Result<Request, String> {
+    Request::new(
+        entity("Service", &question.service)?,
+        entity("Action", "dispatch")?,
+        entity("Intent", &question.intent)?,
+        Context::empty(),
+        Some(&policies.schema),
+    )
+    .map_err(|error| error.to_string())
+}
+
+/// By JSON, so that no character of a caller's text is read as Cedar.
+fn entity(kind: &str, id: &str) -> Result<EntityUid, String> {
+    EntityUid::from_json(json!({ "type": kind, "id": id })).map_err(|error| error.to_string())
+}
+
+fn explain(policies: &Policies, question: &Question, response: &Response) -> Decision {
+    let deciding = sorted(response.diagnostics().reason());
+    let (verdict, reason) = match response.decision() {
+        CedarDecision::Allow => (Verdict::Permitted, cite(policies, "permitted", &deciding)),
+        CedarDecision::Deny if deciding.is_empty() => (
+            Verdict::NothingPermits,
+            format!(
+                "no policy permits service {:?} to dispatch {:?}",
+                question.service, question.intent
+            ),
+        ),
+        CedarDecision::Deny => (Verdict::Forbidden, cite(policies, "forbidden", &deciding)),
+    };
+    Decision {
+        verdict,
+        policies: deciding,
+        reason,
+    }
+}
+
+fn cite(policies: &Policies, verb: &str, ids: &[String]) -> String {
+    let cited: Vec<String> = ids
+        .iter()
+        .map(
+            |id| match policies.set.annotation(&PolicyId::new(id), "reason") {
+                Some(reason) => format!("{id} ({reason})"),
+                None => id.clone(),
+            },
+        )
+        .collect();
+    format!("{verb} by policy {}", cited.join(", "))
+}
+
+fn failed(errors: &[String]) -> Decision {
+    Decision {
+        verdict: Verdict::Failed,
+        policies: vec![],
+        reason: format!("the policies could not be evaluated: {}", errors.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policies::{PolicyFile, SCHEMA};
+
+    fn question(service: &str, intent: &str) -> Question {
+        Question {
+            service: service.to_owned(),
+            intent: intent.to_owned(),
+            correlation_id: None,
+        }
+    }
+
+    fn decide_in_force(service: &str, intent: &str) -> Decision {
+        decide(&Policies::built_in().unwrap(), &question(service, intent))
+    }
+
+    fn parse(schema: &str, text: &'static str) -> Policies {
+        Policies::parse(
+            schema,
+            &[PolicyFile {
+                name: "test.cedar",
+                text,
+            }],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_permit_is_named() {
+        let decision = decide_in_force("orbit", "call_reasoning");
+        assert_eq!(decision.verdict, Verdict::Permitted);
+        assert_eq!(decision.policies, ["orbit-may-call-reasoning"]);
+        let answer = decision.answer();
+        assert!(answer.allowed);
+        assert_eq!(
+            answer.reason,
+            "permitted by policy orbit-may-call-reasoning (orbit dispatches reasoning)"
+        );
+    }
+
+    #[test]
+    fn a_forbid_is_named() {
+        for intent in ["restart", "shutdown"] {
+            let decision = decide_in_force("orbit", intent);
+            assert_eq!(decision.verdict, Verdict::Forbidden);
+            assert_eq!(decision.policies, ["operators-only"]);
+            assert!(!decision.answer().allowed);
+            assert_eq!(
+                decision.reason,
+                "forbidden by policy operators-only (only operators stop or restart what runs)"
+            );
+        }
+    }
+
+    #[test]
+    fn what_nothing_permits_is_refused() {
+        for (service, intent) in [
+            ("orbit", "call_home"),
+            ("axon", "call_reasoning"),
+            ("Orbit", "call_reasoning"),
+            ("orbit", "Call_reasoning"),
+            ("orbit", "call_reasoning "),
+            ("orbit\" || true || \"", "call_reasoning"),
+        ] {
+            let decision = decide_in_force(service, intent);
+            assert_eq!(
+                decision.verdict,
+                Verdict::NothingPermits,
+                "{service} {intent}"
+            );
+            assert!(decision.policies.is_empty());
+            assert!(!decision.answer().allowed);
+            assert_eq!(
+                decision.reason,
+                format!("no policy permits service {service:?} to dispatch {intent:?}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_forbid_outweighs_a_permit() {
+        let policies = parse(
+            SCHEMA,
+            r#"@id("all") permit (principal, action, resource);
+               @id("not-x") forbid (principal, action, resource == Intent::"x");"#,
+        );
+        assert_eq!(
+            decide(&policies, &question("orbit", "y")).reason,
+            "permitted by policy all"
+        );
+        assert_eq!(
+            decide(&policies, &question("orbit", "x")).reason,
+            "forbidden by policy not-x"
+        );
+    }
+
+    #[test]
+    fn policies_that_agree_are_named_together() {
+        let policies = parse(
+            SCHEMA,
+            r#"@id("b") permit (principal, action, resource);
+               @id("a") @reason("why") permit (principal, action, resource);"#,
+        );
+        assert_eq!(
+            decide(&policies, &question("orbit", "x")).reason,
+            "permitted by policy a (why), b"
+        );
+    }
+
+    #[test]
+    fn an_evaluation_error_means_no_although_another_policy_permits() {
+        let policies = parse(
+            SCHEMA,
+            r#"@id("all") permit (principal, action, resource);
+               @id("overflows") forbid (principal, action, resource)
+               when { 9223372036854775807 + 1 > 0 };"#,
+        );
+        let decision = decide(&policies, &question("orbit", "x"));
+        assert_eq!(decision.verdict, Verdict::Failed);
+        assert!(!decision.answer().allowed);
+        assert!(decision.reason.contains("overflows"), "{}", decision.reason);
+    }
+
+    #[test]
+    fn a_question_outside_the_schema_means_no() {
+        let schema = r#"entity Service enum ["orbit"]; entity Intent;
+            action dispatch appliesTo { principal: [Service], resource: [Intent] };"#;
+        let policies = parse(
+            schema,
+            r#"@id("all") permit (principal, action, resource);"#,
+        );
+        assert!(decide(&policies, &question("orbit", "x")).answer().allowed);
+        let decision = decide(&policies, &question("axon", "x"));
+        assert_eq!(decision.verdict, Verdict::Failed);
+        assert!(!decision.answer().allowed);
+    }
+}

@@ -1,0 +1,207 @@
+//! The function's log lines: one JSON object each, with the keys that the services' lines have.
+//! Makes the text; whoever knows the time and the place writes it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::decision::{Decision, Verdict};
+use crate::policies::PolicyFaults;
+use crate::question::{InvalidRequest, Question};
+
+/// A question was decided. `invocation` is Lambda's id of the request.
+pub fn decided(
+    at: Timestamp,
+    invocation: &str,
+    question: &Question,
+    decision: &Decision,
+) -> String {
+    let level = match decision.verdict {
+        Verdict::Failed => "ERROR",
+        Verdict::Permitted | Verdict::Forbidden | Verdict::NothingPermits => "INFO",
+    };
+    Line {
+        correlation_id: question.correlation_id.as_deref(),
+        invocation: Some(invocation),
+        caller: Some(&question.service),
+        intent: Some(&question.intent),
+        decision: Some(decision.verdict),
+        policies: Some(&decision.policies),
+        reason: Some(&decision.reason),
+        ..Line::new(at, level, "decided")
+    }
+    .into_text()
+}
+
+/// A request that asked nothing.
+pub fn refused(at: Timestamp, invocation: &str, invalid: &InvalidRequest) -> String {
+    Line {
+        correlation_id: invalid.correlation_id.as_deref(),
+        invocation: Some(invocation),
+        faults: Some(&invalid.faults),
+        ..Line::new(at, "WARN", "invalid request")
+    }
+    .into_text()
+}
+
+/// The function cannot start: its own policies are at fault.
+pub fn unfit(at: Timestamp, faults: &PolicyFaults) -> String {
+    Line {
+        faults: Some(&faults.faults),
+        ..Line::new(at, "ERROR", "policies refused")
+    }
+    .into_text()
+}
+
+/// The conversation with Lambda broke off.
+pub fn ended(at: Timestamp, reason: &str) -> String {
+    Line {
+        reason: Some(reason),
+        ..Line::new(at, "ERROR", "runtime ended")
+    }
+    .into_text()
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    message: &'static str,
+    service: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invocation: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policies: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<&'a [String]>,
+}
+
+impl Line<'_> {
+    fn new(at: Timestamp, level: &'static str, message: &'static str) -> Self {
+        Self {
+            timestamp: format!("{at:.3}"),
+            level,
+            message,
+            service: "governance",
+            correlation_id: None,
+            invocation: None,
+            caller: None,
+            intent: None,
+            decision: None,
+            policies: None,
+            reason: None,
+            faults: None,
+        }
+    }
+
+    fn into_text(self) -> String {
+        serde_json::to_string(&self).expect("a line is strings, and strings are always JSON")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parsed(line: &str) -> Value {
+        assert!(!line.contains('\n'), "one line an entry: {line}");
+        serde_json::from_str(line).unwrap()
+    }
+
+    fn question() -> Question {
+        Question {
+            service: "orbit".to_owned(),
+            intent: "line\nbreak".to_owned(),
+            correlation_id: Some("c-1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_decision_is_one_line_with_all_that_decided_it() {
+        let decision = Decision {
+            verdict: Verdict::Forbidden,
+            policies: vec!["operators-only".to_owned()],
+            reason: "forbidden by policy operators-only".to_owned(),
+        };
+        assert_eq!(
+            parsed(&decided(
+                Timestamp::UNIX_EPOCH,
+                "i-1",
+                &question(),
+                &decision
+            )),
+            json!({
+                "timestamp": "1970-01-01T00:00:00.000Z",
+                "level": "INFO",
+                "message": "decided",
+                "service": "governance",
+                "correlation_id": "c-1",
+                "invocation": "i-1",
+                "caller": "orbit",
+                "intent": "line\nbreak",
+                "decision": "forbidden",
+                "policies": ["operators-only"],
+                "reason": "forbidden by policy operators-only",
+            })
+        );
+    }
+
+    #[test]
+    fn policies_that_fail_are_an_error() {
+        let decision = Decision {
+            verdict: Verdict::Failed,
+            policies: vec![],
+            reason: String::new(),
+        };
+        let line = parsed(&decided(
+            Timestamp::UNIX_EPOCH,
+            "i-1",
+            &question(),
+            &decision,
+        ));
+        assert_eq!(line["level"], "ERROR");
+    }
+
+    #[test]
+    fn an_invalid_request_is_a_warning_with_its_faults() {
+        let invalid = InvalidRequest {
+            faults: vec!["intent is missing".to_owned()],
+            correlation_id: None,
+        };
+        assert_eq!(
+            parsed(&refused(Timestamp::UNIX_EPOCH, "i-1", &invalid)),
+            json!({
+                "timestamp": "1970-01-01T00:00:00.000Z",
+                "level": "WARN",
+                "message": "invalid request",
+                "service": "governance",
+                "invocation": "i-1",
+                "faults": ["intent is missing"],
+            })
+        );
+    }
+
+    #[test]
+    fn what_ends_the_function_is_an_error() {
+        let faults = PolicyFaults {
+            faults: vec!["no".to_owned()],
+        };
+        assert_eq!(
+            parsed(&unfit(Timestamp::UNIX_EPOCH, &faults))["faults"],
+            json!(["no"])
+        );
+        let line = parsed(&ended(Timestamp::UNIX_EPOCH, "connection refused"));
+        assert_eq!(line["reason"], "connection refused");
+        assert_eq!(line["level"], "ERROR");
+    }
+}
