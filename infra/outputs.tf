@@ -41,6 +41,7 @@ locals {
     registry           = local.registry
     execution_role_arn = module.security.execution_role_arn
     base_url           = local.base_url
+    infra_sha256       = var.infra_sha256
 
     services = {
       for name in local.services : name => {

@@ -67,6 +67,17 @@ variable "architecture" {
   }
 }
 
+variable "infra_sha256" {
+  description = "Hash of these sources and variables, by which xtask knows what was applied; the default is nobody's."
+  type        = string
+  default     = "0000000000000000000000000000000000000000000000000000000000000000"
+
+  validation {
+    condition     = can(regex("^[0-9a-f]{64}$", var.infra_sha256))
+    error_message = "64 hexadecimal digits."
+  }
+}
+
 variable "desired_counts" {
   description = "For each service, how many tasks its first release starts."
   type = object({
