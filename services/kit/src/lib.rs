@@ -1,1 +1,44 @@
-//! What every service is built from.
+//! What every service is built from: settings, logs, the inbound and the outbound stack, health,
+//! and the life of the process from its first line to exit 0. Nothing here knows what a service
+//! is for.
+
+mod access;
+mod clock;
+mod connect;
+mod correlation;
+mod health;
+mod healthcheck;
+pub mod inbound;
+mod lifecycle;
+mod logs;
+pub mod outbound;
+mod problem;
+pub mod program;
+mod revision;
+mod roots;
+mod server;
+pub mod settings;
+
+pub use clock::Clock;
+pub use connect::ConnectTo;
+pub use correlation::CorrelationId;
+pub use health::health;
+pub use lifecycle::Lifecycle;
+pub use logs::LogLayer;
+pub use problem::Problem;
+pub use roots::TrustRoots;
+
+/// What a service is called, in its answers, its logs and the name of its secret.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    pub name: &'static str,
+    pub version: &'static str,
+}
+
+/// What a service's `app` gets from the kit, and a test makes by hand.
+#[derive(Clone)]
+pub struct Parts {
+    pub service: Service,
+    pub clock: Clock,
+    pub lifecycle: Lifecycle,
+}

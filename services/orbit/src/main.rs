@@ -1,1 +1,11 @@
-fn main() {}
+//! The dispatcher.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::program::main(
+        orbit::SERVICE,
+        orbit::Settings::read,
+        async |settings, parts| orbit::app(&settings, &parts).await,
+    )
+}

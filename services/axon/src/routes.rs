@@ -1,0 +1,3 @@
+//! What axon answers, one file a route.
+
+pub(crate) mod reason;

@@ -1,0 +1,23 @@
+//! `GET /reason`: the heartbeat.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use service_kit::Clock;
+
+use crate::SERVICE;
+
+#[derive(Serialize)]
+pub(crate) struct Reason {
+    message: &'static str,
+    service: &'static str,
+    timestamp: String,
+}
+
+pub(crate) async fn reason(State(clock): State<Clock>) -> Json<Reason> {
+    Json(Reason {
+        message: "Axon heartbeat OK",
+        service: SERVICE.name,
+        timestamp: clock.now_text(),
+    })
+}

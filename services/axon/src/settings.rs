@@ -1,0 +1,24 @@
+//! What axon is told by its environment.
+
+use service_kit::settings::{Base, Reader};
+
+use crate::SERVICE;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub base: Base,
+}
+
+impl Settings {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            base: Base::read(reader, SERVICE),
+        }
+    }
+}
+
+impl AsRef<Base> for Settings {
+    fn as_ref(&self) -> &Base {
+        &self.base
+    }
+}

@@ -1,0 +1,85 @@
+//! Errors as `application/problem+json` (RFC 9457). A handler answers with a `Problem`; the stack
+//! renders it, and every other error response that has no JSON body of its own, with the request's
+//! correlation id.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::CorrelationId;
+
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    detail: Cow<'static, str>,
+}
+
+impl Problem {
+    /// `detail` goes to the caller: it must not hold anything that the caller may not know.
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The layer that renders.
+pub(crate) async fn render_problems(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<CorrelationId>().cloned();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    if !is_error || has_json(&response) {
+        return response;
+    }
+    let problem = response.extensions_mut().remove::<Problem>();
+    let body = serde_json::to_vec(&Document {
+        kind: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: problem.map(|problem| problem.detail),
+        correlation_id: id.as_ref().map_or("", CorrelationId::as_str),
+    })
+    .expect("strings and a number are JSON");
+    // The other headers stay: 405 has its `Allow` there.
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Cow<'static, str>>,
+    correlation_id: &'a str,
+}
+
+fn has_json(response: &Response) -> bool {
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}

@@ -1,0 +1,169 @@
+//! The life of a service's process, from its arguments to its exit code.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::settings::{self, Base, Environment, Fault, Reader};
+use crate::{Clock, Lifecycle, Parts, Service, healthcheck, logs, revision, server};
+
+const USAGE_CODE: u8 = 2;
+/// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
+const SETTINGS_CODE: u8 = 78;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Serve,
+    Healthcheck,
+    Version,
+}
+
+/// All that a service's `main` does. `read` reads its settings, `start` makes its application.
+pub fn main<S: AsRef<Base>>(
+    service: Service,
+    read: impl FnOnce(&mut Reader<'_>) -> S,
+    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match command(&arguments) {
+        Some(Command::Serve) => run(service, read, start),
+        Some(Command::Healthcheck) => check_health(),
+        Some(Command::Version) => {
+            say(
+                std::io::stdout(),
+                &format!("{} {}", service.name, service.version),
+            );
+            ExitCode::SUCCESS
+        }
+        None => {
+            say(
+                std::io::stderr(),
+                &format!("usage: {} [healthcheck | --version]", service.name),
+            );
+            ExitCode::from(USAGE_CODE)
+        }
+    }
+}
+
+fn command(arguments: &[String]) -> Option<Command> {
+    match arguments {
+        [] => Some(Command::Serve),
+        [one] if one == "healthcheck" => Some(Command::Healthcheck),
+        [one] if one == "--version" => Some(Command::Version),
+        _ => None,
+    }
+}
+
+fn run<S: AsRef<Base>>(
+    service: Service,
+    read: impl FnOnce(&mut Reader<'_>) -> S,
+    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+) -> ExitCode {
+    let clock = Clock::system();
+    let settings = match from_environment(read) {
+        Ok(settings) => settings,
+        Err(faults) => return refuse(service, &faults, clock),
+    };
+    logs::start(service, settings.as_ref().log_levels.clone(), clock.clone());
+    let parts = Parts {
+        service,
+        clock,
+        lifecycle: Lifecycle::default(),
+    };
+    match tokio::runtime::Runtime::new()
+        .context("the runtime cannot be started")
+        .and_then(|runtime| runtime.block_on(serve(settings, parts, start)))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the service cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve<S: AsRef<Base>>(
+    settings: S,
+    parts: Parts,
+    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+) -> anyhow::Result<()> {
+    // First of all: as PID 1 a process that handles no signal cannot be stopped by one.
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("SIGINT"),
+        }
+    };
+
+    let base = settings.as_ref().clone();
+    let Parts {
+        service, lifecycle, ..
+    } = parts.clone();
+    let app = start(settings, parts).await?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, base.port))
+        .await
+        .with_context(|| format!("port {} cannot be bound", base.port))?;
+    let port = listener
+        .local_addr()
+        .context("the bound port is unknown")?
+        .port();
+    tracing::info!(port, version = service.version, "listening");
+
+    let become_ready = async {
+        let task_revision = revision::task_revision(base.task_metadata_url.as_ref()).await;
+        let revision_text = task_revision.as_ref().and_then(|value| value.to_str().ok());
+        tracing::info!(task_revision = revision_text, "ready");
+        lifecycle.ready(task_revision);
+    };
+    tokio::join!(
+        server::serve(listener, app, &base, &lifecycle, stop),
+        become_ready
+    );
+    std::io::stdout()
+        .flush()
+        .context("the last log lines cannot be written")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the program starts; passed in from here on"
+)]
+fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec<Fault>> {
+    let environment = Environment {
+        variable: &|name| std::env::var(name).ok(),
+        file: &|path| std::fs::read(path),
+    };
+    let mut reader = Reader::new(&environment);
+    let settings = read(&mut reader);
+    reader.finish(settings)
+}
+
+fn refuse(service: Service, faults: &[Fault], clock: Clock) -> ExitCode {
+    let levels = tracing_subscriber::filter::Targets::new().with_default(tracing::Level::INFO);
+    logs::start(service, levels, clock);
+    for fault in faults {
+        tracing::error!(setting = fault.setting, "{fault}");
+    }
+    ExitCode::from(SETTINGS_CODE)
+}
+
+fn check_health() -> ExitCode {
+    let port = from_environment(settings::port);
+    if port.is_ok_and(healthcheck::is_healthy) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// For a person at a terminal, not for the log.
+fn say(mut terminal: impl Write, text: &str) {
+    drop(writeln!(terminal, "{text}"));
+}

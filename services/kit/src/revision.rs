@@ -1,0 +1,69 @@
+//! Which revision of which definition this task is: asked once from ECS's metadata endpoint. A
+//! service runs as well without knowing it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http::{HeaderValue, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+
+const ATTEMPTS: u32 = 3;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// `family:n`, or nothing outside ECS and where the endpoint does not answer.
+pub(crate) async fn task_revision(metadata_url: Option<&Uri>) -> Option<HeaderValue> {
+    let metadata_url = metadata_url?;
+    for attempt in 1.. {
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, ask(metadata_url)).await {
+            Ok(Ok(revision)) => return Some(revision),
+            Ok(Err(error)) if attempt == ATTEMPTS => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the task's revision is unknown"
+                );
+                return None;
+            }
+            Err(_) if attempt == ATTEMPTS => {
+                tracing::warn!(
+                    error = "no answer in time",
+                    "the task's revision is unknown"
+                );
+                return None;
+            }
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    None
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Task {
+    family: String,
+    revision: String,
+}
+
+async fn ask(metadata_url: &Uri) -> anyhow::Result<HeaderValue> {
+    let url: Uri = format!("{}/task", metadata_url.to_string().trim_end_matches('/')).parse()?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let response = client
+        .get(url)
+        .await
+        .context("the metadata endpoint cannot be reached")?;
+    ensure!(
+        response.status().is_success(),
+        "the metadata endpoint answers {}",
+        response.status()
+    );
+    let body = response.into_body().collect().await?.to_bytes();
+    let task: Task = serde_json::from_slice(&body).context("the metadata is not a task")?;
+    Ok(HeaderValue::try_from(format!(
+        "{}:{}",
+        task.family, task.revision
+    ))?)
+}

@@ -1,0 +1,65 @@
+//! Whom TLS trusts: the authorities that are compiled in, because an image from scratch has none,
+//! and those of the file that `SSL_CERT_FILE` names.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::settings::Reader;
+
+const SETTING: &str = "SSL_CERT_FILE";
+
+#[derive(Clone, Debug, Default)]
+pub struct TrustRoots {
+    added: Vec<CertificateDer<'static>>,
+}
+
+impl TrustRoots {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let Some(content) = reader.file(SETTING) else {
+            return Self::default();
+        };
+        match parse(&content) {
+            Ok(added) => Self { added },
+            Err(what) => {
+                reader.fault(SETTING, what);
+                Self::default()
+            }
+        }
+    }
+
+    /// All of them, for clients that make their TLS themselves.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS
+            .iter()
+            .chain(&self.added)
+    }
+
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(self.certificates().cloned());
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has what TLS 1.2 and 1.3 need")
+            .with_root_certificates(store)
+            .with_no_client_auth()
+    }
+}
+
+fn parse(content: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_slice_iter(content)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("not a file of PEM certificates: {error}"))?;
+    if certificates.is_empty() {
+        return Err("holds no PEM certificate".to_owned());
+    }
+    let mut store = RootCertStore::empty();
+    for certificate in &certificates {
+        store
+            .add(certificate.clone())
+            .map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
+    }
+    Ok(certificates)
+}

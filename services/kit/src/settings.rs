@@ -1,0 +1,222 @@
+//! Settings from the environment. Everything is read before anything is judged: all faults are
+//! reported at once, before a port is bound. Reading touches nothing: variables and files come
+//! from what the caller passes in.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+use http::Uri;
+use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
+
+use crate::Service;
+
+/// The world that settings are read from.
+pub struct Environment<'a> {
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+}
+
+/// One thing that is wrong with one setting. Never holds the value of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub setting: String,
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.setting, self.what)
+    }
+}
+
+/// Reads settings one by one and remembers what is wrong. Where a value is wrong, reading goes on
+/// with a stand-in that nobody gets to see, because `finish` answers with the faults.
+pub struct Reader<'a> {
+    environment: &'a Environment<'a>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(environment: &'a Environment<'a>) -> Self {
+        Self {
+            environment,
+            faults: Vec::new(),
+        }
+    }
+
+    /// An empty variable counts as none: an unset one arrives so through many a template.
+    pub fn text(&self, setting: &str) -> Option<String> {
+        (self.environment.variable)(setting).filter(|value| !value.is_empty())
+    }
+
+    pub fn secret(&self, setting: &str) -> Option<SecretString> {
+        self.text(setting).map(SecretString::from)
+    }
+
+    /// `expected` says what the value should look like.
+    pub fn parsed<T: FromStr>(&mut self, setting: &str, expected: &str) -> Option<T> {
+        let text = self.text(setting)?;
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.fault(setting, format!("expected {expected}, got {text:?}"));
+        }
+        value
+    }
+
+    /// An absolute `http` or `https` URL.
+    pub fn url(&mut self, setting: &str) -> Option<Uri> {
+        let expected = "a URL that begins with http:// or https://";
+        let url: Uri = self.parsed(setting, expected)?;
+        let absolute = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+        if !absolute {
+            self.fault(setting, format!("expected {expected}, got \"{url}\""));
+        }
+        absolute.then_some(url)
+    }
+
+    pub fn file(&mut self, setting: &str) -> Option<Vec<u8>> {
+        let path = self.text(setting)?;
+        match (self.environment.file)(Path::new(&path)) {
+            Ok(content) => Some(content),
+            Err(error) => {
+                self.fault(setting, format!("{path:?} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    pub fn fault(&mut self, setting: &str, what: impl Into<String>) {
+        self.faults.push(Fault {
+            setting: setting.to_owned(),
+            what: what.into(),
+        });
+    }
+
+    pub fn finish<T>(self, value: T) -> Result<T, Vec<Fault>> {
+        if self.faults.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.faults)
+        }
+    }
+}
+
+/// What every service is told.
+#[derive(Clone, Debug)]
+pub struct Base {
+    pub port: u16,
+    pub region: Option<String>,
+    pub secret_arn: Option<String>,
+    pub database_url: Option<SecretString>,
+    pub api_key: Option<SecretString>,
+    pub signatures: Signatures,
+    /// How long to keep serving after SIGTERM.
+    pub drain_ms: u64,
+    /// How long one request may take.
+    pub deadline_ms: u64,
+    pub log_levels: Targets,
+    pub metrics: Metrics,
+    /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets by itself.
+    pub task_metadata_url: Option<Uri>,
+}
+
+/// Whether calls between services are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    Required,
+    Off,
+}
+
+/// Where metrics go: CloudWatch embedded-metric log lines, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    Emf,
+    Off,
+}
+
+impl Base {
+    pub fn read(reader: &mut Reader<'_>, service: Service) -> Self {
+        let secret_arn = secret_arn(reader, service);
+        Self {
+            port: port(reader),
+            region: reader.text("AWS_REGION"),
+            signatures: signatures(reader, secret_arn.is_some()),
+            secret_arn,
+            database_url: reader.secret("DATABASE_URL"),
+            api_key: reader.secret("API_KEY"),
+            drain_ms: reader.parsed("DRAIN_MS", MILLISECONDS).unwrap_or(10_000),
+            deadline_ms: deadline_ms(reader),
+            log_levels: log_levels(reader),
+            metrics: metrics(reader),
+            task_metadata_url: reader.url("ECS_CONTAINER_METADATA_URI_V4"),
+        }
+    }
+}
+
+/// 0 is any free one, told in the log.
+pub(crate) fn port(reader: &mut Reader<'_>) -> u16 {
+    reader
+        .parsed("PORT", "a number from 0 to 65535")
+        .unwrap_or(80)
+}
+
+const MILLISECONDS: &str = "a number of milliseconds";
+
+fn secret_arn(reader: &mut Reader<'_>, service: Service) -> Option<String> {
+    let setting = format!("{}_SECRET_ARN", service.name.to_uppercase());
+    let arn = reader.text(&setting)?;
+    if !arn.starts_with("arn:") {
+        reader.fault(&setting, format!("expected an ARN, got {arn:?}"));
+    }
+    Some(arn)
+}
+
+/// `off` is the default only where there is no secret: a lost variable must not turn
+/// authentication off.
+fn signatures(reader: &mut Reader<'_>, has_secret: bool) -> Signatures {
+    let setting = "SIGNATURES";
+    let signatures = match reader.text(setting).as_deref() {
+        Some("required") => Signatures::Required,
+        None if has_secret => Signatures::Required,
+        Some("off") | None => Signatures::Off,
+        Some(other) => {
+            reader.fault(setting, format!("expected required or off, got {other:?}"));
+            Signatures::Off
+        }
+    };
+    if signatures == Signatures::Required {
+        reader.fault(
+            setting,
+            "signatures are required, but the keys to sign with are missing",
+        );
+    }
+    signatures
+}
+
+fn deadline_ms(reader: &mut Reader<'_>) -> u64 {
+    let deadline_ms = reader.parsed("DEADLINE_MS", MILLISECONDS).unwrap_or(10_000);
+    if deadline_ms == 0 {
+        reader.fault("DEADLINE_MS", "expected at least 1 millisecond, got 0");
+    }
+    deadline_ms
+}
+
+fn log_levels(reader: &mut Reader<'_>) -> Targets {
+    let expected = "a level, or a list of target=level, divided by commas";
+    let default = || Targets::new().with_default(tracing::Level::INFO);
+    reader.parsed("RUST_LOG", expected).unwrap_or_else(default)
+}
+
+fn metrics(reader: &mut Reader<'_>) -> Metrics {
+    match reader.text("METRICS").as_deref() {
+        None | Some("off") => Metrics::Off,
+        Some("emf") => Metrics::Emf,
+        Some(other) => {
+            reader.fault("METRICS", format!("expected emf or off, got {other:?}"));
+            Metrics::Off
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Whom orbit calls, one file each.
+
+pub(crate) mod axon;
+pub(crate) mod governance;

@@ -1,0 +1,32 @@
+//! Orbit, the dispatcher: asks governance, and calls axon where it may.
+
+mod clients;
+mod routes;
+mod settings;
+
+use axum::Router;
+use axum::routing::post;
+use service_kit::{Parts, Service, health, inbound};
+
+use clients::axon::Axon;
+use clients::governance::Governance;
+use routes::dispatch::{Dispatcher, dispatch};
+pub use settings::{FunctionName, GovernanceAt, Settings};
+
+pub const SERVICE: Service = Service {
+    name: "orbit",
+    version: env!("CARGO_PKG_VERSION"),
+};
+
+pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<Router> {
+    let dispatcher = Dispatcher {
+        governance: Governance::new(settings).await?,
+        axon: Axon::new(settings),
+        clock: parts.clock.clone(),
+    };
+    let routes = Router::new()
+        .route("/health", health(parts))
+        .route("/dispatch", post(dispatch))
+        .with_state(dispatcher);
+    Ok(inbound::inbound(routes, &settings.base, parts))
+}

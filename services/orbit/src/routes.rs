@@ -1,0 +1,3 @@
+//! What orbit answers, one file a route.
+
+pub(crate) mod dispatch;

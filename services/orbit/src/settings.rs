@@ -1,0 +1,116 @@
+//! What orbit is told by its environment.
+
+use std::str::FromStr;
+
+use http::Uri;
+use service_kit::settings::{Base, Reader};
+use service_kit::{ConnectTo, TrustRoots};
+
+use crate::SERVICE;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub base: Base,
+    pub governance: GovernanceAt,
+    /// The URL that is asked for.
+    pub axon_url: Uri,
+    pub axon_connect_to: Option<ConnectTo>,
+    pub roots: TrustRoots,
+}
+
+/// Where governance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GovernanceAt {
+    Function { name: FunctionName, region: String },
+    Url(Uri),
+}
+
+/// A Lambda's name and alias. A bare name would run `$LATEST`, which nobody has tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionName {
+    pub name: String,
+    pub alias: String,
+}
+
+impl FromStr for FunctionName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let plain = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        let (name, alias) = text.split_once(':').ok_or(())?;
+        if !plain(name) || !plain(alias) {
+            return Err(());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            alias: alias.to_owned(),
+        })
+    }
+}
+
+impl Settings {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let base = Base::read(reader, SERVICE);
+        Self {
+            governance: governance(reader, base.region.clone()),
+            axon_url: axon_url(reader),
+            axon_connect_to: reader.parsed("AXON_CONNECT_TO", "host:port"),
+            roots: TrustRoots::read(reader),
+            base,
+        }
+    }
+}
+
+impl AsRef<Base> for Settings {
+    fn as_ref(&self) -> &Base {
+        &self.base
+    }
+}
+
+const FUNCTION_NAME: &str = "GOVERNANCE_FUNCTION_NAME";
+const FUNCTION_URL: &str = "GOVERNANCE_FUNCTION_URL";
+
+fn governance(reader: &mut Reader<'_>, region: Option<String>) -> GovernanceAt {
+    let nowhere = GovernanceAt::Url(Uri::default());
+    match (reader.text(FUNCTION_NAME), reader.text(FUNCTION_URL)) {
+        (Some(_), Some(_)) => {
+            reader.fault(
+                FUNCTION_NAME,
+                format!("{FUNCTION_URL} is set too: one of them only"),
+            );
+            nowhere
+        }
+        (None, None) => {
+            reader.fault(
+                FUNCTION_NAME,
+                format!("neither it nor {FUNCTION_URL} is set"),
+            );
+            nowhere
+        }
+        (None, Some(_)) => reader.url(FUNCTION_URL).map_or(nowhere, GovernanceAt::Url),
+        (Some(_), None) => {
+            if region.is_none() {
+                reader.fault(
+                    "AWS_REGION",
+                    "not set, and the governance function is in a region",
+                );
+            }
+            let name = reader.parsed(FUNCTION_NAME, "name and alias, like demo-governance:live");
+            let function = |(name, region)| GovernanceAt::Function { name, region };
+            name.zip(region).map_or(nowhere, function)
+        }
+    }
+}
+
+fn axon_url(reader: &mut Reader<'_>) -> Uri {
+    let setting = "AXON_SERVICE_URL";
+    if reader.text(setting).is_none() {
+        reader.fault(setting, "not set");
+    }
+    reader.url(setting).unwrap_or_default()
+}
