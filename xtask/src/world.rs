@@ -13,6 +13,7 @@ use crate::catalog::Thing;
 use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
 use crate::decide::image::{Artefact, Digest, Key};
+use crate::decide::plan::Registered;
 use crate::decide::release::Record;
 use crate::decide::rollout::{FunctionState, ServiceState, StoppedTask};
 use crate::decide::site::{Architecture, Site};
@@ -95,15 +96,6 @@ pub trait Cluster: Send + Sync {
     /// The stopped tasks of a revision that ECS still remembers.
     async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>>;
     async fn deregister(&self, revision: &str) -> Result<()>;
-}
-
-/// A revision as ECS has it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Registered {
-    pub definition: Definition,
-    pub active: bool,
-    /// The tag `definition-sha256`.
-    pub sha256: Option<String>,
 }
 
 /// The load balancer.

@@ -2,7 +2,9 @@
 
 pub mod definition;
 pub mod environment;
+pub mod history;
 pub mod image;
+pub mod plan;
 pub mod release;
 pub mod rollout;
 pub mod site;
