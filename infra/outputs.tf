@@ -1,12 +1,15 @@
 # The site: all that xtask needs to know of this environment, in one document.
 
 locals {
+  # A missing endpoint is the precondition's to tell.
+  emulator      = var.emulated ? coalesce(var.endpoint, "missing") : null
+  emulator_port = var.emulated ? try(regex("[0-9]+$", local.emulator), "missing") : null
+
   # Docker takes registries on localhost, and only there, without TLS.
-  emulator_port = var.emulated ? regex("[0-9]+$", coalesce(var.endpoint, "missing")) : null
-  registry      = var.emulated ? "localhost:${local.emulator_port}" : "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
+  registry = var.emulated ? "localhost:${local.emulator_port}" : "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
 
   base_url = (
-    var.emulated ? "${var.endpoint}/_alb/${module.cluster.load_balancer_name}" :
+    var.emulated ? "${local.emulator}/_alb/${module.cluster.load_balancer_name}" :
     var.https != null ? "https://${var.https.domain_name}" :
     "http://${module.cluster.load_balancer_dns_name}"
   )
@@ -81,8 +84,8 @@ resource "aws_ssm_parameter" "site" {
       error_message = "The site is longer than the 4096 bytes of a standard parameter."
     }
     precondition {
-      condition     = var.emulated == (var.endpoint != null)
-      error_message = "An emulated environment needs an endpoint, and no other may have one."
+      condition     = !var.emulated || can(regex("^http://127\\.0\\.0\\.1:[0-9]+$", var.endpoint))
+      error_message = "The endpoint of an emulated environment is http://127.0.0.1:PORT."
     }
     precondition {
       condition     = var.emulated || var.nat_gateway || var.interface_endpoints

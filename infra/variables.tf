@@ -47,13 +47,13 @@ variable "emulated" {
 }
 
 variable "endpoint" {
-  description = "Where the local AWS listens, http://127.0.0.1:PORT; null on AWS."
+  description = "Where the AWS API answers, if not at AWS's own addresses."
   type        = string
   default     = null
 
   validation {
-    condition     = var.endpoint == null || can(regex("^http://127\\.0\\.0\\.1:[0-9]+$", var.endpoint))
-    error_message = "http://127.0.0.1:PORT without a path, or null."
+    condition     = var.endpoint == null || can(regex("^https?://[^/]+$", var.endpoint))
+    error_message = "A URL without a path, or null."
   }
 }
 

@@ -57,7 +57,7 @@ resource "aws_lb_listener" "http" {
       content {
         protocol    = "HTTPS"
         port        = "443"
-        status_code = "HTTP_308"
+        status_code = "HTTP_301"
       }
     }
   }
