@@ -191,6 +191,11 @@ impl Report {
     }
 }
 
+/// A size as people read it: `5.9 MB` (millions of bytes).
+pub fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
 fn layout(subject: &str, text: &str) -> String {
     format!("{subject:<SUBJECT_WIDTH$} {text}")
         .trim_end()

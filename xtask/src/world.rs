@@ -54,6 +54,19 @@ pub struct Commit {
     pub dirty: bool,
 }
 
+/// What Terraform built.
+#[async_trait]
+pub trait Infra: Send + Sync {
+    /// Hash of `infra/` and of the variables that it is applied with.
+    async fn wanted_sha256(&self) -> Result<String>;
+    /// The site as it was published; `None` where nothing was applied yet.
+    async fn site(&self) -> Result<Option<String>>;
+    /// What an apply would change, for people.
+    async fn plan(&self) -> Result<String>;
+    /// Applies `infra/`.
+    async fn apply(&self) -> Result<()>;
+}
+
 /// Makes artefacts of the checkout's sources.
 #[async_trait]
 pub trait Builder: Send + Sync {

@@ -48,13 +48,14 @@ pub struct Command {
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
     folder: Option<std::path::PathBuf>,
+    stderr: bool,
 }
 
 /// What a command left behind.
 #[derive(Debug, Clone)]
 pub struct Finished {
     pub code: Option<i32>,
-    /// stdout and stderr as they came, one stream.
+    /// stdout, and stderr if it was not turned away, as they came.
     pub output: String,
 }
 
@@ -81,6 +82,7 @@ impl Command {
             arguments: Vec::new(),
             environment,
             folder: None,
+            stderr: true,
         }
     }
 
@@ -102,16 +104,27 @@ impl Command {
         self
     }
 
+    /// Takes a variable away that is passed on else.
+    #[must_use]
+    pub fn without_variable(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// For output that is read and not shown: a warning must not be taken for a part of it.
+    #[must_use]
+    pub fn without_stderr(mut self) -> Self {
+        self.stderr = false;
+        self
+    }
+
     /// Runs to the end and answers what came out, whatever the exit code.
     pub async fn run(self) -> Result<Finished> {
         self.run_watched(|_| {}).await
     }
 
     /// As `run`, and shows every line as it comes. If the caller goes away, the child is killed.
-    pub async fn run_watched(
-        self,
-        mut watch: impl FnMut(&str) + Send + 'static,
-    ) -> Result<Finished> {
+    pub async fn run_watched(self, mut watch: impl FnMut(&str)) -> Result<Finished> {
         let shown = self.to_string();
         tracing::debug!(command = %shown, "run");
         let mut expression = duct::cmd(self.program, self.arguments)
@@ -120,34 +133,36 @@ impl Command {
         if let Some(folder) = self.folder {
             expression = expression.dir(folder);
         }
+        expression = if self.stderr {
+            expression.stderr_to_stdout()
+        } else {
+            expression.stderr_null()
+        };
         let reader = expression
             .unchecked()
-            .stderr_to_stdout()
             .reader()
             .with_context(|| format!("start `{shown}`"))?;
         let reader = std::sync::Arc::new(reader);
         let kill_on_drop = KillOnDrop(std::sync::Arc::clone(&reader));
-        let finished = tokio::task::spawn_blocking(move || -> Result<Finished> {
-            let mut output = String::new();
-            let mut lines = BufReader::new(&*reader);
+        let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel::<String>();
+        let reading = tokio::task::spawn_blocking(move || -> Result<Option<i32>> {
+            let mut buffered = BufReader::new(&*reader);
             let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line)? > 0 {
-                let text = String::from_utf8_lossy(&line);
-                watch(text.trim_end());
-                output.push_str(&text);
+            while buffered.read_until(b'\n', &mut line)? > 0 {
+                drop(sender.send(String::from_utf8_lossy(&line).into_owned()));
                 line.clear();
             }
-            let status = reader.try_wait()?.map(|ended| ended.status);
-            Ok(Finished {
-                code: status.and_then(|status| status.code()),
-                output,
-            })
-        })
-        .await
-        .context("wait for a child process")?
-        .with_context(|| format!("read the output of `{shown}`"))?;
+            Ok(reader.try_wait()?.and_then(|ended| ended.status.code()))
+        });
+        let mut output = String::new();
+        while let Some(line) = lines.recv().await {
+            watch(line.trim_end());
+            output.push_str(&line);
+        }
+        let code = reading.await.context("wait for a child process")?;
+        let code = code.with_context(|| format!("read the output of `{shown}`"))?;
         drop(kill_on_drop);
-        Ok(finished)
+        Ok(Finished { code, output })
     }
 
     /// Runs to the end; anything but exit code 0 is an error with the command's last lines.

@@ -1,0 +1,48 @@
+//! The load balancer's view of a service.
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use aws_sdk_elasticloadbalancingv2::Client;
+
+use super::aws::explain;
+use crate::catalog::Thing;
+use crate::decide::site::Site;
+use crate::world::Balancer;
+
+pub struct Elb<'a> {
+    client: Client,
+    site: &'a Site,
+}
+
+impl<'a> Elb<'a> {
+    pub fn new(config: &aws_config::SdkConfig, site: &'a Site) -> Self {
+        Self {
+            client: Client::new(config),
+            site,
+        }
+    }
+}
+
+#[async_trait]
+impl Balancer for Elb<'_> {
+    async fn target_health(&self, thing: Thing) -> Result<Vec<String>> {
+        let arn = &self.site.service(thing).target_group_arn;
+        let described = self
+            .client
+            .describe_target_health()
+            .target_group_arn(arn)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("ask the load balancer for the targets of {thing}"))?;
+        let state = |health: &aws_sdk_elasticloadbalancingv2::types::TargetHealthDescription| {
+            let state = health.target_health().and_then(|health| health.state());
+            state.map_or("unknown", |state| state.as_str()).to_owned()
+        };
+        Ok(described
+            .target_health_descriptions()
+            .iter()
+            .map(state)
+            .collect())
+    }
+}

@@ -1,0 +1,387 @@
+//! The ECS cluster. The only place that turns a definition into the SDK's input, and the only one
+//! that knows ECS's names of states.
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use aws_sdk_ecs::Client;
+use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
+use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionFluentBuilder;
+use aws_sdk_ecs::types::{
+    DeploymentRolloutState, DesiredStatus, Tag, Task, TaskDefinition, TaskDefinitionField,
+    TaskDefinitionStatus,
+};
+use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
+use aws_smithy_schema::Schema;
+use aws_smithy_schema::codec::Codec;
+use aws_smithy_schema::serde::{SerializableStruct, ShapeSerializer};
+use serde_json::Value;
+
+use super::aws::explain;
+use crate::catalog::Thing;
+use crate::decide::definition::Definition;
+use crate::decide::plan::Registered;
+use crate::decide::rollout::{
+    Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
+};
+use crate::decide::site::Site;
+use crate::world::Cluster;
+
+const SHA256_TAG: &str = "definition-sha256";
+/// `DescribeTasks` takes so many at most.
+const TASKS_MAX: usize = 100;
+
+pub struct Ecs<'a> {
+    client: Client,
+    site: &'a Site,
+}
+
+impl<'a> Ecs<'a> {
+    pub fn new(config: &aws_config::SdkConfig, site: &'a Site) -> Self {
+        Self {
+            client: Client::new(config),
+            site,
+        }
+    }
+
+    async fn tasks(&self, thing: Thing, status: DesiredStatus) -> Result<Vec<Task>> {
+        let service = &self.site.service(thing).ecs_service;
+        let mut pages = self
+            .client
+            .list_tasks()
+            .cluster(&self.site.cluster)
+            .service_name(service)
+            .desired_status(status)
+            .into_paginator()
+            .items()
+            .send();
+        let mut arns = Vec::new();
+        while let Some(arn) = pages.next().await {
+            let arn = arn.map_err(explain);
+            arns.push(arn.with_context(|| format!("list the tasks of {service}"))?);
+        }
+        let mut tasks = Vec::new();
+        for chunk in arns.chunks(TASKS_MAX) {
+            let described = self
+                .client
+                .describe_tasks()
+                .cluster(&self.site.cluster)
+                .set_tasks(Some(chunk.to_vec()))
+                .send()
+                .await
+                .map_err(explain)
+                .with_context(|| format!("describe the tasks of {service}"))?;
+            tasks.extend(described.tasks.unwrap_or_default());
+        }
+        Ok(tasks)
+    }
+}
+
+#[async_trait]
+impl Cluster for Ecs<'_> {
+    async fn look(&self, thing: Thing) -> Result<ServiceState> {
+        let name = &self.site.service(thing).ecs_service;
+        let described = self
+            .client
+            .describe_services()
+            .cluster(&self.site.cluster)
+            .services(name)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("describe the service {name}"))?;
+        let Some(service) = described.services().first() else {
+            bail!("cluster {} has no service {name}", self.site.cluster);
+        };
+        Ok(service_state(service))
+    }
+
+    async fn revision(&self, revision: &str) -> Result<Option<Registered>> {
+        let described = self
+            .client
+            .describe_task_definition()
+            .task_definition(revision)
+            .include(TaskDefinitionField::Tags)
+            .send()
+            .await;
+        let described = match described {
+            Ok(described) => described,
+            Err(error) if unknown_revision(&error) => return Ok(None),
+            Err(error) => {
+                return Err(explain(error)).with_context(|| format!("describe {revision}"));
+            }
+        };
+        let Some(found) = described.task_definition() else {
+            return Ok(None);
+        };
+        let sha256 = described
+            .tags()
+            .iter()
+            .find(|tag| tag.key() == Some(SHA256_TAG))
+            .and_then(|tag| tag.value().map(str::to_owned));
+        Ok(Some(Registered {
+            definition: Definition(to_json(TaskDefinition::SCHEMA, found)?),
+            active: found.status() == Some(&TaskDefinitionStatus::Active),
+            sha256,
+        }))
+    }
+
+    async fn register(&self, definition: &Definition) -> Result<String> {
+        let family = definition.family();
+        let input = to_input(definition).with_context(|| format!("register {family}"))?;
+        let tag = Tag::builder()
+            .key(SHA256_TAG)
+            .value(definition.sha256())
+            .build();
+        let registered = with_input(self.client.register_task_definition(), input)
+            .tags(tag)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("register {family}"))?;
+        let arn = registered
+            .task_definition()
+            .and_then(TaskDefinition::task_definition_arn);
+        Ok(revision_of(arn.context(
+            "ECS registered a definition and did not name it",
+        )?))
+    }
+
+    async fn update(&self, thing: Thing, revision: &str, desired: Option<i32>) -> Result<()> {
+        let name = &self.site.service(thing).ecs_service;
+        self.client
+            .update_service()
+            .cluster(&self.site.cluster)
+            .service(name)
+            .task_definition(revision)
+            .set_desired_count(desired)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("update the service {name} to {revision}"))?;
+        Ok(())
+    }
+
+    async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>> {
+        let mut tasks = self.tasks(thing, DesiredStatus::Stopped).await?;
+        tasks.sort_by_key(|task| {
+            std::cmp::Reverse(
+                task.stopped_at()
+                    .map_or(0, aws_smithy_types::DateTime::secs),
+            )
+        });
+        let ours =
+            |task: &&Task| task.task_definition_arn().map(revision_of).as_deref() == Some(revision);
+        Ok(tasks.iter().filter(ours).map(stopped_task).collect())
+    }
+
+    async fn deregister(&self, revision: &str) -> Result<()> {
+        self.client
+            .deregister_task_definition()
+            .task_definition(revision)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("deregister {revision}"))?;
+        Ok(())
+    }
+}
+
+fn unknown_revision<R>(
+    error: &aws_sdk_ecs::error::SdkError<
+        aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionError,
+        R,
+    >,
+) -> bool {
+    use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+    // ECS has no code of its own for this: it answers a ClientException that says so.
+    error.as_service_error().is_some_and(|error| {
+        error
+            .message()
+            .is_some_and(|text| text.to_lowercase().contains("unable to describe"))
+    })
+}
+
+/// `family:n` of an ARN.
+fn revision_of(arn: &str) -> String {
+    arn.rsplit('/').next().unwrap_or(arn).to_owned()
+}
+
+fn service_state(service: &aws_sdk_ecs::types::Service) -> ServiceState {
+    ServiceState {
+        active: service.status() == Some("ACTIVE"),
+        desired: service.desired_count(),
+        running: service.running_count(),
+        pending: service.pending_count(),
+        deployments: service.deployments().iter().map(deployment).collect(),
+    }
+}
+
+fn deployment(deployment: &aws_sdk_ecs::types::Deployment) -> Deployment {
+    Deployment {
+        primary: deployment.status() == Some("PRIMARY"),
+        revision: deployment
+            .task_definition()
+            .map(revision_of)
+            .unwrap_or_default(),
+        state: match deployment.rollout_state() {
+            Some(DeploymentRolloutState::Completed) => RolloutState::Completed,
+            Some(DeploymentRolloutState::Failed) => RolloutState::Failed,
+            // A state that this SDK does not know is at least no end.
+            _ => RolloutState::InProgress,
+        },
+        reason: deployment
+            .rollout_state_reason()
+            .unwrap_or_default()
+            .to_owned(),
+        desired: deployment.desired_count(),
+        running: deployment.running_count(),
+        pending: deployment.pending_count(),
+        failed: deployment.failed_tasks(),
+    }
+}
+
+fn stopped_task(task: &Task) -> StoppedTask {
+    let container = |container: &aws_sdk_ecs::types::Container| StoppedContainer {
+        name: container.name().unwrap_or_default().to_owned(),
+        exit_code: container.exit_code(),
+        reason: container.reason().map(str::to_owned),
+    };
+    StoppedTask {
+        id: task.task_arn().map(revision_of).unwrap_or_default(),
+        stop_code: task
+            .stop_code()
+            .map(|code| code.as_str().to_owned())
+            .unwrap_or_default(),
+        reason: task.stopped_reason().unwrap_or_default().to_owned(),
+        containers: task.containers().iter().map(container).collect(),
+    }
+}
+
+/// The SDK's input of a definition. The SDK drops what it does not know without a word, so the
+/// input is written back and every key that was lost on the way is an error.
+fn to_input(definition: &Definition) -> Result<RegisterTaskDefinitionInput> {
+    let bytes = serde_json::to_vec(&definition.0)?;
+    let codec = JsonCodec::new(JsonCodecSettings::default());
+    let input = RegisterTaskDefinitionInput::deserialize(&mut codec.create_deserializer(&bytes))
+        .context("the definition is not what ECS takes")?;
+    let back = to_json(RegisterTaskDefinitionInput::SCHEMA, &input)?;
+    let mut lost = Vec::new();
+    collect_lost(&definition.0, &back, "", &mut lost);
+    if !lost.is_empty() {
+        bail!("ECS does not know {}", lost.join(", "));
+    }
+    Ok(input)
+}
+
+fn to_json(schema: &Schema<'_>, value: &dyn SerializableStruct) -> Result<Value> {
+    let codec = JsonCodec::new(JsonCodecSettings::default());
+    let mut serializer = codec.create_serializer();
+    serializer
+        .write_struct(schema, value)
+        .context("write what the SDK holds as JSON")?;
+    serde_json::from_slice(&serializer.finish()).context("read back what the SDK wrote")
+}
+
+fn collect_lost(source: &Value, back: &Value, place: &str, lost: &mut Vec<String>) {
+    match (source, back) {
+        (Value::Object(source), Value::Object(back)) => {
+            for (key, value) in source {
+                let place = if place.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{place}.{key}")
+                };
+                match back.get(key) {
+                    Some(back) => collect_lost(value, back, &place, lost),
+                    None => lost.push(place),
+                }
+            }
+        }
+        (Value::Array(source), Value::Array(back)) if source.len() == back.len() => {
+            for (index, (value, back)) in source.iter().zip(back).enumerate() {
+                collect_lost(value, back, &format!("{place}[{index}]"), lost);
+            }
+        }
+        _ if source == back => {}
+        _ => lost.push(format!("{place} = {source}")),
+    }
+}
+
+/// The SDK's call has a setter for each field of its input and none for the whole.
+fn with_input(
+    call: RegisterTaskDefinitionFluentBuilder,
+    input: RegisterTaskDefinitionInput,
+) -> RegisterTaskDefinitionFluentBuilder {
+    call.set_family(input.family)
+        .set_task_role_arn(input.task_role_arn)
+        .set_execution_role_arn(input.execution_role_arn)
+        .set_network_mode(input.network_mode)
+        .set_container_definitions(input.container_definitions)
+        .set_volumes(input.volumes)
+        .set_placement_constraints(input.placement_constraints)
+        .set_requires_compatibilities(input.requires_compatibilities)
+        .set_cpu(input.cpu)
+        .set_memory(input.memory)
+        .set_tags(input.tags)
+        .set_pid_mode(input.pid_mode)
+        .set_ipc_mode(input.ipc_mode)
+        .set_proxy_configuration(input.proxy_configuration)
+        .set_ephemeral_storage(input.ephemeral_storage)
+        .set_runtime_platform(input.runtime_platform)
+        .set_enable_fault_injection(input.enable_fault_injection)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn definition() -> Value {
+        json!({
+            "family": "demo-axon",
+            "cpu": "256",
+            "runtimePlatform": { "cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX" },
+            "containerDefinitions": [{
+                "name": "axon",
+                "image": "localhost:4577/demo/axon@sha256:00",
+                "stopTimeout": 20,
+                "systemControls": [{ "namespace": "net.ipv4.ip_unprivileged_port_start", "value": "0" }],
+                "linuxParameters": { "capabilities": { "drop": ["ALL"] } }
+            }]
+        })
+    }
+
+    #[test]
+    fn a_definition_reaches_the_sdk_whole() {
+        let input = to_input(&Definition(definition())).unwrap();
+        assert_eq!(input.family(), Some("demo-axon"));
+        assert_eq!(input.container_definitions()[0].stop_timeout(), Some(20));
+    }
+
+    #[test]
+    fn every_key_that_would_be_lost_is_named() {
+        let mut value = definition();
+        value["containerDefinitions"][0]["stopTimeOut"] = json!(3);
+        value["famly"] = json!("demo");
+        let error = to_input(&Definition(value)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "ECS does not know containerDefinitions[0].stopTimeOut, famly"
+        );
+    }
+
+    #[test]
+    fn an_unknown_rollout_state_is_no_end() {
+        let unknown = aws_sdk_ecs::types::Deployment::builder()
+            .status("PRIMARY")
+            .task_definition("arn:aws:ecs:us-east-1:000000000000:task-definition/demo-axon:3")
+            .rollout_state("PONDERING".into())
+            .build();
+        let found = deployment(&unknown);
+        assert_eq!(
+            (found.state, found.revision.as_str()),
+            (RolloutState::InProgress, "demo-axon:3")
+        );
+    }
+}

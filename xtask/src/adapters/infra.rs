@@ -1,0 +1,326 @@
+//! Terraform (or OpenTofu). It works on a copy of `infra/` below `target/`, where the emulated
+//! environment gets a backend of its own and nothing is left in the checkout.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::aws::{EMULATOR_KEY, explain, is_code};
+use super::process::{Command, find_program};
+use crate::decide::definition::hex;
+use crate::decide::environment::Environment;
+use crate::decide::site::Architecture;
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::world::{Infra, Surroundings};
+
+/// Where a provider lies below a folder that mirrors a registry. The version is the one that
+/// `infra/versions.tf` pins.
+const PROVIDER: &str = "hashicorp/aws";
+
+pub struct Terraform<'a> {
+    surroundings: &'a Surroundings,
+    environment: &'a Environment,
+    report: &'a Report,
+    config: &'a SdkConfig,
+    /// Given where the environment is emulated: its address and its architecture are this
+    /// machine's and not the file's.
+    emulator: Option<(String, Architecture)>,
+}
+
+impl<'a> Terraform<'a> {
+    pub fn new(
+        surroundings: &'a Surroundings,
+        environment: &'a Environment,
+        report: &'a Report,
+        config: &'a SdkConfig,
+        emulator: Option<(String, Architecture)>,
+    ) -> Self {
+        Self {
+            surroundings,
+            environment,
+            report,
+            config,
+            emulator,
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.surroundings
+            .state_folder()
+            .join(&self.environment.name)
+            .join("terraform")
+    }
+
+    fn variables_file(&self) -> String {
+        format!("environments/{}.tfvars.json", self.environment.name)
+    }
+
+    /// The variables that the environment's file does not hold.
+    fn extra_variables(&self, sha256: &str) -> Vec<String> {
+        let mut variables = vec![format!("infra_sha256={sha256}")];
+        if let Some((endpoint, architecture)) = &self.emulator {
+            variables.push(format!("endpoint={endpoint}"));
+            variables.push(format!("architecture={}", architecture.ecs()));
+        }
+        variables
+    }
+
+    fn program(&self) -> Result<PathBuf> {
+        ["terraform", "tofu"]
+            .into_iter()
+            .find_map(|name| find_program(self.surroundings, name))
+            .ok_or_else(|| {
+                Failure::not_ready("neither terraform nor tofu is on the PATH")
+                    .hint("cargo xtask doctor")
+                    .into()
+            })
+    }
+
+    /// A command in the copy, with the environment's credentials and no others.
+    fn command(&self) -> Result<Command> {
+        let folder = self.folder();
+        let mut command = Command::new(self.surroundings, self.program()?)
+            .folder(&folder.join("root"))
+            .variable("TF_DATA_DIR", folder.join("data").to_string_lossy())
+            .variable("TF_IN_AUTOMATION", "1")
+            .variable("TF_INPUT", "0")
+            .variable("CHECKPOINT_DISABLE", "1");
+        if let Some((endpoint, _)) = &self.emulator {
+            for (name, value) in [
+                ("AWS_ENDPOINT_URL", endpoint.as_str()),
+                ("AWS_ACCESS_KEY_ID", EMULATOR_KEY),
+                ("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY),
+                ("AWS_REGION", &self.environment.region),
+            ] {
+                command = command.variable(name, value);
+            }
+        } else {
+            let aws = self
+                .surroundings
+                .variables
+                .iter()
+                .filter(|(name, _)| name.starts_with("AWS_"));
+            for (name, value) in aws {
+                command = command.variable(name, value);
+            }
+        }
+        if let Some(file) = self.cli_configuration() {
+            command = command.variable("TF_CLI_CONFIG_FILE", file.to_string_lossy());
+        }
+        Ok(command)
+    }
+
+    /// The user's own configuration, where it is there: it may name a mirror itself.
+    fn cli_configuration(&self) -> Option<PathBuf> {
+        let file = PathBuf::from(self.surroundings.variable("TF_CLI_CONFIG_FILE")?);
+        file.is_file().then_some(file)
+    }
+
+    /// A fresh copy of `infra/`, initialised.
+    async fn prepare(&self) -> Result<()> {
+        let folder = self.folder();
+        let root = folder.join("root");
+        if root.exists() {
+            tokio::fs::remove_dir_all(&root)
+                .await
+                .with_context(|| format!("clear {root:?}"))?;
+        }
+        for (path, bytes) in sources(&self.surroundings.root.join("infra"))? {
+            let file = root.join(&path);
+            if let Some(parent) = file.parent() {
+                tokio::fs::create_dir_all(parent).await?;
+            }
+            tokio::fs::write(&file, bytes)
+                .await
+                .with_context(|| format!("write {file:?}"))?;
+        }
+        let mut init = self
+            .command()?
+            .arguments(["init", "-no-color", "-reconfigure"]);
+        if self.emulator.is_some() {
+            let backend = json!({ "terraform": { "backend": { "local": { "path": folder.join("terraform.tfstate") } } } });
+            let file = root.join("backend_override.tf.json");
+            tokio::fs::write(&file, backend.to_string()).await?;
+        } else {
+            let name = &self.environment.name;
+            init = init.arguments([format!("-backend-config=environments/{name}.s3.tfbackend")]);
+        }
+        if self.cli_configuration().is_none()
+            && let Some(mirror) = self.mirror()
+        {
+            init = init.arguments([format!("-plugin-dir={}", mirror.display())]);
+        }
+        self.report.live("infra", "terraform init");
+        init.succeed().await.context("initialise Terraform")?;
+        Ok(())
+    }
+
+    /// A folder on this machine that has the provider, so that nothing is fetched: the usual
+    /// plugin folders, then the children of the usual install prefixes.
+    fn mirror(&self) -> Option<PathBuf> {
+        let home = self.surroundings.variable("HOME").map(PathBuf::from);
+        let data = self
+            .surroundings
+            .variable("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .or_else(|| home.as_ref().map(|home| home.join(".local/share")));
+        let mut folders: Vec<PathBuf> = Vec::new();
+        folders.extend(home.map(|home| home.join(".terraform.d/plugins")));
+        folders.extend(data.map(|data| data.join("terraform/plugins")));
+        folders.push("/usr/local/share/terraform/plugins".into());
+        folders.push("/usr/share/terraform/plugins".into());
+        for prefix in [
+            "/opt",
+            "/usr/local",
+            "/usr/local/share",
+            "/usr/share",
+            "/usr/lib",
+        ] {
+            let children = std::fs::read_dir(prefix).into_iter().flatten().flatten();
+            let mut children: Vec<PathBuf> = children.map(|child| child.path()).collect();
+            children.sort();
+            folders.extend(children);
+        }
+        folders.into_iter().find(|folder| {
+            ["registry.terraform.io", "registry.opentofu.org"]
+                .into_iter()
+                .any(|host| folder.join(host).join(PROVIDER).is_dir())
+        })
+    }
+
+    async fn change(&self, verb: &str, arguments: &[&str]) -> Result<String> {
+        let sha256 = self.wanted_sha256().await?;
+        let mut command = self
+            .command()?
+            .arguments([verb, "-no-color", "-compact-warnings"]);
+        command = command.arguments(arguments);
+        command = command.arguments([format!("-var-file={}", self.variables_file())]);
+        for variable in self.extra_variables(&sha256) {
+            command = command.arguments(["-var".to_owned(), variable]);
+        }
+        let mut done = 0_u32;
+        let finished = command
+            .run_watched(|line| {
+                if line.contains(" complete after ") {
+                    done += 1;
+                }
+                if line.contains(": Creat") || line.contains(": Still creating") {
+                    let what = line.split(':').next().unwrap_or_default();
+                    self.report
+                        .live("infra", &format!("terraform {verb}: {done} done, {what}"));
+                }
+            })
+            .await?;
+        if !finished.succeeded() {
+            bail!("terraform {verb} failed:\n{}", errors_of(&finished.output));
+        }
+        Ok(finished.output)
+    }
+}
+
+#[async_trait]
+impl Infra for Terraform<'_> {
+    async fn wanted_sha256(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for (path, bytes) in sources(&self.surroundings.root.join("infra"))? {
+            // Other environments' files decide nothing here.
+            let foreign = path.starts_with("environments/")
+                && !path.starts_with(&format!("environments/{}.", self.environment.name));
+            let text = Path::new(&path).extension().is_some_and(|it| it == "md");
+            if !foreign && !text {
+                hash.update(format!("{path}\0{}\0", bytes.len()));
+                hash.update(bytes);
+            }
+        }
+        for variable in self.extra_variables("") {
+            hash.update(variable);
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    async fn site(&self) -> Result<Option<String>> {
+        let name = self.environment.site_parameter();
+        let client = aws_sdk_ssm::Client::new(self.config);
+        match client.get_parameter().name(&name).send().await {
+            Ok(found) => Ok(found
+                .parameter()
+                .and_then(|it| it.value().map(str::to_owned))),
+            Err(error) if is_code(&error, "ParameterNotFound") => Ok(None),
+            Err(error) => Err(explain(error)).with_context(|| format!("read {name}")),
+        }
+    }
+
+    async fn plan(&self) -> Result<String> {
+        self.prepare().await?;
+        let output = self.change("plan", &[]).await?;
+        let summary = output.lines().filter(|line| {
+            line.starts_with("Plan:") || line.starts_with("No changes") || line.starts_with("  # ")
+        });
+        Ok(summary.collect::<Vec<_>>().join("\n"))
+    }
+
+    async fn apply(&self) -> Result<()> {
+        let state = self.folder().join("terraform.tfstate");
+        if self.emulator.is_some() && state.exists() && self.site().await?.is_none() {
+            // The emulator lost what the state tells of: there is nothing that could be updated.
+            tokio::fs::remove_file(&state)
+                .await
+                .context("remove the state of a lost emulator")?;
+        }
+        self.prepare().await?;
+        self.change("apply", &["-auto-approve"]).await?;
+        Ok(())
+    }
+}
+
+/// All files of a folder, by their path in it, in order. Terraform's own leavings are no sources.
+fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        let entries = std::fs::read_dir(&next).with_context(|| format!("read {next:?}"))?;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(".terraform") || name.contains(".tfstate") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let relative = path.strip_prefix(folder)?.to_string_lossy().into_owned();
+                files.insert(relative, read(&path)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sources of infra/ are read here and nowhere else"
+)]
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("read {path:?}"))
+}
+
+/// Terraform draws boxes round its errors; the text in them is what counts.
+fn errors_of(output: &str) -> String {
+    let in_box = |line: &&str| line.starts_with('│') || line.starts_with("Error");
+    let boxed: Vec<_> = output
+        .lines()
+        .filter(in_box)
+        .map(|line| line.trim_start_matches("│ "))
+        .collect();
+    if boxed.is_empty() {
+        output.trim().to_owned()
+    } else {
+        boxed.join("\n")
+    }
+}

@@ -1,0 +1,265 @@
+//! A service's part of a release: register, update in one call, follow to an outcome, prove; and
+//! back.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::time::Instant;
+
+use super::{LOOK_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, Trouble, evidence};
+use crate::catalog::Thing;
+use crate::decide::plan::{Change, ServiceLook, Step};
+use crate::decide::rollout::{Decision, Goal, Health, Proof, Rollout, RolloutState, ServiceState};
+use crate::world::ProbeRequest;
+
+/// So many right answers in a row prove a revision, asked this far apart: a window of a second or
+/// more, in which a load balancer with two targets has asked both.
+const PROOF_ANSWERS: u32 = 6;
+const PROOF_INTERVAL: Duration = Duration::from_millis(200);
+/// A deployment that failed is given this long to be taken back by ECS itself.
+const GOING_BACK_GRACE: Duration = Duration::from_secs(10);
+
+impl Release<'_> {
+    pub(super) async fn change_service(&mut self, step: &Step) -> Result<(), Trouble> {
+        let world = self.world;
+        let thing = step.thing;
+        let revision = match &step.change {
+            Change::Register(definition) => world.cluster.register(definition).await?,
+            Change::Revision(revision) => revision.clone(),
+            Change::Follow => world
+                .cluster
+                .look(thing)
+                .await?
+                .primary()
+                .map_or_else(String::new, |primary| primary.revision.clone()),
+            Change::Keep | Change::Publish(_) | Change::Version(_) => return Ok(()),
+        };
+        self.write_after(thing, &revision).await?;
+        let mut parents = vec![step.parent.clone()];
+        if step.change != Change::Follow {
+            parents.extend(
+                world
+                    .cluster
+                    .look(thing)
+                    .await?
+                    .primary()
+                    .map(|it| it.revision.clone()),
+            );
+            world.cluster.update(thing, &revision, step.desired).await?;
+        }
+        let goal = Goal {
+            revision: revision.clone(),
+            parents,
+            desired: step.desired,
+        };
+        let reason = match self.follow(thing, goal, ROLLOUT_LIMIT).await? {
+            Decision::Usurped { by } => {
+                return Err(Trouble::Usurped {
+                    thing: Some(thing),
+                    by,
+                });
+            }
+            Decision::Failed { reason } | Decision::WentBack { reason } => reason,
+            Decision::GoingBack => "its deployment failed".to_owned(),
+            Decision::Wait | Decision::Probe => match self.prove(thing, &revision).await {
+                Ok(()) => {
+                    let text = format!("landed on {revision} (was {})", step.parent);
+                    world.report.line(thing.name(), &text);
+                    return Ok(());
+                }
+                Err(error) => format!("{error:#}"),
+            },
+        };
+        let evidence = evidence::gather(&world, thing, &revision).await;
+        Err(Trouble::Failed {
+            thing: Some(thing),
+            reason,
+            evidence,
+        })
+    }
+
+    /// Notes in the record what this release brings to a service, before it is brought.
+    async fn write_after(&mut self, thing: Thing, revision: &str) -> Result<()> {
+        let registered = self.world.cluster.revision(revision).await?;
+        let state = ServiceState {
+            active: true,
+            desired: 1,
+            running: 0,
+            pending: 0,
+            deployments: Vec::new(),
+        };
+        let look = ServiceLook {
+            state,
+            revision: revision.to_owned(),
+            registered,
+        };
+        if let Some(entry) = self.record.things.get_mut(&thing) {
+            entry.after = look.running();
+        }
+        self.save().await
+    }
+
+    /// Looks until the rollout has an outcome or asks for a proof. ECS going back by itself is an
+    /// end of the way forward: the way back is followed in `take_back_service`.
+    async fn follow(&mut self, thing: Thing, goal: Goal, limit: Duration) -> Result<Decision> {
+        let started = Instant::now();
+        let revision = goal.revision.clone();
+        let mut rollout = Rollout::new(goal);
+        loop {
+            let state = self.world.cluster.look(thing).await?;
+            match rollout.observe(&state, started.elapsed() > limit) {
+                Decision::Wait => {}
+                decision => return Ok(decision),
+            }
+            self.world
+                .report
+                .live(thing.name(), &progress(&revision, &state));
+            self.renew().await?;
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Asks through the load balancer until only the revision answers. A service that is not
+    /// exposed is proven by its targets.
+    async fn prove(&mut self, thing: Thing, revision: &str) -> Result<()> {
+        let started = Instant::now();
+        let mut proof = Proof::new(PROOF_ANSWERS);
+        loop {
+            let (health, heard) = self.health(thing, revision).await;
+            if proof.observe(health.as_ref(), revision) {
+                return Ok(());
+            }
+            if started.elapsed() > PROOF_LIMIT {
+                bail!(
+                    "its tasks run, but {revision} did not prove itself within {} s: {heard}",
+                    PROOF_LIMIT.as_secs()
+                );
+            }
+            self.world.report.live(
+                thing.name(),
+                &format!("{revision} runs; asking it: {heard}"),
+            );
+            self.renew().await?;
+            tokio::time::sleep(PROOF_INTERVAL).await;
+        }
+    }
+
+    async fn health(&self, thing: Thing, revision: &str) -> (Option<Health>, String) {
+        let Some(probe) = &self.world.site.service(thing).probe else {
+            return match self.world.balancer.target_health(thing).await {
+                Ok(targets) => {
+                    let healthy = !targets.is_empty() && targets.iter().all(|it| it == "healthy");
+                    let revision = Some(revision.to_owned());
+                    let health = Health {
+                        status: if healthy { 200 } else { 503 },
+                        revision,
+                    };
+                    (Some(health), format!("targets are {}", targets.join(", ")))
+                }
+                Err(error) => (None, format!("{error:#}")),
+            };
+        };
+        let request = ProbeRequest {
+            method: "GET",
+            url: &probe.url,
+            headers: &probe.headers,
+            body: "",
+        };
+        match self.world.probe.send(request).await {
+            Ok(answer) => {
+                let revision = answer.headers.get("x-task-revision").cloned();
+                let from = revision
+                    .as_deref()
+                    .unwrap_or("a task that names no revision");
+                let heard = format!("{} from {from}", answer.status);
+                (
+                    Some(Health {
+                        status: answer.status,
+                        revision,
+                    }),
+                    heard,
+                )
+            }
+            Err(error) => (None, format!("{error:#}")),
+        }
+    }
+
+    /// Brings a service back to what ran before. Where ECS goes back by itself that is followed;
+    /// only where it does not end on the parent do we act.
+    pub(super) async fn take_back_service(&mut self, step: &Step) -> Result<()> {
+        let world = self.world;
+        let thing = step.thing;
+        let ours = self
+            .record
+            .things
+            .get(&thing)
+            .and_then(|entry| entry.after.clone());
+        let ours = ours.map_or_else(String::new, |ours| ours.revision);
+        let first = step.parent_desired == 0;
+        let state = self.wait_for_ecs_to_turn(thing, &ours).await?;
+        let primary = state
+            .primary()
+            .map_or(String::new(), |it| it.revision.clone());
+        if primary != ours && primary != step.parent {
+            bail!("usurped: {primary} runs now");
+        }
+        if first {
+            world.cluster.update(thing, &step.parent, Some(0)).await?;
+        } else if primary == ours {
+            world.cluster.update(thing, &step.parent, None).await?;
+        }
+        let goal = Goal {
+            revision: step.parent.clone(),
+            parents: vec![ours],
+            desired: first.then_some(0),
+        };
+        match self.follow(thing, goal, ROLLOUT_LIMIT).await? {
+            Decision::Probe | Decision::Wait => {}
+            Decision::Usurped { by } => bail!("usurped: {by} runs now"),
+            Decision::GoingBack => bail!("ECS did not go back to {}", step.parent),
+            Decision::Failed { reason } | Decision::WentBack { reason } => {
+                bail!("{} did not come back: {reason}", step.parent)
+            }
+        }
+        if first {
+            return Ok(());
+        }
+        self.prove(thing, &step.parent).await
+    }
+
+    /// Right after a deployment failed it is still the primary one for a moment.
+    async fn wait_for_ecs_to_turn(&mut self, thing: Thing, ours: &str) -> Result<ServiceState> {
+        let started = Instant::now();
+        loop {
+            let state = self.world.cluster.look(thing).await?;
+            let failed = state.primary().is_some_and(|primary| {
+                primary.revision == ours && primary.state == RolloutState::Failed
+            });
+            if !failed || started.elapsed() > GOING_BACK_GRACE {
+                return Ok(state);
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+fn progress(revision: &str, state: &ServiceState) -> String {
+    let Some(primary) = state.primary() else {
+        return format!("{revision}: no deployment");
+    };
+    let mut text = format!(
+        "{}: {}/{} running",
+        primary.revision, primary.running, primary.desired
+    );
+    if primary.pending > 0 {
+        text.push_str(&format!(", {} starting", primary.pending));
+    }
+    if primary.failed > 0 {
+        text.push_str(&format!(", {} failed", primary.failed));
+    }
+    let draining = state.running - primary.running;
+    if draining > 0 {
+        text.push_str(&format!(", {draining} of before still running"));
+    }
+    text
+}
