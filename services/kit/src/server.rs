@@ -100,3 +100,51 @@ async fn finish(connections: GracefulShutdown, grace: Duration) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::Service;
+    use crate::lifecycle::Phase;
+    use crate::settings::{Environment, Reader};
+
+    /// A request that never ends holds the process no longer than the deadline and the last write.
+    #[tokio::test]
+    async fn what_does_not_end_is_cut_off() {
+        let environment = Environment {
+            variable: &|name| matches!(name, "DRAIN_MS" | "DEADLINE_MS").then(|| "1".to_owned()),
+            file: &|_| unreachable!("the base has no file"),
+        };
+        let base = Base::read(
+            &mut Reader::new(&environment),
+            Service {
+                name: "x",
+                version: "",
+            },
+        );
+        let reached = Arc::new(Notify::new());
+        let reach = Arc::clone(&reached);
+        let endless = async move || {
+            reach.notify_one();
+            std::future::pending::<()>().await;
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let app = Router::new().route("/", get(endless));
+        let lifecycle = Lifecycle::default();
+        serve(listener, app, &base, &lifecycle, reached.notified()).await;
+        assert_eq!(lifecycle.phase(), Phase::Draining);
+    }
+}

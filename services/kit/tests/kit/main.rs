@@ -1,0 +1,20 @@
+//! The kit at its boundary: the two stacks, logs, settings.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod inbound;
+mod logs;
+mod outbound;
+mod settings;
+
+#[path = "../world/authority.rs"]
+mod authority;
+#[path = "../world/captured_logs.rs"]
+mod captured_logs;
+#[path = "../world/stand_in.rs"]
+mod stand_in;
+
+const SERVICE: service_kit::Service = service_kit::Service {
+    name: "tested",
+    version: "1.2.3",
+};

@@ -1,0 +1,221 @@
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use secrecy::ExposeSecret as _;
+use service_kit::TrustRoots;
+use service_kit::settings::{Base, Environment, Fault, Metrics, Reader, Signatures};
+
+use crate::SERVICE;
+use crate::authority::Authority;
+
+fn read<T>(
+    variables: &[(&str, &str)],
+    file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    read: impl FnOnce(&mut Reader<'_>) -> T,
+) -> Result<T, Vec<Fault>> {
+    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    let variable = |name: &str| variables.get(name).map(ToString::to_string);
+    let environment = Environment {
+        variable: &variable,
+        file,
+    };
+    let mut reader = Reader::new(&environment);
+    let value = read(&mut reader);
+    reader.finish(value)
+}
+
+fn base(variables: &[(&str, &str)]) -> Result<Base, Vec<Fault>> {
+    read(
+        variables,
+        &|_| unreachable!("the base has no file"),
+        |reader| Base::read(reader, SERVICE),
+    )
+}
+
+fn names(faults: &[Fault]) -> Vec<&str> {
+    faults.iter().map(|fault| fault.setting.as_str()).collect()
+}
+
+#[test]
+fn nothing_set_is_enough() {
+    let base = base(&[("PORT", "")]).unwrap();
+    assert_eq!(
+        (base.port, base.drain_ms, base.deadline_ms),
+        (80, 10_000, 10_000)
+    );
+    assert_eq!(
+        (base.signatures, base.metrics),
+        (Signatures::Off, Metrics::Off)
+    );
+    assert!(base.region.is_none() && base.task_metadata_url.is_none());
+    assert!(base.log_levels.would_enable("any", &tracing::Level::INFO));
+    assert!(!base.log_levels.would_enable("any", &tracing::Level::DEBUG));
+}
+
+#[test]
+fn all_that_is_set_is_read() {
+    let base = base(&[
+        ("PORT", "8080"),
+        ("AWS_REGION", "eu-central-1"),
+        (
+            "TESTED_SECRET_ARN",
+            "arn:aws:secretsmanager:eu-central-1:1:secret:x",
+        ),
+        ("DATABASE_URL", "postgres://u:p@h/d"),
+        ("API_KEY", "k"),
+        ("SIGNATURES", "off"),
+        ("DRAIN_MS", "0"),
+        ("DEADLINE_MS", "2500"),
+        ("RUST_LOG", "warn,tested=debug"),
+        ("METRICS", "emf"),
+        (
+            "ECS_CONTAINER_METADATA_URI_V4",
+            "http://169.254.170.2/v4/abc",
+        ),
+    ])
+    .unwrap();
+    assert_eq!(
+        (base.port, base.drain_ms, base.deadline_ms),
+        (8080, 0, 2500)
+    );
+    assert_eq!(base.region.as_deref(), Some("eu-central-1"));
+    assert!(base.secret_arn.is_some());
+    assert_eq!(
+        base.database_url.unwrap().expose_secret(),
+        "postgres://u:p@h/d"
+    );
+    assert_eq!(base.api_key.unwrap().expose_secret(), "k");
+    assert_eq!(
+        (base.signatures, base.metrics),
+        (Signatures::Off, Metrics::Emf)
+    );
+    assert!(
+        base.log_levels
+            .would_enable("tested", &tracing::Level::DEBUG)
+    );
+    assert_eq!(
+        base.task_metadata_url.unwrap(),
+        "http://169.254.170.2/v4/abc"
+    );
+}
+
+#[test]
+fn all_faults_are_reported_at_once() {
+    let faults = base(&[
+        ("PORT", "65536"),
+        ("TESTED_SECRET_ARN", "name"),
+        ("SIGNATURES", "optional"),
+        ("DRAIN_MS", "1s"),
+        ("DEADLINE_MS", "0"),
+        ("RUST_LOG", "a=b=c"),
+        ("METRICS", "prometheus"),
+        ("ECS_CONTAINER_METADATA_URI_V4", "/task"),
+    ])
+    .unwrap_err();
+    let mut expected = vec![
+        "PORT",
+        "TESTED_SECRET_ARN",
+        "SIGNATURES",
+        "DRAIN_MS",
+        "DEADLINE_MS",
+        "RUST_LOG",
+        "METRICS",
+        "ECS_CONTAINER_METADATA_URI_V4",
+    ];
+    let mut found = names(&faults);
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    let port = faults.iter().find(|fault| fault.setting == "PORT").unwrap();
+    assert_eq!(
+        port.to_string(),
+        "PORT: expected a number from 0 to 65535, got \"65536\""
+    );
+}
+
+#[test]
+fn required_signatures_without_keys_refuse_to_start() {
+    let arn = (
+        "TESTED_SECRET_ARN",
+        "arn:aws:secretsmanager:eu-central-1:1:secret:x",
+    );
+    for variables in [
+        &[("SIGNATURES", "required")][..],
+        &[arn, ("SIGNATURES", "required")],
+        &[arn],
+    ] {
+        let faults = base(variables).unwrap_err();
+        assert_eq!(names(&faults), ["SIGNATURES"], "{variables:?}");
+        assert!(faults[0].what.contains("keys"), "{faults:?}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let base = base(&[
+        ("DATABASE_URL", "postgres://u:hidden@h"),
+        ("API_KEY", "hidden"),
+    ])
+    .unwrap();
+    assert!(!format!("{base:?}").contains("hidden"));
+}
+
+#[test]
+fn urls_are_absolute_and_http() {
+    for text in [
+        "/path",
+        "host",
+        "ftp://host/",
+        "http://",
+        "http:///path",
+        "://",
+        "http://a b",
+    ] {
+        let faults = read(&[("URL", text)], &|_| unreachable!(), |reader| {
+            reader.url("URL")
+        });
+        assert_eq!(names(&faults.unwrap_err()), ["URL"], "{text}");
+    }
+    let url = read(
+        &[("URL", "https://h:1/p?q")],
+        &|_| unreachable!(),
+        |reader| reader.url("URL"),
+    );
+    assert_eq!(url.unwrap().unwrap(), "https://h:1/p?q");
+}
+
+fn roots(file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<TrustRoots, Vec<Fault>> {
+    read(
+        &[("SSL_CERT_FILE", "/authorities.pem")],
+        file,
+        TrustRoots::read,
+    )
+}
+
+#[test]
+fn authorities_of_the_file_are_added_to_those_compiled_in() {
+    let none = read(&[], &|_| unreachable!(), TrustRoots::read).unwrap();
+    let pem = Authority::new().pem() + &Authority::new().pem();
+    let two = roots(&|path| {
+        assert_eq!(path, Path::new("/authorities.pem"));
+        Ok(pem.clone().into_bytes())
+    });
+    assert!(none.certificates().count() > 100);
+    assert_eq!(
+        two.unwrap().certificates().count(),
+        none.certificates().count() + 2
+    );
+}
+
+#[test]
+fn a_file_of_authorities_that_cannot_be_used_is_a_fault() {
+    let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for content in ["", "no certificate", broken, no_certificate] {
+        let faults = roots(&|_| Ok(content.into())).unwrap_err();
+        assert_eq!(names(&faults), ["SSL_CERT_FILE"], "{content}");
+    }
+    let faults = roots(&|_| Err(io::ErrorKind::NotFound.into())).unwrap_err();
+    assert!(faults[0].what.contains("/authorities.pem"), "{faults:?}");
+}

@@ -1,0 +1,42 @@
+//! What was logged, line by line, as JSON.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use service_kit::{Clock, LogLayer, Service};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+#[derive(Clone, Default)]
+pub(crate) struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
+
+impl CapturedLogs {
+    /// Logs of this thread go here until the guard is dropped.
+    pub(crate) fn start(service: Service, levels: &str) -> (Self, DefaultGuard) {
+        let logs = Self::default();
+        let clock = Clock::fixed("2026-01-02T03:04:05.678Z".parse().unwrap());
+        let layer = LogLayer::new(service, levels.parse().unwrap(), clock, logs.clone());
+        let subscriber = tracing_subscriber::registry().with(layer);
+        (logs, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// Panics where a line is no JSON object.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let line = |line| serde_json::from_str::<Value>(line).expect(line);
+        let lines: Vec<Value> = text.lines().map(line).collect();
+        assert!(lines.iter().all(Value::is_object), "{text}");
+        lines
+    }
+}
+
+impl Write for CapturedLogs {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The real program, run with an environment made from nothing. Its log is read as it comes.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Far above what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    /// What has been read of the log so far.
+    pub(crate) log: Vec<Value>,
+}
+
+impl Process {
+    pub(crate) fn start(program: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = command(program, variables)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Self {
+            child,
+            lines,
+            log: Vec::new(),
+        }
+    }
+
+    /// Reads the log up to the first line that says `message`.
+    pub(crate) fn wait_for(&mut self, message: &str) -> Value {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect(message);
+            self.log.push(serde_json::from_str(&line).expect(&line));
+            let last = &self.log[self.log.len() - 1];
+            if last["message"] == message {
+                return last.clone();
+            }
+        }
+    }
+
+    /// Where it listens, once it is ready.
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        let port = self.wait_for("listening")["port"].as_u64().unwrap();
+        self.wait_for("ready");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap()))
+    }
+
+    pub(crate) fn terminate(&self) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Its exit code, and the whole log.
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>) {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.log.push(serde_json::from_str(&line).expect(&line));
+        }
+        (
+            self.child.wait().unwrap().code(),
+            std::mem::take(&mut self.log),
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs to the end what ends by itself.
+pub(crate) fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(program, variables)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "runs the program that is tested")]
+fn command(program: &str, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(variables.iter().copied());
+    // Where coverage is measured, the program's counts too.
+    if let Ok(file) = std::env::var("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", file);
+    }
+    command
+}

@@ -1,0 +1,243 @@
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use orbit::{SERVICE, Settings, app};
+use serde_json::{Value, json};
+use service_kit::settings::{Environment, Reader};
+use service_kit::{Clock, Lifecycle, Parts};
+use tower::ServiceExt as _;
+
+use crate::stand_in::{StandIn, answer};
+
+const NOW: &str = "2026-01-02T03:04:05.000Z";
+const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK","service":"axon"}"#;
+const ALLOWED: &str = r#"{"allowed":true}"#;
+
+async fn ask(
+    governance_url: &str,
+    axon_url: &str,
+    request: http::request::Builder,
+    body: impl Into<Body>,
+) -> (Response<()>, Value) {
+    let variable = |name: &str| match name {
+        "GOVERNANCE_FUNCTION_URL" => Some(governance_url.to_owned()),
+        "AXON_SERVICE_URL" => Some(axon_url.to_owned()),
+        "DEADLINE_MS" => Some("60000".to_owned()),
+        _ => None,
+    };
+    let environment = Environment {
+        variable: &variable,
+        file: &|_| unreachable!(),
+    };
+    let mut reader = Reader::new(&environment);
+    let settings = Settings::read(&mut reader);
+    let settings = reader.finish(settings).unwrap();
+    let clock = Clock::fixed(NOW.parse().unwrap());
+    let parts = Parts {
+        service: SERVICE,
+        clock,
+        lifecycle: Lifecycle::default(),
+    };
+    parts.lifecycle.ready(None);
+    let app = app(&settings, &parts).await.unwrap();
+    let response = app
+        .oneshot(request.body(body.into()).unwrap())
+        .await
+        .unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (
+        Response::from_parts(head, ()),
+        serde_json::from_slice(&body).unwrap_or_default(),
+    )
+}
+
+fn dispatch() -> http::request::Builder {
+    Request::post("/dispatch").header("X-Correlation-ID", "the-id")
+}
+
+fn json_dispatch() -> http::request::Builder {
+    dispatch().header("Content-Type", "application/json")
+}
+
+fn assert_problem(answer: &(Response<()>, Value), status: u16) {
+    assert_eq!(answer.0.status(), status, "{}", answer.1);
+    assert_eq!(
+        answer.0.headers()["content-type"],
+        "application/problem+json"
+    );
+    assert_eq!(answer.1["correlation_id"], "the-id");
+}
+
+#[tokio::test]
+async fn health_answers_healthy_and_asks_nobody() {
+    let nobody = StandIn::answering(500, "").await;
+    let (response, body) = ask(
+        &nobody.url("/"),
+        &nobody.url("/"),
+        Request::get("/health"),
+        "",
+    )
+    .await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        body,
+        json!({"status": "healthy", "service": "orbit", "timestamp": NOW})
+    );
+    assert!(nobody.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_dispatch_answers_with_axons_message() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let success = json!({"status": "success", "message": "Axon heartbeat OK", "timestamp": NOW});
+    for (request, body) in [
+        (dispatch(), ""),
+        (json_dispatch(), ""),
+        (json_dispatch(), r#"{"intent":"call_reasoning"}"#),
+        (
+            dispatch().header("Content-Type", "Application/JSON; charset=utf-8"),
+            r#"{"intent":"a"}"#,
+        ),
+    ] {
+        let (response, body) = ask(&governance.url("/"), &axon.url("/reason"), request, body).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(body, success);
+    }
+    assert_eq!(axon.calls().len(), 4);
+    assert!(axon.calls().iter().all(|call| call.line == "GET /reason"));
+    let questions: Vec<Value> = governance
+        .calls()
+        .iter()
+        .map(|call| serde_json::from_slice(&call.body).unwrap())
+        .collect();
+    let question = |intent| json!({"service": "orbit", "intent": intent});
+    let usual = question("call_reasoning");
+    assert_eq!(
+        questions,
+        [usual.clone(), usual.clone(), usual, question("a")]
+    );
+}
+
+#[tokio::test]
+async fn governance_is_called_before_dispatching() {
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let asked = axon.clone();
+    let governance = StandIn::start(move |_| {
+        assert!(asked.calls().is_empty());
+        Some(answer(200, ALLOWED))
+    })
+    .await;
+    let (response, _) = ask(&governance.url("/"), &axon.url("/reason"), dispatch(), "").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!((governance.calls().len(), axon.calls().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_denial_by_governance_blocks_the_call_of_axon() {
+    let denial = r#"{"allowed":false,"reason":"Policy violation"}"#;
+    let governance = StandIn::answering(200, denial).await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let body = r#"{"intent":"delete_everything"}"#;
+    let (response, body) = ask(&governance.url("/"), &axon.url("/"), json_dispatch(), body).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(
+        body,
+        json!({"status": "denied", "reason": "Policy violation", "timestamp": NOW})
+    );
+    assert_eq!(axon.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn governance_that_fails_fails_closed() {
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    for (status, body) in [
+        (500, ALLOWED),
+        (204, ""),
+        (200, ""),
+        (200, "yes"),
+        (200, "{}"),
+        (200, r#"{"allowed":"true"}"#),
+        (200, r#"{"allowed":1}"#),
+    ] {
+        let governance = StandIn::answering(status, body).await;
+        let answer = ask(&governance.url("/"), &axon.url("/reason"), dispatch(), "").await;
+        assert_problem(&answer, 503);
+    }
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", nobody.local_addr().unwrap());
+    drop(nobody);
+    assert_problem(&ask(&url, &axon.url("/reason"), dispatch(), "").await, 503);
+    assert_eq!(axon.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn governance_that_does_not_answer_fails_closed() {
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let governance = StandIn::start(|_| None).await;
+    assert_problem(
+        &ask(&governance.url("/"), &axon.url("/"), dispatch(), "").await,
+        503,
+    );
+    assert_eq!(axon.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn an_axon_that_answers_wrongly_is_a_bad_gateway() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    for (status, body) in [
+        (500, HEARTBEAT),
+        (404, ""),
+        (200, "hello"),
+        (200, r#"{"message":1}"#),
+    ] {
+        let axon = StandIn::answering(status, body).await;
+        assert_problem(
+            &ask(&governance.url("/"), &axon.url("/"), dispatch(), "").await,
+            502,
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_axon_that_does_not_answer_is_a_gateway_timeout() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::start(|_| None).await;
+    assert_problem(
+        &ask(&governance.url("/"), &axon.url("/"), dispatch(), "").await,
+        504,
+    );
+}
+
+#[tokio::test]
+async fn the_correlation_id_reaches_governance_axon_and_the_caller() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let (response, _) = ask(&governance.url("/"), &axon.url("/reason"), dispatch(), "").await;
+    assert_eq!(response.headers()["x-correlation-id"], "the-id");
+    assert_eq!(governance.calls()[0].headers["x-correlation-id"], "the-id");
+    assert_eq!(axon.calls()[0].headers["x-correlation-id"], "the-id");
+}
+
+#[tokio::test]
+async fn a_request_that_is_wrong_reaches_nobody() {
+    let nobody = StandIn::answering(200, ALLOWED).await;
+    let large = format!(r#"{{"intent":"{}"}}"#, "x".repeat(70_000));
+    for (request, body, status) in [
+        (json_dispatch(), "{", 400),
+        (json_dispatch(), "{}", 400),
+        (json_dispatch(), r#"{"intent":7}"#, 400),
+        (json_dispatch(), r#"["call_reasoning"]x"#, 400),
+        (json_dispatch(), large.as_str(), 413),
+        (dispatch(), r#"{"intent":"call_reasoning"}"#, 415),
+        (dispatch().header("Content-Type", "text/plain"), "{}", 415),
+    ] {
+        let url = nobody.url("/");
+        assert_problem(&ask(&url, &url, request, body.to_owned()).await, status);
+    }
+    let get = Request::get("/dispatch").header("X-Correlation-ID", "the-id");
+    assert_problem(&ask(&nobody.url("/"), &nobody.url("/"), get, "").await, 405);
+    assert!(nobody.calls().is_empty());
+}
