@@ -1,10 +1,14 @@
 //! Pure decisions: values in, values out. No I/O, no clock, no async.
 
+pub mod archive;
+pub mod compilation;
 pub mod definition;
 pub mod environment;
 pub mod history;
 pub mod image;
 pub mod plan;
+pub mod readiness;
 pub mod release;
+pub mod render;
 pub mod rollout;
 pub mod site;

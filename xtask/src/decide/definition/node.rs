@@ -1,0 +1,110 @@
+//! A JSON value together with its place, so that whoever finds a fault can say where it is.
+
+use serde_json::Value;
+
+#[derive(Debug, Clone)]
+pub struct Node<'a> {
+    pub value: &'a Value,
+    /// As people write it: `containerDefinitions[0].secrets[1].valueFrom`; empty for the root.
+    pub place: String,
+}
+
+impl<'a> Node<'a> {
+    pub fn root(value: &'a Value) -> Self {
+        Self {
+            value,
+            place: String::new(),
+        }
+    }
+
+    /// A member of an object. `null` is as good as absent, as it is for ECS.
+    pub fn get(&self, key: &str) -> Option<Self> {
+        let value = self.value.get(key).filter(|value| !value.is_null())?;
+        Some(Self {
+            value,
+            place: self.place_of(key),
+        })
+    }
+
+    /// A member of a member of ...
+    pub fn at<const N: usize>(&self, keys: [&str; N]) -> Option<Self> {
+        keys.iter()
+            .try_fold(self.clone(), |node, key| node.get(key))
+    }
+
+    /// The place that a member has or would have.
+    pub fn place_of(&self, key: &str) -> String {
+        if self.place.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.place)
+        }
+    }
+
+    /// The items of an array that is a member; none where there is no such array.
+    pub fn items(&self, key: &str) -> Vec<Self> {
+        self.get(key)
+            .map(|member| member.elements())
+            .unwrap_or_default()
+    }
+
+    /// The items of an array.
+    pub fn elements(&self) -> Vec<Self> {
+        let items = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let item = |(index, value)| Self {
+            value,
+            place: format!("{}[{index}]", self.place),
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    /// The members of an object.
+    pub fn members(&self) -> Vec<(&'a str, Self)> {
+        let members = self.value.as_object().into_iter().flatten();
+        members
+            .map(|(key, value)| {
+                (
+                    key.as_str(),
+                    Self {
+                        value,
+                        place: self.place_of(key),
+                    },
+                )
+            })
+            .collect()
+    }
+
+    pub fn string(&self) -> Option<&'a str> {
+        self.value.as_str()
+    }
+
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.get(key)?.value.as_str()
+    }
+
+    pub fn number(&self, key: &str) -> Option<i64> {
+        self.get(key)?.value.as_i64()
+    }
+
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        self.get(key)?.value.as_bool()
+    }
+
+    /// The strings of an array that is a member.
+    pub fn texts(&self, key: &str) -> Vec<&'a str> {
+        self.items(key).iter().filter_map(Self::string).collect()
+    }
+
+    /// Every string below this node.
+    pub fn strings(&self) -> Vec<(Self, &'a str)> {
+        if let Some(text) = self.value.as_str() {
+            return vec![(self.clone(), text)];
+        }
+        let members = self.members().into_iter().map(|(_, member)| member);
+        self.elements()
+            .into_iter()
+            .chain(members)
+            .flat_map(|node| node.strings())
+            .collect()
+    }
+}
