@@ -6,7 +6,9 @@
 
 pub mod adapters;
 pub mod catalog;
+pub mod commands;
 pub mod decide;
+pub mod drive;
 pub mod failure;
 pub mod report;
 pub mod world;

@@ -1,3 +1,16 @@
 //! One file an outside system: each touches the world and decides nothing.
 
+pub mod aws;
+pub mod balancer;
+pub mod builder;
+pub mod cluster;
+pub mod emulator;
+pub mod functions;
+pub mod host;
+pub mod infra;
+pub mod ledger;
+pub mod logs;
+pub mod probe;
 pub mod process;
+pub mod secrets;
+pub mod source;

@@ -1,11 +1,65 @@
 //! What decides an artefact's bytes, and the artefact itself: its key, its digest, its archive.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::catalog::Thing;
+use crate::decide::definition::hex;
+use crate::decide::site::Architecture;
+
+/// Inputs of every thing: who builds it, from which versions, with which settings.
+const SHARED_INPUTS: [&str; 4] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+    ".cargo/config.toml",
+];
+
+/// What of a source folder goes into a binary.
+const FOLDER_INPUTS: [&str; 4] = ["src", "policies", "build.rs", "Cargo.toml"];
+
+/// How things are compiled and packed: another recipe makes other bytes of the same sources.
+const RECIPE: [&[u8]; 2] = [
+    include_bytes!("compilation.rs"),
+    include_bytes!("archive.rs"),
+];
+
+/// The files and folders below the root that decide a thing's bytes. Not all of them need exist.
+pub fn input_paths(thing: Thing) -> Vec<String> {
+    let of_folders = thing.source_folders().iter().flat_map(|folder| {
+        FOLDER_INPUTS
+            .iter()
+            .map(move |input| format!("{folder}/{input}"))
+    });
+    of_folders.chain(SHARED_INPUTS.map(str::to_owned)).collect()
+}
+
+/// Editors leave swap and lock files next to what they edit; nothing compiles those.
+pub fn is_hidden(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .is_some_and(|name| name.starts_with('.'))
+}
+
+/// All that decides the bytes of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// Path below the root, and the file's bytes.
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub labels: Option<Labels>,
+}
+
+/// The last commit that touched the inputs; there is none where they hold changes on top of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    pub revision: String,
+    /// RFC 3339.
+    pub created: String,
+}
 
 /// The hash of all that decides an artefact's bytes: 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,8 +76,42 @@ impl Digest {
         (hex.len() == 64 && hex.chars().all(lower_hex)).then(|| Self(text.to_owned()))
     }
 
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The 64 digits alone.
+    pub fn hex(&self) -> &str {
+        self.0.trim_start_matches("sha256:")
+    }
+}
+
+impl Key {
+    pub fn of(thing: Thing, inputs: &Inputs, architecture: Architecture) -> Self {
+        let mut hash = Sha256::new();
+        let mut put = |field: &[u8]| {
+            // Each field with its length, so that no two lists of fields look the same.
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field);
+        };
+        for recipe in RECIPE {
+            put(recipe);
+        }
+        put(thing.name().as_bytes());
+        put(architecture.target().as_bytes());
+        let labels = inputs.labels.as_ref();
+        put(labels.map_or("", |labels| &labels.revision).as_bytes());
+        put(labels.map_or("", |labels| &labels.created).as_bytes());
+        for (path, bytes) in &inputs.files {
+            put(path.as_bytes());
+            put(bytes);
+        }
+        Self(hex(&hash.finalize()))
     }
 }
 
@@ -52,4 +140,90 @@ pub struct Artefact {
     pub packed_bytes: u64,
     /// What it takes unpacked.
     pub unpacked_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs() -> Inputs {
+        Inputs {
+            files: [("Cargo.lock", "a"), ("services/axon/src/main.rs", "b")]
+                .map(|(path, text)| (path.to_owned(), text.into()))
+                .into(),
+            labels: Some(Labels {
+                revision: "c".repeat(40),
+                created: "2026-01-02T03:04:05+00:00".to_owned(),
+            }),
+        }
+    }
+
+    fn key(change: impl FnOnce(&mut Inputs)) -> Key {
+        let mut inputs = inputs();
+        change(&mut inputs);
+        Key::of(Thing::Axon, &inputs, Architecture::X86)
+    }
+
+    #[test]
+    fn every_input_changes_the_key() {
+        let labels = |inputs: &mut Inputs| inputs.labels.clone().unwrap();
+        let keys = [
+            key(|_| {}),
+            key(|inputs| drop(inputs.files.insert("Cargo.lock".into(), "other".into()))),
+            key(|inputs| drop(inputs.files.insert("Cargo.toml".into(), "a".into()))),
+            key(|inputs| drop(inputs.files.remove("Cargo.lock"))),
+            key(|inputs| inputs.labels = None),
+            key(|inputs| {
+                let labels = labels(inputs);
+                inputs.labels = Some(Labels {
+                    revision: "d".repeat(40),
+                    ..labels
+                });
+            }),
+            key(|inputs| {
+                let labels = labels(inputs);
+                inputs.labels = Some(Labels {
+                    created: "2027".into(),
+                    ..labels
+                });
+            }),
+            Key::of(Thing::Axon, &inputs(), Architecture::Arm),
+            Key::of(Thing::Orbit, &inputs(), Architecture::X86),
+        ];
+        let different: std::collections::BTreeSet<&Key> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len(), "{keys:?}");
+        assert_eq!(key(|_| {}), keys[0]);
+        assert!(keys[0].0.len() == 64, "{}", keys[0]);
+    }
+
+    #[test]
+    fn what_moves_from_one_field_to_the_next_is_another_key() {
+        let split = |path: &str, text: &str| {
+            key(|inputs| inputs.files = [(path.to_owned(), text.into())].into())
+        };
+        assert_ne!(split("ab", "c"), split("a", "bc"));
+    }
+
+    #[test]
+    fn tests_and_readmes_are_no_inputs() {
+        let paths = input_paths(Thing::Orbit);
+        assert!(paths.contains(&"services/kit/src".to_owned()), "{paths:?}");
+        assert!(paths.contains(&"Cargo.lock".to_owned()), "{paths:?}");
+        let strays = ["tests", "README", "axon", "xtask"];
+        assert!(
+            !paths
+                .iter()
+                .any(|path| strays.iter().any(|stray| path.contains(stray))),
+            "{paths:?}"
+        );
+    }
+
+    #[test]
+    fn a_digest_is_sixty_four_lower_case_digits() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(Digest::parse(digest.as_str()), Some(digest.clone()));
+        assert_eq!(digest.hex().len(), 64);
+        assert_eq!(Digest::parse(&digest.as_str().to_uppercase()), None);
+        assert_eq!(Digest::parse("sha256:abc"), None);
+    }
 }

@@ -1,0 +1,113 @@
+//! `deploy`: from the checkout to an answered dispatch, or back to where it was.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::{confirm, plan, secrets};
+use crate::catalog::Thing;
+use crate::decide::site::{self, Site};
+use crate::drive::{self, About};
+use crate::failure::Failure;
+use crate::world::{Desk, World};
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub names: Vec<Thing>,
+    pub dry_run: bool,
+    pub yes: bool,
+}
+
+pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
+    let Some(site) = ready_site(desk, options).await? else { return Ok(()) };
+    let sited = desk.connector.connect(&site);
+    let world = desk.world(&site, &sited);
+
+    secrets::require(&world).await?;
+    let plan = plan::make(&world, &options.names).await?;
+    if plan.is_empty() {
+        let done = json!({ "outcome": "nothing to do", "base_url": site.base_url });
+        world.report.data(&done, "");
+        world.report.line("deploy", "nothing to do: everything runs as it is in the checkout");
+        return Ok(());
+    }
+    world.report.block(&plan::describe(&plan));
+    if options.dry_run {
+        world.report.line("deploy", "a dry run ends here: nothing was changed");
+        return Ok(());
+    }
+    confirm(desk, options.yes, "release this")?;
+
+    let record = drive::carry_out(&world, &plan, about(&world, "deploy").await?).await?;
+    let done = json!({ "outcome": "landed", "release": record.number, "base_url": site.base_url });
+    world.report.data(&done, "");
+    world.report.line("deploy", &format!("done; {} answers POST /dispatch", site.base_url));
+    Ok(())
+}
+
+/// The site as this checkout describes it: applied where `infra/` or its variables changed. The
+/// first apply takes a minute or two, and the images are built meanwhile.
+async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> {
+    let (wanted, published) = tokio::try_join!(desk.infra.wanted_sha256(), published_site(desk))?;
+    if let Some(site) = published.as_ref().filter(|site| site.infra_sha256 == wanted) {
+        return Ok(Some(site.clone()));
+    }
+    let first = published.is_none();
+    if options.dry_run {
+        let text = if first { "was never applied" } else { "has changed since it was applied" };
+        desk.report.line("infra", &format!("{text}; a run without --dry-run applies it first"));
+        return Ok(published);
+    }
+    if !desk.environment.emulated {
+        desk.report.block(&desk.infra.plan().await?);
+        confirm(desk, options.yes, "apply this to the infrastructure")?;
+    }
+    if first {
+        tokio::try_join!(desk.infra.apply(), build_ahead(desk))?;
+    } else {
+        desk.infra.apply().await?;
+    }
+    desk.report.line("infra", "applied");
+    let site = published_site(desk).await?.context("terraform published no site")?;
+    if desk.environment.emulated {
+        secrets::make_up(desk, &site).await?;
+    }
+    Ok(Some(site))
+}
+
+async fn build_ahead(desk: &Desk<'_>) -> Result<()> {
+    let keys = desk.builder.keys(desk.architecture).await?;
+    for (thing, key) in &keys {
+        if desk.builder.at_hand(*thing, key).await?.is_none() {
+            desk.builder.build(desk.architecture, &keys).await?;
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The site that Terraform published; `None` where it never did.
+pub async fn published_site(desk: &Desk<'_>) -> Result<Option<Site>> {
+    let Some(text) = desk.infra.site().await? else { return Ok(None) };
+    let parameter = desk.environment.site_parameter();
+    let (site, unknown) = site::parse(&text).map_err(|error| {
+        Failure::not_ready(format!("{parameter}: {error}"))
+            .hint("use the checkout that applied it, or apply infra/ of this one with terraform")
+    })?;
+    if !unknown.is_empty() {
+        let text = format!("{parameter} has fields that this checkout ignores: {}", unknown.join(", "));
+        desk.report.warn("site", &text);
+    }
+    Ok(Some(site))
+}
+
+/// What the record says of this release.
+pub async fn about(world: &World<'_>, why: &str) -> Result<About> {
+    let commit = world.source.commit().await?;
+    Ok(About {
+        who: world.user.name.clone(),
+        host: world.user.host.clone(),
+        why: why.to_owned(),
+        dirty: commit.as_ref().is_some_and(|commit| commit.dirty),
+        commit: commit.map(|commit| commit.id),
+    })
+}

@@ -1,0 +1,71 @@
+//! `logs`: what a service or the function wrote.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::SignedDuration;
+
+use crate::catalog::Thing;
+use crate::failure::Failure;
+use crate::world::World;
+
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) -> Result<()> {
+    let mut from = world.clock.now() - parse_since(since)?;
+    let group = match thing {
+        Thing::Governance => &world.site.function.log_group,
+        Thing::Axon | Thing::Orbit => &world.site.service(thing).log_group,
+    };
+    // A look starts where the last one ended: lines of that very millisecond come twice.
+    let mut seen = BTreeSet::new();
+    loop {
+        for line in world.logs.since(group, from).await? {
+            from = from.max(line.at);
+            if seen.insert(line.id) {
+                let value = serde_json::from_str(&line.text)
+                    .unwrap_or_else(|_| serde_json::Value::String(line.text.clone()));
+                world.report.data(&value, &line.text);
+            }
+        }
+        if !follow {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+            () = world.interrupt.wait() => return Ok(()),
+        }
+    }
+}
+
+/// `90s`, `15m`, `2h`, `1d`.
+fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
+    let unit = text.chars().last().unwrap_or_default();
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => 0,
+    };
+    let count: Option<i64> = text.strip_suffix(unit).and_then(|number| number.parse().ok());
+    match count.and_then(|count| count.checked_mul(seconds)) {
+        Some(seconds) if seconds > 0 => Ok(SignedDuration::from_secs(seconds)),
+        _ => Err(Failure::usage(format!("`{text}` is no length of time"))
+            .hint("write 90s, 15m, 2h or 1d")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_read_and_nonsense_is_refused() {
+        assert_eq!(parse_since("15m").unwrap(), SignedDuration::from_mins(15));
+        for nonsense in ["", "m", "15", "-3m", "3w", "99999999999999999999d", "9223372036854775807d"] {
+            assert!(parse_since(nonsense).is_err(), "{nonsense}");
+        }
+    }
+}

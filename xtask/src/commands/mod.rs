@@ -1,0 +1,3 @@
+//! One file a verb; each reads as the story of that verb.
+
+pub mod build;

@@ -1,0 +1,233 @@
+//! `plan`: what a release would change, and on top of what.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::catalog::{ALL, SERVICES, Thing};
+use crate::decide::definition::Definition;
+use crate::decide::image::{Artefact, Digest, Key};
+use crate::decide::lint::{self, Finding, Severity};
+use crate::decide::plan::{self, Change, Look, Plan, Step, Wanted};
+use crate::decide::release::{Record, State};
+use crate::decide::{diff, history, render};
+use crate::drive;
+use crate::failure::{Failure, Kind};
+use crate::report::Report;
+use crate::world::World;
+
+/// How far back the ledger is searched for a release that landed.
+const RECORDS_MAX: u64 = 100;
+
+pub async fn plan(world: &World<'_>, names: &[Thing]) -> Result<()> {
+    let plan = make(world, names).await?;
+    let human = if plan.is_empty() { "nothing to do".to_owned() } else { describe(&plan) };
+    world.report.data(&as_json(&plan), &human);
+    Ok(())
+}
+
+/// Keys, artefacts, definitions, findings, what runs: all of it before anything is changed.
+pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
+    let chosen = chosen(names);
+    let keys = world.builder.keys(world.site.architecture).await?;
+    let (look, digests) =
+        tokio::try_join!(drive::look(world), known_digests(world, &chosen, &keys))?;
+    let artefacts = missing_artefacts(world, &chosen, &keys, &digests, &look).await?;
+
+    let mut wanted = BTreeMap::new();
+    let mut findings = Vec::new();
+    let mut faults = Vec::new();
+    for thing in chosen.iter().copied() {
+        if !thing.is_service() {
+            let key = key_of(&keys, thing)?.clone();
+            wanted.insert(thing, Wanted::Code { key, artefact: artefacts.get(&thing).cloned() });
+            continue;
+        }
+        let known = digests.get(&thing).or(artefacts.get(&thing).map(|it| &it.digest));
+        let digest = known.with_context(|| format!("{thing} has no image"))?;
+        match definition(world, thing, digest).await {
+            Ok(definition) => {
+                findings.extend(lint::lint(thing, &definition, None));
+                let content = definition.sha256();
+                wanted.insert(thing, Wanted::Definition { definition, content });
+            }
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
+    }
+    refuse_errors(world.report, &findings)?;
+
+    let pushes = artefacts.into_values().filter(|it| it.thing.is_service()).collect();
+    let landed = landed_if_moving(world, &look).await?;
+    let desired = SERVICES.map(|thing| (thing, world.site.service(thing).desired_count)).into();
+    Ok(plan::make(&wanted, look, landed.as_ref(), &desired, pushes))
+}
+
+/// The names that were given, or all; always in the order of a release.
+pub fn chosen(names: &[Thing]) -> Vec<Thing> {
+    ALL.into_iter().filter(|thing| names.is_empty() || names.contains(thing)).collect()
+}
+
+fn key_of(keys: &BTreeMap<Thing, Key>, thing: Thing) -> Result<&Key> {
+    keys.get(&thing).with_context(|| format!("{thing} has no key"))
+}
+
+/// The digests of the images that the registry has for these keys.
+async fn known_digests(
+    world: &World<'_>,
+    things: &[Thing],
+    keys: &BTreeMap<Thing, Key>,
+) -> Result<BTreeMap<Thing, Digest>> {
+    let services = things.iter().copied().filter(|thing| thing.is_service());
+    let ask = services.map(async |thing| -> Result<_> {
+        let digest = world.registry.digest(thing, key_of(keys, thing)?).await?;
+        Ok(digest.map(|digest| (thing, digest)))
+    });
+    Ok(futures_util::future::try_join_all(ask).await?.into_iter().flatten().collect())
+}
+
+/// Artefacts that AWS does not have yet: from this machine where they are at hand, else built.
+async fn missing_artefacts(
+    world: &World<'_>,
+    things: &[Thing],
+    keys: &BTreeMap<Thing, Key>,
+    digests: &BTreeMap<Thing, Digest>,
+    look: &Look,
+) -> Result<BTreeMap<Thing, Artefact>> {
+    let mut artefacts = BTreeMap::new();
+    let mut absent = Vec::new();
+    for thing in things.iter().copied() {
+        let key = key_of(keys, thing)?;
+        let there = digests.contains_key(&thing)
+            || (!thing.is_service() && look.function.description == key.0);
+        if there {
+            continue;
+        }
+        match world.builder.at_hand(thing, key).await? {
+            Some(artefact) => drop(artefacts.insert(thing, artefact)),
+            None => absent.push(thing),
+        }
+    }
+    if !absent.is_empty() {
+        let mut built = world.builder.build(world.site.architecture, keys).await?;
+        artefacts.extend(absent.iter().filter_map(|thing| built.remove_entry(thing)));
+    }
+    Ok(artefacts)
+}
+
+/// A service's definition for this image.
+async fn definition(world: &World<'_>, thing: Thing, digest: &Digest) -> Result<Definition> {
+    let file = thing.template();
+    let template = world.source.read(&file).await?;
+    let image = format!("{}@{digest}", world.site.image_name(thing));
+    let values = render::values(thing, world.site, &image);
+    Ok(render::render(&file, &template, &values, &world.site.service(thing).environment)?)
+}
+
+/// Errors end the command; warnings are told.
+fn refuse_errors(report: &Report, findings: &[Finding]) -> Result<()> {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    for finding in findings.iter().filter(|finding| finding.severity != Severity::Advice) {
+        report.warn("lint", &finding.to_string());
+    }
+    if errors == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Findings, format!("lint found {errors} errors")).into())
+}
+
+/// Where something is in the middle of a rollout, what it goes back to is what landed last.
+async fn landed_if_moving(world: &World<'_>, look: &Look) -> Result<Option<Record>> {
+    let settled = look.services.values().all(|service| service.state.settled());
+    if settled { Ok(None) } else { newest_where(world, |record| record.state == State::Landed).await }
+}
+
+/// The newest record for which something holds.
+pub async fn newest_where(
+    world: &World<'_>,
+    holds: impl Fn(&Record) -> bool,
+) -> Result<Option<Record>> {
+    let mut next = world.ledger.newest().await?;
+    for _ in 0..RECORDS_MAX {
+        let Some(record) = next else { return Ok(None) };
+        if holds(&record) {
+            return Ok(Some(record));
+        }
+        next = match record.number {
+            0 | 1 => None,
+            number => world.ledger.read(number - 1).await?,
+        };
+    }
+    Ok(None)
+}
+
+/// The release that a rollback chooses by itself.
+pub async fn rollback_target(world: &World<'_>, look: &Look) -> Result<Option<Record>> {
+    let running = look.running();
+    newest_where(world, |record| history::is_target(record, &running)).await
+}
+
+/// The plan as people read it: one block, a thing a paragraph.
+pub fn describe(plan: &Plan) -> String {
+    let mut lines = Vec::new();
+    for artefact in &plan.pushes {
+        let size = crate::report::megabytes(artefact.packed_bytes);
+        lines.push(format!("{:<11} push {size}, {}", artefact.thing.name(), artefact.digest));
+    }
+    for step in &plan.steps {
+        let name = step.thing.name();
+        lines.push(format!("{name:<11} {}", what(step)));
+        for change in changes(plan, step) {
+            lines.push(format!("{:<11}   {change}", ""));
+        }
+    }
+    lines.join("\n")
+}
+
+fn what(step: &Step) -> String {
+    let from = if step.before.is_some() { step.parent.as_str() } else { "nothing" };
+    match &step.change {
+        Change::Keep => format!("unchanged, {} runs", step.parent),
+        Change::Follow => "on its way already: follow it".to_owned(),
+        Change::Register { definition, .. } => {
+            format!("register {} and roll it out (now: {from})", definition.family())
+        }
+        Change::Revision(revision) => format!("roll out {revision} (now: {from})"),
+        Change::Publish(artefact) => {
+            let size = crate::report::megabytes(artefact.packed_bytes);
+            format!("publish a version, {size} (now: {from})")
+        }
+        Change::Version(version) => format!("version {version} (now: {from})"),
+    }
+}
+
+fn changes(plan: &Plan, step: &Step) -> Vec<String> {
+    let Change::Register { definition, .. } = &step.change else { return Vec::new() };
+    let registered = plan.look.services.get(&step.thing).and_then(|it| it.registered.as_ref());
+    match registered.filter(|_| step.before.is_some()) {
+        Some(before) => diff::diff(Some(&before.definition), definition)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        None => Vec::new(),
+    }
+}
+
+fn as_json(plan: &Plan) -> serde_json::Value {
+    let steps: Vec<_> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "name": step.thing,
+                "change": if step.change == Change::Keep { "keep" } else { "change" },
+                "what": what(step),
+                "differences": changes(plan, step),
+            })
+        })
+        .collect();
+    json!({ "nothing_to_do": plan.is_empty(), "steps": steps })
+}

@@ -1,0 +1,35 @@
+//! `releases`: the ledger, newest first.
+
+use anyhow::Result;
+
+use crate::decide::release::Record;
+use crate::world::World;
+
+pub async fn releases(world: &World<'_>, last: u64) -> Result<()> {
+    let Some(newest) = world.ledger.newest().await? else {
+        world.report.data(&Vec::<Record>::new(), "no release yet");
+        return Ok(());
+    };
+    let first = newest.number.saturating_sub(last.saturating_sub(1)).max(1);
+    let mut records = Vec::new();
+    for number in (first..newest.number).rev() {
+        records.extend(world.ledger.read(number).await?);
+    }
+    records.insert(0, newest);
+    let lines: Vec<_> = records.iter().map(|record| line(record, world)).collect();
+    world.report.data(&records, &lines.join("\n"));
+    Ok(())
+}
+
+fn line(record: &Record, world: &World<'_>) -> String {
+    let state = if record.abandoned(world.clock.now()) { "abandoned" } else { record.state.text() };
+    let commit = record.commit.as_deref().map_or("-", |commit| commit.get(..9).unwrap_or(commit));
+    let dirty = if record.dirty { "+" } else { "" };
+    let opened = record.opened.strftime("%Y-%m-%d %H:%M:%SZ");
+    format!(
+        "{:>5}  {state:<11}  {opened}  {:<20}  {commit}{dirty}  {}",
+        record.number,
+        format!("{}@{}", record.who, record.host),
+        record.why
+    )
+}

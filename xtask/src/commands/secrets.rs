@@ -1,0 +1,190 @@
+//! `secrets init`: every secret of the environment that has no value gets one. No value is ever
+//! printed.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::confirm;
+use crate::catalog::{SERVICES, Thing};
+use crate::decide::definition::hex;
+use crate::decide::site::Site;
+use crate::failure::Failure;
+use crate::world::{Desk, SigningPair, World};
+
+/// What a user must know; the signing pair is random.
+const FIELDS: [&str; 2] = ["database_url", "api_key"];
+
+pub async fn init(desk: &Desk<'_>, site: &Site, yes: bool) -> Result<()> {
+    let mut empty = Vec::new();
+    let mut pair = None;
+    for thing in SERVICES {
+        let arn = &site.service(thing).secret_arn;
+        if desk.secrets.has_value(arn).await? {
+            desk.report.line(thing.name(), "has its secret already");
+            pair = pair.or(desk.secrets.signing_pair(arn).await?);
+        } else {
+            empty.push(thing);
+        }
+    }
+    if empty.is_empty() {
+        return Ok(());
+    }
+    if desk.environment.emulated {
+        return make_up(desk, site).await;
+    }
+    let values = read_values(desk, &empty)?;
+    confirm(desk, yes, "give these secrets their values")?;
+    let pair = pair.map_or_else(random_pair, Ok)?;
+    for thing in empty {
+        let arn = &site.service(thing).secret_arn;
+        desk.secrets.put(arn, &document(&values[&thing], &pair)).await?;
+        desk.report.line(thing.name(), "secret has a value now");
+    }
+    Ok(())
+}
+
+/// Values for the local AWS: nobody needs to know them.
+pub async fn make_up(desk: &Desk<'_>, site: &Site) -> Result<()> {
+    let pair = random_pair()?;
+    for thing in SERVICES {
+        let fields = [
+            ("database_url".to_owned(), format!("postgres://{thing}@localhost/{thing}")),
+            ("api_key".to_owned(), random_hex(16)?),
+        ];
+        let arn = &site.service(thing).secret_arn;
+        desk.secrets.put(arn, &document(&fields.into(), &pair)).await?;
+    }
+    desk.report.line("secrets", "made up");
+    Ok(())
+}
+
+/// Every secret has a value, or the command that gives it one is named.
+pub async fn require(world: &World<'_>) -> Result<()> {
+    let ask = SERVICES.map(async |thing| -> Result<_> {
+        let there = world.secrets.has_value(&world.site.service(thing).secret_arn).await?;
+        Ok((!there).then_some(thing.name()))
+    });
+    let empty: Vec<_> =
+        futures_util::future::try_join_all(ask).await?.into_iter().flatten().collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    let environment = &world.environment.name;
+    Err(Failure::not_ready(format!("the secrets of {} have no value", empty.join(" and ")))
+        .hint(format!("cargo xtask secrets init --env {environment}"))
+        .into())
+}
+
+/// From a terminal one by one, without echo; else from stdin, as one JSON object.
+fn read_values(desk: &Desk<'_>, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
+    if std::io::stdin().is_terminal() {
+        return ask_values(things);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("read the values from stdin")?;
+    let values = parse_values(&text, things)?;
+    desk.report.line("secrets", "values read from stdin");
+    Ok(values)
+}
+
+type Fields = BTreeMap<String, String>;
+
+fn ask_values(things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
+    let mut values = BTreeMap::new();
+    for thing in things {
+        let mut fields = Fields::new();
+        for field in FIELDS {
+            let value = rpassword::prompt_password(format!("{field} of {thing} (not shown): "))
+                .context("read a value from the terminal")?;
+            fields.insert(field.to_owned(), value);
+        }
+        values.insert(*thing, fields);
+    }
+    Ok(values)
+}
+
+/// Faults name fields and never what is in them.
+fn parse_values(text: &str, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
+    let parsed: Value = serde_json::from_str(text).map_err(|error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        Failure::usage(format!("stdin is not a JSON object ({place})")).hint(expected(things))
+    })?;
+    let mut faults = Vec::new();
+    let mut values = BTreeMap::new();
+    for thing in things {
+        let mut fields = Fields::new();
+        for field in FIELDS {
+            match parsed.pointer(&format!("/{thing}/{field}")).and_then(Value::as_str) {
+                Some(value) if !value.is_empty() => {
+                    fields.insert(field.to_owned(), value.to_owned());
+                }
+                _ => faults.push(format!("{thing}.{field}")),
+            }
+        }
+        values.insert(*thing, fields);
+    }
+    if faults.is_empty() {
+        return Ok(values);
+    }
+    let message = format!("stdin lacks {}, each a string", faults.join(", "));
+    Err(Failure::usage(message).hint(expected(things)).into())
+}
+
+fn expected(things: &[Thing]) -> String {
+    let fields: Vec<_> = FIELDS.iter().map(|field| format!("\"{field}\": \"...\"")).collect();
+    let object: Vec<_> =
+        things.iter().map(|thing| format!("\"{thing}\": {{{}}}", fields.join(", "))).collect();
+    format!("give {{{}}}", object.join(", "))
+}
+
+fn document(fields: &Fields, pair: &SigningPair) -> Value {
+    let mut document = json!(fields);
+    document["sigv4_access_key_id"] = json!(pair.access_key_id);
+    document["sigv4_secret_access_key"] = json!(pair.secret_access_key);
+    document
+}
+
+/// As long as AWS's own: 20 and 40 characters, which some verifiers insist on.
+fn random_pair() -> Result<SigningPair> {
+    Ok(SigningPair {
+        access_key_id: format!("AKXT{}", random_hex(8)?.to_uppercase()),
+        secret_access_key: random_hex(20)?,
+    })
+}
+
+fn random_hex(bytes: usize) -> Result<String> {
+    let mut buffer = vec![0; bytes];
+    getrandom::fill(&mut buffer).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    Ok(hex(&buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_missing_values_are_named_and_none_is_shown() {
+        let text = r#"{"axon": {"database_url": "very-secret", "api_key": 7}}"#;
+        let error = parse_values(text, &SERVICES).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "stdin lacks axon.api_key, orbit.database_url, orbit.api_key, each a string"
+        );
+    }
+
+    #[test]
+    fn a_fault_in_the_json_is_placed_and_not_quoted() {
+        let error = parse_values("{\"axon\": very-secret", &SERVICES).unwrap_err();
+        assert_eq!(error.to_string(), "stdin is not a JSON object (line 1 column 10)");
+    }
+
+    #[test]
+    fn a_random_pair_has_the_lengths_of_aws() {
+        let pair = random_pair().unwrap();
+        assert_eq!((pair.access_key_id.len(), pair.secret_access_key.len()), (20, 40));
+        assert_ne!(random_pair().unwrap().secret_access_key, pair.secret_access_key);
+    }
+}
