@@ -1,0 +1,379 @@
+//! The local AWS: installed, started and stopped so that it listens on loopback and on Docker's
+//! bridge only, writes below `target/` only, and leaves nothing behind.
+//!
+//! Each port is an instance of its own, with its own folder and its own containers.
+
+mod ask;
+mod containers;
+mod installation;
+mod processes;
+mod settling;
+
+use std::fs::{File, TryLockError};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::time::{Instant, sleep};
+
+use crate::adapters::host;
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::world::Surroundings;
+
+/// 4566 is LocalStack's, which people may have running.
+const PORT_DEFAULT: u16 = 4577;
+const PORT_VARIABLE: &str = "XTASK_LOCAL_PORT";
+
+/// Importing the emulator's modules and loading its state takes a second or two.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// It saves its state and stops every container, two seconds' grace each, sixteen at a time.
+const STOP_LIMIT: Duration = Duration::from_secs(45);
+/// As long as a first installation over a slow line may take.
+const TURN_LIMIT: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(50);
+
+/// How `up` found the local AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Began {
+    /// It was up.
+    Running,
+    /// It was started: empty, or in the state of its last clean stop.
+    Started,
+}
+
+pub struct Emulator<'a> {
+    surroundings: &'a Surroundings,
+    report: &'a Report,
+    root: PathBuf,
+    port: u16,
+}
+
+impl<'a> Emulator<'a> {
+    pub fn new(surroundings: &'a Surroundings, report: &'a Report) -> Result<Self> {
+        let root = surroundings
+            .root
+            .canonicalize()
+            .context("find the root of the checkout")?;
+        Ok(Self {
+            surroundings,
+            report,
+            root,
+            port: port(surroundings)?,
+        })
+    }
+
+    /// Where it answers. A literal address: with `localhost`, S3 takes the name for a bucket's.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Everything of this instance on disk; what others keep about it lies here too, so that
+    /// `reset` takes it away.
+    pub fn folder(&self) -> PathBuf {
+        self.local().join(self.port.to_string())
+    }
+
+    /// The value of the label `ministack.instance` on each of its containers.
+    pub fn instance(&self) -> String {
+        format!("{}:{}", host::name(), self.port)
+    }
+
+    /// Whether the local AWS of this checkout, in this version, answers. Costs a few milliseconds.
+    pub async fn is_up(&self) -> bool {
+        // Without its folder (`cargo clean`) it answers, but can no longer run a function.
+        self.scratch().is_dir() && ask::identity(self.port).await.as_ref() == Some(&self.identity())
+    }
+
+    /// Brings it up. Harmless when it is up, after a crash, after a reboot, and when two do it.
+    pub async fn up(&self) -> Result<Began> {
+        if self.is_up().await {
+            return Ok(Began::Running);
+        }
+        let turn = self.turn(&format!("{}.lock", self.port)).await?;
+        if self.is_up().await {
+            return Ok(Began::Running);
+        }
+        let docker = host::docker(self.surroundings)?;
+        let gateway = host::bridge_gateway(&docker).await?;
+        self.stop_processes().await?;
+        let addresses = [Ipv4Addr::LOCALHOST, gateway];
+        for address in addresses {
+            self.expect_free(SocketAddrV4::new(address, self.port))
+                .await?;
+        }
+        {
+            let _turn = self.turn("venv.lock").await?;
+            installation::ensure(self.surroundings, self.report, &self.local()).await?;
+        }
+        containers::remove(&docker, &self.instance()).await?;
+        self.report.live("local", "starting the local AWS");
+        let child = self.start(addresses)?;
+        self.answering(child).await?;
+        drop(turn);
+        Ok(Began::Started)
+    }
+
+    /// Stops it, saving its state; leaves no process, no port and no container.
+    pub async fn down(&self) -> Result<()> {
+        let _turn = self.turn(&format!("{}.lock", self.port)).await?;
+        self.stop_processes().await?;
+        let docker = host::docker(self.surroundings)?;
+        containers::remove(&docker, &self.instance()).await
+    }
+
+    /// Stops it and forgets all that it knew. What was installed stays.
+    pub async fn reset(&self) -> Result<()> {
+        self.down().await?;
+        let folder = self.folder();
+        match tokio::fs::remove_dir_all(&folder).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", folder.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After a restart: returns once every service runs its tasks again and the load balancers
+    /// answer, or when that has taken too long. The services of a crash-looping release never get
+    /// there, and whoever deploys next finds out why.
+    pub async fn settled(&self) {
+        if !settling::wait(self.port).await {
+            self.report
+                .warn("local", "the services have not all come back yet");
+        }
+    }
+
+    fn local(&self) -> PathBuf {
+        self.root.join("target/xtask/local")
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.folder().join("tmp")
+    }
+
+    /// What it says of itself when asked: which checkout started it, in which version.
+    fn identity(&self) -> String {
+        format!("{} {}", self.root.display(), installation::version())
+    }
+
+    /// Waits until no other run starts or stops anything. The lock ends with the process.
+    async fn turn(&self, name: &str) -> Result<File> {
+        let path = self.local().join(name);
+        let opened = std::fs::create_dir_all(self.local()).and_then(|()| File::create(&path));
+        let file = opened.with_context(|| format!("open {}", path.display()))?;
+        let deadline = Instant::now() + TURN_LIMIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    self.report.live("local", "waiting for another run");
+                    sleep(POLL).await;
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("lock {}", path.display()));
+                }
+            }
+        }
+    }
+
+    /// Nothing may be started where somebody else listens.
+    async fn expect_free(&self, address: SocketAddrV4) -> Result<()> {
+        let Err(error) = TcpListener::bind(address) else {
+            return Ok(());
+        };
+        if error.kind() != std::io::ErrorKind::AddrInUse {
+            return Err(error).with_context(|| format!("listen on {address}"));
+        }
+        let holder = match ask::identity(self.port).await {
+            Some(identity) => format!("the local AWS of {identity}"),
+            None => processes::holder(self.port).unwrap_or_else(|| "another program".into()),
+        };
+        let free = self.port.checked_add(10).unwrap_or(PORT_DEFAULT);
+        Err(
+            Failure::not_ready(format!("{address} is taken by {holder}"))
+                .hint(format!(
+                    "stop it, or choose another port: {PORT_VARIABLE}={free} cargo xtask ..."
+                ))
+                .into(),
+        )
+    }
+
+    /// Starts the server in a process group of its own, so that Ctrl-C does not reach it, with an
+    /// environment made from nothing.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the server, which outlives us, is started"
+    )]
+    fn start(&self, addresses: [Ipv4Addr; 2]) -> Result<Child> {
+        let folder = self.folder();
+        let (state, objects, home) = (folder.join("state"), folder.join("s3"), folder.join("home"));
+        for needed in [&state, &objects, &home, &self.scratch()] {
+            std::fs::create_dir_all(needed)
+                .with_context(|| format!("create {}", needed.display()))?;
+        }
+        let output = self.fresh_log()?;
+        let mut command = Command::new(installation::python(&self.local()));
+        command
+            .args(["-m", "hypercorn", "ministack.app:app"])
+            .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))
+            // No worker process: it would outlive a killed parent and keep the port.
+            .args(["--workers=0", "--keep-alive=75", "--graceful-timeout=1"])
+            .current_dir(&folder)
+            .env_clear()
+            .env(
+                "PATH",
+                self.surroundings
+                    .variable("PATH")
+                    .unwrap_or("/usr/bin:/bin"),
+            )
+            .env("LANG", "C.UTF-8")
+            // The user's Docker configuration may name credential helpers for the pulls.
+            .env("HOME", home)
+            .env("TMPDIR", self.scratch())
+            .env("PYTHONPATH", installation::startup_folder(&self.local()))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONUNBUFFERED", "1")
+            .env("GATEWAY_PORT", self.port.to_string())
+            .env("MINISTACK_HOSTNAME", host::name())
+            .env("MINISTACK_EDITION", self.identity())
+            .env("PERSIST_STATE", "1")
+            .env("STATE_DIR", state)
+            .env("S3_DATA_DIR", objects)
+            .env("ECS_RESTORE_RECONCILE_DELAY_SECONDS", "0.2")
+            .env("IOT_MTLS_ENABLED", "0")
+            .env("SFTP_ENABLED", "0");
+        if let Some(engine) = self.surroundings.variable("DOCKER_HOST") {
+            command.env("DOCKER_HOST", engine);
+        }
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().context("share the log file")?)
+            .stderr(output)
+            .spawn()
+            .context("start the local AWS")
+    }
+
+    /// The log of this start; that of the one before is kept, because it may say why it ended.
+    fn fresh_log(&self) -> Result<File> {
+        let log = self.log();
+        if log.exists() {
+            std::fs::rename(&log, self.folder().join("emulator.previous.log"))
+                .with_context(|| format!("rename {}", log.display()))?;
+        }
+        File::create(&log).with_context(|| format!("create {}", log.display()))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder().join("emulator.log")
+    }
+
+    async fn answering(&self, mut child: Child) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while !self.is_up().await {
+            let ended = child.try_wait().context("look at the local AWS")?;
+            if ended.is_some() || Instant::now() > deadline {
+                self.stop_processes().await?;
+                let text = tokio::fs::read_to_string(self.log())
+                    .await
+                    .unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                bail!(
+                    "the local AWS did not come up; {} ends with:\n{}",
+                    self.log().display(),
+                    lines[lines.len().saturating_sub(20)..].join("\n")
+                );
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Ends every process of this instance: politely, so that the state is saved, then not.
+    async fn stop_processes(&self) -> Result<()> {
+        let ours = || processes::of_instance(&self.local(), self.port);
+        // Where its folder is gone it must not save: what belongs to the state is gone as well.
+        if self.scratch().is_dir() && processes::ask_to_end(&ours()) {
+            self.report.live("local", "stopping the local AWS");
+            ended(ours, STOP_LIMIT).await;
+        }
+        processes::kill(&ours());
+        if !ended(ours, Duration::from_secs(5)).await {
+            bail!("processes of the local AWS do not end: {:?}", ours());
+        }
+        Ok(())
+    }
+}
+
+fn port(surroundings: &Surroundings) -> Result<u16> {
+    let Some(text) = surroundings.variable(PORT_VARIABLE) else {
+        return Ok(PORT_DEFAULT);
+    };
+    match text.parse() {
+        Ok(port) if port >= 1024 => Ok(port),
+        _ => Err(Failure::usage(format!(
+            "{PORT_VARIABLE} must be a port from 1024 to 65535, not `{text}`"
+        ))
+        .into()),
+    }
+}
+
+/// Polls until no process is left; `false` when that takes too long.
+async fn ended(processes: impl Fn() -> Vec<processes::Process>, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    while !processes().is_empty() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(POLL).await;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::exit_code;
+    use crate::report::{Format, testing::captured};
+
+    fn surroundings(port: &str) -> Surroundings {
+        Surroundings {
+            root: env!("CARGO_MANIFEST_DIR").into(),
+            variables: [(PORT_VARIABLE.to_owned(), port.to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn the_port_is_a_setting_that_is_checked() {
+        assert_eq!(port(&surroundings("")).unwrap(), PORT_DEFAULT);
+        assert_eq!(port(&surroundings("4588")).unwrap(), 4588);
+        for wrong in ["80", "65536", "-1", "http"] {
+            assert_eq!(
+                exit_code(&port(&surroundings(wrong)).unwrap_err()),
+                2,
+                "{wrong}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_told_with_its_holder_and_the_remedy() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let surroundings = surroundings(&port.to_string());
+        let (report, _, _) = captured(Format::Human);
+        let emulator = Emulator::new(&surroundings, &report).unwrap();
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let error = emulator.expect_free(address).await.unwrap_err();
+        assert_eq!(exit_code(&error), 12);
+        let failure = crate::failure::of(&error).unwrap();
+        let process = format!("(process {})", std::process::id());
+        assert!(failure.message.contains(&process), "{failure}");
+        assert!(failure.hint.as_ref().unwrap().contains(PORT_VARIABLE));
+        assert!(!emulator.is_up().await);
+    }
+}

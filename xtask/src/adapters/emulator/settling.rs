@@ -1,0 +1,113 @@
+//! Waiting, after a restart, until what ran before runs again: the services' tasks are started
+//! anew, and `DescribeServices` counts them before they exist.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::ask;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
+
+/// `false`: not everything came back in time.
+pub(super) async fn wait(port: u16) -> bool {
+    let deadline = Instant::now() + LIMIT;
+    while !settled(port).await.unwrap_or(false) {
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(POLL).await;
+    }
+    true
+}
+
+async fn settled(port: u16) -> Option<bool> {
+    let clusters = ecs(port, "ListClusters", json!({})).await?;
+    let mut behind_balancers = false;
+    for cluster in strings(&clusters["clusterArns"]) {
+        let listed = ecs(port, "ListServices", json!({ "cluster": cluster })).await?;
+        let names: Vec<&str> = strings(&listed["serviceArns"]).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let input = json!({ "cluster": cluster, "services": names });
+        let described = ecs(port, "DescribeServices", input).await?;
+        for service in described["services"].as_array()? {
+            let desired = service["desiredCount"].as_u64().unwrap_or(0);
+            if running(port, cluster, service).await? != desired {
+                return Some(false);
+            }
+            let balanced = service["loadBalancers"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty());
+            behind_balancers |= desired > 0 && balanced;
+        }
+    }
+    Some(!behind_balancers || balancers_answer(port).await?)
+}
+
+async fn running(port: u16, cluster: &str, service: &Value) -> Option<u64> {
+    let input = json!({ "cluster": cluster, "serviceName": service["serviceName"] });
+    let listed = ecs(port, "ListTasks", input).await?;
+    let tasks: Vec<&str> = strings(&listed["taskArns"]).collect();
+    if tasks.is_empty() {
+        return Some(0);
+    }
+    let described = ecs(
+        port,
+        "DescribeTasks",
+        json!({ "cluster": cluster, "tasks": tasks }),
+    )
+    .await?;
+    let tasks = described["tasks"].as_array()?.iter();
+    Some(tasks.filter(|task| task["lastStatus"] == "RUNNING").count() as u64)
+}
+
+/// Whether something behind every load balancer answers `/health`, whatever it says but "no".
+async fn balancers_answer(port: u16) -> Option<bool> {
+    let form = "Action=DescribeLoadBalancers&Version=2015-12-01";
+    let answer = ask::query(port, "elasticloadbalancing", form).await?;
+    let paths = names(&answer).map(|name| format!("/_alb/{name}/health"));
+    let statuses = join_all(paths.map(|path| async move { ask::status(port, &path).await })).await;
+    Some(
+        statuses
+            .into_iter()
+            .all(|status| status.is_some_and(|status| status < 500)),
+    )
+}
+
+/// The names in the XML of `DescribeLoadBalancers`.
+fn names(answer: &str) -> impl Iterator<Item = &str> {
+    answer
+        .split("<LoadBalancerName>")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('<')?.0))
+}
+
+async fn ecs(port: u16, operation: &str, input: Value) -> Option<Value> {
+    let target = format!("AmazonEC2ContainerServiceV20141113.{operation}");
+    ask::json(port, &target, &input).await
+}
+
+fn strings(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_from_the_answer() {
+        let answer = "<member><LoadBalancerName>demo</LoadBalancerName></member>\
+            <member><LoadBalancerName>other</LoadBalancerName></member>";
+        assert_eq!(names(answer).collect::<Vec<_>>(), ["demo", "other"]);
+        assert_eq!(names("<LoadBalancers/>").count(), 0);
+    }
+}

@@ -1,0 +1,242 @@
+//! This machine: its Docker engine, its Python, its Terraform, and what can mend it.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bollard::Docker;
+use tokio::time::timeout;
+
+use crate::adapters::process::{Command, find_program};
+use crate::decide::readiness::{Engine, Found, Means, Platform, Python, Tool, numbers};
+use crate::failure::Failure;
+use crate::world::Surroundings;
+
+const SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// A wedged engine must not make us wait as long as a slow one may take to pull an image.
+const ENGINE_LIMIT: Duration = Duration::from_secs(5);
+
+/// `python3` first: it is what the user means. The others are for where that one is too old.
+const PYTHONS: [&str; 6] = [
+    "python3",
+    "python3.14",
+    "python3.13",
+    "python3.12",
+    "python3.11",
+    "python3.10",
+];
+
+/// How closely a machine is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Before work: what costs milliseconds.
+    Quick { python: bool },
+    /// `doctor`: everything, versions too.
+    Thorough,
+}
+
+/// Looks at all of it at once.
+pub async fn look(surroundings: &Surroundings, look: Look) -> Found {
+    let (engine, python, infrastructure) = tokio::join!(
+        engine(surroundings),
+        async {
+            match look {
+                Look::Quick { python: false } => Python::NotNeeded,
+                _ => python(surroundings).await,
+            }
+        },
+        infrastructure(surroundings, look == Look::Thorough),
+    );
+    Found {
+        platform: platform(),
+        engine,
+        python,
+        infrastructure,
+        git: find_program(surroundings, "git").is_some(),
+        means: means(surroundings),
+    }
+}
+
+/// The Docker engine that the user's shell means.
+pub fn docker(surroundings: &Surroundings) -> Result<Docker> {
+    let host = surroundings.variable("DOCKER_HOST").unwrap_or(SOCKET);
+    Docker::connect_with_host(host).map_err(|error| no_engine(host, &error.to_string()).into())
+}
+
+/// The address under which containers on the default bridge find this machine.
+pub async fn bridge_gateway(docker: &Docker) -> Result<Ipv4Addr> {
+    let network = timeout(ENGINE_LIMIT, docker.inspect_network("bridge", None))
+        .await
+        .map_err(|_| no_engine("its socket", "no answer in time"))?
+        .map_err(|error| no_engine("its socket", &error.to_string()))?;
+    network
+        .ipam
+        .and_then(|ipam| ipam.config)
+        .into_iter()
+        .flatten()
+        .find_map(|config| gateway(config.gateway.as_deref(), config.subnet.as_deref()))
+        .context("Docker's network `bridge` has no IPv4 gateway")
+}
+
+/// An engine that made its bridge itself does not tell the gateway until it is restarted: it is
+/// the subnet's first address then.
+fn gateway(told: Option<&str>, subnet: Option<&str>) -> Option<Ipv4Addr> {
+    if let Some(address) = told.and_then(|address| address.parse().ok()) {
+        return Some(address);
+    }
+    let (network, _) = subnet?.split_once('/')?;
+    let network: Ipv4Addr = network.parse().ok()?;
+    Some(Ipv4Addr::from_bits(network.to_bits() + 1))
+}
+
+/// This machine's name, as Python's `socket.gethostname` has it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the kernel tells of this machine"
+)]
+pub fn name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The first Python that can run the local AWS, else the first one there is.
+pub async fn python(surroundings: &Surroundings) -> Python {
+    const QUESTION: &str =
+        "import sys; print('%d.%d' % sys.version_info[:2]); import ensurepip, venv; print('yes')";
+    let mut first = Python::Missing;
+    for program in PYTHONS {
+        if find_program(surroundings, program).is_none() {
+            continue;
+        }
+        let asked = Command::new(surroundings, program).arguments(["-c", QUESTION]);
+        let Ok(answer) = asked.run().await else {
+            continue;
+        };
+        let Some(version) = numbers(&answer.output) else {
+            continue;
+        };
+        let found = Python::Found {
+            program: program.to_owned(),
+            version,
+            makes_environments: answer.succeeded(),
+        };
+        if found.clone().usable().is_some() {
+            return found;
+        }
+        if first == Python::Missing {
+            first = found;
+        }
+    }
+    first
+}
+
+fn no_engine(host: &str, reason: &str) -> Failure {
+    Failure::not_ready(format!(
+        "the Docker engine does not answer at {host}: {reason}"
+    ))
+    .hint("cargo xtask doctor")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the kernel tells of this machine"
+)]
+fn platform() -> Platform {
+    if !cfg!(target_os = "linux") {
+        return Platform::Other(std::env::consts::OS.to_owned());
+    }
+    // The second WSL writes itself `microsoft-standard-WSL2`.
+    match fs::read_to_string("/proc/version") {
+        Ok(version) if version.contains("Microsoft") && !version.contains("WSL2") => {
+            Platform::FirstWsl
+        }
+        _ => Platform::Linux,
+    }
+}
+
+async fn engine(surroundings: &Surroundings) -> Engine {
+    let silent = match (surroundings.variable("DOCKER_HOST"), daemon(surroundings)) {
+        (Some(host), _) => Engine::Elsewhere {
+            host: host.to_owned(),
+        },
+        (None, true) => Engine::Stopped,
+        (None, false) => Engine::Missing,
+    };
+    let Ok(docker) = docker(surroundings) else {
+        return silent;
+    };
+    let version = match timeout(ENGINE_LIMIT, docker.version()).await {
+        Ok(Ok(version)) => version.version.unwrap_or_default(),
+        Ok(Err(error)) if format!("{error:?}").contains("PermissionDenied") => {
+            return Engine::Denied;
+        }
+        _ => return silent,
+    };
+    let native = match bridge_gateway(&docker).await {
+        Ok(gateway) => TcpListener::bind((gateway, 0)).is_ok(),
+        Err(_) => false,
+    };
+    Engine::Answers { version, native }
+}
+
+/// Daemons live in `sbin`, which a user's `PATH` may lack.
+fn daemon(surroundings: &Surroundings) -> bool {
+    find_program(surroundings, "dockerd").is_some()
+        || [
+            "/usr/sbin/dockerd",
+            "/usr/bin/dockerd",
+            "/usr/local/bin/dockerd",
+        ]
+        .iter()
+        .any(|file| Path::new(file).is_file())
+}
+
+async fn infrastructure(surroundings: &Surroundings, with_version: bool) -> Tool {
+    let Some(name) = ["terraform", "tofu"]
+        .into_iter()
+        .find(|name| find_program(surroundings, name).is_some())
+    else {
+        return Tool::Missing;
+    };
+    let mut version = None;
+    if with_version {
+        let asked = Command::new(surroundings, name).arguments(["version", "-json"]);
+        let answer = asked.run().await.ok();
+        version = answer.and_then(|answer| {
+            let document: serde_json::Value = serde_json::from_str(&answer.output).ok()?;
+            Some(document["terraform_version"].as_str()?.to_owned())
+        });
+    }
+    Tool::Found {
+        name: name.to_owned(),
+        version,
+    }
+}
+
+fn means(surroundings: &Surroundings) -> Means {
+    Means {
+        root: rustix::process::geteuid().is_root(),
+        sudo: find_program(surroundings, "sudo").is_some(),
+        terminal: false,
+        apt: find_program(surroundings, "apt-get").is_some(),
+        snap: find_program(surroundings, "snap").is_some(),
+        systemd: Path::new("/run/systemd/system").is_dir(),
+        service_script: Path::new("/etc/init.d/docker").is_file(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_told_or_the_first_address() {
+        let address = Some(Ipv4Addr::new(172, 17, 0, 1));
+        assert_eq!(gateway(Some("172.17.0.1"), Some("172.17.0.0/16")), address);
+        assert_eq!(gateway(None, Some("172.17.0.0/16")), address);
+        assert_eq!(gateway(None, Some("fd00::/64")), None);
+    }
+}
