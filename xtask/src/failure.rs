@@ -23,6 +23,8 @@ pub enum Kind {
     Usurped,
     /// An acceptance check failed.
     CheckFailed,
+    /// Ctrl-C before anything that would have to be told was changed.
+    Interrupted,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::StoppedWatching => 22,
             Self::Usurped => 23,
             Self::CheckFailed => 30,
+            Self::Interrupted => 130,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod adapters;
 pub mod catalog;
+pub mod cli;
 pub mod commands;
 pub mod decide;
 pub mod drive;

@@ -37,6 +37,70 @@ pub struct World<'a> {
     pub clock: &'a dyn Clock,
     pub interrupt: &'a dyn Interrupt,
     pub report: &'a Report,
+    pub user: &'a User,
+}
+
+/// What a command has before there is a site: `deploy` makes one.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    pub environment: &'a Environment,
+    pub architecture: Architecture,
+    pub source: &'a dyn Source,
+    pub builder: &'a dyn Builder,
+    pub infra: &'a dyn Infra,
+    pub secrets: &'a dyn Secrets,
+    pub connector: &'a dyn Connector,
+    pub logs: &'a dyn Logs,
+    pub ledger: &'a dyn Ledger,
+    pub probe: &'a dyn Probe,
+    pub clock: &'a dyn Clock,
+    pub interrupt: &'a dyn Interrupt,
+    pub report: &'a Report,
+    pub user: &'a User,
+}
+
+impl<'a> Desk<'a> {
+    /// The world of a site.
+    pub fn world(&self, site: &'a Site, sited: &'a Sited<'a>) -> World<'a> {
+        World {
+            environment: self.environment,
+            site,
+            source: self.source,
+            builder: self.builder,
+            registry: &*sited.registry,
+            cluster: &*sited.cluster,
+            balancer: &*sited.balancer,
+            functions: &*sited.functions,
+            secrets: self.secrets,
+            logs: self.logs,
+            ledger: self.ledger,
+            probe: self.probe,
+            clock: self.clock,
+            interrupt: self.interrupt,
+            report: self.report,
+            user: self.user,
+        }
+    }
+}
+
+/// Makes the adapters that need a site.
+pub trait Connector: Send + Sync {
+    fn connect<'s>(&'s self, site: &'s Site) -> Sited<'s>;
+}
+
+/// The adapters that need a site.
+pub struct Sited<'s> {
+    pub registry: Box<dyn Registry + 's>,
+    pub cluster: Box<dyn Cluster + 's>,
+    pub balancer: Box<dyn Balancer + 's>,
+    pub functions: Box<dyn Functions + 's>,
+}
+
+/// Who runs the command, and where: what a record says of its holder.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub name: String,
+    pub host: String,
 }
 
 /// The checkout.
@@ -102,8 +166,9 @@ pub trait Cluster: Send + Sync {
     async fn look(&self, thing: Thing) -> Result<ServiceState>;
     /// What a revision (`family:n`) consists of; `None` where there is no such revision.
     async fn revision(&self, revision: &str) -> Result<Option<Registered>>;
-    /// Registers a definition and answers its revision.
-    async fn register(&self, definition: &Definition) -> Result<String>;
+    /// Registers a definition and answers its revision. `content` becomes its tag
+    /// `definition-sha256`.
+    async fn register(&self, definition: &Definition, content: &str) -> Result<String>;
     /// Changes what a service runs, in one call. `desired` is sent only where it must change.
     async fn update(&self, thing: Thing, revision: &str, desired: Option<i32>) -> Result<()>;
     /// The stopped tasks of a revision that ECS still remembers.
@@ -135,7 +200,16 @@ pub trait Functions: Send + Sync {
 #[async_trait]
 pub trait Secrets: Send + Sync {
     async fn has_value(&self, arn: &str) -> Result<bool>;
+    /// The pair that requests are signed with: both services must have the same.
+    async fn signing_pair(&self, arn: &str) -> Result<Option<SigningPair>>;
     async fn put(&self, arn: &str, document: &Value) -> Result<()>;
+}
+
+/// A key pair of AWS Signature Version 4. It has no `Debug`: it is never shown.
+#[derive(Clone)]
+pub struct SigningPair {
+    pub access_key_id: String,
+    pub secret_access_key: String,
 }
 
 /// CloudWatch Logs.

@@ -153,6 +153,7 @@ mod tests {
             account_id: "111122223333".into(),
             emulated: false,
             endpoint: endpoint.map(Into::into),
+            architecture: None,
         }
     }
 

@@ -15,9 +15,9 @@ use super::process::{Command, find_program};
 use crate::decide::definition::hex;
 use crate::decide::environment::Environment;
 use crate::decide::site::Architecture;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Infra, Surroundings};
+use crate::world::{Infra, Interrupt, Surroundings};
 
 /// Where a provider lies below a folder that mirrors a registry. The version is the one that
 /// `infra/versions.tf` pins.
@@ -28,6 +28,7 @@ pub struct Terraform<'a> {
     environment: &'a Environment,
     report: &'a Report,
     config: &'a SdkConfig,
+    interrupt: &'a dyn Interrupt,
     /// Given where the environment is emulated: its address and its architecture are this
     /// machine's and not the file's.
     emulator: Option<(String, Architecture)>,
@@ -39,6 +40,7 @@ impl<'a> Terraform<'a> {
         environment: &'a Environment,
         report: &'a Report,
         config: &'a SdkConfig,
+        interrupt: &'a dyn Interrupt,
         emulator: Option<(String, Architecture)>,
     ) -> Self {
         Self {
@@ -46,6 +48,7 @@ impl<'a> Terraform<'a> {
             environment,
             report,
             config,
+            interrupt,
             emulator,
         }
     }
@@ -205,18 +208,26 @@ impl<'a> Terraform<'a> {
             command = command.arguments(["-var".to_owned(), variable]);
         }
         let mut done = 0_u32;
-        let finished = command
-            .run_watched(|line| {
-                if line.contains(" complete after ") {
-                    done += 1;
-                }
-                if line.contains(": Creat") || line.contains(": Still creating") {
-                    let what = line.split(':').next().unwrap_or_default();
-                    self.report
-                        .live("infra", &format!("terraform {verb}: {done} done, {what}"));
-                }
-            })
-            .await?;
+        let running = command.run_watched(|line| {
+            if line.contains(" complete after ") {
+                done += 1;
+            }
+            if line.contains(": Creat") || line.contains(": Still creating") {
+                let what = line.split(':').next().unwrap_or_default();
+                self.report.live("infra", &format!("terraform {verb}: {done} done, {what}"));
+            }
+        });
+        tokio::pin!(running);
+        let finished = tokio::select! {
+            finished = &mut running => finished?,
+            () = self.interrupt.wait() => {
+                // Terraform gets the terminal's Ctrl-C too. Killed, it would lose its state.
+                self.report.line("infra", "interrupted: waiting for terraform to end");
+                running.await?;
+                let message = format!("interrupted during terraform {verb}");
+                return Err(Failure::new(Kind::Interrupted, message).into());
+            }
+        };
         if !finished.succeeded() {
             bail!("terraform {verb} failed:\n{}", errors_of(&finished.output));
         }

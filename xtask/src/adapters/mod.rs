@@ -3,11 +3,14 @@
 pub mod aws;
 pub mod balancer;
 pub mod builder;
+pub mod clock;
 pub mod cluster;
 pub mod emulator;
+pub mod environments;
 pub mod functions;
 pub mod host;
 pub mod infra;
+pub mod interrupt;
 pub mod ledger;
 pub mod logs;
 pub mod probe;

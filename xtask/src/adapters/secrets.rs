@@ -1,4 +1,5 @@
-//! Secrets Manager: whether a secret has a value, and giving it one. No value is ever read here.
+//! Secrets Manager: whether a secret has a value, and giving it one. Only the signing pair is ever
+//! read, so that a second service can get the pair of the first.
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -6,7 +7,7 @@ use aws_sdk_secretsmanager::Client;
 use serde_json::Value;
 
 use super::aws::explain;
-use crate::world::Secrets;
+use crate::world::{Secrets, SigningPair};
 
 pub struct SecretsManager {
     client: Client,
@@ -33,6 +34,20 @@ impl Secrets for SecretsManager {
                 .values()
                 .flatten()
                 .any(|stage| stage == "AWSCURRENT")
+        }))
+    }
+
+    async fn signing_pair(&self, arn: &str) -> Result<Option<SigningPair>> {
+        let value = self.client.get_secret_value().secret_id(arn).send().await;
+        let value = value.map_err(explain).with_context(|| format!("read the secret {arn}"))?;
+        let Some(text) = value.secret_string() else { return Ok(None) };
+        let document: Value = serde_json::from_str(text)
+            .map_err(|_| anyhow::anyhow!("the secret {arn} is not a JSON object"))?;
+        let field = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
+        let pair = field("sigv4_access_key_id").zip(field("sigv4_secret_access_key"));
+        Ok(pair.map(|(access_key_id, secret_access_key)| SigningPair {
+            access_key_id,
+            secret_access_key,
         }))
     }
 

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{confirm, plan, secrets};
+use super::confirm::confirm;
+use super::{plan, secrets};
 use crate::catalog::Thing;
 use crate::decide::site::{self, Site};
 use crate::drive::{self, About};

@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::deploy::about;
-use super::{confirm, plan};
+use super::confirm::confirm;
+use super::plan;
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::definition::Definition;
 use crate::decide::image::Digest;

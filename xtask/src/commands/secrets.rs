@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Read};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::confirm;
+use super::confirm::confirm;
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::definition::hex;
 use crate::decide::site::Site;

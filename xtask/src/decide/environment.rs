@@ -17,6 +17,9 @@ pub struct Environment {
     /// Where the AWS API answers, if not at AWS's own addresses.
     #[serde(default)]
     pub endpoint: Option<String>,
+    /// As ECS spells it. Absent where the environment is emulated: there it is this machine's.
+    #[serde(default)]
+    pub architecture: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]

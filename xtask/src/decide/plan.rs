@@ -40,8 +40,14 @@ impl ServiceLook {
 
     pub fn running(&self) -> Option<Running> {
         let registered = self.registered.as_ref().filter(|_| !self.is_first())?;
-        let content = registered.sha256.clone().unwrap_or_else(|| registered.definition.sha256());
-        let image = registered.definition.image().and_then(|image| image.split_once('@'));
+        let content = registered
+            .sha256
+            .clone()
+            .unwrap_or_else(|| registered.definition.sha256());
+        let image = registered
+            .definition
+            .image()
+            .and_then(|image| image.split_once('@'));
         Some(Running {
             revision: self.revision.clone(),
             content,
@@ -53,7 +59,9 @@ impl ServiceLook {
 impl Look {
     /// What runs of every thing, as a record writes it down.
     pub fn running(&self) -> BTreeMap<Thing, Option<Running>> {
-        ALL.into_iter().map(|thing| (thing, self.running_of(thing))).collect()
+        ALL.into_iter()
+            .map(|thing| (thing, self.running_of(thing)))
+            .collect()
     }
 
     fn running_of(&self, thing: Thing) -> Option<Running> {
@@ -76,13 +84,23 @@ fn is_key(description: &str) -> bool {
 /// What a thing shall become.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
-    Definition(Definition),
+    /// `content` is what a record knows it by: its hash when it was first rendered.
+    Definition { definition: Definition, content: String },
     /// A revision that ECS knows.
-    Revision { revision: String, content: String },
+    Revision {
+        revision: String,
+        content: String,
+    },
     /// Code by its key; the artefact is there where the key is not what runs already.
-    Code { key: Key, artefact: Option<Artefact> },
+    Code {
+        key: Key,
+        artefact: Option<Artefact>,
+    },
     /// A version that Lambda knows.
-    Version { version: String, content: String },
+    Version {
+        version: String,
+        content: String,
+    },
 }
 
 /// How a thing becomes what is wanted.
@@ -92,7 +110,7 @@ pub enum Change {
     Keep,
     /// It is on its way there, from a release whose watcher went away.
     Follow,
-    Register(Definition),
+    Register { definition: Definition, content: String },
     Revision(String),
     Publish(Artefact),
     Version(String),
@@ -148,7 +166,11 @@ pub fn make(
             })
         })
         .collect();
-    Plan { steps, pushes, look }
+    Plan {
+        steps,
+        pushes,
+        look,
+    }
 }
 
 fn service_step(
@@ -159,26 +181,37 @@ fn service_step(
     desired: i32,
 ) -> Step {
     let content = match wanted {
-        Wanted::Definition(definition) => definition.sha256(),
-        Wanted::Revision { content, .. } | Wanted::Version { content, .. } => content.clone(),
+        Wanted::Definition { content, .. }
+        | Wanted::Revision { content, .. }
+        | Wanted::Version { content, .. } => content.clone(),
         Wanted::Code { key, .. } => key.to_string(),
     };
     let running = look.running();
-    let same = running.as_ref().is_some_and(|running| running.content == content);
+    let same = running
+        .as_ref()
+        .is_some_and(|running| running.content == content);
     let change = match wanted {
         _ if same && look.state.settled() => Change::Keep,
         _ if same => Change::Follow,
-        Wanted::Definition(definition) => Change::Register(definition.clone()),
+        Wanted::Definition { definition, content } => {
+            Change::Register { definition: definition.clone(), content: content.clone() }
+        }
         Wanted::Revision { revision, .. } => Change::Revision(revision.clone()),
         Wanted::Version { version, .. } => Change::Version(version.clone()),
         Wanted::Code { .. } => Change::Keep,
     };
     let settled = look.state.settled() || look.is_first();
-    let parent = landed.filter(|_| !settled).map_or(&look.revision, |running| &running.revision);
+    let parent = landed
+        .filter(|_| !settled)
+        .map_or(&look.revision, |running| &running.revision);
     Step {
         thing,
         change,
-        before: if settled { running } else { landed.cloned().or(running) },
+        before: if settled {
+            running
+        } else {
+            landed.cloned().or(running)
+        },
         parent: parent.clone(),
         parent_desired: look.state.desired,
         desired: look.is_first().then_some(desired),
@@ -219,7 +252,14 @@ impl Plan {
         let entry = |(thing, running): (Thing, Option<Running>)| {
             let step = self.steps.iter().find(|step| step.thing == thing);
             let before = step.map_or_else(|| running.clone(), |step| step.before.clone());
-            (thing, Entry { before, after: running, outcome: None })
+            (
+                thing,
+                Entry {
+                    before,
+                    after: running,
+                    outcome: None,
+                },
+            )
         };
         running.into_iter().map(entry).collect()
     }
@@ -230,7 +270,10 @@ impl Plan {
         for (thing, then) in &self.look.services {
             match now.services.get(thing) {
                 Some(now) if now.revision != then.revision => {
-                    moved.push(format!("{thing} went from {} to {}", then.revision, now.revision));
+                    moved.push(format!(
+                        "{thing} went from {} to {}",
+                        then.revision, now.revision
+                    ));
                 }
                 Some(_) => {}
                 None => moved.push(format!("{thing} is gone")),
@@ -259,11 +302,21 @@ mod tests {
     }
 
     fn look_at(state: ServiceState, image: &str) -> Look {
-        let revision = state.primary().map_or_else(String::new, |first| first.revision.clone());
+        let revision = state
+            .primary()
+            .map_or_else(String::new, |first| first.revision.clone());
         let definition = definition(image);
         let sha256 = Some(definition.sha256());
-        let registered = Some(Registered { definition, active: true, sha256 });
-        let axon = ServiceLook { state, revision, registered };
+        let registered = Some(Registered {
+            definition,
+            active: true,
+            sha256,
+        });
+        let axon = ServiceLook {
+            state,
+            revision,
+            registered,
+        };
         Look {
             services: [(Thing::Axon, axon)].into(),
             function: FunctionState {
@@ -276,13 +329,22 @@ mod tests {
     }
 
     fn plan(image: &str, look: Look, landed: Option<&Record>) -> Plan {
-        let wanted = [(Thing::Axon, Wanted::Definition(definition(image)))].into();
-        make(&wanted, look, landed, &[(Thing::Axon, 2)].into(), Vec::new())
+        let wanted = [(Thing::Axon, Wanted::Definition { definition: definition(image), content: definition(image).sha256() })].into();
+        make(
+            &wanted,
+            look,
+            landed,
+            &[(Thing::Axon, 2)].into(),
+            Vec::new(),
+        )
     }
 
     #[test]
     fn the_same_definition_settled_is_kept() {
-        let look = look_at(service(vec![deployment("demo-axon:4", Completed, 2, 2)]), "aa");
+        let look = look_at(
+            service(vec![deployment("demo-axon:4", Completed, 2, 2)]),
+            "aa",
+        );
         assert!(plan("aa", look, None).is_empty());
     }
 
@@ -291,22 +353,33 @@ mod tests {
         let placeholder = service(vec![deployment("demo-axon-placeholder:1", Completed, 0, 0)]);
         let plan = plan("aa", look_at(placeholder, "none"), None);
         let step = &plan.steps[0];
-        assert_eq!((step.desired, &step.before, step.parent_desired), (Some(2), &None, 0));
+        assert_eq!(
+            (step.desired, &step.before, step.parent_desired),
+            (Some(2), &None, 0)
+        );
         assert_eq!(step.parent, "demo-axon-placeholder:1");
     }
 
     #[test]
     fn a_later_release_leaves_the_desired_count_alone() {
-        let look = look_at(service(vec![deployment("demo-axon:4", Completed, 5, 5)]), "aa");
+        let look = look_at(
+            service(vec![deployment("demo-axon:4", Completed, 5, 5)]),
+            "aa",
+        );
         let plan = plan("bb", look, None);
-        assert_eq!(plan.steps[0].change, Change::Register(definition("bb")));
+        let content = definition("bb").sha256();
+        let register = Change::Register { definition: definition("bb"), content };
+        assert_eq!(plan.steps[0].change, register);
         assert_eq!(plan.steps[0].desired, None);
     }
 
     #[test]
     fn what_is_on_its_way_is_followed() {
         let state = service(vec![deployment("demo-axon:4", InProgress, 1, 2)]);
-        assert_eq!(plan("aa", look_at(state, "aa"), None).steps[0].change, Change::Follow);
+        assert_eq!(
+            plan("aa", look_at(state, "aa"), None).steps[0].change,
+            Change::Follow
+        );
     }
 
     #[test]
@@ -315,7 +388,14 @@ mod tests {
         let landed = record(3, State::Landed, "c");
         let plan = plan("bb", look_at(state, "aa"), Some(&landed));
         assert_eq!(plan.steps[0].parent, "demo-axon:3");
-        assert_eq!(plan.entries()[&Thing::Axon].before.as_ref().unwrap().revision, "demo-axon:3");
+        assert_eq!(
+            plan.entries()[&Thing::Axon]
+                .before
+                .as_ref()
+                .unwrap()
+                .revision,
+            "demo-axon:3"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Release<'_> {
                 functions.publish(zip, artefact).await?
             }
             Change::Version(version) => version.clone(),
-            Change::Keep | Change::Follow | Change::Register(_) | Change::Revision(_) => {
+            Change::Keep | Change::Follow | Change::Register { .. } | Change::Revision(_) => {
                 return Ok(());
             }
         };
@@ -77,7 +77,7 @@ impl Release<'_> {
     async fn ask(&self, version: &str) -> Result<()> {
         for (intent, expected) in [
             ("call_reasoning", true),
-            ("an_intent_nobody_permits", false),
+            ("shutdown", false),
         ] {
             let request = json!({ "service": "orbit", "intent": intent });
             let answer = self.world.functions.ask(version, &request).await?;

@@ -24,7 +24,7 @@ impl Release<'_> {
         let world = self.world;
         let thing = step.thing;
         let revision = match &step.change {
-            Change::Register(definition) => world.cluster.register(definition).await?,
+            Change::Register { definition, content } => world.cluster.register(definition, content).await?,
             Change::Revision(revision) => revision.clone(),
             Change::Follow => world
                 .cluster

@@ -1,0 +1,14 @@
+//! The machine's clock.
+
+use jiff::Timestamp;
+
+use crate::world::Clock;
+
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

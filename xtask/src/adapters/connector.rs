@@ -1,0 +1,25 @@
+//! Makes the adapters that need a site, once there is one.
+
+use aws_config::SdkConfig;
+
+use super::balancer::Elb;
+use super::cluster::Ecs;
+use super::functions::Lambda;
+use super::registry::Ecr;
+use crate::decide::site::Site;
+use crate::world::{Connector, Sited};
+
+pub struct Aws<'a> {
+    pub config: &'a SdkConfig,
+}
+
+impl Connector for Aws<'_> {
+    fn connect<'s>(&'s self, site: &'s Site) -> Sited<'s> {
+        Sited {
+            registry: Box::new(Ecr::new(aws_sdk_ecr::Client::new(self.config), site)),
+            cluster: Box::new(Ecs::new(self.config, site)),
+            balancer: Box::new(Elb::new(self.config, site)),
+            functions: Box::new(Lambda::new(self.config, site)),
+        }
+    }
+}

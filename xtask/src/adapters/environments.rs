@@ -1,0 +1,119 @@
+//! What the process finds around it: the checkout, the shell's variables, the environment files.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::decide::environment::Environment;
+use crate::decide::site::Architecture;
+use crate::failure::Failure;
+use crate::world::Surroundings;
+
+const FOLDER: &str = "infra/environments";
+const SUFFIX: &str = ".tfvars.json";
+
+/// Read once, in `main`: everybody else gets values.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the shell's variables")]
+pub fn surroundings() -> Result<Surroundings> {
+    let here = std::env::current_dir().context("find the current folder")?;
+    let is_root = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
+    let root = here.ancestors().find(is_root).ok_or_else(|| {
+        Failure::usage(format!("{} is not inside a checkout of this project", here.display()))
+            .hint("cd into the checkout")
+    })?;
+    Ok(Surroundings { root: root.to_owned(), variables: std::env::vars().collect() })
+}
+
+/// The environment's file. An unknown name is told with the names that there are.
+pub fn load(surroundings: &Surroundings, name: &str) -> Result<Environment> {
+    let folder = surroundings.root.join(FOLDER);
+    let names = names(&folder)?;
+    if !names.iter().any(|known| known == name) {
+        let message = format!("there is no environment {name}");
+        return Err(Failure::usage(message)
+            .hint(format!("there are {}: the files of {FOLDER}", names.join(", ")))
+            .into());
+    }
+    let file = format!("{FOLDER}/{name}{SUFFIX}");
+    let text = read(&surroundings.root.join(&file))?;
+    let environment = Environment::parse(&file, &text)
+        .map_err(|error| Failure::not_ready(error.to_string()).hint("correct the file"))?;
+    if environment.name != name {
+        let message = format!("{file} says that its environment is {}", environment.name);
+        return Err(Failure::not_ready(message).hint(format!("write {name} there")).into());
+    }
+    Ok(environment)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(SUFFIX).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment's file is read here")]
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+}
+
+/// What the binaries are built for: the machine's own processor where the environment is
+/// emulated, else what the file says.
+pub fn architecture(
+    environment: &Environment,
+    local: Option<&(String, Architecture)>,
+) -> Result<Architecture> {
+    if let Some((_, architecture)) = local {
+        return Ok(*architecture);
+    }
+    let text = environment.architecture.clone().unwrap_or_default();
+    let value = serde_json::Value::String(text.clone());
+    Architecture::deserialize(value).map_err(|_| {
+        let file = format!("{FOLDER}/{}{SUFFIX}", environment.name);
+        Failure::not_ready(format!("{file}: architecture is `{text}`"))
+            .hint("write X86_64 or ARM64")
+            .into()
+    })
+}
+
+/// Who a record names as its holder: in a pipeline the person that started it.
+pub fn user(surroundings: &Surroundings) -> String {
+    ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| surroundings.variable(name))
+        .unwrap_or("unknown")
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure;
+
+    fn checkout() -> Surroundings {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        Surroundings { root, variables: std::collections::BTreeMap::new() }
+    }
+
+    #[test]
+    fn every_environment_of_the_checkout_is_read() {
+        for name in ["local", "staging", "production"] {
+            let environment = load(&checkout(), name).unwrap();
+            assert_eq!(environment.emulated, name == "local");
+        }
+    }
+
+    #[test]
+    fn an_unknown_environment_is_told_with_those_that_there_are() {
+        let error = load(&checkout(), "../secrets").unwrap_err();
+        assert_eq!(failure::exit_code(&error), 2);
+        let hint = failure::of(&error).and_then(|failure| failure.hint.clone()).unwrap();
+        assert!(hint.contains("local, production, staging"), "{hint}");
+    }
+}

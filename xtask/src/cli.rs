@@ -1,0 +1,209 @@
+//! All flags on one screen.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::catalog::Thing;
+use crate::report::Format;
+
+/// Build, deploy, verify and roll back axon, orbit and governance.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    after_help = "Examples:\n  \
+        cargo xtask deploy                       bring up the local AWS and release to it\n  \
+        cargo xtask plan --env staging           what a release would change there\n  \
+        cargo xtask deploy axon --env staging    release one service\n  \
+        cargo xtask rollback                     back to the last release that landed\n  \
+        cargo xtask verify                       the acceptance checks\n\n\
+        Exit codes: 0 done, 1 unexpected, 2 usage, 10 findings, 11 refused, 12 not ready,\n\
+        20 failed and all is back, 21 failed and something is not back, 22 stopped watching,\n\
+        23 usurped, 30 a check failed, 130 interrupted before anything was changed"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The environment: a file of infra/environments
+    #[arg(long, global = true, env = "XTASK_ENV", default_value = "local", value_name = "NAME")]
+    pub env: String,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    pub format: Format,
+    /// Say nothing but results, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Tell each command that is run
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Compile, and make the images and the function's zip
+    #[command(after_help = "Example:\n  cargo xtask build axon --push --env staging")]
+    Build {
+        #[command(flatten)]
+        names: Names,
+        /// Push the images that the registry lacks
+        #[arg(long)]
+        push: bool,
+    },
+    /// Print a task definition with every placeholder filled
+    #[command(after_help = "Example:\n  cargo xtask render axon | jq .containerDefinitions")]
+    Render {
+        /// axon or orbit
+        name: Thing,
+    },
+    /// Check the task definitions, without AWS
+    #[command(after_help = "Example:\n  cargo xtask lint --file my-definition.json")]
+    Lint {
+        #[command(flatten)]
+        names: Names,
+        /// A rendered definition to check instead of ours
+        #[arg(long, value_name = "PATH", conflicts_with = "names")]
+        file: Option<PathBuf>,
+    },
+    /// Show what deploy would change
+    #[command(after_help = "Example:\n  cargo xtask plan --env production")]
+    Plan {
+        #[command(flatten)]
+        names: Names,
+    },
+    /// Release: all or nothing
+    #[command(after_help = "Examples:\n  cargo xtask deploy\n  \
+        cargo xtask deploy --env production --yes")]
+    Deploy {
+        #[command(flatten)]
+        names: Names,
+        /// Stop before anything outside this machine is changed
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        confirmed: Confirmation,
+    },
+    /// Run the acceptance checks; changes nothing in the environment
+    #[command(after_help = "Example:\n  cargo xtask verify --deployed --env staging --format json")]
+    Verify {
+        /// Only the checks of what is deployed: nothing is built, no tests are run
+        #[arg(long)]
+        deployed: bool,
+    },
+    /// Go back to an earlier release
+    #[command(after_help = "Examples:\n  cargo xtask rollback\n  cargo xtask rollback --to 12\n  \
+        cargo xtask rollback --stop")]
+    Rollback {
+        /// The release to go back to; the newest that landed and does not run now, if left out
+        #[arg(long, value_name = "RELEASE")]
+        to: Option<u64>,
+        /// Scale the services to 0, wait, and deregister the revisions that ran
+        #[arg(long, conflicts_with = "to")]
+        stop: bool,
+        #[command(flatten)]
+        confirmed: Confirmation,
+    },
+    /// Give secrets their values
+    Secrets {
+        #[command(subcommand)]
+        verb: SecretsVerb,
+    },
+    /// What runs
+    #[command(after_help = "Example:\n  cargo xtask status --format json | jq -r .base_url")]
+    Status,
+    /// The ledger, newest first
+    Releases {
+        /// How many
+        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        last: u64,
+    },
+    /// Print the log of a service or of the function
+    #[command(after_help = "Example:\n  cargo xtask logs orbit --since 5m --follow")]
+    Logs {
+        /// axon, orbit or governance
+        name: Thing,
+        /// How far back, such as 90s, 15m or 2h
+        #[arg(long, default_value = "15m", value_name = "TIME")]
+        since: String,
+        /// Go on as lines come, until Ctrl-C
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// The local AWS
+    Local {
+        #[command(subcommand)]
+        verb: LocalVerb,
+    },
+    /// What is missing on this machine, and the command that mends it
+    Doctor {
+        /// Run these commands
+        #[arg(long)]
+        fix: bool,
+    },
+    /// What CI runs
+    #[command(after_help = "Examples:\n  cargo xtask test           all of it\n  \
+        cargo xtask test --fast    before each commit: no Docker, no Terraform")]
+    Test {
+        /// Leave out what needs Docker or Terraform
+        #[arg(long, conflicts_with_all = ["fix", "coverage"])]
+        fast: bool,
+        /// Install what is missing on this machine first
+        #[arg(long)]
+        fix: bool,
+        /// Measure the line coverage of services/ instead
+        #[arg(long)]
+        coverage: bool,
+    },
+    /// Measure sizes, start-up, memory and the time of a deploy that changes nothing
+    Bench,
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretsVerb {
+    /// Give every secret that has no value one
+    #[command(after_help = "The signing pair is random. The rest is asked for at a terminal, or read from stdin as JSON:\n  \
+        echo '{\"axon\": {\"database_url\": \"...\", \"api_key\": \"...\"}, \"orbit\": {...}}' |\n    \
+        cargo xtask secrets init --env staging --yes")]
+    Init {
+        #[command(flatten)]
+        confirmed: Confirmation,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum LocalVerb {
+    /// Start it, if it does not run
+    Up,
+    /// Stop it; its state is kept
+    Down,
+    /// Stop it and forget its state
+    Reset,
+}
+
+#[derive(Debug, Args)]
+pub struct Names {
+    /// governance, axon, orbit; all of them if left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<Thing>,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Confirmation {
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
