@@ -202,3 +202,54 @@ impl Line {
 fn json(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
     serde_json::to_vec(value).expect("strings, numbers and booleans are JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let service = Service {
+            name: "tested",
+            version: "",
+        };
+        let levels = Targets::new().with_default(Level::INFO);
+        let layer = LogLayer::new(service, levels, Clock::system(), writer);
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(log_panic));
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            let _span = tracing::error_span!("request", correlation_id = "the-id").entered();
+            std::panic::catch_unwind(|| panic!("it {} over", "fell")).unwrap_err();
+            std::panic::catch_unwind(|| std::panic::panic_any(7)).unwrap_err();
+        });
+        std::panic::set_hook(usual);
+
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines[0]["message"], "panicked: it fell over");
+        assert_eq!(
+            lines[1]["message"],
+            "panicked: with a value that is no text"
+        );
+        for line in lines {
+            assert_eq!(
+                (&line["level"], &line["correlation_id"]),
+                (&"ERROR".into(), &"the-id".into())
+            );
+            assert!(
+                line["location"].as_str().unwrap().contains("logs.rs"),
+                "{line}"
+            );
+        }
+    }
+}

@@ -75,16 +75,21 @@ fn run<S: AsRef<Base>>(
         clock,
         lifecycle: Lifecycle::default(),
     };
-    match tokio::runtime::Runtime::new()
-        .context("the runtime cannot be started")
-        .and_then(|runtime| runtime.block_on(serve(settings, parts, start)))
-    {
+    match block_on(serve(settings, parts, start)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the service cannot run");
             ExitCode::FAILURE
         }
     }
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+    let outcome = runtime.block_on(future);
+    // Dropping it would wait for a look-up of a name that hangs.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve<S: AsRef<Base>>(

@@ -27,7 +27,7 @@ fn rest(mut stream: TcpStream) -> String {
 
 #[test]
 fn sigterm_drains_finishes_what_is_in_flight_and_exits_0() {
-    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "1500")]);
+    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "3000")]);
     let address = axon.address();
     let mut in_flight = connect(address, "GET /reason HTTP/1.1\r\nHost: axon\r\n");
     assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
