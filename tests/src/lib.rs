@@ -1,1 +1,299 @@
-//! The whole, end to end.
+//! A fresh checkout of this project with a local AWS of its own, for the tests of the whole: they
+//! see what a user sees, the program's exit code and its two streams.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A copy of the checkout: tests edit it as a user would.
+pub struct Checkout {
+    root: PathBuf,
+    port: u16,
+    xtask: PathBuf,
+}
+
+/// What one run of xtask left.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Checkout {
+    /// A copy of this checkout as it is now, commits and uncommitted changes, and of what was
+    /// built from it: the copy has the same keys, so nothing is compiled again.
+    pub fn fresh(name: &str) -> Self {
+        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = original.join("target/e2e").join(name);
+        if root.exists() {
+            std::fs::remove_dir_all(&root).expect("clear the last run's checkout");
+        }
+        let listed = Command::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+            .current_dir(&original)
+            .output()
+            .expect("list the checkout's files");
+        for path in String::from_utf8_lossy(&listed.stdout).split_terminator('\0') {
+            if original.join(path).is_file() {
+                copy(&original.join(path), &root.join(path));
+            }
+        }
+        copy_folder(&original.join(".git"), &root.join(".git"));
+        copy_folder(&original.join("target/xtask/artefacts"), &root.join("target/xtask/artefacts"));
+        Self { root, port: free_port(), xtask: program() }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Runs xtask in the checkout to its end.
+    pub fn xtask(&self, arguments: &[&str]) -> Ran {
+        self.xtask_with(arguments, &[])
+    }
+
+    /// As `xtask`, with variables of a user's shell.
+    pub fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        let output = command.output().expect("run xtask");
+        let ran = Ran::of(&output);
+        println!("--- xtask {} -> {:?}\n{}{}", arguments.join(" "), ran.code, ran.stderr, ran.stdout);
+        ran
+    }
+
+    /// Starts xtask and does not wait.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start xtask")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.xtask);
+        command
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("XTASK_LOCAL_PORT", self.port.to_string())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The JSON document that a command prints.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let ran = self.xtask(&[arguments, &["--format", "json"]].concat());
+        assert_eq!(ran.code, Some(0), "xtask {}", arguments.join(" "));
+        serde_json::from_str(ran.stdout.lines().last().unwrap_or_default()).expect("a JSON document")
+    }
+
+    /// Sets one setting in a service's template, as somebody who edits the file would.
+    pub fn set_in_template(&self, service: &str, name: &str, value: &str) {
+        let file = self.root.join(format!("task-definitions/{service}.json"));
+        let text = std::fs::read_to_string(&file).expect("read the template");
+        let mut template: Value = serde_json::from_str(&text).expect("a template");
+        let settings = template["containerDefinitions"][0]["environment"]
+            .as_array_mut()
+            .expect("a list of settings");
+        settings.retain(|setting| setting["name"] != name);
+        settings.push(serde_json::json!({ "name": name, "value": value }));
+        std::fs::write(&file, format!("{template:#}\n")).expect("write the template");
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.root.join(path), text).expect("write a file of the checkout");
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.root.join(path)).expect("read a file of the checkout")
+    }
+
+    /// Containers of this checkout's local AWS.
+    pub fn containers(&self) -> Vec<String> {
+        let output = Command::new("docker")
+            .args(["ps", "--all", "--format", "{{.Labels}}"])
+            .output()
+            .expect("list containers");
+        let ours = format!(":{}", self.port);
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter(|labels| labels.split(',').any(|it| {
+                it.starts_with("ministack.instance=") && it.ends_with(&ours)
+            }))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        drop(self.command(&["local", "down"]).output());
+    }
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    pub fn of_child(child: Child) -> Self {
+        Self::of(&child.wait_with_output().expect("wait for xtask"))
+    }
+
+    /// Both streams: what a user at a terminal sees.
+    pub fn all(&self) -> String {
+        format!("{}{}", self.stderr, self.stdout)
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32, said: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "exit code; it said:\n{}", self.all());
+        for text in said {
+            assert!(self.all().contains(text), "`{text}` is missing in:\n{}", self.all());
+        }
+        self
+    }
+}
+
+/// The program that started the tests.
+fn program() -> PathBuf {
+    let file = std::env::var_os("XTASK").expect("XTASK names the program: run `cargo xtask test`");
+    PathBuf::from(file)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("a folder")).expect("make a folder");
+    std::fs::copy(from, to).expect("copy a file");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).into_iter().flatten() {
+        let path = entry.expect("a folder's entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            copy(&path, &target);
+        }
+    }
+}
+
+/// One HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+/// A request over a connection of its own.
+pub fn request(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Answer> {
+    let rest = url.strip_prefix("http://").expect("a plain URL");
+    let (host, path) = rest.split_once('/').expect("a path");
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let mut text = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    stream.write_all(text.as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    parse(&String::from_utf8_lossy(&bytes))
+        .ok_or_else(|| std::io::Error::other("the answer was cut off"))
+}
+
+fn parse(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        Some((name.to_lowercase(), value.to_owned()))
+    };
+    Some(Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() })
+}
+
+/// Asks again and again, in the background, and counts what was not answered with 200.
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    worker: JoinHandle<Served>,
+}
+
+#[derive(Debug, Default)]
+pub struct Served {
+    pub answered: u32,
+    pub lost: Vec<String>,
+}
+
+impl Traffic {
+    pub fn start(method: &'static str, url: String) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let worker = std::thread::spawn(move || {
+            let mut served = Served::default();
+            while !stopped.load(Ordering::SeqCst) {
+                match request(method, &url, &[], "") {
+                    Ok(answer) if answer.status == 200 => served.answered += 1,
+                    Ok(answer) => served.lost.push(format!("{} {}", answer.status, answer.body)),
+                    Err(error) => served.lost.push(error.to_string()),
+                }
+                pause(Duration::from_millis(20));
+            }
+            served
+        });
+        Self { stop, worker }
+    }
+
+    pub fn stop(self) -> Served {
+        self.stop.store(true, Ordering::SeqCst);
+        self.worker.join().expect("the traffic's thread")
+    }
+}
+
+/// Polls until something holds; the bound is generous, since only its end is a failure.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if holds() {
+            return;
+        }
+        pause(Duration::from_millis(100));
+    }
+    panic!("within a minute: {what}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two looks of a bounded poll")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

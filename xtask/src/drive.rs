@@ -23,7 +23,7 @@ use crate::world::{ProbeRequest, World};
 /// How often a moving thing is looked at. A rollout's end is noticed within this and one request.
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// After an update ECS has this long to bring its tasks up.
-const ROLLOUT_LIMIT: Duration = Duration::from_mins(15);
+pub const ROLLOUT_LIMIT: Duration = Duration::from_mins(15);
 /// A running service has this long to prove itself.
 const PROOF_LIMIT: Duration = Duration::from_secs(30);
 const LEASE_RENEWAL: Duration = Duration::from_mins(1);

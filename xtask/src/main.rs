@@ -1,1 +1,207 @@
-fn main() {}
+//! Parse, wire the real world, run one command, exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
+use xtask::adapters::builder::Cargo;
+use xtask::adapters::clock::SystemClock;
+use xtask::adapters::emulator::Emulator;
+use xtask::adapters::infra::Terraform;
+use xtask::adapters::interrupt::Signals;
+use xtask::adapters::ledger::Ssm;
+use xtask::adapters::logs::CloudWatch;
+use xtask::adapters::probe::Http;
+use xtask::adapters::secrets::SecretsManager;
+use xtask::adapters::source::Checkout;
+use xtask::adapters::{aws, connector, environments, host};
+use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
+use xtask::commands::{self, build, deploy, lint, plan, test};
+use xtask::decide::environment::Environment;
+use xtask::failure::{self, Failure, Kind};
+use xtask::report::{Manner, Report};
+use xtask::world::{Desk, Surroundings, User};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let manner = Manner {
+        format: cli.global.format,
+        quiet: cli.global.quiet,
+        terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
+    };
+    let report = Arc::new(Report::to_process(manner));
+    if cli.global.verbose {
+        xtask::report::tell_diagnostics(&report);
+    }
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
+        .and_then(|runtime| {
+            let ended = runtime.block_on(interruptible(cli, &report));
+            // What still reads a killed child's output is not waited for.
+            runtime.shutdown_background();
+            ended
+        });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report.failure(&error);
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}
+
+async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
+    let signals = Signals::listen()?;
+    tokio::select! {
+        ended = run(cli, report, &signals) => ended,
+        () = signals.unclaimed() => Err(Failure::new(Kind::Interrupted, "interrupted").into()),
+    }
+}
+
+async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
+    let surroundings = environments::surroundings()?;
+    let surroundings = &surroundings;
+    match cli.verb {
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cargo-xtask", &mut script);
+            report.data(&(), &String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Verb::Doctor { fix } => commands::doctor::doctor(fix, surroundings, report).await,
+        Verb::Local { verb } => {
+            let emulator = Emulator::new(surroundings, report)?;
+            match verb {
+                LocalVerb::Up => commands::local::up(surroundings, report, &emulator).await,
+                LocalVerb::Down => commands::local::down(report, &emulator).await,
+                LocalVerb::Reset => commands::local::reset(report, &emulator).await,
+            }
+        }
+        verb => {
+            let environment = environments::load(surroundings, &cli.global.env)?;
+            with_environment(verb, &environment, surroundings, report, signals).await
+        }
+    }
+}
+
+/// Verbs that know an environment, but need no AWS.
+async fn with_environment(
+    verb: Verb,
+    environment: &Environment,
+    surroundings: &Surroundings,
+    report: &Report,
+    signals: &Signals,
+) -> Result<()> {
+    let source = Checkout::new(surroundings);
+    let builder = Cargo::new(surroundings, report);
+    match verb {
+        Verb::Build { names, push: false } => {
+            let request = build::Request {
+                things: &plan::chosen(&names.names),
+                architecture: environments::architecture(environment)?,
+                project: &environment.project,
+                push: None,
+            };
+            build::build(&builder, report, &request).await
+        }
+        Verb::Lint { file: Some(file), .. } => {
+            lint::lint_file(&source, environment, report, &file).await
+        }
+        Verb::Lint { names, file: None } => {
+            lint::lint_templates(&source, environment, report, &names.names).await
+        }
+        Verb::Test { coverage: true, .. } => test::coverage(surroundings, report, &source).await,
+        verb => {
+            let emulator = Emulator::new(surroundings, report)?;
+            if environment.emulated {
+                reach_local(&verb, surroundings, report, &emulator).await?;
+            }
+            let config = if environment.emulated {
+                aws::emulated(environment, &emulator.endpoint())
+            } else {
+                aws::real(surroundings, environment).await?
+            };
+            let local = environment.emulated.then(|| (emulator.endpoint(), host::architecture()));
+            let desk = Desk {
+                environment,
+                architecture: environments::architecture(environment)?,
+                source: &source,
+                builder: &builder,
+                infra: &Terraform::new(surroundings, environment, report, &config, signals, local),
+                secrets: &SecretsManager::new(&config),
+                connector: &connector::Aws { config: &config },
+                logs: &CloudWatch::new(&config),
+                ledger: &Ssm::new(&config, environment),
+                probe: &Http::new()?,
+                clock: &SystemClock,
+                interrupt: signals,
+                report,
+                user: &User { name: environments::user(surroundings), host: host::name() },
+            };
+            with_desk(verb, &desk).await
+        }
+    }
+}
+
+/// Deploy brings the local AWS up; every other verb says that it is down.
+async fn reach_local(
+    verb: &Verb,
+    surroundings: &Surroundings,
+    report: &Report,
+    emulator: &Emulator<'_>,
+) -> Result<()> {
+    if emulator.is_up().await {
+        return Ok(());
+    }
+    if matches!(verb, Verb::Deploy { .. }) {
+        return commands::local::up(surroundings, report, emulator).await;
+    }
+    Err(Failure::not_ready("the local AWS does not run")
+        .hint("cargo xtask deploy       # brings it up and releases to it\ncargo xtask local up     # only brings it up")
+        .into())
+}
+
+/// Verbs that need AWS.
+async fn with_desk(verb: Verb, desk: &Desk<'_>) -> Result<()> {
+    if let Verb::Deploy { names, dry_run, confirmed } = verb {
+        let options = deploy::Options { names: names.names, dry_run, yes: confirmed.yes };
+        return deploy::deploy(desk, &options).await;
+    }
+    let site = deploy::published_site(desk).await?.ok_or_else(|| {
+        Failure::not_ready(format!("{} has no site yet", desk.environment.name))
+            .hint(format!("cargo xtask deploy --env {}", desk.environment.name))
+    })?;
+    if let Verb::Secrets { verb: SecretsVerb::Init { confirmed } } = verb {
+        return commands::secrets::init(desk, &site, confirmed.yes).await;
+    }
+    let sited = desk.connector.connect(&site)?;
+    let world = desk.world(&site, &sited);
+    match verb {
+        Verb::Build { names, .. } => {
+            let request = build::Request {
+                things: &plan::chosen(&names.names),
+                architecture: site.architecture,
+                project: &site.project,
+                push: Some(build::Target { site: &site, registry: world.registry }),
+            };
+            build::build(desk.builder, desk.report, &request).await
+        }
+        Verb::Render { name } => commands::render::render(&world, name).await,
+        Verb::Plan { names } => plan::plan(&world, &names.names).await,
+        Verb::Rollback { stop: true, confirmed, .. } => {
+            commands::rollback::stop(desk, &world, confirmed.yes).await
+        }
+        Verb::Rollback { to, confirmed, .. } => {
+            commands::rollback::rollback(desk, &world, to, confirmed.yes).await
+        }
+        Verb::Status => commands::status::status(&world).await,
+        Verb::Releases { last } => commands::releases::releases(&world, last).await,
+        Verb::Logs { name, since, follow } => {
+            commands::logs::logs(&world, name, &since, follow).await
+        }
+        _ => Err(Failure::usage("this verb is not for an environment").into()),
+    }
+}

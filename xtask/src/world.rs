@@ -14,6 +14,7 @@ use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
 use crate::decide::image::{Artefact, Digest, Key};
 use crate::decide::plan::Registered;
+use crate::decide::readiness::found::Found;
 use crate::decide::release::Record;
 use crate::decide::rollout::{FunctionState, ServiceState, StoppedTask};
 use crate::decide::site::{Architecture, Site};
@@ -85,7 +86,7 @@ impl<'a> Desk<'a> {
 
 /// Makes the adapters that need a site.
 pub trait Connector: Send + Sync {
-    fn connect<'s>(&'s self, site: &'s Site) -> Sited<'s>;
+    fn connect<'s>(&'s self, site: &'s Site) -> Result<Sited<'s>>;
 }
 
 /// The adapters that need a site.
@@ -108,6 +109,8 @@ pub struct User {
 pub trait Source: Send + Sync {
     /// The text of a file below the root.
     async fn read(&self, path: &str) -> Result<String>;
+    /// Hash of the sources of all services and functions.
+    async fn services_sha256(&self) -> Result<String>;
     /// The checked-out commit, and whether there are changes on top of it.
     async fn commit(&self) -> Result<Option<Commit>>;
 }
@@ -129,6 +132,8 @@ pub trait Infra: Send + Sync {
     async fn plan(&self) -> Result<String>;
     /// Applies `infra/`.
     async fn apply(&self) -> Result<()>;
+    /// Whether `infra/` is well formatted and valid. Needs no AWS.
+    async fn check(&self) -> Result<()>;
 }
 
 /// Makes artefacts of the checkout's sources.
@@ -261,6 +266,47 @@ pub struct ProbeAnswer {
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: String,
+}
+
+/// This machine, as far as the local environment needs it.
+#[async_trait]
+pub trait Machine: Send + Sync {
+    async fn look(&self, look: Look) -> Found;
+    /// Runs one command that mends something.
+    async fn run(&self, command: &[String]) -> Result<()>;
+}
+
+/// How closely a machine is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// What costs milliseconds and only what is needed now: before work.
+    Quick,
+    /// Everything, versions too: for `doctor`.
+    Thorough,
+}
+
+/// The local AWS.
+#[async_trait]
+pub trait LocalAws: Send + Sync {
+    fn endpoint(&self) -> String;
+    /// Whether it answers, and is the one of this checkout.
+    async fn is_up(&self) -> bool;
+    async fn up(&self) -> Result<Began>;
+    /// Stops it, saving its state; leaves no process, no port and no container.
+    async fn down(&self) -> Result<()>;
+    /// Stops it and forgets all that it knew.
+    async fn reset(&self) -> Result<()>;
+    /// After a restart: returns when what ran before runs again. `false` when that takes too long.
+    async fn settled(&self) -> bool;
+}
+
+/// How `up` found the local AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Began {
+    /// It was up.
+    Running,
+    /// It was started: empty, or in the state of its last clean stop.
+    Started,
 }
 
 /// Time as people write it down. Waiting is tokio's, which a test pauses.

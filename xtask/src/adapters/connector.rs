@@ -1,5 +1,6 @@
 //! Makes the adapters that need a site, once there is one.
 
+use anyhow::Result;
 use aws_config::SdkConfig;
 
 use super::balancer::Elb;
@@ -14,12 +15,12 @@ pub struct Aws<'a> {
 }
 
 impl Connector for Aws<'_> {
-    fn connect<'s>(&'s self, site: &'s Site) -> Sited<'s> {
-        Sited {
-            registry: Box::new(Ecr::new(aws_sdk_ecr::Client::new(self.config), site)),
+    fn connect<'s>(&'s self, site: &'s Site) -> Result<Sited<'s>> {
+        Ok(Sited {
+            registry: Box::new(Ecr::new(self.config, site)?),
             cluster: Box::new(Ecs::new(self.config, site)),
             balancer: Box::new(Elb::new(self.config, site)),
             functions: Box::new(Lambda::new(self.config, site)),
-        }
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::host;
 use crate::decide::environment::Environment;
 use crate::decide::site::Architecture;
 use crate::failure::Failure;
@@ -65,12 +66,9 @@ fn read(file: &Path) -> Result<String> {
 
 /// What the binaries are built for: the machine's own processor where the environment is
 /// emulated, else what the file says.
-pub fn architecture(
-    environment: &Environment,
-    local: Option<&(String, Architecture)>,
-) -> Result<Architecture> {
-    if let Some((_, architecture)) = local {
-        return Ok(*architecture);
+pub fn architecture(environment: &Environment) -> Result<Architecture> {
+    if environment.emulated {
+        return Ok(host::architecture());
     }
     let text = environment.architecture.clone().unwrap_or_default();
     let value = serde_json::Value::String(text.clone());

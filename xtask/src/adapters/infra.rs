@@ -125,35 +125,38 @@ impl<'a> Terraform<'a> {
         file.is_file().then_some(file)
     }
 
-    /// A fresh copy of `infra/`, initialised.
+    /// A fresh copy of `infra/`, initialised with the environment's backend.
     async fn prepare(&self) -> Result<()> {
-        let folder = self.folder();
-        let root = folder.join("root");
+        self.copy().await?;
+        let backend = if self.emulator.is_some() {
+            let state = self.folder().join("terraform.tfstate");
+            let backend = json!({ "terraform": { "backend": { "local": { "path": state } } } });
+            let file = self.folder().join("root/backend_override.tf.json");
+            tokio::fs::write(&file, backend.to_string()).await?;
+            "-reconfigure".to_owned()
+        } else {
+            format!("-backend-config=environments/{}.s3.tfbackend", self.environment.name)
+        };
+        self.init(&backend).await
+    }
+
+    async fn copy(&self) -> Result<()> {
+        let root = self.folder().join("root");
         if root.exists() {
-            tokio::fs::remove_dir_all(&root)
-                .await
-                .with_context(|| format!("clear {root:?}"))?;
+            tokio::fs::remove_dir_all(&root).await.with_context(|| format!("clear {root:?}"))?;
         }
         for (path, bytes) in sources(&self.surroundings.root.join("infra"))? {
             let file = root.join(&path);
             if let Some(parent) = file.parent() {
                 tokio::fs::create_dir_all(parent).await?;
             }
-            tokio::fs::write(&file, bytes)
-                .await
-                .with_context(|| format!("write {file:?}"))?;
+            tokio::fs::write(&file, bytes).await.with_context(|| format!("write {file:?}"))?;
         }
-        let mut init = self
-            .command()?
-            .arguments(["init", "-no-color", "-reconfigure"]);
-        if self.emulator.is_some() {
-            let backend = json!({ "terraform": { "backend": { "local": { "path": folder.join("terraform.tfstate") } } } });
-            let file = root.join("backend_override.tf.json");
-            tokio::fs::write(&file, backend.to_string()).await?;
-        } else {
-            let name = &self.environment.name;
-            init = init.arguments([format!("-backend-config=environments/{name}.s3.tfbackend")]);
-        }
+        Ok(())
+    }
+
+    async fn init(&self, backend: &str) -> Result<()> {
+        let mut init = self.command()?.arguments(["init", "-no-color", backend]);
         if self.cli_configuration().is_none()
             && let Some(mirror) = self.mirror()
         {
@@ -286,6 +289,22 @@ impl Infra for Terraform<'_> {
         }
         self.prepare().await?;
         self.change("apply", &["-auto-approve"]).await?;
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<()> {
+        let infra = self.surroundings.root.join("infra");
+        let format = self.command()?.folder(&infra).arguments(["fmt", "-check", "-recursive", "-diff"]);
+        let format = format.run().await?;
+        if !format.succeeded() {
+            bail!("infra/ is not formatted (terraform fmt -recursive):\n{}", format.output.trim());
+        }
+        self.copy().await?;
+        self.init("-backend=false").await?;
+        let validate = self.command()?.arguments(["validate", "-no-color"]).run().await?;
+        if !validate.succeeded() {
+            bail!("infra/ is not valid:\n{}", errors_of(&validate.output));
+        }
         Ok(())
     }
 }

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
 use crate::catalog::Thing;
+use crate::decide::definition::hex;
 use crate::decide::image::{Inputs, Labels, input_paths, is_hidden};
 use crate::world::{Commit, Source, Surroundings};
 
@@ -23,6 +25,17 @@ impl Source for Checkout {
         tokio::fs::read_to_string(self.surroundings.root.join(path))
             .await
             .with_context(|| format!("read {path}"))
+    }
+
+    async fn services_sha256(&self) -> Result<String> {
+        let mut files = BTreeMap::new();
+        read_files(&self.surroundings.root, "services", &mut files).context("read services/")?;
+        let mut hash = Sha256::new();
+        for (path, bytes) in files {
+            hash.update(format!("{path}\0{}\0", bytes.len()));
+            hash.update(bytes);
+        }
+        Ok(hex(&hash.finalize()))
     }
 
     async fn commit(&self) -> Result<Option<Commit>> {

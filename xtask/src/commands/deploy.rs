@@ -20,7 +20,7 @@ pub struct Options {
 
 pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
     let Some(site) = ready_site(desk, options).await? else { return Ok(()) };
-    let sited = desk.connector.connect(&site);
+    let sited = desk.connector.connect(&site)?;
     let world = desk.world(&site, &sited);
 
     secrets::require(&world).await?;

@@ -2,5 +2,15 @@
 
 pub mod build;
 pub mod confirm;
+pub mod deploy;
+pub mod doctor;
+pub mod lint;
+pub mod local;
 pub mod logs;
+pub mod plan;
 pub mod releases;
+pub mod render;
+pub mod rollback;
+pub mod secrets;
+pub mod status;
+pub mod test;

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use crate::catalog::{ALL, SERVICES, Thing};
 use crate::decide::definition::Definition;
+use crate::decide::archive;
 use crate::decide::image::{Artefact, Digest, Key};
-use crate::decide::lint::{self, Finding, Severity};
+use crate::decide::lint::{self, Facts, Finding, Severity};
 use crate::decide::plan::{self, Change, Look, Plan, Step, Wanted};
 use crate::decide::release::{Record, State};
 use crate::decide::{diff, history, render};
@@ -48,7 +49,7 @@ pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
         let digest = known.with_context(|| format!("{thing} has no image"))?;
         match definition(world, thing, digest).await {
             Ok(definition) => {
-                findings.extend(lint::lint(thing, &definition, None));
+                findings.extend(findings_of(world, thing, &definition));
                 let content = definition.sha256();
                 wanted.insert(thing, Wanted::Definition { definition, content });
             }
@@ -127,9 +128,19 @@ async fn definition(world: &World<'_>, thing: Thing, digest: &Digest) -> Result<
     Ok(render::render(&file, &template, &values, &world.site.service(thing).environment)?)
 }
 
+/// All of lint, with what the site, our images and the watch of a rollout say.
+fn findings_of(world: &World<'_>, thing: Thing, definition: &Definition) -> Vec<Finding> {
+    let facts = Facts {
+        image: Some(archive::facts(thing, world.site.architecture)),
+        rollout_seconds_max: Some(drive::ROLLOUT_LIMIT.as_secs().cast_signed()),
+        ..Facts::of(world.site, thing)
+    };
+    lint::lint(thing.name(), definition, &facts)
+}
+
 /// Errors end the command; warnings are told.
 fn refuse_errors(report: &Report, findings: &[Finding]) -> Result<()> {
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let errors = lint::errors(findings);
     for finding in findings.iter().filter(|finding| finding.severity != Severity::Advice) {
         report.warn("lint", &finding.to_string());
     }

@@ -12,7 +12,6 @@ use super::deploy::about;
 use super::confirm::confirm;
 use super::plan;
 use crate::catalog::{SERVICES, Thing};
-use crate::decide::definition::Definition;
 use crate::decide::image::Digest;
 use crate::decide::plan::{Look, Wanted};
 use crate::decide::release::{Entry, Record, Running, State};
@@ -109,7 +108,7 @@ async fn known(world: &World<'_>, after: &Running) -> Result<Option<Wanted>> {
     if registered.active {
         return Ok(Some(Wanted::Revision { revision: after.revision.clone(), content }));
     }
-    let definition = registered.definition.without_what_ecs_adds();
+    let definition = registered.definition.registrable();
     Ok(Some(Wanted::Definition { definition, content }))
 }
 

@@ -10,12 +10,13 @@ use std::io::{self, Read, Write};
 use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::Thing;
 use crate::decide::image::{Digest, Labels};
+use crate::decide::lint::ImageFacts;
 use crate::decide::site::Architecture;
 
 /// Neither root nor anybody whom a host knows.
 const USER: &str = "65532:65532";
-const PORT: &str = "80/tcp";
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -33,6 +34,17 @@ pub struct Packed {
     pub digest: Digest,
     /// What the registry stores and what a task downloads.
     pub packed_bytes: u64,
+}
+
+/// What lint must know of the image that `pack_image` makes.
+pub fn facts(thing: Thing, architecture: Architecture) -> ImageFacts {
+    let binary = format!("/{thing}");
+    ImageFacts {
+        user: USER.to_owned(),
+        architecture,
+        files: vec![binary.clone()],
+        entrypoint: vec![binary],
+    }
 }
 
 /// An image of one layer that holds nothing but `/<name>`.
@@ -226,9 +238,9 @@ fn config(
         architecture: architecture.oci(),
         os: "linux",
         created: labels.map(|labels| labels.created.as_str()),
-        config: RunConfig {
+        run: RunConfig {
             user: USER,
-            exposed_ports: BTreeMap::from([(PORT, Empty {})]),
+            exposed_ports: Ports { http: Empty {} },
             entrypoint: [format!("/{name}")],
             labels: named,
         },
@@ -293,7 +305,8 @@ struct Config<'a> {
     os: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<&'a str>,
-    config: RunConfig<'a>,
+    #[serde(rename = "config")]
+    run: RunConfig<'a>,
     rootfs: RootFs<'a>,
 }
 
@@ -301,9 +314,15 @@ struct Config<'a> {
 #[serde(rename_all = "PascalCase")]
 struct RunConfig<'a> {
     user: &'a str,
-    exposed_ports: BTreeMap<&'a str, Empty>,
+    exposed_ports: Ports,
     entrypoint: [String; 1],
     labels: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct Ports {
+    #[serde(rename = "80/tcp")]
+    http: Empty,
 }
 
 #[derive(Serialize)]

@@ -50,6 +50,15 @@ impl Definition {
         self.containers().into_iter().next()
     }
 
+    /// A definition that `DescribeTaskDefinition` answered, as it can be registered anew.
+    #[must_use]
+    pub fn registrable(mut self) -> Self {
+        if let Some(members) = self.0.as_object_mut() {
+            members.retain(|key, _| !keys::READ_ONLY.contains(&key.as_str()));
+        }
+        self
+    }
+
     /// SHA-256 (hex) of the definition: objects are written with their keys in order, so two
     /// definitions with the same meaning have the same hash.
     pub fn sha256(&self) -> String {

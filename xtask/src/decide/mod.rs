@@ -1,11 +1,14 @@
 //! Pure decisions: values in, values out. No I/O, no clock, no async.
 
 pub mod archive;
+pub mod checks;
 pub mod compilation;
 pub mod definition;
+pub mod diff;
 pub mod environment;
 pub mod history;
 pub mod image;
+pub mod lint;
 pub mod plan;
 pub mod readiness;
 pub mod release;

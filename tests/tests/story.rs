@@ -1,0 +1,193 @@
+//! The main job from its beginning to its end, as a user lives it: one local AWS, one story.
+
+use std::net::TcpStream;
+
+use e2e::{Checkout, Ran, Traffic, eventually, request};
+use serde_json::Value;
+
+#[test]
+fn from_a_fresh_checkout_to_a_rollback_and_down() {
+    let checkout = Checkout::fresh("story");
+    nothing_runs_yet(&checkout);
+    first_deploy(&checkout);
+    a_dispatch_is_answered(&checkout);
+    a_second_deploy_changes_nothing(&checkout);
+    the_shell_of_another_account_changes_nothing(&checkout);
+    a_good_release_loses_no_request(&checkout);
+    a_release_that_fails_goes_back(&checkout);
+    rollback_goes_to_what_landed(&checkout);
+    of_two_deploys_one_wins(&checkout);
+    an_interrupted_rollout_is_gone_on_with(&checkout);
+    stopped_services_are_started_again(&checkout);
+    down_leaves_nothing(&checkout);
+}
+
+fn nothing_runs_yet(checkout: &Checkout) {
+    checkout.xtask(&["status"]).expect(12, &["the local AWS does not run", "cargo xtask deploy"]);
+}
+
+fn first_deploy(checkout: &Checkout) {
+    let ran = checkout.xtask(&["deploy"]);
+    ran.expect(0, &["governance", "landed on demo-axon:1", "landed on demo-orbit:1", "answered 200"]);
+    let status = checkout.json(&["status"]);
+    for service in ["axon", "orbit"] {
+        let service = &status["services"][service];
+        assert_eq!((&service["desired"], &service["running"]), (&Value::from(2), &Value::from(2)));
+        assert_eq!(service["release"], 1);
+        assert!(service["image"].as_str().is_some_and(|image| image.starts_with("sha256:")));
+    }
+    let logs = checkout.xtask(&["logs", "orbit"]).expect(0, &["release-1"]);
+    for line in logs.stdout.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok_and(|it| it.is_object()), "{line}");
+    }
+}
+
+fn base_url(checkout: &Checkout) -> String {
+    let status = checkout.json(&["status"]);
+    status["base_url"].as_str().expect("a base_url").to_owned()
+}
+
+fn a_dispatch_is_answered(checkout: &Checkout) {
+    let url = format!("{}/dispatch", base_url(checkout));
+    let id = [("X-Correlation-ID", "story-1")];
+    let answer = request("POST", &url, &id, "").expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.headers.get("x-correlation-id").map(String::as_str), Some("story-1"));
+    let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!((&body["status"], &body["message"]), (&"success".into(), &"Axon heartbeat OK".into()));
+
+    let json = [("Content-Type", "application/json")];
+    let denied = request("POST", &url, &json, r#"{"intent":"shutdown"}"#).expect("an answer");
+    assert_eq!(denied.status, 403, "{denied:?}");
+    let body: Value = serde_json::from_str(&denied.body).expect("JSON");
+    assert_eq!(body["status"], "denied");
+
+    // The same id stands in axon's log: it went the whole way.
+    eventually("the correlation id is in axon's log", || {
+        checkout.xtask(&["logs", "axon"]).stdout.contains("story-1")
+    });
+}
+
+fn releases(checkout: &Checkout) -> Vec<Value> {
+    checkout.json(&["releases"]).as_array().expect("a list").clone()
+}
+
+fn a_second_deploy_changes_nothing(checkout: &Checkout) {
+    let before = releases(checkout);
+    checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
+    checkout.xtask(&["plan"]).expect(0, &["nothing to do"]);
+    assert_eq!(releases(checkout), before);
+}
+
+/// Credentials and endpoints of another place: nothing may reach it, nothing may change.
+fn the_shell_of_another_account_changes_nothing(checkout: &Checkout) {
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    elsewhere.set_nonblocking(true).expect("a listener that does not wait");
+    let url = format!("http://{}", elsewhere.local_addr().expect("its address"));
+    let shell = [
+        ("AWS_ACCESS_KEY_ID", "AKIAOFANOTHERPLACE00"),
+        ("AWS_SECRET_ACCESS_KEY", "of-another-place"),
+        ("AWS_SESSION_TOKEN", "of-another-place"),
+        ("AWS_PROFILE", "production"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL", url.as_str()),
+        ("AWS_ENDPOINT_URL_ECS", url.as_str()),
+    ];
+    checkout.xtask_with(&["deploy"], &shell).expect(0, &["nothing to do"]);
+    let staging = checkout.xtask_with(&["plan", "--env", "staging"], &shell);
+    staging.expect(12, &["AWS_ENDPOINT_URL", "unset"]);
+    assert!(elsewhere.accept().is_err(), "something reached the other place");
+}
+
+fn a_good_release_loses_no_request(checkout: &Checkout) {
+    checkout.set_in_template("axon", "RUST_LOG", "debug");
+    checkout.set_in_template("orbit", "RUST_LOG", "debug");
+    let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
+    let ran = checkout.xtask(&["deploy"]);
+    let served = traffic.stop();
+    ran.expect(0, &["RUST_LOG", "landed on demo-axon:2", "landed on demo-orbit:2"]);
+    assert!(served.answered > 10, "{served:?}");
+    assert_eq!(served.lost, Vec::<String>::new(), "of {}", served.answered);
+}
+
+fn a_release_that_fails_goes_back(checkout: &Checkout) {
+    let axon = checkout.read("task-definitions/axon.json");
+    let orbit = checkout.read("task-definitions/orbit.json");
+    checkout.set_in_template("axon", "RUST_LOG", "info,axon=debug");
+    checkout.set_in_template("orbit", "PORT", "eighty");
+    let ran = checkout.xtask(&["deploy"]);
+    ran.expect(
+        20,
+        &[
+            "landed on demo-axon:3",
+            "failed",
+            "EssentialContainerExited",
+            "exit code",
+            "PORT",
+            "put back    orbit to demo-orbit:2",
+            "put back    axon to demo-axon:2",
+        ],
+    );
+    let status = checkout.json(&["status"]);
+    assert_eq!(status["services"]["axon"]["revision"], "demo-axon:2");
+    assert_eq!(status["services"]["orbit"]["revision"], "demo-orbit:2");
+    assert_eq!(status["newest_release"]["state"], "back");
+    a_dispatch_is_answered(checkout);
+    checkout.write("task-definitions/axon.json", &axon);
+    checkout.write("task-definitions/orbit.json", &orbit);
+    checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
+}
+
+fn rollback_goes_to_what_landed(checkout: &Checkout) {
+    checkout.xtask(&["rollback"]).expect(0, &["release 1", "landed on demo-orbit:1"]);
+    let status = checkout.json(&["status"]);
+    assert_eq!(status["services"]["axon"]["revision"], "demo-axon:1");
+    assert_eq!(status["newest_release"]["why"], "rollback to 1");
+    a_dispatch_is_answered(checkout);
+    checkout.xtask(&["rollback", "--to", "3"]).expect(11, &["release 3 did not land"]);
+}
+
+fn of_two_deploys_one_wins(checkout: &Checkout) {
+    let children = [checkout.start(&["deploy"]), checkout.start(&["deploy"])];
+    let mut ran = children.map(Ran::of_child);
+    ran.sort_by_key(|ran| ran.code);
+    let [winner, loser] = ran;
+    winner.expect(0, &["landed on demo-orbit"]);
+    loser.expect(11, &["in progress"]);
+}
+
+fn an_interrupted_rollout_is_gone_on_with(checkout: &Checkout) {
+    checkout.set_in_template("orbit", "RUST_LOG", "info");
+    let child = checkout.start(&["deploy", "orbit"]);
+    eventually("a rollout is under way", || {
+        let status = checkout.xtask(&["status", "--format", "json"]).stdout;
+        let status: Value = serde_json::from_str(status.trim()).unwrap_or_default();
+        status["services"]["orbit"]["settled"] == false
+    });
+    let interrupted = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupted.is_ok_and(|status| status.success()));
+    Ran::of_child(child).expect(22, &["stopped watching", "cargo xtask deploy"]);
+    let newest = checkout.json(&["status"])["newest_release"].clone();
+    assert_eq!(newest["state"], "left");
+    eventually("the rollout went on without us", || {
+        checkout.json(&["status"])["services"]["orbit"]["settled"] == true
+    });
+    checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
+}
+
+fn stopped_services_are_started_again(checkout: &Checkout) {
+    checkout.xtask(&["rollback", "--stop"]).expect(0, &["orbit", "deregistered"]);
+    let status = checkout.json(&["status"]);
+    assert_eq!(status["services"]["axon"]["running"], 0);
+    checkout.xtask(&["rollback"]).expect(0, &["landed on demo-axon"]);
+    a_dispatch_is_answered(checkout);
+}
+
+fn down_leaves_nothing(checkout: &Checkout) {
+    checkout.xtask(&["local", "down"]).expect(0, &[]);
+    assert_eq!(checkout.containers(), Vec::<String>::new());
+    assert!(TcpStream::connect(("127.0.0.1", checkout.port())).is_err(), "the port is taken still");
+    checkout.xtask(&["local", "down"]).expect(0, &[]);
+}
