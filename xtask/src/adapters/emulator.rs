@@ -10,6 +10,7 @@ mod processes;
 mod settling;
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,39 +18,38 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use crate::adapters::host;
 use crate::failure::Failure;
 use crate::report::Report;
-use crate::world::Surroundings;
+use crate::world::{Began, LocalAws, Surroundings};
 
-/// 4566 is LocalStack's, which people may have running.
+/// Not 4566: other emulators listen there, and people may have that running.
 const PORT_DEFAULT: u16 = 4577;
 const PORT_VARIABLE: &str = "XTASK_LOCAL_PORT";
 
 /// Importing the emulator's modules and loading its state takes a second or two.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// It saves its state and stops every container, two seconds' grace each, sixteen at a time.
 const STOP_LIMIT: Duration = Duration::from_secs(45);
 /// As long as a first installation over a slow line may take.
-const TURN_LIMIT: Duration = Duration::from_secs(600);
+const TURN_LIMIT: Duration = Duration::from_mins(10);
+/// Another checkout's local AWS says who it is; other programs may never say a word.
+const HOLDER_LIMIT: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(50);
-
-/// How `up` found the local AWS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Began {
-    /// It was up.
-    Running,
-    /// It was started: empty, or in the state of its last clean stop.
-    Started,
-}
 
 pub struct Emulator<'a> {
     surroundings: &'a Surroundings,
     report: &'a Report,
     root: PathBuf,
     port: u16,
+}
+
+/// Whether all that it needs is installed, so that no Python is looked for.
+pub fn is_installed(surroundings: &Surroundings) -> bool {
+    installation::is_complete(&surroundings.state_folder().join("local"))
 }
 
 impl<'a> Emulator<'a> {
@@ -86,65 +86,6 @@ impl<'a> Emulator<'a> {
     pub async fn is_up(&self) -> bool {
         // Without its folder (`cargo clean`) it answers, but can no longer run a function.
         self.scratch().is_dir() && ask::identity(self.port).await.as_ref() == Some(&self.identity())
-    }
-
-    /// Brings it up. Harmless when it is up, after a crash, after a reboot, and when two do it.
-    pub async fn up(&self) -> Result<Began> {
-        if self.is_up().await {
-            return Ok(Began::Running);
-        }
-        let turn = self.turn(&format!("{}.lock", self.port)).await?;
-        if self.is_up().await {
-            return Ok(Began::Running);
-        }
-        let docker = host::docker(self.surroundings)?;
-        let gateway = host::bridge_gateway(&docker).await?;
-        self.stop_processes().await?;
-        let addresses = [Ipv4Addr::LOCALHOST, gateway];
-        for address in addresses {
-            self.expect_free(SocketAddrV4::new(address, self.port))
-                .await?;
-        }
-        {
-            let _turn = self.turn("venv.lock").await?;
-            installation::ensure(self.surroundings, self.report, &self.local()).await?;
-        }
-        containers::remove(&docker, &self.instance()).await?;
-        self.report.live("local", "starting the local AWS");
-        let child = self.start(addresses)?;
-        self.answering(child).await?;
-        drop(turn);
-        Ok(Began::Started)
-    }
-
-    /// Stops it, saving its state; leaves no process, no port and no container.
-    pub async fn down(&self) -> Result<()> {
-        let _turn = self.turn(&format!("{}.lock", self.port)).await?;
-        self.stop_processes().await?;
-        let docker = host::docker(self.surroundings)?;
-        containers::remove(&docker, &self.instance()).await
-    }
-
-    /// Stops it and forgets all that it knew. What was installed stays.
-    pub async fn reset(&self) -> Result<()> {
-        self.down().await?;
-        let folder = self.folder();
-        match tokio::fs::remove_dir_all(&folder).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("remove {}", folder.display()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// After a restart: returns once every service runs its tasks again and the load balancers
-    /// answer, or when that has taken too long. The services of a crash-looping release never get
-    /// there, and whoever deploys next finds out why.
-    pub async fn settled(&self) {
-        if !settling::wait(self.port).await {
-            self.report
-                .warn("local", "the services have not all come back yet");
-        }
     }
 
     fn local(&self) -> PathBuf {
@@ -185,12 +126,13 @@ impl<'a> Emulator<'a> {
         let Err(error) = TcpListener::bind(address) else {
             return Ok(());
         };
-        if error.kind() != std::io::ErrorKind::AddrInUse {
+        if error.kind() != ErrorKind::AddrInUse {
             return Err(error).with_context(|| format!("listen on {address}"));
         }
-        let holder = match ask::identity(self.port).await {
-            Some(identity) => format!("the local AWS of {identity}"),
-            None => processes::holder(self.port).unwrap_or_else(|| "another program".into()),
+        let holder = tokio::select! {
+            Some(identity) = ask::identity(self.port) => format!("the local AWS of {identity}"),
+            () = sleep(HOLDER_LIMIT) => processes::holder(self.port)
+                .unwrap_or_else(|| "a program of another user".into()),
         };
         let free = self.port.checked_add(10).unwrap_or(PORT_DEFAULT);
         Err(
@@ -220,7 +162,7 @@ impl<'a> Emulator<'a> {
         command
             .args(["-m", "hypercorn", "ministack.app:app"])
             .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))
-            // No worker process: it would outlive a killed parent and keep the port.
+            // In one process: a worker would outlive a killed parent and keep the port.
             .args(["--workers=0", "--keep-alive=75", "--graceful-timeout=1"])
             .current_dir(&folder)
             .env_clear()
@@ -306,6 +248,74 @@ impl<'a> Emulator<'a> {
             bail!("processes of the local AWS do not end: {:?}", ours());
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl LocalAws for Emulator<'_> {
+    fn endpoint(&self) -> String {
+        Emulator::endpoint(self)
+    }
+
+    async fn is_up(&self) -> bool {
+        Emulator::is_up(self).await
+    }
+
+    /// Brings it up. Harmless when it is up, after a crash, after a reboot, and when two do it.
+    async fn up(&self) -> Result<Began> {
+        if self.is_up().await {
+            return Ok(Began::Running);
+        }
+        let turn = self.turn(&format!("{}.lock", self.port)).await?;
+        if self.is_up().await {
+            return Ok(Began::Running);
+        }
+        let docker = host::docker(self.surroundings)?;
+        let gateway = host::bridge_gateway(&docker).await?;
+        self.stop_processes().await?;
+        let addresses = [Ipv4Addr::LOCALHOST, gateway];
+        for address in addresses {
+            self.expect_free(SocketAddrV4::new(address, self.port))
+                .await?;
+        }
+        {
+            let _turn = self.turn("venv.lock").await?;
+            installation::ensure(self.surroundings, self.report, &self.local()).await?;
+        }
+        containers::remove(&docker, &self.instance()).await?;
+        self.report.live("local", "starting the local AWS");
+        let child = self.start(addresses)?;
+        self.answering(child).await?;
+        drop(turn);
+        Ok(Began::Started)
+    }
+
+    /// Stops it, saving its state; leaves no process, no port and no container.
+    async fn down(&self) -> Result<()> {
+        let _turn = self.turn(&format!("{}.lock", self.port)).await?;
+        self.stop_processes().await?;
+        let docker = host::docker(self.surroundings)?;
+        containers::remove(&docker, &self.instance()).await
+    }
+
+    /// Stops it and forgets all that it knew. What was installed stays.
+    async fn reset(&self) -> Result<()> {
+        self.down().await?;
+        // What Terraform believes is there goes with what is there.
+        for folder in [self.folder(), self.local().join("terraform")] {
+            match tokio::fs::remove_dir_all(&folder).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", folder.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The services of a crash-looping release never come back: whoever deploys finds out why.
+    async fn settled(&self) -> bool {
+        settling::wait(self.port).await
     }
 }
 

@@ -1,18 +1,22 @@
 //! This machine: its Docker engine, its Python, its Terraform, and what can mend it.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use bollard::Docker;
 use tokio::time::timeout;
 
+use crate::adapters::emulator;
 use crate::adapters::process::{Command, find_program};
-use crate::decide::readiness::{Engine, Found, Means, Platform, Python, Tool, numbers};
+use crate::decide::readiness::found::{Engine, Found, Means, Platform, Python, Tool, numbers};
+use crate::decide::site::Architecture;
 use crate::failure::Failure;
-use crate::world::Surroundings;
+use crate::world::{Look, Machine, Surroundings};
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
 
@@ -29,34 +33,49 @@ const PYTHONS: [&str; 6] = [
     "python3.10",
 ];
 
-/// How closely a machine is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Before work: what costs milliseconds.
-    Quick { python: bool },
-    /// `doctor`: everything, versions too.
-    Thorough,
+#[async_trait]
+impl Machine for Surroundings {
+    /// Looks at all of it at once.
+    async fn look(&self, look: Look) -> Found {
+        let python_matters = look == Look::Thorough || !emulator::is_installed(self);
+        let (engine, python, infrastructure) = tokio::join!(
+            engine(self),
+            async {
+                if python_matters {
+                    python(self).await
+                } else {
+                    Python::NotNeeded
+                }
+            },
+            infrastructure(self, look),
+        );
+        Found {
+            platform: platform(),
+            engine,
+            python,
+            infrastructure,
+            git: find_program(self, "git").is_some(),
+            means: means(self),
+        }
+    }
+
+    async fn run(&self, command: &[String]) -> Result<()> {
+        let (program, arguments) = command.split_first().context("an empty command")?;
+        Command::new(self, program)
+            .arguments(arguments)
+            .variable("DEBIAN_FRONTEND", "noninteractive")
+            .succeed()
+            .await?;
+        Ok(())
+    }
 }
 
-/// Looks at all of it at once.
-pub async fn look(surroundings: &Surroundings, look: Look) -> Found {
-    let (engine, python, infrastructure) = tokio::join!(
-        engine(surroundings),
-        async {
-            match look {
-                Look::Quick { python: false } => Python::NotNeeded,
-                _ => python(surroundings).await,
-            }
-        },
-        infrastructure(surroundings, look == Look::Thorough),
-    );
-    Found {
-        platform: platform(),
-        engine,
-        python,
-        infrastructure,
-        git: find_program(surroundings, "git").is_some(),
-        means: means(surroundings),
+/// The processor that images for this machine's own engine are built for.
+pub fn architecture() -> Architecture {
+    if cfg!(target_arch = "aarch64") {
+        Architecture::Arm
+    } else {
+        Architecture::X86
     }
 }
 
@@ -194,7 +213,7 @@ fn daemon(surroundings: &Surroundings) -> bool {
         .any(|file| Path::new(file).is_file())
 }
 
-async fn infrastructure(surroundings: &Surroundings, with_version: bool) -> Tool {
+async fn infrastructure(surroundings: &Surroundings, look: Look) -> Tool {
     let Some(name) = ["terraform", "tofu"]
         .into_iter()
         .find(|name| find_program(surroundings, name).is_some())
@@ -202,7 +221,7 @@ async fn infrastructure(surroundings: &Surroundings, with_version: bool) -> Tool
         return Tool::Missing;
     };
     let mut version = None;
-    if with_version {
+    if look == Look::Thorough {
         let asked = Command::new(surroundings, name).arguments(["version", "-json"]);
         let answer = asked.run().await.ok();
         version = answer.and_then(|answer| {
@@ -220,7 +239,7 @@ fn means(surroundings: &Surroundings) -> Means {
     Means {
         root: rustix::process::geteuid().is_root(),
         sudo: find_program(surroundings, "sudo").is_some(),
-        terminal: false,
+        terminal: std::io::stderr().is_terminal(),
         apt: find_program(surroundings, "apt-get").is_some(),
         snap: find_program(surroundings, "snap").is_some(),
         systemd: Path::new("/run/systemd/system").is_dir(),

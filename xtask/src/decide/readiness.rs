@@ -1,83 +1,11 @@
 //! What a machine lacks to run the local environment, and what mends it. The machine is looked at
 //! elsewhere; commands are values here.
 
+pub mod found;
+
 use serde::Serialize;
 
-/// What was found on this machine.
-#[derive(Debug, Clone)]
-pub struct Found {
-    pub platform: Platform,
-    pub engine: Engine,
-    pub python: Python,
-    pub infrastructure: Tool,
-    pub git: bool,
-    pub means: Means,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Platform {
-    Linux,
-    /// The first WSL has no Linux kernel, so no containers.
-    FirstWsl,
-    Other(String),
-}
-
-/// The Docker engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Engine {
-    /// Neither a socket nor a daemon's program.
-    Missing,
-    /// The program is there and nothing answers.
-    Stopped,
-    /// The socket is there and this user may not use it.
-    Denied,
-    /// `DOCKER_HOST` names an engine that does not answer.
-    Elsewhere { host: String },
-    Answers {
-        version: String,
-        /// Whether this machine has the bridge's address: not so where the engine runs in a
-        /// virtual machine or in a user's own network namespace.
-        native: bool,
-    },
-}
-
-/// The newest Python that was found, and whether it can make a virtual environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Python {
-    /// What is installed already will do.
-    NotNeeded,
-    Missing,
-    Found {
-        program: String,
-        version: (u32, u32),
-        makes_environments: bool,
-    },
-}
-
-/// Terraform or OpenTofu.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tool {
-    Missing,
-    /// Its version is asked for only where there is time for it.
-    Found {
-        name: String,
-        version: Option<String>,
-    },
-}
-
-/// What this machine can be mended with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Means {
-    pub root: bool,
-    pub sudo: bool,
-    /// Whether somebody can type a password.
-    pub terminal: bool,
-    pub apt: bool,
-    pub snap: bool,
-    pub systemd: bool,
-    /// The engine has a script for `service`.
-    pub service_script: bool,
-}
+use found::{Engine, Found, Means, PYTHON_VERSION_MIN, Platform, Python, Tool, numbers};
 
 /// One thing that is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,23 +19,8 @@ pub struct Fault {
 }
 
 const ENGINE_VERSION_MIN: (u32, u32) = (20, 10);
-const PYTHON_VERSION_MIN: (u32, u32) = (3, 10);
 /// The first with `use_lockfile` of the S3 backend.
 const INFRASTRUCTURE_VERSION_MIN: (u32, u32) = (1, 10);
-
-impl Python {
-    /// The program, if it is fit to run the local AWS.
-    pub fn usable(self) -> Option<String> {
-        match self {
-            Self::Found {
-                program,
-                version,
-                makes_environments: true,
-            } if version >= PYTHON_VERSION_MIN => Some(program),
-            _ => None,
-        }
-    }
-}
 
 /// Every fault, in the order in which they are best mended.
 pub fn faults(found: &Found) -> Vec<Fault> {
@@ -138,10 +51,10 @@ fn engine(engine: &Engine, means: Means) -> Option<Fault> {
         Engine::Missing => {
             means.install("docker", "the Docker engine is not installed", "docker.io")
         }
-        Engine::Stopped => Fault::mended_by(
+        Engine::Stopped => means.mend(
             "docker",
             "the Docker engine does not run",
-            vec![means.as_root(start_engine(means))],
+            &[start_engine(means)],
         ),
         Engine::Denied => Fault::by_hand(
             "docker",
@@ -176,13 +89,12 @@ fn start_engine(means: Means) -> &'static [&'static str] {
     } else if means.service_script {
         &["service", "docker", "start"]
     } else {
-        &["sh", "-c", "dockerd >/var/log/dockerd.log 2>&1 &"]
+        &["sh", "-c", "setsid dockerd >/var/log/dockerd.log 2>&1 &"]
     }
 }
 
 fn python(python: &Python, means: Means) -> Option<Fault> {
     let fault = match python {
-        Python::NotNeeded => return None,
         Python::Missing => means.install("python", "Python 3 is not installed", "python3-venv"),
         Python::Found {
             program, version, ..
@@ -201,9 +113,9 @@ fn python(python: &Python, means: Means) -> Option<Fault> {
         } => means.install(
             "python",
             format!("{program} cannot make virtual environments"),
-            "python3-venv",
+            &format!("{program}-venv"),
         ),
-        Python::Found { .. } => return None,
+        Python::NotNeeded | Python::Found { .. } => return None,
     };
     Some(fault)
 }
@@ -220,8 +132,8 @@ fn infrastructure(tool: &Tool, means: Means) -> Option<Fault> {
         Tool::Found { .. } => return None,
     };
     Some(if means.snap && *tool == Tool::Missing {
-        let install = &["snap", "install", "--classic", "opentofu"];
-        Fault::mended_by("terraform", reason, vec![means.as_root(install)])
+        let install: &[&str] = &["snap", "install", "--classic", "opentofu"];
+        means.mend("terraform", reason, &[install])
     } else {
         Fault::by_hand(
             "terraform",
@@ -243,28 +155,45 @@ impl Means {
             let remedy = format!("install what Debian calls `{package}` with your package manager");
             return Fault::by_hand(subject, reason, remedy);
         }
-        let commands = vec![
-            self.as_root(&["apt-get", "update"]),
-            self.as_root(&["apt-get", "install", "-y", package]),
-        ];
-        Fault::mended_by(subject, reason, commands)
+        let update: &[&str] = &["apt-get", "update"];
+        self.mend(
+            subject,
+            reason,
+            &[update, &["apt-get", "install", "-y", package]],
+        )
     }
 
-    fn as_root(self, command: &[&str]) -> Vec<String> {
-        let prefix: &[&str] = match self {
-            Self { root: true, .. } => &[],
-            // Without a terminal nobody could type the password, and it would wait for ever.
-            Self {
-                terminal: false, ..
-            } => &["sudo", "-n"],
-            Self { .. } => &["sudo"],
+    /// The fault that commands of the superuser mend, if this user may run them.
+    fn mend(self, subject: &'static str, reason: impl Into<String>, plain: &[&[&str]]) -> Fault {
+        let (typed, run): (&[&str], &[&str]) = match self {
+            Self { root: true, .. } => (&[], &[]),
+            Self { sudo: false, .. } => {
+                let remedy = format!("as root: {}", line(&[], plain));
+                return Fault::by_hand(subject, reason, remedy);
+            }
+            Self { terminal: true, .. } => (&["sudo"], &["sudo"]),
+            // Nobody could type the password, and it would wait for ever.
+            Self { .. } => (&["sudo"], &["sudo", "-n"]),
         };
-        [prefix, command]
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect()
+        Fault {
+            subject,
+            reason: reason.into(),
+            remedy: line(typed, plain),
+            commands: plain.iter().map(|command| prefixed(run, command)).collect(),
+        }
     }
+}
+
+fn line(prefix: &[&str], commands: &[&[&str]]) -> String {
+    let lines = commands
+        .iter()
+        .map(|command| shown(&prefixed(prefix, command)));
+    lines.collect::<Vec<_>>().join(" && ")
+}
+
+fn prefixed(prefix: &[&str], command: &[&str]) -> Vec<String> {
+    let words = prefix.iter().chain(command);
+    words.map(|word| (*word).to_owned()).collect()
 }
 
 impl Fault {
@@ -278,20 +207,6 @@ impl Fault {
             reason: reason.into(),
             remedy: remedy.into(),
             commands: Vec::new(),
-        }
-    }
-
-    fn mended_by(
-        subject: &'static str,
-        reason: impl Into<String>,
-        commands: Vec<Vec<String>>,
-    ) -> Self {
-        let lines: Vec<String> = commands.iter().map(|command| shown(command)).collect();
-        Self {
-            subject,
-            reason: reason.into(),
-            remedy: lines.join(" && "),
-            commands,
         }
     }
 }
@@ -311,16 +226,6 @@ pub fn shown(command: &[String]) -> String {
 /// A version that cannot be read is taken to be new enough.
 fn older(version: &str, least: (u32, u32)) -> bool {
     numbers(version).is_some_and(|numbers| numbers < least)
-}
-
-/// The first two numbers of a version: `20.10.24+dfsg1`, `v1.9.8`, `3.14.0rc1`.
-pub fn numbers(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version
-        .trim()
-        .trim_start_matches('v')
-        .split(|letter: char| !letter.is_ascii_digit())
-        .map(|number| number.parse().ok());
-    Some((numbers.next()??, numbers.next()??))
 }
 
 #[cfg(test)]
@@ -411,7 +316,10 @@ mod tests {
             }),
             "service docker start"
         );
-        assert_eq!(start(root), "sh -c 'dockerd >/var/log/dockerd.log 2>&1 &'");
+        assert_eq!(
+            start(root),
+            "sh -c 'setsid dockerd >/var/log/dockerd.log 2>&1 &'"
+        );
     }
 
     #[test]
@@ -426,12 +334,31 @@ mod tests {
             install(well().means),
             "apt-get update && apt-get install -y docker.io"
         );
-        assert!(install(user).starts_with("sudo -n apt-get update"));
-        let at_terminal = Means {
-            terminal: true,
-            ..user
-        };
-        assert!(install(at_terminal).starts_with("sudo apt-get update"));
+        assert_eq!(
+            install(user),
+            "sudo apt-get update && sudo apt-get install -y docker.io"
+        );
+        let run = |means| engine_fault(Engine::Missing, means).commands.remove(0);
+        assert_eq!(run(user), ["sudo", "-n", "apt-get", "update"]);
+        assert_eq!(
+            run(Means {
+                terminal: true,
+                ..user
+            })[..2],
+            ["sudo", "apt-get"]
+        );
+        let without_sudo = engine_fault(
+            Engine::Missing,
+            Means {
+                sudo: false,
+                ..user
+            },
+        );
+        assert!(without_sudo.commands.is_empty());
+        assert!(
+            without_sudo.remedy.starts_with("as root: apt-get"),
+            "{without_sudo:?}"
+        );
         let without_apt = Means { apt: false, ..user };
         assert!(
             engine_fault(Engine::Missing, without_apt)

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::adapters::host;
 use crate::adapters::process::Command;
+use crate::decide::definition::hex;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::world::Surroundings;
@@ -24,7 +25,7 @@ pub(super) fn version() -> String {
         .chain_update(REQUIREMENTS)
         .chain_update(STARTUP)
         .finalize();
-    hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash[..6])
 }
 
 /// The interpreter of the virtual environment.
@@ -43,15 +44,24 @@ pub(super) async fn ensure(
     report: &Report,
     local: &Path,
 ) -> Result<()> {
-    let stamp = local.join("venv").join(STAMP);
-    let stamped = tokio::fs::read_to_string(&stamp).await.ok();
-    if stamped.is_some() && stamped == stamp_text(local) {
+    if is_complete(local) {
         return Ok(());
     }
     report.line("local", "installing the local AWS; this happens once");
     install(surroundings, report, local).await?;
     let text = stamp_text(local).context("find the interpreter of the virtual environment")?;
-    write(&stamp, &text).await
+    write(&stamp(local), &text).await
+}
+
+/// Whether what is installed is the right version for the interpreter that is there.
+#[expect(clippy::disallowed_methods, reason = "a stamp of one line")]
+pub(super) fn is_complete(local: &Path) -> bool {
+    let stamped = std::fs::read_to_string(stamp(local)).ok();
+    stamped.is_some() && stamped == stamp_text(local)
+}
+
+fn stamp(local: &Path) -> PathBuf {
+    local.join("venv").join(STAMP)
 }
 
 async fn install(surroundings: &Surroundings, report: &Report, local: &Path) -> Result<()> {
@@ -140,10 +150,13 @@ mod tests {
         let local = std::env::temp_dir().join(format!("xtask-venv-{}", std::process::id()));
         let interpreter = python(&local);
         write(&interpreter, "").await.unwrap();
-        let text = stamp_text(&local).unwrap();
-        assert!(text.starts_with(&version()));
-        tokio::fs::remove_file(&interpreter).await.unwrap();
-        assert_eq!(stamp_text(&local), None);
+        assert!(!is_complete(&local));
+        write(&stamp(&local), &stamp_text(&local).unwrap())
+            .await
+            .unwrap();
+        assert!(is_complete(&local));
+        write(&stamp(&local), "another-version").await.unwrap();
+        assert!(!is_complete(&local));
         tokio::fs::remove_dir_all(&local).await.unwrap();
     }
 }

@@ -1,0 +1,229 @@
+//! What is missing on this machine, and mending it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::decide::readiness::{Fault, faults, shown};
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::world::{Look, Machine};
+
+/// A service that was started needs a moment until it answers.
+const MENDED_LIMIT: Duration = Duration::from_secs(20);
+const MENDED_INTERVAL: Duration = Duration::from_millis(500);
+
+pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result<()> {
+    let mut found = faults(&machine.look(Look::Thorough).await);
+    let mut tried = Vec::new();
+    // Mending one fault may show the next: an engine that was installed still has to be started.
+    while let Some(fault) = next(&found, &tried).filter(|_| fix) {
+        mend(&fault, machine, report).await;
+        found = without(&fault, machine).await;
+        tried.push(fault);
+    }
+    report.data(&found, &table(&found));
+    if found.is_empty() {
+        report.line("doctor", "nothing is missing");
+        return Ok(());
+    }
+    let lacks = found.iter().map(|fault| fault.subject);
+    let message = format!("missing: {}", lacks.collect::<Vec<_>>().join(", "));
+    let mut failure = Failure::not_ready(message);
+    if !fix && found.iter().any(|fault| !fault.commands.is_empty()) {
+        failure = failure.hint("cargo xtask doctor --fix");
+    }
+    Err(failure.into())
+}
+
+/// Everything that keeps the local environment from running, at once, before anything is started.
+pub async fn require_local(machine: &dyn Machine) -> Result<()> {
+    let mut found = faults(&machine.look(Look::Quick).await);
+    // Only what a commit is named by comes from git.
+    found.retain(|fault| fault.subject != "git");
+    if found.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<&str> = found.iter().map(|fault| fault.reason.as_str()).collect();
+    let mut remedies: Vec<&str> = found.iter().map(|fault| fault.remedy.as_str()).collect();
+    if found.iter().any(|fault| !fault.commands.is_empty()) {
+        remedies.push("or let `cargo xtask doctor --fix` run these commands");
+    }
+    Err(Failure::not_ready(reasons.join("; "))
+        .hint(remedies.join("\n"))
+        .into())
+}
+
+fn next(found: &[Fault], tried: &[Fault]) -> Option<Fault> {
+    let mendable = |fault: &&Fault| !fault.commands.is_empty() && !tried.contains(fault);
+    found.iter().find(mendable).cloned()
+}
+
+async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) {
+    report.line(fault.subject, &fault.reason);
+    for command in &fault.commands {
+        report.line(fault.subject, &format!("$ {}", shown(command)));
+        if let Err(error) = machine.run(command).await {
+            report.warn(fault.subject, &format!("{error:#}"));
+            return;
+        }
+    }
+}
+
+/// What is missing once this fault is gone, or has not gone in time.
+async fn without(fault: &Fault, machine: &dyn Machine) -> Vec<Fault> {
+    let deadline = tokio::time::Instant::now() + MENDED_LIMIT;
+    loop {
+        let found = faults(&machine.look(Look::Thorough).await);
+        if !found.contains(fault) || tokio::time::Instant::now() > deadline {
+            return found;
+        }
+        tokio::time::sleep(MENDED_INTERVAL).await;
+    }
+}
+
+fn table(found: &[Fault]) -> String {
+    let lines = found.iter().map(|fault| {
+        format!(
+            "{:<11} {}\n{:<11} {}\n",
+            fault.subject, fault.reason, "", fault.remedy
+        )
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::decide::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+    use crate::failure;
+    use crate::report::Format;
+    use crate::report::testing::captured;
+
+    /// A machine on which every command works: installing stops short of starting, as in a
+    /// container, and starting takes two looks.
+    struct Fake {
+        found: Mutex<Found>,
+        looks_until_started: Mutex<u32>,
+        ran: Mutex<Vec<String>>,
+        commands_fail: bool,
+    }
+
+    impl Fake {
+        fn new(engine: Engine, infrastructure: Tool) -> Self {
+            let means = Means {
+                root: true,
+                apt: true,
+                ..Means::default()
+            };
+            Self {
+                found: Mutex::new(Found {
+                    platform: Platform::Linux,
+                    engine,
+                    python: Python::NotNeeded,
+                    infrastructure,
+                    git: true,
+                    means,
+                }),
+                looks_until_started: Mutex::new(u32::MAX),
+                ran: Mutex::default(),
+                commands_fail: false,
+            }
+        }
+    }
+
+    #[async_trait]
+    impl Machine for Fake {
+        async fn look(&self, _: Look) -> Found {
+            let mut found = self.found.lock().unwrap();
+            let mut looks = self.looks_until_started.lock().unwrap();
+            *looks = looks.saturating_sub(1);
+            if *looks == 0 {
+                found.engine = Engine::Answers {
+                    version: "29.0.0".into(),
+                    native: true,
+                };
+            }
+            found.clone()
+        }
+
+        async fn run(&self, command: &[String]) -> Result<()> {
+            let line = shown(command);
+            self.ran.lock().unwrap().push(line.clone());
+            anyhow::ensure!(!self.commands_fail, "`{line}` ended with 100");
+            if line.contains("install") {
+                self.found.lock().unwrap().engine = Engine::Stopped;
+            } else if line.contains("dockerd") {
+                *self.looks_until_started.lock().unwrap() = 3;
+            }
+            Ok(())
+        }
+    }
+
+    fn terraform() -> Tool {
+        Tool::Found {
+            name: "terraform".into(),
+            version: Some("1.14.0".into()),
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_flag_nothing_is_run() {
+        let machine = Fake::new(Engine::Missing, terraform());
+        let (report, data, _) = captured(Format::Human);
+        let error = doctor(false, &machine, &report).await.unwrap_err();
+        assert_eq!(failure::exit_code(&error), 12);
+        let hint = failure::of(&error).unwrap().hint.as_deref();
+        assert_eq!(hint, Some("cargo xtask doctor --fix"));
+        assert!(
+            data.text().contains("apt-get install -y docker.io"),
+            "{}",
+            data.text()
+        );
+        assert!(machine.ran.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_installed_is_started_too_and_each_command_is_shown_first() {
+        let machine = Fake::new(Engine::Missing, terraform());
+        let (report, _, talk) = captured(Format::Human);
+        doctor(true, &machine, &report).await.unwrap();
+        let ran = machine.ran.lock().unwrap().clone();
+        assert_eq!(ran.len(), 3, "{ran:?}");
+        assert_eq!(ran[1], "apt-get install -y docker.io");
+        assert!(ran[2].contains("dockerd"), "{ran:?}");
+        for command in ran {
+            assert!(
+                talk.text().contains(&format!("$ {command}\n")),
+                "{}",
+                talk.text()
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_mended_is_tried_once_and_told() {
+        let mut machine = Fake::new(Engine::Missing, Tool::Missing);
+        machine.commands_fail = true;
+        let (report, _, talk) = captured(Format::Human);
+        let error = doctor(true, &machine, &report).await.unwrap_err();
+        assert_eq!(error.to_string(), "missing: docker, terraform");
+        assert_eq!(machine.ran.lock().unwrap().len(), 1);
+        assert!(talk.text().contains("ended with 100"), "{}", talk.text());
+    }
+
+    #[tokio::test]
+    async fn all_that_keeps_the_local_environment_from_running_is_told_at_once() {
+        let machine = Fake::new(Engine::Stopped, Tool::Missing);
+        let error = require_local(&machine).await.unwrap_err();
+        assert_eq!(failure::exit_code(&error), 12);
+        let failure = failure::of(&error).unwrap();
+        assert!(failure.message.contains("Docker"), "{failure}");
+        assert!(failure.message.contains("Terraform"), "{failure}");
+        assert_eq!(failure.hint.as_ref().unwrap().lines().count(), 3);
+    }
+}

@@ -1,0 +1,145 @@
+//! The local AWS: up, down, and as if it had never been.
+
+use anyhow::Result;
+
+use super::doctor::require_local;
+use crate::report::Report;
+use crate::world::{Began, LocalAws, Machine};
+
+pub async fn up(machine: &dyn Machine, report: &Report, aws: &dyn LocalAws) -> Result<()> {
+    if !aws.is_up().await {
+        require_local(machine).await?;
+    }
+    let began = aws.up().await?;
+    if began == Began::Started {
+        report.live("local", "waiting for what ran before");
+        if !aws.settled().await {
+            report.warn(
+                "local",
+                "not every service has come back: cargo xtask status",
+            );
+        }
+    }
+    let text = match began {
+        Began::Running => "is up",
+        Began::Started => "came up",
+    };
+    report.line("local", &format!("{text} at {}", aws.endpoint()));
+    Ok(())
+}
+
+pub async fn down(report: &Report, aws: &dyn LocalAws) -> Result<()> {
+    aws.down().await?;
+    report.line("local", "is down; its state is kept");
+    Ok(())
+}
+
+pub async fn reset(report: &Report, aws: &dyn LocalAws) -> Result<()> {
+    aws.reset().await?;
+    report.line("local", "is down and knows nothing any more");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::decide::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+    use crate::failure;
+    use crate::report::Format;
+    use crate::report::testing::captured;
+    use crate::world::Look;
+
+    struct Bare;
+
+    #[async_trait]
+    impl Machine for Bare {
+        async fn look(&self, _: Look) -> Found {
+            Found {
+                platform: Platform::Linux,
+                engine: Engine::Missing,
+                python: Python::Missing,
+                infrastructure: Tool::Missing,
+                git: false,
+                means: Means::default(),
+            }
+        }
+
+        async fn run(&self, command: &[String]) -> Result<()> {
+            panic!("nothing asked for {command:?}");
+        }
+    }
+
+    struct Fake {
+        up: bool,
+        calls: Mutex<Vec<&'static str>>,
+    }
+
+    impl Fake {
+        fn note(&self, call: &'static str) {
+            self.calls.lock().unwrap().push(call);
+        }
+    }
+
+    #[async_trait]
+    impl LocalAws for Fake {
+        fn endpoint(&self) -> String {
+            "http://127.0.0.1:4577".into()
+        }
+
+        async fn is_up(&self) -> bool {
+            self.up
+        }
+
+        async fn up(&self) -> Result<Began> {
+            self.note("up");
+            Ok(if self.up {
+                Began::Running
+            } else {
+                Began::Started
+            })
+        }
+
+        async fn down(&self) -> Result<()> {
+            self.note("down");
+            Ok(())
+        }
+
+        async fn reset(&self) -> Result<()> {
+            self.note("reset");
+            Ok(())
+        }
+
+        async fn settled(&self) -> bool {
+            self.note("settled");
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_started_on_a_machine_that_cannot_run_it() {
+        let (report, _, _) = captured(Format::Human);
+        let aws = Fake {
+            up: false,
+            calls: Mutex::default(),
+        };
+        let error = up(&Bare, &report, &aws).await.unwrap_err();
+        assert_eq!(failure::exit_code(&error), 12);
+        assert!(aws.calls.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_neither_examined_nor_waited_for() {
+        let (report, _, talk) = captured(Format::Human);
+        let aws = Fake {
+            up: true,
+            calls: Mutex::default(),
+        };
+        up(&Bare, &report, &aws).await.unwrap();
+        assert_eq!(*aws.calls.lock().unwrap(), ["up"]);
+        assert_eq!(talk.text(), "local       is up at http://127.0.0.1:4577\n");
+    }
+}
