@@ -101,7 +101,8 @@ pub fn values(thing: Thing, site: &Site, image: &str) -> BTreeMap<&'static str, 
 struct Expansion<'a> {
     values: &'a BTreeMap<&'a str, String>,
     used: BTreeSet<String>,
-    unfilled: BTreeMap<String, Vec<String>>,
+    /// Places are sorted: the order of JSON's keys is not the same in every build.
+    unfilled: BTreeMap<String, BTreeSet<String>>,
     faults: Vec<Fault>,
 }
 
@@ -164,7 +165,7 @@ impl Expansion<'_> {
         self.unfilled
             .entry(name.to_owned())
             .or_default()
-            .push(place.to_owned());
+            .insert(place.to_owned());
         ""
     }
 
@@ -172,7 +173,10 @@ impl Expansion<'_> {
         let unfilled = self
             .unfilled
             .into_iter()
-            .map(|(name, places)| Fault::Unfilled { name, places });
+            .map(|(name, places)| Fault::Unfilled {
+                name,
+                places: places.into_iter().collect(),
+            });
         let unused = self
             .values
             .keys()

@@ -1,0 +1,279 @@
+//! `lint`: what is wrong with the task definitions, without AWS.
+//!
+//! There is no site to render them with, so stand-ins take its place: names and ARNs as Terraform
+//! makes them, in the environment's own region and account, and an image of no content.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::render::definition;
+use crate::catalog::{SERVICES, Thing};
+use crate::decide::definition::Definition;
+use crate::decide::environment::Environment;
+use crate::decide::lint::{self, Facts, Finding, Target};
+use crate::decide::site::{self, Architecture, Function, Service, Site};
+use crate::failure::{Failure, Kind};
+use crate::report::Report;
+use crate::world::Source;
+
+/// Prints the findings of these services' definitions; of all where none is named.
+pub async fn lint_templates(
+    source: &dyn Source,
+    environment: &Environment,
+    report: &Report,
+    things: &[Thing],
+) -> Result<()> {
+    let site = stand_in(environment);
+    let mut findings = Vec::new();
+    let mut faults = Vec::new();
+    let asked = |thing: &Thing| things.is_empty() || things.contains(thing);
+    for thing in SERVICES.into_iter().filter(asked) {
+        let image = format!("{}@sha256:{}", site.image_name(thing), "0".repeat(64));
+        match definition(source, &site, thing, &image).await {
+            Ok(definition) => {
+                findings.extend(lint::lint(thing, &definition, &Facts::of(&site, thing)));
+            }
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    conclude(report, &findings, &faults)
+}
+
+/// Prints the findings of a definition that is rendered already. `file` is absolute or below the
+/// root.
+pub async fn lint_file(
+    source: &dyn Source,
+    environment: &Environment,
+    report: &Report,
+    file: &Path,
+) -> Result<()> {
+    let name = file.display().to_string();
+    let text = source
+        .read(&name)
+        .await
+        .map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let (findings, faults) = match Definition::parse(&name, &text) {
+        Ok(definition) => {
+            let target = Target {
+                region: environment.region.clone(),
+                account_id: environment.account_id.clone(),
+            };
+            let facts = Facts {
+                target: Some(target),
+                ..Facts::default()
+            };
+            (lint::lint(&name, &definition, &facts), Vec::new())
+        }
+        Err(error) => (Vec::new(), vec![error.to_string()]),
+    };
+    conclude(report, &findings, &faults)
+}
+
+/// Findings are what the command is asked for, and go to stdout; errors among them end it.
+fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<()> {
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    report.data(&findings, &lines.join("\n"));
+    if !faults.is_empty() {
+        return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
+    }
+    match lint::errors(findings) {
+        0 => Ok(()),
+        1 => Err(Failure::new(Kind::Findings, "lint found an error").into()),
+        errors => Err(Failure::new(Kind::Findings, format!("lint found {errors} errors")).into()),
+    }
+}
+
+/// A site as Terraform would make it of this environment.
+fn stand_in(environment: &Environment) -> Site {
+    let Environment {
+        project,
+        name,
+        region,
+        account_id,
+        ..
+    } = environment;
+    let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{project}-{name}");
+    let service = |thing: Thing| Service {
+        ecs_service: format!("{project}-{thing}"),
+        repository: format!("{project}/{thing}"),
+        task_role_arn: role(thing.name()),
+        secret_arn: format!(
+            "arn:aws:secretsmanager:{region}:{account_id}:secret:{project}/{name}/{thing}-AbCdEf"
+        ),
+        log_group: format!("/ecs/{project}-{thing}"),
+        target_group_arn: format!(
+            "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{project}-{thing}/0123456789abcdef"
+        ),
+        desired_count: 2,
+        port: 80,
+        probe: None,
+        environment: BTreeMap::new(),
+    };
+    Site {
+        version: site::VERSION,
+        project: project.clone(),
+        environment: name.clone(),
+        region: region.clone(),
+        account_id: account_id.clone(),
+        cluster: format!("{project}-{name}"),
+        namespace: format!("{project}.{name}"),
+        architecture: Architecture::X86,
+        registry: format!("{account_id}.dkr.ecr.{region}.amazonaws.com"),
+        execution_role_arn: role("execution"),
+        base_url: "http://stand-in.invalid".to_owned(),
+        infra_sha256: "0".repeat(64),
+        services: SERVICES.map(|thing| (thing, service(thing))).into(),
+        function: Function {
+            name: format!("{project}-governance"),
+            alias: "live".to_owned(),
+            log_group: format!("/aws/lambda/{project}-governance"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow, bail};
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::decide::definition::testing::{AXON, ORBIT};
+    use crate::failure::exit_code;
+    use crate::report::{Format, testing::captured};
+    use crate::world::Commit;
+
+    struct Files(BTreeMap<String, String>);
+
+    #[async_trait]
+    impl Source for Files {
+        async fn read(&self, path: &str) -> Result<String> {
+            self.0
+                .get(path)
+                .cloned()
+                .ok_or_else(|| anyhow!("no such file"))
+                .context(format!("read {path}"))
+        }
+
+        async fn commit(&self) -> Result<Option<Commit>> {
+            bail!("lint asks for no commit")
+        }
+
+        async fn services_sha256(&self) -> Result<String> {
+            bail!("lint asks for no hash")
+        }
+    }
+
+    fn files(axon: &str) -> Files {
+        let files = [("axon", axon), ("orbit", ORBIT)];
+        Files(
+            files
+                .map(|(name, text)| (format!("task-definitions/{name}.json"), text.to_owned()))
+                .into(),
+        )
+    }
+
+    fn environment() -> Environment {
+        let text = r#"{ "project": "demo", "environment": "staging", "region": "eu-central-1",
+            "account_id": "111122223333" }"#;
+        Environment::parse("staging.tfvars.json", text).unwrap()
+    }
+
+    const AXON_FILE: &str = "task-definitions/axon.json";
+
+    #[tokio::test]
+    async fn our_templates_are_clean_in_a_real_environment() {
+        let (report, data, talk) = captured(Format::Human);
+        lint_templates(&files(AXON), &environment(), &report, &[])
+            .await
+            .unwrap();
+        assert_eq!((data.text(), talk.text()), (String::new(), String::new()));
+        let (report, data, _) = captured(Format::Json);
+        lint_templates(&files(AXON), &environment(), &report, &[Thing::Axon])
+            .await
+            .unwrap();
+        assert_eq!(data.text(), "[]\n");
+    }
+
+    #[tokio::test]
+    async fn an_error_is_printed_and_ends_with_10() {
+        let (report, data, _) = captured(Format::Human);
+        let files = files(&AXON.replace("\"CMD\",", "\"RUN\","));
+        let error = lint_templates(&files, &environment(), &report, &[])
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (exit_code(&error), error.to_string().as_str()),
+            (10, "lint found an error")
+        );
+        assert_eq!(
+            data.text(),
+            "axon T20 error containerDefinitions[0].healthCheck.command: \
+             it is not CMD or CMD-SHELL and what to run (ECS refuses it, or the check is of no use); \
+             write [\"CMD\", \"/PROGRAM\", \"healthcheck\"]\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_template_that_cannot_be_rendered_leaves_the_other_one_judged() {
+        let (report, data, _) = captured(Format::Human);
+        let mut files = files(&AXON.replace("${LOG_GROUP}", "${LOGS}"));
+        for text in files.0.values_mut() {
+            *text = text.replace("\"awsvpc\"", "\"bridge\"");
+        }
+        let error = lint_templates(&files, &environment(), &report, &[])
+            .await
+            .unwrap_err();
+        assert_eq!(exit_code(&error), 10);
+        assert_eq!(
+            error.to_string(),
+            "task-definitions/axon.json: nothing fills ${LOGS} \
+             (containerDefinitions[0].logConfiguration.options.awslogs-group); \
+             nothing uses the value of LOG_GROUP"
+        );
+        assert!(
+            data.text().starts_with("orbit T02 error networkMode: "),
+            "{}",
+            data.text()
+        );
+    }
+
+    #[tokio::test]
+    async fn the_placeholders_of_a_template_are_found_in_a_file() {
+        let (report, data, _) = captured(Format::Human);
+        let file = Path::new(AXON_FILE);
+        let error = lint_file(&files(AXON), &environment(), &report, file)
+            .await
+            .unwrap_err();
+        assert_eq!(exit_code(&error), 10);
+        let text = data.text();
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with("task-definitions/axon.json T52 error ")),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), AXON.matches("${").count());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_or_broken_is_one_error() {
+        let (report, _, _) = captured(Format::Human);
+        let files = files("{\n  \"family\": oops\n}");
+        let missing = lint_file(&files, &environment(), &report, Path::new("x.json"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (exit_code(&missing), missing.to_string().as_str()),
+            (2, "read x.json: no such file")
+        );
+        let broken = lint_file(&files, &environment(), &report, Path::new(AXON_FILE))
+            .await
+            .unwrap_err();
+        assert_eq!(exit_code(&broken), 10);
+        assert_eq!(
+            broken.to_string(),
+            "task-definitions/axon.json:2:13: expected value"
+        );
+    }
+}

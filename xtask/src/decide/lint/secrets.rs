@@ -1,0 +1,193 @@
+//! Rules about secrets: references that ECS can follow, and values that should be references.
+
+use super::{Fault, Input, fault};
+use crate::decide::definition::credential::is_credential;
+use crate::decide::definition::node::Node;
+
+/// The access key of the local AWS, which takes any: it is in its documentation and no secret.
+const EMULATOR_KEY: &str = "test";
+
+/// Parts of `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
+const WHOLE_SECRET_PARTS: usize = 7;
+/// ... and with `:KEY:STAGE:VERSION`, of which each may be empty.
+const SECRET_KEY_PARTS: usize = 10;
+
+struct Reference<'a> {
+    place: String,
+    text: &'a str,
+    parts: Vec<&'a str>,
+}
+
+impl Reference<'_> {
+    fn is_secret(&self) -> bool {
+        self.parts.first() == Some(&"arn") && self.parts.get(2) == Some(&"secretsmanager")
+    }
+}
+
+fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
+    let containers = input.definition.containers();
+    let lists = containers.iter().flat_map(|container| {
+        let logging = container.0.get("logConfiguration");
+        let options = logging
+            .map(|logging| logging.items("secretOptions"))
+            .unwrap_or_default();
+        container.0.items("secrets").into_iter().chain(options)
+    });
+    lists
+        .filter_map(|secret| {
+            let text = secret.text("valueFrom")?;
+            let place = secret.place_of("valueFrom");
+            Some(Reference {
+                place,
+                text,
+                parts: text.split(':').collect(),
+            })
+        })
+        .collect()
+}
+
+/// T05
+pub(super) fn segments(input: &Input<'_>) -> Vec<Fault> {
+    let wrong = |reference: &Reference<'_>| {
+        let parts = reference.parts.len();
+        reference.is_secret() && parts != WHOLE_SECRET_PARTS && parts != SECRET_KEY_PARTS
+    };
+    let faults = references(input).into_iter().filter(wrong).map(|reference| {
+        let parts = reference.parts.len();
+        let what = format!(
+            "it has {parts} parts, where a secret has {WHOLE_SECRET_PARTS} and a key of it {SECRET_KEY_PARTS}"
+        );
+        let remedy = if (WHOLE_SECRET_PARTS..SECRET_KEY_PARTS).contains(&parts) {
+            format!("write {}{}", reference.text, ":".repeat(SECRET_KEY_PARTS - parts))
+        } else {
+            "write arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX:KEY::".to_owned()
+        };
+        fault(reference.place, what, remedy)
+    });
+    faults.collect()
+}
+
+/// T06
+pub(super) fn suffix(input: &Input<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for reference in references(input).into_iter().filter(Reference::is_secret) {
+        let Some(name) = reference.parts.get(6) else {
+            continue;
+        };
+        match without_suffix(name) {
+            None => {
+                let what = format!("{name} lacks the 6 characters that Secrets Manager adds");
+                faults.push(fault(
+                    reference.place,
+                    what,
+                    "write the whole ARN of the secret",
+                ));
+            }
+            Some(stem) if without_suffix(stem).is_some() => {
+                let what = format!("the name {stem} itself ends like a suffix");
+                faults.push(fault(
+                    reference.place,
+                    what,
+                    "write another name for the secret",
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    faults
+}
+
+fn without_suffix(name: &str) -> Option<&str> {
+    let (stem, suffix) = name.rsplit_once('-')?;
+    (suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(stem)
+}
+
+/// T09: what is no secret is a parameter, by its name in the same Region or by its ARN.
+pub(super) fn parameter(input: &Input<'_>) -> Vec<Fault> {
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte);
+    let wrong = |reference: &Reference<'_>| match reference.parts[..] {
+        ["arn", _, "ssm", _, _, resource] => !resource.starts_with("parameter/"),
+        ["arn", ..] => true,
+        _ => reference.text.is_empty() || !reference.text.bytes().all(in_name),
+    };
+    let others = references(input)
+        .into_iter()
+        .filter(|reference| !reference.is_secret());
+    others
+        .filter(wrong)
+        .map(|reference| {
+            let what = format!("{} is neither a secret nor a parameter", reference.text);
+            let remedy = "write arn:aws:ssm:REGION:ACCOUNT:parameter/NAME";
+            fault(reference.place, what, remedy)
+        })
+        .collect()
+}
+
+/// T10
+pub(super) fn other_place(input: &Input<'_>) -> Vec<Fault> {
+    let Some(target) = &input.facts.target else {
+        return Vec::new();
+    };
+    let expected = [
+        partition(&target.region),
+        target.region.as_str(),
+        target.account_id.as_str(),
+    ];
+    let mut faults = Vec::new();
+    for reference in references(input) {
+        let ["arn", partition, _, region, account, ..] = reference.parts[..] else {
+            continue;
+        };
+        let found = [partition, region, account];
+        if found != expected {
+            let what = format!("it is of {}", found.join(":"));
+            let remedy = format!("write a secret of {}", expected.join(":"));
+            faults.push(fault(reference.place, what, remedy));
+        }
+    }
+    faults
+}
+
+fn partition(region: &str) -> &'static str {
+    match region.split('-').next() {
+        Some("cn") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+/// T11
+pub(super) fn plain_text(input: &Input<'_>) -> Vec<Fault> {
+    let containers = input.definition.containers();
+    let settings = containers
+        .iter()
+        .flat_map(|container| container.0.items("environment"));
+    settings
+        .filter_map(|setting| {
+            let (name, value) = (setting.text("name")?, setting.text("value")?);
+            let suspicious = value != EMULATOR_KEY && is_credential(name, value);
+            let remedy = format!("write {name} into secrets, with the ARN of a secret");
+            let what = format!("{name} looks like a credential in plain text");
+            suspicious.then(|| fault(setting.place_of("value"), what, remedy))
+        })
+        .collect()
+}
+
+/// T12
+pub(super) fn same_name(input: &Input<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for container in input.definition.containers() {
+        let settings = container.0.items("environment").into_iter();
+        let named: Vec<(Node<'_>, &str)> = settings
+            .chain(container.0.items("secrets"))
+            .filter_map(|item| item.text("name").map(|name| (item, name)))
+            .collect();
+        for (index, (item, name)) in named.iter().enumerate() {
+            if let Some((first, _)) = named[..index].iter().find(|(_, other)| other == name) {
+                let what = format!("{name} is in {} too", first.place);
+                faults.push(fault(item.place_of("name"), what, "write it once"));
+            }
+        }
+    }
+    faults
+}
