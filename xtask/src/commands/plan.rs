@@ -12,7 +12,7 @@ use crate::decide::image::{Artefact, Digest, Key};
 use crate::decide::lint::{self, Facts, Finding, Severity};
 use crate::decide::plan::{self, Change, Look, Plan, Step, Wanted};
 use crate::decide::release::{Record, State};
-use crate::decide::{diff, history, render};
+use crate::decide::{diff, history};
 use crate::drive;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
@@ -121,11 +121,8 @@ async fn missing_artefacts(
 
 /// A service's definition for this image.
 async fn definition(world: &World<'_>, thing: Thing, digest: &Digest) -> Result<Definition> {
-    let file = thing.template();
-    let template = world.source.read(&file).await?;
     let image = format!("{}@{digest}", world.site.image_name(thing));
-    let values = render::values(thing, world.site, &image);
-    Ok(render::render(&file, &template, &values, &world.site.service(thing).environment)?)
+    super::render::definition(world.source, world.site, thing, &image).await
 }
 
 /// All of lint, with what the site, our images and the watch of a rollout say.
