@@ -154,6 +154,7 @@ mod tests {
             emulated: false,
             endpoint: endpoint.map(Into::into),
             architecture: None,
+            service_environment: std::collections::BTreeMap::new(),
         }
     }
 

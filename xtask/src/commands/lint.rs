@@ -3,7 +3,6 @@
 //! There is no site to render them with, so stand-ins take its place: names and ARNs as Terraform
 //! makes them, in the environment's own region and account, and an image of no content.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -109,7 +108,11 @@ fn stand_in(environment: &Environment) -> Site {
         desired_count: 2,
         port: 80,
         probe: None,
-        environment: BTreeMap::new(),
+        environment: environment
+            .service_environment
+            .get(&thing)
+            .cloned()
+            .unwrap_or_default(),
     };
     Site {
         version: site::VERSION,
@@ -135,6 +138,8 @@ fn stand_in(environment: &Environment) -> Site {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use anyhow::{Context, anyhow, bail};
     use async_trait::async_trait;
 
@@ -176,7 +181,7 @@ mod tests {
 
     fn environment() -> Environment {
         let text = r#"{ "project": "demo", "environment": "staging", "region": "eu-central-1",
-            "account_id": "111122223333" }"#;
+            "account_id": "111122223333", "service_environment": { "orbit": { "ORBIT_COLOUR": "blue" } } }"#;
         Environment::parse("staging.tfvars.json", text).unwrap()
     }
 
@@ -212,6 +217,31 @@ mod tests {
             "axon T20 error containerDefinitions[0].healthCheck.command: \
              it is not CMD or CMD-SHELL and what to run (ECS refuses it, or the check is of no use); \
              write [\"CMD\", \"/PROGRAM\", \"healthcheck\"]\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn settings_of_the_environment_file_are_judged_too() {
+        let (report, data, _) = captured(Format::Human);
+        let mut environment = environment();
+        let setting = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+        environment.service_environment = [
+            (Thing::Axon, setting("API_KEY", "k")),
+            (Thing::Orbit, setting("A_TOKEN", "t")),
+        ]
+        .into();
+        let error = lint_templates(&files(AXON), &environment, &report, &[])
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "task-definitions/axon.json: the site sets API_KEY, which is a secret of the template \
+             (containerDefinitions[0].secrets[1].name)"
+        );
+        assert!(
+            data.text().starts_with("orbit T11 warning "),
+            "{}",
+            data.text()
         );
     }
 

@@ -1,7 +1,11 @@
 //! An environment file (`infra/environments/<name>.tfvars.json`) as far as xtask reads it.
 //! Terraform reads the same file and owns every other field.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+
+use crate::catalog::Thing;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Environment {
@@ -20,6 +24,10 @@ pub struct Environment {
     /// As ECS spells it. Absent where the environment is emulated: there it is this machine's.
     #[serde(default)]
     pub architecture: Option<String>,
+    /// For each service, settings that its template does not have, or has with another value.
+    /// Deploy takes them from the site; lint, which has none, from here.
+    #[serde(default)]
+    pub service_environment: BTreeMap<Thing, BTreeMap<String, String>>,
 }
 
 #[derive(Debug, thiserror::Error)]
