@@ -1,6 +1,13 @@
 //! A fresh checkout of this project with a local AWS of its own, for the tests of the whole: they
 //! see what a user sees, the program's exit code and its two streams.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::return_self_not_must_use,
+    reason = "this crate is a user: it starts programs, edits files, waits and tells a failed test's story"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -39,7 +46,13 @@ impl Checkout {
             std::fs::remove_dir_all(&root).expect("clear the last run's checkout");
         }
         let listed = Command::new("git")
-            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+            .args([
+                "ls-files",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+                "-z",
+            ])
             .current_dir(&original)
             .output()
             .expect("list the checkout's files");
@@ -49,8 +62,15 @@ impl Checkout {
             }
         }
         copy_folder(&original.join(".git"), &root.join(".git"));
-        copy_folder(&original.join("target/xtask/artefacts"), &root.join("target/xtask/artefacts"));
-        Self { root, port: free_port(), xtask: program() }
+        copy_folder(
+            &original.join("target/xtask/artefacts"),
+            &root.join("target/xtask/artefacts"),
+        );
+        Self {
+            root,
+            port: free_port(),
+            xtask: program(),
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -72,7 +92,13 @@ impl Checkout {
         command.envs(variables.iter().copied());
         let output = command.output().expect("run xtask");
         let ran = Ran::of(&output);
-        println!("--- xtask {} -> {:?}\n{}{}", arguments.join(" "), ran.code, ran.stderr, ran.stdout);
+        println!(
+            "--- xtask {} -> {:?}\n{}{}",
+            arguments.join(" "),
+            ran.code,
+            ran.stderr,
+            ran.stdout
+        );
         ran
     }
 
@@ -99,7 +125,8 @@ impl Checkout {
     pub fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.xtask(&[arguments, &["--format", "json"]].concat());
         assert_eq!(ran.code, Some(0), "xtask {}", arguments.join(" "));
-        serde_json::from_str(ran.stdout.lines().last().unwrap_or_default()).expect("a JSON document")
+        serde_json::from_str(ran.stdout.lines().last().unwrap_or_default())
+            .expect("a JSON document")
     }
 
     /// Sets one setting in a service's template, as somebody who edits the file would.
@@ -132,9 +159,11 @@ impl Checkout {
         let ours = format!(":{}", self.port);
         String::from_utf8_lossy(&output.stdout)
             .lines()
-            .filter(|labels| labels.split(',').any(|it| {
-                it.starts_with("ministack.instance=") && it.ends_with(&ours)
-            }))
+            .filter(|labels| {
+                labels
+                    .split(',')
+                    .any(|it| it.starts_with("ministack.instance=") && it.ends_with(&ours))
+            })
             .map(str::to_owned)
             .collect()
     }
@@ -168,10 +197,22 @@ impl Ran {
     pub fn expect(self, code: i32, said: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "exit code; it said:\n{}", self.all());
         for text in said {
-            assert!(self.all().contains(text), "`{text}` is missing in:\n{}", self.all());
+            assert!(
+                self.all().contains(text),
+                "`{text}` is missing in:\n{}",
+                self.all()
+            );
         }
         self
     }
+}
+
+/// What a terminal's Ctrl-C sends.
+pub fn interrupt(child: &Child) {
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()), "send SIGINT");
 }
 
 /// The program that started the tests.
@@ -241,7 +282,11 @@ fn parse(text: &str) -> Option<Answer> {
         let (name, value) = line.split_once(": ")?;
         Some((name.to_lowercase(), value.to_owned()))
     };
-    Some(Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() })
+    Some(Answer {
+        status,
+        headers: lines.filter_map(header).collect(),
+        body: body.to_owned(),
+    })
 }
 
 /// Asks again and again, in the background, and counts what was not answered with 200.
@@ -265,7 +310,9 @@ impl Traffic {
             while !stopped.load(Ordering::SeqCst) {
                 match request(method, &url, &[], "") {
                     Ok(answer) if answer.status == 200 => served.answered += 1,
-                    Ok(answer) => served.lost.push(format!("{} {}", answer.status, answer.body)),
+                    Ok(answer) => served
+                        .lost
+                        .push(format!("{} {}", answer.status, answer.body)),
                     Err(error) => served.lost.push(error.to_string()),
                 }
                 pause(Duration::from_millis(20));
@@ -293,7 +340,6 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("within a minute: {what}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "between two looks of a bounded poll")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }

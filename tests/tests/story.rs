@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use e2e::{Checkout, Ran, Traffic, eventually, request};
+use e2e::{Checkout, Ran, Traffic, eventually, interrupt, request};
 use serde_json::Value;
 
 #[test]
@@ -23,22 +23,42 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
 }
 
 fn nothing_runs_yet(checkout: &Checkout) {
-    checkout.xtask(&["status"]).expect(12, &["the local AWS does not run", "cargo xtask deploy"]);
+    checkout
+        .xtask(&["status"])
+        .expect(12, &["the local AWS does not run", "cargo xtask deploy"]);
 }
 
 fn first_deploy(checkout: &Checkout) {
     let ran = checkout.xtask(&["deploy"]);
-    ran.expect(0, &["governance", "landed on demo-axon:1", "landed on demo-orbit:1", "answered 200"]);
+    ran.expect(
+        0,
+        &[
+            "governance",
+            "landed on demo-axon:1",
+            "landed on demo-orbit:1",
+            "answered 200",
+        ],
+    );
     let status = checkout.json(&["status"]);
     for service in ["axon", "orbit"] {
         let service = &status["services"][service];
-        assert_eq!((&service["desired"], &service["running"]), (&Value::from(2), &Value::from(2)));
+        assert_eq!(
+            (&service["desired"], &service["running"]),
+            (&Value::from(2), &Value::from(2))
+        );
         assert_eq!(service["release"], 1);
-        assert!(service["image"].as_str().is_some_and(|image| image.starts_with("sha256:")));
+        assert!(
+            service["image"]
+                .as_str()
+                .is_some_and(|image| image.starts_with("sha256:"))
+        );
     }
     let logs = checkout.xtask(&["logs", "orbit"]).expect(0, &["release-1"]);
     for line in logs.stdout.lines() {
-        assert!(serde_json::from_str::<Value>(line).is_ok_and(|it| it.is_object()), "{line}");
+        assert!(
+            serde_json::from_str::<Value>(line).is_ok_and(|it| it.is_object()),
+            "{line}"
+        );
     }
 }
 
@@ -52,9 +72,15 @@ fn a_dispatch_is_answered(checkout: &Checkout) {
     let id = [("X-Correlation-ID", "story-1")];
     let answer = request("POST", &url, &id, "").expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.headers.get("x-correlation-id").map(String::as_str), Some("story-1"));
+    assert_eq!(
+        answer.headers.get("x-correlation-id").map(String::as_str),
+        Some("story-1")
+    );
     let body: Value = serde_json::from_str(&answer.body).expect("JSON");
-    assert_eq!((&body["status"], &body["message"]), (&"success".into(), &"Axon heartbeat OK".into()));
+    assert_eq!(
+        (&body["status"], &body["message"]),
+        (&"success".into(), &"Axon heartbeat OK".into())
+    );
 
     let json = [("Content-Type", "application/json")];
     let denied = request("POST", &url, &json, r#"{"intent":"shutdown"}"#).expect("an answer");
@@ -69,7 +95,11 @@ fn a_dispatch_is_answered(checkout: &Checkout) {
 }
 
 fn releases(checkout: &Checkout) -> Vec<Value> {
-    checkout.json(&["releases"]).as_array().expect("a list").clone()
+    checkout
+        .json(&["releases"])
+        .as_array()
+        .expect("a list")
+        .clone()
 }
 
 fn a_second_deploy_changes_nothing(checkout: &Checkout) {
@@ -82,7 +112,9 @@ fn a_second_deploy_changes_nothing(checkout: &Checkout) {
 /// Credentials and endpoints of another place: nothing may reach it, nothing may change.
 fn the_shell_of_another_account_changes_nothing(checkout: &Checkout) {
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
-    elsewhere.set_nonblocking(true).expect("a listener that does not wait");
+    elsewhere
+        .set_nonblocking(true)
+        .expect("a listener that does not wait");
     let url = format!("http://{}", elsewhere.local_addr().expect("its address"));
     let shell = [
         ("AWS_ACCESS_KEY_ID", "AKIAOFANOTHERPLACE00"),
@@ -93,10 +125,15 @@ fn the_shell_of_another_account_changes_nothing(checkout: &Checkout) {
         ("AWS_ENDPOINT_URL", url.as_str()),
         ("AWS_ENDPOINT_URL_ECS", url.as_str()),
     ];
-    checkout.xtask_with(&["deploy"], &shell).expect(0, &["nothing to do"]);
+    checkout
+        .xtask_with(&["deploy"], &shell)
+        .expect(0, &["nothing to do"]);
     let staging = checkout.xtask_with(&["plan", "--env", "staging"], &shell);
     staging.expect(12, &["AWS_ENDPOINT_URL", "unset"]);
-    assert!(elsewhere.accept().is_err(), "something reached the other place");
+    assert!(
+        elsewhere.accept().is_err(),
+        "something reached the other place"
+    );
 }
 
 fn a_good_release_loses_no_request(checkout: &Checkout) {
@@ -105,7 +142,14 @@ fn a_good_release_loses_no_request(checkout: &Checkout) {
     let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
     let ran = checkout.xtask(&["deploy"]);
     let served = traffic.stop();
-    ran.expect(0, &["RUST_LOG", "landed on demo-axon:2", "landed on demo-orbit:2"]);
+    ran.expect(
+        0,
+        &[
+            "RUST_LOG",
+            "landed on demo-axon:2",
+            "landed on demo-orbit:2",
+        ],
+    );
     assert!(served.answered > 10, "{served:?}");
     assert_eq!(served.lost, Vec::<String>::new(), "of {}", served.answered);
 }
@@ -139,12 +183,16 @@ fn a_release_that_fails_goes_back(checkout: &Checkout) {
 }
 
 fn rollback_goes_to_what_landed(checkout: &Checkout) {
-    checkout.xtask(&["rollback"]).expect(0, &["release 1", "landed on demo-orbit:1"]);
+    checkout
+        .xtask(&["rollback"])
+        .expect(0, &["release 1", "landed on demo-orbit:1"]);
     let status = checkout.json(&["status"]);
     assert_eq!(status["services"]["axon"]["revision"], "demo-axon:1");
     assert_eq!(status["newest_release"]["why"], "rollback to 1");
     a_dispatch_is_answered(checkout);
-    checkout.xtask(&["rollback", "--to", "3"]).expect(11, &["release 3 did not land"]);
+    checkout
+        .xtask(&["rollback", "--to", "3"])
+        .expect(11, &["release 3 did not land"]);
 }
 
 fn of_two_deploys_one_wins(checkout: &Checkout) {
@@ -164,10 +212,7 @@ fn an_interrupted_rollout_is_gone_on_with(checkout: &Checkout) {
         let status: Value = serde_json::from_str(status.trim()).unwrap_or_default();
         status["services"]["orbit"]["settled"] == false
     });
-    let interrupted = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(interrupted.is_ok_and(|status| status.success()));
+    interrupt(&child);
     Ran::of_child(child).expect(22, &["stopped watching", "cargo xtask deploy"]);
     let newest = checkout.json(&["status"])["newest_release"].clone();
     assert_eq!(newest["state"], "left");
@@ -178,16 +223,23 @@ fn an_interrupted_rollout_is_gone_on_with(checkout: &Checkout) {
 }
 
 fn stopped_services_are_started_again(checkout: &Checkout) {
-    checkout.xtask(&["rollback", "--stop"]).expect(0, &["orbit", "deregistered"]);
+    checkout
+        .xtask(&["rollback", "--stop"])
+        .expect(0, &["orbit", "deregistered"]);
     let status = checkout.json(&["status"]);
     assert_eq!(status["services"]["axon"]["running"], 0);
-    checkout.xtask(&["rollback"]).expect(0, &["landed on demo-axon"]);
+    checkout
+        .xtask(&["rollback"])
+        .expect(0, &["landed on demo-axon"]);
     a_dispatch_is_answered(checkout);
 }
 
 fn down_leaves_nothing(checkout: &Checkout) {
     checkout.xtask(&["local", "down"]).expect(0, &[]);
     assert_eq!(checkout.containers(), Vec::<String>::new());
-    assert!(TcpStream::connect(("127.0.0.1", checkout.port())).is_err(), "the port is taken still");
+    assert!(
+        TcpStream::connect(("127.0.0.1", checkout.port())).is_err(),
+        "the port is taken still"
+    );
     checkout.xtask(&["local", "down"]).expect(0, &[]);
 }

@@ -34,7 +34,13 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The environment: a file of infra/environments
-    #[arg(long, global = true, env = "XTASK_ENV", default_value = "local", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "XTASK_ENV",
+        default_value = "local",
+        value_name = "NAME"
+    )]
     pub env: String,
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value = "human")]
@@ -99,8 +105,10 @@ pub enum Verb {
         deployed: bool,
     },
     /// Go back to an earlier release
-    #[command(after_help = "Examples:\n  cargo xtask rollback\n  cargo xtask rollback --to 12\n  \
-        cargo xtask rollback --stop")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask rollback\n  cargo xtask rollback --to 12\n  \
+        cargo xtask rollback --stop"
+    )]
     Rollback {
         /// The release to go back to; the newest that landed and does not run now, if left out
         #[arg(long, value_name = "RELEASE")]
@@ -165,7 +173,9 @@ pub enum Verb {
     /// Measure sizes, start-up, memory and the time of a deploy that changes nothing
     Bench,
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask")]
+    #[command(
+        after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -175,9 +185,11 @@ pub enum Verb {
 #[derive(Debug, Subcommand)]
 pub enum SecretsVerb {
     /// Give every secret that has no value one
-    #[command(after_help = "The signing pair is random. The rest is asked for at a terminal, or read from stdin as JSON:\n  \
+    #[command(
+        after_help = "The signing pair is random. The rest is asked for at a terminal, or read from stdin as JSON:\n  \
         echo '{\"axon\": {\"database_url\": \"...\", \"api_key\": \"...\"}, \"orbit\": {...}}' |\n    \
-        cargo xtask secrets init --env staging --yes")]
+        cargo xtask secrets init --env staging --yes"
+    )]
     Init {
         #[command(flatten)]
         confirmed: Confirmation,

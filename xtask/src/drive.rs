@@ -48,6 +48,8 @@ enum Trouble {
     },
     /// Somebody else is at work: nothing is taken back.
     Usurped { thing: Option<Thing>, by: String },
+    /// What runs is not what the plan stands on. Nothing was changed yet.
+    MovedOn { how: String },
 }
 
 impl From<anyhow::Error> for Trouble {
@@ -187,15 +189,22 @@ impl<'w> Release<'w> {
                 evidence,
             } => self.failed(plan, &changed, thing, &reason, &evidence).await,
             Trouble::Usurped { thing, by } => self.usurped(thing, &by).await,
+            Trouble::MovedOn { how } => {
+                self.close(State::Back).await?;
+                Err(
+                    Failure::refused(format!("the state moved on since the plan: {how}"))
+                        .hint("look at the new plan: cargo xtask plan")
+                        .into(),
+                )
+            }
         }
     }
 
     async fn forward(&mut self, plan: &Plan, changed: &mut Vec<Thing>) -> Result<(), Trouble> {
         let moved = plan.moved_on(&look(&self.world).await?);
         if !moved.is_empty() {
-            return Err(Trouble::Usurped {
-                thing: None,
-                by: moved.join(", "),
+            return Err(Trouble::MovedOn {
+                how: moved.join(", "),
             });
         }
         for artefact in &plan.pushes {
@@ -323,7 +332,7 @@ impl<'w> Release<'w> {
     async fn take_back(&mut self, step: &Step) -> Result<()> {
         self.guard().await.map_err(|trouble| match trouble {
             Trouble::Usurped { by, .. } => anyhow!("usurped by {by}"),
-            Trouble::Failed { reason, .. } => anyhow!(reason),
+            Trouble::Failed { reason: text, .. } | Trouble::MovedOn { how: text } => anyhow!(text),
         })?;
         if step.thing.is_service() {
             self.take_back_service(step).await

@@ -107,13 +107,45 @@ async fn with_environment(
             };
             build::build(&builder, report, &request).await
         }
-        Verb::Lint { file: Some(file), .. } => {
-            lint::lint_file(&source, environment, report, &file).await
-        }
+        Verb::Lint {
+            file: Some(file), ..
+        } => lint::lint_file(&source, environment, report, &file).await,
         Verb::Lint { names, file: None } => {
             lint::lint_templates(&source, environment, report, &names.names).await
         }
-        Verb::Test { coverage: true, .. } => test::coverage(surroundings, report, &source).await,
+        Verb::Test {
+            coverage: true,
+            fix,
+            ..
+        } => {
+            if fix {
+                commands::doctor::doctor(true, surroundings, report).await?;
+            }
+            test::coverage(surroundings, report, &source).await
+        }
+        Verb::Test { fast, fix, .. } => {
+            if fix {
+                commands::doctor::doctor(true, surroundings, report).await?;
+            }
+            let emulator = Emulator::new(surroundings, report)?;
+            let config = aws::emulated(environment, &emulator.endpoint());
+            let local = Some((emulator.endpoint(), host::architecture()));
+            let infra = Terraform::new(surroundings, environment, report, &config, signals, local);
+            let parts = test::Parts {
+                surroundings,
+                report,
+                builder: &builder,
+                infra: &infra,
+                program: &environments::program()?,
+                architecture: environments::architecture(environment)?,
+            };
+            let scope = if fast {
+                test::Scope::Fast
+            } else {
+                test::Scope::All
+            };
+            test::test(&parts, scope).await
+        }
         verb => {
             let emulator = Emulator::new(surroundings, report)?;
             if environment.emulated {
@@ -124,7 +156,9 @@ async fn with_environment(
             } else {
                 aws::real(surroundings, environment).await?
             };
-            let local = environment.emulated.then(|| (emulator.endpoint(), host::architecture()));
+            let local = environment
+                .emulated
+                .then(|| (emulator.endpoint(), host::architecture()));
             let desk = Desk {
                 environment,
                 architecture: environments::architecture(environment)?,
@@ -139,7 +173,10 @@ async fn with_environment(
                 clock: &SystemClock,
                 interrupt: signals,
                 report,
-                user: &User { name: environments::user(surroundings), host: host::name() },
+                user: &User {
+                    name: environments::user(surroundings),
+                    host: host::name(),
+                },
             };
             with_desk(verb, &desk).await
         }
@@ -166,15 +203,29 @@ async fn reach_local(
 
 /// Verbs that need AWS.
 async fn with_desk(verb: Verb, desk: &Desk<'_>) -> Result<()> {
-    if let Verb::Deploy { names, dry_run, confirmed } = verb {
-        let options = deploy::Options { names: names.names, dry_run, yes: confirmed.yes };
+    if let Verb::Deploy {
+        names,
+        dry_run,
+        confirmed,
+    } = verb
+    {
+        let options = deploy::Options {
+            names: names.names,
+            dry_run,
+            yes: confirmed.yes,
+        };
         return deploy::deploy(desk, &options).await;
     }
     let site = deploy::published_site(desk).await?.ok_or_else(|| {
-        Failure::not_ready(format!("{} has no site yet", desk.environment.name))
-            .hint(format!("cargo xtask deploy --env {}", desk.environment.name))
+        Failure::not_ready(format!("{} has no site yet", desk.environment.name)).hint(format!(
+            "cargo xtask deploy --env {}",
+            desk.environment.name
+        ))
     })?;
-    if let Verb::Secrets { verb: SecretsVerb::Init { confirmed } } = verb {
+    if let Verb::Secrets {
+        verb: SecretsVerb::Init { confirmed },
+    } = verb
+    {
         return commands::secrets::init(desk, &site, confirmed.yes).await;
     }
     let sited = desk.connector.connect(&site)?;
@@ -185,23 +236,30 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>) -> Result<()> {
                 things: &plan::chosen(&names.names),
                 architecture: site.architecture,
                 project: &site.project,
-                push: Some(build::Target { site: &site, registry: world.registry }),
+                push: Some(build::Target {
+                    site: &site,
+                    registry: world.registry,
+                }),
             };
             build::build(desk.builder, desk.report, &request).await
         }
         Verb::Render { name } => commands::render::render(&world, name).await,
         Verb::Plan { names } => plan::plan(&world, &names.names).await,
-        Verb::Rollback { stop: true, confirmed, .. } => {
-            commands::rollback::stop(desk, &world, confirmed.yes).await
-        }
+        Verb::Rollback {
+            stop: true,
+            confirmed,
+            ..
+        } => commands::rollback::stop(desk, &world, confirmed.yes).await,
         Verb::Rollback { to, confirmed, .. } => {
             commands::rollback::rollback(desk, &world, to, confirmed.yes).await
         }
         Verb::Status => commands::status::status(&world).await,
         Verb::Releases { last } => commands::releases::releases(&world, last).await,
-        Verb::Logs { name, since, follow } => {
-            commands::logs::logs(&world, name, &since, follow).await
-        }
+        Verb::Logs {
+            name,
+            since,
+            follow,
+        } => commands::logs::logs(&world, name, &since, follow).await,
         _ => Err(Failure::usage("this verb is not for an environment").into()),
     }
 }

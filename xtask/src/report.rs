@@ -1,14 +1,17 @@
 //! Events become lines for people (stderr) or JSON (stdout). The only file that prints.
 //!
-//! Where stderr is a terminal, the newest live line is redrawn in place; elsewhere a line is
-//! printed once for each new state, so that a CI log reads like a story too.
+//! Where stderr is a terminal, the newest live line is redrawn in place; elsewhere one is printed
+//! now and then, so that a CI log shows that something goes on and still reads like a story.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::failure::{self, Failure};
 
@@ -35,12 +38,16 @@ pub struct Report {
 struct Streams {
     data: Sink,
     talk: Sink,
-    /// The live line that stands on the terminal now, or was printed last.
+    /// The live line that stands on the terminal now.
     live: String,
+    /// When each subject's newest live line was printed, where nothing is redrawn.
+    printed: BTreeMap<String, Instant>,
 }
 
 /// Width of the subject column: the longest subject is `governance`.
 const SUBJECT_WIDTH: usize = 11;
+/// Between two live lines of one subject where nothing is redrawn.
+const LIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Report {
     pub fn new(manner: Manner, data: Sink, talk: Sink) -> Self {
@@ -50,6 +57,7 @@ impl Report {
                 data,
                 talk,
                 live: String::new(),
+                printed: BTreeMap::new(),
             }),
         }
     }
@@ -79,16 +87,20 @@ impl Report {
         }
         let line = layout(subject, text);
         let mut streams = self.streams();
-        if streams.live == line {
+        if self.manner.terminal {
+            if streams.live != line {
+                let shown: String = line.chars().take(terminal_width()).collect();
+                put(&mut streams.talk, &format!("\r\x1b[2K{shown}"));
+                streams.live = line;
+            }
             return;
         }
-        if self.manner.terminal {
-            let shown: String = line.chars().take(terminal_width()).collect();
-            put(&mut streams.talk, &format!("\r\x1b[2K{shown}"));
-        } else {
+        let now = Instant::now();
+        let due = |printed: &Instant| now.duration_since(*printed) >= LIVE_INTERVAL;
+        if streams.printed.get(subject).is_none_or(due) {
             put(&mut streams.talk, &format!("{line}\n"));
+            streams.printed.insert(subject.to_owned(), now);
         }
-        streams.live = line;
     }
 
     /// Something that the user should know although nothing failed.
@@ -210,11 +222,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Diagnostics {
         metadata.target().starts_with("xtask")
     }
 
-    fn on_event(
-        &self,
-        event: &tracing::Event<'_>,
-        _: tracing_subscriber::layer::Context<'_, S>,
-    ) {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
         let mut line = Line::default();
         event.record(&mut line);
         self.0.diagnostic(&line.0);
@@ -315,16 +323,18 @@ mod tests {
     use super::testing::captured;
     use super::*;
 
-    #[test]
-    fn a_live_line_is_printed_once_a_state_where_nothing_is_redrawn() {
+    #[tokio::test(start_paused = true)]
+    async fn live_lines_are_printed_now_and_then_where_nothing_is_redrawn() {
         let (report, data, talk) = captured(Format::Human);
         report.live("axon", "0/2 running");
-        report.live("axon", "0/2 running");
+        report.live("orbit", "0/2 running");
+        report.live("axon", "1/2 running");
+        tokio::time::advance(LIVE_INTERVAL).await;
         report.live("axon", "2/2 running");
         report.line("axon", "landed");
         assert_eq!(
             talk.text(),
-            "axon        0/2 running\naxon        2/2 running\naxon        landed\n"
+            "axon        0/2 running\norbit       0/2 running\naxon        2/2 running\naxon        landed\n"
         );
         assert_eq!(data.text(), "");
     }
@@ -351,7 +361,7 @@ mod tests {
         assert_eq!(
             data.text(),
             "{\"event\":\"line\",\"subject\":\"axon\",\"text\":\"landed\"}\n\
-             {\"error\":\"held\",\"event\":\"failure\",\"exit_code\":11,\"hint\":null}\n"
+             {\"event\":\"failure\",\"exit_code\":11,\"error\":\"held\",\"hint\":null}\n"
         );
         assert_eq!(talk.text(), "");
     }

@@ -109,6 +109,10 @@ async fn require_account(config: &SdkConfig, environment: &Environment) -> Resul
 
 /// An SDK error as one line: the service's code and message, or the chain of what went wrong on
 /// the way there. The SDK's own display says only "service error".
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 pub fn explain<E, R>(error: SdkError<E, R>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,

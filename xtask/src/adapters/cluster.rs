@@ -128,10 +128,7 @@ impl Cluster for Ecs<'_> {
     async fn register(&self, definition: &Definition, content: &str) -> Result<String> {
         let family = definition.family();
         let input = to_input(definition).with_context(|| format!("register {family}"))?;
-        let tag = Tag::builder()
-            .key(SHA256_TAG)
-            .value(content)
-            .build();
+        let tag = Tag::builder().key(SHA256_TAG).value(content).build();
         let registered = with_input(self.client.register_task_definition(), input)
             .tags(tag)
             .send()

@@ -15,15 +15,29 @@ const FOLDER: &str = "infra/environments";
 const SUFFIX: &str = ".tfvars.json";
 
 /// Read once, in `main`: everybody else gets values.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the shell's variables")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the shell's variables"
+)]
 pub fn surroundings() -> Result<Surroundings> {
     let here = std::env::current_dir().context("find the current folder")?;
     let is_root = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
     let root = here.ancestors().find(is_root).ok_or_else(|| {
-        Failure::usage(format!("{} is not inside a checkout of this project", here.display()))
-            .hint("cd into the checkout")
+        Failure::usage(format!(
+            "{} is not inside a checkout of this project",
+            here.display()
+        ))
+        .hint("cd into the checkout")
     })?;
-    Ok(Surroundings { root: root.to_owned(), variables: std::env::vars().collect() })
+    Ok(Surroundings {
+        root: root.to_owned(),
+        variables: std::env::vars().collect(),
+    })
+}
+
+/// The file of the program that runs.
+pub fn program() -> Result<std::path::PathBuf> {
+    std::env::current_exe().context("find the program's own file")
 }
 
 /// The environment's file. An unknown name is told with the names that there are.
@@ -33,7 +47,10 @@ pub fn load(surroundings: &Surroundings, name: &str) -> Result<Environment> {
     if !names.iter().any(|known| known == name) {
         let message = format!("there is no environment {name}");
         return Err(Failure::usage(message)
-            .hint(format!("there are {}: the files of {FOLDER}", names.join(", ")))
+            .hint(format!(
+                "there are {}: the files of {FOLDER}",
+                names.join(", ")
+            ))
             .into());
     }
     let file = format!("{FOLDER}/{name}{SUFFIX}");
@@ -42,7 +59,9 @@ pub fn load(surroundings: &Surroundings, name: &str) -> Result<Environment> {
         .map_err(|error| Failure::not_ready(error.to_string()).hint("correct the file"))?;
     if environment.name != name {
         let message = format!("{file} says that its environment is {}", environment.name);
-        return Err(Failure::not_ready(message).hint(format!("write {name} there")).into());
+        return Err(Failure::not_ready(message)
+            .hint(format!("write {name} there"))
+            .into());
     }
     Ok(environment)
 }
@@ -59,7 +78,10 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment's file is read here")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment's file is read here"
+)]
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
 }
@@ -96,7 +118,10 @@ mod tests {
 
     fn checkout() -> Surroundings {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        Surroundings { root, variables: std::collections::BTreeMap::new() }
+        Surroundings {
+            root,
+            variables: std::collections::BTreeMap::new(),
+        }
     }
 
     #[test]
@@ -111,7 +136,9 @@ mod tests {
     fn an_unknown_environment_is_told_with_those_that_there_are() {
         let error = load(&checkout(), "../secrets").unwrap_err();
         assert_eq!(failure::exit_code(&error), 2);
-        let hint = failure::of(&error).and_then(|failure| failure.hint.clone()).unwrap();
+        let hint = failure::of(&error)
+            .and_then(|failure| failure.hint.clone())
+            .unwrap();
         assert!(hint.contains("local, production, staging"), "{hint}");
     }
 }

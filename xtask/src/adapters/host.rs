@@ -61,8 +61,11 @@ impl Machine for Surroundings {
 
     async fn run(&self, command: &[String]) -> Result<()> {
         let (program, arguments) = command.split_first().context("an empty command")?;
+        // What package managers and daemons need lies where a user's `PATH` need not go.
+        let path = self.variable("PATH").unwrap_or_default();
         Command::new(self, program)
             .arguments(arguments)
+            .variable("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
             .variable("DEBIAN_FRONTEND", "noninteractive")
             .succeed()
             .await?;

@@ -135,7 +135,10 @@ impl<'a> Terraform<'a> {
             tokio::fs::write(&file, backend.to_string()).await?;
             "-reconfigure".to_owned()
         } else {
-            format!("-backend-config=environments/{}.s3.tfbackend", self.environment.name)
+            format!(
+                "-backend-config=environments/{}.s3.tfbackend",
+                self.environment.name
+            )
         };
         self.init(&backend).await
     }
@@ -143,14 +146,18 @@ impl<'a> Terraform<'a> {
     async fn copy(&self) -> Result<()> {
         let root = self.folder().join("root");
         if root.exists() {
-            tokio::fs::remove_dir_all(&root).await.with_context(|| format!("clear {root:?}"))?;
+            tokio::fs::remove_dir_all(&root)
+                .await
+                .with_context(|| format!("clear {}", root.display()))?;
         }
         for (path, bytes) in sources(&self.surroundings.root.join("infra"))? {
             let file = root.join(&path);
             if let Some(parent) = file.parent() {
                 tokio::fs::create_dir_all(parent).await?;
             }
-            tokio::fs::write(&file, bytes).await.with_context(|| format!("write {file:?}"))?;
+            tokio::fs::write(&file, bytes)
+                .await
+                .with_context(|| format!("write {}", file.display()))?;
         }
         Ok(())
     }
@@ -217,7 +224,8 @@ impl<'a> Terraform<'a> {
             }
             if line.contains(": Creat") || line.contains(": Still creating") {
                 let what = line.split(':').next().unwrap_or_default();
-                self.report.live("infra", &format!("terraform {verb}: {done} done, {what}"));
+                self.report
+                    .live("infra", &format!("terraform {verb}: {done} done, {what}"));
             }
         });
         tokio::pin!(running);
@@ -294,14 +302,24 @@ impl Infra for Terraform<'_> {
 
     async fn check(&self) -> Result<()> {
         let infra = self.surroundings.root.join("infra");
-        let format = self.command()?.folder(&infra).arguments(["fmt", "-check", "-recursive", "-diff"]);
+        let format =
+            self.command()?
+                .folder(&infra)
+                .arguments(["fmt", "-check", "-recursive", "-diff"]);
         let format = format.run().await?;
         if !format.succeeded() {
-            bail!("infra/ is not formatted (terraform fmt -recursive):\n{}", format.output.trim());
+            bail!(
+                "infra/ is not formatted (terraform fmt -recursive):\n{}",
+                format.output.trim()
+            );
         }
         self.copy().await?;
         self.init("-backend=false").await?;
-        let validate = self.command()?.arguments(["validate", "-no-color"]).run().await?;
+        let validate = self
+            .command()?
+            .arguments(["validate", "-no-color"])
+            .run()
+            .await?;
         if !validate.succeeded() {
             bail!("infra/ is not valid:\n{}", errors_of(&validate.output));
         }
@@ -314,7 +332,8 @@ fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        let entries = std::fs::read_dir(&next).with_context(|| format!("read {next:?}"))?;
+        let entries =
+            std::fs::read_dir(&next).with_context(|| format!("read {}", next.display()))?;
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -337,7 +356,7 @@ fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     reason = "the sources of infra/ are read here and nowhere else"
 )]
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("read {path:?}"))
+    std::fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 
 /// Terraform draws boxes round its errors; the text in them is what counts.

@@ -30,7 +30,10 @@ impl Signals {
                 sender.send_modify(|count| *count += 1);
             }
         });
-        Ok(Self { count, claims: AtomicUsize::new(0) })
+        Ok(Self {
+            count,
+            claims: AtomicUsize::new(0),
+        })
     }
 
     /// Returns when a signal came that no story takes care of.
@@ -88,7 +91,13 @@ mod tests {
 
     fn signals() -> (watch::Sender<usize>, Signals) {
         let (sender, count) = watch::channel(0);
-        (sender, Signals { count, claims: AtomicUsize::new(0) })
+        (
+            sender,
+            Signals {
+                count,
+                claims: AtomicUsize::new(0),
+            },
+        )
     }
 
     async fn is_unclaimed(signals: &Signals) -> bool {

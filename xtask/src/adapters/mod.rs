@@ -6,6 +6,7 @@ pub mod builder;
 pub mod clock;
 pub mod cluster;
 pub mod connector;
+pub mod docker;
 pub mod emulator;
 pub mod environments;
 pub mod functions;

@@ -39,11 +39,20 @@ impl Secrets for SecretsManager {
 
     async fn signing_pair(&self, arn: &str) -> Result<Option<SigningPair>> {
         let value = self.client.get_secret_value().secret_id(arn).send().await;
-        let value = value.map_err(explain).with_context(|| format!("read the secret {arn}"))?;
-        let Some(text) = value.secret_string() else { return Ok(None) };
+        let value = value
+            .map_err(explain)
+            .with_context(|| format!("read the secret {arn}"))?;
+        let Some(text) = value.secret_string() else {
+            return Ok(None);
+        };
         let document: Value = serde_json::from_str(text)
             .map_err(|_| anyhow::anyhow!("the secret {arn} is not a JSON object"))?;
-        let field = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
+        let field = |name: &str| {
+            document
+                .get(name)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let pair = field("sigv4_access_key_id").zip(field("sigv4_secret_access_key"));
         Ok(pair.map(|(access_key_id, secret_access_key)| SigningPair {
             access_key_id,

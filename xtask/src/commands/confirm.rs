@@ -11,7 +11,9 @@ pub fn confirm(desk: &Desk<'_>, yes: bool, what: &str) -> Result<()> {
     if desk.environment.emulated || yes || desk.report.ask(&format!("{environment}: {what}?")) {
         return Ok(());
     }
-    Err(Failure::refused(format!("not confirmed: {what} on {environment}"))
-        .hint("answer y at a terminal, or give --yes")
-        .into())
+    Err(
+        Failure::refused(format!("not confirmed: {what} on {environment}"))
+            .hint("answer y at a terminal, or give --yes")
+            .into(),
+    )
 }

@@ -19,7 +19,9 @@ pub struct Options {
 }
 
 pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
-    let Some(site) = ready_site(desk, options).await? else { return Ok(()) };
+    let Some(site) = ready_site(desk, options).await? else {
+        return Ok(());
+    };
     let sited = desk.connector.connect(&site)?;
     let world = desk.world(&site, &sited);
 
@@ -28,12 +30,17 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
     if plan.is_empty() {
         let done = json!({ "outcome": "nothing to do", "base_url": site.base_url });
         world.report.data(&done, "");
-        world.report.line("deploy", "nothing to do: everything runs as it is in the checkout");
+        world.report.line(
+            "deploy",
+            "nothing to do: everything runs as it is in the checkout",
+        );
         return Ok(());
     }
     world.report.block(&plan::describe(&plan));
     if options.dry_run {
-        world.report.line("deploy", "a dry run ends here: nothing was changed");
+        world
+            .report
+            .line("deploy", "a dry run ends here: nothing was changed");
         return Ok(());
     }
     confirm(desk, options.yes, "release this")?;
@@ -41,7 +48,10 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
     let record = drive::carry_out(&world, &plan, about(&world, "deploy").await?).await?;
     let done = json!({ "outcome": "landed", "release": record.number, "base_url": site.base_url });
     world.report.data(&done, "");
-    world.report.line("deploy", &format!("done; {} answers POST /dispatch", site.base_url));
+    world.report.line(
+        "deploy",
+        &format!("done; {} answers POST /dispatch", site.base_url),
+    );
     Ok(())
 }
 
@@ -49,13 +59,23 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
 /// first apply takes a minute or two, and the images are built meanwhile.
 async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> {
     let (wanted, published) = tokio::try_join!(desk.infra.wanted_sha256(), published_site(desk))?;
-    if let Some(site) = published.as_ref().filter(|site| site.infra_sha256 == wanted) {
+    if let Some(site) = published
+        .as_ref()
+        .filter(|site| site.infra_sha256 == wanted)
+    {
         return Ok(Some(site.clone()));
     }
     let first = published.is_none();
     if options.dry_run {
-        let text = if first { "was never applied" } else { "has changed since it was applied" };
-        desk.report.line("infra", &format!("{text}; a run without --dry-run applies it first"));
+        let text = if first {
+            "was never applied"
+        } else {
+            "has changed since it was applied"
+        };
+        desk.report.line(
+            "infra",
+            &format!("{text}; a run without --dry-run applies it first"),
+        );
         return Ok(published);
     }
     if !desk.environment.emulated {
@@ -68,7 +88,9 @@ async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> 
         desk.infra.apply().await?;
     }
     desk.report.line("infra", "applied");
-    let site = published_site(desk).await?.context("terraform published no site")?;
+    let site = published_site(desk)
+        .await?
+        .context("terraform published no site")?;
     if desk.environment.emulated {
         secrets::make_up(desk, &site).await?;
     }
@@ -88,14 +110,19 @@ async fn build_ahead(desk: &Desk<'_>) -> Result<()> {
 
 /// The site that Terraform published; `None` where it never did.
 pub async fn published_site(desk: &Desk<'_>) -> Result<Option<Site>> {
-    let Some(text) = desk.infra.site().await? else { return Ok(None) };
+    let Some(text) = desk.infra.site().await? else {
+        return Ok(None);
+    };
     let parameter = desk.environment.site_parameter();
     let (site, unknown) = site::parse(&text).map_err(|error| {
         Failure::not_ready(format!("{parameter}: {error}"))
             .hint("use the checkout that applied it, or apply infra/ of this one with terraform")
     })?;
     if !unknown.is_empty() {
-        let text = format!("{parameter} has fields that this checkout ignores: {}", unknown.join(", "));
+        let text = format!(
+            "{parameter} has fields that this checkout ignores: {}",
+            unknown.join(", ")
+        );
         desk.report.warn("site", &text);
     }
     Ok(Some(site))

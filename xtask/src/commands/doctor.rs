@@ -18,8 +18,13 @@ pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result
     let mut tried = Vec::new();
     // Mending one fault may show the next: an engine that was installed still has to be started.
     while let Some(fault) = next(&found, &tried).filter(|_| fix) {
-        mend(&fault, machine, report).await;
-        found = without(&fault, machine).await;
+        found = match mend(&fault, machine, report).await {
+            Ok(()) => without(&fault, machine).await,
+            Err(error) => {
+                report.warn(fault.subject, &format!("{error:#}"));
+                faults(&machine.look(Look::Thorough).await)
+            }
+        };
         tried.push(fault);
     }
     report.data(&found, &table(&found));
@@ -59,15 +64,13 @@ fn next(found: &[Fault], tried: &[Fault]) -> Option<Fault> {
     found.iter().find(mendable).cloned()
 }
 
-async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) {
+async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) -> Result<()> {
     report.line(fault.subject, &fault.reason);
     for command in &fault.commands {
         report.line(fault.subject, &format!("$ {}", shown(command)));
-        if let Err(error) = machine.run(command).await {
-            report.warn(fault.subject, &format!("{error:#}"));
-            return;
-        }
+        machine.run(command).await?;
     }
+    Ok(())
 }
 
 /// What is missing once this fault is gone, or has not gone in time.

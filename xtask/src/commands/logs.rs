@@ -49,7 +49,9 @@ fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
         'd' => 86_400,
         _ => 0,
     };
-    let count: Option<i64> = text.strip_suffix(unit).and_then(|number| number.parse().ok());
+    let count: Option<i64> = text
+        .strip_suffix(unit)
+        .and_then(|number| number.parse().ok());
     match count.and_then(|count| count.checked_mul(seconds)) {
         Some(seconds) if seconds > 0 => Ok(SignedDuration::from_secs(seconds)),
         _ => Err(Failure::usage(format!("`{text}` is no length of time"))
@@ -64,7 +66,15 @@ mod tests {
     #[test]
     fn lengths_of_time_are_read_and_nonsense_is_refused() {
         assert_eq!(parse_since("15m").unwrap(), SignedDuration::from_mins(15));
-        for nonsense in ["", "m", "15", "-3m", "3w", "99999999999999999999d", "9223372036854775807d"] {
+        for nonsense in [
+            "",
+            "m",
+            "15",
+            "-3m",
+            "3w",
+            "99999999999999999999d",
+            "9223372036854775807d",
+        ] {
             assert!(parse_since(nonsense).is_err(), "{nonsense}");
         }
     }

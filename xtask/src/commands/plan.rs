@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::catalog::{ALL, SERVICES, Thing};
-use crate::decide::definition::Definition;
 use crate::decide::archive;
+use crate::decide::definition::Definition;
 use crate::decide::image::{Artefact, Digest, Key};
 use crate::decide::lint::{self, Facts, Finding, Severity};
 use crate::decide::plan::{self, Change, Look, Plan, Step, Wanted};
@@ -23,7 +23,11 @@ const RECORDS_MAX: u64 = 100;
 
 pub async fn plan(world: &World<'_>, names: &[Thing]) -> Result<()> {
     let plan = make(world, names).await?;
-    let human = if plan.is_empty() { "nothing to do".to_owned() } else { describe(&plan) };
+    let human = if plan.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        describe(&plan)
+    };
     world.report.data(&as_json(&plan), &human);
     Ok(())
 }
@@ -42,16 +46,30 @@ pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
     for thing in chosen.iter().copied() {
         if !thing.is_service() {
             let key = key_of(&keys, thing)?.clone();
-            wanted.insert(thing, Wanted::Code { key, artefact: artefacts.get(&thing).cloned() });
+            wanted.insert(
+                thing,
+                Wanted::Code {
+                    key,
+                    artefact: artefacts.get(&thing).cloned(),
+                },
+            );
             continue;
         }
-        let known = digests.get(&thing).or(artefacts.get(&thing).map(|it| &it.digest));
+        let known = digests
+            .get(&thing)
+            .or(artefacts.get(&thing).map(|it| &it.digest));
         let digest = known.with_context(|| format!("{thing} has no image"))?;
         match definition(world, thing, digest).await {
             Ok(definition) => {
                 findings.extend(findings_of(world, thing, &definition));
                 let content = definition.sha256();
-                wanted.insert(thing, Wanted::Definition { definition, content });
+                wanted.insert(
+                    thing,
+                    Wanted::Definition {
+                        definition,
+                        content,
+                    },
+                );
             }
             Err(error) => faults.push(format!("{error:#}")),
         }
@@ -61,19 +79,27 @@ pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
     }
     refuse_errors(world.report, &findings)?;
 
-    let pushes = artefacts.into_values().filter(|it| it.thing.is_service()).collect();
+    let pushes = artefacts
+        .into_values()
+        .filter(|it| it.thing.is_service())
+        .collect();
     let landed = landed_if_moving(world, &look).await?;
-    let desired = SERVICES.map(|thing| (thing, world.site.service(thing).desired_count)).into();
+    let desired = SERVICES
+        .map(|thing| (thing, world.site.service(thing).desired_count))
+        .into();
     Ok(plan::make(&wanted, look, landed.as_ref(), &desired, pushes))
 }
 
 /// The names that were given, or all; always in the order of a release.
 pub fn chosen(names: &[Thing]) -> Vec<Thing> {
-    ALL.into_iter().filter(|thing| names.is_empty() || names.contains(thing)).collect()
+    ALL.into_iter()
+        .filter(|thing| names.is_empty() || names.contains(thing))
+        .collect()
 }
 
 fn key_of(keys: &BTreeMap<Thing, Key>, thing: Thing) -> Result<&Key> {
-    keys.get(&thing).with_context(|| format!("{thing} has no key"))
+    keys.get(&thing)
+        .with_context(|| format!("{thing} has no key"))
 }
 
 /// The digests of the images that the registry has for these keys.
@@ -87,7 +113,11 @@ async fn known_digests(
         let digest = world.registry.digest(thing, key_of(keys, thing)?).await?;
         Ok(digest.map(|digest| (thing, digest)))
     });
-    Ok(futures_util::future::try_join_all(ask).await?.into_iter().flatten().collect())
+    Ok(futures_util::future::try_join_all(ask)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 /// Artefacts that AWS does not have yet: from this machine where they are at hand, else built.
@@ -138,7 +168,10 @@ fn findings_of(world: &World<'_>, thing: Thing, definition: &Definition) -> Vec<
 /// Errors end the command; warnings are told.
 fn refuse_errors(report: &Report, findings: &[Finding]) -> Result<()> {
     let errors = lint::errors(findings);
-    for finding in findings.iter().filter(|finding| finding.severity != Severity::Advice) {
+    for finding in findings
+        .iter()
+        .filter(|finding| finding.severity != Severity::Advice)
+    {
         report.warn("lint", &finding.to_string());
     }
     if errors == 0 {
@@ -149,8 +182,15 @@ fn refuse_errors(report: &Report, findings: &[Finding]) -> Result<()> {
 
 /// Where something is in the middle of a rollout, what it goes back to is what landed last.
 async fn landed_if_moving(world: &World<'_>, look: &Look) -> Result<Option<Record>> {
-    let settled = look.services.values().all(|service| service.state.settled());
-    if settled { Ok(None) } else { newest_where(world, |record| record.state == State::Landed).await }
+    let settled = look
+        .services
+        .values()
+        .all(|service| service.state.settled());
+    if settled {
+        Ok(None)
+    } else {
+        newest_where(world, |record| record.state == State::Landed).await
+    }
 }
 
 /// The newest record for which something holds.
@@ -183,7 +223,11 @@ pub fn describe(plan: &Plan) -> String {
     let mut lines = Vec::new();
     for artefact in &plan.pushes {
         let size = crate::report::megabytes(artefact.packed_bytes);
-        lines.push(format!("{:<11} push {size}, {}", artefact.thing.name(), artefact.digest));
+        lines.push(format!(
+            "{:<11} push {size}, {}",
+            artefact.thing.name(),
+            artefact.digest
+        ));
     }
     for step in &plan.steps {
         let name = step.thing.name();
@@ -196,12 +240,19 @@ pub fn describe(plan: &Plan) -> String {
 }
 
 fn what(step: &Step) -> String {
-    let from = if step.before.is_some() { step.parent.as_str() } else { "nothing" };
+    let from = if step.before.is_some() {
+        step.parent.as_str()
+    } else {
+        "nothing"
+    };
     match &step.change {
         Change::Keep => format!("unchanged, {} runs", step.parent),
         Change::Follow => "on its way already: follow it".to_owned(),
         Change::Register { definition, .. } => {
-            format!("register {} and roll it out (now: {from})", definition.family())
+            format!(
+                "register {} and roll it out (now: {from})",
+                definition.family()
+            )
         }
         Change::Revision(revision) => format!("roll out {revision} (now: {from})"),
         Change::Publish(artefact) => {
@@ -213,8 +264,14 @@ fn what(step: &Step) -> String {
 }
 
 fn changes(plan: &Plan, step: &Step) -> Vec<String> {
-    let Change::Register { definition, .. } = &step.change else { return Vec::new() };
-    let registered = plan.look.services.get(&step.thing).and_then(|it| it.registered.as_ref());
+    let Change::Register { definition, .. } = &step.change else {
+        return Vec::new();
+    };
+    let registered = plan
+        .look
+        .services
+        .get(&step.thing)
+        .and_then(|it| it.registered.as_ref());
     match registered.filter(|_| step.before.is_some()) {
         Some(before) => diff::diff(Some(&before.definition), definition)
             .iter()

@@ -22,8 +22,15 @@ pub async fn releases(world: &World<'_>, last: u64) -> Result<()> {
 }
 
 fn line(record: &Record, world: &World<'_>) -> String {
-    let state = if record.abandoned(world.clock.now()) { "abandoned" } else { record.state.text() };
-    let commit = record.commit.as_deref().map_or("-", |commit| commit.get(..9).unwrap_or(commit));
+    let state = if record.abandoned(world.clock.now()) {
+        "abandoned"
+    } else {
+        record.state.text()
+    };
+    let commit = record
+        .commit
+        .as_deref()
+        .map_or("-", |commit| commit.get(..9).unwrap_or(commit));
     let dirty = if record.dirty { "+" } else { "" };
     let opened = record.opened.strftime("%Y-%m-%d %H:%M:%SZ");
     format!(

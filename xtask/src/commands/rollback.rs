@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::deploy::about;
 use super::confirm::confirm;
+use super::deploy::about;
 use super::plan;
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::image::Digest;
@@ -33,21 +33,31 @@ pub async fn rollback(
     let look = drive::look(world).await?;
     let target = target(world, &look, to).await?;
     let wanted = wanted(world, &target).await?;
-    let desired = SERVICES.map(|thing| (thing, world.site.service(thing).desired_count)).into();
+    let desired = SERVICES
+        .map(|thing| (thing, world.site.service(thing).desired_count))
+        .into();
     let landed = plan::newest_where(world, |record| record.state == State::Landed).await?;
     let plan = crate::decide::plan::make(&wanted, look, landed.as_ref(), &desired, Vec::new());
     if plan.is_empty() {
-        world.report.line("rollback", &format!("release {} is what runs now", target.number));
+        world.report.line(
+            "rollback",
+            &format!("release {} is what runs now", target.number),
+        );
         return Ok(());
     }
-    world.report.line("rollback", &format!("to {}", target.about()));
+    world
+        .report
+        .line("rollback", &format!("to {}", target.about()));
     world.report.block(&plan::describe(&plan));
     confirm(desk, yes, "roll back")?;
     let why = format!("rollback to {}", target.number);
     let record = drive::carry_out(world, &plan, about(world, &why).await?).await?;
     let done = json!({ "outcome": "landed", "release": record.number, "to": target.number });
     world.report.data(&done, "");
-    world.report.line("rollback", &format!("done: release {} runs again", target.number));
+    world.report.line(
+        "rollback",
+        &format!("done: release {} runs again", target.number),
+    );
     Ok(())
 }
 
@@ -60,13 +70,15 @@ async fn target(world: &World<'_>, look: &Look, to: Option<u64>) -> Result<Recor
         })?);
     };
     let found = world.ledger.read(number).await?;
-    let record = found.ok_or_else(|| {
-        Failure::refused(format!("there is no release {number}")).hint(see)
-    })?;
+    let record =
+        found.ok_or_else(|| Failure::refused(format!("there is no release {number}")).hint(see))?;
     if record.state == State::Landed && record.things.values().all(|it| it.after.is_some()) {
         return Ok(record);
     }
-    let message = format!("release {number} did not land with everything running ({})", record.state.text());
+    let message = format!(
+        "release {number} did not land with everything running ({})",
+        record.state.text()
+    );
     Err(Failure::refused(message).hint(see).into())
 }
 
@@ -103,13 +115,21 @@ async fn wanted(world: &World<'_>, target: &Record) -> Result<BTreeMap<Thing, Wa
 
 /// A deregistered revision can't be deployed: its content is registered anew.
 async fn known(world: &World<'_>, after: &Running) -> Result<Option<Wanted>> {
-    let Some(registered) = world.cluster.revision(&after.revision).await? else { return Ok(None) };
+    let Some(registered) = world.cluster.revision(&after.revision).await? else {
+        return Ok(None);
+    };
     let content = after.content.clone();
     if registered.active {
-        return Ok(Some(Wanted::Revision { revision: after.revision.clone(), content }));
+        return Ok(Some(Wanted::Revision {
+            revision: after.revision.clone(),
+            content,
+        }));
     }
     let definition = registered.definition.registrable();
-    Ok(Some(Wanted::Definition { definition, content }))
+    Ok(Some(Wanted::Definition {
+        definition,
+        content,
+    }))
 }
 
 /// The source document's procedure: none desired, wait, deregister what ran. Orbit goes first, so
@@ -120,7 +140,11 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
     let up: Vec<Thing> = SERVICES
         .into_iter()
         .rev()
-        .filter(|thing| look.services.get(thing).is_some_and(|it| it.state.desired > 0))
+        .filter(|thing| {
+            look.services
+                .get(thing)
+                .is_some_and(|it| it.state.desired > 0)
+        })
         .collect();
     if up.is_empty() {
         world.report.line("stop", "nothing runs");
@@ -128,14 +152,24 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
     }
     for thing in &up {
         let revision = &look.services[thing].revision;
-        world.report.line(thing.name(), &format!("will be stopped, and {revision} deregistered"));
+        world.report.line(
+            thing.name(),
+            &format!("will be stopped, and {revision} deregistered"),
+        );
     }
     confirm(desk, yes, "stop these services")?;
     let entries = running
         .iter()
         .map(|(thing, running)| {
             let after = running.clone().filter(|_| !up.contains(thing));
-            (*thing, Entry { before: running.clone(), after, outcome: None })
+            (
+                *thing,
+                Entry {
+                    before: running.clone(),
+                    after,
+                    outcome: None,
+                },
+            )
         })
         .collect();
     let mut record = drive::open_record(world, about(world, "stop").await?, entries).await?;
@@ -147,19 +181,37 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
         )
         .hint("cargo xtask rollback --stop    # go on to the end").into()),
     };
-    let state = if stopped.is_ok() { State::Landed } else { State::Left };
+    let state = if stopped.is_ok() {
+        State::Landed
+    } else {
+        State::Left
+    };
     for thing in &up {
         if let Some(entry) = record.things.get_mut(thing) {
-            let outcome = if stopped.is_ok() { Outcome::Landed } else { Outcome::LeftRunning };
+            let outcome = if stopped.is_ok() {
+                Outcome::Landed
+            } else {
+                Outcome::LeftRunning
+            };
             entry.outcome = Some(outcome);
         }
     }
     record.state = state;
     record.closed = Some(world.clock.now());
-    world.ledger.overwrite(&record).await.context("close the record")?;
+    world
+        .ledger
+        .overwrite(&record)
+        .await
+        .context("close the record")?;
     stopped?;
-    world.report.data(&json!({ "outcome": "stopped", "release": record.number }), "");
-    world.report.line("stop", "done: `cargo xtask deploy` or `rollback` starts the services again");
+    world.report.data(
+        &json!({ "outcome": "stopped", "release": record.number }),
+        "",
+    );
+    world.report.line(
+        "stop",
+        "done: `cargo xtask deploy` or `rollback` starts the services again",
+    );
     Ok(())
 }
 
@@ -174,13 +226,22 @@ async fn stop_all(world: &World<'_>, look: &Look, things: &[Thing]) -> Result<()
                 break;
             }
             if started.elapsed() > STOP_LIMIT {
-                bail!("{thing} has {} tasks after {} s", state.running, STOP_LIMIT.as_secs());
+                bail!(
+                    "{thing} has {} tasks after {} s",
+                    state.running,
+                    STOP_LIMIT.as_secs()
+                );
             }
-            world.report.live(thing.name(), &format!("stopping: {} left", state.running));
+            world
+                .report
+                .live(thing.name(), &format!("stopping: {} left", state.running));
             tokio::time::sleep(STOP_INTERVAL).await;
         }
         world.cluster.deregister(revision).await?;
-        world.report.line(thing.name(), &format!("stopped; {revision} is deregistered"));
+        world.report.line(
+            thing.name(),
+            &format!("stopped; {revision} is deregistered"),
+        );
     }
     Ok(())
 }

@@ -40,7 +40,9 @@ pub async fn init(desk: &Desk<'_>, site: &Site, yes: bool) -> Result<()> {
     let pair = pair.map_or_else(random_pair, Ok)?;
     for thing in empty {
         let arn = &site.service(thing).secret_arn;
-        desk.secrets.put(arn, &document(&values[&thing], &pair)).await?;
+        desk.secrets
+            .put(arn, &document(&values[&thing], &pair))
+            .await?;
         desk.report.line(thing.name(), "secret has a value now");
     }
     Ok(())
@@ -51,11 +53,16 @@ pub async fn make_up(desk: &Desk<'_>, site: &Site) -> Result<()> {
     let pair = random_pair()?;
     for thing in SERVICES {
         let fields = [
-            ("database_url".to_owned(), format!("postgres://{thing}@localhost/{thing}")),
+            (
+                "database_url".to_owned(),
+                format!("postgres://{thing}@localhost/{thing}"),
+            ),
             ("api_key".to_owned(), random_hex(16)?),
         ];
         let arn = &site.service(thing).secret_arn;
-        desk.secrets.put(arn, &document(&fields.into(), &pair)).await?;
+        desk.secrets
+            .put(arn, &document(&fields.into(), &pair))
+            .await?;
     }
     desk.report.line("secrets", "made up");
     Ok(())
@@ -64,18 +71,27 @@ pub async fn make_up(desk: &Desk<'_>, site: &Site) -> Result<()> {
 /// Every secret has a value, or the command that gives it one is named.
 pub async fn require(world: &World<'_>) -> Result<()> {
     let ask = SERVICES.map(async |thing| -> Result<_> {
-        let there = world.secrets.has_value(&world.site.service(thing).secret_arn).await?;
+        let there = world
+            .secrets
+            .has_value(&world.site.service(thing).secret_arn)
+            .await?;
         Ok((!there).then_some(thing.name()))
     });
-    let empty: Vec<_> =
-        futures_util::future::try_join_all(ask).await?.into_iter().flatten().collect();
+    let empty: Vec<_> = futures_util::future::try_join_all(ask)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
     if empty.is_empty() {
         return Ok(());
     }
     let environment = &world.environment.name;
-    Err(Failure::not_ready(format!("the secrets of {} have no value", empty.join(" and ")))
-        .hint(format!("cargo xtask secrets init --env {environment}"))
-        .into())
+    Err(Failure::not_ready(format!(
+        "the secrets of {} have no value",
+        empty.join(" and ")
+    ))
+    .hint(format!("cargo xtask secrets init --env {environment}"))
+    .into())
 }
 
 /// From a terminal one by one, without echo; else from stdin, as one JSON object.
@@ -84,7 +100,9 @@ fn read_values(desk: &Desk<'_>, things: &[Thing]) -> Result<BTreeMap<Thing, Fiel
         return ask_values(things);
     }
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).context("read the values from stdin")?;
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("read the values from stdin")?;
     let values = parse_values(&text, things)?;
     desk.report.line("secrets", "values read from stdin");
     Ok(values)
@@ -117,7 +135,10 @@ fn parse_values(text: &str, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>>
     for thing in things {
         let mut fields = Fields::new();
         for field in FIELDS {
-            match parsed.pointer(&format!("/{thing}/{field}")).and_then(Value::as_str) {
+            match parsed
+                .pointer(&format!("/{thing}/{field}"))
+                .and_then(Value::as_str)
+            {
                 Some(value) if !value.is_empty() => {
                     fields.insert(field.to_owned(), value.to_owned());
                 }
@@ -134,9 +155,14 @@ fn parse_values(text: &str, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>>
 }
 
 fn expected(things: &[Thing]) -> String {
-    let fields: Vec<_> = FIELDS.iter().map(|field| format!("\"{field}\": \"...\"")).collect();
-    let object: Vec<_> =
-        things.iter().map(|thing| format!("\"{thing}\": {{{}}}", fields.join(", "))).collect();
+    let fields: Vec<_> = FIELDS
+        .iter()
+        .map(|field| format!("\"{field}\": \"...\""))
+        .collect();
+    let object: Vec<_> = things
+        .iter()
+        .map(|thing| format!("\"{thing}\": {{{}}}", fields.join(", ")))
+        .collect();
     format!("give {{{}}}", object.join(", "))
 }
 
@@ -178,13 +204,22 @@ mod tests {
     #[test]
     fn a_fault_in_the_json_is_placed_and_not_quoted() {
         let error = parse_values("{\"axon\": very-secret", &SERVICES).unwrap_err();
-        assert_eq!(error.to_string(), "stdin is not a JSON object (line 1 column 10)");
+        assert_eq!(
+            error.to_string(),
+            "stdin is not a JSON object (line 1 column 10)"
+        );
     }
 
     #[test]
     fn a_random_pair_has_the_lengths_of_aws() {
         let pair = random_pair().unwrap();
-        assert_eq!((pair.access_key_id.len(), pair.secret_access_key.len()), (20, 40));
-        assert_ne!(random_pair().unwrap().secret_access_key, pair.secret_access_key);
+        assert_eq!(
+            (pair.access_key_id.len(), pair.secret_access_key.len()),
+            (20, 40)
+        );
+        assert_ne!(
+            random_pair().unwrap().secret_access_key,
+            pair.secret_access_key
+        );
     }
 }

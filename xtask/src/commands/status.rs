@@ -31,7 +31,11 @@ pub async fn status(world: &World<'_>) -> Result<()> {
                 "release": release,
             }),
         );
-        let moving = if service.state.settled() { "" } else { ", moving" };
+        let moving = if service.state.settled() {
+            ""
+        } else {
+            ", moving"
+        };
         lines.push(format!(
             "{:<11} {}/{} running{moving}, {}, release {}",
             thing.name(),
@@ -54,7 +58,12 @@ pub async fn status(world: &World<'_>) -> Result<()> {
         release.map_or("none".to_owned(), |number| number.to_string()),
     ));
     if let Some(newest) = &newest {
-        lines.push(format!("{:<11} {}: {}", "newest", newest.about(), newest.state.text()));
+        lines.push(format!(
+            "{:<11} {}: {}",
+            "newest",
+            newest.about(),
+            newest.state.text()
+        ));
     }
     let document = json!({
         "environment": world.environment.name,
@@ -78,12 +87,17 @@ async fn release_of(
     thing: Thing,
     running: Option<&Running>,
 ) -> Result<Option<u64>> {
-    let Some(running) = running else { return Ok(None) };
+    let Some(running) = running else {
+        return Ok(None);
+    };
     let record = newest_where(world, |record| {
         let entry = record.things.get(&thing);
         entry.is_some_and(|entry| {
             entry.outcome.is_some()
-                && entry.after.as_ref().is_some_and(|after| after.revision == running.revision)
+                && entry
+                    .after
+                    .as_ref()
+                    .is_some_and(|after| after.revision == running.revision)
         })
     });
     Ok(record.await?.map(|record| record.number))

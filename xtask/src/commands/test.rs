@@ -30,16 +30,37 @@ pub struct Parts<'a> {
 
 /// Every stage runs even if one before it failed: all faults at once.
 pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
-    let mut suite = Suite { parts, counts: Counts::default(), failed: Vec::new() };
+    let mut suite = Suite {
+        parts,
+        counts: Counts::default(),
+        failed: Vec::new(),
+    };
     suite.cargo("format", &["fmt", "--all", "--check"]).await?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
     suite.cargo("clippy", &clippy).await?;
-    suite.cargo("tests", &["test", "--workspace", "--exclude", "e2e", "--locked"]).await?;
+    suite
+        .cargo(
+            "tests",
+            &["test", "--workspace", "--exclude", "e2e", "--locked"],
+        )
+        .await?;
     if scope == Scope::All {
         suite.stage("terraform", parts.infra.check()).await;
         let built = async {
             let keys = parts.builder.keys(parts.architecture).await?;
-            parts.builder.build(parts.architecture, &keys).await.map(drop)
+            parts
+                .builder
+                .build(parts.architecture, &keys)
+                .await
+                .map(drop)
         };
         suite.stage("build", built).await;
         suite.end_to_end().await?;
@@ -62,7 +83,15 @@ impl Suite<'_> {
     /// The program that runs now is the one that is tested.
     async fn end_to_end(&mut self) -> Result<()> {
         let command = Command::new(self.parts.surroundings, "cargo")
-            .arguments(["test", "--package", "e2e", "--locked", "--", "--test-threads=1", "--nocapture"])
+            .arguments([
+                "test",
+                "--package",
+                "e2e",
+                "--locked",
+                "--",
+                "--test-threads=1",
+                "--nocapture",
+            ])
             .variable("XTASK", self.parts.program.to_string_lossy());
         self.run("end to end", command).await
     }
@@ -80,7 +109,11 @@ impl Suite<'_> {
             .await?;
         let counts = count_tests(&finished.output);
         self.counts += counts;
-        let told = if counts == Counts::default() { String::new() } else { format!(", {counts}") };
+        let told = if counts == Counts::default() {
+            String::new()
+        } else {
+            format!(", {counts}")
+        };
         let took = started.elapsed().as_secs();
         if finished.succeeded() {
             report.line(stage, &format!("passed{told} ({took} s)"));
@@ -107,8 +140,13 @@ impl Suite<'_> {
     }
 
     fn tell(self) -> Result<()> {
-        let Self { parts, counts, failed } = self;
-        let result = json!({ "passed": counts.passed, "failed": counts.failed, "failed_stages": failed });
+        let Self {
+            parts,
+            counts,
+            failed,
+        } = self;
+        let result =
+            json!({ "passed": counts.passed, "failed": counts.failed, "failed_stages": failed });
         parts.report.data(&result, &format!("tests: {counts}"));
         if failed.is_empty() {
             return Ok(());
@@ -124,7 +162,11 @@ fn what_failed(finished: &Finished) -> String {
 }
 
 /// Runs the tests of `services/` with instrumented code and keeps the figure for `verify`.
-pub async fn coverage(surroundings: &Surroundings, report: &Report, source: &dyn Source) -> Result<()> {
+pub async fn coverage(
+    surroundings: &Surroundings,
+    report: &Report,
+    source: &dyn Source,
+) -> Result<()> {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new(surroundings, "cargo").arguments(arguments);
         for (name, file) in llvm_tools() {
@@ -138,16 +180,32 @@ pub async fn coverage(surroundings: &Surroundings, report: &Report, source: &dyn
             .into());
     }
     if llvm_tools().is_empty() {
-        return Err(Failure::not_ready("llvm-cov of the compiler's LLVM (22) is not installed")
-            .hint("apt-get install llvm-22")
-            .into());
+        return Err(
+            Failure::not_ready("llvm-cov of the compiler's LLVM (22) is not installed")
+                .hint("apt-get install llvm-22")
+                .into(),
+        );
     }
-    let packages = ["--package", "service-kit", "--package", "axon", "--package", "orbit", "--package", "governance"];
+    let packages = [
+        "--package",
+        "service-kit",
+        "--package",
+        "axon",
+        "--package",
+        "orbit",
+        "--package",
+        "governance",
+    ];
     let mut arguments = vec!["llvm-cov", "--json", "--summary-only", "--locked"];
     arguments.extend(packages);
     let output = surroundings.state_folder().join("coverage-export.json");
     let output = output.to_string_lossy().into_owned();
-    arguments.extend(["--output-path", &output, "--ignore-filename-regex", "/(tests|xtask)/"]);
+    arguments.extend([
+        "--output-path",
+        &output,
+        "--ignore-filename-regex",
+        "/(tests|xtask)/",
+    ]);
     let finished = cargo(&arguments)
         .run_watched(|line| report.live("coverage", line.trim()))
         .await?;
@@ -155,14 +213,21 @@ pub async fn coverage(surroundings: &Surroundings, report: &Report, source: &dyn
         report.block(&what_failed(&finished));
         return Err(Failure::new(Kind::CheckFailed, "the tests failed under coverage").into());
     }
-    let export = tokio::fs::read_to_string(&output).await.context("read the coverage export")?;
+    let export = tokio::fs::read_to_string(&output)
+        .await
+        .context("read the coverage export")?;
     let figure = Coverage {
         lines_percent: coverage_of(&export).context("the coverage export has no figure")?,
         sources_sha256: source.services_sha256().await?,
     };
     let file = Coverage::file(&surroundings.state_folder());
-    tokio::fs::write(&file, serde_json::to_string(&figure)?).await.context("keep the figure")?;
-    let human = format!("coverage: {:.1} % of the lines of services/", figure.lines_percent);
+    tokio::fs::write(&file, serde_json::to_string(&figure)?)
+        .await
+        .context("keep the figure")?;
+    let human = format!(
+        "coverage: {:.1} % of the lines of services/",
+        figure.lines_percent
+    );
     report.data(&figure, &human);
     Ok(())
 }
@@ -171,7 +236,12 @@ pub async fn coverage(surroundings: &Surroundings, report: &Report, source: &dyn
 fn llvm_tools() -> Vec<(&'static str, std::path::PathBuf)> {
     [("LLVM_COV", "llvm-cov"), ("LLVM_PROFDATA", "llvm-profdata")]
         .into_iter()
-        .map(|(name, tool)| (name, std::path::Path::new("/usr/lib/llvm-22/bin").join(tool)))
+        .map(|(name, tool)| {
+            (
+                name,
+                std::path::Path::new("/usr/lib/llvm-22/bin").join(tool),
+            )
+        })
         .filter(|(_, file)| file.is_file())
         .collect()
 }

@@ -37,8 +37,14 @@ pub fn count_tests(output: &str) -> Counts {
             .unwrap_or(0)
     };
     let mut counts = Counts::default();
-    for line in output.lines().filter(|line| line.starts_with("test result:")) {
-        counts += Counts { passed: number(line, " passed"), failed: number(line, " failed") };
+    for line in output
+        .lines()
+        .filter(|line| line.starts_with("test result:"))
+    {
+        counts += Counts {
+            passed: number(line, " passed"),
+            failed: number(line, " failed"),
+        };
     }
     counts
 }
@@ -75,7 +81,13 @@ running 3 tests
 test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
 test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1s
 ";
-        assert_eq!(count_tests(output), Counts { passed: 13, failed: 2 });
+        assert_eq!(
+            count_tests(output),
+            Counts {
+                passed: 13,
+                failed: 2
+            }
+        );
         assert_eq!(count_tests("no tests here"), Counts::default());
     }
 

@@ -33,7 +33,10 @@ mod tests {
         ];
         let target = |content: &str| {
             let now = now(content);
-            records.iter().find(|record| is_target(record, &now)).map(|record| record.number)
+            records
+                .iter()
+                .find(|record| is_target(record, &now))
+                .map(|record| record.number)
         };
         assert_eq!(target("c"), Some(1));
         assert_eq!(target("a"), Some(3));

@@ -40,19 +40,23 @@ impl ServiceLook {
 
     pub fn running(&self) -> Option<Running> {
         let registered = self.registered.as_ref().filter(|_| !self.is_first())?;
-        let content = registered
-            .sha256
-            .clone()
-            .unwrap_or_else(|| registered.definition.sha256());
-        let image = registered
+        Some(registered.running(&self.revision))
+    }
+}
+
+impl Registered {
+    /// What runs where this revision runs.
+    pub fn running(&self, revision: &str) -> Running {
+        let content = self.sha256.clone();
+        let image = self
             .definition
             .image()
             .and_then(|image| image.split_once('@'));
-        Some(Running {
-            revision: self.revision.clone(),
-            content,
+        Running {
+            revision: revision.to_owned(),
+            content: content.unwrap_or_else(|| self.definition.sha256()),
             image: image.map(|(_, digest)| digest.to_owned()),
-        })
+        }
     }
 }
 
@@ -85,22 +89,19 @@ fn is_key(description: &str) -> bool {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
     /// `content` is what a record knows it by: its hash when it was first rendered.
-    Definition { definition: Definition, content: String },
-    /// A revision that ECS knows.
-    Revision {
-        revision: String,
+    Definition {
+        definition: Definition,
         content: String,
     },
+    /// A revision that ECS knows.
+    Revision { revision: String, content: String },
     /// Code by its key; the artefact is there where the key is not what runs already.
     Code {
         key: Key,
         artefact: Option<Artefact>,
     },
     /// A version that Lambda knows.
-    Version {
-        version: String,
-        content: String,
-    },
+    Version { version: String, content: String },
 }
 
 /// How a thing becomes what is wanted.
@@ -110,7 +111,10 @@ pub enum Change {
     Keep,
     /// It is on its way there, from a release whose watcher went away.
     Follow,
-    Register { definition: Definition, content: String },
+    Register {
+        definition: Definition,
+        content: String,
+    },
     Revision(String),
     Publish(Artefact),
     Version(String),
@@ -193,9 +197,13 @@ fn service_step(
     let change = match wanted {
         _ if same && look.state.settled() => Change::Keep,
         _ if same => Change::Follow,
-        Wanted::Definition { definition, content } => {
-            Change::Register { definition: definition.clone(), content: content.clone() }
-        }
+        Wanted::Definition {
+            definition,
+            content,
+        } => Change::Register {
+            definition: definition.clone(),
+            content: content.clone(),
+        },
         Wanted::Revision { revision, .. } => Change::Revision(revision.clone()),
         Wanted::Version { version, .. } => Change::Version(version.clone()),
         Wanted::Code { .. } => Change::Keep,
@@ -329,7 +337,14 @@ mod tests {
     }
 
     fn plan(image: &str, look: Look, landed: Option<&Record>) -> Plan {
-        let wanted = [(Thing::Axon, Wanted::Definition { definition: definition(image), content: definition(image).sha256() })].into();
+        let wanted = [(
+            Thing::Axon,
+            Wanted::Definition {
+                definition: definition(image),
+                content: definition(image).sha256(),
+            },
+        )]
+        .into();
         make(
             &wanted,
             look,
@@ -368,7 +383,10 @@ mod tests {
         );
         let plan = plan("bb", look, None);
         let content = definition("bb").sha256();
-        let register = Change::Register { definition: definition("bb"), content };
+        let register = Change::Register {
+            definition: definition("bb"),
+            content,
+        };
         assert_eq!(plan.steps[0].change, register);
         assert_eq!(plan.steps[0].desired, None);
     }

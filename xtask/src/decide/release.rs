@@ -103,14 +103,18 @@ impl Record {
 
     /// One line that says who did what.
     pub fn about(&self) -> String {
-        format!("release {} by {}@{} ({})", self.number, self.who, self.host, self.why)
+        format!(
+            "release {} by {}@{} ({})",
+            self.number, self.who, self.host, self.why
+        )
     }
 
     /// Whether what it left behind is what runs now.
     pub fn runs(&self, now: &BTreeMap<Thing, Option<Running>>) -> bool {
         self.things.iter().all(|(thing, entry)| {
             let content = |running: &Option<Running>| running.as_ref().map(|it| it.content.clone());
-            now.get(thing).is_some_and(|running| content(running) == content(&entry.after))
+            now.get(thing)
+                .is_some_and(|running| content(running) == content(&entry.after))
         })
     }
 }
@@ -121,7 +125,11 @@ pub mod testing {
     use crate::catalog;
 
     pub fn running(revision: &str, content: &str) -> Running {
-        Running { revision: revision.to_owned(), content: content.to_owned(), image: None }
+        Running {
+            revision: revision.to_owned(),
+            content: content.to_owned(),
+            image: None,
+        }
     }
 
     /// A record of a release after which every thing runs `content`.
@@ -142,7 +150,10 @@ pub mod testing {
             why: "deploy".into(),
             commit: None,
             dirty: false,
-            things: catalog::ALL.into_iter().map(|thing| (thing, entry(thing))).collect(),
+            things: catalog::ALL
+                .into_iter()
+                .map(|thing| (thing, entry(thing)))
+                .collect(),
         }
     }
 }
@@ -158,7 +169,10 @@ mod tests {
         assert!(record.held(Timestamp::UNIX_EPOCH));
         let later = Timestamp::UNIX_EPOCH + LEASE;
         assert!(!record.held(later) && record.abandoned(later));
-        let landed = Record { state: State::Landed, ..record };
+        let landed = Record {
+            state: State::Landed,
+            ..record
+        };
         assert!(!landed.held(Timestamp::UNIX_EPOCH) && !landed.abandoned(later));
     }
 

@@ -37,7 +37,9 @@ pub enum RolloutState {
 
 impl ServiceState {
     pub fn primary(&self) -> Option<&Deployment> {
-        self.deployments.iter().find(|deployment| deployment.primary)
+        self.deployments
+            .iter()
+            .find(|deployment| deployment.primary)
     }
 
     /// Nothing is moving: the primary deployment is completed and every desired task runs.
@@ -77,7 +79,10 @@ impl StoppedTask {
     /// Whether it died of itself. Draining, scaling and `StopTask` stop tasks too, and say nothing
     /// about the revision.
     pub fn is_evidence(&self) -> bool {
-        matches!(self.stop_code.as_str(), "EssentialContainerExited" | "TaskFailedToStart")
+        matches!(
+            self.stop_code.as_str(),
+            "EssentialContainerExited" | "TaskFailedToStart"
+        )
     }
 }
 
@@ -143,13 +148,19 @@ pub struct Rollout {
 
 impl Rollout {
     pub fn new(goal: Goal) -> Self {
-        Self { goal, seen: false, reason: String::new() }
+        Self {
+            goal,
+            seen: false,
+            reason: String::new(),
+        }
     }
 
     /// What follows from this look. `late`: the time for the rollout is over.
     pub fn observe(&mut self, state: &ServiceState, late: bool) -> Decision {
         let Some(primary) = state.primary().filter(|_| state.active) else {
-            return Decision::Usurped { by: "nothing: the service is gone".to_owned() };
+            return Decision::Usurped {
+                by: "nothing: the service is gone".to_owned(),
+            };
         };
         if let Some(failed) = state.failed(&self.goal.revision) {
             self.seen = true;
@@ -160,24 +171,37 @@ impl Rollout {
             return self.ours(state, primary, late);
         }
         if !self.goal.parents.contains(&primary.revision) {
-            return Decision::Usurped { by: primary.revision.clone() };
+            return Decision::Usurped {
+                by: primary.revision.clone(),
+            };
         }
         match (self.seen, state.settled()) {
-            (false, _) if late => Decision::Failed { reason: "the update never showed".to_owned() },
+            (false, _) if late => Decision::Failed {
+                reason: "the update never showed".to_owned(),
+            },
             (false, _) => Decision::Wait,
-            (true, true) => Decision::WentBack { reason: self.reason.clone() },
-            (true, false) if late => Decision::Failed { reason: self.reason.clone() },
+            (true, true) => Decision::WentBack {
+                reason: self.reason.clone(),
+            },
+            (true, false) if late => Decision::Failed {
+                reason: self.reason.clone(),
+            },
             (true, false) => Decision::GoingBack,
         }
     }
 
     fn ours(&self, state: &ServiceState, primary: &Deployment, late: bool) -> Decision {
-        let enough = self.goal.desired.is_none_or(|desired| state.desired == desired);
+        let enough = self
+            .goal
+            .desired
+            .is_none_or(|desired| state.desired == desired);
         if state.settled() && enough {
             return Decision::Probe;
         }
         match primary.state {
-            RolloutState::Failed => Decision::Failed { reason: primary.reason.clone() },
+            RolloutState::Failed => Decision::Failed {
+                reason: primary.reason.clone(),
+            },
             _ if late => Decision::Failed {
                 reason: format!(
                     "only {} of {} tasks run and the time is over",
@@ -205,7 +229,10 @@ pub struct Health {
 
 impl Proof {
     pub fn new(needed: u32) -> Self {
-        Self { needed, in_a_row: 0 }
+        Self {
+            needed,
+            in_a_row: 0,
+        }
     }
 
     /// `true` once it is proven. An answer of another revision, or none, starts the count anew: a
@@ -244,13 +271,22 @@ pub mod testing {
         let deployments: Vec<_> = primary
             .iter()
             .cloned()
-            .chain(others.map(|other| Deployment { primary: false, ..other }))
+            .chain(others.map(|other| Deployment {
+                primary: false,
+                ..other
+            }))
             .collect();
         ServiceState {
             active: true,
             desired: primary.as_ref().map_or(0, |primary| primary.desired),
-            running: deployments.iter().map(|deployment| deployment.running).sum(),
-            pending: deployments.iter().map(|deployment| deployment.pending).sum(),
+            running: deployments
+                .iter()
+                .map(|deployment| deployment.running)
+                .sum(),
+            pending: deployments
+                .iter()
+                .map(|deployment| deployment.pending)
+                .sum(),
             deployments,
         }
     }
@@ -276,7 +312,10 @@ mod tests {
         let old = deployment("demo-axon:1", Completed, 2, 2);
         let stale = service(vec![old.clone()]);
         assert_eq!(rollout.observe(&stale, false), Decision::Wait);
-        let half = service(vec![deployment("demo-axon:2", InProgress, 1, 2), old.clone()]);
+        let half = service(vec![
+            deployment("demo-axon:2", InProgress, 1, 2),
+            old.clone(),
+        ]);
         assert_eq!(rollout.observe(&half, false), Decision::Wait);
         let draining = service(vec![deployment("demo-axon:2", Completed, 2, 2), old]);
         assert_eq!(rollout.observe(&draining, false), Decision::Wait);
@@ -291,7 +330,10 @@ mod tests {
             reason: "tasks failed to start".into(),
             ..deployment("demo-axon:2", Failed, 0, 0)
         };
-        let going = service(vec![deployment("demo-axon:1", InProgress, 1, 2), ours.clone()]);
+        let going = service(vec![
+            deployment("demo-axon:1", InProgress, 1, 2),
+            ours.clone(),
+        ]);
         assert_eq!(rollout.observe(&going, false), Decision::GoingBack);
         let gone = service(vec![deployment("demo-axon:1", Completed, 2, 2), ours]);
         let reason = "tasks failed to start".to_owned();
@@ -308,9 +350,15 @@ mod tests {
     #[test]
     fn every_wait_has_an_end() {
         let half = service(vec![deployment("demo-axon:2", InProgress, 1, 2)]);
-        assert!(matches!(rollout().observe(&half, true), Decision::Failed { .. }));
+        assert!(matches!(
+            rollout().observe(&half, true),
+            Decision::Failed { .. }
+        ));
         let stale = service(vec![deployment("demo-axon:1", Completed, 2, 2)]);
-        assert!(matches!(rollout().observe(&stale, true), Decision::Failed { .. }));
+        assert!(matches!(
+            rollout().observe(&stale, true),
+            Decision::Failed { .. }
+        ));
     }
 
     /// Every sequence of looks, up to a length, over a small alphabet: after the time is over no
@@ -341,7 +389,10 @@ mod tests {
                         }
                     }
                     let last = rollout.observe(third, true);
-                    assert!(!matches!(last, Decision::Wait | Decision::GoingBack), "{last:?}");
+                    assert!(
+                        !matches!(last, Decision::Wait | Decision::GoingBack),
+                        "{last:?}"
+                    );
                 }
             }
         }
@@ -349,8 +400,14 @@ mod tests {
 
     #[test]
     fn a_proof_needs_right_answers_in_a_row_of_our_revision() {
-        let ours = Health { status: 200, revision: Some("demo-axon:2".into()) };
-        let old = Health { status: 200, revision: Some("demo-axon:1".into()) };
+        let ours = Health {
+            status: 200,
+            revision: Some("demo-axon:2".into()),
+        };
+        let old = Health {
+            status: 200,
+            revision: Some("demo-axon:1".into()),
+        };
         let mut proof = Proof::new(2);
         assert!(!proof.observe(Some(&ours), "demo-axon:2"));
         assert!(!proof.observe(Some(&old), "demo-axon:2"));

@@ -75,10 +75,7 @@ impl Release<'_> {
 
     /// One request that must be permitted and one that must be denied.
     async fn ask(&self, version: &str) -> Result<()> {
-        for (intent, expected) in [
-            ("call_reasoning", true),
-            ("shutdown", false),
-        ] {
+        for (intent, expected) in [("call_reasoning", true), ("shutdown", false)] {
             let request = json!({ "service": "orbit", "intent": intent });
             let answer = self.world.functions.ask(version, &request).await?;
             if answer.get("allowed").and_then(Value::as_bool) != Some(expected) {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{LOOK_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, Trouble, evidence};
 use crate::catalog::Thing;
-use crate::decide::plan::{Change, ServiceLook, Step};
+use crate::decide::plan::{Change, Step};
 use crate::decide::rollout::{Decision, Goal, Health, Proof, Rollout, RolloutState, ServiceState};
 use crate::world::ProbeRequest;
 
@@ -24,7 +24,10 @@ impl Release<'_> {
         let world = self.world;
         let thing = step.thing;
         let revision = match &step.change {
-            Change::Register { definition, content } => world.cluster.register(definition, content).await?,
+            Change::Register {
+                definition,
+                content,
+            } => world.cluster.register(definition, content).await?,
             Change::Revision(revision) => revision.clone(),
             Change::Follow => world
                 .cluster
@@ -81,20 +84,8 @@ impl Release<'_> {
     /// Notes in the record what this release brings to a service, before it is brought.
     async fn write_after(&mut self, thing: Thing, revision: &str) -> Result<()> {
         let registered = self.world.cluster.revision(revision).await?;
-        let state = ServiceState {
-            active: true,
-            desired: 1,
-            running: 0,
-            pending: 0,
-            deployments: Vec::new(),
-        };
-        let look = ServiceLook {
-            state,
-            revision: revision.to_owned(),
-            registered,
-        };
         if let Some(entry) = self.record.things.get_mut(&thing) {
-            entry.after = look.running();
+            entry.after = registered.map(|registered| registered.running(revision));
         }
         self.save().await
     }
