@@ -30,6 +30,9 @@ use crate::world::{Began, LocalAws, Surroundings};
 const PORT_DEFAULT: u16 = 4577;
 const PORT_VARIABLE: &str = "XTASK_LOCAL_PORT";
 
+/// What hypercorn serves.
+const APPLICATION: &str = "ministack.app:app";
+
 /// Importing the emulator's modules and loading its state takes a second or two.
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// It saves its state and stops every container, two seconds' grace each, sixteen at a time.
@@ -160,7 +163,7 @@ impl<'a> Emulator<'a> {
         let output = self.fresh_log()?;
         let mut command = Command::new(installation::python(&self.local()));
         command
-            .args(["-m", "hypercorn", "ministack.app:app"])
+            .args(["-m", "hypercorn", APPLICATION])
             .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))
             // In one process: a worker would outlive a killed parent and keep the port.
             .args(["--workers=0", "--keep-alive=75", "--graceful-timeout=1"])
@@ -235,16 +238,22 @@ impl<'a> Emulator<'a> {
         Ok(())
     }
 
+    async fn stop(&self) -> Result<()> {
+        self.stop_processes().await?;
+        let docker = host::docker(self.surroundings)?;
+        containers::remove(&docker, &self.instance()).await
+    }
+
     /// Ends every process of this instance: politely, so that the state is saved, then not.
     async fn stop_processes(&self) -> Result<()> {
         let ours = || processes::of_instance(&self.local(), self.port);
         // Where its folder is gone it must not save: what belongs to the state is gone as well.
         if self.scratch().is_dir() && processes::ask_to_end(&ours()) {
             self.report.live("local", "stopping the local AWS");
-            ended(ours, STOP_LIMIT).await;
+            processes::ended(ours, STOP_LIMIT).await;
         }
         processes::kill(&ours());
-        if !ended(ours, Duration::from_secs(5)).await {
+        if !processes::ended(ours, Duration::from_secs(5)).await {
             bail!("processes of the local AWS do not end: {:?}", ours());
         }
         Ok(())
@@ -290,17 +299,14 @@ impl LocalAws for Emulator<'_> {
         Ok(Began::Started)
     }
 
-    /// Stops it, saving its state; leaves no process, no port and no container.
     async fn down(&self) -> Result<()> {
         let _turn = self.turn(&format!("{}.lock", self.port)).await?;
-        self.stop_processes().await?;
-        let docker = host::docker(self.surroundings)?;
-        containers::remove(&docker, &self.instance()).await
+        self.stop().await
     }
 
-    /// Stops it and forgets all that it knew. What was installed stays.
     async fn reset(&self) -> Result<()> {
-        self.down().await?;
+        let _turn = self.turn(&format!("{}.lock", self.port)).await?;
+        self.stop().await?;
         // What Terraform believes is there goes with what is there.
         for folder in [self.folder(), self.local().join("terraform")] {
             match tokio::fs::remove_dir_all(&folder).await {
@@ -330,18 +336,6 @@ fn port(surroundings: &Surroundings) -> Result<u16> {
         ))
         .into()),
     }
-}
-
-/// Polls until no process is left; `false` when that takes too long.
-async fn ended(processes: impl Fn() -> Vec<processes::Process>, limit: Duration) -> bool {
-    let deadline = Instant::now() + limit;
-    while !processes().is_empty() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        sleep(POLL).await;
-    }
-    true
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! its hash, in a virtual environment that is made anew when the list or the interpreter changes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::processes;
 use crate::adapters::host;
 use crate::adapters::process::Command;
 use crate::decide::definition::hex;
@@ -18,6 +20,9 @@ const STARTUP: &str = include_str!("../../../emulator/sitecustomize.py");
 
 /// Written last: a virtual environment without it is half-made.
 const STAMP: &str = "complete";
+
+/// A killed process ends at once, but for one that waits for a disk.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Names what is installed, short enough for a line.
 pub(super) fn version() -> String {
@@ -66,6 +71,9 @@ fn stamp(local: &Path) -> PathBuf {
 
 async fn install(surroundings: &Surroundings, report: &Report, local: &Path) -> Result<()> {
     let venv = local.join("venv");
+    let orphans = || processes::of_installation(local);
+    processes::kill(&orphans());
+    processes::ended(orphans, ORPHANS_LIMIT).await;
     if venv.exists() {
         tokio::fs::remove_dir_all(&venv)
             .await

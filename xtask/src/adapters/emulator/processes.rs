@@ -3,8 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+use super::{APPLICATION, POLL};
 
 /// A process that was checked to be ours when it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,7 @@ enum Role {
     Server,
     /// A function that the server runs.
     Worker,
+    Installer,
 }
 
 /// Every process of the instance that listens on this port.
@@ -26,6 +31,17 @@ pub(super) fn of_instance(local: &Path, port: u16) -> Vec<Process> {
         .filter_map(|id| {
             let role = role(&command_line(id), local, port)?;
             Some(Process { id, role })
+        })
+        .collect()
+}
+
+/// What a killed installation left running: it still writes into the virtual environment.
+pub(super) fn of_installation(local: &Path) -> Vec<Process> {
+    all()
+        .filter(|id| installs(&command_line(*id), local))
+        .map(|id| Process {
+            id,
+            role: Role::Installer,
         })
         .collect()
 }
@@ -40,6 +56,18 @@ pub(super) fn ask_to_end(processes: &[Process]) -> bool {
 
 pub(super) fn kill(processes: &[Process]) {
     signal(processes.iter(), Signal::KILL);
+}
+
+/// Polls until no process is left; `false` when that takes too long.
+pub(super) async fn ended(found: impl Fn() -> Vec<Process>, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    while !found().is_empty() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(POLL).await;
+    }
+    true
 }
 
 /// Who listens on this port, as far as we may know.
@@ -64,6 +92,11 @@ fn role(arguments: &[String], local: &Path, port: u16) -> Option<Role> {
     }
     let workers = local.join(port.to_string()).join("tmp");
     program.starts_with(workers).then_some(Role::Worker)
+}
+
+fn installs(arguments: &[String], local: &Path) -> bool {
+    let ours = |program: &String| Path::new(program).starts_with(local.join("venv/bin"));
+    arguments.first().is_some_and(ours) && !arguments.iter().any(|word| word == APPLICATION)
 }
 
 /// The inode of the listening socket in a table of `/proc/net`.
@@ -139,6 +172,24 @@ mod tests {
         ] {
             assert_eq!(role_of(&other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_server_is_not_taken_for_an_installation() {
+        let local = Path::new("/home/a/target/xtask/local");
+        let installs = |text: &str| installs(&arguments(text), local);
+        assert!(installs(
+            "/home/a/target/xtask/local/venv/bin/python -m pip install"
+        ));
+        assert!(installs(
+            "/home/a/target/xtask/local/venv/bin/python3 -Im ensurepip"
+        ));
+        assert!(!installs(
+            "/home/a/target/xtask/local/venv/bin/python -m hypercorn ministack.app:app"
+        ));
+        assert!(!installs(
+            "/home/b/target/xtask/local/venv/bin/python -m pip install"
+        ));
     }
 
     #[test]
