@@ -107,8 +107,10 @@ pub fn user(surroundings: &Surroundings) -> String {
     ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| surroundings.variable(name))
-        .unwrap_or("unknown")
-        .to_owned()
+        .map_or_else(
+            || format!("uid{}", rustix::process::geteuid().as_raw()),
+            str::to_owned,
+        )
 }
 
 #[cfg(test)]

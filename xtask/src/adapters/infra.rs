@@ -29,9 +29,18 @@ pub struct Terraform<'a> {
     report: &'a Report,
     config: &'a SdkConfig,
     interrupt: &'a dyn Interrupt,
-    /// Given where the environment is emulated: its address and its architecture are this
-    /// machine's and not the file's.
-    emulator: Option<(String, Architecture)>,
+    emulator: Option<Local>,
+    /// Where the copy of `infra/` and the plugins' data lie, and an emulator's state.
+    folder: PathBuf,
+}
+
+/// Given where the environment is emulated: what is this machine's and not the file's.
+#[derive(Debug, Clone)]
+pub struct Local {
+    pub endpoint: String,
+    pub architecture: Architecture,
+    /// Of the emulator: what Terraform made in it is forgotten with it.
+    pub folder: PathBuf,
 }
 
 impl<'a> Terraform<'a> {
@@ -41,8 +50,12 @@ impl<'a> Terraform<'a> {
         report: &'a Report,
         config: &'a SdkConfig,
         interrupt: &'a dyn Interrupt,
-        emulator: Option<(String, Architecture)>,
+        emulator: Option<Local>,
     ) -> Self {
+        let folder = emulator.as_ref().map_or_else(
+            || surroundings.state_folder().join(&environment.name),
+            |local| local.folder.clone(),
+        );
         Self {
             surroundings,
             environment,
@@ -50,14 +63,8 @@ impl<'a> Terraform<'a> {
             config,
             interrupt,
             emulator,
+            folder: folder.join("terraform"),
         }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.surroundings
-            .state_folder()
-            .join(&self.environment.name)
-            .join("terraform")
     }
 
     fn variables_file(&self) -> String {
@@ -67,9 +74,9 @@ impl<'a> Terraform<'a> {
     /// The variables that the environment's file does not hold.
     fn extra_variables(&self, sha256: &str) -> Vec<String> {
         let mut variables = vec![format!("infra_sha256={sha256}")];
-        if let Some((endpoint, architecture)) = &self.emulator {
-            variables.push(format!("endpoint={endpoint}"));
-            variables.push(format!("architecture={}", architecture.ecs()));
+        if let Some(local) = &self.emulator {
+            variables.push(format!("endpoint={}", local.endpoint));
+            variables.push(format!("architecture={}", local.architecture.ecs()));
         }
         variables
     }
@@ -87,16 +94,15 @@ impl<'a> Terraform<'a> {
 
     /// A command in the copy, with the environment's credentials and no others.
     fn command(&self) -> Result<Command> {
-        let folder = self.folder();
         let mut command = Command::new(self.surroundings, self.program()?)
-            .folder(&folder.join("root"))
-            .variable("TF_DATA_DIR", folder.join("data").to_string_lossy())
+            .folder(&self.folder.join("root"))
+            .variable("TF_DATA_DIR", self.folder.join("data").to_string_lossy())
             .variable("TF_IN_AUTOMATION", "1")
             .variable("TF_INPUT", "0")
             .variable("CHECKPOINT_DISABLE", "1");
-        if let Some((endpoint, _)) = &self.emulator {
+        if let Some(local) = &self.emulator {
             for (name, value) in [
-                ("AWS_ENDPOINT_URL", endpoint.as_str()),
+                ("AWS_ENDPOINT_URL", local.endpoint.as_str()),
                 ("AWS_ACCESS_KEY_ID", EMULATOR_KEY),
                 ("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY),
                 ("AWS_REGION", &self.environment.region),
@@ -129,9 +135,9 @@ impl<'a> Terraform<'a> {
     async fn prepare(&self) -> Result<()> {
         self.copy().await?;
         let backend = if self.emulator.is_some() {
-            let state = self.folder().join("terraform.tfstate");
+            let state = self.folder.join("terraform.tfstate");
             let backend = json!({ "terraform": { "backend": { "local": { "path": state } } } });
-            let file = self.folder().join("root/backend_override.tf.json");
+            let file = self.folder.join("root/backend_override.tf.json");
             tokio::fs::write(&file, backend.to_string()).await?;
             "-reconfigure".to_owned()
         } else {
@@ -144,7 +150,7 @@ impl<'a> Terraform<'a> {
     }
 
     async fn copy(&self) -> Result<()> {
-        let root = self.folder().join("root");
+        let root = self.folder.join("root");
         if root.exists() {
             tokio::fs::remove_dir_all(&root)
                 .await
@@ -288,7 +294,7 @@ impl Infra for Terraform<'_> {
     }
 
     async fn apply(&self) -> Result<()> {
-        let state = self.folder().join("terraform.tfstate");
+        let state = self.folder.join("terraform.tfstate");
         if self.emulator.is_some() && state.exists() && self.site().await?.is_none() {
             // The emulator lost what the state tells of: there is nothing that could be updated.
             tokio::fs::remove_file(&state)
@@ -313,9 +319,17 @@ impl Infra for Terraform<'_> {
                 format.output.trim()
             );
         }
-        self.copy().await?;
-        self.init("-backend=false").await?;
-        let validate = self
+        // A folder of its own: what an apply left must stay as it is.
+        let folder = self.surroundings.state_folder().join("check");
+        let emulator = self.emulator.clone();
+        let check = Self {
+            folder,
+            emulator,
+            ..*self
+        };
+        check.copy().await?;
+        check.init("-backend=false").await?;
+        let validate = check
             .command()?
             .arguments(["validate", "-no-color"])
             .run()

@@ -202,6 +202,7 @@ fn is_default(place: &Place, value: &Value) -> bool {
     let keys: Vec<&str> = place.iter().filter_map(Step::key).collect();
     match value {
         Value::Null => true,
+        Value::String(text) if text.is_empty() => true,
         // Of all flags only this one is true where nothing is said.
         Value::Bool(false) => keys.last() != Some(&"essential"),
         _ => {

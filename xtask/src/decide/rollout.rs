@@ -127,7 +127,7 @@ pub enum Decision {
     /// All tasks of the goal's revision run: ask them.
     Probe,
     /// ECS goes back to the parent by itself.
-    GoingBack,
+    GoingBack { reason: String },
     /// ECS went back and everything of the parent runs.
     WentBack { reason: String },
     /// It will not get there, and ECS does nothing about it.
@@ -151,7 +151,7 @@ impl Rollout {
         Self {
             goal,
             seen: false,
-            reason: String::new(),
+            reason: "its deployment failed".to_owned(),
         }
     }
 
@@ -164,7 +164,9 @@ impl Rollout {
         };
         if let Some(failed) = state.failed(&self.goal.revision) {
             self.seen = true;
-            self.reason.clone_from(&failed.reason);
+            if !failed.reason.is_empty() {
+                self.reason.clone_from(&failed.reason);
+            }
         }
         if primary.revision == self.goal.revision {
             self.seen = true;
@@ -186,7 +188,9 @@ impl Rollout {
             (true, false) if late => Decision::Failed {
                 reason: self.reason.clone(),
             },
-            (true, false) => Decision::GoingBack,
+            (true, false) => Decision::GoingBack {
+                reason: self.reason.clone(),
+            },
         }
     }
 
@@ -334,7 +338,11 @@ mod tests {
             deployment("demo-axon:1", InProgress, 1, 2),
             ours.clone(),
         ]);
-        assert_eq!(rollout.observe(&going, false), Decision::GoingBack);
+        let reason = "tasks failed to start".to_owned();
+        assert_eq!(
+            rollout.observe(&going, false),
+            Decision::GoingBack { reason }
+        );
         let gone = service(vec![deployment("demo-axon:1", Completed, 2, 2), ours]);
         let reason = "tasks failed to start".to_owned();
         assert_eq!(rollout.observe(&gone, false), Decision::WentBack { reason });
@@ -390,7 +398,7 @@ mod tests {
                     }
                     let last = rollout.observe(third, true);
                     assert!(
-                        !matches!(last, Decision::Wait | Decision::GoingBack),
+                        !matches!(last, Decision::Wait | Decision::GoingBack { .. }),
                         "{last:?}"
                     );
                 }

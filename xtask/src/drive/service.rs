@@ -62,8 +62,9 @@ impl Release<'_> {
                     by,
                 });
             }
-            Decision::Failed { reason } | Decision::WentBack { reason } => reason,
-            Decision::GoingBack => "its deployment failed".to_owned(),
+            Decision::Failed { reason }
+            | Decision::WentBack { reason }
+            | Decision::GoingBack { reason } => reason,
             Decision::Wait | Decision::Probe => match self.prove(thing, &revision).await {
                 Ok(()) => {
                     let text = format!("landed on {revision} (was {})", step.parent);
@@ -207,7 +208,7 @@ impl Release<'_> {
         match self.follow(thing, goal, ROLLOUT_LIMIT).await? {
             Decision::Probe | Decision::Wait => {}
             Decision::Usurped { by } => bail!("usurped: {by} runs now"),
-            Decision::GoingBack => bail!("ECS did not go back to {}", step.parent),
+            Decision::GoingBack { .. } => bail!("ECS did not go back to {}", step.parent),
             Decision::Failed { reason } | Decision::WentBack { reason } => {
                 bail!("{} did not come back: {reason}", step.parent)
             }
