@@ -1,25 +1,26 @@
 //! Builds artefacts by cargo, and keeps what it built below `target/xtask/artefacts`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod shelf;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::time::Instant;
 
 use crate::adapters::process::Command;
 use crate::adapters::source::Checkout;
 use crate::catalog::{ALL, Thing};
-use crate::decide::archive::{Packed, pack_function, pack_image};
+use crate::decide::archive::{pack_function, pack_image};
 use crate::decide::compilation::{Folders, cargo_arguments, check_binary, rustflags};
-use crate::decide::image::{Artefact, Digest, Inputs, Key, Labels};
+use crate::decide::image::{Artefact, Inputs, Key, Labels};
 use crate::decide::site::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::{Report, megabytes};
 use crate::world::{Builder, Surroundings};
+use shelf::Shelf;
 
 /// Variables by which a user tells cargo where crates come from and how to reach them.
 const CARGO_SETTINGS: [&str; 5] = [
@@ -42,34 +43,11 @@ const PROGRESS: [&str; 8] = [
     "Updating",
 ];
 
-/// How many artefacts of a thing are kept.
-const KEPT: usize = 5;
-
 pub struct Cargo<'a> {
     surroundings: &'a Surroundings,
     checkout: Checkout,
+    shelf: Shelf,
     report: &'a Report,
-}
-
-/// What is written next to an artefact, and last: without it the artefact is not there.
-#[derive(Serialize, Deserialize)]
-struct Note {
-    digest: Digest,
-    packed_bytes: u64,
-    unpacked_bytes: u64,
-    /// Of the whole file.
-    content: Digest,
-}
-
-/// Where an artefact lies, whether it is there or not.
-struct Place {
-    file: PathBuf,
-}
-
-impl Place {
-    fn note(&self) -> PathBuf {
-        self.file.with_extension("json")
-    }
 }
 
 #[async_trait]
@@ -80,23 +58,7 @@ impl Builder for Cargo<'_> {
     }
 
     async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>> {
-        let place = self.place(thing, key);
-        let (Ok(note), Ok(bytes)) = tokio::join!(fs::read(place.note()), fs::read(&place.file))
-        else {
-            return Ok(None);
-        };
-        let artefact = serde_json::from_slice(&note)
-            .ok()
-            .filter(|note: &Note| Digest::of(&bytes) == note.content)
-            .map(|note| Artefact {
-                thing,
-                key: key.clone(),
-                digest: note.digest,
-                file: place.file,
-                packed_bytes: note.packed_bytes,
-                unpacked_bytes: note.unpacked_bytes,
-            });
-        Ok(artefact)
+        Ok(self.shelf.find(thing, key).await)
     }
 
     async fn build(
@@ -119,7 +81,7 @@ impl Builder for Cargo<'_> {
         }
         let mut artefacts = BTreeMap::new();
         for (thing, key) in keys {
-            let artefact = if let Some(artefact) = self.at_hand(*thing, key).await? {
+            let artefact = if let Some(artefact) = self.shelf.find(*thing, key).await {
                 artefact
             } else {
                 let labels = inputs.get(thing).and_then(|inputs| inputs.labels.clone());
@@ -142,6 +104,7 @@ impl<'a> Cargo<'a> {
         Self {
             surroundings,
             checkout: Checkout::new(surroundings),
+            shelf: Shelf::new(surroundings.state_folder().join("artefacts")),
             report,
         }
     }
@@ -170,7 +133,7 @@ impl<'a> Cargo<'a> {
             // Set by `cargo xtask` itself; rust-toolchain.toml, which is part of the key, decides.
             .without_variable("RUSTUP_TOOLCHAIN");
         for (name, value) in &self.surroundings.variables {
-            if CARGO_SETTINGS.iter().any(|prefix| name.starts_with(prefix)) {
+            if is_setting(name) {
                 command = command.variable(name, value);
             }
         }
@@ -246,7 +209,7 @@ impl<'a> Cargo<'a> {
         })
         .await?
         .with_context(|| format!("pack {}", path.display()))?;
-        let artefact = self.keep(thing, key, packed, unpacked_bytes).await?;
+        let artefact = self.shelf.keep(thing, key, packed, unpacked_bytes).await?;
         self.report.line(
             thing.name(),
             &format!(
@@ -259,88 +222,9 @@ impl<'a> Cargo<'a> {
         Ok(artefact)
     }
 
-    /// Writes an artefact so that it is there as a whole or not at all.
-    async fn keep(
-        &self,
-        thing: Thing,
-        key: &Key,
-        packed: Packed,
-        unpacked_bytes: u64,
-    ) -> Result<Artefact> {
-        let place = self.place(thing, key);
-        let note = Note {
-            digest: packed.digest.clone(),
-            packed_bytes: packed.packed_bytes,
-            unpacked_bytes,
-            content: Digest::of(&packed.bytes),
-        };
-        fs::create_dir_all(self.folder())
-            .await
-            .with_context(|| format!("create {}", self.folder().display()))?;
-        write_whole(&place.file, &packed.bytes).await?;
-        write_whole(&place.note(), &serde_json::to_vec(&note)?).await?;
-        self.remove_old(thing).await?;
-        Ok(Artefact {
-            thing,
-            key: key.clone(),
-            digest: packed.digest,
-            file: place.file,
-            packed_bytes: packed.packed_bytes,
-            unpacked_bytes,
-        })
-    }
-
-    /// Removes all but the newest few artefacts of a thing, and whatever belongs to them.
-    async fn remove_old(&self, thing: Thing) -> Result<()> {
-        let mut newest: BTreeMap<String, SystemTime> = BTreeMap::new();
-        let mut files = Vec::new();
-        let mut entries = fs::read_dir(self.folder()).await?;
-        while let Some(entry) = entries.next_entry().await? {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Some((stem, _)) = name.split_once('.') else {
-                continue;
-            };
-            if stem.starts_with(&format!("{}-", thing.name())) {
-                let modified = entry.metadata().await?.modified()?;
-                let known = newest.entry(stem.to_owned()).or_insert(modified);
-                *known = modified.max(*known);
-                files.push((stem.to_owned(), entry.path()));
-            }
-        }
-        let mut by_age: Vec<(SystemTime, String)> = newest
-            .into_iter()
-            .map(|(stem, modified)| (modified, stem))
-            .collect();
-        by_age.sort();
-        let kept: BTreeSet<String> = by_age
-            .into_iter()
-            .rev()
-            .take(KEPT)
-            .map(|(_, stem)| stem)
-            .collect();
-        for (stem, path) in files {
-            if !kept.contains(&stem) {
-                fs::remove_file(&path)
-                    .await
-                    .with_context(|| format!("remove {}", path.display()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn place(&self, thing: Thing, key: &Key) -> Place {
-        let ending = if thing.is_service() { "tar" } else { "zip" };
-        Place {
-            file: self.folder().join(format!("{thing}-{key}.{ending}")),
-        }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.surroundings.state_folder().join("artefacts")
-    }
-
     /// The folder that xtask itself was built in: cargo compiles nothing twice then.
-    fn target_folder(&self) -> PathBuf {
+    /// Where cargo leaves what it builds.
+    pub fn target_folder(&self) -> PathBuf {
         let named = self.surroundings.variable("CARGO_TARGET_DIR");
         self.surroundings.root.join(named.unwrap_or("target"))
     }
@@ -358,101 +242,38 @@ fn keys_of(inputs: &BTreeMap<Thing, Inputs>, architecture: Architecture) -> BTre
         .collect()
 }
 
+fn is_setting(variable: &str) -> bool {
+    CARGO_SETTINGS
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+}
+
 fn is_progress(line: &str) -> bool {
     let first = line.split_whitespace().next();
     first.is_some_and(|word| PROGRESS.contains(&word))
 }
 
-/// Nobody ever sees a half-written file under this name.
-async fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}", std::process::id()));
-    let written = async {
-        fs::write(&unfinished, bytes).await?;
-        fs::rename(&unfinished, path).await
-    };
-    written
-        .await
-        .with_context(|| format!("write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Format;
-    use crate::report::testing::captured;
-
-    struct Folder(PathBuf);
-
-    impl Drop for Folder {
-        #[expect(clippy::disallowed_methods, reason = "a test cleans up after itself")]
-        fn drop(&mut self) {
-            drop(std::fs::remove_dir_all(&self.0));
-        }
-    }
-
-    fn surroundings(name: &str) -> (Folder, Surroundings) {
-        let root = std::env::temp_dir().join(format!("builder-{name}-{}", std::process::id()));
-        let surroundings = Surroundings {
-            root: root.clone(),
-            variables: BTreeMap::new(),
-        };
-        (Folder(root), surroundings)
-    }
-
-    async fn keep(cargo: &Cargo<'_>, key: &Key) -> Artefact {
-        let packed = pack_image("axon", Architecture::X86, key.0.as_bytes(), None).unwrap();
-        cargo.keep(Thing::Axon, key, packed, 64).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_was_kept_is_at_hand_and_what_is_damaged_is_not() {
-        let (_folder, surroundings) = surroundings("kept");
-        let (report, ..) = captured(Format::Human);
-        let cargo = Cargo::new(&surroundings, &report);
-        let key = Key("1".repeat(64));
-        assert_eq!(cargo.at_hand(Thing::Axon, &key).await.unwrap(), None);
-
-        let kept = keep(&cargo, &key).await;
-        let found = cargo.at_hand(Thing::Axon, &key).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&kept));
-        assert_eq!(cargo.at_hand(Thing::Orbit, &key).await.unwrap(), None);
-
-        let mut bytes = cargo.bytes(&kept).await.unwrap();
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
-        fs::write(&kept.file, &bytes).await.unwrap();
-        assert_eq!(cargo.at_hand(Thing::Axon, &key).await.unwrap(), None);
-
-        keep(&cargo, &key).await;
-        fs::remove_file(kept.file.with_extension("json"))
-            .await
-            .unwrap();
-        assert_eq!(cargo.at_hand(Thing::Axon, &key).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn only_the_newest_few_artefacts_are_kept() {
-        let (_folder, surroundings) = surroundings("few");
-        let (report, ..) = captured(Format::Human);
-        let cargo = Cargo::new(&surroundings, &report);
-        for index in 0..KEPT + 2 {
-            keep(&cargo, &Key(index.to_string().repeat(64))).await;
-        }
-        let mut files = fs::read_dir(cargo.folder()).await.unwrap();
-        let mut count = 0;
-        while files.next_entry().await.unwrap().is_some() {
-            count += 1;
-        }
-        assert_eq!(count, 2 * KEPT);
-        let newest = Key((KEPT + 1).to_string().repeat(64));
-        assert!(cargo.at_hand(Thing::Axon, &newest).await.unwrap().is_some());
-    }
 
     #[test]
     fn cargos_progress_is_told_from_its_errors() {
         assert!(is_progress("   Compiling serde v1.0.0"));
         assert!(!is_progress("error[E0425]: cannot find value"));
         assert!(!is_progress(""));
+    }
+
+    #[test]
+    fn cargo_learns_where_crates_come_from_and_nothing_that_changes_bytes() {
+        assert!(is_setting("CARGO_REGISTRIES_OURS_INDEX"));
+        assert!(is_setting("CARGO_HTTP_PROXY"));
+        for other in [
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_BUILD_TARGET",
+            "RUSTFLAGS",
+        ] {
+            assert!(!is_setting(other), "{other}");
+        }
     }
 }

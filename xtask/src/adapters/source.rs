@@ -140,3 +140,173 @@ fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, Vec<u8>>) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::decide::image::Key;
+    use crate::decide::site::Architecture;
+
+    /// A checkout of its own in a folder that goes away.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        #[expect(clippy::disallowed_methods, reason = "a test cleans up after itself")]
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = format!("checkout-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(folder))
+        }
+
+        /// With one commit of all that axon is built from.
+        async fn committed(name: &str) -> Self {
+            let folder = Self::new(name);
+            folder.write("Cargo.toml", "[workspace]");
+            folder.write("services/axon/src/main.rs", "fn main() {}");
+            folder.write("services/kit/src/lib.rs", "");
+            folder.git(&["init", "--quiet"]).await;
+            folder.commit().await;
+            folder
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "a test writes its own checkout")]
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        async fn commit(&self) -> String {
+            self.git(&["add", "--all"]).await;
+            let who = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"];
+            let commit = ["commit", "--quiet", "--no-gpg-sign", "--message=change"];
+            self.git(&[&who[..], &commit[..]].concat()).await;
+            self.git(&["rev-parse", "HEAD"]).await.trim().to_owned()
+        }
+
+        async fn git(&self, arguments: &[&str]) -> String {
+            Command::new(&self.surroundings(), "git")
+                .arguments(arguments)
+                .folder(&self.0)
+                .succeed()
+                .await
+                .unwrap()
+        }
+
+        fn surroundings(&self) -> Surroundings {
+            let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
+            Surroundings {
+                root: self.0.clone(),
+                variables: [path].into(),
+            }
+        }
+
+        async fn inputs(&self) -> Inputs {
+            let checkout = Checkout::new(&self.surroundings());
+            checkout.inputs(Thing::Axon).await.unwrap()
+        }
+
+        async fn revision(&self) -> Option<String> {
+            self.inputs().await.labels.map(|labels| labels.revision)
+        }
+    }
+
+    #[tokio::test]
+    async fn labels_are_those_of_the_last_commit_that_touched_the_inputs() {
+        let folder = Folder::committed("labels").await;
+        folder.write("services/kit/src/lib.rs", "// more");
+        let touched = folder.commit().await;
+        folder.write("README.md", "words");
+        folder.write("services/orbit/src/main.rs", "fn main() {}");
+        let head = folder.commit().await;
+        assert_ne!(touched, head);
+        assert_eq!(folder.revision().await, Some(touched));
+        let labels = folder.inputs().await.labels.unwrap();
+        assert!(
+            labels.created.parse::<jiff::Timestamp>().is_ok(),
+            "{labels:?}"
+        );
+
+        let commit = Checkout::new(&folder.surroundings())
+            .commit()
+            .await
+            .unwrap();
+        assert_eq!(
+            commit,
+            Some(Commit {
+                id: head,
+                dirty: false
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn inputs_with_changes_on_top_of_their_commit_have_no_labels() {
+        let folder = Folder::committed("dirty").await;
+        folder.write("README.md", "words");
+        folder.write("services/axon/src/.main.rs.swp", "an editor's");
+        assert!(folder.revision().await.is_some());
+        assert_eq!(folder.inputs().await.files.len(), 3);
+
+        folder.write("services/axon/src/new.rs", "");
+        assert_eq!(folder.revision().await, None, "an untracked file");
+        folder.write(".gitignore", "new.rs");
+        assert_eq!(folder.revision().await, None, "an ignored file");
+        folder.write("services/axon/src/main.rs", "fn main() { }");
+        assert_eq!(folder.revision().await, None, "a changed file");
+
+        let commit = Checkout::new(&folder.surroundings())
+            .commit()
+            .await
+            .unwrap();
+        assert!(commit.unwrap().dirty);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_shallow_clone_is_no_commit_that_touched_anything() {
+        let folder = Folder::committed("deep").await;
+        folder.write("README.md", "words");
+        folder.commit().await;
+        let shallow = Folder::new("shallow");
+        let from = format!("file://{}", folder.0.display());
+        let to = shallow.0.display().to_string();
+        folder
+            .git(&["clone", "--quiet", "--depth=1", &from, &to])
+            .await;
+        assert_eq!(shallow.inputs().await.files, folder.inputs().await.files);
+        assert_eq!(shallow.revision().await, None);
+        assert!(folder.revision().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_git_has_inputs_all_the_same() {
+        let folder = Folder::new("bare");
+        folder.write("services/axon/src/main.rs", "fn main() {}");
+        assert_eq!(folder.inputs().await.files.len(), 1);
+        assert_eq!(folder.revision().await, None);
+        let checkout = Checkout::new(&folder.surroundings());
+        assert_eq!(checkout.commit().await.unwrap(), None);
+        let error = checkout.read("missing.json").await.unwrap_err();
+        assert!(error.to_string().contains("read missing.json"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_key_follows_the_sources_and_not_what_lies_beside_them() {
+        let folder = Folder::committed("key").await;
+        let key = async || Key::of(Thing::Axon, &folder.inputs().await, Architecture::X86);
+        let first = key().await;
+        folder.write("services/axon/README.md", "words");
+        folder.write("services/axon/tests/http.rs", "#[test] fn one() {}");
+        folder.write("services/orbit/src/main.rs", "fn main() {}");
+        assert_eq!(key().await, first);
+        folder.write("services/kit/src/lib.rs", "// more");
+        assert_ne!(key().await, first);
+    }
+}

@@ -4,16 +4,18 @@
 //! An image's archive is an OCI layout, and through its `manifest.json` also what `docker load`
 //! reads. It names no tag: loading it leaves the user's tags alone.
 
+mod documents;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use flate2::{Compression, GzBuilder};
-use serde::{Deserialize, Serialize};
 
 use crate::catalog::Thing;
 use crate::decide::image::{Digest, Labels};
 use crate::decide::lint::ImageFacts;
 use crate::decide::site::Architecture;
+use documents::{Config, DockerEntry, Empty, Index, Manifest, Part, Ports, RootFs, RunConfig};
 
 /// Neither root nor anybody whom a host knows.
 const USER: &str = "65532:65532";
@@ -249,90 +251,6 @@ fn config(
             diff_ids: [layer],
         },
     })
-}
-
-// Structs and not `json!`: their fields are written in this order whatever features another
-// member of the workspace gives to serde_json.
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    schema_version: u8,
-    media_type: String,
-    config: Part,
-    layers: Vec<Part>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Index {
-    schema_version: u8,
-    media_type: String,
-    manifests: Vec<Part>,
-}
-
-/// A content descriptor.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Part {
-    media_type: String,
-    digest: Digest,
-    size: u64,
-}
-
-impl Part {
-    fn of(media_type: &str, bytes: &[u8]) -> Self {
-        Self {
-            media_type: media_type.to_owned(),
-            digest: Digest::of(bytes),
-            size: bytes.len() as u64,
-        }
-    }
-}
-
-/// An entry of Docker's own `manifest.json`.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct DockerEntry {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Config<'a> {
-    architecture: &'a str,
-    os: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<&'a str>,
-    #[serde(rename = "config")]
-    run: RunConfig<'a>,
-    rootfs: RootFs<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct RunConfig<'a> {
-    user: &'a str,
-    exposed_ports: Ports,
-    entrypoint: [String; 1],
-    labels: BTreeMap<&'a str, &'a str>,
-}
-
-#[derive(Serialize)]
-struct Ports {
-    #[serde(rename = "80/tcp")]
-    http: Empty,
-}
-
-#[derive(Serialize)]
-struct Empty {}
-
-#[derive(Serialize)]
-struct RootFs<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    diff_ids: [&'a Digest; 1],
 }
 
 #[cfg(test)]

@@ -23,9 +23,10 @@ const SHARED_INPUTS: [&str; 4] = [
 const FOLDER_INPUTS: [&str; 4] = ["src", "policies", "build.rs", "Cargo.toml"];
 
 /// How things are compiled and packed: another recipe makes other bytes of the same sources.
-const RECIPE: [&[u8]; 2] = [
-    include_bytes!("compilation.rs"),
+const RECIPE: [&[u8]; 3] = [
     include_bytes!("archive.rs"),
+    include_bytes!("archive/documents.rs"),
+    include_bytes!("compilation.rs"),
 ];
 
 /// The files and folders below the root that decide a thing's bytes. Not all of them need exist.
