@@ -8,6 +8,11 @@
     reason = "this crate is a user: it starts programs, edits files, waits and tells a failed test's story"
 )]
 
+mod image;
+pub mod stand_in;
+
+pub use image::{Container, Image};
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

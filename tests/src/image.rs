@@ -1,0 +1,114 @@
+//! A service's image, as it was built, run alone by Docker.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{eventually, free_port, request};
+
+pub struct Image {
+    id: String,
+    name: &'static str,
+}
+
+impl Image {
+    /// Loads the newest image that was built of this checkout.
+    pub fn of(name: &'static str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/xtask/artefacts");
+        let archive = std::fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                let file = path.file_name().unwrap_or_default().to_string_lossy();
+                file.starts_with(&format!("{name}-")) && file.ends_with(".tar")
+            })
+            .max_by_key(|path| path.metadata().and_then(|it| it.modified()).ok())
+            .expect("an image was built: `cargo xtask build`");
+        let said = docker(&["load", "--input", &archive.to_string_lossy()]);
+        let id = said
+            .rsplit("sha256:")
+            .next()
+            .map(|id| format!("sha256:{}", id.trim()));
+        Self {
+            id: id.expect("docker names what it loaded"),
+            name,
+        }
+    }
+
+    /// Runs it as its definition has it, on this machine's network so that loopback is shared.
+    pub fn run(&self, environment: &[(&str, &str)], files: &[(&str, &str)]) -> Container {
+        let port = free_port();
+        let mut arguments: Vec<String> = [
+            "run",
+            "--detach",
+            "--network",
+            "host",
+            "--read-only",
+            "--cap-drop",
+            "ALL",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.push(format!("--env=PORT={port}"));
+        arguments.extend(
+            environment
+                .iter()
+                .map(|(name, value)| format!("--env={name}={value}")),
+        );
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/e2e/files");
+        std::fs::create_dir_all(&folder).expect("make a folder for the container's files");
+        for (path, text) in files {
+            let file = folder.join(format!("{port}{}", path.replace('/', "-")));
+            std::fs::write(&file, text).expect("write a file for the container");
+            arguments.push(format!("--volume={}:{path}:ro", file.display()));
+        }
+        arguments.push(self.id.clone());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let container = Container {
+            id: docker(&arguments).trim().to_owned(),
+            port,
+        };
+        eventually(&format!("{} is healthy", self.name), || {
+            request("GET", &container.url("/health"), &[], "").is_ok_and(|it| it.status == 200)
+        });
+        container
+    }
+}
+
+/// Removed when the test is done with it.
+pub struct Container {
+    id: String,
+    port: u16,
+}
+
+impl Container {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn logs(&self) -> String {
+        docker(&["logs", &self.id])
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        docker(&["rm", "--force", "--volumes", &self.id]);
+    }
+}
+
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker")
+        .args(arguments)
+        .output()
+        .expect("run docker");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "docker {}: {said}{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
+}

@@ -1,0 +1,44 @@
+//! Whom a service trusts, asked of its image from scratch: the authorities that are compiled in,
+//! and those of the file that `SSL_CERT_FILE` names.
+
+use e2e::stand_in::{self, Authority};
+use e2e::{Image, request};
+
+const AXON: &str = r#"{"message":"Axon heartbeat OK","service":"axon"}"#;
+
+/// Orbit in its image, with an axon over TLS, asked for one dispatch: the status.
+fn dispatch(image: &Image, axon: &Authority, trusted: &Authority) -> (u16, String) {
+    let governance = stand_in::http(r#"{"allowed":true}"#);
+    let axon = axon.https("axon.test", AXON);
+    let orbit = image.run(
+        &[
+            (
+                "GOVERNANCE_FUNCTION_URL",
+                &format!("http://127.0.0.1:{governance}/"),
+            ),
+            ("AXON_SERVICE_URL", "https://axon.test/reason"),
+            ("AXON_CONNECT_TO", &format!("127.0.0.1:{axon}")),
+            ("SSL_CERT_FILE", "/authority.pem"),
+            ("SIGNATURES", "off"),
+        ],
+        &[("/authority.pem", &trusted.pem())],
+    );
+    let answer = request("POST", &orbit.url("/dispatch"), &[], "").expect("an answer");
+    (answer.status, orbit.logs())
+}
+
+#[test]
+fn an_authority_that_the_file_names_is_trusted() {
+    let image = Image::of("orbit");
+    let authority = Authority::new("known");
+    let (status, logs) = dispatch(&image, &authority, &authority);
+    assert_eq!(status, 200, "{logs}");
+}
+
+#[test]
+fn an_unknown_authority_is_refused() {
+    let image = Image::of("orbit");
+    let (status, logs) = dispatch(&image, &Authority::new("theirs"), &Authority::new("ours"));
+    assert_eq!(status, 502, "{logs}");
+    assert!(logs.contains("UnknownIssuer"), "{logs}");
+}
