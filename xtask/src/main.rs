@@ -7,17 +7,19 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use xtask::adapters::builder::Cargo;
 use xtask::adapters::clock::SystemClock;
+use xtask::adapters::docker::Engine;
 use xtask::adapters::emulator::Emulator;
-use xtask::adapters::infra::Terraform;
+use xtask::adapters::infra::{self, Terraform};
 use xtask::adapters::interrupt::Signals;
 use xtask::adapters::ledger::Ssm;
 use xtask::adapters::logs::CloudWatch;
 use xtask::adapters::probe::Http;
 use xtask::adapters::secrets::SecretsManager;
 use xtask::adapters::source::Checkout;
+use xtask::adapters::stopwatch::Programs;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
-use xtask::commands::{self, build, deploy, lint, plan, test};
+use xtask::commands::{self, bench, build, deploy, lint, plan, test, verify};
 use xtask::decide::environment::Environment;
 use xtask::failure::{self, Failure, Kind};
 use xtask::report::{Manner, Report};
@@ -121,7 +123,7 @@ async fn with_environment(
             if fix {
                 commands::doctor::doctor(true, surroundings, report).await?;
             }
-            test::coverage(surroundings, report, &source).await
+            test::coverage(surroundings, surroundings, report, &source).await
         }
         Verb::Test { fast, fix, .. } => {
             if fix {
@@ -129,10 +131,10 @@ async fn with_environment(
             }
             let emulator = Emulator::new(surroundings, report)?;
             let config = aws::emulated(environment, &emulator.endpoint());
-            let local = Some((emulator.endpoint(), host::architecture()));
+            let local = Some(local(&emulator));
             let infra = Terraform::new(surroundings, environment, report, &config, signals, local);
             let parts = test::Parts {
-                surroundings,
+                toolchain: surroundings,
                 report,
                 builder: &builder,
                 infra: &infra,
@@ -146,6 +148,22 @@ async fn with_environment(
             };
             test::test(&parts, scope).await
         }
+        Verb::Bench => {
+            let emulator = Emulator::new(surroundings, report)?;
+            let parts = bench::Parts {
+                builder: &builder,
+                stopwatch: &Programs {
+                    surroundings,
+                    program: environments::program()?,
+                },
+                report,
+                architecture: environments::architecture(environment)?,
+                target_folder: builder.target_folder(),
+                environment: &environment.name,
+                deploys: !environment.emulated || emulator.is_up().await,
+            };
+            bench::bench(&parts).await
+        }
         verb => {
             let emulator = Emulator::new(surroundings, report)?;
             if environment.emulated {
@@ -156,9 +174,7 @@ async fn with_environment(
             } else {
                 aws::real(surroundings, environment).await?
             };
-            let local = environment
-                .emulated
-                .then(|| (emulator.endpoint(), host::architecture()));
+            let local = environment.emulated.then(|| local(&emulator));
             let desk = Desk {
                 environment,
                 architecture: environments::architecture(environment)?,
@@ -178,8 +194,16 @@ async fn with_environment(
                     host: host::name(),
                 },
             };
-            with_desk(verb, &desk).await
+            with_desk(verb, &desk, surroundings).await
         }
+    }
+}
+
+fn local(emulator: &Emulator<'_>) -> infra::Local {
+    infra::Local {
+        endpoint: emulator.endpoint(),
+        architecture: host::architecture(),
+        folder: emulator.folder(),
     }
 }
 
@@ -202,7 +226,7 @@ async fn reach_local(
 }
 
 /// Verbs that need AWS.
-async fn with_desk(verb: Verb, desk: &Desk<'_>) -> Result<()> {
+async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> Result<()> {
     if let Verb::Deploy {
         names,
         dry_run,
@@ -245,6 +269,14 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>) -> Result<()> {
         }
         Verb::Render { name } => commands::render::render(&world, name).await,
         Verb::Plan { names } => plan::plan(&world, &names.names).await,
+        Verb::Verify { deployed: true } => verify::verify(&world, verify::Scope::Deployed).await,
+        Verb::Verify { deployed: false } => {
+            let tools = verify::Tools {
+                containers: &Engine::connect(surroundings).await?,
+                toolchain: surroundings,
+            };
+            verify::verify(&world, verify::Scope::Whole(tools)).await
+        }
         Verb::Rollback {
             stop: true,
             confirmed,

@@ -171,6 +171,21 @@ impl Cluster for Ecs<'_> {
         Ok(tasks.iter().filter(ours).map(stopped_task).collect())
     }
 
+    async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
+        let tasks = self.tasks(thing, DesiredStatus::Running).await?;
+        // ListTasks may name tasks that have not started, or have stopped.
+        let running = tasks
+            .iter()
+            .filter(|task| task.last_status() == Some("RUNNING"));
+        let health = |task: &Task| {
+            let status = task.health_status();
+            status
+                .map_or("UNKNOWN", |status| status.as_str())
+                .to_owned()
+        };
+        Ok(running.map(health).collect())
+    }
+
     async fn deregister(&self, revision: &str) -> Result<()> {
         self.client
             .deregister_task_definition()

@@ -1,24 +1,28 @@
 //! Runs an image alone in the Docker engine, as its definition says and as no emulator does.
 
+mod container;
+
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
+use async_trait::async_trait;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
 use bollard::query_parameters::{
-    CreateContainerOptions, ImportImageOptions, InspectContainerOptions,
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptions, StatsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptions, ImportImageOptions, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptions,
 };
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
 
 use super::host;
+pub use crate::decide::definition::alone::RunOptions;
 use crate::failure::Failure;
-use crate::world::Surroundings;
+use crate::world::{Containers, RunningContainer, Surroundings};
+pub use container::Container;
 
 /// Labels of every container of ours: the checkout that it belongs to, and the process.
 const CHECKOUT_LABEL: &str = "xtask.checkout";
@@ -26,31 +30,10 @@ const PROCESS_LABEL: &str = "xtask.process";
 
 /// For one question to the engine, loading an image included.
 const LIMIT: Duration = Duration::from_mins(2);
-/// For removing a container on the way out.
-const REMOVAL_LIMIT: Duration = Duration::from_secs(10);
 
 pub struct Engine {
     docker: Docker,
     surroundings: Surroundings,
-}
-
-/// How to run an image: what its definition says of the container.
-#[derive(Debug, Clone, Default)]
-pub struct RunOptions {
-    /// An image's id, or any other name that the engine knows.
-    pub image: String,
-    /// In place of the image's own arguments.
-    pub command: Vec<String>,
-    pub environment: BTreeMap<String, String>,
-    pub user: Option<String>,
-    pub read_only: bool,
-    pub capabilities_dropped: Vec<String>,
-    pub system_controls: BTreeMap<String, String>,
-    pub memory_bytes_max: Option<i64>,
-    /// The container's port; it is reached under another one of 127.0.0.1.
-    pub port: Option<u16>,
-    /// Path in the container, and the file of this machine that is seen there.
-    pub files: BTreeMap<String, PathBuf>,
 }
 
 impl Engine {
@@ -81,8 +64,14 @@ impl Engine {
             .with_context(|| format!("{doing}: the engine told no id, but: {}", lines.concat()))
     }
 
-    /// Removes an image that was loaded. One that a container still uses stays.
+    /// Removes an image that was loaded. One that a container still uses stays, and so does one
+    /// that has a name: somebody else pulled it.
     pub async fn forget(&self, image: &str) -> Result<()> {
+        let inspected = ask("look at an image", self.docker.inspect_image(image)).await?;
+        let named = |names: Option<Vec<String>>| names.is_some_and(|names| !names.is_empty());
+        if named(inspected.repo_digests) || named(inspected.repo_tags) {
+            return Ok(());
+        }
         let removal = self
             .docker
             .remove_image(image, None::<RemoveImageOptions>, None);
@@ -113,18 +102,8 @@ impl Engine {
             .docker
             .create_container(None::<CreateContainerOptions>, self.body(options));
         let created = ask("create a container", created).await?;
-        let mut container = Container {
-            docker: self.docker.clone(),
-            surroundings: self.surroundings.clone(),
-            id: created.id,
-            host_port: 0,
-            removed: false,
-        };
-        let started = self.docker.start_container(&container.id, None);
-        ask("start a container", started).await?;
-        if let Some(port) = options.port {
-            container.host_port = container.find_host_port(port).await?;
-        }
+        let mut container = Container::new(&self.docker, &self.surroundings, created.id);
+        container.start(options.port).await?;
         Ok(container)
     }
 
@@ -197,139 +176,26 @@ impl Engine {
     }
 }
 
-/// A running container. It goes away with this value.
-pub struct Container {
-    docker: Docker,
-    surroundings: Surroundings,
-    id: String,
-    host_port: u16,
-    removed: bool,
-}
-
-impl Container {
-    /// The port of 127.0.0.1 under which the container's own is reached.
-    pub fn host_port(&self) -> u16 {
-        self.host_port
+#[async_trait]
+impl Containers for Engine {
+    async fn load(&self, archive: Vec<u8>) -> Result<String> {
+        Self::load(self, archive).await
     }
 
-    /// All lines so far, of both streams as they came.
-    pub async fn logs(&self) -> Result<Vec<String>> {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
-        let chunks = self.docker.logs(&self.id, Some(options));
-        let bytes = chunks.try_fold(Vec::new(), async |mut bytes: Vec<u8>, chunk| {
-            bytes.extend_from_slice(chunk.as_ref());
-            Ok(bytes)
-        });
-        let bytes = ask("read a container's logs", bytes).await?;
-        let text = String::from_utf8_lossy(&bytes);
-        Ok(text.lines().map(str::to_owned).collect())
+    async fn forget(&self, image: &str) -> Result<()> {
+        Self::forget(self, image).await
     }
 
-    /// What the container's processes hold, without what the kernel may take back from them.
-    pub async fn memory_bytes(&self) -> Result<u64> {
-        let options = StatsOptionsBuilder::new()
-            .stream(false)
-            .one_shot(true)
-            .build();
-        let stats = self
-            .docker
-            .stats(&self.id, Some(options))
-            .try_collect::<Vec<_>>();
-        let stats = ask("measure a container", stats).await?;
-        let memory = stats.into_iter().find_map(|stats| stats.memory_stats);
-        let memory = memory.context("the engine tells no memory")?;
-        let usage = memory.usage.context("the engine tells no memory")?;
-        let details = memory.stats.unwrap_or_default();
-        // The name under the first version of control groups, and under the second.
-        let reclaimable = ["total_inactive_file", "inactive_file"]
-            .iter()
-            .find_map(|name| details.get(*name));
-        Ok(usage.saturating_sub(reclaimable.copied().unwrap_or(0)))
+    async fn size_bytes(&self, image: &str) -> Result<u64> {
+        Self::size_bytes(self, image).await
     }
 
-    /// Asks the program to end (SIGTERM), kills it after the grace, and answers its exit code.
-    pub async fn stop(&self, grace_seconds: i32) -> Result<i64> {
-        let options = StopContainerOptionsBuilder::new().t(grace_seconds).build();
-        ask(
-            "stop a container",
-            self.docker.stop_container(&self.id, Some(options)),
-        )
-        .await?;
-        self.exit_code().await
+    async fn host_address(&self) -> Result<std::net::Ipv4Addr> {
+        Self::host_address(self).await
     }
 
-    /// Waits until the program ends by itself, and answers its exit code.
-    pub async fn wait(&self, limit: Duration) -> Result<i64> {
-        let ended = self
-            .docker
-            .wait_container(&self.id, None::<WaitContainerOptions>)
-            .try_collect::<Vec<_>>();
-        match timeout(limit, ended).await {
-            Err(_) => bail!("the container still runs after {} s", limit.as_secs()),
-            // Any exit code but 0 is an error to the library.
-            Ok(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => self.exit_code().await,
-            Ok(Err(error)) => Err(explain("wait for a container", error)),
-        }
-    }
-
-    pub async fn remove(mut self) -> Result<()> {
-        remove(&self.docker, &self.id).await?;
-        self.removed = true;
-        Ok(())
-    }
-
-    async fn exit_code(&self) -> Result<i64> {
-        let state = self.inspect().await?.state;
-        let code = state.and_then(|state| state.exit_code);
-        code.context("the engine tells no exit code")
-    }
-
-    async fn find_host_port(&self, port: u16) -> Result<u16> {
-        let inspected = self.inspect().await?;
-        let bindings = inspected
-            .network_settings
-            .and_then(|network| network.ports)
-            .and_then(|mut ports| ports.remove(&format!("{port}/tcp")))
-            .flatten();
-        let bound = bindings
-            .into_iter()
-            .flatten()
-            .find_map(|binding| binding.host_port?.parse().ok());
-        if let Some(bound) = bound {
-            return Ok(bound);
-        }
-        let code = self.exit_code().await?;
-        let logs = self.logs().await?.join("\n");
-        bail!("the container ended at once with exit code {code}:\n{logs}")
-    }
-
-    async fn inspect(&self) -> Result<bollard::models::ContainerInspectResponse> {
-        let inspected = self
-            .docker
-            .inspect_container(&self.id, None::<InspectContainerOptions>);
-        ask("look at a container", inspected).await
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        if self.removed {
-            return;
-        }
-        let (surroundings, id) = (self.surroundings.clone(), std::mem::take(&mut self.id));
-        // In a runtime of its own, because the one that we are dropped in may be going down.
-        let removing = std::thread::spawn(move || -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
-                let docker = host::docker(&surroundings)?;
-                timeout(REMOVAL_LIMIT, remove(&docker, &id)).await?
-            })
-        });
-        if let Ok(Err(error)) = removing.join() {
-            tracing::warn!(error = format!("{error:#}"), "a container is left behind");
-        }
+    async fn run(&self, options: &RunOptions) -> Result<Box<dyn RunningContainer>> {
+        Ok(Box::new(Self::run(self, options).await?))
     }
 }
 
@@ -376,7 +242,7 @@ fn explain(doing: &str, error: Error) -> anyhow::Error {
         | Error::HyperResponseError { .. }
         | Error::IOError { .. }
         | Error::RequestTimeoutError
-        | Error::SocketNotFoundError(_) => silent(doing, &format!("{:#}", anyhow!(error))),
+        | Error::SocketNotFoundError(_) => silent(doing, &anyhow!(error).root_cause().to_string()),
         Error::DockerResponseServerError { message, .. } => anyhow!("{doing}: {message}"),
         Error::DockerStreamError { error } => anyhow!("{doing}: {error}"),
         other => anyhow!(other).context(doing.to_owned()),
@@ -389,4 +255,41 @@ fn silent(doing: &str, reason: &str) -> anyhow::Error {
     ))
     .hint("cargo xtask doctor --fix")
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure;
+
+    #[test]
+    fn an_engine_that_went_away_is_the_users_to_start() {
+        let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let error = explain("load an image", Error::IOError { err: gone });
+        assert_eq!(failure::exit_code(&error), 12);
+        let text = format!("{error:#}");
+        assert!(
+            text.starts_with("load an image: the Docker engine does not answer"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_the_engine_says_is_told_as_it_is() {
+        let said = Error::DockerStreamError {
+            error: "no space left on device".to_owned(),
+        };
+        let error = explain("load an image", said);
+        assert_eq!(
+            format!("{error:#}"),
+            "load an image: no space left on device"
+        );
+        assert_eq!(failure::exit_code(&error), 1);
+    }
+
+    #[test]
+    fn a_container_of_a_process_that_runs_is_no_leftover() {
+        assert!(runs(&std::process::id().to_string()));
+        assert!(!runs("4194305"), "beyond the kernel's largest process id");
+    }
 }

@@ -20,3 +20,5 @@ pub mod process;
 pub mod registry;
 pub mod secrets;
 pub mod source;
+pub mod stopwatch;
+pub mod toolchain;

@@ -118,6 +118,21 @@ impl Command {
         self
     }
 
+    /// Starts a program that nobody listens to. It is killed when the answer is dropped.
+    pub fn spawn(self) -> Result<Child> {
+        let shown = self.to_string();
+        let expression = duct::cmd(self.program, self.arguments)
+            .full_env(self.environment)
+            .stdin_null()
+            .stdout_null()
+            .stderr_null()
+            .unchecked();
+        let handle = expression
+            .start()
+            .with_context(|| format!("start `{shown}`"))?;
+        Ok(Child(handle))
+    }
+
     /// Runs to the end and answers what came out, whatever the exit code.
     pub async fn run(self) -> Result<Finished> {
         self.run_watched(|_| {}).await
@@ -187,6 +202,26 @@ impl std::fmt::Display for Command {
             write!(formatter, " {}", argument.to_string_lossy())?;
         }
         Ok(())
+    }
+}
+
+/// A program that runs. It goes away with this value.
+pub struct Child(duct::Handle);
+
+impl Child {
+    /// The number of its process.
+    pub fn process(&self) -> Result<u32> {
+        let processes = self.0.pids();
+        processes
+            .first()
+            .copied()
+            .context("a program has no process")
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        drop(self.0.kill());
     }
 }
 

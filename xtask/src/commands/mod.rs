@@ -1,5 +1,6 @@
 //! One file a verb; each reads as the story of that verb.
 
+pub mod bench;
 pub mod build;
 pub mod confirm;
 pub mod deploy;
@@ -14,3 +15,4 @@ pub mod rollback;
 pub mod secrets;
 pub mod status;
 pub mod test;
+pub mod verify;

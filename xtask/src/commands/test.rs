@@ -1,14 +1,15 @@
 //! `test`: what CI runs, in the order in which it tells a mistake soonest.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::adapters::process::{Command, Finished};
-use crate::decide::checks::{Counts, Coverage, count_tests, coverage_of};
+use crate::decide::checks::figures::{Counts, Coverage, count_tests, coverage_of};
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Builder, Infra, Source, Surroundings};
+use crate::world::{Builder, CargoRun, Infra, Source, Surroundings, Toolchain};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -19,7 +20,7 @@ pub enum Scope {
 
 /// What the tests need of the world.
 pub struct Parts<'a> {
-    pub surroundings: &'a Surroundings,
+    pub toolchain: &'a dyn Toolchain,
     pub report: &'a Report,
     pub builder: &'a dyn Builder,
     pub infra: &'a dyn Infra,
@@ -76,37 +77,40 @@ struct Suite<'a> {
 
 impl Suite<'_> {
     async fn cargo(&mut self, stage: &'static str, arguments: &[&str]) -> Result<()> {
-        let command = Command::new(self.parts.surroundings, "cargo").arguments(arguments);
-        self.run(stage, command).await
+        self.run(stage, arguments, &BTreeMap::new()).await
     }
 
     /// The program that runs now is the one that is tested.
     async fn end_to_end(&mut self) -> Result<()> {
-        let command = Command::new(self.parts.surroundings, "cargo")
-            .arguments([
-                "test",
-                "--package",
-                "e2e",
-                "--locked",
-                "--",
-                "--test-threads=1",
-                "--nocapture",
-            ])
-            .variable("XTASK", self.parts.program.to_string_lossy());
-        self.run("end to end", command).await
+        let arguments = [
+            "test",
+            "--package",
+            "e2e",
+            "--locked",
+            "--",
+            "--test-threads=1",
+            "--nocapture",
+        ];
+        let program = self.parts.program.to_string_lossy().into_owned();
+        let variables = [("XTASK".to_owned(), program)].into();
+        self.run("end to end", &arguments, &variables).await
     }
 
-    async fn run(&mut self, stage: &'static str, command: Command) -> Result<()> {
+    async fn run(
+        &mut self,
+        stage: &'static str,
+        arguments: &[&str],
+        variables: &BTreeMap<String, String>,
+    ) -> Result<()> {
         let report = self.parts.report;
         let started = Instant::now();
-        let finished = command
-            .folder(&self.parts.surroundings.root)
-            .run_watched(|line| {
-                if !line.trim().is_empty() {
-                    report.live(stage, line.trim());
-                }
-            })
-            .await?;
+        let mut watch = |line: &str| {
+            if !line.trim().is_empty() {
+                report.live(stage, line.trim());
+            }
+        };
+        let toolchain = self.parts.toolchain;
+        let finished = toolchain.cargo(arguments, variables, &mut watch).await?;
         let counts = count_tests(&finished.output);
         self.counts += counts;
         let told = if counts == Counts::default() {
@@ -115,7 +119,7 @@ impl Suite<'_> {
             format!(", {counts}")
         };
         let took = started.elapsed().as_secs();
-        if finished.succeeded() {
+        if finished.succeeded {
             report.line(stage, &format!("passed{told} ({took} s)"));
         } else {
             report.block(&what_failed(&finished));
@@ -157,47 +161,49 @@ impl Suite<'_> {
 
 /// Compilers and tests say first what is wrong, and say it at length: the end has the summary, the
 /// lines with `error` and `panicked` have the reasons.
-fn what_failed(finished: &Finished) -> String {
+fn what_failed(finished: &CargoRun) -> String {
     finished.last_lines(120)
 }
+
+/// The packages of `services/`, as cargo's arguments.
+pub(super) const SERVICE_PACKAGES: [&str; 8] = [
+    "--package",
+    "service-kit",
+    "--package",
+    "axon",
+    "--package",
+    "orbit",
+    "--package",
+    "governance",
+];
 
 /// Runs the tests of `services/` with instrumented code and keeps the figure for `verify`.
 pub async fn coverage(
     surroundings: &Surroundings,
+    toolchain: &dyn Toolchain,
     report: &Report,
     source: &dyn Source,
 ) -> Result<()> {
-    let cargo = |arguments: &[&str]| {
-        let mut command = Command::new(surroundings, "cargo").arguments(arguments);
-        for (name, file) in llvm_tools() {
-            command = command.variable(name, file.to_string_lossy());
-        }
-        command.folder(&surroundings.root)
-    };
-    if !cargo(&["llvm-cov", "--version"]).run().await?.succeeded() {
+    let tools = toolchain.llvm_tools();
+    let mut unseen = |_: &str| {};
+    let version = toolchain.cargo(&["llvm-cov", "--version"], &tools, &mut unseen);
+    if !version.await?.succeeded {
         return Err(Failure::not_ready("cargo-llvm-cov is not installed")
             .hint("cargo install cargo-llvm-cov --locked")
             .into());
     }
-    if llvm_tools().is_empty() {
+    if tools.is_empty() {
         return Err(
             Failure::not_ready("llvm-cov of the compiler's LLVM (22) is not installed")
                 .hint("apt-get install llvm-22")
                 .into(),
         );
     }
-    let packages = [
-        "--package",
-        "service-kit",
-        "--package",
-        "axon",
-        "--package",
-        "orbit",
-        "--package",
-        "governance",
-    ];
+    tokio::fs::create_dir_all(surroundings.state_folder())
+        .await
+        .context("make the folder of what a run leaves")?;
     let mut arguments = vec!["llvm-cov", "--json", "--summary-only", "--locked"];
-    arguments.extend(packages);
+    arguments.extend(SERVICE_PACKAGES);
     let output = surroundings.state_folder().join("coverage-export.json");
     let output = output.to_string_lossy().into_owned();
     arguments.extend([
@@ -206,10 +212,9 @@ pub async fn coverage(
         "--ignore-filename-regex",
         "/(tests|xtask)/",
     ]);
-    let finished = cargo(&arguments)
-        .run_watched(|line| report.live("coverage", line.trim()))
-        .await?;
-    if !finished.succeeded() {
+    let mut watch = |line: &str| report.live("coverage", line.trim());
+    let finished = toolchain.cargo(&arguments, &tools, &mut watch).await?;
+    if !finished.succeeded {
         report.block(&what_failed(&finished));
         return Err(Failure::new(Kind::CheckFailed, "the tests failed under coverage").into());
     }
@@ -230,18 +235,4 @@ pub async fn coverage(
     );
     report.data(&figure, &human);
     Ok(())
-}
-
-/// The distribution's LLVM 22 reads what Rust 1.95 writes; an older one does not.
-fn llvm_tools() -> Vec<(&'static str, std::path::PathBuf)> {
-    [("LLVM_COV", "llvm-cov"), ("LLVM_PROFDATA", "llvm-profdata")]
-        .into_iter()
-        .map(|(name, tool)| {
-            (
-                name,
-                std::path::Path::new("/usr/lib/llvm-22/bin").join(tool),
-            )
-        })
-        .filter(|(_, file)| file.is_file())
-        .collect()
 }

@@ -1,6 +1,7 @@
 //! A task definition as a JSON value, all the way from its template to ECS.
 //! What it is made of is read through nodes and containers; one table of keys checks its names.
 
+pub mod alone;
 pub mod container;
 pub mod credential;
 pub mod keys;

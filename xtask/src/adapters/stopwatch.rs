@@ -1,0 +1,128 @@
+//! Runs programs of ours to measure them: natively, with nothing between them and the clock.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::process::{Child, Command};
+use crate::catalog::Thing;
+use crate::world::{CargoRun, Started, Stopwatch, Surroundings};
+
+const START_LIMIT: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// An allocator gives back what the start alone needed, or does not, by then.
+const IDLE_AFTER: Duration = Duration::from_millis(200);
+
+pub struct Programs<'a> {
+    pub surroundings: &'a Surroundings,
+    /// This very program.
+    pub program: PathBuf,
+}
+
+#[async_trait]
+impl Stopwatch for Programs<'_> {
+    async fn start(&self, binary: &Path, thing: Thing) -> Result<Started> {
+        let port = free_port()?;
+        let mut command = Command::new(self.surroundings, binary);
+        for (name, value) in settings(thing, port) {
+            command = command.variable(name, value);
+        }
+        let began = Instant::now();
+        let child = command.spawn()?;
+        while !is_healthy(port).await {
+            if began.elapsed() > START_LIMIT {
+                let limit_seconds = START_LIMIT.as_secs();
+                bail!(
+                    "{} is not healthy after {limit_seconds} s",
+                    binary.display()
+                );
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        let to_first_200 = began.elapsed();
+        tokio::time::sleep(IDLE_AFTER).await;
+        Ok(Started {
+            to_first_200,
+            resident_bytes: resident_bytes(&child)?,
+        })
+    }
+
+    async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)> {
+        let mut command = Command::new(self.surroundings, &self.program)
+            .arguments(arguments)
+            .folder(&self.surroundings.root)
+            .without_stderr();
+        for name in ["XTASK_LOCAL_PORT", "XTASK_ENV"] {
+            if let Some(value) = self.surroundings.variable(name) {
+                command = command.variable(name, value);
+            }
+        }
+        let began = Instant::now();
+        let finished = command.run().await?;
+        let took = began.elapsed();
+        Ok((
+            took,
+            CargoRun {
+                succeeded: finished.succeeded(),
+                output: finished.output,
+            },
+        ))
+    }
+}
+
+/// As a definition has them, but for the port, and for what would make stopping take its time.
+fn settings(thing: Thing, port: u16) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("PORT", port.to_string()),
+        ("DRAIN_MS", "0".to_owned()),
+        ("SIGNATURES", "off".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+    ];
+    if thing == Thing::Orbit {
+        settings.push((
+            "GOVERNANCE_FUNCTION_NAME",
+            "demo-governance:live".to_owned(),
+        ));
+        settings.push((
+            "AXON_SERVICE_URL",
+            "http://axon.demo.invalid/reason".to_owned(),
+        ));
+    }
+    settings
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+    Ok(listener.local_addr().context("find a free port")?.port())
+}
+
+async fn is_healthy(port: u16) -> bool {
+    let answer = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await?;
+        std::io::Result::Ok(head == *b"HTTP/1.1 200")
+    };
+    matches!(timeout(START_LIMIT, answer).await, Ok(Ok(true)))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the kernel tells of a process"
+)]
+fn resident_bytes(child: &Child) -> Result<u64> {
+    let file = format!("/proc/{}/status", child.process()?);
+    let status = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kibibytes.with_context(|| format!("{file} has no VmRSS"))? * 1024)
+}

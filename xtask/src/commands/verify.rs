@@ -1,0 +1,80 @@
+//! `verify`: the acceptance criteria, each looked at for itself. It changes nothing in the
+//! environment, and every criterion is looked at whatever became of the others.
+
+mod alone;
+mod released;
+mod stand_ins;
+mod tests;
+
+use anyhow::Result;
+
+use crate::decide::checks::answers::{Answer, Heard};
+use crate::decide::checks::{self, Check, Criterion, failed, table};
+use crate::failure::{self, Failure, Kind};
+use crate::world::{Containers, Probe, ProbeRequest, Toolchain, World};
+
+/// How much is looked at.
+#[derive(Clone, Copy)]
+pub enum Scope<'a> {
+    /// Images alone, tests, and what is deployed.
+    Whole(Tools<'a>),
+    /// Only what is deployed: nothing is built or run here.
+    Deployed,
+}
+
+/// What builds and runs on this machine.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    pub containers: &'a dyn Containers,
+    pub toolchain: &'a dyn Toolchain,
+}
+
+pub async fn verify(world: &World<'_>, scope: Scope<'_>) -> Result<()> {
+    let mut checks = match scope {
+        Scope::Whole(tools) => {
+            let mut checks = alone::check(world, tools.containers).await;
+            checks.extend(tests::check(world, tools.toolchain).await);
+            checks
+        }
+        Scope::Deployed => {
+            let mut checks = released::check_through_balancer(world).await;
+            let left_out = [
+                Criterion::Images,
+                Criterion::UnitTests,
+                Criterion::IntegrationTests,
+            ];
+            let why = "--deployed leaves out what builds or runs tests";
+            checks.extend(left_out.map(|criterion| Check::skip(criterion, why)));
+            checks
+        }
+    };
+    checks.extend(released::check(world).await);
+    tell(world, &checks)
+}
+
+fn tell(world: &World<'_>, checks: &[Check]) -> Result<()> {
+    world.report.data(&checks, &table(checks));
+    let failed = failed(checks);
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} of {} criteria failed", failed.len(), checks::ALL.len());
+    Err(Failure::new(Kind::CheckFailed, message).into())
+}
+
+/// A criterion that could not be looked at.
+fn unseen(criterion: Criterion, error: &anyhow::Error, remedy: &str) -> Check {
+    let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
+    Check::fail(criterion, &format!("{error:#}"), hint.unwrap_or(remedy))
+}
+
+async fn ask(probe: &dyn Probe, request: ProbeRequest<'_>) -> Heard {
+    let answer = probe.send(request).await;
+    let mut answer = answer.map_err(|error| format!("no answer: {error:#}"))?;
+    Ok(Answer {
+        status: answer.status,
+        correlation_id: answer.headers.remove("x-correlation-id"),
+        task_revision: answer.headers.remove("x-task-revision"),
+        body: answer.body,
+    })
+}

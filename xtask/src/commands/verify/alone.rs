@@ -1,0 +1,335 @@
+//! The images in plain Docker, each alone and as its definition says: user, read-only root,
+//! capabilities, port. The local AWS ignores all of these.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::time::Instant;
+
+use super::super::render;
+use super::stand_ins::StandIns;
+use super::{ask, unseen};
+use crate::catalog::{SERVICES, Thing};
+use crate::decide::checks::Criterion::{
+    AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
+    OrbitHealth,
+};
+use crate::decide::checks::alone::{self, Alone, Case, Dispatch};
+use crate::decide::checks::answers::{self, Heard};
+use crate::decide::checks::figures::small;
+use crate::decide::checks::{Check, Criterion, Sights};
+use crate::decide::definition::Definition;
+use crate::decide::definition::alone::{health_check, run_options};
+use crate::decide::image::Artefact;
+use crate::world::{Containers, ProbeRequest, RunningContainer, World};
+
+/// A start takes milliseconds; a machine at its limits takes longer.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// The engine passes lines on at once, but not before the answer has arrived.
+const LINES_LIMIT: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+const CASES: [Case; 4] = [
+    Case::Permitted,
+    Case::WithoutId,
+    Case::Denied,
+    Case::Unanswered,
+];
+
+/// Criteria 1 to 8.
+pub(super) async fn check(world: &World<'_>, containers: &dyn Containers) -> Vec<Check> {
+    let images = match images(world, containers).await {
+        Ok(images) => images,
+        Err(error) => {
+            let criteria = [
+                AxonHealth,
+                AxonReason,
+                OrbitHealth,
+                GovernanceFirst,
+                DenialBlocks,
+                CorrelationIds,
+                JsonLogs,
+                Images,
+            ];
+            let error = error.context("there are no images to look at");
+            return criteria
+                .map(|criterion| unseen(criterion, &error, "cargo xtask build"))
+                .to_vec();
+        }
+    };
+    let place = Place { world, containers };
+    let axon = place.axon(&images[&Thing::Axon]).await;
+    let orbit = place.orbit(&images[&Thing::Orbit]).await;
+    let mut checks = axon_checks(&axon);
+    checks.extend(orbit_checks(&orbit));
+    checks.push(logs(&axon, &orbit));
+    let sizes = images
+        .iter()
+        .map(|(thing, image)| small(thing.name(), image.packed_bytes, image.unpacked_bytes));
+    checks.push(Sights::of(sizes).judge(
+        Images,
+        "look at what was added to the service's crates: cargo tree -p axon -p orbit",
+    ));
+    for image in images.values() {
+        if let Err(error) = containers.forget(&image.name).await {
+            world
+                .report
+                .warn("verify", &format!("an image is left behind: {error:#}"));
+        }
+    }
+    checks
+}
+
+/// An image that the engine has loaded.
+struct Image {
+    name: String,
+    packed_bytes: u64,
+    unpacked_bytes: u64,
+    definition: Definition,
+}
+
+async fn images(world: &World<'_>, containers: &dyn Containers) -> Result<BTreeMap<Thing, Image>> {
+    let mut images = BTreeMap::new();
+    for (thing, artefact) in artefacts(world).await? {
+        world.report.live(thing.name(), "loading its image");
+        let name = containers
+            .load(world.builder.bytes(&artefact).await?)
+            .await?;
+        let reference = format!("{}@{}", world.site.image_name(thing), artefact.digest);
+        let definition = render::definition(world.source, world.site, thing, &reference).await?;
+        let image = Image {
+            unpacked_bytes: containers.size_bytes(&name).await?,
+            packed_bytes: artefact.packed_bytes,
+            name,
+            definition,
+        };
+        images.insert(thing, image);
+    }
+    Ok(images)
+}
+
+async fn artefacts(world: &World<'_>) -> Result<BTreeMap<Thing, Artefact>> {
+    let architecture = world.site.architecture;
+    let keys = world.builder.keys(architecture).await?;
+    let mut artefacts = BTreeMap::new();
+    for thing in SERVICES {
+        let Some(artefact) = world.builder.at_hand(thing, &keys[&thing]).await? else {
+            let mut built = world.builder.build(architecture, &keys).await?;
+            built.retain(|thing, _| thing.is_service());
+            return Ok(built);
+        };
+        artefacts.insert(thing, artefact);
+    }
+    Ok(artefacts)
+}
+
+/// What axon alone did.
+struct AxonSeen {
+    alone: Alone,
+    reason: Heard,
+}
+
+/// What orbit alone did.
+struct OrbitSeen {
+    alone: Alone,
+    dispatches: Vec<Dispatch>,
+}
+
+struct Place<'a> {
+    world: &'a World<'a>,
+    containers: &'a dyn Containers,
+}
+
+impl Place<'_> {
+    async fn axon(&self, image: &Image) -> Result<AxonSeen> {
+        let subject = Thing::Axon;
+        let container = self.start(subject, image, &BTreeMap::new()).await?;
+        let health = self.get(&*container, "/health").await;
+        let reason = self.get(&*container, "/reason").await;
+        let alone = self.look(&*container, image, health, &[&reason]).await?;
+        container.remove().await?;
+        Ok(AxonSeen { alone, reason })
+    }
+
+    /// With stand-ins for all that it calls. The URL of axon stays what the definition says.
+    async fn orbit(&self, image: &Image) -> Result<OrbitSeen> {
+        let stand_ins = StandIns::serve(self.containers.host_address().await?).await?;
+        let address = stand_ins.address();
+        let changed = BTreeMap::from([
+            ("GOVERNANCE_FUNCTION_NAME", String::new()),
+            (
+                "GOVERNANCE_FUNCTION_URL",
+                format!("http://{address}/governance"),
+            ),
+            ("AXON_CONNECT_TO", address.to_string()),
+        ]);
+        let container = self.start(Thing::Orbit, image, &changed).await?;
+        let health = self.get(&*container, "/health").await;
+        let mut dispatches = Vec::new();
+        for case in CASES {
+            dispatches.push(self.dispatch(&*container, &stand_ins, case).await);
+        }
+        let heard: Vec<&Heard> = dispatches.iter().map(|dispatch| &dispatch.heard).collect();
+        let alone = self.look(&*container, image, health, &heard).await?;
+        container.remove().await?;
+        Ok(OrbitSeen { alone, dispatches })
+    }
+
+    async fn dispatch(
+        &self,
+        container: &dyn RunningContainer,
+        stand_ins: &StandIns,
+        case: Case,
+    ) -> Dispatch {
+        stand_ins.play(case);
+        let correlation_id = match case {
+            Case::Permitted => Some("verify-permitted".to_owned()),
+            Case::Denied => Some("verify-denied".to_owned()),
+            Case::Unanswered => Some("verify-unanswered".to_owned()),
+            Case::WithoutId => None,
+        };
+        let headers: BTreeMap<String, String> = correlation_id
+            .iter()
+            .map(|id| ("X-Correlation-ID".to_owned(), id.clone()))
+            .collect();
+        let url = format!("http://127.0.0.1:{}/dispatch", container.host_port());
+        let request = ProbeRequest {
+            method: "POST",
+            url: &url,
+            headers: &headers,
+            body: "",
+        };
+        let heard = ask(self.world.probe, request).await;
+        Dispatch {
+            case,
+            correlation_id,
+            heard,
+            calls: stand_ins.calls(),
+        }
+    }
+
+    /// Starts a container and waits until it says that it is healthy.
+    async fn start(
+        &self,
+        thing: Thing,
+        image: &Image,
+        changed: &BTreeMap<&str, String>,
+    ) -> Result<Box<dyn RunningContainer>> {
+        self.world
+            .report
+            .live(thing.name(), "running its image alone");
+        let options = run_options(&image.definition, &image.name);
+        let mut options = options.context("the definition has no container")?;
+        for (name, value) in changed {
+            options
+                .environment
+                .insert((*name).to_owned(), value.clone());
+        }
+        let doing = || format!("run the image of {thing} alone");
+        let container = self.containers.run(&options).await.with_context(doing)?;
+        let started = Instant::now();
+        loop {
+            let heard = self.get(&*container, "/health").await;
+            if heard.as_ref().is_ok_and(|answer| answer.status == 200) {
+                return Ok(container);
+            }
+            if started.elapsed() > START_LIMIT {
+                let heard = heard.map_or_else(|why| why, |answer| answer.status.to_string());
+                let limit_seconds = START_LIMIT.as_secs();
+                let lines = container.logs().await?.join("\n");
+                bail!("{thing} alone is not healthy after {limit_seconds} s: {heard}\n{lines}");
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn get(&self, container: &dyn RunningContainer, path: &str) -> Heard {
+        let url = format!("http://127.0.0.1:{}{path}", container.host_port());
+        let headers = BTreeMap::new();
+        let request = ProbeRequest {
+            method: "GET",
+            url: &url,
+            headers: &headers,
+            body: "",
+        };
+        ask(self.world.probe, request).await
+    }
+
+    /// The health check and the log, once all requests that were answered are in it.
+    async fn look(
+        &self,
+        container: &dyn RunningContainer,
+        image: &Image,
+        health: Heard,
+        answered: &[&Heard],
+    ) -> Result<Alone> {
+        let command = health_check(&image.definition);
+        let health_check = if command.is_empty() {
+            Err("there is none".to_owned())
+        } else {
+            let executed = container.execute(&command).await;
+            executed.map_err(|error| format!("{error:#}"))
+        };
+        let answers = answered.iter().filter_map(|heard| heard.as_ref().ok());
+        let ids: Vec<String> = answers.filter_map(|it| it.correlation_id.clone()).collect();
+        let started = Instant::now();
+        loop {
+            let lines = container.logs().await?;
+            let requests = answers::requests(&lines);
+            let complete = ids.iter().all(|id| requests.contains(id));
+            if complete || started.elapsed() > LINES_LIMIT {
+                return Ok(Alone {
+                    health,
+                    health_check,
+                    lines,
+                });
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+fn axon_checks(seen: &Result<AxonSeen>) -> Vec<Check> {
+    let remedy = "cargo test --package axon";
+    let check = |criterion: Criterion, look: &dyn Fn(&AxonSeen) -> Sights| match seen {
+        Ok(seen) => look(seen).judge(criterion, remedy),
+        Err(error) => unseen(criterion, error, remedy),
+    };
+    vec![
+        check(AxonHealth, &|seen| alone::health("axon", &seen.alone)),
+        check(AxonReason, &|seen| {
+            Sights::of([answers::heartbeat(&seen.reason)])
+        }),
+    ]
+}
+
+fn orbit_checks(seen: &Result<OrbitSeen>) -> Vec<Check> {
+    let remedy = "cargo test --package orbit";
+    let check = |criterion: Criterion, look: &dyn Fn(&OrbitSeen) -> Sights| match seen {
+        Ok(seen) => look(seen).judge(criterion, remedy),
+        Err(error) => unseen(criterion, error, remedy),
+    };
+    vec![
+        check(OrbitHealth, &|seen| alone::health("orbit", &seen.alone)),
+        check(GovernanceFirst, &|seen| {
+            alone::governance_first(&seen.dispatches)
+        }),
+        check(DenialBlocks, &|seen| alone::denial_blocks(&seen.dispatches)),
+        check(CorrelationIds, &|seen| {
+            alone::correlation(&seen.dispatches, &seen.alone.lines)
+        }),
+    ]
+}
+
+fn logs(axon: &Result<AxonSeen>, orbit: &Result<OrbitSeen>) -> Check {
+    let remedy = "cargo test --package service-kit";
+    match (axon, orbit) {
+        (Ok(axon), Ok(orbit)) => Sights::of([
+            answers::structured("axon", &axon.alone.lines),
+            answers::structured("orbit", &orbit.alone.lines),
+        ])
+        .judge(JsonLogs, remedy),
+        (Err(error), _) | (_, Err(error)) => unseen(JsonLogs, error, remedy),
+    }
+}

@@ -1,0 +1,118 @@
+//! Stand-ins for governance and axon: they answer as they are told and write down who called,
+//! in which order and with which correlation id.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::decide::checks::alone::{Call, Case, Peer, STAND_IN_MESSAGE, STAND_IN_REASON};
+
+/// Both of them at one address. They end with this value.
+pub(super) struct StandIns {
+    address: SocketAddr,
+    state: Arc<Mutex<Scene>>,
+    server: JoinHandle<()>,
+}
+
+struct Scene {
+    case: Case,
+    calls: Vec<Call>,
+}
+
+type Shared = State<Arc<Mutex<Scene>>>;
+
+impl StandIns {
+    pub(super) async fn serve(address: Ipv4Addr) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0))
+            .await
+            .with_context(|| format!("serve stand-ins on {address}"))?;
+        let address = listener.local_addr().context("serve stand-ins")?;
+        let scene = Scene {
+            case: Case::Permitted,
+            calls: Vec::new(),
+        };
+        let state = Arc::new(Mutex::new(scene));
+        let routes = Router::new()
+            .route("/governance", post(governance))
+            .route("/reason", get(reason))
+            .with_state(Arc::clone(&state));
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, routes).await {
+                tracing::warn!(%error, "the stand-ins ended");
+            }
+        });
+        Ok(Self {
+            address,
+            state,
+            server,
+        })
+    }
+
+    /// `host:port`
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on governance answers so, and no call was taken yet.
+    pub(super) fn play(&self, case: Case) {
+        *lock(&self.state) = Scene {
+            case,
+            calls: Vec::new(),
+        };
+    }
+
+    /// The calls since then, in their order.
+    pub(super) fn calls(&self) -> Vec<Call> {
+        lock(&self.state).calls.clone()
+    }
+}
+
+impl Drop for StandIns {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn governance(State(state): Shared, headers: HeaderMap, body: String) -> Response {
+    let mut scene = lock(&state);
+    scene.calls.push(call(Peer::Governance, &headers, body));
+    match scene.case {
+        Case::Permitted | Case::WithoutId => Json(json!({ "allowed": true })).into_response(),
+        Case::Denied => {
+            Json(json!({ "allowed": false, "reason": STAND_IN_REASON })).into_response()
+        }
+        Case::Unanswered => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn reason(State(state): Shared, headers: HeaderMap) -> Response {
+    lock(&state)
+        .calls
+        .push(call(Peer::Axon, &headers, String::new()));
+    Json(json!({ "message": STAND_IN_MESSAGE, "service": "axon" })).into_response()
+}
+
+fn call(peer: Peer, headers: &HeaderMap, body: String) -> Call {
+    let id = headers
+        .get("x-correlation-id")
+        .and_then(|value| value.to_str().ok());
+    Call {
+        peer,
+        correlation_id: id.map(str::to_owned),
+        body,
+    }
+}
+
+/// Nobody panics while holding it; if somebody did, what was written down is still right.
+fn lock(state: &Mutex<Scene>) -> MutexGuard<'_, Scene> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,193 @@
+//! What runs of tests tell, as values: counts, and the coverage figure.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Sight;
+
+/// Tests that ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub passed: u64,
+    pub failed: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Sums the closing lines of cargo's test runner: `test result: ok. 3 passed; 0 failed; ...`.
+pub fn count_tests(output: &str) -> Counts {
+    let number = |line: &str, word: &str| -> u64 {
+        line.split(word)
+            .next()
+            .and_then(|before| before.split_whitespace().next_back())
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
+    let mut counts = Counts::default();
+    for line in output
+        .lines()
+        .filter(|line| line.starts_with("test result:"))
+    {
+        counts += Counts {
+            passed: number(line, " passed"),
+            failed: number(line, " failed"),
+        };
+    }
+    counts
+}
+
+/// What a run of tests came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestRun {
+    pub succeeded: bool,
+    pub counts: Counts,
+}
+
+/// A run without a single test proves nothing.
+pub fn passed(run: TestRun) -> Sight {
+    if run.succeeded && run.counts.failed == 0 && run.counts.passed > 0 {
+        return Ok(run.counts.to_string());
+    }
+    let compiled = if run.counts == Counts::default() {
+        " (no test ran)"
+    } else {
+        ""
+    };
+    Err(format!("{}{compiled}", run.counts))
+}
+
+/// Coverage has to be above this.
+const COVERAGE_PERCENT_MIN: f64 = 80.0;
+
+/// The figure, if it is one of these sources.
+pub fn covered(figure: Option<&Coverage>, sources_sha256: &str) -> Sight {
+    let Some(figure) = figure else {
+        return Err("the coverage was never measured here".to_owned());
+    };
+    let told = format!("coverage {:.1} % of the lines", figure.lines_percent);
+    if figure.sources_sha256 != sources_sha256 {
+        return Err(format!("{told}, but of other sources than these"));
+    }
+    if figure.lines_percent > COVERAGE_PERCENT_MIN {
+        return Ok(told);
+    }
+    Err(format!(
+        "{told}, expected more than {COVERAGE_PERCENT_MIN} %"
+    ))
+}
+
+/// An image has to be smaller than this.
+const IMAGE_BYTES_MAX: u64 = 50_000_000;
+
+/// What an image takes, in the registry and unpacked.
+pub fn small(service: &str, packed_bytes: u64, unpacked_bytes: u64) -> Sight {
+    let megabytes =
+        |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000);
+    let told = format!(
+        "{service}: {} unpacked, {} packed",
+        megabytes(unpacked_bytes),
+        megabytes(packed_bytes)
+    );
+    if packed_bytes.max(unpacked_bytes) < IMAGE_BYTES_MAX {
+        return Ok(told);
+    }
+    Err(format!("{told}, expected less than 50 MB"))
+}
+
+/// The figure of the last `test --coverage`, and what it was measured on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    pub lines_percent: f64,
+    /// Of the sources of `services/` then: the figure says nothing about others.
+    pub sources_sha256: String,
+}
+
+impl Coverage {
+    /// Where the figure is kept.
+    pub fn file(state_folder: &Path) -> PathBuf {
+        state_folder.join("coverage.json")
+    }
+}
+
+/// The share of lines covered, of the JSON that `llvm-cov export` writes.
+pub fn coverage_of(export: &str) -> Option<f64> {
+    let export: Value = serde_json::from_str(export).ok()?;
+    export.pointer("/data/0/totals/lines/percent")?.as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_lines_of_all_test_binaries_are_summed() {
+        let output = "\
+running 3 tests
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1s
+";
+        assert_eq!(
+            count_tests(output),
+            Counts {
+                passed: 13,
+                failed: 2
+            }
+        );
+        assert_eq!(count_tests("no tests here"), Counts::default());
+    }
+
+    #[test]
+    fn the_figure_is_read_from_the_export() {
+        let export = r#"{"data":[{"totals":{"lines":{"count":10,"covered":9,"percent":90.0}}}]}"#;
+        assert_eq!(coverage_of(export), Some(90.0));
+        assert_eq!(coverage_of("{}"), None);
+    }
+
+    #[test]
+    fn a_run_passes_with_tests_that_all_passed() {
+        let run = |succeeded, passed, failed| {
+            let counts = Counts { passed, failed };
+            super::passed(TestRun { succeeded, counts })
+        };
+        assert_eq!(run(true, 3, 0), Ok("3 passed, 0 failed".to_owned()));
+        assert!(run(false, 3, 1).is_err());
+        assert!(run(false, 3, 0).is_err());
+        assert!(run(true, 0, 0).is_err());
+    }
+
+    #[test]
+    fn coverage_counts_for_its_own_sources_and_above_eighty() {
+        let figure = |lines_percent| Coverage {
+            lines_percent,
+            sources_sha256: "now".to_owned(),
+        };
+        assert!(covered(Some(&figure(80.1)), "now").is_ok());
+        assert!(covered(Some(&figure(80.0)), "now").is_err());
+        assert!(covered(Some(&figure(99.0)), "changed").is_err());
+        assert!(covered(Some(&figure(f64::NAN)), "now").is_err());
+        assert!(covered(None, "now").is_err());
+    }
+
+    #[test]
+    fn an_image_is_below_fifty_megabytes_either_way() {
+        let told = small("axon", 1_250_000, 2_600_000).unwrap();
+        assert_eq!(told, "axon: 2.6 MB unpacked, 1.2 MB packed");
+        assert!(small("axon", 1, 50_000_000).is_err());
+        assert!(small("axon", 50_000_000, 1).is_err());
+    }
+}
