@@ -15,7 +15,7 @@ pub use image::{Container, Image};
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -153,6 +153,98 @@ impl Checkout {
 
     pub fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.root.join(path)).expect("read a file of the checkout")
+    }
+
+    /// What git sees in the checkout that is not committed.
+    pub fn changed_files(&self) -> String {
+        self.output("git", &["status", "--porcelain", "--untracked-files=all"])
+    }
+
+    /// The addresses on which the local AWS listens.
+    pub fn listening_addresses(&self) -> Vec<String> {
+        let port = format!(":{:04X}", self.port);
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's sockets");
+        let listening = sockets.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next()?.strip_suffix(&port)?;
+            let address = u32::from_str_radix(local, 16).ok()?;
+            (fields.nth(1)? == "0A").then(|| Ipv4Addr::from(address.to_le_bytes()).to_string())
+        });
+        listening.collect()
+    }
+
+    /// What Terraform says after the run that applied it, by the variables of that run.
+    pub fn terraform_plan(&self) -> String {
+        let site: Value =
+            serde_json::from_str(&self.parameter("/demo/local/site")).expect("a site");
+        let folder = self
+            .root
+            .join(format!("target/xtask/local/{}/terraform", self.port));
+        let variable = |name: &str| {
+            format!(
+                "-var={name}={}",
+                site[name].as_str().expect("a field of the site")
+            )
+        };
+        let output = Command::new("terraform")
+            .args([
+                "plan",
+                "-no-color",
+                "-var-file=environments/local.tfvars.json",
+            ])
+            .args([variable("architecture"), variable("infra_sha256")])
+            .arg(format!("-var=endpoint={}", self.url("")))
+            .current_dir(folder.join("root"))
+            .env("TF_DATA_DIR", folder.join("data"))
+            .env("AWS_ENDPOINT_URL", self.url(""))
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .output()
+            .expect("run terraform");
+        let ran = Ran::of(&output);
+        ran.all()
+    }
+
+    /// A parameter of SSM, as the local AWS has it.
+    pub fn parameter(&self, name: &str) -> String {
+        let answer = self.ssm("GetParameter", &serde_json::json!({ "Name": name }));
+        answer["Parameter"]["Value"]
+            .as_str()
+            .expect("a value")
+            .to_owned()
+    }
+
+    pub fn set_parameter(&self, name: &str, value: &str) {
+        let change = serde_json::json!({ "Name": name, "Value": value, "Overwrite": true });
+        self.ssm("PutParameter", &change);
+    }
+
+    /// The local AWS asks nobody for a signature.
+    fn ssm(&self, operation: &str, input: &Value) -> Value {
+        let target = format!("AmazonSSM.{operation}");
+        let headers = [
+            ("Content-Type", "application/x-amz-json-1.1"),
+            ("X-Amz-Target", &target),
+        ];
+        let answer = request("POST", &self.url("/"), &headers, &input.to_string());
+        let answer = answer.expect("an answer of the local AWS");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// What a crash does: no warning, no time to save anything.
+    pub fn kill_local_aws(&self) {
+        let pattern = format!("127.0.0.1:{}", self.port);
+        self.output("pkill", &["-KILL", "-f", &pattern]);
+        eventually("the local AWS is dead", || {
+            self.listening_addresses().is_empty()
+        });
+    }
+
+    fn output(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(program);
+        let output = command.args(arguments).current_dir(&self.root).output();
+        String::from_utf8_lossy(&output.expect("run a program").stdout).into_owned()
     }
 
     /// Containers of this checkout's local AWS.

@@ -11,7 +11,10 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     nothing_runs_yet(&checkout);
     first_deploy(&checkout);
     a_dispatch_is_answered(&checkout);
+    it_listens_where_it_must_and_nowhere_else(&checkout);
     a_second_deploy_changes_nothing(&checkout);
+    terraform_has_nothing_to_change(&checkout);
+    bad_input_changes_nothing(&checkout);
     the_shell_of_another_account_changes_nothing(&checkout);
     a_good_release_loses_no_request(&checkout);
     a_release_that_fails_goes_back(&checkout);
@@ -19,6 +22,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     of_two_deploys_one_wins(&checkout);
     an_interrupted_rollout_is_gone_on_with(&checkout);
     stopped_services_are_started_again(&checkout);
+    a_crash_of_the_local_aws_is_mended(&checkout);
     down_leaves_nothing(&checkout);
 }
 
@@ -29,7 +33,17 @@ fn nothing_runs_yet(checkout: &Checkout) {
 }
 
 fn first_deploy(checkout: &Checkout) {
+    let before = checkout.changed_files();
     let ran = checkout.xtask(&["deploy"]);
+    assert_eq!(
+        checkout.changed_files(),
+        before,
+        "a run leaves its files below target/"
+    );
+    assert!(
+        !ran.all().contains("compiled in"),
+        "the copy has the keys of what was built"
+    );
     ran.expect(
         0,
         &[
@@ -92,6 +106,76 @@ fn a_dispatch_is_answered(checkout: &Checkout) {
     eventually("the correlation id is in axon's log", || {
         checkout.xtask(&["logs", "axon"]).stdout.contains("story-1")
     });
+}
+
+/// Loopback, and Docker's bridge, by which containers find it.
+fn it_listens_where_it_must_and_nowhere_else(checkout: &Checkout) {
+    let addresses = checkout.listening_addresses();
+    assert!(addresses.contains(&"127.0.0.1".to_owned()), "{addresses:?}");
+    assert!(
+        addresses.len() == 2 && !addresses.contains(&"0.0.0.0".to_owned()),
+        "{addresses:?}"
+    );
+}
+
+fn terraform_has_nothing_to_change(checkout: &Checkout) {
+    let planned = checkout.terraform_plan();
+    assert!(planned.contains("No changes."), "{planned}");
+}
+
+/// Each one clear error that names the file, the place and the remedy; nothing is changed.
+fn bad_input_changes_nothing(checkout: &Checkout) {
+    let before = releases(checkout);
+    let axon = checkout.read("task-definitions/axon.json");
+    let orbit = checkout.read("task-definitions/orbit.json");
+
+    checkout.set_in_template("axon", "WHAT", "${NOBODY_FILLS_THIS}");
+    checkout.set_in_template("orbit", "WHAT", "${NOR_THIS}");
+    checkout.xtask(&["deploy"]).expect(
+        10,
+        &[
+            "task-definitions/axon.json",
+            "NOBODY_FILLS_THIS",
+            "task-definitions/orbit.json",
+            "NOR_THIS",
+        ],
+    );
+    checkout.write("task-definitions/orbit.json", &orbit);
+    checkout.write(
+        "task-definitions/axon.json",
+        &axon.replacen("\"cpu\": \"256\",", "\"cpu\": 256\"", 1),
+    );
+    checkout
+        .xtask(&["deploy"])
+        .expect(10, &["task-definitions/axon.json:8:"]);
+    checkout.write(
+        "task-definitions/axon.json",
+        &axon.replacen("\"512\"", "\"640\"", 1),
+    );
+    checkout.xtask(&["deploy"]).expect(10, &["T01", "640"]);
+    checkout.write("task-definitions/axon.json", &axon);
+
+    checkout
+        .xtask(&["deploy", "--env", "moon"])
+        .expect(2, &["moon", "local, production, staging"]);
+    checkout
+        .xtask(&["deploy", "neptune"])
+        .expect(2, &["neptune", "governance, axon, orbit"]);
+
+    let site = checkout.parameter("/demo/local/site");
+    let other = site.replacen("\"version\":1", "\"version\":2", 1).replacen(
+        "\"cluster\"",
+        "\"klaster\"",
+        1,
+    );
+    checkout.set_parameter("/demo/local/site", &other);
+    checkout
+        .xtask(&["deploy"])
+        .expect(12, &["version 2", "missing: cluster"]);
+    checkout.set_parameter("/demo/local/site", &site);
+
+    assert_eq!(releases(checkout), before);
+    checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
 }
 
 fn releases(checkout: &Checkout) -> Vec<Value> {
@@ -231,6 +315,15 @@ fn stopped_services_are_started_again(checkout: &Checkout) {
     checkout
         .xtask(&["rollback"])
         .expect(0, &["landed on demo-axon"]);
+    a_dispatch_is_answered(checkout);
+}
+
+/// Killed, it forgets everything that was not saved, while Terraform's state remembers it.
+fn a_crash_of_the_local_aws_is_mended(checkout: &Checkout) {
+    checkout.kill_local_aws();
+    checkout
+        .xtask(&["deploy"])
+        .expect(0, &["landed on demo-orbit", "answered 200"]);
     a_dispatch_is_answered(checkout);
 }
 
