@@ -117,6 +117,15 @@ impl Report {
         }
     }
 
+    /// A step's document: JSON where that was asked for, else a block for people.
+    pub fn document(&self, event: &str, value: &impl Serialize, human: &str) {
+        if self.manner.format == Format::Json {
+            self.json_line(&json!({ "event": event, "document": value }));
+        } else {
+            self.block(human);
+        }
+    }
+
     /// The result of the command: JSON where that was asked for, else the text for people.
     /// The only thing that goes to stdout in human format.
     pub fn data(&self, value: &impl Serialize, human: &str) {

@@ -36,7 +36,7 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
         );
         return Ok(());
     }
-    world.report.block(&plan::describe(&plan));
+    plan::tell(&world, &plan);
     if options.dry_run {
         world
             .report

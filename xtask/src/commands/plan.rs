@@ -218,8 +218,15 @@ pub async fn rollback_target(world: &World<'_>, look: &Look) -> Result<Option<Re
     newest_where(world, |record| history::is_target(record, &running)).await
 }
 
+/// Shows the plan of a release before it is confirmed.
+pub fn tell(world: &World<'_>, plan: &Plan) {
+    world
+        .report
+        .document("plan", &as_json(plan), &describe(plan));
+}
+
 /// The plan as people read it: one block, a thing a paragraph.
-pub fn describe(plan: &Plan) -> String {
+fn describe(plan: &Plan) -> String {
     let mut lines = Vec::new();
     for artefact in &plan.pushes {
         let size = crate::report::megabytes(artefact.packed_bytes);

@@ -48,7 +48,7 @@ pub async fn rollback(
     world
         .report
         .line("rollback", &format!("to {}", target.about()));
-    world.report.block(&plan::describe(&plan));
+    plan::tell(world, &plan);
     confirm(desk, yes, "roll back")?;
     let why = format!("rollback to {}", target.number);
     let record = drive::carry_out(world, &plan, about(world, &why).await?).await?;
