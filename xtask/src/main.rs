@@ -148,22 +148,7 @@ async fn with_environment(
             };
             test::test(&parts, scope).await
         }
-        Verb::Bench => {
-            let emulator = Emulator::new(surroundings, report)?;
-            let parts = bench::Parts {
-                builder: &builder,
-                stopwatch: &Programs {
-                    surroundings,
-                    program: environments::program()?,
-                },
-                report,
-                architecture: environments::architecture(environment)?,
-                target_folder: builder.target_folder(),
-                environment: &environment.name,
-                deploys: !environment.emulated || emulator.is_up().await,
-            };
-            bench::bench(&parts).await
-        }
+        Verb::Bench => measure(&builder, environment, surroundings, report).await,
         verb => {
             let emulator = Emulator::new(surroundings, report)?;
             if environment.emulated {
@@ -205,6 +190,28 @@ fn local(emulator: &Emulator<'_>) -> infra::Local {
         architecture: host::architecture(),
         folder: emulator.folder(),
     }
+}
+
+async fn measure(
+    builder: &Cargo<'_>,
+    environment: &Environment,
+    surroundings: &Surroundings,
+    report: &Report,
+) -> Result<()> {
+    let emulator = Emulator::new(surroundings, report)?;
+    let parts = bench::Parts {
+        builder,
+        stopwatch: &Programs {
+            surroundings,
+            program: environments::program()?,
+        },
+        report,
+        architecture: environments::architecture(environment)?,
+        target_folder: builder.target_folder(),
+        environment: &environment.name,
+        deploys: !environment.emulated || emulator.is_up().await,
+    };
+    bench::bench(&parts).await
 }
 
 /// Deploy brings the local AWS up; every other verb says that it is down.
