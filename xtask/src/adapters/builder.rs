@@ -3,7 +3,7 @@
 mod shelf;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -118,13 +118,18 @@ impl<'a> Cargo<'a> {
     }
 
     async fn compile(&self, architecture: Architecture) -> Result<()> {
-        self.expect_target(architecture).await?;
+        let (libraries, version) = tokio::try_join!(
+            self.libraries(architecture),
+            self.rustc(&["--version", "--verbose"]),
+        )?;
         let target = self.target_folder();
-        let flags = rustflags(Folders {
+        let folders = Folders {
             root: &self.surroundings.root,
             cargo_home: &self.cargo_home(),
             target: &target,
-        });
+            libraries: &libraries,
+        };
+        let flags = rustflags(folders, &version);
         let mut command = Command::new(self.surroundings, "cargo")
             .arguments(cargo_arguments(architecture))
             .folder(&self.surroundings.root)
@@ -160,27 +165,33 @@ impl<'a> Cargo<'a> {
         )
     }
 
-    /// Compiling for another architecture needs its standard library.
-    async fn expect_target(&self, architecture: Architecture) -> Result<()> {
+    /// Where the compiler has its libraries for the architecture. They may not be installed.
+    async fn libraries(&self, architecture: Architecture) -> Result<PathBuf> {
         let target = architecture.target();
-        let folder = Command::new(self.surroundings, "rustc")
-            .arguments(["--print", "target-libdir", "--target", target])
+        let said = self
+            .rustc(&["--print", "target-libdir", "--target", target])
+            .await?;
+        // The last line: rustup may have told before it what it installs.
+        let folder = PathBuf::from(said.lines().last().unwrap_or_default());
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let message = format!("Rust on this machine cannot compile for {target}");
+        Err(Failure::not_ready(message)
+            .hint(format!(
+                "run this on a Linux machine of that architecture, or, where a linker for it \
+                 is installed:\nrustup target add {target}"
+            ))
+            .into())
+    }
+
+    async fn rustc(&self, arguments: &[&str]) -> Result<String> {
+        Command::new(self.surroundings, "rustc")
+            .arguments(arguments.iter().copied())
             .folder(&self.surroundings.root)
             .without_variable("RUSTUP_TOOLCHAIN")
-            .without_stderr()
             .succeed()
-            .await?;
-        if Path::new(folder.trim()).is_dir() {
-            return Ok(());
-        }
-        Err(
-            Failure::not_ready(format!("Rust on this machine cannot compile for {target}"))
-                .hint(format!(
-                    "run this on a Linux machine of that architecture, or, where a linker for it \
-                     is installed:\nrustup target add {target}"
-                ))
-                .into(),
-        )
+            .await
     }
 
     async fn pack(

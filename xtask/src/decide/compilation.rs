@@ -24,21 +24,34 @@ pub struct Folders<'a> {
     pub root: &'a Path,
     pub cargo_home: &'a Path,
     pub target: &'a Path,
+    /// The compiler's libraries for the target (`rustc --print target-libdir`).
+    pub libraries: &'a Path,
 }
 
-/// The value of `CARGO_ENCODED_RUSTFLAGS`: no shared library, and the same bytes in every checkout.
-pub fn rustflags(folders: Folders<'_>) -> String {
+/// The value of `CARGO_ENCODED_RUSTFLAGS`: no shared library, and the same bytes in every checkout
+/// and on every machine. `compiler` is what `rustc -vV` says.
+pub fn rustflags(folders: Folders<'_>, compiler: &str) -> String {
     // The last prefix that matches wins, and target usually lies below root.
-    let named = [
-        (folders.root, "/src"),
-        (folders.cargo_home, "/cargo"),
-        (folders.target, "/target"),
+    let mut named = vec![
+        (folders.root.to_owned(), "/src".to_owned()),
+        (folders.cargo_home.to_owned(), "/cargo".to_owned()),
+        (folders.target.to_owned(), "/target".to_owned()),
     ];
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
-    flags.extend(
-        named.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())),
-    );
-    flags.join("\u{1f}")
+    // Where the component `rust-src` is installed, the compiler names the standard library's
+    // sources by where they lie on this machine; elsewhere by the commit they are of.
+    let commit = compiler
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "));
+    if let (Some(commit), Some(rustlib)) = (commit, folders.libraries.ancestors().nth(2)) {
+        named.push((rustlib.join("src/rust"), format!("/rustc/{commit}")));
+    }
+    let remapped = named
+        .iter()
+        .map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()));
+    std::iter::once("-Ctarget-feature=+crt-static".to_owned())
+        .chain(remapped)
+        .collect::<Vec<_>>()
+        .join("\u{1f}")
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -133,11 +146,13 @@ mod tests {
 
     #[test]
     fn flags_name_no_folder_of_this_machine_in_the_binary() {
-        let flags = rustflags(Folders {
+        let folders = Folders {
             root: Path::new("/home/me/it"),
             cargo_home: Path::new("/home/me/.cargo"),
             target: Path::new("/home/me/it/target"),
-        });
+            libraries: Path::new("/rust/lib/rustlib/x86_64-unknown-linux-gnu/lib"),
+        };
+        let flags = rustflags(folders, "rustc 1.95.0\ncommit-hash: 5980\nhost: here");
         let flags: Vec<&str> = flags.split('\u{1f}').collect();
         assert_eq!(
             flags,
@@ -146,8 +161,10 @@ mod tests {
                 "--remap-path-prefix=/home/me/it=/src",
                 "--remap-path-prefix=/home/me/.cargo=/cargo",
                 "--remap-path-prefix=/home/me/it/target=/target",
+                "--remap-path-prefix=/rust/lib/rustlib/src/rust=/rustc/5980",
             ]
         );
+        assert!(!rustflags(folders, "").contains("/rustc/"));
     }
 
     #[test]
