@@ -3,22 +3,25 @@
 //! One release is carried out here from "opened" to "closed": whatever goes wrong on the way,
 //! everything that it changed is taken back in reverse order and the record says so.
 
+mod back;
 mod evidence;
 mod function;
+mod record;
 mod service;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use tokio::time::Instant;
 
 use crate::catalog::{SERVICES, Thing};
-use crate::decide::plan::{Change, Look, Plan, ServiceLook, Step};
-use crate::decide::release::{LEASE, Record, State};
+use crate::decide::plan::{Change, Look, Plan, ServiceLook};
+use crate::decide::release::{Record, State};
 use crate::decide::rollout::Outcome;
 use crate::failure::{Failure, Kind};
 use crate::world::{ProbeRequest, World};
+
+pub use record::open as open_record;
 
 /// How often a moving thing is looked at. A rollout's end is noticed within this and one request.
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
@@ -26,7 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 pub const ROLLOUT_LIMIT: Duration = Duration::from_mins(15);
 /// A running service has this long to prove itself.
 const PROOF_LIMIT: Duration = Duration::from_secs(30);
-const LEASE_RENEWAL: Duration = Duration::from_mins(1);
 
 /// What a record says about a release besides what it changed.
 #[derive(Debug, Clone)]
@@ -40,26 +42,49 @@ pub struct About {
 
 /// Why a release can't go on.
 enum Trouble {
-    /// A thing failed. The report's lines explain it.
-    Failed {
-        thing: Option<Thing>,
-        reason: String,
-        evidence: Vec<String>,
-    },
+    Failed(Fault),
     /// Somebody else is at work: nothing is taken back.
-    Usurped { thing: Option<Thing>, by: String },
+    Usurped {
+        thing: Option<Thing>,
+        by: String,
+    },
     /// What runs is not what the plan stands on. Nothing was changed yet.
-    MovedOn { how: String },
+    MovedOn {
+        how: String,
+    },
+}
+
+/// What failed. The lines of evidence explain it.
+struct Fault {
+    thing: Option<Thing>,
+    reason: String,
+    evidence: Vec<String>,
 }
 
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Self {
-        Self::Failed {
+        Self::Failed(Fault {
             thing: None,
             reason: format!("{error:#}"),
             evidence: Vec::new(),
-        }
+        })
     }
+}
+
+impl Trouble {
+    /// The same, of a thing that was being changed.
+    fn of(mut self, changed: Thing) -> Self {
+        if let Self::Failed(Fault { thing, .. }) | Self::Usurped { thing, .. } = &mut self {
+            *thing = Some(changed);
+        }
+        self
+    }
+}
+
+/// How a release ended: for its record, and for the user.
+struct End {
+    state: State,
+    result: Result<()>,
 }
 
 /// Looks at all that runs, at one moment.
@@ -89,72 +114,20 @@ pub async fn look(world: &World<'_>) -> Result<Look> {
     })
 }
 
-/// Opens a release, applies the plan and closes the release. Ctrl-C stops the watching, not AWS.
+/// Opens a release, applies the plan and closes the release. Ctrl-C stops the watching, not AWS;
+/// the closing it does not stop, so that the record says what happened.
 pub async fn carry_out(world: &World<'_>, plan: &Plan, about: About) -> Result<Record> {
     let mut release = Release::open(*world, plan, about).await?;
-    let ended = tokio::select! {
-        ended = release.run(plan) => ended,
-        () = world.interrupt.wait() => return release.leave().await,
+    let end = tokio::select! {
+        end = release.run(plan) => end,
+        () = world.interrupt.wait() => release.left(),
     };
-    ended?;
+    let closed = release.close(end.state).await;
+    if let (Err(_), Err(error)) = (&end.result, &closed) {
+        world.report.warn("release", &format!("{error:#}"));
+    }
+    end.result.and(closed)?;
     Ok(release.record)
-}
-
-/// Opens a record: whoever creates the next number holds the environment.
-pub async fn open_record(
-    world: &World<'_>,
-    about: About,
-    things: BTreeMap<Thing, crate::decide::release::Entry>,
-) -> Result<Record> {
-    let newest = world.ledger.newest().await?;
-    let now = world.clock.now();
-    let mut why = about.why;
-    if let Some(newest) = &newest {
-        if newest.held(now) {
-            return Err(held(newest).into());
-        }
-        if newest.abandoned(now) {
-            why = format!("{why}, after {} was abandoned", newest.number);
-        }
-    }
-    let record = Record {
-        number: newest.map_or(1, |newest| newest.number + 1),
-        state: State::InProgress,
-        until: now + LEASE,
-        opened: now,
-        closed: None,
-        who: about.who,
-        host: about.host,
-        why,
-        commit: about.commit,
-        dirty: about.dirty,
-        things,
-    };
-    if world.ledger.create(&record).await? {
-        return Ok(record);
-    }
-    let holder = world.ledger.read(record.number).await?;
-    Err(holder.map_or_else(
-        || {
-            Failure::refused(format!(
-                "release {} was opened by somebody else",
-                record.number
-            ))
-        },
-        |holder| held(&holder),
-    ))?
-}
-
-fn held(holder: &Record) -> Failure {
-    Failure::refused(format!(
-        "{} is in progress since {}",
-        holder.about(),
-        holder.opened
-    ))
-    .hint(format!(
-        "wait for it, or, if nobody is at work on it, until its time is over at {}",
-        holder.until
-    ))
 }
 
 struct Release<'w> {
@@ -165,7 +138,7 @@ struct Release<'w> {
 
 impl<'w> Release<'w> {
     async fn open(world: World<'w>, plan: &Plan, about: About) -> Result<Self> {
-        let record = open_record(&world, about, plan.entries()).await?;
+        let record = record::open(&world, about, plan.entries()).await?;
         let text = format!("{} opened", record.number);
         world.report.line("release", &text);
         Ok(Self {
@@ -175,27 +148,28 @@ impl<'w> Release<'w> {
         })
     }
 
-    /// The story of a release. What it returns as an error is told already, and the record closed.
-    async fn run(&mut self, plan: &Plan) -> Result<()> {
+    async fn run(&mut self, plan: &Plan) -> End {
         let mut changed = Vec::new();
         let trouble = match self.forward(plan, &mut changed).await {
-            Ok(()) => return self.close(State::Landed).await,
+            Ok(()) => {
+                return End {
+                    state: State::Landed,
+                    result: Ok(()),
+                };
+            }
             Err(trouble) => trouble,
         };
         match trouble {
-            Trouble::Failed {
-                thing,
-                reason,
-                evidence,
-            } => self.failed(plan, &changed, thing, &reason, &evidence).await,
-            Trouble::Usurped { thing, by } => self.usurped(thing, &by).await,
+            Trouble::Failed(fault) => self.failed(plan, &changed, &fault).await,
+            Trouble::Usurped { thing, by } => self.usurped(thing, &by),
             Trouble::MovedOn { how } => {
-                self.close(State::Back).await?;
-                Err(
-                    Failure::refused(format!("the state moved on since the plan: {how}"))
-                        .hint("look at the new plan: cargo xtask plan")
-                        .into(),
-                )
+                let message = format!("the state moved on since the plan: {how}");
+                let failure =
+                    Failure::refused(message).hint("look at the new plan: cargo xtask plan");
+                End {
+                    state: State::Back,
+                    result: Err(failure.into()),
+                }
             }
         }
     }
@@ -224,11 +198,12 @@ impl<'w> Release<'w> {
             }
             self.guard().await?;
             changed.push(step.thing);
-            if step.thing.is_service() {
-                self.change_service(step).await?;
+            let ended = if step.thing.is_service() {
+                self.change_service(step).await
             } else {
-                self.change_function(step).await?;
-            }
+                self.change_function(step).await
+            };
+            ended.map_err(|trouble| trouble.of(step.thing))?;
             self.set_outcome(step.thing, Outcome::Landed).await?;
         }
         if plan.steps.iter().any(|step| step.change != Change::Keep) {
@@ -266,175 +241,44 @@ impl<'w> Release<'w> {
                 Err(error) => format!("{error:#}"),
             };
             if started.elapsed() > PROOF_LIMIT {
-                return Err(Trouble::Failed {
-                    thing: None,
-                    reason: format!("a dispatch was not answered: {heard}"),
-                    evidence: Vec::new(),
-                });
+                return Err(anyhow!("a dispatch was not answered: {heard}").into());
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
-    /// Takes everything back, in reverse order, tells the whole in one block and closes the record.
-    async fn failed(
-        &mut self,
-        plan: &Plan,
-        changed: &[Thing],
-        thing: Option<Thing>,
-        reason: &str,
-        evidence: &[String],
-    ) -> Result<()> {
-        let what = thing.map_or_else(|| "the release".to_owned(), |thing| thing.to_string());
-        self.world
-            .report
-            .warn(&what, &format!("failed: {reason}; taking back"));
-        let mut told = vec![format!("release {} failed", self.record.number)];
-        told.push(format!("  what        {what}"));
-        told.push(format!("  why         {reason}"));
-        told.extend(evidence.iter().map(|line| format!("  {line}")));
-        let mut by_hand = Vec::new();
-        let steps = plan
-            .steps
-            .iter()
-            .rev()
-            .filter(|step| changed.contains(&step.thing));
-        for step in steps {
-            match self.take_back(step).await {
-                Ok(()) => {
-                    told.push(format!("  put back    {} to {}", step.thing, step.parent));
-                    self.set_outcome(step.thing, Outcome::RolledBack).await?;
-                }
-                Err(error) => {
-                    told.push(format!("  NOT BACK    {}: {error:#}", step.thing));
-                    by_hand.push(self.by_hand(step));
-                    self.set_outcome(step.thing, Outcome::Stuck).await?;
-                }
-            }
+    fn usurped(&mut self, thing: Option<Thing>, by: &str) -> End {
+        if let Some(entry) = thing.and_then(|thing| self.record.things.get_mut(&thing)) {
+            entry.outcome = Some(Outcome::Usurped);
         }
-        if changed.is_empty() {
-            told.push("  put back    nothing: it had changed nothing that runs".to_owned());
-        }
-        self.world.report.block(&told.join("\n"));
-        let message = format!("release {} failed: {what}: {reason}", self.record.number);
-        if by_hand.is_empty() {
-            self.close(State::Back).await?;
-            return Err(Failure::new(Kind::Back, message)
-                .hint("everything is back where it was; mend the cause and deploy again")
-                .into());
-        }
-        self.close(State::Stuck).await?;
-        Err(Failure::new(Kind::NotBack, message)
-            .hint(by_hand.join("\n"))
-            .into())
-    }
-
-    async fn take_back(&mut self, step: &Step) -> Result<()> {
-        self.guard().await.map_err(|trouble| match trouble {
-            Trouble::Usurped { by, .. } => anyhow!("usurped by {by}"),
-            Trouble::Failed { reason: text, .. } | Trouble::MovedOn { how: text } => anyhow!(text),
-        })?;
-        if step.thing.is_service() {
-            self.take_back_service(step).await
-        } else {
-            self.take_back_function(step).await
-        }
-    }
-
-    fn by_hand(&self, step: &Step) -> String {
-        let site = self.world.site;
-        if step.thing.is_service() {
-            let service = &site.service(step.thing).ecs_service;
-            format!(
-                "aws ecs update-service --cluster {} --service {service} --task-definition {}",
-                site.cluster, step.parent
-            )
-        } else {
-            format!(
-                "aws lambda update-alias --function-name {} --name {} --function-version {}",
-                site.function.name, site.function.alias, step.parent
-            )
-        }
-    }
-
-    async fn usurped(&mut self, thing: Option<Thing>, by: &str) -> Result<()> {
-        if let Some(thing) = thing {
-            self.set_outcome(thing, Outcome::Usurped).await?;
-        }
-        self.close(State::Usurped).await?;
         let message = format!("release {} was usurped: {by}", self.record.number);
-        Err(Failure::new(Kind::Usurped, message)
-            .hint("nothing was taken back; see `cargo xtask status` and `cargo xtask releases`")
-            .into())
+        let failure = Failure::new(Kind::Usurped, message)
+            .hint("nothing was taken back; see `cargo xtask status` and `cargo xtask releases`");
+        End {
+            state: State::Usurped,
+            result: Err(failure.into()),
+        }
     }
 
     /// The user stopped watching. What AWS was told to do goes on, and the record says so.
-    async fn leave(&mut self) -> Result<Record> {
+    fn left(&mut self) -> End {
         for entry in self.record.things.values_mut() {
             if entry.after != entry.before && entry.outcome.is_none() {
                 entry.outcome = Some(Outcome::LeftRunning);
             }
         }
-        self.close(State::Left).await?;
         let message = format!(
             "stopped watching release {}; what was begun in AWS goes on",
             self.record.number
         );
-        Err(Failure::new(Kind::StoppedWatching, message)
-            .hint(
-                "cargo xtask status      # what runs now\n\
-                 cargo xtask deploy      # go on to the end\n\
-                 cargo xtask rollback    # back to the last release that landed",
-            )
-            .into())
-    }
-
-    /// Before each change: nobody has opened a later release.
-    async fn guard(&mut self) -> Result<(), Trouble> {
-        let newest = self.world.ledger.newest().await?;
-        match newest {
-            Some(newest) if newest.number > self.record.number => Err(Trouble::Usurped {
-                thing: None,
-                by: newest.about(),
-            }),
-            _ => Ok(()),
+        let failure = Failure::new(Kind::StoppedWatching, message).hint(
+            "cargo xtask status      # what runs now\n\
+             cargo xtask deploy      # go on to the end\n\
+             cargo xtask rollback    # back to the last release that landed",
+        );
+        End {
+            state: State::Left,
+            result: Err(failure.into()),
         }
-    }
-
-    /// A holder that works renews its time, so that it is not taken for dead.
-    async fn renew(&mut self) -> Result<()> {
-        if self.renewed.elapsed() > LEASE_RENEWAL {
-            self.save().await?;
-        }
-        Ok(())
-    }
-
-    async fn set_outcome(&mut self, thing: Thing, outcome: Outcome) -> Result<()> {
-        if let Some(entry) = self.record.things.get_mut(&thing) {
-            entry.outcome = Some(outcome);
-            if outcome == Outcome::RolledBack {
-                entry.after.clone_from(&entry.before);
-            }
-        }
-        self.save().await
-    }
-
-    async fn close(&mut self, state: State) -> Result<()> {
-        self.record.state = state;
-        self.record.closed = Some(self.world.clock.now());
-        self.save().await?;
-        let text = format!("{} closed: {}", self.record.number, state.text());
-        self.world.report.line("release", &text);
-        Ok(())
-    }
-
-    async fn save(&mut self) -> Result<()> {
-        self.renewed = Instant::now();
-        if self.record.state == State::InProgress {
-            self.record.until = self.world.clock.now() + LEASE;
-        }
-        let number = self.record.number;
-        let saved = self.world.ledger.overwrite(&self.record).await;
-        saved.with_context(|| format!("write release {number} into the ledger"))
     }
 }

@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Release, Trouble};
+use super::back::Return;
+use super::{Fault, Release, Trouble};
 use crate::catalog::Thing;
 use crate::decide::plan::{Change, Step};
 use crate::decide::release::Running;
@@ -26,51 +27,61 @@ impl Release<'_> {
                 return Ok(());
             }
         };
-        self.ask(&version).await.map_err(|error| Trouble::Failed {
-            thing: Some(Thing::Governance),
-            reason: format!("version {version} {error:#}"),
-            evidence: vec![format!("alias       stays on version {}", step.parent)],
+        self.ask(&version).await.map_err(|error| {
+            Trouble::Failed(Fault {
+                thing: Some(step.thing),
+                reason: format!("version {version} {error:#}"),
+                evidence: vec![format!("alias       stays on version {}", step.parent)],
+            })
         })?;
         let alias = functions.look().await?;
         if alias.version != step.parent {
             let by = format!("the alias names version {} now", alias.version);
             return Err(Trouble::Usurped {
-                thing: Some(Thing::Governance),
+                thing: Some(step.thing),
                 by,
             });
         }
+        // Written down before it is moved: an answer that is lost leaves the alias moved.
+        self.write_version(&version, String::new()).await?;
         functions.move_alias(&version, &alias.revision_id).await?;
         let now = functions.look().await?;
-        let after = Running {
-            revision: now.version,
-            content: now.code_sha256,
-            image: None,
-        };
-        if let Some(entry) = self.record.things.get_mut(&Thing::Governance) {
-            entry.after = Some(after);
-        }
+        self.write_version(&now.version, now.code_sha256).await?;
         let text = format!("landed on version {version} (was {})", step.parent);
         self.world.report.line(step.thing.name(), &text);
         Ok(())
     }
 
-    pub(super) async fn take_back_function(&mut self, step: &Step) -> Result<()> {
+    async fn write_version(&mut self, version: &str, content: String) -> Result<()> {
+        if let Some(entry) = self.record.things.get_mut(&Thing::Governance) {
+            entry.after = Some(Running {
+                revision: version.to_owned(),
+                content,
+                image: None,
+            });
+        }
+        self.save().await
+    }
+
+    pub(super) async fn take_back_function(&mut self, step: &Step) -> Result<Return> {
         let alias = self.world.functions.look().await?;
         if alias.version == step.parent {
-            return Ok(());
+            return Ok(Return::Done);
         }
         let ours = self
             .record
             .things
             .get(&step.thing)
             .and_then(|entry| entry.after.as_ref());
-        if ours.is_some_and(|ours| ours.revision != alias.version) {
-            bail!("usurped: the alias names version {} now", alias.version);
+        if ours.is_none_or(|ours| ours.revision != alias.version) {
+            let by = format!("version {}, which the alias names now", alias.version);
+            return Ok(Return::Usurped { by });
         }
-        self.world
-            .functions
+        let functions = self.world.functions;
+        functions
             .move_alias(&step.parent, &alias.revision_id)
-            .await
+            .await?;
+        Ok(Return::Done)
     }
 
     /// One request that must be permitted and one that must be denied.

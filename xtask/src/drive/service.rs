@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::Instant;
 
-use super::{LOOK_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, Trouble, evidence};
+use super::back::Return;
+use super::{Fault, LOOK_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, Trouble, evidence};
 use crate::catalog::Thing;
 use crate::decide::plan::{Change, Step};
 use crate::decide::rollout::{Decision, Goal, Health, Proof, Rollout, RolloutState, ServiceState};
@@ -75,11 +76,11 @@ impl Release<'_> {
             },
         };
         let evidence = evidence::gather(&world, thing, &revision).await;
-        Err(Trouble::Failed {
+        Err(Trouble::Failed(Fault {
             thing: Some(thing),
             reason,
             evidence,
-        })
+        }))
     }
 
     /// Notes in the record what this release brings to a service, before it is brought.
@@ -178,45 +179,55 @@ impl Release<'_> {
 
     /// Brings a service back to what ran before. Where ECS goes back by itself that is followed;
     /// only where it does not end on the parent do we act.
-    pub(super) async fn take_back_service(&mut self, step: &Step) -> Result<()> {
+    pub(super) async fn take_back_service(&mut self, step: &Step) -> Result<Return> {
         let world = self.world;
         let thing = step.thing;
-        let ours = self
-            .record
-            .things
-            .get(&thing)
-            .and_then(|entry| entry.after.clone());
-        let ours = ours.map_or_else(String::new, |ours| ours.revision);
+        let entry = self.record.things.get(&thing);
+        let follows = step.change == Change::Follow;
+        let brought = entry.filter(|entry| follows || entry.after != entry.before);
+        let Some(ours) = brought.and_then(|entry| entry.after.as_ref()) else {
+            return Ok(Return::Done);
+        };
+        let ours = ours.revision.clone();
         let first = step.parent_desired == 0;
         let state = self.wait_for_ecs_to_turn(thing, &ours).await?;
         let primary = state
             .primary()
             .map_or(String::new(), |it| it.revision.clone());
         if primary != ours && primary != step.parent {
-            bail!("usurped: {primary} runs now");
+            return Ok(Return::Usurped { by: primary });
         }
+        let mut parent = step.parent.clone();
         if first {
-            world.cluster.update(thing, &step.parent, Some(0)).await?;
+            // After a stop the parent is deregistered and can't be deployed. None desired of ours
+            // is as good: nothing runs.
+            let registered = world.cluster.revision(&parent).await?;
+            if !registered.is_some_and(|registered| registered.active) {
+                parent.clone_from(&ours);
+            }
+            if primary != parent || state.desired != 0 {
+                world.cluster.update(thing, &parent, Some(0)).await?;
+            }
         } else if primary == ours {
-            world.cluster.update(thing, &step.parent, None).await?;
+            world.cluster.update(thing, &parent, None).await?;
         }
         let goal = Goal {
-            revision: step.parent.clone(),
-            parents: vec![ours],
+            revision: parent.clone(),
+            parents: vec![ours, step.parent.clone()],
             desired: first.then_some(0),
         };
         match self.follow(thing, goal, ROLLOUT_LIMIT).await? {
             Decision::Probe | Decision::Wait => {}
-            Decision::Usurped { by } => bail!("usurped: {by} runs now"),
-            Decision::GoingBack { .. } => bail!("ECS did not go back to {}", step.parent),
+            Decision::Usurped { by } => return Ok(Return::Usurped { by }),
+            Decision::GoingBack { .. } => bail!("ECS did not go back to {parent}"),
             Decision::Failed { reason } | Decision::WentBack { reason } => {
-                bail!("{} did not come back: {reason}", step.parent)
+                bail!("{parent} did not come back: {reason}")
             }
         }
-        if first {
-            return Ok(());
+        if !first {
+            self.prove(thing, &parent).await?;
         }
-        self.prove(thing, &step.parent).await
+        Ok(Return::Done)
     }
 
     /// Right after a deployment failed it is still the primary one for a moment.

@@ -1,0 +1,142 @@
+//! The record of a release: opened, kept up while the release goes on, closed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::Instant;
+
+use super::{About, Release, Trouble};
+use crate::catalog::Thing;
+use crate::decide::release::{Entry, LEASE, Record, State};
+use crate::decide::rollout::Outcome;
+use crate::failure::Failure;
+use crate::world::World;
+
+const LEASE_RENEWAL: Duration = Duration::from_mins(1);
+/// Others go by the record: one failed write must not make it wrong.
+const WRITES_MAX: u32 = 3;
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Opens a record: whoever creates the next number holds the environment.
+pub async fn open(
+    world: &World<'_>,
+    about: About,
+    things: BTreeMap<Thing, Entry>,
+) -> Result<Record> {
+    let newest = world.ledger.newest().await?;
+    let now = world.clock.now();
+    let mut why = about.why;
+    if let Some(newest) = &newest {
+        if newest.held(now) {
+            return Err(held(newest).into());
+        }
+        if newest.abandoned(now) {
+            why = format!("{why}, after {} was abandoned", newest.number);
+        }
+    }
+    let record = Record {
+        number: newest.map_or(1, |newest| newest.number + 1),
+        state: State::InProgress,
+        until: now + LEASE,
+        opened: now,
+        closed: None,
+        who: about.who,
+        host: about.host,
+        why,
+        commit: about.commit,
+        dirty: about.dirty,
+        things,
+    };
+    let created = world.ledger.create(&record).await;
+    if matches!(created, Ok(true)) {
+        return Ok(record);
+    }
+    // An answer can be lost after the record was made: then what the ledger holds is ours.
+    let holder = world.ledger.read(record.number).await?;
+    if holder.as_ref() == Some(&record) {
+        return Ok(record);
+    }
+    created?;
+    Err(holder.map_or_else(
+        || {
+            Failure::refused(format!(
+                "release {} was opened by somebody else",
+                record.number
+            ))
+        },
+        |holder| held(&holder),
+    ))?
+}
+
+fn held(holder: &Record) -> Failure {
+    Failure::refused(format!(
+        "{} is in progress since {}",
+        holder.about(),
+        holder.opened
+    ))
+    .hint(format!(
+        "wait for it, or, if nobody is at work on it, until its time is over at {}",
+        holder.until
+    ))
+}
+
+impl Release<'_> {
+    /// Before each change: nobody has opened a later release.
+    pub(super) async fn guard(&mut self) -> Result<(), Trouble> {
+        let newest = self.world.ledger.newest().await?;
+        match newest {
+            Some(newest) if newest.number > self.record.number => Err(Trouble::Usurped {
+                thing: None,
+                by: newest.about(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A holder that works renews its time, so that it is not taken for dead.
+    pub(super) async fn renew(&mut self) -> Result<()> {
+        if self.renewed.elapsed() > LEASE_RENEWAL {
+            self.save().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn set_outcome(&mut self, thing: Thing, outcome: Outcome) -> Result<()> {
+        if let Some(entry) = self.record.things.get_mut(&thing) {
+            entry.outcome = Some(outcome);
+            if outcome == Outcome::RolledBack {
+                entry.after.clone_from(&entry.before);
+            }
+        }
+        self.save().await
+    }
+
+    pub(super) async fn close(&mut self, state: State) -> Result<()> {
+        self.record.state = state;
+        self.record.closed = Some(self.world.clock.now());
+        self.save().await?;
+        let text = format!("{} closed: {}", self.record.number, state.text());
+        self.world.report.line("release", &text);
+        Ok(())
+    }
+
+    pub(super) async fn save(&mut self) -> Result<()> {
+        self.renewed = Instant::now();
+        if self.record.state == State::InProgress {
+            self.record.until = self.world.clock.now() + LEASE;
+        }
+        let number = self.record.number;
+        let mut attempt = 1;
+        loop {
+            match self.world.ledger.overwrite(&self.record).await {
+                Err(_) if attempt < WRITES_MAX => attempt += 1,
+                saved => {
+                    return saved
+                        .with_context(|| format!("write release {number} into the ledger"));
+                }
+            }
+            tokio::time::sleep(WRITE_INTERVAL).await;
+        }
+    }
+}
