@@ -136,16 +136,8 @@ async fn known(world: &World<'_>, after: &Running) -> Result<Option<Wanted>> {
 /// that no dispatch meets an axon that is gone.
 pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
     let look = drive::look(world).await?;
-    let running = look.running();
-    let up: Vec<Thing> = SERVICES
-        .into_iter()
-        .rev()
-        .filter(|thing| {
-            look.services
-                .get(thing)
-                .is_some_and(|it| it.state.desired > 0)
-        })
-        .collect();
+    let is_up = |thing: &Thing| look.services[thing].state.desired > 0;
+    let up: Vec<Thing> = SERVICES.into_iter().rev().filter(is_up).collect();
     if up.is_empty() {
         world.report.line("stop", "nothing runs");
         return Ok(());
@@ -158,20 +150,7 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
         );
     }
     confirm(desk, yes, "stop these services")?;
-    let entries = running
-        .iter()
-        .map(|(thing, running)| {
-            let after = running.clone().filter(|_| !up.contains(thing));
-            (
-                *thing,
-                Entry {
-                    before: running.clone(),
-                    after,
-                    outcome: None,
-                },
-            )
-        })
-        .collect();
+    let entries = stopped_entries(&look, &up);
     let mut record = drive::open_record(world, about(world, "stop").await?, entries).await?;
     let stopped = tokio::select! {
         stopped = stop_all(world, &look, &up) => stopped,
@@ -181,29 +160,20 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
         )
         .hint("cargo xtask rollback --stop    # go on to the end").into()),
     };
-    let state = if stopped.is_ok() {
-        State::Landed
-    } else {
-        State::Left
+    let (state, outcome) = match &stopped {
+        Ok(()) => (State::Landed, Outcome::Landed),
+        Err(_) => (State::Left, Outcome::LeftRunning),
     };
     for thing in &up {
         if let Some(entry) = record.things.get_mut(thing) {
-            let outcome = if stopped.is_ok() {
-                Outcome::Landed
-            } else {
-                Outcome::LeftRunning
-            };
             entry.outcome = Some(outcome);
         }
     }
     record.state = state;
     record.closed = Some(world.clock.now());
-    world
-        .ledger
-        .overwrite(&record)
-        .await
-        .context("close the record")?;
+    let closed = world.ledger.overwrite(&record).await;
     stopped?;
+    closed.context("close the record")?;
     world.report.data(
         &json!({ "outcome": "stopped", "release": record.number }),
         "",
@@ -213,6 +183,23 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
         "done: `cargo xtask deploy` or `rollback` starts the services again",
     );
     Ok(())
+}
+
+/// What a record says of a stop: nothing runs of these things after it.
+fn stopped_entries(look: &Look, up: &[Thing]) -> BTreeMap<Thing, Entry> {
+    let entry = |(thing, before): (Thing, Option<Running>)| {
+        let after = before.clone().filter(|_| !up.contains(&thing));
+        let outcome = None;
+        (
+            thing,
+            Entry {
+                before,
+                after,
+                outcome,
+            },
+        )
+    };
+    look.running().into_iter().map(entry).collect()
 }
 
 async fn stop_all(world: &World<'_>, look: &Look, things: &[Thing]) -> Result<()> {

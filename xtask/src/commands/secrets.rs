@@ -18,54 +18,73 @@ use crate::world::{Desk, SigningPair, World};
 const FIELDS: [&str; 2] = ["database_url", "api_key"];
 
 pub async fn init(desk: &Desk<'_>, site: &Site, yes: bool) -> Result<()> {
+    let found = look(desk, site).await?;
+    for thing in SERVICES.iter().filter(|it| !found.empty.contains(it)) {
+        desk.report.line(thing.name(), "has its secret already");
+    }
+    if found.empty.is_empty() {
+        return Ok(());
+    }
+    if desk.environment.emulated {
+        return fill(desk, site, &made_up(&found.empty)?, found.pair).await;
+    }
+    let values = read_values(desk, &found.empty)?;
+    confirm(desk, yes, "give these secrets their values")?;
+    fill(desk, site, &values, found.pair).await
+}
+
+/// Values for the secrets of the local AWS that have none: nobody needs to know them.
+pub async fn make_up(desk: &Desk<'_>, site: &Site) -> Result<()> {
+    let found = look(desk, site).await?;
+    fill(desk, site, &made_up(&found.empty)?, found.pair).await
+}
+
+/// Which secrets have no value, and the signing pair of those that have one.
+struct Found {
+    empty: Vec<Thing>,
+    pair: Option<SigningPair>,
+}
+
+async fn look(desk: &Desk<'_>, site: &Site) -> Result<Found> {
     let mut empty = Vec::new();
     let mut pair = None;
     for thing in SERVICES {
         let arn = &site.service(thing).secret_arn;
         if desk.secrets.has_value(arn).await? {
-            desk.report.line(thing.name(), "has its secret already");
             pair = pair.or(desk.secrets.signing_pair(arn).await?);
         } else {
             empty.push(thing);
         }
     }
-    if empty.is_empty() {
-        return Ok(());
-    }
-    if desk.environment.emulated {
-        return make_up(desk, site).await;
-    }
-    let values = read_values(desk, &empty)?;
-    confirm(desk, yes, "give these secrets their values")?;
+    Ok(Found { empty, pair })
+}
+
+/// Both services sign and verify with one pair: the one that is there, or a new one.
+async fn fill(
+    desk: &Desk<'_>,
+    site: &Site,
+    values: &BTreeMap<Thing, Fields>,
+    pair: Option<SigningPair>,
+) -> Result<()> {
     let pair = pair.map_or_else(random_pair, Ok)?;
-    for thing in empty {
-        let arn = &site.service(thing).secret_arn;
-        desk.secrets
-            .put(arn, &document(&values[&thing], &pair))
-            .await?;
+    for (thing, fields) in values {
+        let arn = &site.service(*thing).secret_arn;
+        desk.secrets.put(arn, &document(fields, &pair)).await?;
         desk.report.line(thing.name(), "secret has a value now");
     }
     Ok(())
 }
 
-/// Values for the local AWS: nobody needs to know them.
-pub async fn make_up(desk: &Desk<'_>, site: &Site) -> Result<()> {
-    let pair = random_pair()?;
-    for thing in SERVICES {
-        let fields = [
-            (
-                "database_url".to_owned(),
-                format!("postgres://{thing}@localhost/{thing}"),
-            ),
-            ("api_key".to_owned(), random_hex(16)?),
-        ];
-        let arn = &site.service(thing).secret_arn;
-        desk.secrets
-            .put(arn, &document(&fields.into(), &pair))
-            .await?;
-    }
-    desk.report.line("secrets", "made up");
-    Ok(())
+fn made_up(things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
+    let fields = |thing: &Thing| -> Result<_> {
+        let url = format!("postgres://{thing}@localhost/{thing}");
+        let fields = [("database_url", url), ("api_key", random_hex(16)?)];
+        Ok((
+            *thing,
+            fields.map(|(name, value)| (name.to_owned(), value)).into(),
+        ))
+    };
+    things.iter().map(fields).collect()
 }
 
 /// Every secret has a value, or the command that gives it one is named.

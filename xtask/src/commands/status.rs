@@ -13,8 +13,7 @@ pub async fn status(world: &World<'_>) -> Result<()> {
     let (look, newest) = tokio::try_join!(drive::look(world), world.ledger.newest())?;
     let running = look.running();
     let mut services = serde_json::Map::new();
-    let mut lines = vec![format!("{:<11} {}", "load balancer", world.site.base_url)];
-    lines[0] = format!("{:<11} {}", "base url", world.site.base_url);
+    let mut lines = vec![format!("{:<11} {}", "base url", world.site.base_url)];
     for thing in SERVICES {
         let service = &look.services[&thing];
         let known = running.get(&thing).and_then(Option::as_ref);
