@@ -323,8 +323,8 @@ impl Infra for Terraform<'_> {
         let folder = self.surroundings.state_folder().join("check");
         let emulator = self.emulator.clone();
         let check = Self {
-            folder,
             emulator,
+            folder,
             ..*self
         };
         check.copy().await?;

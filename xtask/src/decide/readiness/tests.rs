@@ -1,3 +1,5 @@
+//! What is told of a machine, from what was found on it.
+
 use super::*;
 
 fn well() -> Found {
