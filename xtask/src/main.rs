@@ -120,10 +120,8 @@ async fn with_environment(
             fix,
             ..
         } => {
-            if fix {
-                commands::doctor::doctor(true, surroundings, report).await?;
-            }
-            test::coverage(surroundings, surroundings, report, &source).await
+            let machine = surroundings;
+            test::coverage(surroundings, machine, surroundings, report, &source, fix).await
         }
         Verb::Test { fast, fix, .. } => {
             if fix {
@@ -149,39 +147,48 @@ async fn with_environment(
             test::test(&parts, scope).await
         }
         Verb::Bench => measure(&builder, environment, surroundings, report).await,
-        verb => {
-            let emulator = Emulator::new(surroundings, report)?;
-            if environment.emulated {
-                reach_local(&verb, surroundings, report, &emulator).await?;
-            }
-            let config = if environment.emulated {
-                aws::emulated(environment, &emulator.endpoint())
-            } else {
-                aws::real(surroundings, environment).await?
-            };
-            let local = environment.emulated.then(|| local(&emulator));
-            let desk = Desk {
-                environment,
-                architecture: environments::architecture(environment)?,
-                source: &source,
-                builder: &builder,
-                infra: &Terraform::new(surroundings, environment, report, &config, signals, local),
-                secrets: &SecretsManager::new(&config),
-                connector: &connector::Aws { config: &config },
-                logs: &CloudWatch::new(&config),
-                ledger: &Ssm::new(&config, environment),
-                probe: &Http::new()?,
-                clock: &SystemClock,
-                interrupt: signals,
-                report,
-                user: &User {
-                    name: environments::user(surroundings),
-                    host: host::name(),
-                },
-            };
-            with_desk(verb, &desk, surroundings).await
-        }
+        verb => with_aws(verb, environment, surroundings, report, signals).await,
     }
+}
+
+/// Wires the real world of an environment.
+async fn with_aws(
+    verb: Verb,
+    environment: &Environment,
+    surroundings: &Surroundings,
+    report: &Report,
+    signals: &Signals,
+) -> Result<()> {
+    let emulator = Emulator::new(surroundings, report)?;
+    if environment.emulated {
+        reach_local(&verb, surroundings, report, &emulator).await?;
+    }
+    let config = if environment.emulated {
+        aws::emulated(environment, &emulator.endpoint())
+    } else {
+        aws::real(surroundings, environment).await?
+    };
+    let local = environment.emulated.then(|| local(&emulator));
+    let desk = Desk {
+        environment,
+        architecture: environments::architecture(environment)?,
+        source: &Checkout::new(surroundings),
+        builder: &Cargo::new(surroundings, report),
+        infra: &Terraform::new(surroundings, environment, report, &config, signals, local),
+        secrets: &SecretsManager::new(&config),
+        connector: &connector::Aws { config: &config },
+        logs: &CloudWatch::new(&config),
+        ledger: &Ssm::new(&config, environment),
+        probe: &Http::new()?,
+        clock: &SystemClock,
+        interrupt: signals,
+        report,
+        user: &User {
+            name: environments::user(surroundings),
+            host: host::name(),
+        },
+    };
+    with_desk(verb, &desk, surroundings).await
 }
 
 fn local(emulator: &Emulator<'_>) -> infra::Local {

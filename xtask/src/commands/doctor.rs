@@ -64,7 +64,7 @@ fn next(found: &[Fault], tried: &[Fault]) -> Option<Fault> {
     found.iter().find(mendable).cloned()
 }
 
-async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) -> Result<()> {
+pub(super) async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) -> Result<()> {
     report.line(fault.subject, &fault.reason);
     for command in &fault.commands {
         report.line(fault.subject, &format!("$ {}", shown(command)));

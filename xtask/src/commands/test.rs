@@ -6,10 +6,12 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::doctor;
 use crate::decide::checks::figures::{Counts, Coverage, count_tests, coverage_of};
+use crate::decide::readiness::coverage_faults;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Builder, CargoRun, Infra, Source, Surroundings, Toolchain};
+use crate::world::{Builder, CargoRun, Infra, Look, Machine, Source, Surroundings, Toolchain};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -177,28 +179,51 @@ pub(super) const SERVICE_PACKAGES: [&str; 8] = [
     "governance",
 ];
 
+/// The tools that measure coverage; with `fix` those that are missing are installed.
+async fn require_coverage(
+    machine: &dyn Machine,
+    toolchain: &dyn Toolchain,
+    report: &Report,
+    fix: bool,
+) -> Result<()> {
+    let mut unseen = |_: &str| {};
+    let version = ["llvm-cov", "--version"];
+    let version = toolchain
+        .cargo(&version, &BTreeMap::new(), &mut unseen)
+        .await?;
+    let means = machine.look(Look::Quick).await.means;
+    let llvm = !toolchain.llvm_tools().is_empty();
+    let missing = coverage_faults(means, version.succeeded, llvm);
+    if fix {
+        for fault in &missing {
+            doctor::mend(fault, machine, report).await?;
+        }
+        return Ok(());
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<_> = missing.iter().map(|fault| fault.reason.as_str()).collect();
+    let remedies: Vec<_> = missing.iter().map(|fault| fault.remedy.as_str()).collect();
+    Err(Failure::not_ready(reasons.join("; "))
+        .hint(format!(
+            "{}\ncargo xtask test --coverage --fix    # runs these",
+            remedies.join("\n")
+        ))
+        .into())
+}
+
 /// Runs the tests of `services/` with instrumented code and keeps the figure for `verify`.
 pub async fn coverage(
     surroundings: &Surroundings,
+    machine: &dyn Machine,
     toolchain: &dyn Toolchain,
     report: &Report,
     source: &dyn Source,
+    fix: bool,
 ) -> Result<()> {
+    require_coverage(machine, toolchain, report, fix).await?;
     let tools = toolchain.llvm_tools();
-    let mut unseen = |_: &str| {};
-    let version = toolchain.cargo(&["llvm-cov", "--version"], &tools, &mut unseen);
-    if !version.await?.succeeded {
-        return Err(Failure::not_ready("cargo-llvm-cov is not installed")
-            .hint("cargo install cargo-llvm-cov --locked")
-            .into());
-    }
-    if tools.is_empty() {
-        return Err(
-            Failure::not_ready("llvm-cov of the compiler's LLVM (22) is not installed")
-                .hint("apt-get install llvm-22")
-                .into(),
-        );
-    }
     tokio::fs::create_dir_all(surroundings.state_folder())
         .await
         .context("make the folder of what a run leaves")?;

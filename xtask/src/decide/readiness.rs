@@ -189,6 +189,26 @@ impl Means {
     }
 }
 
+/// What measuring the coverage lacks. Only Rust's own LLVM reads what its compiler writes, and of
+/// that a distribution has only some versions.
+pub fn coverage_faults(means: Means, subcommand: bool, llvm: bool) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !llvm {
+        let reason = "llvm-cov of the compiler's LLVM, 22, is not installed";
+        faults.push(means.install("coverage", reason, "llvm-22"));
+    }
+    if !subcommand {
+        let words = ["cargo", "install", "cargo-llvm-cov", "--locked"].map(str::to_owned);
+        faults.push(Fault {
+            subject: "coverage",
+            reason: "cargo-llvm-cov is not installed".to_owned(),
+            remedy: words.join(" "),
+            commands: vec![words.into()],
+        });
+    }
+    faults
+}
+
 fn line(prefix: &[&str], commands: &[&[&str]]) -> String {
     let lines = commands
         .iter()
