@@ -3,11 +3,9 @@
 use anyhow::Result;
 
 use crate::catalog::Thing;
-use crate::decide::rollout::StoppedTask;
+use crate::decide::rollout::{StoppedContainer, StoppedTask};
 use crate::world::World;
 
-/// Tasks that are told: more of the same failure says nothing new.
-const TASKS_MAX: usize = 2;
 const LOG_LINES: i32 = 8;
 
 /// Lines that say what became of the tasks of a revision, with their last words.
@@ -20,41 +18,56 @@ pub(super) async fn gather(world: &World<'_>, thing: Thing, revision: &str) -> V
 
 async fn stopped(world: &World<'_>, thing: Thing, revision: &str) -> Result<Vec<String>> {
     let tasks = world.cluster.stopped_tasks(thing, revision).await?;
-    let tasks: Vec<_> = tasks.into_iter().filter(StoppedTask::is_evidence).collect();
+    let deaths = deaths(tasks.into_iter().filter(StoppedTask::is_evidence));
     let mut lines = Vec::new();
-    if tasks.is_empty() {
+    if deaths.is_empty() {
         lines.push(format!("tasks       no task of {revision} died of itself"));
     }
-    for task in tasks.iter().take(TASKS_MAX) {
+    for (task, more) in &deaths {
         let short = task.id.get(..8).unwrap_or(&task.id);
         lines.push(format!(
             "task        {short} {}: {}",
             task.stop_code, task.reason
         ));
-        for container in &task.containers {
-            let code = container
-                .exit_code
-                .map_or("none".to_owned(), |code| code.to_string());
-            let reason = container
-                .reason
-                .as_deref()
-                .map_or(String::new(), |it| format!(" ({it})"));
-            lines.push(format!(
-                "  container {} exit code {code}{reason}",
-                container.name
-            ));
-        }
+        lines.extend(task.containers.iter().map(container));
         let group = &world.site.service(thing).log_group;
         let stream = format!("ecs/{thing}/{}", task.id);
         for line in world.logs.tail(group, &stream, LOG_LINES).await? {
             lines.push(format!("  log       {line}"));
         }
-    }
-    if tasks.len() > TASKS_MAX {
-        lines.push(format!(
-            "tasks       {} more died the same way",
-            tasks.len() - TASKS_MAX
-        ));
+        if *more > 0 {
+            lines.push(format!("tasks       {more} more died the same way"));
+        }
     }
     Ok(lines)
+}
+
+/// One task for each way in which tasks died, the newest, and how many more died that way: the
+/// same failure told twice says nothing new.
+fn deaths(tasks: impl Iterator<Item = StoppedTask>) -> Vec<(StoppedTask, usize)> {
+    let mut deaths: Vec<(StoppedTask, usize)> = Vec::new();
+    for task in tasks {
+        match deaths.iter_mut().find(|(known, _)| same_way(known, &task)) {
+            Some((_, more)) => *more += 1,
+            None => deaths.push((task, 0)),
+        }
+    }
+    deaths
+}
+
+fn same_way(one: &StoppedTask, other: &StoppedTask) -> bool {
+    one.stop_code == other.stop_code
+        && one.reason == other.reason
+        && one.containers == other.containers
+}
+
+fn container(container: &StoppedContainer) -> String {
+    let code = container
+        .exit_code
+        .map_or("none".to_owned(), |code| code.to_string());
+    let reason = container
+        .reason
+        .as_deref()
+        .map_or(String::new(), |it| format!(" ({it})"));
+    format!("  container {} exit code {code}{reason}", container.name)
 }
