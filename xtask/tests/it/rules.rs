@@ -1,0 +1,361 @@
+//! Rules of this repository that a compiler does not keep.
+
+use std::path::{Path, PathBuf};
+
+/// Lines of a file, blank ones and tests included.
+const FILE_LINES_MAX: usize = 450;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Commands that name adapters, each with the reason. A story in a world in memory is not
+/// possible for these.
+const COMMANDS_WITH_ADAPTERS: [(&str, &str); 1] =
+    [("test.rs", "all that it does is start other programs: cargo")];
+
+struct Source {
+    /// Below the root, with `/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Everything up to its own tests.
+    fn code(&self) -> &str {
+        self.text.split("#[cfg(test)]").next().unwrap_or_default()
+    }
+
+    /// Its lines of code, with their numbers: comments say what they like.
+    fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = self.code().lines().enumerate();
+        numbered
+            .map(|(index, line)| (index + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All files of these folders whose name ends so, in order.
+fn sources(folders: &[&str], suffix: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in folders {
+        collect(&root().join(folder), suffix, &mut found);
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}
+
+#[expect(clippy::disallowed_methods, reason = "the rules are about files")]
+fn collect(folder: &Path, suffix: &str, found: &mut Vec<Source>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            let is_ours = name != "target" && name != ".git" && name != ".terraform";
+            if is_ours {
+                collect(&path, suffix, found);
+            }
+        } else if name.ends_with(suffix) {
+            let below = path
+                .strip_prefix(root())
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                continue;
+            };
+            found.push(Source { path: below, text });
+        }
+    }
+}
+
+fn all_rust() -> Vec<Source> {
+    sources(&["xtask", "services", "tests"], ".rs")
+}
+
+fn shipped_rust() -> Vec<Source> {
+    let mut found = sources(&["xtask/src", "services"], ".rs");
+    found.retain(|source| source.path.starts_with("xtask") || source.path.contains("/src/"));
+    found
+}
+
+/// Every line of code that contains one of these, as `path:number: line`.
+fn lines_with(sources: &[Source], words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources {
+        for (number, line) in source.code_lines() {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_rules_see_the_files_that_they_are_about() {
+    assert!(all_rust().len() > 100);
+    assert!(shipped_rust().len() > 80);
+    assert!(sources(&["xtask/src/decide"], ".rs").len() > 20);
+    assert!(sources(&["."], ".toml").len() > 5);
+}
+
+#[track_caller]
+fn none(faults: &[String], rule: &str) {
+    assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn deciding_reads_nothing_and_waits_for_nothing() {
+    let words = [
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::env",
+        "std::time",
+        "std::thread",
+        "tokio",
+        "async ",
+        ".await",
+        "Timestamp::now",
+        "crate::adapters",
+        "crate::commands",
+        "crate::drive",
+        "crate::world",
+        "crate::report",
+        "crate::cli",
+    ];
+    let found = lines_with(&sources(&["xtask/src/decide"], ".rs"), &words);
+    none(&found, "`decide` is values in, values out");
+}
+
+#[test]
+fn only_the_report_prints() {
+    let words = [
+        "println!",
+        "eprintln!",
+        "print!(",
+        "eprint!(",
+        "io::stdout()",
+        "io::stderr()",
+        "dbg!(",
+    ];
+    let mut found = lines_with(&sources(&["xtask/src"], ".rs"), &words);
+    found.retain(|line| {
+        let asks_what_it_is = line.contains("is_terminal(");
+        !line.starts_with("xtask/src/report.rs:") && !asks_what_it_is
+    });
+    none(&found, "only report.rs prints");
+}
+
+#[test]
+fn only_main_brings_adapters_and_commands_together() {
+    let mut beside = sources(&["xtask/src"], ".rs");
+    beside.retain(|source| {
+        let may = COMMANDS_WITH_ADAPTERS
+            .iter()
+            .any(|(file, _)| source.path == format!("xtask/src/commands/{file}"));
+        !source.path.starts_with("xtask/src/adapters") && source.path != "xtask/src/main.rs" && !may
+    });
+    let found = lines_with(&beside, &["crate::adapters", "xtask::adapters"]);
+    none(&found, "only main names adapters");
+    let adapters = sources(&["xtask/src/adapters"], ".rs");
+    let found = lines_with(
+        &adapters,
+        &["crate::commands", "crate::drive", "crate::cli"],
+    );
+    none(&found, "adapters decide nothing");
+}
+
+#[test]
+fn services_do_not_know_each_other() {
+    let of = |folder: &str| sources(&[folder], ".rs");
+    none(
+        &lines_with(&of("services/axon/src"), &["orbit::"]),
+        "axon does not know orbit",
+    );
+    none(
+        &lines_with(&of("services/orbit/src"), &["axon_service::"]),
+        "orbit only calls axon",
+    );
+    let kit = lines_with(&of("services/kit/src"), &["axon", "orbit", "governance"]);
+    none(&kit, "the kit knows no service");
+}
+
+#[test]
+fn files_and_functions_can_be_read_at_once() {
+    let mut found = Vec::new();
+    for source in all_rust() {
+        let lines = source.text.lines().count();
+        if lines > FILE_LINES_MAX {
+            found.push(format!("{} has {lines} lines", source.path));
+        }
+        found.extend(long_functions(&source));
+    }
+    none(&found, "a file has about 400 lines at most, a function 70");
+}
+
+/// By the indentation that rustfmt gives: a function ends at the brace below its `fn`.
+fn long_functions(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let mut found = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let body = line.trim_start();
+        let indentation = &line[..line.len() - body.len()];
+        let modifiers = ["pub ", "pub(crate) ", "pub(super) ", "const ", "async "];
+        let rest = modifiers.iter().fold(body, |rest, modifier| {
+            rest.strip_prefix(modifier).unwrap_or(rest)
+        });
+        let opening = lines[index..]
+            .iter()
+            .find(|line| line.ends_with(['{', ';']));
+        let has_body = opening.is_some_and(|line| line.ends_with('{')) && !line.ends_with('}');
+        if !rest.starts_with("fn ") || !has_body {
+            continue;
+        }
+        let end = format!("{indentation}}}");
+        let length = lines[index..]
+            .iter()
+            .position(|line| *line == end)
+            .unwrap_or(0);
+        if length > FUNCTION_LINES_MAX {
+            found.push(format!(
+                "{}:{}: {length} lines: {body}",
+                source.path,
+                index + 1
+            ));
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_is_left_for_later_or_switched_off() {
+    // In two parts, so that this list does not find itself.
+    let marks = [
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["XX", "X"],
+        ["#[ig", "nore"],
+        ["unimpl", "emented!"],
+    ];
+    let allows = [
+        ["allow(dead", "_code"],
+        ["allow(unus", "ed"],
+        ["#[al", "low("],
+        ["#![al", "low("],
+    ];
+    let words: Vec<String> = marks
+        .iter()
+        .chain(&allows)
+        .map(|parts| parts.concat())
+        .collect();
+    let mut found = Vec::new();
+    for source in all_rust() {
+        for (index, line) in source.text.lines().enumerate() {
+            if words.iter().any(|word| line.contains(word.as_str())) {
+                found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+            }
+        }
+    }
+    none(
+        &found,
+        "no mark, no test that is skipped, no lint that is switched off",
+    );
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    let mut found = Vec::new();
+    for source in shipped_rust() {
+        let doc = source
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .count();
+        if doc == 0 {
+            found.push(format!("{} has no module doc", source.path));
+        }
+    }
+    none(&found, "a file begins with its module doc");
+}
+
+#[test]
+fn every_exception_from_a_lint_has_its_reason() {
+    let mut found = Vec::new();
+    for source in all_rust() {
+        for (at, _) in source.text.match_indices("[expect(") {
+            let rest = &source.text[at..];
+            let attribute = rest.split(")]").next().unwrap_or_default();
+            let is_attribute = source.text[..at].ends_with(['#', '!']);
+            if is_attribute && !attribute.contains("reason = \"") {
+                let line = source.text[..at].lines().count();
+                found.push(format!("{}:{line}", source.path));
+            }
+        }
+    }
+    none(&found, "an exception from a lint says why");
+}
+
+#[test]
+fn no_file_names_a_place_that_only_one_machine_has() {
+    let private = [["/wo", "rk/"], ["/ro", "ot/"]].map(|parts| parts.concat());
+    let mut found = Vec::new();
+    for suffix in [".rs", ".toml", ".tf", ".json", ".md", ".yml", ".yaml"] {
+        for source in sources(&["."], suffix) {
+            for (index, line) in source.text.lines().enumerate() {
+                if private.iter().any(|path| line.contains(path.as_str())) {
+                    found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+                }
+            }
+        }
+    }
+    none(&found, "no path of somebody's machine");
+}
+
+#[test]
+fn no_manifest_names_a_registry() {
+    let mut manifests = sources(&["."], ".toml");
+    manifests.extend(sources(&["."], ".txt"));
+    manifests.retain(|source| !source.path.contains("snapshots/"));
+    let mut found = Vec::new();
+    for source in manifests {
+        for (index, line) in source.text.lines().enumerate() {
+            let words = ["registry = ", "[source.", "index-url", "replace-with"];
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+            }
+        }
+    }
+    none(
+        &found,
+        "where packages come from is the machine's own setting",
+    );
+}
+
+#[test]
+fn the_help_and_the_code_have_the_same_exit_codes() {
+    let help = sources(&["xtask/src"], "cli.rs").remove(0).text;
+    let help = help
+        .split("Exit codes:")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    let numbers = |text: &str| -> Vec<u32> {
+        let words = text.split(|character: char| !character.is_ascii_digit());
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    let failure = sources(&["xtask/src"], "failure.rs").remove(0).text;
+    let table = failure.split("fn exit_code(self)").nth(1).unwrap();
+    let table = table.split("}\n    }").next().unwrap();
+    let of_code: Vec<u32> = numbers(table)
+        .into_iter()
+        .filter(|number| *number != 8)
+        .collect();
+    // 0 is success and 1 what nobody foresaw: neither is a kind of failure.
+    assert_eq!(numbers(&help), [&[0, 1], of_code.as_slice()].concat());
+}

@@ -1,0 +1,7 @@
+//! Each command as a story in a world in memory.
+
+mod deploy;
+mod looking;
+mod rollback;
+mod secrets;
+mod stop;

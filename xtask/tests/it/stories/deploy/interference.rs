@@ -1,0 +1,131 @@
+//! Others at work, and a user who walks away.
+
+use xtask::catalog::{ALL, Thing};
+use xtask::decide::release::State;
+use xtask::decide::rollout::Outcome;
+
+use crate::world::{Fake, Rollout};
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.script(Thing::Orbit, Rollout::UsurpedBy("demo-orbit:99"));
+    let told = fake.deploy_all().await;
+    told.fails(23)
+        .says(&["usurped: demo-orbit:99", "nothing was taken back"]);
+    assert_eq!(
+        fake.changes()[8..],
+        ["update orbit demo-orbit:2", "close 2 usurped"]
+    );
+    let record = fake.record(2);
+    assert_eq!(record.state, State::Usurped);
+    assert_eq!(record.things[&Thing::Orbit].outcome, Some(Outcome::Usurped));
+    assert_eq!(record.things[&Thing::Axon].outcome, Some(Outcome::Landed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    let mut later = fake.record(1);
+    later.number = 3;
+    later.state = State::InProgress;
+    "grace".clone_into(&mut later.who);
+    fake.meanwhile("probe axon", move |state| state.put_record(&later));
+    let told = fake.deploy_all().await;
+    told.fails(23)
+        .says(&["release 2 was usurped: release 3 by grace@laptop"]);
+    assert_eq!(
+        fake.changes()[6..],
+        ["update axon demo-axon:2", "close 2 usurped"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_release_stops_the_taking_back_too() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.script(Thing::Orbit, Rollout::CrashesAndStays);
+    let mut later = fake.record(1);
+    later.number = 3;
+    later.state = State::InProgress;
+    "grace".clone_into(&mut later.who);
+    fake.meanwhile("stopped tasks demo-orbit:2", move |state| {
+        state.put_record(&later);
+    });
+    let told = fake.deploy_all().await;
+    told.fails(23).says(&["release 3 by grace@laptop"]);
+    assert!(
+        !told.talk.contains("aws ecs update-service"),
+        "{}",
+        told.talk
+    );
+    assert_eq!(
+        fake.changes()[8..],
+        ["update orbit demo-orbit:2", "close 2 usurped"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_that_somebody_else_moved_is_left_alone() {
+    let fake = Fake::released().await;
+    fake.edit(&[Thing::Governance], "two");
+    fake.meanwhile("ask 3", |state| state.lambda.move_alias("1"));
+    fake.deploy_all()
+        .await
+        .fails(23)
+        .says(&["the alias names version 1 now"]);
+    assert_eq!(
+        fake.changes(),
+        ["open 2", "publish version 3", "close 2 usurped"]
+    );
+    assert_eq!(fake.state().lambda.alias, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.interrupt("update orbit demo-orbit:2");
+    let told = fake.deploy_all().await;
+    told.fails(22)
+        .says(&["stopped watching release 2", "cargo xtask status"]);
+    let record = fake.record(2);
+    assert_eq!(record.state, State::Left);
+    assert_eq!(record.things[&Thing::Axon].outcome, Some(Outcome::Landed));
+    assert_eq!(
+        record.things[&Thing::Orbit].outcome,
+        Some(Outcome::LeftRunning)
+    );
+    assert_eq!(
+        fake.changes()[8..],
+        ["update orbit demo-orbit:2", "close 2 left"]
+    );
+
+    fake.deploy_all()
+        .await
+        .succeeds()
+        .says(&["follow it", "answered 200"]);
+    assert_eq!(fake.changes(), ["open 3", "close 3 landed"]);
+    assert_eq!(fake.record(3).state, State::Landed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_running_and_fails_goes_back_to_what_landed_last() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.script(Thing::Orbit, Rollout::CrashesAndStays);
+    fake.interrupt("update orbit demo-orbit:2");
+    fake.deploy_all().await.fails(22);
+    drop(fake.changes());
+
+    fake.deploy_all().await.fails(20);
+    assert_eq!(
+        fake.changes(),
+        ["open 3", "update orbit demo-orbit:1", "close 3 back"]
+    );
+    fake.state().ecs.scripts.clear();
+    fake.edit(&[Thing::Orbit], "three");
+    fake.deploy_all().await.succeeds();
+}

@@ -1,0 +1,238 @@
+//! Releases that land, and runs that change nothing.
+
+use serde_json::{Value, json};
+use xtask::catalog::{ALL, SERVICES, Thing};
+use xtask::commands::deploy::{Options, deploy};
+use xtask::commands::plan;
+use xtask::decide::release::State;
+use xtask::decide::rollout::Outcome;
+use xtask::report::Format;
+
+use crate::world::{Fake, secret_arn};
+
+const FIRST: [&str; 10] = [
+    "open 1",
+    "push axon",
+    "push orbit",
+    "publish version 2",
+    "move alias to 2",
+    "register demo-axon:1",
+    "update axon demo-axon:1 desired 2",
+    "register demo-orbit:1",
+    "update orbit demo-orbit:1 desired 2",
+    "close 1 landed",
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_first_release_sends_the_desired_counts_and_ends_with_an_answered_dispatch() {
+    let fake = Fake::applied();
+    let told = fake.deploy_all().await;
+    told.succeeds()
+        .says(&["answered 200", "release     1 closed: landed"]);
+    assert_eq!(fake.changes(), FIRST);
+    let record = fake.record(1);
+    assert_eq!(record.state, State::Landed);
+    for thing in ALL {
+        assert_eq!(record.things[&thing].outcome, Some(Outcome::Landed));
+        assert_eq!(record.things[&thing].before, None);
+        assert!(record.things[&thing].after.is_some());
+    }
+    let image = record.things[&Thing::Axon].after.clone().unwrap().image;
+    assert_eq!(
+        image.as_deref(),
+        Some(fake.state().digest(Thing::Axon).as_str())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_very_first_run_applies_the_infrastructure_and_makes_up_the_secrets() {
+    let fake = Fake::empty();
+    fake.deploy_all().await.succeeds();
+    let changes = fake.changes();
+    let before = [
+        "apply",
+        "put demo/local/axon-AbCdEf",
+        "put demo/local/orbit-GhIjKl",
+    ];
+    // `put` names the secret by the last part of its ARN.
+    assert_eq!(changes[..3], before);
+    assert_eq!(changes[3..], FIRST);
+    assert_eq!(
+        fake.state().builds,
+        1,
+        "the images are built once, while the apply goes on"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_run_changes_nothing_and_says_so() {
+    let fake = Fake::released().await;
+    let told = fake.deploy_all().await;
+    told.succeeds().says(&["nothing to do"]);
+    assert_eq!(fake.changes(), [""; 0]);
+    assert_eq!(fake.state().builds, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_release_changes_what_changed_and_leaves_the_desired_count_alone() {
+    let fake = Fake::released().await;
+    fake.edit(&[Thing::Axon], "two");
+    fake.deploy_all().await.succeeds();
+    let changes = [
+        "open 2",
+        "push axon",
+        "register demo-axon:2",
+        "update axon demo-axon:2",
+        "close 2 landed",
+    ];
+    assert_eq!(fake.changes(), changes);
+    let record = fake.record(2);
+    assert_eq!(record.things.len(), 3, "a record covers all three");
+    assert_eq!(record.things[&Thing::Orbit].outcome, None);
+    let before = record.things[&Thing::Axon].before.clone().unwrap();
+    assert_eq!(before.revision, "demo-axon:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_prints_the_plan_of_the_run_and_changes_nothing() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    let options = Options {
+        names: Vec::new(),
+        dry_run: true,
+        yes: false,
+    };
+    let dry = fake.run(async |desk| deploy(desk, &options).await).await;
+    dry.succeeds().says(&["nothing was changed"]);
+    assert_eq!(fake.changes(), [""; 0]);
+    let told = fake.deploy_all().await;
+    let plan = |talk: &str| talk.split("deploy  ").next().unwrap().to_owned();
+    let printed = plan(&dry.talk);
+    assert!(printed.contains("register demo-axon"), "{printed}");
+    assert!(
+        told.talk.starts_with(&printed),
+        "{printed}\nis not how this begins:\n{}",
+        told.talk
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_before_the_first_apply_applies_nothing() {
+    let fake = Fake::empty();
+    let options = Options {
+        names: Vec::new(),
+        dry_run: true,
+        yes: true,
+    };
+    let told = fake.run(async |desk| deploy(desk, &options).await).await;
+    told.succeeds().says(&["was never applied"]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_restrict_a_release() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.deploy(&[Thing::Orbit]).await.succeeds();
+    let changes = [
+        "open 2",
+        "push orbit",
+        "register demo-orbit:2",
+        "update orbit demo-orbit:2",
+        "close 2 landed",
+    ];
+    assert_eq!(fake.changes(), changes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_infrastructure_is_applied_and_leaves_the_secrets_alone() {
+    let fake = Fake::released().await;
+    "infra-two".clone_into(&mut fake.state().infra);
+    let before = fake.state().secrets[&secret_arn(Thing::Axon)].clone();
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.changes(), ["apply"]);
+    assert_eq!(fake.state().secrets[&secret_arn(Thing::Axon)], before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_exposed_is_proven_by_its_targets() {
+    let fake = Fake::applied();
+    fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
+    fake.fail("probe axon", 100);
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.changes(), FIRST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_release_is_taken_over_and_named() {
+    let fake = Fake::released().await;
+    fake.edit(&[Thing::Axon], "two");
+    let mut abandoned = fake.record(1);
+    abandoned.number = 2;
+    abandoned.state = State::InProgress;
+    fake.put_record(&abandoned);
+    tokio::time::advance(std::time::Duration::from_mins(11)).await;
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.record(3).why, "deploy, after 2 was abandoned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_result_is_json_on_stdout_and_no_secret_is_told() {
+    let fake = Fake::applied();
+    let options = Options {
+        names: Vec::new(),
+        dry_run: false,
+        yes: false,
+    };
+    let told = fake
+        .run_in(Format::Json, async |desk| deploy(desk, &options).await)
+        .await;
+    told.succeeds();
+    assert_eq!(told.talk, "");
+    let lines: Vec<Value> = told
+        .data
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let result = lines
+        .iter()
+        .find(|line| line["outcome"] == "landed")
+        .unwrap();
+    assert_eq!(result["release"], json!(1));
+    assert!(!told.data.contains("secret-of-the"), "{}", told.data);
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_says_what_deploy_would_change_and_changes_nothing() {
+    let fake = Fake::released().await;
+    fake.edit_template(Thing::Axon, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
+    fake.edit_template(Thing::Axon, "\"memory\": \"512\"", "\"memory\": \"1024\"");
+    let told = fake
+        .run_on_site(async |_, world| plan::plan(world, &[]).await)
+        .await;
+    told.succeeds();
+    let texts = [
+        "governance  unchanged, 2 runs",
+        "axon        register demo-axon and roll it out (now: demo-axon:1)",
+        "cpu",
+        "orbit       unchanged, demo-orbit:1 runs",
+    ];
+    for text in texts {
+        assert!(told.data.contains(text), "no `{text}` in:\n{}", told.data);
+    }
+    assert!(
+        !told.data.contains("status"),
+        "what only ECS writes is no change:\n{}",
+        told.data
+    );
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_names_nothing_to_do() {
+    let fake = Fake::released().await;
+    let told = fake
+        .run_on_site(async |_, world| plan::plan(world, &SERVICES).await)
+        .await;
+    assert_eq!(told.succeeds().data, "nothing to do\n");
+}

@@ -1,0 +1,150 @@
+//! Whichever one call goes wrong: a release ends with everything new or everything as before,
+//! says which, and closes its record.
+
+use std::collections::BTreeMap;
+
+use xtask::catalog::{ALL, SERVICES, Thing};
+use xtask::decide::release::State;
+
+use crate::world::{Fake, Rollout, Told, Way};
+
+/// What runs: the content of each service's primary revision, how many, and the alias.
+fn running(fake: &Fake) -> (BTreeMap<Thing, (Option<String>, i32)>, String) {
+    let state = fake.state();
+    let service = |thing: Thing| {
+        let service = &state.ecs.services[&thing];
+        let revision = &state.ecs.revisions[&service.primary];
+        (thing, (revision.content.clone(), service.desired))
+    };
+    (SERVICES.map(service).into(), state.lambda.alias.clone())
+}
+
+/// Starts the same story anew for each call that it makes, and spoils that one.
+async fn with_each_call_spoiled<Check>(way: Way, begin: impl AsyncFn() -> Fake, check: Check)
+where
+    Check: AsyncFn(&Fake, &str, Told),
+{
+    let fake = begin().await;
+    let before = fake.calls().len();
+    drop(fake.deploy_all().await);
+    let calls = fake.calls().split_off(before);
+    let opened = calls
+        .iter()
+        .position(|call| call.starts_with("create"))
+        .unwrap();
+    // Ctrl-C before a release is opened ends the process; nothing has to be told.
+    let first = if way == Way::IsInterrupted {
+        opened + 1
+    } else {
+        0
+    };
+    for (index, call) in calls.iter().enumerate().skip(first) {
+        let fake = begin().await;
+        fake.spoil(index, way);
+        let told = fake.deploy_all().await;
+        check(&fake, &format!("call {index}, {call}, {way:?}"), told).await;
+    }
+}
+
+async fn a_second_release() -> Fake {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake
+}
+
+async fn a_first_release() -> Fake {
+    Fake::applied()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_that_fails_leaves_everything_new_or_everything_as_before() {
+    for way in [Way::Fails, Way::LosesItsAnswer] {
+        with_each_call_spoiled(way, a_second_release, all_or_nothing).await;
+        with_each_call_spoiled(way, a_first_release, all_or_nothing).await;
+    }
+}
+
+async fn all_or_nothing(fake: &Fake, call: &str, told: Told) {
+    let after = running(fake);
+    let newest = fake.state().newest();
+    let opened = newest
+        .as_ref()
+        .filter(|record| record.opened != record.until);
+    match told.exit_code {
+        0 => assert_eq!(opened.unwrap().state, State::Landed, "{call}"),
+        20 => {
+            assert_eq!(opened.unwrap().state, State::Back, "{call}");
+            let (services, alias) = &after;
+            let first = newest.as_ref().unwrap().number == 1;
+            for (thing, (content, desired)) in services {
+                assert_eq!(*desired, if first { 0 } else { 2 }, "{call}: {thing}");
+                assert_eq!(content.is_none(), first, "{call}: {thing}");
+            }
+            assert_eq!(alias, if first { "1" } else { "2" }, "{call}");
+        }
+        1 => assert_eq!(fake.changes(), [""; 0], "{call}: {}", told.talk),
+        code => panic!("{call} ended with {code}:\n{}", told.talk),
+    }
+    let held = newest.is_some_and(|record| record.state == State::InProgress);
+    assert!(!held, "{call} left the record open");
+    let again = fake.deploy_all().await;
+    assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
+    let begin = async || {
+        let fake = a_second_release().await;
+        fake.script(Thing::Orbit, Rollout::CrashesAndGoesBack);
+        fake
+    };
+    for way in [Way::Fails, Way::LosesItsAnswer] {
+        with_each_call_spoiled(way, begin, async |fake, call, told| {
+            let newest = fake.state().newest().unwrap();
+            match told.exit_code {
+                1 => assert_eq!(fake.changes(), [""; 0], "{call}: {}", told.talk),
+                20 => {
+                    assert_eq!(newest.state, State::Back, "{call}");
+                    let (services, alias) = running(fake);
+                    let as_before = fake.record(1);
+                    for (thing, (content, _)) in services {
+                        let before = as_before.things[&thing].after.as_ref().unwrap();
+                        assert_eq!(content.as_ref(), Some(&before.content), "{call}");
+                    }
+                    assert_eq!(alias, "2", "{call}");
+                }
+                21 => {
+                    assert_eq!(newest.state, State::Stuck, "{call}");
+                    assert!(told.talk.contains("hint: aws "), "{call}: {}", told.talk);
+                }
+                code => panic!("{call} ended with {code}:\n{}", told.talk),
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ctrl_c_at_any_call_leaves_a_record_that_says_so_and_the_next_run_ends_it() {
+    with_each_call_spoiled(
+        Way::IsInterrupted,
+        a_second_release,
+        async |fake, call, told| {
+            // The closing of the record is not interrupted: it says what happened.
+            let closes = call.contains("write 2 landed");
+            let (code, state) = if closes {
+                (0, State::Landed)
+            } else {
+                (22, State::Left)
+            };
+            assert_eq!(told.exit_code, code, "{call}: {}", told.talk);
+            assert_eq!(fake.record(2).state, state, "{call}");
+            let again = fake.deploy_all().await;
+            assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
+            let state = fake.state();
+            assert_eq!(state.ecs.services[&Thing::Axon].desired, 2);
+            assert_eq!(state.lambda.alias, "3", "{call}");
+        },
+    )
+    .await;
+}

@@ -1,0 +1,238 @@
+//! Releases that fail: everything that they changed goes back, in reverse order.
+
+use serde_json::Value;
+use xtask::catalog::{ALL, Thing};
+use xtask::decide::release::State;
+use xtask::decide::rollout::Outcome;
+
+use crate::world::{Answers, Fake, Rollout};
+
+/// All three things changed, up to orbit.
+const FORWARD: [&str; 9] = [
+    "open 2",
+    "push axon",
+    "push orbit",
+    "publish version 3",
+    "move alias to 3",
+    "register demo-axon:2",
+    "update axon demo-axon:2",
+    "register demo-orbit:2",
+    "update orbit demo-orbit:2",
+];
+
+/// A release of all three things in which orbit does so.
+async fn release_where_orbit(rollout: Rollout) -> Fake {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.script(Thing::Orbit, rollout);
+    fake
+}
+
+#[track_caller]
+fn everything_is_back(fake: &Fake) {
+    let state = fake.state();
+    assert_eq!(state.ecs.services[&Thing::Axon].primary, "demo-axon:1");
+    assert_eq!(state.ecs.services[&Thing::Orbit].primary, "demo-orbit:1");
+    assert_eq!(state.lambda.alias, "2");
+    drop(state);
+    let record = fake.record(2);
+    assert_eq!(record.state, State::Back);
+    assert!(record.closed.is_some());
+    for entry in record.things.values() {
+        assert_eq!(entry.outcome, Some(Outcome::RolledBack));
+        assert_eq!(entry.after, entry.before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
+    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let told = fake.deploy_all().await;
+    told.fails(20);
+    let changes = fake.changes();
+    assert_eq!(changes[..9], FORWARD);
+    assert_eq!(
+        changes[9..],
+        ["update axon demo-axon:1", "move alias to 2", "close 2 back"]
+    );
+    everything_is_back(&fake);
+    told.says(&[
+        "release 2 failed",
+        "what        orbit",
+        "circuit breaker: tasks failed to start",
+        "task        1crashed EssentialContainerExited: Essential container in task exited",
+        "container orbit exit code 101",
+        "log       last words in /ecs/demo-orbit ecs/orbit/1crashed",
+        "tasks       2 more died the same way",
+        "put back    orbit to demo-orbit:1",
+        "put back    axon to demo-axon:1",
+        "put back    governance to 2",
+    ]);
+    assert!(
+        !told.talk.contains("0drained"),
+        "a drained task is no evidence:\n{}",
+        told.talk
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_ecs_does_not_go_back_we_act() {
+    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    fake.deploy_all().await.fails(20);
+    let back = [
+        "update orbit demo-orbit:1",
+        "update axon demo-axon:1",
+        "move alias to 2",
+        "close 2 back",
+    ];
+    assert_eq!(fake.changes()[9..], back);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_listens_has_not_landed_although_ecs_says_so() {
+    let fake = release_where_orbit(Rollout::NeverListens).await;
+    let told = fake.deploy_all().await;
+    told.fails(20)
+        .says(&["did not prove itself", "connection refused"]);
+    assert_eq!(fake.changes()[9], "update orbit demo-orbit:1");
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
+    let fake = release_where_orbit(Rollout::Hangs).await;
+    let told = fake.deploy_all().await;
+    told.fails(20)
+        .says(&["only 0 of 2 tasks run and the time is over"]);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatch_that_is_not_answered_takes_everything_back() {
+    let fake = release_where_orbit(Rollout::Good).await;
+    fake.state().dispatch_status = 502;
+    let told = fake.deploy_all().await;
+    told.fails(20).says(&["a dispatch was not answered: 502"]);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desired() {
+    for rollout in [
+        Rollout::CrashesAndGoesBack,
+        Rollout::CrashesAndStays,
+        Rollout::NeverListens,
+        Rollout::Hangs,
+    ] {
+        let fake = Fake::applied();
+        fake.script(Thing::Orbit, rollout.clone());
+        fake.deploy_all().await.fails(20);
+        let back = [
+            "update orbit demo-orbit-placeholder:1 desired 0",
+            "update axon demo-axon-placeholder:1 desired 0",
+            "move alias to 1",
+            "close 1 back",
+        ];
+        assert_eq!(fake.changes()[9..], back, "{rollout:?}");
+        for service in fake.state().ecs.services.values() {
+            assert_eq!(service.desired, 0);
+            assert!(service.primary.contains("placeholder"));
+        }
+        fake.script(Thing::Orbit, Rollout::Good);
+        fake.edit(&[Thing::Orbit], "two");
+        fake.deploy_all().await.succeeds();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.state().lambda.script = Answers::YesToAll;
+    let told = fake.deploy_all().await;
+    told.fails(20)
+        .says(&["version 3 answered", "expected \"allowed\": false"]);
+    let changes = [
+        "open 2",
+        "push axon",
+        "push orbit",
+        "publish version 3",
+        "close 2 back",
+    ];
+    assert_eq!(fake.changes(), changes);
+    assert_eq!(fake.state().lambda.alias, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
+    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    fake.fail("update orbit demo-orbit:1", 5);
+    let told = fake.deploy_all().await;
+    told.fails(21).says(&[
+        "NOT BACK    orbit: throttled",
+        "put back    axon to demo-axon:1",
+        "put back    governance to 2",
+        "hint: aws ecs update-service --cluster demo-local --service demo-orbit \
+         --task-definition demo-orbit:1\n",
+    ]);
+    let record = fake.record(2);
+    assert_eq!(record.state, State::Stuck);
+    assert_eq!(record.things[&Thing::Orbit].outcome, Some(Outcome::Stuck));
+    assert_eq!(
+        record.things[&Thing::Axon].outcome,
+        Some(Outcome::RolledBack)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count() {
+    let fake = Fake::applied();
+    fake.script(Thing::Axon, Rollout::CrashesAndStays);
+    fake.fail("update axon demo-axon-placeholder:1", 5);
+    let told = fake.deploy_all().await;
+    told.fails(21)
+        .says(&["update-service --cluster demo-local --service demo-axon --desired-count 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_cannot_be_registered_has_changed_nothing_that_runs() {
+    let fake = Fake::released().await;
+    fake.edit(&[Thing::Axon], "two");
+    fake.fail("register demo-axon", 1);
+    fake.deploy_all()
+        .await
+        .fails(20)
+        .says(&["what        axon", "throttled"]);
+    assert_eq!(fake.changes(), ["open 2", "push axon", "close 2 back"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_after_a_stop_that_fails_stops_again() {
+    let fake = Fake::released().await;
+    fake.run_on_site(async |desk, world| xtask::commands::rollback::stop(desk, world, true).await)
+        .await
+        .succeeds();
+    fake.edit(&ALL, "two");
+    fake.script(Thing::Orbit, Rollout::CrashesAndStays);
+    fake.deploy_all().await.fails(20);
+    for service in fake.state().ecs.services.values() {
+        assert_eq!(service.desired, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_exposed_is_taken_back_by_what_its_targets_say() {
+    let fake = Fake::released().await;
+    fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
+    fake.edit(&[Thing::Axon], "two");
+    fake.script(Thing::Axon, Rollout::NeverListens);
+    fake.deploy_all()
+        .await
+        .fails(20)
+        .says(&["targets are unhealthy, unhealthy"]);
+    assert_eq!(
+        fake.changes()[4..],
+        ["update axon demo-axon:1", "close 2 back"]
+    );
+}

@@ -1,0 +1,132 @@
+//! `status`, `releases` and `logs`: they look, and change nothing.
+
+use serde_json::{Value, json};
+use xtask::catalog::{ALL, Thing};
+use xtask::commands::logs::logs;
+use xtask::commands::releases::releases;
+use xtask::commands::status::status;
+use xtask::decide::release::State;
+use xtask::report::Format;
+
+use crate::world::{Fake, Rollout};
+
+#[tokio::test(start_paused = true)]
+async fn status_names_what_runs_and_the_release_that_brought_it() {
+    let fake = Fake::released().await;
+    fake.edit(&[Thing::Axon], "two");
+    fake.deploy_all().await.succeeds();
+    drop(fake.changes());
+    let told = fake
+        .run_on_site_in(Format::Json, async |_, world| status(world).await)
+        .await;
+    let document: Value = serde_json::from_str(&told.succeeds().data).unwrap();
+    let digest = fake.state().digest(Thing::Axon);
+    let axon = json!({
+        "desired": 2,
+        "running": 2,
+        "settled": true,
+        "image": digest.as_str(),
+        "revision": "demo-axon:2",
+        "release": 2,
+    });
+    assert_eq!(document["services"]["axon"], axon);
+    assert_eq!(document["services"]["orbit"]["release"], 1);
+    assert_eq!(document["function"]["version"], "2");
+    assert_eq!(document["base_url"], "http://127.0.0.1:4577/_alb/demo");
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_reads_well_before_anything_was_released() {
+    let fake = Fake::applied();
+    let told = fake.run_on_site(async |_, world| status(world).await).await;
+    let expected = "\
+base url    http://127.0.0.1:4577/_alb/demo
+axon        0/0 running, nothing released, release none
+orbit       0/0 running, nothing released, release none
+governance  demo-governance:live -> version 1, release none
+";
+    assert_eq!(told.succeeds().data, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_are_listed_newest_first_with_what_became_of_them() {
+    let fake = Fake::released_twice().await;
+    fake.edit(&ALL, "three");
+    fake.script(Thing::Axon, Rollout::CrashesAndGoesBack);
+    fake.deploy_all().await.fails(20);
+    let told = fake
+        .run_on_site(async |_, world| releases(world, 2).await)
+        .await;
+    let lines: Vec<&str> = told.succeeds().data.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("    3  back "), "{}", lines[0]);
+    assert!(lines[1].starts_with("    2  landed "), "{}", lines[1]);
+    for line in lines {
+        assert!(
+            line.contains("ada@laptop") && line.contains("c0ffeec0f"),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_nobody_works_on_any_more_is_listed_as_abandoned() {
+    let fake = Fake::released().await;
+    let mut left = fake.record(1);
+    left.state = State::InProgress;
+    fake.put_record(&left);
+    tokio::time::advance(std::time::Duration::from_hours(1)).await;
+    let told = fake
+        .run_on_site(async |_, world| releases(world, 20).await)
+        .await;
+    assert!(
+        told.succeeds().data.starts_with("    1  abandoned "),
+        "{}",
+        told.data
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_ledger_is_told() {
+    let fake = Fake::applied();
+    let told = fake
+        .run_on_site(async |_, world| releases(world, 20).await)
+        .await;
+    assert_eq!(told.succeeds().data, "no release yet\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_go_to_stdout_as_they_are() {
+    let fake = Fake::released().await;
+    let told = fake
+        .run_on_site(async |_, world| logs(world, Thing::Orbit, "15m", false).await)
+        .await;
+    let expected = "first line of /ecs/demo-orbit\nsecond line of /ecs/demo-orbit\n";
+    assert_eq!(told.succeeds().data, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_that_are_followed_tell_each_line_once_until_ctrl_c() {
+    let fake = Fake::released().await;
+    fake.stop_soon();
+    let told = fake
+        .run_on_site(async |_, world| logs(world, Thing::Governance, "90s", true).await)
+        .await;
+    assert_eq!(told.succeeds().data.lines().count(), 2);
+    let looks = fake
+        .calls()
+        .iter()
+        .filter(|call| call.starts_with("since"))
+        .count();
+    assert!(looks > 2, "{looks}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_of_time_that_is_none_is_a_usage_error() {
+    let fake = Fake::released().await;
+    fake.run_on_site(async |_, world| logs(world, Thing::Axon, "soon", false).await)
+        .await
+        .fails(2)
+        .says(&["`soon` is no length of time", "15m"]);
+}

@@ -1,0 +1,178 @@
+//! `rollback`: to a release that landed, itself a release.
+
+use xtask::catalog::{ALL, Thing};
+use xtask::commands::rollback::rollback;
+use xtask::decide::release::State;
+
+use crate::world::{Fake, Rollout, Told};
+
+async fn roll_back(fake: &Fake, to: Option<u64>) -> Told {
+    fake.run_on_site(async |desk, world| rollback(desk, world, to, false).await)
+        .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_to_the_newest_that_landed_and_does_not_run_and_is_itself_a_release() {
+    let fake = Fake::released_twice().await;
+    roll_back(&fake, None)
+        .await
+        .succeeds()
+        .says(&["to release 1", "answered 200"]);
+    let changes = [
+        "open 3",
+        "move alias to 2",
+        "update axon demo-axon:1",
+        "update orbit demo-orbit:1",
+        "close 3 landed",
+    ];
+    assert_eq!(fake.changes(), changes);
+    let record = fake.record(3);
+    assert_eq!(
+        (record.state, record.why.as_str()),
+        (State::Landed, "rollback to 1")
+    );
+    let content = |number| {
+        fake.record(number).things[&Thing::Axon]
+            .after
+            .clone()
+            .unwrap()
+            .content
+    };
+    assert_eq!(content(3), content(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_rollback_goes_forward_again() {
+    let fake = Fake::released_twice().await;
+    roll_back(&fake, None).await.succeeds();
+    roll_back(&fake, None)
+        .await
+        .succeeds()
+        .says(&["to release 2"]);
+    assert_eq!(
+        fake.state().ecs.services[&Thing::Orbit].primary,
+        "demo-orbit:2"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_failed_is_no_target() {
+    let fake = Fake::released_twice().await;
+    fake.edit(&ALL, "three");
+    fake.script(Thing::Axon, Rollout::CrashesAndGoesBack);
+    fake.deploy_all().await.fails(20);
+    roll_back(&fake, None)
+        .await
+        .succeeds()
+        .says(&["to release 1"]);
+    roll_back(&fake, Some(3))
+        .await
+        .fails(11)
+        .says(&["release 3 did not land", "back"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_chooses_a_release_and_one_that_runs_is_nothing_to_do() {
+    let fake = Fake::released_twice().await;
+    roll_back(&fake, Some(2))
+        .await
+        .succeeds()
+        .says(&["release 2 is what runs now"]);
+    assert_eq!(fake.changes(), [""; 0]);
+    roll_back(&fake, Some(1)).await.succeeds();
+    assert_eq!(
+        fake.state().ecs.services[&Thing::Axon].primary,
+        "demo-axon:1"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_target_it_says_so() {
+    let fake = Fake::released().await;
+    roll_back(&fake, None)
+        .await
+        .fails(11)
+        .says(&["no release landed that is not what runs"]);
+    roll_back(&fake, Some(9))
+        .await
+        .fails(11)
+        .says(&["there is no release 9"]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_aws_does_not_have_any_more_is_named_at_once() {
+    let fake = Fake::released_twice().await;
+    let digest = fake.record(1).things[&Thing::Axon]
+        .after
+        .clone()
+        .unwrap()
+        .image
+        .unwrap();
+    fake.state().images.clear();
+    fake.state().ecs.revisions.remove("demo-orbit:1");
+    let told = roll_back(&fake, None).await;
+    told.fails(11).says(&[
+        &format!("the image {digest} of axon"),
+        "the revision demo-orbit:1",
+    ]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deregistered_revision_is_registered_anew_with_the_same_content() {
+    let fake = Fake::released_twice().await;
+    fake.state()
+        .ecs
+        .revisions
+        .get_mut("demo-axon:1")
+        .unwrap()
+        .active = false;
+    roll_back(&fake, None).await.succeeds();
+    let changes = fake.changes();
+    assert!(
+        changes.contains(&"register demo-axon:3".to_owned()),
+        "{changes:?}"
+    );
+    assert!(
+        changes.contains(&"update axon demo-axon:3".to_owned()),
+        "{changes:?}"
+    );
+    let state = fake.state();
+    let (old, new) = (
+        &state.ecs.revisions["demo-axon:1"],
+        &state.ecs.revisions["demo-axon:3"],
+    );
+    assert_eq!(
+        new.definition, old.definition,
+        "without what only ECS writes"
+    );
+    assert_eq!(new.content, old.content);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_fails_is_itself_taken_back() {
+    let fake = Fake::released_twice().await;
+    fake.state()
+        .ecs
+        .revisions
+        .get_mut("demo-orbit:1")
+        .unwrap()
+        .rollout = Rollout::CrashesAndGoesBack;
+    roll_back(&fake, None).await.fails(20);
+    let state = fake.state();
+    assert_eq!(state.ecs.services[&Thing::Axon].primary, "demo-axon:2");
+    assert_eq!(state.ecs.services[&Thing::Orbit].primary, "demo-orbit:2");
+    assert_eq!(state.lambda.alias, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_is_not_local_is_not_rolled_back_without_a_yes() {
+    let fake = Fake::released_twice().await;
+    fake.is_not_local();
+    roll_back(&fake, None)
+        .await
+        .fails(11)
+        .says(&["not confirmed: roll back on staging"]);
+    assert_eq!(fake.changes(), [""; 0]);
+}

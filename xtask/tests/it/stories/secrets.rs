@@ -1,0 +1,61 @@
+//! `secrets init`: what has no value gets one, and no value is told.
+
+use xtask::catalog::Thing;
+use xtask::commands::deploy::published_site;
+use xtask::commands::secrets::init;
+
+use crate::world::{Fake, Told, secret_arn};
+
+async fn give_values(fake: &Fake) -> Told {
+    fake.run(async |desk| {
+        let site = published_site(desk).await?.unwrap();
+        init(desk, &site, false).await
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_have_a_value_are_left_alone() {
+    let fake = Fake::applied();
+    give_values(&fake)
+        .await
+        .succeeds()
+        .says(&["axon        has its secret already"]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
+    let fake = Fake::applied();
+    fake.state().secrets.clear();
+    let told = give_values(&fake).await;
+    told.succeeds();
+    let state = fake.state();
+    let secret = |thing: Thing| &state.secrets[&secret_arn(thing)];
+    let (axon, orbit) = (secret(Thing::Axon), secret(Thing::Orbit));
+    for field in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
+        assert_eq!(axon[field], orbit[field]);
+    }
+    for field in ["database_url", "api_key"] {
+        assert_ne!(axon[field], orbit[field]);
+    }
+    for document in [axon, orbit] {
+        for (name, value) in document.as_object().unwrap() {
+            let value = value.as_str().unwrap();
+            assert!(!value.is_empty(), "{name} is empty");
+            let everything = format!("{}{}", told.data, told.talk);
+            assert!(!everything.contains(value), "{name} is told");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_service_gets_the_signing_pair_of_the_first() {
+    let fake = Fake::applied();
+    fake.state().secrets.remove(&secret_arn(Thing::Orbit));
+    give_values(&fake).await.succeeds();
+    assert_eq!(fake.changes(), ["put demo/local/orbit-GhIjKl"]);
+    let state = fake.state();
+    let pair = |thing: Thing| &state.secrets[&secret_arn(thing)]["sigv4_secret_access_key"];
+    assert_eq!(pair(Thing::Orbit), pair(Thing::Axon));
+}

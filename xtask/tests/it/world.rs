@@ -1,0 +1,315 @@
+//! An environment in memory. It keeps AWS's rules (an inactive revision is not deployed, a record
+//! is created once, an alias is moved by its revision id), moves on by one step with each look,
+//! and notes every call that changes something.
+
+mod checkout;
+mod command;
+mod edge;
+mod function;
+mod services;
+mod stores;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use xtask::catalog::{ALL, SERVICES, Thing};
+use xtask::decide::environment::Environment;
+use xtask::decide::image::{Digest, Key};
+use xtask::decide::release::Record;
+
+pub(crate) use command::Told;
+pub(crate) use function::{Answers, Lambda};
+pub(crate) use services::{Ecs, Rollout};
+
+/// The site of the local environment, as Terraform publishes it.
+const SITE: &str = include_str!("../../src/decide/site.local.json");
+const AXON: &str = include_str!("../../../task-definitions/axon.json");
+const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
+
+/// A call that Ctrl-C meets takes so long: whoever waits for the answer gets it.
+const SLOW_ANSWER: Duration = Duration::from_mins(1);
+
+/// A handle: all clones are the same environment.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    state: Arc<Mutex<State>>,
+    interrupted: Arc<Notify>,
+    began: Instant,
+}
+
+pub(crate) struct State {
+    pub(crate) environment: Environment,
+    /// Stands for the sources of each thing: another text is another key.
+    pub(crate) sources: BTreeMap<Thing, String>,
+    /// By path below the root.
+    pub(crate) templates: BTreeMap<String, String>,
+    /// Hash of `infra/` as it is in the checkout.
+    pub(crate) infra: String,
+    /// What an apply publishes, but for the hash.
+    pub(crate) site: Value,
+    pub(crate) published: Option<Value>,
+    pub(crate) at_hand: BTreeSet<Key>,
+    pub(crate) builds: u32,
+    pub(crate) images: BTreeMap<Thing, BTreeMap<Key, Digest>>,
+    pub(crate) ecs: Ecs,
+    pub(crate) lambda: Lambda,
+    pub(crate) secrets: BTreeMap<String, Value>,
+    ledger: BTreeMap<u64, String>,
+    /// What orbit answers to a dispatch; 200 where nothing else is said.
+    pub(crate) dispatch_status: u16,
+    /// Every call by its name, in order.
+    calls: Vec<String>,
+    /// Every call that changed something, in order.
+    changes: Vec<String>,
+    events: Vec<Event>,
+}
+
+struct Event {
+    at: At,
+    what: What,
+}
+
+enum At {
+    /// The next call whose name begins so.
+    Name(String),
+    /// The call of this index in `calls`.
+    Index(usize),
+}
+
+/// How one call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Fails,
+    LosesItsAnswer,
+    IsInterrupted,
+}
+
+enum What {
+    Fail(String),
+    LoseAnswer,
+    Interrupt,
+    Meanwhile(Box<dyn FnOnce(&mut State) + Send>),
+}
+
+impl Fake {
+    /// Terraform has been applied and the secrets have values; nothing was ever released.
+    pub(crate) fn applied() -> Self {
+        let fake = Self::empty();
+        {
+            let mut state = fake.state();
+            state.apply();
+            for thing in SERVICES {
+                let arn = secret_arn(thing);
+                let value = json!({
+                    "database_url": "postgres://secret-of-the-database",
+                    "api_key": "secret-of-the-api",
+                    "sigv4_access_key_id": "AKXT",
+                    "sigv4_secret_access_key": "secret-of-the-signature",
+                });
+                state.secrets.insert(arn, value);
+            }
+            state.changes.clear();
+        }
+        fake
+    }
+
+    /// Nothing was ever applied.
+    pub(crate) fn empty() -> Self {
+        let state = State {
+            environment: environment("local", true),
+            sources: ALL.map(|thing| (thing, "one".to_owned())).into(),
+            templates: [(Thing::Axon, AXON), (Thing::Orbit, ORBIT)]
+                .map(|(thing, text)| (thing.template(), text.to_owned()))
+                .into(),
+            infra: "infra-one".to_owned(),
+            site: serde_json::from_str(SITE).unwrap(),
+            published: None,
+            at_hand: BTreeSet::new(),
+            builds: 0,
+            images: BTreeMap::new(),
+            ecs: Ecs::default(),
+            lambda: Lambda::default(),
+            secrets: BTreeMap::new(),
+            ledger: BTreeMap::new(),
+            dispatch_status: 200,
+            calls: Vec::new(),
+            changes: Vec::new(),
+            events: Vec::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            interrupted: Arc::new(Notify::new()),
+            began: Instant::now(),
+        }
+    }
+
+    /// One release has landed; its changes are forgotten.
+    pub(crate) async fn released() -> Self {
+        let fake = Self::applied();
+        fake.deploy_all().await.succeeds();
+        drop(fake.changes());
+        fake
+    }
+
+    /// Two releases have landed, each of all three things.
+    pub(crate) async fn released_twice() -> Self {
+        let fake = Self::released().await;
+        fake.edit(&ALL, "two");
+        fake.deploy_all().await.succeeds();
+        drop(fake.changes());
+        fake
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Changes the sources of things.
+    pub(crate) fn edit(&self, things: &[Thing], text: &str) {
+        for thing in things {
+            self.state().sources.insert(*thing, text.to_owned());
+        }
+    }
+
+    /// Replaces a text in the template of a service.
+    pub(crate) fn edit_template(&self, thing: Thing, from: &str, to: &str) {
+        let mut state = self.state();
+        let template = state.templates.get_mut(&thing.template()).unwrap();
+        assert!(template.contains(from), "{thing} has no {from}");
+        *template = template.replace(from, to);
+    }
+
+    /// How the revisions of a service do that are registered from now on.
+    pub(crate) fn script(&self, thing: Thing, rollout: Rollout) {
+        self.state().ecs.scripts.insert(thing, rollout);
+    }
+
+    /// Another environment, where everything has to be confirmed.
+    pub(crate) fn is_not_local(&self) {
+        self.state().environment = environment("staging", false);
+    }
+
+    /// The next `times` calls of this name fail without doing anything.
+    pub(crate) fn fail(&self, at: &str, times: usize) {
+        for _ in 0..times {
+            self.event(at, What::Fail(format!("throttled: {at}")));
+        }
+    }
+
+    /// Ctrl-C while the next call of this name is under way: it does its work.
+    pub(crate) fn interrupt(&self, at: &str) {
+        self.event(at, What::Interrupt);
+    }
+
+    /// Ctrl-C some seconds from now.
+    pub(crate) fn stop_soon(&self) {
+        let interrupted = Arc::clone(&self.interrupted);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            interrupted.notify_one();
+        });
+    }
+
+    /// Something that somebody else does right before the next call of this name.
+    pub(crate) fn meanwhile(&self, at: &str, act: impl FnOnce(&mut State) + Send + 'static) {
+        self.event(at, What::Meanwhile(Box::new(act)));
+    }
+
+    fn event(&self, at: &str, what: What) {
+        let at = At::Name(at.to_owned());
+        self.state().events.push(Event { at, what });
+    }
+
+    /// The call of this index, counted from now on, goes wrong in this way.
+    pub(crate) fn spoil(&self, index: usize, way: Way) {
+        let mut state = self.state();
+        let at = At::Index(state.calls.len() + index);
+        let what = match way {
+            Way::Fails => What::Fail("throttled".to_owned()),
+            Way::LosesItsAnswer => What::LoseAnswer,
+            Way::IsInterrupted => What::Interrupt,
+        };
+        state.events.push(Event { at, what });
+    }
+
+    /// The names of all calls so far.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    /// Every change since the last time that this was asked.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().changes)
+    }
+
+    pub(crate) fn record(&self, number: u64) -> Record {
+        self.state().record(number).unwrap()
+    }
+
+    pub(crate) fn put_record(&self, record: &Record) {
+        self.state().put_record(record);
+    }
+
+    /// One call of the environment, by its name: what was prepared for it happens.
+    async fn call<T>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&mut State) -> Result<T> + Send,
+    ) -> Result<T> {
+        let what = self.state().take_event(name);
+        match what {
+            None => {}
+            Some(What::Fail(message)) => return Err(anyhow!(message)),
+            Some(What::Meanwhile(act)) => act(&mut self.state()),
+            Some(What::LoseAnswer) => {
+                work(&mut self.state())?;
+                bail!("the connection was closed before `{name}` was answered");
+            }
+            Some(What::Interrupt) => {
+                let answer = work(&mut self.state());
+                self.interrupted.notify_one();
+                tokio::time::sleep(SLOW_ANSWER).await;
+                return answer;
+            }
+        }
+        work(&mut self.state())
+    }
+}
+
+impl State {
+    fn take_event(&mut self, name: &str) -> Option<What> {
+        let index = self.calls.len();
+        self.calls.push(name.to_owned());
+        let at = self.events.iter().position(|event| match &event.at {
+            At::Name(at) => name.starts_with(at),
+            At::Index(at) => *at == index,
+        });
+        at.map(|index| self.events.remove(index).what)
+    }
+
+    fn changed(&mut self, what: impl Into<String>) {
+        self.changes.push(what.into());
+    }
+}
+
+pub(crate) fn secret_arn(thing: Thing) -> String {
+    let site: Value = serde_json::from_str(SITE).unwrap();
+    let arn = &site["services"][thing.name()]["secret_arn"];
+    arn.as_str().unwrap().to_owned()
+}
+
+fn environment(name: &str, emulated: bool) -> Environment {
+    let file = json!({
+        "project": "demo",
+        "environment": name,
+        "region": "us-east-1",
+        "account_id": "000000000000",
+        "emulated": emulated,
+    });
+    Environment::parse("test", &file.to_string()).unwrap()
+}

@@ -1,0 +1,155 @@
+//! Runs one command in the world, as `main` does, and keeps what it told.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use xtask::catalog::Thing;
+use xtask::commands::deploy::{Options, deploy, published_site};
+use xtask::decide::site::{Architecture, Site};
+use xtask::failure;
+use xtask::report::{Format, Manner, Report};
+use xtask::world::{Desk, User, World};
+
+use super::Fake;
+
+/// No command takes longer than all the bounds of its waits together.
+const COMMAND_LIMIT: Duration = Duration::from_hours(2);
+
+/// What a command told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) exit_code: u8,
+    pub(crate) data: String,
+    pub(crate) talk: String,
+}
+
+impl Fake {
+    pub(crate) async fn deploy_all(&self) -> Told {
+        self.deploy(&[]).await
+    }
+
+    pub(crate) async fn deploy(&self, names: &[Thing]) -> Told {
+        let options = Options {
+            names: names.to_vec(),
+            dry_run: false,
+            yes: false,
+        };
+        self.run(async |desk| deploy(desk, &options).await).await
+    }
+
+    /// A command that begins without a site.
+    pub(crate) async fn run(&self, command: impl AsyncFnOnce(&Desk<'_>) -> Result<()>) -> Told {
+        self.run_in(Format::Human, command).await
+    }
+
+    pub(crate) async fn run_in(
+        &self,
+        format: Format,
+        command: impl AsyncFnOnce(&Desk<'_>) -> Result<()>,
+    ) -> Told {
+        let (data, talk) = (Captured::default(), Captured::default());
+        let manner = Manner {
+            format,
+            quiet: false,
+            terminal: false,
+        };
+        let report = Report::new(manner, Box::new(data.clone()), Box::new(talk.clone()));
+        let environment = self.state().environment.clone();
+        let user = User {
+            name: "ada".to_owned(),
+            host: "laptop".to_owned(),
+        };
+        let desk = Desk {
+            environment: &environment,
+            architecture: Architecture::X86,
+            source: self,
+            builder: self,
+            infra: self,
+            secrets: self,
+            connector: self,
+            logs: self,
+            ledger: self,
+            probe: self,
+            clock: self,
+            interrupt: self,
+            report: &report,
+            user: &user,
+        };
+        let ended = tokio::time::timeout(COMMAND_LIMIT, command(&desk)).await;
+        let ended = ended.expect("every wait of a command has an end");
+        if let Err(error) = &ended {
+            report.failure(error);
+        }
+        Told {
+            exit_code: ended.as_ref().map_or_else(failure::exit_code, |()| 0),
+            data: data.text(),
+            talk: talk.text(),
+        }
+    }
+
+    /// A command that needs a site.
+    pub(crate) async fn run_on_site(
+        &self,
+        command: impl AsyncFnOnce(&Desk<'_>, &World<'_>) -> Result<()>,
+    ) -> Told {
+        self.run_on_site_in(Format::Human, command).await
+    }
+
+    pub(crate) async fn run_on_site_in(
+        &self,
+        format: Format,
+        command: impl AsyncFnOnce(&Desk<'_>, &World<'_>) -> Result<()>,
+    ) -> Told {
+        self.run_in(format, async |desk| {
+            let site: Site = published_site(desk).await?.unwrap();
+            let sited = desk.connector.connect(&site)?;
+            command(desk, &desk.world(&site, &sited)).await
+        })
+        .await
+    }
+}
+
+impl Told {
+    #[track_caller]
+    pub(crate) fn succeeds(&self) -> &Self {
+        assert_eq!(self.exit_code, 0, "{}", self.talk);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn fails(&self, exit_code: u8) -> &Self {
+        assert_eq!(self.exit_code, exit_code, "{}", self.talk);
+        self
+    }
+
+    /// Each of these is in what was told to people.
+    #[track_caller]
+    pub(crate) fn says(&self, texts: &[&str]) -> &Self {
+        for text in texts {
+            assert!(self.talk.contains(text), "no `{text}` in:\n{}", self.talk);
+        }
+        self
+    }
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

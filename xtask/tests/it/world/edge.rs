@@ -1,0 +1,72 @@
+//! What lies around the environment: callers of the load balancer, time, and Ctrl-C.
+
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use xtask::catalog::{SERVICES, Thing};
+use xtask::world::{Clock, Interrupt, Probe, ProbeAnswer, ProbeRequest};
+
+use super::{Fake, State};
+
+impl State {
+    fn health(&self, thing: Thing) -> Result<ProbeAnswer> {
+        let Some(revision) = self.ecs.answering(thing) else {
+            bail!("connection refused");
+        };
+        Ok(ProbeAnswer {
+            status: 200,
+            headers: [("x-task-revision".to_owned(), revision.to_owned())].into(),
+            body: json!({ "status": "healthy" }).to_string(),
+        })
+    }
+
+    fn dispatch(&self, request: &ProbeRequest<'_>) -> ProbeAnswer {
+        let serving = SERVICES
+            .iter()
+            .all(|thing| self.ecs.answering(*thing).is_some());
+        let headers = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_lowercase(), value.clone()));
+        ProbeAnswer {
+            status: if serving { self.dispatch_status } else { 503 },
+            headers: headers.collect(),
+            body: json!({ "status": "success", "message": "Axon heartbeat OK" }).to_string(),
+        }
+    }
+}
+
+#[async_trait]
+impl Probe for Fake {
+    async fn send(&self, request: ProbeRequest<'_>) -> Result<ProbeAnswer> {
+        if request.url.ends_with("/dispatch") {
+            assert_eq!(request.method, "POST");
+            return self
+                .call("dispatch", |state| Ok(state.dispatch(&request)))
+                .await;
+        }
+        assert!(request.url.ends_with("/health"), "{}", request.url);
+        let to_axon = request
+            .headers
+            .get("X-Service")
+            .is_some_and(|it| it == "axon");
+        let thing = if to_axon { Thing::Axon } else { Thing::Orbit };
+        self.call(&format!("probe {thing}"), |state| state.health(thing))
+            .await
+    }
+}
+
+impl Clock for Fake {
+    fn now(&self) -> Timestamp {
+        let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap();
+        Timestamp::from_second(1_800_000_000).unwrap() + elapsed
+    }
+}
+
+#[async_trait]
+impl Interrupt for Fake {
+    async fn wait(&self) {
+        self.interrupted.notified().await;
+    }
+}

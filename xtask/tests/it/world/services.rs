@@ -1,0 +1,393 @@
+//! ECS: services whose rollouts move on by one step with each look, and their targets.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use serde_json::json;
+use xtask::catalog::Thing;
+use xtask::decide::definition::Definition;
+use xtask::decide::plan::Registered;
+use xtask::decide::rollout::{
+    Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
+};
+use xtask::world::{Balancer, Cluster};
+
+use super::Fake;
+
+/// How the tasks of a revision do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rollout {
+    Good,
+    /// They exit at once; the circuit breaker takes the deployment back.
+    CrashesAndGoesBack,
+    /// They exit at once, and nobody does anything about it.
+    CrashesAndStays,
+    /// They run, but nothing answers: ECS calls that completed.
+    NeverListens,
+    /// They never come up, and ECS never gives up.
+    Hangs,
+    /// Somebody else rolls out another revision over it.
+    UsurpedBy(&'static str),
+}
+
+impl Rollout {
+    fn crashes(&self) -> bool {
+        matches!(self, Self::CrashesAndGoesBack | Self::CrashesAndStays)
+    }
+
+    fn serves(&self) -> bool {
+        matches!(self, Self::Good | Self::NeverListens)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Ecs {
+    pub(crate) services: BTreeMap<Thing, Service>,
+    pub(crate) revisions: BTreeMap<String, Revision>,
+    /// For revisions that are registered from now on.
+    pub(crate) scripts: BTreeMap<Thing, Rollout>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Revision {
+    pub(crate) definition: Definition,
+    pub(crate) content: Option<String>,
+    pub(crate) active: bool,
+    pub(crate) rollout: Rollout,
+}
+
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) primary: String,
+    pub(crate) desired: i32,
+    /// What runs beside the primary one while it comes up.
+    before: Option<String>,
+    /// The last revision whose deployment was completed: where ECS goes back to.
+    completed: String,
+    /// Revisions whose deployment failed: ECS lists them for ever.
+    failed: Vec<String>,
+    /// Tasks of a service that was scaled down and that have not ended yet.
+    leaving: i32,
+    /// Looks since the last update.
+    step: u32,
+}
+
+/// The step at which a good rollout is completed, and a bad one is taken back.
+const LAST: u32 = 3;
+
+impl Ecs {
+    pub(super) fn create(&mut self, thing: Thing) {
+        if self.services.contains_key(&thing) {
+            return;
+        }
+        let primary = format!("demo-{thing}-placeholder:1");
+        let definition = Definition(json!({ "family": format!("demo-{thing}-placeholder") }));
+        let placeholder = Revision {
+            definition,
+            content: None,
+            active: true,
+            rollout: Rollout::Hangs,
+        };
+        self.revisions.insert(primary.clone(), placeholder);
+        let service = Service {
+            completed: primary.clone(),
+            primary,
+            desired: 0,
+            before: None,
+            failed: Vec::new(),
+            leaving: 0,
+            step: LAST,
+        };
+        self.services.insert(thing, service);
+    }
+
+    /// What answers through the load balancer now.
+    pub(super) fn answering(&self, thing: Thing) -> Option<&str> {
+        let service = self.services.get(&thing)?;
+        if service.desired == 0 {
+            return None;
+        }
+        let serves = |revision: &String| self.revisions[revision].rollout == Rollout::Good;
+        let primary = Some(&service.primary).filter(|_| service.step >= LAST);
+        let before = service.before.as_ref();
+        let up = primary
+            .filter(|it| serves(it))
+            .or(before.filter(|it| serves(it)));
+        up.map(String::as_str)
+    }
+
+    /// What somebody else does by hand.
+    pub(crate) fn update(
+        &mut self,
+        thing: Thing,
+        revision: &str,
+        desired: Option<i32>,
+    ) -> Result<()> {
+        let known = self.revisions.get(revision).context("no such revision")?;
+        if !known.active {
+            bail!("TaskDefinition is inactive: {revision}");
+        }
+        let service = self.services.get_mut(&thing).context("no such service")?;
+        let ran = &self.revisions[&service.primary].rollout;
+        let running = service.show(ran).running;
+        let desired = desired.unwrap_or(service.desired);
+        if service.primary == revision && service.desired == desired {
+            return Ok(());
+        }
+        service.step = 0;
+        if service.primary != revision {
+            let left = std::mem::replace(&mut service.primary, revision.to_owned());
+            service.failed.retain(|failed| failed != revision);
+            if service.before.as_deref() == Some(revision) {
+                // Its tasks never ended.
+                service.before = None;
+                service.step = 2;
+            } else if ran.serves() && service.before.is_none() && service.desired > 0 {
+                service.before = Some(left);
+            } else if ran.crashes() {
+                service.failed.push(left);
+            }
+        }
+        if desired < service.desired {
+            service.leaving = running;
+        }
+        if desired == 0 {
+            service.before = None;
+        }
+        service.desired = desired;
+        Ok(())
+    }
+
+    /// Registers what somebody else deploys by hand.
+    pub(crate) fn register_by_hand(&mut self, revision: &str) {
+        let (family, _) = revision.split_once(':').unwrap();
+        let by_hand = Revision {
+            definition: Definition(json!({ "family": family })),
+            content: None,
+            active: true,
+            rollout: Rollout::Good,
+        };
+        self.revisions.insert(revision.to_owned(), by_hand);
+    }
+
+    fn look(&mut self, thing: Thing) -> Result<ServiceState> {
+        let service = self.services.get_mut(&thing).context("no such service")?;
+        let rollout = self.revisions[&service.primary].rollout.clone();
+        let seen = service.show(&rollout);
+        if let Some(other) = service.advance(&rollout) {
+            self.register_by_hand(other);
+            self.update(thing, other, None)?;
+        }
+        Ok(seen)
+    }
+}
+
+impl Service {
+    fn show(&self, rollout: &Rollout) -> ServiceState {
+        let (state, running) = self.primary_state(rollout);
+        let crashing = rollout.crashes();
+        let primary = Deployment {
+            primary: true,
+            revision: self.primary.clone(),
+            state,
+            reason: reason(state),
+            desired: self.desired,
+            running,
+            pending: if crashing { 0 } else { self.desired - running },
+            failed: if crashing { self.step.cast_signed() } else { 0 },
+        };
+        let mut deployments = vec![primary];
+        if let Some(before) = &self.before {
+            deployments.push(Deployment {
+                primary: false,
+                revision: before.clone(),
+                state: RolloutState::Completed,
+                reason: String::new(),
+                desired: self.desired,
+                running: self.desired,
+                pending: 0,
+                failed: 0,
+            });
+        }
+        deployments.extend(self.failed.iter().map(|revision| Deployment {
+            primary: false,
+            revision: revision.clone(),
+            state: RolloutState::Failed,
+            reason: reason(RolloutState::Failed),
+            desired: 0,
+            running: 0,
+            pending: 0,
+            failed: 2,
+        }));
+        let sum = |count: fn(&Deployment) -> i32| deployments.iter().map(count).sum::<i32>();
+        ServiceState {
+            active: true,
+            desired: self.desired,
+            running: sum(|it| it.running) + self.leaving,
+            pending: sum(|it| it.pending),
+            deployments,
+        }
+    }
+
+    fn primary_state(&self, rollout: &Rollout) -> (RolloutState, i32) {
+        if self.desired == 0 {
+            return (RolloutState::Completed, 0);
+        }
+        match rollout {
+            _ if rollout.crashes() && self.step >= 2 => (RolloutState::Failed, 0),
+            Rollout::Hangs | Rollout::CrashesAndGoesBack | Rollout::CrashesAndStays => {
+                (RolloutState::InProgress, 0)
+            }
+            Rollout::Good | Rollout::NeverListens | Rollout::UsurpedBy(_) => match self.step {
+                0 => (RolloutState::InProgress, 0),
+                1 => (RolloutState::InProgress, self.desired / 2),
+                2 => (RolloutState::InProgress, self.desired),
+                _ => (RolloutState::Completed, self.desired),
+            },
+        }
+    }
+
+    /// One step further. Answers what somebody else rolls out now.
+    fn advance(&mut self, rollout: &Rollout) -> Option<&'static str> {
+        self.step += 1;
+        self.leaving = (self.leaving - 1).max(0);
+        match rollout {
+            Rollout::UsurpedBy(other) if self.step == 2 => return Some(other),
+            Rollout::CrashesAndGoesBack if self.step > LAST => self.go_back(),
+            Rollout::Good | Rollout::NeverListens if self.step >= LAST => {
+                self.before = None;
+                self.completed.clone_from(&self.primary);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// As ECS does: to what ran before, with the desired count of now. The old tasks never ended.
+    fn go_back(&mut self) {
+        self.before = None;
+        let failed = std::mem::replace(&mut self.primary, self.completed.clone());
+        self.failed.push(failed);
+        self.step = 2;
+    }
+}
+
+fn reason(state: RolloutState) -> String {
+    match state {
+        RolloutState::Failed => "ECS deployment circuit breaker: tasks failed to start.".to_owned(),
+        RolloutState::InProgress | RolloutState::Completed => String::new(),
+    }
+}
+
+#[async_trait]
+impl Cluster for Fake {
+    async fn look(&self, thing: Thing) -> Result<ServiceState> {
+        self.call(&format!("look {thing}"), |state| state.ecs.look(thing))
+            .await
+    }
+
+    async fn revision(&self, revision: &str) -> Result<Option<Registered>> {
+        self.call(&format!("describe {revision}"), |state| {
+            let known = state.ecs.revisions.get(revision).cloned();
+            Ok(known.map(|known| {
+                let mut definition = known.definition;
+                definition.0["revision"] = json!(1);
+                definition.0["status"] = json!(if known.active { "ACTIVE" } else { "INACTIVE" });
+                Registered {
+                    definition,
+                    active: known.active,
+                    sha256: known.content,
+                }
+            }))
+        })
+        .await
+    }
+
+    async fn register(&self, definition: &Definition, content: &str) -> Result<String> {
+        let family = definition.family();
+        self.call(&format!("register {family}"), |state| {
+            let of_family = |it: &&String| it.split(':').next() == Some(family);
+            let number = state.ecs.revisions.keys().filter(of_family).count() + 1;
+            let revision = format!("{family}:{number}");
+            let thing: Thing = family.trim_start_matches("demo-").parse().unwrap();
+            let rollout = state.ecs.scripts.get(&thing).cloned();
+            let registered = Revision {
+                definition: definition.clone(),
+                content: Some(content.to_owned()),
+                active: true,
+                rollout: rollout.unwrap_or(Rollout::Good),
+            };
+            state.ecs.revisions.insert(revision.clone(), registered);
+            state.changed(format!("register {revision}"));
+            Ok(revision)
+        })
+        .await
+    }
+
+    async fn update(&self, thing: Thing, revision: &str, desired: Option<i32>) -> Result<()> {
+        let count = desired.map_or(String::new(), |desired| format!(" desired {desired}"));
+        let name = format!("update {thing} {revision}{count}");
+        self.call(&name, |state| {
+            state.ecs.update(thing, revision, desired)?;
+            state.changed(&name);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>> {
+        let task = |id: &str, code: &str, exit_code| StoppedTask {
+            id: id.to_owned(),
+            stop_code: code.to_owned(),
+            reason: "Essential container in task exited".to_owned(),
+            containers: vec![StoppedContainer {
+                name: thing.name().to_owned(),
+                exit_code: Some(exit_code),
+                reason: None,
+            }],
+        };
+        self.call(&format!("stopped tasks {revision}"), |state| {
+            let rollout = &state.ecs.revisions[revision].rollout;
+            let mut tasks = vec![task("0drained", "ServiceSchedulerInitiated", 0)];
+            if rollout.crashes() {
+                tasks.push(task("1crashed", "EssentialContainerExited", 101));
+                tasks.push(task("2crashed", "EssentialContainerExited", 101));
+                tasks.push(task("3crashed", "EssentialContainerExited", 101));
+            }
+            Ok(tasks)
+        })
+        .await
+    }
+
+    async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
+        let running = usize::try_from(Cluster::look(self, thing).await?.running)?;
+        Ok(vec!["HEALTHY".to_owned(); running])
+    }
+
+    async fn deregister(&self, revision: &str) -> Result<()> {
+        self.call(&format!("deregister {revision}"), |state| {
+            let known = state.ecs.revisions.get_mut(revision);
+            known.context("no such revision")?.active = false;
+            state.changed(format!("deregister {revision}"));
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Balancer for Fake {
+    async fn target_health(&self, thing: Thing) -> Result<Vec<String>> {
+        self.call(&format!("target health {thing}"), |state| {
+            let service = &state.ecs.services[&thing];
+            let health = match state.ecs.revisions[&service.primary].rollout {
+                Rollout::NeverListens => "unhealthy",
+                _ => "healthy",
+            };
+            let count = usize::try_from(service.desired)?;
+            Ok(vec![health.to_owned(); count])
+        })
+        .await
+    }
+}

@@ -1,0 +1,166 @@
+//! What keeps things: the registry, Secrets Manager, CloudWatch Logs and the ledger.
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use xtask::catalog::Thing;
+use xtask::decide::image::{Artefact, Digest, Key};
+use xtask::decide::release::{RECORD_BYTES_MAX, Record, State as RecordState};
+use xtask::decide::site::Site;
+use xtask::world::{Connector, Ledger, LogLine, Logs, Registry, Secrets, SigningPair, Sited};
+
+use super::{Fake, State};
+
+impl Connector for Fake {
+    fn connect<'s>(&'s self, _: &'s Site) -> Result<Sited<'s>> {
+        Ok(Sited {
+            registry: Box::new(self.clone()),
+            cluster: Box::new(self.clone()),
+            balancer: Box::new(self.clone()),
+            functions: Box::new(self.clone()),
+        })
+    }
+}
+
+#[async_trait]
+impl Registry for Fake {
+    async fn digest(&self, thing: Thing, key: &Key) -> Result<Option<Digest>> {
+        let images = &self.state().images;
+        Ok(images
+            .get(&thing)
+            .and_then(|images| images.get(key))
+            .cloned())
+    }
+
+    async fn has(&self, thing: Thing, digest: &Digest) -> Result<bool> {
+        let images = &self.state().images;
+        Ok(images
+            .get(&thing)
+            .is_some_and(|images| images.values().any(|known| known == digest)))
+    }
+
+    async fn push(&self, artefact: &Artefact) -> Result<()> {
+        self.call(&format!("push {}", artefact.thing), |state| {
+            let images = state.images.entry(artefact.thing).or_default();
+            images.insert(artefact.key.clone(), artefact.digest.clone());
+            state.changed(format!("push {}", artefact.thing));
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Secrets for Fake {
+    async fn has_value(&self, arn: &str) -> Result<bool> {
+        Ok(self.state().secrets.contains_key(arn))
+    }
+
+    async fn signing_pair(&self, arn: &str) -> Result<Option<SigningPair>> {
+        let state = self.state();
+        let field = |name: &str| Some(state.secrets.get(arn)?.get(name)?.as_str()?.to_owned());
+        let pair = field("sigv4_access_key_id").zip(field("sigv4_secret_access_key"));
+        Ok(pair.map(|(access_key_id, secret_access_key)| SigningPair {
+            access_key_id,
+            secret_access_key,
+        }))
+    }
+
+    async fn put(&self, arn: &str, document: &Value) -> Result<()> {
+        self.call(&format!("put {arn}"), |state| {
+            state.secrets.insert(arn.to_owned(), document.clone());
+            state.changed(format!("put {}", arn.rsplit(':').next().unwrap_or(arn)));
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Logs for Fake {
+    async fn tail(&self, group: &str, stream: &str, lines: i32) -> Result<Vec<String>> {
+        self.call(&format!("tail {group}"), |_| {
+            assert!(lines > 0);
+            Ok(vec![format!("last words in {group} {stream}")])
+        })
+        .await
+    }
+
+    async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>> {
+        self.call(&format!("since {group}"), |_| {
+            let line = |id: &str, at: Timestamp, text: &str| LogLine {
+                id: id.to_owned(),
+                at,
+                stream: "a stream".to_owned(),
+                text: format!("{text} of {group}"),
+            };
+            Ok(vec![
+                line("1", from, "first line"),
+                line("2", from, "second line"),
+            ])
+        })
+        .await
+    }
+}
+
+impl State {
+    pub(super) fn record(&self, number: u64) -> Option<Record> {
+        let text = self.ledger.get(&number)?;
+        Some(serde_json::from_str(text).unwrap())
+    }
+
+    pub(crate) fn put_record(&mut self, record: &Record) {
+        let text = serde_json::to_string(record).unwrap();
+        assert!(text.len() <= RECORD_BYTES_MAX);
+        for secret in ["secret-of-the", "postgres://"] {
+            assert!(!text.contains(secret), "a secret in the ledger");
+        }
+        self.ledger.insert(record.number, text);
+    }
+
+    pub(crate) fn newest(&self) -> Option<Record> {
+        self.record(*self.ledger.keys().next_back()?)
+    }
+}
+
+#[async_trait]
+impl Ledger for Fake {
+    async fn newest(&self) -> Result<Option<Record>> {
+        self.call("read the newest", |state| Ok(state.newest()))
+            .await
+    }
+
+    async fn read(&self, number: u64) -> Result<Option<Record>> {
+        self.call(&format!("read {number}"), |state| Ok(state.record(number)))
+            .await
+    }
+
+    async fn create(&self, record: &Record) -> Result<bool> {
+        self.call(&format!("create {}", record.number), |state| {
+            if state.ledger.contains_key(&record.number) {
+                return Ok(false);
+            }
+            state.put_record(record);
+            state.changed(format!("open {}", record.number));
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn overwrite(&self, record: &Record) -> Result<()> {
+        let name = format!("write {} {}", record.number, record.state.text());
+        self.call(&name, |state| {
+            let before = state.record(record.number).context("no such record")?;
+            if before.state != RecordState::InProgress && before.state != record.state {
+                bail!("release {} is closed", record.number);
+            }
+            if record.state != RecordState::InProgress {
+                state.changed(format!("close {} {}", record.number, record.state.text()));
+            }
+            state.put_record(record);
+            Ok(())
+        })
+        .await
+    }
+}
