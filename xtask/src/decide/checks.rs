@@ -214,6 +214,7 @@ fn counts(checks: &[Check]) -> String {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the counterpart of `wrong`")]
     fn right(text: &str) -> Sight {
         Ok(text.to_owned())
     }

@@ -269,28 +269,16 @@ pub mod testing {
     }
 
     /// A service whose first deployment is the primary one.
-    pub fn service(deployments: Vec<Deployment>) -> ServiceState {
-        let primary = deployments.first().cloned();
-        let others = deployments.iter().skip(1).cloned();
-        let deployments: Vec<_> = primary
-            .iter()
-            .cloned()
-            .chain(others.map(|other| Deployment {
-                primary: false,
-                ..other
-            }))
-            .collect();
+    pub fn service(mut deployments: Vec<Deployment>) -> ServiceState {
+        for other in deployments.iter_mut().skip(1) {
+            other.primary = false;
+        }
+        let sum = |count: fn(&Deployment) -> i32| deployments.iter().map(count).sum();
         ServiceState {
             active: true,
-            desired: primary.as_ref().map_or(0, |primary| primary.desired),
-            running: deployments
-                .iter()
-                .map(|deployment| deployment.running)
-                .sum(),
-            pending: deployments
-                .iter()
-                .map(|deployment| deployment.pending)
-                .sum(),
+            desired: deployments.first().map_or(0, |primary| primary.desired),
+            running: sum(|deployment| deployment.running),
+            pending: sum(|deployment| deployment.pending),
             deployments,
         }
     }

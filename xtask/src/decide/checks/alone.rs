@@ -247,7 +247,7 @@ mod tests {
     fn an_orbit_that_makes_the_message_up_fails() {
         let made_up = json!({ "status": "success", "message": answers::HEARTBEAT });
         let statuses = broken(|all| {
-            all[0] = dispatch(Case::Permitted, "a", 200, &made_up, &[Peer::Governance])
+            all[0] = dispatch(Case::Permitted, "a", 200, &made_up, &[Peer::Governance]);
         });
         assert_eq!(statuses, [Fail, Pass, Pass]);
     }

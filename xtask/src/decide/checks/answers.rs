@@ -184,7 +184,11 @@ fn text(body: &Map<String, Value>) -> String {
 pub(super) mod testing {
     use super::*;
 
-    pub fn heard(status: u16, body: &Value) -> Heard {
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "stands where an answer may be missing"
+    )]
+    pub(in crate::decide::checks) fn heard(status: u16, body: &Value) -> Heard {
         Ok(Answer {
             status,
             body: body.to_string(),
@@ -192,7 +196,11 @@ pub(super) mod testing {
         })
     }
 
-    pub fn line(service: &str, message: &str, id: Option<&str>) -> String {
+    pub(in crate::decide::checks) fn line(
+        service: &str,
+        message: &str,
+        id: Option<&str>,
+    ) -> String {
         serde_json::json!({
             "timestamp": "2026-01-02T03:04:05Z", "level": "INFO", "message": message,
             "target": service, "service": service, "correlation_id": id,
