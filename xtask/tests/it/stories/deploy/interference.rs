@@ -1,7 +1,8 @@
 //! Others at work, and a user who walks away.
 
+use jiff::SignedDuration;
 use xtask::catalog::{ALL, Thing};
-use xtask::decide::release::State;
+use xtask::decide::release::{LEASE, State};
 use xtask::decide::rollout::Outcome;
 
 use crate::world::{Fake, Rollout};
@@ -40,6 +41,20 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
         fake.changes()[6..],
         ["update axon demo-axon:2", "close 2 usurped"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.script(Thing::Orbit, Rollout::Hangs);
+    fake.meanwhile("stopped tasks demo-orbit:2", |state| {
+        let record = state.newest().unwrap();
+        let worked = record.until.duration_since(record.opened);
+        assert!(worked > LEASE + SignedDuration::from_mins(13), "{worked}");
+    });
+    fake.deploy_all().await.fails(20);
+    assert_eq!(fake.changes().last().unwrap(), "close 2 back");
 }
 
 #[tokio::test(start_paused = true)]
