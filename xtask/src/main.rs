@@ -179,7 +179,7 @@ async fn with_aws(
         connector: &connector::Aws { config: &config },
         logs: &CloudWatch::new(&config),
         ledger: &Ssm::new(&config, environment),
-        probe: &Http::new()?,
+        probe: &Http::new(!environment.emulated)?,
         clock: &SystemClock,
         interrupt: signals,
         report,

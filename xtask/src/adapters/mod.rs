@@ -21,4 +21,5 @@ pub mod registry;
 pub mod secrets;
 pub mod source;
 pub mod stopwatch;
+mod tls;
 pub mod toolchain;

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use super::tls;
 use crate::world::{Probe, ProbeAnswer, ProbeRequest};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -21,22 +22,10 @@ pub struct Http {
 }
 
 impl Http {
-    /// Trusts the authorities that are compiled in. No connection is kept: each answer shall come
-    /// from wherever the load balancer sends a new one.
-    pub fn new() -> Result<Self> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("set up TLS")?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
+    /// `https`: whether what is asked may speak TLS. No connection is kept: each answer shall
+    /// come from wherever the load balancer sends a new one.
+    pub fn new(https: bool) -> Result<Self> {
+        let connector = tls::connector(https)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector);

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{sleep, timeout};
 
+use crate::adapters::tls;
 use crate::decide::image::Digest;
 
 /// For one request, of which the longest sends some megabytes over a slow line.
@@ -35,21 +36,7 @@ impl Transport {
             "localhost" | "127.0.0.1" => "http",
             _ => "https",
         };
-        let mut roots = rustls::RootCertStore::empty();
-        if scheme == "https" {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("set up TLS")?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let connector = tls::connector(scheme == "https")?;
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             scheme,
