@@ -214,6 +214,10 @@ fn command(runtime_api: &str) -> Command {
         .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/demo-governance")
         .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
         .stdout(Stdio::piped());
+    // Where coverage is measured, the program's counts too.
+    if let Ok(file) = std::env::var("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", file);
+    }
     command
 }
 

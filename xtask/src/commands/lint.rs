@@ -77,6 +77,9 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
     if !faults.is_empty() {
         return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
     }
+    if findings.is_empty() {
+        report.line("lint", "no findings");
+    }
     match lint::errors(findings) {
         0 => Ok(()),
         1 => Err(Failure::new(Kind::Findings, "lint found an error").into()),

@@ -20,8 +20,9 @@ use crate::drive;
 use crate::failure::Failure;
 use crate::world::{Desk, World};
 
-/// Tasks get `stopTimeout` to end; after this much more something is wrong.
-const STOP_LIMIT: Duration = Duration::from_mins(5);
+/// Tasks get `stopTimeout` to end; after this something is wrong. Two services in a row must end
+/// before the record's lease does.
+const STOP_LIMIT: Duration = Duration::from_mins(4);
 const STOP_INTERVAL: Duration = Duration::from_millis(500);
 
 pub async fn rollback(
