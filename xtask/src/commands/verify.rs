@@ -32,7 +32,7 @@ pub struct Tools<'a> {
 pub async fn verify(world: &World<'_>, scope: Scope<'_>) -> Result<()> {
     let mut checks = match scope {
         Scope::Whole(tools) => {
-            let mut checks = alone::check(world, tools.containers).await;
+            let mut checks = alone::check(world, tools.containers).await?;
             checks.extend(tests::check(world, tools.toolchain).await);
             checks
         }

@@ -5,3 +5,4 @@ mod looking;
 mod rollback;
 mod secrets;
 mod stop;
+mod verify;

@@ -22,6 +22,7 @@ use crate::decide::checks::{Check, Criterion, Sights};
 use crate::decide::definition::Definition;
 use crate::decide::definition::alone::{health_check, run_options};
 use crate::decide::image::Artefact;
+use crate::failure::{Failure, Kind};
 use crate::world::{Containers, ProbeRequest, RunningContainer, World};
 
 /// A start takes milliseconds; a machine at its limits takes longer.
@@ -30,6 +31,9 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const LINES_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Nothing says what makes an image large better than the list of what is compiled into it.
+const WHAT_IS_IN_THEM: &str = "cargo tree --package axon\ncargo tree --package orbit";
+
 const CASES: [Case; 4] = [
     Case::Permitted,
     Case::WithoutId,
@@ -37,27 +41,43 @@ const CASES: [Case; 4] = [
     Case::Unanswered,
 ];
 
-/// Criteria 1 to 8.
-pub(super) async fn check(world: &World<'_>, containers: &dyn Containers) -> Vec<Check> {
-    let images = match images(world, containers).await {
-        Ok(images) => images,
-        Err(error) => {
-            let criteria = [
-                AxonHealth,
-                AxonReason,
-                OrbitHealth,
-                GovernanceFirst,
-                DenialBlocks,
-                CorrelationIds,
-                JsonLogs,
-                Images,
-            ];
-            let error = error.context("there are no images to look at");
-            return criteria
-                .map(|criterion| unseen(criterion, &error, "cargo xtask build"))
-                .to_vec();
-        }
+/// Criteria 1 to 8. Ctrl-C ends it early, and the images that were loaded go all the same.
+pub(super) async fn check(world: &World<'_>, containers: &dyn Containers) -> Result<Vec<Check>> {
+    let mut images = BTreeMap::new();
+    let looked = tokio::select! {
+        looked = look(world, containers, &mut images) => Ok(looked),
+        () = world.interrupt.wait() => Err(Failure::new(Kind::Interrupted, "interrupted")),
     };
+    for image in images.values() {
+        if let Err(error) = containers.forget(&image.name).await {
+            let text = format!("an image is left behind: {error:#}");
+            world.report.warn("verify", &text);
+        }
+    }
+    Ok(looked?)
+}
+
+async fn look(
+    world: &World<'_>,
+    containers: &dyn Containers,
+    images: &mut BTreeMap<Thing, Image>,
+) -> Vec<Check> {
+    if let Err(error) = load(world, containers, images).await {
+        let criteria = [
+            AxonHealth,
+            AxonReason,
+            OrbitHealth,
+            GovernanceFirst,
+            DenialBlocks,
+            CorrelationIds,
+            JsonLogs,
+            Images,
+        ];
+        let error = error.context("there are no images to look at");
+        return criteria
+            .map(|criterion| unseen(criterion, &error, "cargo xtask build"))
+            .to_vec();
+    }
     let place = Place { world, containers };
     let axon = place.axon(&images[&Thing::Axon]).await;
     let orbit = place.orbit(&images[&Thing::Orbit]).await;
@@ -67,17 +87,7 @@ pub(super) async fn check(world: &World<'_>, containers: &dyn Containers) -> Vec
     let sizes = images
         .iter()
         .map(|(thing, image)| small(thing.name(), image.packed_bytes, image.unpacked_bytes));
-    checks.push(Sights::of(sizes).judge(
-        Images,
-        "look at what was added to the service's crates: cargo tree -p axon -p orbit",
-    ));
-    for image in images.values() {
-        if let Err(error) = containers.forget(&image.name).await {
-            world
-                .report
-                .warn("verify", &format!("an image is left behind: {error:#}"));
-        }
-    }
+    checks.push(Sights::of(sizes).judge(Images, WHAT_IS_IN_THEM));
     checks
 }
 
@@ -89,15 +99,17 @@ struct Image {
     definition: Definition,
 }
 
-async fn images(world: &World<'_>, containers: &dyn Containers) -> Result<BTreeMap<Thing, Image>> {
-    let mut images = BTreeMap::new();
+async fn load(
+    world: &World<'_>,
+    containers: &dyn Containers,
+    images: &mut BTreeMap<Thing, Image>,
+) -> Result<()> {
     for (thing, artefact) in artefacts(world).await? {
         world.report.live(thing.name(), "loading its image");
-        let name = containers
-            .load(world.builder.bytes(&artefact).await?)
-            .await?;
         let reference = format!("{}@{}", world.site.image_name(thing), artefact.digest);
         let definition = render::definition(world.source, world.site, thing, &reference).await?;
+        let archive = world.builder.bytes(&artefact).await?;
+        let name = containers.load(archive).await?;
         let image = Image {
             unpacked_bytes: containers.size_bytes(&name).await?,
             packed_bytes: artefact.packed_bytes,
@@ -106,7 +118,7 @@ async fn images(world: &World<'_>, containers: &dyn Containers) -> Result<BTreeM
         };
         images.insert(thing, image);
     }
-    Ok(images)
+    Ok(())
 }
 
 async fn artefacts(world: &World<'_>) -> Result<BTreeMap<Thing, Artefact>> {

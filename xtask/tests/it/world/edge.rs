@@ -17,7 +17,7 @@ impl State {
         Ok(ProbeAnswer {
             status: 200,
             headers: [("x-task-revision".to_owned(), revision.to_owned())].into(),
-            body: json!({ "status": "healthy" }).to_string(),
+            body: json!({ "status": "healthy", "service": thing }).to_string(),
         })
     }
 
@@ -29,10 +29,17 @@ impl State {
             .headers
             .iter()
             .map(|(name, value)| (name.to_lowercase(), value.clone()));
+        let denied = request.body.contains("shutdown");
+        let (status, body) = if denied {
+            (403, json!({ "status": "denied", "reason": "a policy" }))
+        } else {
+            let success = json!({ "status": "success", "message": "Axon heartbeat OK" });
+            (self.dispatch_status, success)
+        };
         ProbeAnswer {
-            status: if serving { self.dispatch_status } else { 503 },
+            status: if serving { status } else { 503 },
             headers: headers.collect(),
-            body: json!({ "status": "success", "message": "Axon heartbeat OK" }).to_string(),
+            body: body.to_string(),
         }
     }
 }
@@ -45,6 +52,15 @@ impl Probe for Fake {
             return self
                 .call("dispatch", |state| Ok(state.dispatch(&request)))
                 .await;
+        }
+        if request.url.ends_with("/reason") {
+            let body = json!({ "message": "Axon heartbeat OK" }).to_string();
+            let answer = ProbeAnswer {
+                status: 200,
+                body,
+                ..ProbeAnswer::default()
+            };
+            return self.call("reason", |_| Ok(answer)).await;
         }
         assert!(request.url.ends_with("/health"), "{}", request.url);
         let to_axon = request
