@@ -1,10 +1,10 @@
 //! The small traits that the stories of `commands/` speak to, and `World`, which bundles them.
 //! A trait stands here where a story's test needs a fake, and nowhere else.
 
+mod machine;
+
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -12,17 +12,18 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::catalog::Thing;
-use crate::decide::checks::figures::Coverage;
 use crate::decide::definition::Definition;
-use crate::decide::definition::alone::RunOptions;
 use crate::decide::environment::Environment;
 use crate::decide::image::{Artefact, Digest, Key};
 use crate::decide::plan::Registered;
-use crate::decide::readiness::found::Found;
 use crate::decide::release::Record;
 use crate::decide::rollout::{FunctionState, ServiceState, StoppedTask};
 use crate::decide::site::{Architecture, Site};
 use crate::report::Report;
+
+pub use machine::{
+    CargoRun, Containers, Look, Machine, RunningContainer, Started, Stopwatch, Toolchain, Watch,
+};
 
 /// The site and everything that acts on it: what a command that needs the environment gets.
 #[derive(Clone, Copy)]
@@ -272,100 +273,6 @@ pub struct ProbeAnswer {
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: String,
-}
-
-/// The Docker engine of this machine: runs images alone.
-#[async_trait]
-pub trait Containers: Send + Sync {
-    /// Loads an image's archive and answers the name that the engine knows it by.
-    async fn load(&self, archive: Vec<u8>) -> Result<String>;
-    /// Removes an image that was loaded and that nobody else uses.
-    async fn forget(&self, image: &str) -> Result<()>;
-    /// What an image takes unpacked.
-    async fn size_bytes(&self, image: &str) -> Result<u64>;
-    /// The address under which a container finds this machine.
-    async fn host_address(&self) -> Result<Ipv4Addr>;
-    async fn run(&self, options: &RunOptions) -> Result<Box<dyn RunningContainer>>;
-}
-
-/// A container that goes away with this value, whatever happens.
-#[async_trait]
-pub trait RunningContainer: Send + Sync {
-    /// The port of 127.0.0.1 under which the container's own is reached.
-    fn host_port(&self) -> u16;
-    /// All lines so far.
-    async fn logs(&self) -> Result<Vec<String>>;
-    /// Runs a command in the container and answers its exit code.
-    async fn execute(&self, command: &[String]) -> Result<i64>;
-    async fn remove(self: Box<Self>) -> Result<()>;
-}
-
-/// Sees each line as it comes.
-pub type Watch<'a> = &'a mut (dyn FnMut(&str) + Send);
-
-/// Cargo, in the checkout.
-#[async_trait]
-pub trait Toolchain: Send + Sync {
-    /// Runs cargo to its end, whatever the exit code.
-    async fn cargo(
-        &self,
-        arguments: &[&str],
-        variables: &BTreeMap<String, String>,
-        watch: Watch<'_>,
-    ) -> Result<CargoRun>;
-    /// The variables that name the tools of the compiler's own LLVM; none where they are missing.
-    fn llvm_tools(&self) -> BTreeMap<String, String>;
-    /// The figure of the last `test --coverage`.
-    async fn coverage(&self) -> Result<Option<Coverage>>;
-}
-
-/// What a run of cargo left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CargoRun {
-    pub succeeded: bool,
-    pub output: String,
-}
-
-impl CargoRun {
-    /// The last lines, where tools put their reason.
-    pub fn last_lines(&self, count: usize) -> String {
-        let lines: Vec<&str> = self.output.lines().collect();
-        lines[lines.len().saturating_sub(count)..].join("\n")
-    }
-}
-
-/// Programs of ours, run to be measured.
-#[async_trait]
-pub trait Stopwatch: Send + Sync {
-    /// Starts a service's binary and ends it again.
-    async fn start(&self, binary: &Path, thing: Thing) -> Result<Started>;
-    /// Runs this very program to its end.
-    async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)>;
-}
-
-/// What the start of a service took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Started {
-    pub to_first_200: Duration,
-    /// What it holds when it is idle.
-    pub resident_bytes: u64,
-}
-
-/// This machine, as far as the local environment needs it.
-#[async_trait]
-pub trait Machine: Send + Sync {
-    async fn look(&self, look: Look) -> Found;
-    /// Runs one command that mends something.
-    async fn run(&self, command: &[String]) -> Result<()>;
-}
-
-/// How closely a machine is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// What costs milliseconds and only what is needed now: before work.
-    Quick,
-    /// Everything, versions too: for `doctor`.
-    Thorough,
 }
 
 /// The local AWS.
