@@ -31,7 +31,13 @@ impl Source for Checkout {
         let mut files = BTreeMap::new();
         read_files(&self.surroundings.root, "services", &mut files).context("read services/")?;
         let mut hash = Sha256::new();
-        for (path, bytes) in files {
+        let is_source = |path: &str| {
+            let ending = Path::new(path).extension().unwrap_or_default();
+            ["rs", "toml", "cedar", "cedarschema"]
+                .iter()
+                .any(|known| ending == *known)
+        };
+        for (path, bytes) in files.into_iter().filter(|(path, _)| is_source(path)) {
             hash.update(format!("{path}\0{}\0", bytes.len()));
             hash.update(bytes);
         }

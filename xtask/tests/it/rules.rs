@@ -1,15 +1,11 @@
 //! Rules of this repository that a compiler does not keep.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Lines of a file, blank ones and tests included.
 const FILE_LINES_MAX: usize = 450;
 const FUNCTION_LINES_MAX: usize = 70;
-
-/// Commands that name adapters, each with the reason. A story in a world in memory is not
-/// possible for these.
-const COMMANDS_WITH_ADAPTERS: [(&str, &str); 1] =
-    [("test.rs", "all that it does is start other programs: cargo")];
 
 struct Source {
     /// Below the root, with `/`.
@@ -153,10 +149,7 @@ fn only_the_report_prints() {
 fn only_main_brings_adapters_and_commands_together() {
     let mut beside = sources(&["xtask/src"], ".rs");
     beside.retain(|source| {
-        let may = COMMANDS_WITH_ADAPTERS
-            .iter()
-            .any(|(file, _)| source.path == format!("xtask/src/commands/{file}"));
-        !source.path.starts_with("xtask/src/adapters") && source.path != "xtask/src/main.rs" && !may
+        !source.path.starts_with("xtask/src/adapters") && source.path != "xtask/src/main.rs"
     });
     let found = lines_with(&beside, &["crate::adapters", "xtask::adapters"]);
     none(&found, "only main names adapters");
@@ -358,4 +351,47 @@ fn the_help_and_the_code_have_the_same_exit_codes() {
         .collect();
     // 0 is success and 1 what nobody foresaw: neither is a kind of failure.
     assert_eq!(numbers(&help), [&[0, 1], of_code.as_slice()].concat());
+}
+
+/// Tests of the whole workspace must not compile xtask's dependencies a second time: that is most
+/// of what there is to compile.
+#[test]
+fn a_crate_has_the_same_features_for_xtask_and_for_the_whole() {
+    let alone = features(&["--package", "xtask", "--edges", "normal,build"]);
+    let whole = features(&[
+        "--workspace",
+        "--exclude",
+        "e2e",
+        "--edges",
+        "normal,build,dev",
+    ]);
+    let twice: Vec<_> = alone.difference(&whole).collect();
+    assert!(
+        twice.is_empty(),
+        "see the root's Cargo.toml on features: {twice:#?}"
+    );
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only cargo knows how features unite"
+)]
+fn features(arguments: &[&str]) -> BTreeSet<String> {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree", "--locked", "--prefix", "none", "--format", "{p} {f}",
+        ])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .collect()
 }
