@@ -11,6 +11,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     nothing_runs_yet(&checkout);
     first_deploy(&checkout);
     a_dispatch_is_answered(&checkout);
+    verify_finds_nothing_wrong(&checkout);
     it_listens_where_it_must_and_nowhere_else(&checkout);
     a_second_deploy_changes_nothing(&checkout);
     terraform_has_nothing_to_change(&checkout);
@@ -23,6 +24,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     an_interrupted_rollout_is_gone_on_with(&checkout);
     stopped_services_are_started_again(&checkout);
     a_crash_of_the_local_aws_is_mended(&checkout);
+    what_was_taken_down_comes_back(&checkout);
     down_leaves_nothing(&checkout);
 }
 
@@ -106,6 +108,19 @@ fn a_dispatch_is_answered(checkout: &Checkout) {
     eventually("the correlation id is in axon's log", || {
         checkout.xtask(&["logs", "axon"]).stdout.contains("story-1")
     });
+}
+
+/// Of what is deployed: the rest builds or runs tests, and the local AWS runs no health checks.
+fn verify_finds_nothing_wrong(checkout: &Checkout) {
+    let checks = checkout.json(&["verify", "--deployed"]);
+    let status: Vec<_> = checks
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|check| check["status"].as_str().unwrap_or_default())
+        .collect();
+    let expected = "PASS PASS PASS SKIP PASS PASS PASS SKIP SKIP SKIP PASS SKIP";
+    assert_eq!(status.join(" "), expected, "{checks:#}");
 }
 
 /// Loopback, and Docker's bridge, by which containers find it.
@@ -313,6 +328,9 @@ fn stopped_services_are_started_again(checkout: &Checkout) {
     let status = checkout.json(&["status"]);
     assert_eq!(status["services"]["axon"]["running"], 0);
     checkout
+        .xtask(&["verify", "--deployed"])
+        .expect(30, &["FAIL  Services deploy to ECS successfully"]);
+    checkout
         .xtask(&["rollback"])
         .expect(0, &["landed on demo-axon"]);
     a_dispatch_is_answered(checkout);
@@ -325,6 +343,17 @@ fn a_crash_of_the_local_aws_is_mended(checkout: &Checkout) {
         .xtask(&["deploy"])
         .expect(0, &["landed on demo-orbit", "answered 200"]);
     a_dispatch_is_answered(checkout);
+}
+
+/// A clean stop keeps the state: what ran before runs again, and nothing is released.
+fn what_was_taken_down_comes_back(checkout: &Checkout) {
+    let before = releases(checkout);
+    checkout.xtask(&["local", "down"]).expect(0, &[]);
+    assert_eq!(checkout.containers(), Vec::<String>::new());
+    checkout.xtask(&["local", "up"]).expect(0, &[]);
+    checkout.xtask(&["local", "up"]).expect(0, &[]);
+    a_dispatch_is_answered(checkout);
+    assert_eq!(releases(checkout), before);
 }
 
 fn down_leaves_nothing(checkout: &Checkout) {

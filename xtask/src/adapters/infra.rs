@@ -2,6 +2,7 @@
 //! environment gets a backend of its own and nothing is left in the checkout.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -149,6 +150,23 @@ impl<'a> Terraform<'a> {
         self.init(&backend).await
     }
 
+    /// One run at a time works in the copy; the lock goes with the file.
+    async fn turn(&self) -> Result<File> {
+        tokio::fs::create_dir_all(&self.folder)
+            .await
+            .context("make Terraform's folder")?;
+        let file = File::create(self.folder.join("lock")).context("open Terraform's lock")?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Failure::refused(
+                "another run of this checkout applies infra/ now",
+            )
+            .hint("wait until it is done")
+            .into()),
+            Err(TryLockError::Error(error)) => Err(error).context("lock Terraform's folder"),
+        }
+    }
+
     async fn copy(&self) -> Result<()> {
         let root = self.folder.join("root");
         if root.exists() {
@@ -285,6 +303,7 @@ impl Infra for Terraform<'_> {
     }
 
     async fn plan(&self) -> Result<String> {
+        let _turn = self.turn().await?;
         self.prepare().await?;
         let output = self.change("plan", &[]).await?;
         let summary = output.lines().filter(|line| {
@@ -294,6 +313,7 @@ impl Infra for Terraform<'_> {
     }
 
     async fn apply(&self) -> Result<()> {
+        let _turn = self.turn().await?;
         let state = self.folder.join("terraform.tfstate");
         if self.emulator.is_some() && state.exists() && self.site().await?.is_none() {
             // The emulator lost what the state tells of: there is nothing that could be updated.

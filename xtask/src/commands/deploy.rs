@@ -83,7 +83,9 @@ async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> 
         confirm(desk, options.yes, "apply this to the infrastructure")?;
     }
     if first {
-        tokio::try_join!(desk.infra.apply(), build_ahead(desk))?;
+        // Both to their end: a compiler's error must not cut off an apply.
+        let (applied, built) = tokio::join!(desk.infra.apply(), build_ahead(desk));
+        applied.and(built)?;
     } else {
         desk.infra.apply().await?;
     }
