@@ -73,12 +73,15 @@ pub async fn lint_file(
 /// Findings are what the command is asked for, and go to stdout; errors among them end it.
 fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<()> {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    report.data(&findings, &lines.join("\n"));
+    let nothing = findings.is_empty() && faults.is_empty();
+    let human = if nothing {
+        "no findings".to_owned()
+    } else {
+        lines.join("\n")
+    };
+    report.data(&findings, &human);
     if !faults.is_empty() {
         return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
-    }
-    if findings.is_empty() {
-        report.line("lint", "no findings");
     }
     match lint::errors(findings) {
         0 => Ok(()),
@@ -196,8 +199,8 @@ mod tests {
         lint_templates(&files(AXON), &environment(), &report, &[])
             .await
             .unwrap();
-        assert_eq!(data.text(), "");
-        assert_eq!(talk.text(), "lint        no findings\n");
+        assert_eq!(data.text(), "no findings\n");
+        assert_eq!(talk.text(), "");
         let (report, data, _) = captured(Format::Json);
         lint_templates(&files(AXON), &environment(), &report, &[Thing::Axon])
             .await
