@@ -336,9 +336,22 @@ fn stopped_services_are_started_again(checkout: &Checkout) {
     a_dispatch_is_answered(checkout);
 }
 
-/// Killed, it forgets everything that was not saved, while Terraform's state remembers it.
+/// Killed, it forgets everything that was not saved, while Terraform's state remembers it: the
+/// next release is the first one again, and one that fails goes back to nothing.
 fn a_crash_of_the_local_aws_is_mended(checkout: &Checkout) {
     checkout.kill_local_aws();
+    let orbit = checkout.read("task-definitions/orbit.json");
+    checkout.set_in_template("orbit", "PORT", "eighty");
+    checkout.xtask(&["deploy"]).expect(
+        20,
+        &[
+            "put back    orbit to none desired",
+            "put back    axon to none desired",
+        ],
+    );
+    let status = checkout.json(&["status"]);
+    assert_eq!(status["services"]["axon"]["desired"], 0);
+    checkout.write("task-definitions/orbit.json", &orbit);
     checkout
         .xtask(&["deploy"])
         .expect(0, &["landed on demo-orbit", "answered 200"]);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use serde_json::Value;
 
-use super::aws::explain;
+use super::aws::{explain, is_code};
 use crate::world::{Secrets, SigningPair};
 
 pub struct SecretsManager {
@@ -38,10 +38,14 @@ impl Secrets for SecretsManager {
     }
 
     async fn signing_pair(&self, arn: &str) -> Result<Option<SigningPair>> {
-        let value = self.client.get_secret_value().secret_id(arn).send().await;
-        let value = value
-            .map_err(explain)
-            .with_context(|| format!("read the secret {arn}"))?;
+        let value = match self.client.get_secret_value().secret_id(arn).send().await {
+            Ok(value) => value,
+            // A secret without any version.
+            Err(error) if is_code(&error, "ResourceNotFoundException") => return Ok(None),
+            Err(error) => {
+                return Err(explain(error)).with_context(|| format!("read the secret {arn}"));
+            }
+        };
         let Some(text) = value.secret_string() else {
             return Ok(None);
         };

@@ -33,10 +33,22 @@ pub async fn init(desk: &Desk<'_>, site: &Site, yes: bool) -> Result<()> {
     fill(desk, site, &values, found.pair).await
 }
 
-/// Values for the secrets of the local AWS that have none: nobody needs to know them.
+/// Values for the secrets of the local AWS that have none: nobody needs to know them. There it
+/// may be read whether a secret has one: a version alone does not say so everywhere.
 pub async fn make_up(desk: &Desk<'_>, site: &Site) -> Result<()> {
-    let found = look(desk, site).await?;
-    fill(desk, site, &made_up(&found.empty)?, found.pair).await
+    let mut empty = Vec::new();
+    let mut pair = None;
+    for thing in SERVICES {
+        match desk
+            .secrets
+            .signing_pair(&site.service(thing).secret_arn)
+            .await?
+        {
+            Some(found) => pair = Some(found),
+            None => empty.push(thing),
+        }
+    }
+    fill(desk, site, &made_up(&empty)?, pair).await
 }
 
 /// Which secrets have no value, and the signing pair of those that have one.

@@ -42,13 +42,15 @@ impl ServiceState {
             .find(|deployment| deployment.primary)
     }
 
-    /// Nothing is moving: the primary deployment is completed and every desired task runs.
+    /// Nothing is moving: the primary deployment is completed and every desired task runs and is
+    /// of it. The service's desired count is the one that counts: a deployment that ECS went back
+    /// to may keep telling that of before.
     pub fn settled(&self) -> bool {
         self.active
             && self.pending == 0
             && self.running == self.desired
             && self.primary().is_some_and(|primary| {
-                primary.state == RolloutState::Completed && primary.running == primary.desired
+                primary.state == RolloutState::Completed && primary.running == self.desired
             })
     }
 
