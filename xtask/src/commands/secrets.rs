@@ -33,22 +33,10 @@ pub async fn init(desk: &Desk<'_>, site: &Site, yes: bool) -> Result<()> {
     fill(desk, site, &values, found.pair).await
 }
 
-/// Values for the secrets of the local AWS that have none: nobody needs to know them. There it
-/// may be read whether a secret has one: a version alone does not say so everywhere.
+/// Values for the secrets of the local AWS that have none: nobody needs to know them.
 pub async fn make_up(desk: &Desk<'_>, site: &Site) -> Result<()> {
-    let mut empty = Vec::new();
-    let mut pair = None;
-    for thing in SERVICES {
-        match desk
-            .secrets
-            .signing_pair(&site.service(thing).secret_arn)
-            .await?
-        {
-            Some(found) => pair = Some(found),
-            None => empty.push(thing),
-        }
-    }
-    fill(desk, site, &made_up(&empty)?, pair).await
+    let found = look(desk, site).await?;
+    fill(desk, site, &made_up(&found.empty)?, found.pair).await
 }
 
 /// Which secrets have no value, and the signing pair of those that have one.
@@ -62,11 +50,17 @@ async fn look(desk: &Desk<'_>, site: &Site) -> Result<Found> {
     let mut pair = None;
     for thing in SERVICES {
         let arn = &site.service(thing).secret_arn;
-        if desk.secrets.has_value(arn).await? {
-            pair = pair.or(desk.secrets.signing_pair(arn).await?);
+        let versioned = desk.secrets.has_value(arn).await?;
+        let found = if versioned {
+            desk.secrets.signing_pair(arn).await?
         } else {
+            None
+        };
+        // The local AWS gives an empty secret a version too: there the value itself tells.
+        if !versioned || (desk.environment.emulated && found.is_none()) {
             empty.push(thing);
         }
+        pair = pair.or(found);
     }
     Ok(Found { empty, pair })
 }
