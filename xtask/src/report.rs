@@ -46,6 +46,8 @@ struct Streams {
 
 /// Width of the subject column: the longest subject is `governance`.
 const SUBJECT_WIDTH: usize = 11;
+/// A redrawn line must not wrap, or it could not be cleared.
+const LIVE_WIDTH_MAX: usize = 100;
 /// Between two live lines of one subject where nothing is redrawn.
 const LIVE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -89,7 +91,7 @@ impl Report {
         let mut streams = self.streams();
         if self.manner.terminal {
             if streams.live != line {
-                let shown: String = line.chars().take(terminal_width()).collect();
+                let shown: String = line.chars().take(LIVE_WIDTH_MAX).collect();
                 put(&mut streams.talk, &format!("\r\x1b[2K{shown}"));
                 streams.live = line;
             }
@@ -277,11 +279,6 @@ fn put(sink: &mut Sink, text: &str) {
     if sink.write_all(text.as_bytes()).is_ok() {
         drop(sink.flush());
     }
-}
-
-/// A redrawn line must not wrap, or it could not be cleared.
-fn terminal_width() -> usize {
-    100
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ fn refuse_errors(report: &Report, findings: &[Finding]) -> Result<()> {
 }
 
 /// Where something is in the middle of a rollout, what it goes back to is what landed last.
-async fn landed_if_moving(world: &World<'_>, look: &Look) -> Result<Option<Record>> {
+pub(super) async fn landed_if_moving(world: &World<'_>, look: &Look) -> Result<Option<Record>> {
     let settled = look
         .services
         .values()

@@ -37,7 +37,7 @@ pub async fn rollback(
     let desired = SERVICES
         .map(|thing| (thing, world.site.service(thing).desired_count))
         .into();
-    let landed = plan::newest_where(world, |record| record.state == State::Landed).await?;
+    let landed = plan::landed_if_moving(world, &look).await?;
     let plan = crate::decide::plan::make(&wanted, look, landed.as_ref(), &desired, Vec::new());
     if plan.is_empty() {
         world.report.line(

@@ -11,7 +11,7 @@ use crate::decide::checks::figures::{Counts, Coverage, count_tests, coverage_of}
 use crate::decide::readiness::coverage_faults;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Builder, CargoRun, Infra, Look, Machine, Source, Surroundings, Toolchain};
+use crate::world::{Builder, Infra, Look, Machine, Source, Surroundings, Toolchain};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -19,6 +19,9 @@ pub enum Scope {
     Fast,
     All,
 }
+
+/// Of what failed: compilers and tests say it at length, and sum it up at the end.
+const FAILURE_LINES: usize = 120;
 
 /// What the tests need of the world.
 pub struct Parts<'a> {
@@ -124,7 +127,7 @@ impl Suite<'_> {
         if finished.succeeded {
             report.line(stage, &format!("passed{told} ({took} s)"));
         } else {
-            report.block(&what_failed(&finished));
+            report.block(&finished.last_lines(FAILURE_LINES));
             report.line(stage, &format!("FAILED{told} ({took} s)"));
             self.failed.push(stage);
         }
@@ -159,12 +162,6 @@ impl Suite<'_> {
         }
         Err(Failure::new(Kind::CheckFailed, format!("failed: {}", failed.join(", "))).into())
     }
-}
-
-/// Compilers and tests say first what is wrong, and say it at length: the end has the summary, the
-/// lines with `error` and `panicked` have the reasons.
-fn what_failed(finished: &CargoRun) -> String {
-    finished.last_lines(120)
 }
 
 /// The packages of `services/`, as cargo's arguments.
@@ -240,7 +237,7 @@ pub async fn coverage(
     let mut watch = |line: &str| report.live("coverage", line.trim());
     let finished = toolchain.cargo(&arguments, &tools, &mut watch).await?;
     if !finished.succeeded {
-        report.block(&what_failed(&finished));
+        report.block(&finished.last_lines(FAILURE_LINES));
         return Err(Failure::new(Kind::CheckFailed, "the tests failed under coverage").into());
     }
     let export = tokio::fs::read_to_string(&output)
