@@ -2,16 +2,19 @@
 //! made otherwise, and sent back on every response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::{RequestContext, TraceContext};
+
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const CHARACTERS_MAX: usize = 128;
 
-/// 1 to 128 characters of `[A-Za-z0-9._-]`. Handlers find it among the request's extensions.
+/// 1 to 128 characters of `[A-Za-z0-9._-]`. It is part of the request's context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorrelationId(Arc<str>);
 
@@ -44,12 +47,18 @@ impl CorrelationId {
     }
 }
 
-/// The outermost layer of the inbound stack.
-pub(crate) async fn correlate(mut request: Request, next: Next) -> Response {
+/// The outermost layer of the inbound stack: makes what goes with the request from here on.
+pub(crate) async fn correlate(
+    State(time): State<Duration>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = CorrelationId::of(request.headers()).unwrap_or_else(CorrelationId::generate);
-    request.extensions_mut().insert(id.clone());
+    let header = id.header_value();
+    let context = RequestContext::new(id, TraceContext::of(request.headers()), time);
+    request.extensions_mut().insert(context);
     let mut response = next.run(request).await;
-    response.headers_mut().insert(HEADER, id.header_value());
+    response.headers_mut().insert(HEADER, header);
     response
 }
 

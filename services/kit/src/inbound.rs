@@ -28,7 +28,7 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
     let deadline = Duration::from_millis(base.deadline_ms);
     let stack = ServiceBuilder::new()
-        .layer(from_fn(correlate))
+        .layer(from_fn_with_state(deadline, correlate))
         .layer(from_fn(log_access))
         .layer(from_fn_with_state(
             parts.lifecycle.clone(),

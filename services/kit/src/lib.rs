@@ -9,24 +9,33 @@ mod correlation;
 mod health;
 mod healthcheck;
 pub mod inbound;
+mod keys;
 mod lifecycle;
 mod logs;
+mod metrics;
 pub mod outbound;
 mod problem;
 pub mod program;
+mod request;
 mod revision;
 mod roots;
 mod server;
 pub mod settings;
+pub mod signature;
+mod trace;
 
 pub use clock::Clock;
 pub use connect::ConnectTo;
 pub use correlation::CorrelationId;
 pub use health::health;
+pub use keys::{KeyPair, KeyPairs, KeyRing};
 pub use lifecycle::Lifecycle;
 pub use logs::LogLayer;
+pub use metrics::{Counter, Dimensions, Gauge, Metrics, Unit};
 pub use problem::Problem;
+pub use request::RequestContext;
 pub use roots::TrustRoots;
+pub use trace::TraceContext;
 
 /// What a service is called, in its answers, its logs and the name of its secret.
 #[derive(Clone, Copy, Debug)]
@@ -41,4 +50,7 @@ pub struct Parts {
     pub service: Service,
     pub clock: Clock,
     pub lifecycle: Lifecycle,
+    pub metrics: Metrics,
+    /// Where the service has a secret with a signing pair.
+    pub keys: Option<KeyRing>,
 }

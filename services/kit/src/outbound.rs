@@ -15,7 +15,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
 use crate::connect::{ConnectTo, Connector};
-use crate::{CorrelationId, TrustRoots, correlation};
+use crate::{RequestContext, TrustRoots, correlation, trace};
 
 /// Far above what our services answer.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -56,17 +56,17 @@ impl Outbound {
         let stack = ServiceBuilder::new()
             .boxed_clone_sync()
             .timeout(Duration::from_millis(timeout_ms))
-            .map_request(carry_correlation_id)
+            .map_request(carry_context)
             .service_fn(move |request| send(client.clone(), request));
         Self { stack, timeout_ms }
     }
 
     pub async fn call(
         &self,
-        correlation_id: &CorrelationId,
+        context: &RequestContext,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, OutboundError> {
-        request.extensions_mut().insert(correlation_id.clone());
+        request.extensions_mut().insert(context.clone());
         self.stack
             .clone()
             .oneshot(request)
@@ -97,13 +97,12 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-fn carry_correlation_id(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-    let id = request
-        .extensions()
-        .get::<CorrelationId>()
-        .map(CorrelationId::header_value);
-    if let Some(id) = id {
-        request.headers_mut().insert(correlation::HEADER, id);
+/// Correlation id and trace go along.
+fn carry_context(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    if let Some(context) = request.extensions().get::<RequestContext>().cloned() {
+        let headers = request.headers_mut();
+        headers.insert(correlation::HEADER, context.correlation_id().header_value());
+        headers.insert(trace::HEADER, context.trace().child().header_value());
     }
     request
 }

@@ -12,7 +12,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::CorrelationId;
+use crate::{CorrelationId, RequestContext};
 
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -40,7 +40,7 @@ impl IntoResponse for Problem {
 
 /// The layer that renders.
 pub(crate) async fn render_problems(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<CorrelationId>().cloned();
+    let context = request.extensions().get::<RequestContext>().cloned();
     let mut response = next.run(request).await;
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -53,7 +53,10 @@ pub(crate) async fn render_problems(request: Request, next: Next) -> Response {
         title: status.canonical_reason().unwrap_or("Error"),
         status: status.as_u16(),
         detail: problem.map(|problem| problem.detail),
-        correlation_id: id.as_ref().map_or("", CorrelationId::as_str),
+        correlation_id: context
+            .as_ref()
+            .map(RequestContext::correlation_id)
+            .map_or("", CorrelationId::as_str),
     })
     .expect("strings and a number are JSON");
     // The other headers stay: 405 has its `Allow` there.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{Clock, Lifecycle, Parts, Service, healthcheck, logs, revision, server};
+use crate::{Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
 
 const USAGE_CODE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
@@ -74,6 +74,8 @@ fn run<S: AsRef<Base>>(
         service,
         clock,
         lifecycle: Lifecycle::default(),
+        metrics: Metrics::default(),
+        keys: None,
     };
     match block_on(serve(settings, parts, start)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,8 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
         service: SERVICE,
         clock,
         lifecycle: Lifecycle::default(),
+        metrics: service_kit::Metrics::default(),
+        keys: None,
     };
     parts.lifecycle.ready(None);
     let request = request.body(Body::empty()).unwrap();

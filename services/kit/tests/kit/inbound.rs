@@ -18,6 +18,8 @@ fn parts() -> Parts {
         service: SERVICE,
         clock,
         lifecycle: Lifecycle::default(),
+        metrics: service_kit::Metrics::default(),
+        keys: None,
     }
 }
 

@@ -4,7 +4,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use service_kit::outbound::{Outbound, OutboundError, Target, with_causes};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{CorrelationId, TrustRoots};
+use service_kit::{CorrelationId, RequestContext, TraceContext, TrustRoots};
 
 use crate::authority::Authority;
 use crate::stand_in::{StandIn, answer, recording};
@@ -26,7 +26,9 @@ async fn call(
     url: &str,
 ) -> Result<Response<Bytes>, OutboundError> {
     let id = CorrelationId::parse("the-id").unwrap();
-    Outbound::new(target, roots).call(&id, get(url)).await
+    let time = std::time::Duration::from_secs(10);
+    let context = RequestContext::new(id, TraceContext::begin(), time);
+    Outbound::new(target, roots).call(&context, get(url)).await
 }
 
 fn trusting(authority: &Authority) -> TrustRoots {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use serde::Deserialize;
-use service_kit::CorrelationId;
+use service_kit::RequestContext;
 use service_kit::outbound::{Outbound, OutboundError, Target};
 
 use crate::Settings;
@@ -52,12 +52,12 @@ impl Axon {
     }
 
     /// Axon's message.
-    pub(crate) async fn reason(&self, correlation_id: &CorrelationId) -> Result<String, AxonError> {
+    pub(crate) async fn reason(&self, context: &RequestContext) -> Result<String, AxonError> {
         let mut request = Request::new(Bytes::new().into());
         *request.uri_mut() = self.url.clone();
         let response = self
             .outbound
-            .call(correlation_id, request)
+            .call(context, request)
             .await
             .map_err(|error| match error {
                 OutboundError::Timeout(_) => AxonError::Timeout,

@@ -5,7 +5,7 @@ mod function;
 mod url;
 
 use serde::{Deserialize, Serialize};
-use service_kit::CorrelationId;
+use service_kit::RequestContext;
 use service_kit::outbound::OutboundError;
 
 use crate::settings::GovernanceAt;
@@ -67,7 +67,7 @@ impl Governance {
     pub(crate) async fn decide(
         &self,
         intent: &str,
-        correlation_id: &CorrelationId,
+        context: &RequestContext,
     ) -> Result<Decision, GovernanceError> {
         let question = serde_json::to_vec(&Question {
             service: SERVICE.name,
@@ -76,7 +76,7 @@ impl Governance {
         .expect("two strings are JSON");
         match self {
             Self::Function(function) => decision(&function.ask(question).await?),
-            Self::Url(url) => decision(&url.ask(question, correlation_id).await?),
+            Self::Url(url) => decision(&url.ask(question, context).await?),
         }
     }
 }

@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use service_kit::outbound::with_causes;
-use service_kit::{Clock, CorrelationId, Problem};
+use service_kit::{Clock, Problem, RequestContext};
 
 use crate::clients::axon::{Axon, AxonError};
 use crate::clients::governance::{Decision, Governance};
@@ -43,14 +43,14 @@ struct Denied {
 
 pub(crate) async fn dispatch(
     State(dispatcher): State<Dispatcher>,
-    Extension(correlation_id): Extension<CorrelationId>,
+    Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let intent = intent(&headers, &body)?;
     let decision = dispatcher
         .governance
-        .decide(&intent, &correlation_id)
+        .decide(&intent, &context)
         .await
         .map_err(|error| {
             tracing::error!(error = with_causes(&error), "governance cannot answer");
@@ -66,21 +66,17 @@ pub(crate) async fn dispatch(
         };
         return Ok((StatusCode::FORBIDDEN, Json(denied)).into_response());
     }
-    let message = dispatcher
-        .axon
-        .reason(&correlation_id)
-        .await
-        .map_err(|error| {
-            tracing::error!(error = with_causes(&error), "axon failed");
-            match error {
-                AxonError::Timeout => {
-                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "axon did not answer in time")
-                }
-                AxonError::Wrong(_) => {
-                    Problem::new(StatusCode::BAD_GATEWAY, "axon did not answer as it should")
-                }
+    let message = dispatcher.axon.reason(&context).await.map_err(|error| {
+        tracing::error!(error = with_causes(&error), "axon failed");
+        match error {
+            AxonError::Timeout => {
+                Problem::new(StatusCode::GATEWAY_TIMEOUT, "axon did not answer in time")
             }
-        })?;
+            AxonError::Wrong(_) => {
+                Problem::new(StatusCode::BAD_GATEWAY, "axon did not answer as it should")
+            }
+        }
+    })?;
     let timestamp = dispatcher.clock.now_text();
     Ok(Json(Dispatched {
         status: "success",

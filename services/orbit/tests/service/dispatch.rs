@@ -37,6 +37,8 @@ async fn ask(
         service: SERVICE,
         clock,
         lifecycle: Lifecycle::default(),
+        metrics: service_kit::Metrics::default(),
+        keys: None,
     };
     parts.lifecycle.ready(None);
     let app = app(&settings, &parts).await.unwrap();

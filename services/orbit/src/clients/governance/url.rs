@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use service_kit::outbound::{Outbound, Target};
-use service_kit::{CorrelationId, TrustRoots};
+use service_kit::{RequestContext, TrustRoots};
 
 use super::{GovernanceError, TIMEOUT_MS};
 
@@ -29,7 +29,7 @@ impl Url {
     pub(crate) async fn ask(
         &self,
         question: Vec<u8>,
-        correlation_id: &CorrelationId,
+        context: &RequestContext,
     ) -> Result<Bytes, GovernanceError> {
         let mut request = Request::new(Bytes::from(question).into());
         *request.method_mut() = Method::POST;
@@ -39,7 +39,7 @@ impl Url {
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let response = self
             .outbound
-            .call(correlation_id, request)
+            .call(context, request)
             .await
             .map_err(GovernanceError::Call)?;
         if response.status() != StatusCode::OK {

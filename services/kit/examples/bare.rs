@@ -1,0 +1,63 @@
+//! What `cargo xtask bench` measures the services against, and what they call meanwhile: a bare
+//! hyper handler that answers `GET /reason` as axon does, and stands in for Lambda and Secrets
+//! Manager. Its argument is the port; the variable `SECRET` is the text of the one secret there is.
+
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use service_kit::Clock;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let port: u16 = std::env::args().nth(1).unwrap_or_default().parse()?;
+    let secret: Arc<str> = secret().into();
+    let clock = Clock::system();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (secret, clock) = (Arc::clone(&secret), clock.clone());
+        let answer = service_fn(move |request| answer(request, Arc::clone(&secret), clock.clone()));
+        // A client that goes away is the end of its connection and of nothing else.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program that is started to be measured against"
+)]
+fn secret() -> String {
+    std::env::var("SECRET").unwrap_or_default()
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    secret: Arc<str>,
+    clock: Clock,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = if request.method() == Method::GET {
+        json!({"message": "Axon heartbeat OK", "service": "axon", "timestamp": clock.now_text()})
+    } else if request.headers().contains_key("x-amz-target") {
+        json!({"ARN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:bench", "SecretString": &*secret})
+    } else {
+        json!({"allowed": true})
+    };
+    // As any server does: what is not read stands in the way of the connection's next request.
+    drop(request.into_body().collect().await);
+    let mut response = Response::new(Full::from(body.to_string()));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}

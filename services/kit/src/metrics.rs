@@ -1,0 +1,124 @@
+//! What the service counts and measures. Recording is one atomic operation on a handle that was
+//! made at the start; what was recorded leaves with the log, as CloudWatch reads it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// CloudWatch's names of units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Count,
+    Seconds,
+    None,
+}
+
+/// Names and values by which a metric is divided, such as the target of a call.
+pub type Dimensions = &'static [(&'static str, &'static str)];
+
+/// Copies are of the same metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    series: Mutex<Vec<Series>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    pub(crate) dimensions: Dimensions,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Counter(Counter),
+    Gauge(Unit, Gauge),
+}
+
+/// Goes up; what is reported is what came since the last report.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+/// Is what it is at the time of the report.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+impl Metrics {
+    /// The counter of this name and these dimensions; asked for twice, it is the same one.
+    pub fn counter(&self, name: &'static str, dimensions: Dimensions) -> Counter {
+        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for known in series.iter() {
+            if let Value::Counter(counter) = &known.value
+                && (known.name, known.dimensions) == (name, dimensions)
+            {
+                return counter.clone();
+            }
+        }
+        let counter = Counter::default();
+        series.push(Series {
+            name,
+            dimensions,
+            value: Value::Counter(counter.clone()),
+        });
+        counter
+    }
+
+    /// The gauge of this name and these dimensions; asked for twice, it is the same one.
+    pub fn gauge(&self, name: &'static str, unit: Unit, dimensions: Dimensions) -> Gauge {
+        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for known in series.iter() {
+            if let Value::Gauge(_, gauge) = &known.value
+                && (known.name, known.dimensions) == (name, dimensions)
+            {
+                return gauge.clone();
+            }
+        }
+        let gauge = Gauge::default();
+        series.push(Series {
+            name,
+            dimensions,
+            value: Value::Gauge(unit, gauge.clone()),
+        });
+        gauge
+    }
+}
+
+impl Counter {
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// What came since this was asked last.
+    pub fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Gauge {
+    pub fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_asked_for_twice_is_the_same() {
+        let metrics = Metrics::default();
+        metrics.counter("retries", &[("target", "axon")]).add(2);
+        metrics.counter("retries", &[("target", "axon")]).add(1);
+        metrics.counter("retries", &[]).add(5);
+        assert_eq!(metrics.counter("retries", &[("target", "axon")]).take(), 3);
+        assert_eq!(metrics.counter("retries", &[("target", "axon")]).take(), 0);
+        metrics.gauge("age", Unit::Seconds, &[]).set(1.5);
+        assert!((metrics.gauge("age", Unit::Seconds, &[]).get() - 1.5).abs() < f64::EPSILON);
+    }
+}
