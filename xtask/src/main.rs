@@ -211,6 +211,8 @@ async fn measure(
         stopwatch: &Programs {
             surroundings,
             program: environments::program()?,
+            clock: &SystemClock,
+            builder,
         },
         report,
         architecture: environments::architecture(environment)?,

@@ -22,7 +22,8 @@ use crate::decide::site::{Architecture, Site};
 use crate::report::Report;
 
 pub use machine::{
-    CargoRun, Containers, Look, Machine, RunningContainer, Started, Stopwatch, Toolchain, Watch,
+    CargoRun, Containers, Load, Look, Machine, RunningContainer, Started, Stopwatch, Subject,
+    Toolchain, Watch,
 };
 
 /// The site and everything that acts on it: what a command that needs the environment gets.

@@ -67,7 +67,7 @@ impl Builder for Cargo<'_> {
         keys: &BTreeMap<Thing, Key>,
     ) -> Result<BTreeMap<Thing, Artefact>> {
         let started = Instant::now();
-        self.compile(architecture).await?;
+        self.compile(architecture, &ALL.map(Thing::name)).await?;
         let seconds = started.elapsed().as_secs();
         self.report
             .line("build", &format!("compiled in {seconds} s"));
@@ -109,6 +109,17 @@ impl<'a> Cargo<'a> {
         }
     }
 
+    /// The bare handler that services are measured against, compiled as they are. Answers the
+    /// folder of them all.
+    pub async fn build_yardstick(&self, architecture: Architecture) -> Result<PathBuf> {
+        let services = ALL.map(Thing::name);
+        // With the services: alone it would be compiled with other features of what it shares.
+        let packages = [&services[..], &["yardstick"]].concat();
+        self.compile(architecture, &packages).await?;
+        let folder = self.target_folder().join(architecture.target());
+        Ok(folder.join("release"))
+    }
+
     async fn inputs(&self) -> Result<BTreeMap<Thing, Inputs>> {
         let inputs =
             ALL.map(|thing| async move { Ok((thing, self.checkout.inputs(thing).await?)) });
@@ -117,7 +128,7 @@ impl<'a> Cargo<'a> {
             .map(BTreeMap::from_iter)
     }
 
-    async fn compile(&self, architecture: Architecture) -> Result<()> {
+    async fn compile(&self, architecture: Architecture, packages: &[&str]) -> Result<()> {
         let (libraries, version) = tokio::try_join!(
             self.libraries(architecture),
             self.rustc(&["--version", "--verbose"]),
@@ -131,7 +142,7 @@ impl<'a> Cargo<'a> {
         };
         let flags = rustflags(folders, &version);
         let mut command = Command::new(self.surroundings, "cargo")
-            .arguments(cargo_arguments(architecture))
+            .arguments(cargo_arguments(architecture, packages))
             .folder(&self.surroundings.root)
             .variable("CARGO_ENCODED_RUSTFLAGS", flags)
             .variable("CARGO_TARGET_DIR", target.display().to_string())

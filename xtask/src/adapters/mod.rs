@@ -14,6 +14,7 @@ pub mod host;
 pub mod infra;
 pub mod interrupt;
 pub mod ledger;
+mod load;
 pub mod logs;
 pub mod probe;
 pub mod process;

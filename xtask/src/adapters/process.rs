@@ -118,19 +118,21 @@ impl Command {
         self
     }
 
-    /// Starts a program that nobody listens to. It is killed when the answer is dropped.
+    /// Starts a program whose output is read and dropped, as by a log driver. It is killed when
+    /// the answer is dropped.
     pub fn spawn(self) -> Result<Child> {
         let shown = self.to_string();
-        let expression = duct::cmd(self.program, self.arguments)
+        let reader = duct::cmd(self.program, self.arguments)
             .full_env(self.environment)
             .stdin_null()
-            .stdout_null()
             .stderr_null()
-            .unchecked();
-        let handle = expression
-            .start()
+            .unchecked()
+            .reader()
             .with_context(|| format!("start `{shown}`"))?;
-        Ok(Child(handle))
+        let reader = std::sync::Arc::new(reader);
+        let output = std::sync::Arc::clone(&reader);
+        std::thread::spawn(move || drop(std::io::copy(&mut &*output, &mut std::io::sink())));
+        Ok(Child(reader))
     }
 
     /// Runs to the end and answers what came out, whatever the exit code.
@@ -206,7 +208,7 @@ impl std::fmt::Display for Command {
 }
 
 /// A program that runs. It goes away with this value.
-pub struct Child(duct::Handle);
+pub struct Child(std::sync::Arc<duct::ReaderHandle>);
 
 impl Child {
     /// The number of its process.

@@ -1,5 +1,6 @@
 //! Runs programs of ours to measure them: natively, with nothing between them and the clock.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,9 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::process::{Child, Command};
+use super::builder::Cargo;
+use super::load::load;
+use super::process::Command;
 use crate::catalog::Thing;
-use crate::world::{CargoRun, Started, Stopwatch, Surroundings};
+use crate::decide::site::Architecture;
+use crate::world::{CargoRun, Clock, Load, Started, Stopwatch, Subject, Surroundings, Watch};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
@@ -23,6 +27,8 @@ pub struct Programs<'a> {
     pub surroundings: &'a Surroundings,
     /// This very program.
     pub program: PathBuf,
+    pub clock: &'a dyn Clock,
+    pub builder: &'a Cargo<'a>,
 }
 
 #[async_trait]
@@ -35,22 +41,23 @@ impl Stopwatch for Programs<'_> {
         }
         let began = Instant::now();
         let child = command.spawn()?;
-        while !is_healthy(port).await {
-            if began.elapsed() > START_LIMIT {
-                let limit_seconds = START_LIMIT.as_secs();
-                bail!(
-                    "{} is not healthy after {limit_seconds} s",
-                    binary.display()
-                );
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
+        await_health(port, thing.name()).await?;
         let to_first_200 = began.elapsed();
         tokio::time::sleep(IDLE_AFTER).await;
         Ok(Started {
             to_first_200,
-            resident_bytes: resident_bytes(&child)?,
+            resident_bytes: kernel_field(child.process()?, "VmRSS:")?,
         })
+    }
+
+    async fn load(
+        &self,
+        architecture: Architecture,
+        watch: Watch<'_>,
+    ) -> Result<BTreeMap<Subject, Vec<Load>>> {
+        let folder = self.builder.build_yardstick(architecture).await?;
+        let now = self.clock.now().into();
+        load(self.surroundings, &folder, now, watch).await
     }
 
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)> {
@@ -98,7 +105,19 @@ fn settings(thing: Thing, port: u16) -> Vec<(&'static str, String)> {
     settings
 }
 
-fn free_port() -> Result<u16> {
+pub(super) async fn await_health(port: u16, name: &str) -> Result<()> {
+    let began = Instant::now();
+    while !is_healthy(port).await {
+        if began.elapsed() > START_LIMIT {
+            let limit_seconds = START_LIMIT.as_secs();
+            bail!("{name} is not healthy after {limit_seconds} s");
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Ok(())
+}
+
+pub(super) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
     Ok(listener.local_addr().context("find a free port")?.port())
 }
@@ -115,14 +134,15 @@ async fn is_healthy(port: u16) -> bool {
     matches!(timeout(START_LIMIT, answer).await, Ok(Ok(true)))
 }
 
+/// A size in bytes, such as `VmRSS:`.
 #[expect(
     clippy::disallowed_methods,
     reason = "what the kernel tells of a process"
 )]
-fn resident_bytes(child: &Child) -> Result<u64> {
-    let file = format!("/proc/{}/status", child.process()?);
+pub(super) fn kernel_field(process: u32, field: &str) -> Result<u64> {
+    let file = format!("/proc/{process}/status");
     let status = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kibibytes.with_context(|| format!("{file} has no VmRSS"))? * 1024)
+    Ok(kibibytes.with_context(|| format!("{file} has no {field}"))? * 1024)
 }

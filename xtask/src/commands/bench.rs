@@ -9,14 +9,17 @@ use serde::Serialize;
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::site::Architecture;
 use crate::report::Report;
-use crate::world::{Builder, Started, Stopwatch};
+use crate::world::{Builder, Load, Started, Stopwatch, Subject};
 
 const STARTS: usize = 20;
 const DEPLOYS: usize = 3;
 
-const IMAGE_BYTES: u64 = 10_000_000;
-const IDLE_BYTES: u64 = 12_000_000;
-const START: Duration = Duration::from_millis(50);
+const IMAGE_BYTES: u64 = 8_000_000;
+const IDLE_BYTES: u64 = 9_000_000;
+const LOADED_BYTES: u64 = 20_000_000;
+const START: Duration = Duration::from_millis(10);
+/// Against the bare handler of the same run.
+const REASON_RATIO: f64 = 2.0;
 const NOTHING_TO_DO: Duration = Duration::from_secs(2);
 
 pub struct Parts<'a> {
@@ -62,6 +65,7 @@ pub async fn bench(parts: &Parts<'_>) -> Result<()> {
         ));
         figures.extend(starts(parts, thing).await?);
     }
+    figures.extend(loads(parts).await?);
     figures.extend(nothing_to_do(parts).await?);
     parts.report.data(&figures, &table(&figures));
     Ok(())
@@ -93,6 +97,43 @@ async fn starts(parts: &Parts<'_>, thing: Thing) -> Result<[Figure; 2]> {
         ),
         figure(name, "idle memory", idle, "MB", Some(megabytes(IDLE_BYTES))),
     ])
+}
+
+/// What a request costs, beside what it costs a handler that does nothing else.
+async fn loads(parts: &Parts<'_>) -> Result<Vec<Figure>> {
+    let mut watch = |line: &str| parts.report.live("load", line);
+    let loads = parts.stopwatch.load(parts.architecture, &mut watch).await?;
+    let median_of = |subject: Subject, what: fn(&Load) -> f64| {
+        median(loads[&subject].iter().map(what).collect())
+    };
+    let microseconds = |load: &Load| load.cpu_per_request.as_secs_f64() * 1e6;
+    let bare = median_of(Subject::Bare, microseconds);
+    let mut figures = vec![figure("bare", "CPU a request", bare, "µs", None)];
+    for (subject, cpu_max, p99_max) in
+        [(Subject::Reason, 9.0, 4.0), (Subject::Dispatch, 65.0, 19.0)]
+    {
+        let name = subject.to_string();
+        let cpu = median_of(subject, microseconds);
+        figures.push(figure(&name, "CPU a request", cpu, "µs", Some(cpu_max)));
+        if subject == Subject::Reason {
+            let ratio = Some(REASON_RATIO);
+            figures.push(figure(&name, "against bare", cpu / bare, "x", ratio));
+        }
+        let rate = median_of(subject, |load| load.requests_per_second);
+        figures.push(figure(&name, "requests", rate, "/s", None));
+        let p99 = median_of(subject, |load| milliseconds(load.p99));
+        figures.push(figure(
+            &name,
+            "p99 at 64 connections",
+            p99,
+            "ms",
+            Some(p99_max),
+        ));
+        let peak = median_of(subject, |load| megabytes(load.resident_peak_bytes));
+        let peak_max = Some(megabytes(LOADED_BYTES));
+        figures.push(figure(&name, "memory under load", peak, "MB", peak_max));
+    }
+    Ok(figures)
 }
 
 /// A deploy that finds nothing to do, as it is run by hand. It is a dry run, which ends at the
@@ -164,7 +205,7 @@ fn table(figures: &[Figure]) -> String {
             let far = if *value > target { "  ABOVE" } else { "" };
             format!("   at most {target:.0} {unit}{far}")
         });
-        format!("{subject:<8} {what:<20} {value:>8.1} {unit}{target}")
+        format!("{subject:<8} {what:<22} {value:>8.1} {unit}{target}")
     };
     figures.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -200,8 +241,8 @@ mod tests {
         ];
         assert_eq!(
             table(&figures),
-            "axon     image, packed             1.3 MB\n\
-             orbit    start to first 200       51.0 ms   at most 50 ms  ABOVE"
+            "axon     image, packed               1.3 MB\n\
+             orbit    start to first 200         51.0 ms   at most 50 ms  ABOVE"
         );
     }
 }

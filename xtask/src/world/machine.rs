@@ -1,6 +1,7 @@
 //! This machine: what is on it, and what runs on it besides the environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::catalog::Thing;
 use crate::decide::checks::figures::Coverage;
 use crate::decide::definition::alone::RunOptions;
 use crate::decide::readiness::found::Found;
+use crate::decide::site::Architecture;
 
 /// The Docker engine of this machine: runs images alone.
 #[async_trait]
@@ -78,8 +80,63 @@ impl CargoRun {
 pub trait Stopwatch: Send + Sync {
     /// Starts a service's binary and ends it again.
     async fn start(&self, binary: &Path, thing: Thing) -> Result<Started>;
+    /// Puts load on the programs that were compiled for production, several times each.
+    async fn load(
+        &self,
+        architecture: Architecture,
+        watch: Watch<'_>,
+    ) -> Result<BTreeMap<Subject, Vec<Load>>>;
     /// Runs this very program to its end.
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)>;
+}
+
+/// What is put under load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A bare hyper handler that answers as `/reason` does.
+    Bare,
+    /// `GET /reason` of axon, signed.
+    Reason,
+    /// `POST /dispatch` of orbit, through the Lambda API of a stand-in and axon.
+    Dispatch,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bare => "bare handler",
+            Self::Reason => "axon",
+            Self::Dispatch => "orbit",
+        })
+    }
+}
+
+/// What requests cost the process that answered them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    pub cpu_per_request: Duration,
+    pub requests_per_second: f64,
+    pub p99: Duration,
+    /// The most that the process has held so far.
+    pub resident_peak_bytes: u64,
+}
+
+impl Load {
+    #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+    pub fn new(
+        requests: u64,
+        took: Duration,
+        cpu: Duration,
+        p99: Duration,
+        resident_peak_bytes: u64,
+    ) -> Self {
+        Self {
+            cpu_per_request: cpu.div_f64(requests as f64),
+            requests_per_second: requests as f64 / took.as_secs_f64(),
+            p99,
+            resident_peak_bytes,
+        }
+    }
 }
 
 /// What the start of a service took.

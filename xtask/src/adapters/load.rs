@@ -1,0 +1,234 @@
+//! Puts load on programs of ours: wrk asks, the kernel counts the processor time. Requests are
+//! signed, secrets are read and logs are written, as in production.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::process::{Child, Command, find_program};
+use super::stopwatch::{await_health, free_port, kernel_field};
+use crate::failure::Failure;
+use crate::world::{Load, Subject, Surroundings, Watch};
+
+const SCRIPT: &str = include_str!("load.lua");
+const CONNECTIONS: &str = "64";
+const ROUNDS: usize = 3;
+const ROUND: Duration = Duration::from_secs(4);
+const REGION: &str = "us-east-1";
+/// Of what `/proc` counts processor time in; Linux has told every program so since 2.6.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Nobody's: it signs what a stand-in on this machine is asked.
+const KEY_ID: &str = "AKXT0000000000000000";
+const KEY: &str = "a-key-that-opens-nothing-on-any-machine";
+
+/// The programs under load, and what they call.
+struct Stage {
+    bare: Program,
+    axon: Program,
+    orbit: Program,
+}
+
+struct Program {
+    port: u16,
+    child: Child,
+}
+
+#[derive(Deserialize)]
+struct Figures {
+    requests: u64,
+    failed: u64,
+    seconds: f64,
+    p99_ms: f64,
+}
+
+/// One after another, several times over: what disturbs the machine disturbs all of them.
+pub(super) async fn load(
+    surroundings: &Surroundings,
+    folder: &Path,
+    now: SystemTime,
+    watch: Watch<'_>,
+) -> Result<BTreeMap<Subject, Vec<Load>>> {
+    if find_program(surroundings, "wrk").is_none() {
+        return Err(Failure::not_ready("wrk is not installed")
+            .hint("apt-get install wrk")
+            .into());
+    }
+    let stage = Stage::up(surroundings, folder).await?;
+    let mut loads = BTreeMap::<_, Vec<_>>::new();
+    for round in 1..=ROUNDS {
+        for subject in [Subject::Bare, Subject::Reason, Subject::Dispatch] {
+            watch(&format!("load {round} of {ROUNDS}: {subject}"));
+            let load = stage.load(surroundings, subject, now).await?;
+            loads.entry(subject).or_default().push(load);
+        }
+    }
+    Ok(loads)
+}
+
+impl Stage {
+    async fn up(surroundings: &Surroundings, folder: &Path) -> Result<Self> {
+        let secret = json!({
+            "database_url": "postgres://localhost/bench",
+            "api_key": "none",
+            "sigv4_access_key_id": KEY_ID,
+            "sigv4_secret_access_key": KEY,
+        });
+        let bare_port = free_port()?;
+        let bare = Command::new(surroundings, folder.join("yardstick"))
+            .arguments([bare_port.to_string()])
+            .variable("SECRET", secret.to_string());
+        let bare = Program::start(bare, bare_port)?;
+        let service = |name: &str, port: u16| {
+            Command::new(surroundings, folder.join(name))
+                .variable("PORT", port.to_string())
+                .variable("SIGNATURES", "required")
+                .variable("METRICS", "emf")
+                .variable("DRAIN_MS", "0")
+                .variable(
+                    format!("{}_SECRET_ARN", name.to_uppercase()),
+                    format!("arn:aws:secretsmanager:{REGION}:000000000000:secret:bench-AbCdEf"),
+                )
+                .variable("AWS_REGION", REGION)
+                .variable("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{bare_port}"))
+                .variable("AWS_ACCESS_KEY_ID", "test")
+                .variable("AWS_SECRET_ACCESS_KEY", "test")
+        };
+        let axon_port = free_port()?;
+        let axon = Program::start(service("axon", axon_port), axon_port)?;
+        let orbit_port = free_port()?;
+        let orbit = service("orbit", orbit_port)
+            .variable("GOVERNANCE_FUNCTION_NAME", "demo-governance:live")
+            .variable(
+                "AXON_SERVICE_URL",
+                format!("http://127.0.0.1:{axon_port}/reason"),
+            );
+        let orbit = Program::start(orbit, orbit_port)?;
+        await_health(axon.port, "axon").await?;
+        await_health(orbit.port, "orbit").await?;
+        Ok(Self { bare, axon, orbit })
+    }
+
+    async fn load(
+        &self,
+        surroundings: &Surroundings,
+        subject: Subject,
+        now: SystemTime,
+    ) -> Result<Load> {
+        let (program, path) = match subject {
+            Subject::Bare => (&self.bare, "/reason"),
+            Subject::Reason => (&self.axon, "/reason"),
+            Subject::Dispatch => (&self.orbit, "/dispatch"),
+        };
+        let url = format!("http://127.0.0.1:{}{path}", program.port);
+        let method = if subject == Subject::Dispatch {
+            "POST"
+        } else {
+            "GET"
+        };
+        let headers = signed_headers(method, &url, now)?;
+        let script = surroundings.state_folder().join("load.lua");
+        tokio::fs::create_dir_all(surroundings.state_folder())
+            .await
+            .context("make the folder of what a run leaves")?;
+        tokio::fs::write(&script, lua(method, &headers))
+            .await
+            .with_context(|| format!("write {}", script.display()))?;
+
+        let before = program.processor_time()?;
+        let wrk = Command::new(surroundings, "wrk")
+            .arguments(["--threads", "1", "--connections", CONNECTIONS])
+            .arguments(["--duration", &format!("{}s", ROUND.as_secs())])
+            .arguments(["--script", &script.display().to_string(), &url]);
+        let output = wrk.succeed().await?;
+        let spent = program.processor_time()?.saturating_sub(before);
+        let figures = figures(&output)?;
+        ensure!(
+            figures.failed == 0 && figures.requests > 0,
+            "{} of {} requests to {subject} failed",
+            figures.failed,
+            figures.requests
+        );
+        Ok(Load::new(
+            figures.requests,
+            Duration::from_secs_f64(figures.seconds),
+            spent,
+            Duration::from_secs_f64(figures.p99_ms / 1e3),
+            program.peak_bytes()?,
+        ))
+    }
+}
+
+impl Program {
+    fn start(command: Command, port: u16) -> Result<Self> {
+        let child = command.spawn()?;
+        Ok(Self { port, child })
+    }
+
+    /// User and system time, of all its threads.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the kernel tells of a process"
+    )]
+    fn processor_time(&self) -> Result<Duration> {
+        let file = format!("/proc/{}/stat", self.child.process()?);
+        let stat = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+        // The second field is the program's name in brackets; the numbers come after it.
+        let numbers = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: Option<f64> = numbers
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|number| number.parse::<f64>().ok())
+            .sum();
+        let ticks = ticks.with_context(|| format!("{file} has no processor time"))?;
+        Ok(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
+    }
+
+    fn peak_bytes(&self) -> Result<u64> {
+        kernel_field(self.child.process()?, "VmHWM:")
+    }
+}
+
+/// By the crate that orbit signs with; one signature is good for five minutes.
+fn signed_headers(method: &str, url: &str, now: SystemTime) -> Result<BTreeMap<String, String>> {
+    let identity = Credentials::new(KEY_ID, KEY, None, None, "bench").into();
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(REGION)
+        .name("axon")
+        .time(now)
+        .settings(SigningSettings::default())
+        .build()?
+        .into();
+    let given = [("x-correlation-id", "bench")];
+    let request = SignableRequest::new(method, url, given.into_iter(), SignableBody::Bytes(b""))?;
+    let (instructions, _) = sign(request, &parameters)?.into_parts();
+    let signed = instructions.headers();
+    Ok(given
+        .into_iter()
+        .chain(signed)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
+fn lua(method: &str, headers: &BTreeMap<String, String>) -> String {
+    let mut script = format!("wrk.method = \"{method}\"\n");
+    for (name, value) in headers {
+        script.push_str(&format!("wrk.headers[{name:?}] = {value:?}\n"));
+    }
+    script + SCRIPT
+}
+
+fn figures(output: &str) -> Result<Figures> {
+    let line = output.lines().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.unwrap_or_default())
+        .with_context(|| format!("read what wrk says: {output}"))
+}
