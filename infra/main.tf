@@ -5,6 +5,10 @@ locals {
   port     = 80
 
   log_groups = { for name in local.services : name => "/ecs/${var.project}-${name}" }
+
+  # Names, not references: the key's policy names the groups that the key encrypts.
+  function_log_group = "/aws/lambda/${var.project}-governance"
+  flow_log_group     = "/vpc/${var.project}"
 }
 
 module "network" {
@@ -17,6 +21,11 @@ module "network" {
   https               = var.https != null
   nat_gateway         = var.nat_gateway
   interface_endpoints = var.interface_endpoints
+  account_id          = var.account_id
+  audit_logs          = var.audit_logs
+  flow_log_group      = local.flow_log_group
+  log_retention_days  = var.log_retention_days
+  key_arn             = module.security.key_arn
 }
 
 module "registry" {
@@ -35,7 +44,9 @@ module "governance" {
   region             = var.region
   account_id         = var.account_id
   architecture       = var.architecture
+  log_group          = local.function_log_group
   log_retention_days = var.log_retention_days
+  key_arn            = module.security.key_arn
   alarms             = var.alarms
 }
 
@@ -48,7 +59,8 @@ module "security" {
   account_id         = var.account_id
   services           = local.services
   repository_arns    = values(module.registry.arns)
-  log_groups         = values(local.log_groups)
+  task_log_groups    = values(local.log_groups)
+  other_log_groups   = [local.function_log_group, local.flow_log_group]
   function_alias_arn = module.governance.alias_arn
   disposable         = var.disposable
 }
@@ -56,16 +68,20 @@ module "security" {
 module "cluster" {
   source = "./modules/cluster"
 
-  project           = var.project
-  environment       = var.environment
-  services          = local.services
-  port              = local.port
-  expose_axon       = var.expose_axon
-  https             = var.https
-  vpc_id            = module.network.vpc_id
-  subnet_ids        = module.network.public_subnet_ids
-  security_group_id = module.network.load_balancer_security_group_id
-  disposable        = var.disposable
+  project            = var.project
+  environment        = var.environment
+  region             = var.region
+  account_id         = var.account_id
+  services           = local.services
+  port               = local.port
+  expose_axon        = var.expose_axon
+  https              = var.https
+  vpc_id             = module.network.vpc_id
+  subnet_ids         = module.network.public_subnet_ids
+  security_group_id  = module.network.load_balancer_security_group_id
+  audit_logs         = var.audit_logs
+  log_retention_days = var.log_retention_days
+  disposable         = var.disposable
 }
 
 module "service" {
@@ -83,6 +99,7 @@ module "service" {
   security_group_id  = module.network.service_security_group_ids[each.key]
   log_group          = local.log_groups[each.key]
   log_retention_days = var.log_retention_days
+  key_arn            = module.security.key_arn
   tasks_min          = var.desired_counts[each.key]
   autoscaling        = var.autoscaling
   alarms             = var.alarms

@@ -73,6 +73,8 @@ locals {
 }
 
 resource "aws_ssm_parameter" "site" {
+  #checkov:skip=CKV2_AWS_34:names and addresses, which are no secret
+
   name        = "/${var.project}/${var.environment}/site"
   description = "What Terraform built for this environment, as xtask reads it."
   type        = "String"

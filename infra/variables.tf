@@ -125,12 +125,27 @@ variable "interface_endpoints" {
 }
 
 variable "https" {
-  description = "Certificate of the load balancer and the name that it is for; null serves plain HTTP."
+  description = "Certificate of the load balancer and the name that it is for; null, which only the local AWS may have, serves plain HTTP."
   type = object({
     certificate_arn = string
     domain_name     = string
   })
   default = null
+
+  validation {
+    condition     = var.emulated || var.https != null
+    error_message = "An AWS environment serves HTTPS: give https a certificate_arn and a domain_name."
+  }
+
+  validation {
+    condition     = var.https == null || startswith(try(var.https.certificate_arn, ""), "arn:aws:acm:${var.region}:${var.account_id}:certificate/")
+    error_message = "The certificate is one of ACM, of this account and in this region: a load balancer takes no other."
+  }
+
+  validation {
+    condition     = var.https == null || can(regex("^([a-z0-9-]+\\.)+[a-z]+$", var.https.domain_name))
+    error_message = "A domain name such as staging.example.com."
+  }
 }
 
 variable "autoscaling" {
@@ -143,11 +158,17 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Where alarms are sent to; null makes none."
+  description = "Where alarms are sent to, and whether those of a service make ECS take back a deployment during which they go off; null makes none."
   type = object({
-    topic_arns = list(string)
+    topic_arns       = list(string)
+    stop_deployments = optional(bool, false)
   })
   default = null
+}
+
+variable "audit_logs" {
+  description = "Whether the network's flows and the load balancer's requests are logged."
+  type        = bool
 }
 
 variable "log_retention_days" {

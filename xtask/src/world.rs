@@ -138,7 +138,7 @@ pub trait Infra: Send + Sync {
     async fn plan(&self) -> Result<String>;
     /// Applies `infra/`.
     async fn apply(&self) -> Result<()>;
-    /// Whether `infra/` is well formatted and valid. Needs no AWS.
+    /// Whether `infra/` is well formatted, valid, as its tests want it, and safe. Needs no AWS.
     async fn check(&self) -> Result<()>;
 }
 

@@ -12,15 +12,32 @@ locals {
 }
 
 resource "aws_lb" "main" {
+  #checkov:skip=CKV_AWS_150:locked unless disposable, which tests/staging.tftest.hcl and tests/production.tftest.hcl hold
+  #checkov:skip=CKV2_AWS_28:which rules a firewall has, and who looks at what it refuses, is for the account to say; it can be associated from outside
+
   name                       = "${var.project}-lb"
   load_balancer_type         = "application"
   subnets                    = var.subnet_ids
   security_groups            = [var.security_group_id]
   drop_invalid_header_fields = true
   enable_deletion_protection = !var.disposable
+
+  dynamic "access_logs" {
+    for_each = aws_s3_bucket.access_logs
+
+    content {
+      enabled = true
+      bucket  = access_logs.value.id
+    }
+  }
+
+  # Without the right to write there, the load balancer refuses the bucket.
+  depends_on = [aws_s3_bucket_policy.access_logs]
 }
 
 resource "aws_lb_target_group" "service" {
+  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; only its security group reaches the tasks, and orbit signs what it sends to axon
+
   for_each = var.services
 
   name        = "${var.project}-${each.key}"
@@ -70,7 +87,10 @@ resource "aws_lb_listener" "https" {
   protocol          = "HTTPS"
   port              = 443
   certificate_arn   = var.https.certificate_arn
-  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+
+  # TLS 1.2 and 1.3, forward secrecy only, keys that a quantum computer does not break: what AWS
+  # recommends since November 2025.
+  ssl_policy = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 
   default_action {
     type             = "forward"

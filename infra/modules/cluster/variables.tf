@@ -6,6 +6,14 @@ variable "environment" {
   type = string
 }
 
+variable "region" {
+  type = string
+}
+
+variable "account_id" {
+  type = string
+}
+
 variable "services" {
   type = set(string)
 }
@@ -43,6 +51,15 @@ variable "security_group_id" {
 }
 
 variable "disposable" {
-  description = "Whether the load balancer may be deleted without being unlocked first."
+  description = "Whether the load balancer may be deleted without being unlocked first, and its log with it."
   type        = bool
+}
+
+variable "audit_logs" {
+  description = "Whether requests are logged."
+  type        = bool
+}
+
+variable "log_retention_days" {
+  type = number
 }

@@ -15,8 +15,17 @@ variable "architecture" {
   type        = string
 }
 
+variable "log_group" {
+  type = string
+}
+
 variable "log_retention_days" {
   type = number
+}
+
+variable "key_arn" {
+  description = "Encrypts the log at rest."
+  type        = string
 }
 
 variable "alarms" {

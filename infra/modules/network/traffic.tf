@@ -24,6 +24,8 @@ resource "aws_default_security_group" "unused" {
 }
 
 resource "aws_security_group" "load_balancer" {
+  #checkov:skip=CKV2_AWS_5:attached in module cluster, which checkov does not follow
+
   name        = "${var.project}-load-balancer"
   description = "The load balancer"
   vpc_id      = aws_vpc.main.id
@@ -32,6 +34,8 @@ resource "aws_security_group" "load_balancer" {
 }
 
 resource "aws_security_group" "service" {
+  #checkov:skip=CKV2_AWS_5:attached in module service, which checkov does not follow
+
   for_each = toset(["axon", "orbit"])
 
   name        = "${var.project}-${each.key}"

@@ -11,6 +11,10 @@ variable "cidr" {
   type        = string
 }
 
+variable "account_id" {
+  type = string
+}
+
 variable "port" {
   description = "Where services listen."
   type        = number
@@ -29,4 +33,22 @@ variable "nat_gateway" {
 variable "interface_endpoints" {
   description = "Whether tasks reach the AWS APIs through endpoints inside the network."
   type        = bool
+}
+
+variable "audit_logs" {
+  description = "Whether flows are logged."
+  type        = bool
+}
+
+variable "flow_log_group" {
+  type = string
+}
+
+variable "log_retention_days" {
+  type = number
+}
+
+variable "key_arn" {
+  description = "Encrypts the log at rest."
+  type        = string
 }

@@ -18,7 +18,9 @@ resource "aws_ecr_repository" "service" {
 }
 
 # Every image that was ever released carries a tag, so no rule here may touch tagged
-# ones: whatever a rollback needs stays. Untagged are pushes that were cut short.
+# ones: whatever a rollback needs stays. Untagged are pushes that were cut short, and
+# what is attached to an image (its bill of materials): that can be made again, but not
+# in the middle of an investigation.
 resource "aws_ecr_lifecycle_policy" "service" {
   for_each = aws_ecr_repository.service
 
@@ -26,12 +28,12 @@ resource "aws_ecr_lifecycle_policy" "service" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Pushes that were cut short"
+      description  = "Pushes that were cut short, and what was attached to images of a year ago"
       selection = {
         tagStatus   = "untagged"
         countType   = "sinceImagePushed"
         countUnit   = "days"
-        countNumber = 14
+        countNumber = 365
       }
       action = { type = "expire" }
     }]

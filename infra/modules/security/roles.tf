@@ -47,7 +47,7 @@ data "aws_iam_policy_document" "execution" {
 
   statement {
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = [for group in var.log_groups : "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}:*"]
+    resources = [for group in var.task_log_groups : "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}:*"]
   }
 
   statement {

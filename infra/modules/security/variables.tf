@@ -23,8 +23,13 @@ variable "repository_arns" {
   type        = list(string)
 }
 
-variable "log_groups" {
+variable "task_log_groups" {
   description = "Names of the groups that ECS may write to."
+  type        = list(string)
+}
+
+variable "other_log_groups" {
+  description = "Names of all other groups that the key encrypts."
   type        = list(string)
 }
 

@@ -7,6 +7,7 @@ locals {
 resource "aws_cloudwatch_log_group" "service" {
   name              = var.log_group
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.key_arn
 }
 
 resource "aws_service_discovery_service" "service" {
@@ -52,6 +53,8 @@ resource "aws_ecs_task_definition" "placeholder" {
     image        = "scratch"
     essential    = true
     portMappings = [{ containerPort = var.port, hostPort = var.port, protocol = "tcp" }]
+
+    readonlyRootFilesystem = true
   }])
 }
 
@@ -71,6 +74,17 @@ resource "aws_ecs_service" "service" {
   deployment_circuit_breaker {
     enable   = true
     rollback = true
+  }
+
+  # Besides tasks that fail to start: what the load balancer sees of those that did.
+  dynamic "alarms" {
+    for_each = try(var.alarms.stop_deployments, false) ? ["service"] : []
+
+    content {
+      enable      = true
+      rollback    = true
+      alarm_names = values(aws_cloudwatch_metric_alarm.target)[*].alarm_name
+    }
   }
 
   network_configuration {

@@ -53,6 +53,11 @@ variable "log_retention_days" {
   type = number
 }
 
+variable "key_arn" {
+  description = "Encrypts the log at rest."
+  type        = string
+}
+
 variable "tasks_min" {
   description = "Autoscaling never goes below."
   type        = number
@@ -67,8 +72,9 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Where alarms are sent to; null makes none."
+  description = "Where alarms are sent to, and whether they stop a deployment; null makes none."
   type = object({
-    topic_arns = list(string)
+    topic_arns       = list(string)
+    stop_deployments = bool
   })
 }

@@ -1,11 +1,14 @@
 //! Terraform (or OpenTofu). It works on a copy of `infra/` below `target/`, where the emulated
 //! environment gets a backend of its own and nothing is left in the checkout.
 
+mod checks;
+mod failures;
+
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use serde_json::json;
@@ -19,6 +22,7 @@ use crate::decide::site::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
 use crate::world::{Infra, Interrupt, Surroundings};
+use failures::Run;
 
 /// Where a provider lies below a folder that mirrors a registry. The version is the one that
 /// `infra/versions.tf` pins.
@@ -70,6 +74,15 @@ impl<'a> Terraform<'a> {
 
     fn variables_file(&self) -> String {
         format!("environments/{}.tfvars.json", self.environment.name)
+    }
+
+    /// Whether a file of `infra/` has a say in what is applied to this environment.
+    fn decides(&self, path: &str) -> bool {
+        let foreign = path.starts_with("environments/")
+            && !path.starts_with(&format!("environments/{}.", self.environment.name));
+        let apart = path.starts_with("bootstrap/") || path.starts_with("tests/");
+        let text = Path::new(path).extension().is_some_and(|it| it == "md");
+        !foreign && !apart && !text
     }
 
     /// The variables that the environment's file does not hold.
@@ -187,15 +200,27 @@ impl<'a> Terraform<'a> {
     }
 
     async fn init(&self, backend: &str) -> Result<()> {
-        let mut init = self.command()?.arguments(["init", "-no-color", backend]);
-        if self.cli_configuration().is_none()
-            && let Some(mirror) = self.mirror()
-        {
-            init = init.arguments([format!("-plugin-dir={}", mirror.display())]);
-        }
+        let init = self.command()?.arguments(["init", "-no-color", backend]);
+        let init = self.with_mirror(init);
         self.report.live("infra", "terraform init");
-        init.succeed().await.context("initialise Terraform")?;
-        Ok(())
+        let finished = init.run().await?;
+        if finished.succeeded() {
+            Ok(())
+        } else {
+            Err(self.failure("init", &finished.output))
+        }
+    }
+
+    fn with_mirror(&self, init: Command) -> Command {
+        let mirror = self
+            .cli_configuration()
+            .is_none()
+            .then(|| self.mirror())
+            .flatten();
+        match mirror {
+            Some(mirror) => init.arguments([format!("-plugin-dir={}", mirror.display())]),
+            None => init,
+        }
     }
 
     /// A folder on this machine that has the provider, so that nothing is fetched: the usual
@@ -264,9 +289,18 @@ impl<'a> Terraform<'a> {
             }
         };
         if !finished.succeeded() {
-            bail!("terraform {verb} failed:\n{}", errors_of(&finished.output));
+            return Err(self.failure(verb, &finished.output));
         }
         Ok(finished.output)
+    }
+
+    fn failure(&self, verb: &str, output: &str) -> anyhow::Error {
+        let run = Run {
+            environment: &self.environment.name,
+            verb,
+            root: self.folder.join("root").display().to_string(),
+        };
+        run.failure(output)
     }
 }
 
@@ -275,11 +309,7 @@ impl Infra for Terraform<'_> {
     async fn wanted_sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
         for (path, bytes) in sources(&self.surroundings.root.join("infra"))? {
-            // Other environments' files decide nothing here.
-            let foreign = path.starts_with("environments/")
-                && !path.starts_with(&format!("environments/{}.", self.environment.name));
-            let text = Path::new(&path).extension().is_some_and(|it| it == "md");
-            if !foreign && !text {
+            if self.decides(&path) {
                 hash.update(format!("{path}\0{}\0", bytes.len()));
                 hash.update(bytes);
             }
@@ -327,37 +357,7 @@ impl Infra for Terraform<'_> {
     }
 
     async fn check(&self) -> Result<()> {
-        let infra = self.surroundings.root.join("infra");
-        let format =
-            self.command()?
-                .folder(&infra)
-                .arguments(["fmt", "-check", "-recursive", "-diff"]);
-        let format = format.run().await?;
-        if !format.succeeded() {
-            bail!(
-                "infra/ is not formatted (terraform fmt -recursive):\n{}",
-                format.output.trim()
-            );
-        }
-        // A folder of its own: what an apply left must stay as it is.
-        let folder = self.surroundings.state_folder().join("check");
-        let emulator = self.emulator.clone();
-        let check = Self {
-            emulator,
-            folder,
-            ..*self
-        };
-        check.copy().await?;
-        check.init("-backend=false").await?;
-        let validate = check
-            .command()?
-            .arguments(["validate", "-no-color"])
-            .run()
-            .await?;
-        if !validate.succeeded() {
-            bail!("infra/ is not valid:\n{}", errors_of(&validate.output));
-        }
-        Ok(())
+        self.check_all().await
     }
 }
 
@@ -391,19 +391,4 @@ fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 )]
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("read {}", path.display()))
-}
-
-/// Terraform draws boxes round its errors; the text in them is what counts.
-fn errors_of(output: &str) -> String {
-    let in_box = |line: &&str| line.starts_with('│') || line.starts_with("Error");
-    let boxed: Vec<_> = output
-        .lines()
-        .filter(in_box)
-        .map(|line| line.trim_start_matches("│ "))
-        .collect();
-    if boxed.is_empty() {
-        output.trim().to_owned()
-    } else {
-        boxed.join("\n")
-    }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::confirm::confirm;
 use super::{plan, secrets};
 use crate::catalog::Thing;
-use crate::decide::site::{self, Site};
+use crate::decide::site::{self, Site, Unreadable};
 use crate::drive::{self, About};
 use crate::failure::Failure;
 use crate::world::{Desk, World};
@@ -58,14 +58,17 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
 /// The site as this checkout describes it: applied where `infra/` or its variables changed. The
 /// first apply takes a minute or two, and the images are built meanwhile.
 async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> {
-    let (wanted, published) = tokio::try_join!(desk.infra.wanted_sha256(), published_site(desk))?;
-    if let Some(site) = published
-        .as_ref()
-        .filter(|site| site.infra_sha256 == wanted)
-    {
-        return Ok(Some(site.clone()));
-    }
+    let (wanted, published) = tokio::try_join!(desk.infra.wanted_sha256(), read_site(desk))?;
     let first = published.is_none();
+    let published = match published {
+        Some(Ok(site)) if site.infra_sha256 == wanted => return Ok(Some(site)),
+        Some(Ok(site)) => Some(site),
+        Some(Err(older)) => {
+            desk.report.line("infra", &older.to_string());
+            None
+        }
+        None => None,
+    };
     if options.dry_run {
         let text = if first {
             "was never applied"
@@ -112,14 +115,34 @@ async fn build_ahead(desk: &Desk<'_>) -> Result<()> {
 
 /// The site that Terraform published; `None` where it never did.
 pub async fn published_site(desk: &Desk<'_>) -> Result<Option<Site>> {
+    let Some(read) = read_site(desk).await? else {
+        return Ok(None);
+    };
+    let site = read.map_err(|older| {
+        let parameter = desk.environment.site_parameter();
+        Failure::not_ready(format!("{parameter}: {older}")).hint(format!(
+            "an older infra/ wrote it; this one is applied by: cargo xtask deploy --env {}",
+            desk.environment.name
+        ))
+    })?;
+    Ok(Some(site))
+}
+
+/// As `published_site`; what an older `infra/` wrote is no failure here.
+async fn read_site(desk: &Desk<'_>) -> Result<Option<Result<Site, Unreadable>>> {
     let Some(text) = desk.infra.site().await? else {
         return Ok(None);
     };
     let parameter = desk.environment.site_parameter();
-    let (site, unknown) = site::parse(&text).map_err(|error| {
-        Failure::not_ready(format!("{parameter}: {error}"))
-            .hint("use the checkout that applied it, or apply infra/ of this one with terraform")
-    })?;
+    let (site, unknown) = match site::parse(&text) {
+        Ok(parsed) => parsed,
+        Err(error) if error.is_older() => return Ok(Some(Err(error))),
+        Err(error) => {
+            return Err(Failure::not_ready(format!("{parameter}: {error}"))
+                .hint("use a checkout as new as the one that applied it")
+                .into());
+        }
+    };
     if !unknown.is_empty() {
         let text = format!(
             "{parameter} has fields that this checkout ignores: {}",
@@ -127,7 +150,7 @@ pub async fn published_site(desk: &Desk<'_>) -> Result<Option<Site>> {
         );
         desk.report.warn("site", &text);
     }
-    Ok(Some(site))
+    Ok(Some(Ok(site)))
 }
 
 /// What the record says of this release.

@@ -105,6 +105,17 @@ pub enum Unreadable {
     Type(String),
 }
 
+impl Unreadable {
+    /// Whether an older `infra/` wrote it: then an apply of this checkout's makes it readable.
+    pub fn is_older(&self) -> bool {
+        match self {
+            Self::Version { found, .. } => found.parse().is_ok_and(|found: u64| found < VERSION),
+            Self::Fields { .. } => true,
+            Self::NotJson(_) | Self::Type(_) => false,
+        }
+    }
+}
+
 fn list(missing: &[String]) -> String {
     if missing.is_empty() {
         String::new()
@@ -269,6 +280,21 @@ mod tests {
             text.contains("cluster") && text.contains("services.axon"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_an_older_infra_wrote_is_told_from_what_a_newer_one_did() {
+        let is_older = |version: u64| {
+            let text = json!({ "version": version }).to_string();
+            parse(&text).unwrap_err().is_older()
+        };
+        assert!(is_older(VERSION - 1));
+        assert!(
+            is_older(VERSION),
+            "of this version, before it had all fields"
+        );
+        assert!(!is_older(VERSION + 1));
+        assert!(!parse("{}").unwrap_err().is_older());
     }
 
     #[test]

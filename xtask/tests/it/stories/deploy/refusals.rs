@@ -1,7 +1,7 @@
 //! What ends a deploy before it has changed anything.
 
 use xtask::catalog::{ALL, Thing};
-use xtask::commands::deploy::{Options, deploy};
+use xtask::commands::deploy::{Options, deploy, published_site};
 use xtask::decide::release::State;
 
 use crate::world::{Fake, secret_arn};
@@ -140,5 +140,33 @@ async fn a_site_of_another_version_is_refused_and_an_unknown_field_is_told() {
     fake.deploy_all()
         .await
         .fails(12)
-        .says(&["/demo/local/site", "version 2"]);
+        .says(&["/demo/local/site", "version 2", "as new as"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_of_an_older_infra_is_applied_again_by_a_deploy_and_refused_by_others() {
+    let fake = Fake::applied();
+    let outdate = || {
+        let mut state = fake.state();
+        let site = state.published.as_mut().unwrap().as_object_mut().unwrap();
+        site.remove("namespace");
+    };
+    outdate();
+    let looked = fake.run(async |desk| published_site(desk).await.map(drop));
+    looked
+        .await
+        .fails(12)
+        .says(&["missing: namespace", "cargo xtask deploy --env local"]);
+    fake.deploy_all()
+        .await
+        .succeeds()
+        .says(&["missing: namespace", "applied"]);
+    outdate();
+    let options = Options {
+        names: ALL.to_vec(),
+        dry_run: true,
+        yes: false,
+    };
+    let dry = fake.run(async |desk| deploy(desk, &options).await);
+    dry.await.succeeds().says(&["missing: namespace"]);
 }

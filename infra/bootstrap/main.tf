@@ -1,0 +1,154 @@
+# What an account needs before Terraform and the pipeline can work in it: applied once, by a
+# person. `destroy` does not take the bucket, which holds the states of all that is left.
+
+locals {
+  name   = "${var.project}-terraform"
+  bucket = "${local.name}-${var.account_id}"
+}
+
+# A key's policy is attached to the key: `*` is this key and nothing else.
+data "aws_iam_policy_document" "key" {
+  #checkov:skip=CKV_AWS_109:the policy of a key: the account itself, or nobody could change it
+  #checkov:skip=CKV_AWS_111:the policy of a key: the account itself, or nobody could change it
+  #checkov:skip=CKV_AWS_356:the policy of a key: * is this key
+
+  statement {
+    sid       = "Account"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:aws:iam::${var.account_id}:root"]
+    }
+  }
+}
+
+resource "aws_kms_key" "state" {
+  description             = "Terraform's states of ${var.project}"
+  policy                  = data.aws_iam_policy_document.key.json
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+# ../environments/<name>.s3.tfbackend names the key by this alias.
+resource "aws_kms_alias" "state" {
+  name          = "alias/${local.name}"
+  target_key_id = aws_kms_key.state.key_id
+}
+
+resource "aws_s3_bucket" "state" {
+  #checkov:skip=CKV_AWS_18:who reads a state is in CloudTrail, with the name behind it; a log bucket would need one more bucket
+  #checkov:skip=CKV_AWS_144:a lost state is made again from old versions or by import; a second region would have to be paid and guarded too
+  #checkov:skip=CKV2_AWS_62:nobody waits for a state to change
+
+  bucket = local.bucket
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "state" {
+  bucket                  = aws_s3_bucket.state.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_ownership_controls" "state" {
+  bucket = aws_s3_bucket.state.id
+
+  rule {
+    object_ownership = "BucketOwnerEnforced"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
+  bucket = aws_s3_bucket.state.id
+
+  rule {
+    bucket_key_enabled = true
+
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = "aws:kms"
+      kms_master_key_id = aws_kms_key.state.arn
+    }
+  }
+}
+
+resource "aws_s3_bucket_versioning" "state" {
+  bucket = aws_s3_bucket.state.id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+# A version is a way back from an apply that went wrong; after a year nobody takes it.
+resource "aws_s3_bucket_lifecycle_configuration" "state" {
+  bucket = aws_s3_bucket.state.id
+
+  rule {
+    id     = "old-versions"
+    status = "Enabled"
+
+    filter {}
+
+    noncurrent_version_expiration {
+      noncurrent_days           = 365
+      newer_noncurrent_versions = 20
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+
+  # Versions first: the rule speaks of them.
+  depends_on = [aws_s3_bucket_versioning.state]
+}
+
+data "aws_iam_policy_document" "state" {
+  statement {
+    sid       = "OnlyByTls"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = ["arn:aws:s3:::${local.bucket}", "arn:aws:s3:::${local.bucket}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_s3_bucket_policy" "state" {
+  bucket = aws_s3_bucket.state.id
+  policy = data.aws_iam_policy_document.state.json
+
+  # Both change who may read the bucket, and S3 refuses two such changes at once.
+  depends_on = [aws_s3_bucket_public_access_block.state]
+}
+
+module "pipeline" {
+  source = "./pipeline"
+
+  project     = var.project
+  environment = var.environment
+  region      = var.region
+  account_id  = var.account_id
+  repository  = var.repository
+  services    = ["axon", "orbit"]
+}

@@ -1,0 +1,263 @@
+# What holds in every AWS environment. Run with the variables of one:
+# `terraform test -var-file=environments/staging.tfvars.json -filter=tests/aws.tftest.hcl`.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+run "site" {
+  assert {
+    condition     = output.site.base_url == "https://${var.https.domain_name}"
+    error_message = "an AWS environment is asked by HTTPS"
+  }
+  assert {
+    condition     = output.site.registry == "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
+    error_message = "images come from the account's own registry"
+  }
+  assert {
+    condition     = length(jsonencode(output.site)) <= 4096
+    error_message = "the site does not fit into a standard parameter"
+  }
+  assert {
+    condition     = [for name in ["axon", "orbit"] : output.site.services[name].desired_count] == [var.desired_counts.axon, var.desired_counts.orbit]
+    error_message = "the first release starts what the environment's file says"
+  }
+  assert {
+    condition     = (output.site.services.axon.probe == null) == !var.expose_axon
+    error_message = "axon is probed from outside only where it is exposed"
+  }
+}
+
+run "plain_http" {
+  command = plan
+
+  variables {
+    https = null
+  }
+
+  expect_failures = [var.https]
+}
+
+run "foreign_certificate" {
+  command = plan
+
+  variables {
+    https = {
+      certificate_arn = "arn:aws:acm:${var.region}:999999999999:certificate/1"
+      domain_name     = "staging.example.com"
+    }
+  }
+
+  expect_failures = [var.https]
+}
+
+run "no_way_out" {
+  command = plan
+
+  variables {
+    nat_gateway         = false
+    interface_endpoints = false
+  }
+
+  expect_failures = [aws_ssm_parameter.site]
+}
+
+run "balancer" {
+  module {
+    source = "./modules/cluster"
+  }
+
+  variables {
+    services          = ["axon", "orbit"]
+    port              = 80
+    vpc_id            = "vpc-1"
+    subnet_ids        = ["subnet-1", "subnet-2"]
+    security_group_id = "sg-1"
+  }
+
+  assert {
+    condition = jsonencode(aws_lb_listener.http.default_action[*].type) == jsonencode(["redirect"]) && alltrue([
+      for redirect in flatten(aws_lb_listener.http.default_action[*].redirect) :
+      "${redirect.protocol} ${redirect.port} ${redirect.status_code}" == "HTTPS 443 HTTP_301"
+    ])
+    error_message = "plain HTTP does nothing but redirect"
+  }
+  assert {
+    condition     = [aws_lb_listener.https[0].protocol, aws_lb_listener.https[0].port, aws_lb_listener.https[0].certificate_arn] == ["HTTPS", 443, var.https.certificate_arn]
+    error_message = "HTTPS is served with the environment's certificate"
+  }
+  assert {
+    condition     = aws_lb_listener.https[0].ssl_policy == "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
+    error_message = "the TLS policy is the one that AWS recommends"
+  }
+  assert {
+    condition     = alltrue([for rule in values(aws_lb_listener_rule.axon) : rule.listener_arn == aws_lb_listener.https[0].arn])
+    error_message = "axon is exposed by HTTPS only"
+  }
+  assert {
+    condition     = aws_lb.main.enable_deletion_protection && !aws_s3_bucket.access_logs[0].force_destroy
+    error_message = "no apply takes the load balancer or its log away"
+  }
+  assert {
+    condition     = aws_lb.main.access_logs[0].enabled && aws_lb.main.access_logs[0].bucket == aws_s3_bucket.access_logs[0].id
+    error_message = "requests are logged"
+  }
+  assert {
+    condition = alltrue([
+      for block in aws_s3_bucket_public_access_block.access_logs : block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets
+    ])
+    error_message = "the log is not public"
+  }
+  assert {
+    condition = jsonencode([
+      for statement in data.aws_iam_policy_document.access_logs[0].statement : [statement.sid, sort(statement.actions), sort(statement.resources)]
+      ]) == jsonencode([
+      ["LoadBalancer", ["s3:PutObject"], ["${aws_s3_bucket.access_logs[0].arn}/AWSLogs/${var.account_id}/*"]],
+      ["OnlyByTls", ["s3:*"], [aws_s3_bucket.access_logs[0].arn, "${aws_s3_bucket.access_logs[0].arn}/*"]],
+    ])
+    error_message = "the load balancer writes to its own folder, and nobody without TLS"
+  }
+}
+
+run "axon" {
+  module {
+    source = "./modules/service"
+  }
+
+  variables {
+    name              = "axon"
+    port              = 80
+    cluster_name      = "demo-staging"
+    namespace_id      = "ns-1"
+    subnet_ids        = ["subnet-1", "subnet-2"]
+    security_group_id = "sg-1"
+    log_group         = "/ecs/demo-axon"
+    key_arn           = "arn:aws:kms:us-east-1:111122223333:key/1"
+    tasks_min         = var.desired_counts.axon
+    target_group = {
+      arn                      = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/demo-axon/1"
+      arn_suffix               = "targetgroup/demo-axon/1"
+      load_balancer_arn_suffix = "app/demo-lb/1"
+    }
+  }
+
+  assert {
+    condition     = aws_ecs_service.service.desired_count == 0
+    error_message = "nothing runs before the first release"
+  }
+  assert {
+    condition     = aws_ecs_service.service.task_definition == aws_ecs_task_definition.placeholder.arn && aws_ecs_task_definition.placeholder.family == "${var.project}-axon-placeholder" && aws_ecs_task_definition.placeholder.skip_destroy
+    error_message = "a service is made on the placeholder revision"
+  }
+  assert {
+    condition     = alltrue([for network in aws_ecs_service.service.network_configuration : !network.assign_public_ip])
+    error_message = "tasks have no public address"
+  }
+  assert {
+    condition     = jsonencode([for breaker in aws_ecs_service.service.deployment_circuit_breaker : [breaker.enable, breaker.rollback]]) == jsonencode([[true, true]])
+    error_message = "ECS takes back a deployment whose tasks do not start"
+  }
+  assert {
+    condition = jsonencode([for alarms in aws_ecs_service.service.alarms : [alarms.enable, alarms.rollback, sort(alarms.alarm_names)]]) == jsonencode([
+      [true, true, ["${var.project}-axon-errors", "${var.project}-axon-unhealthy"]]
+    ])
+    error_message = "ECS takes back a deployment during which the load balancer's alarms go off"
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.service.kms_key_id == var.key_arn
+    error_message = "the log is encrypted"
+  }
+}
+
+run "roles" {
+  module {
+    source = "./modules/security"
+  }
+
+  variables {
+    services           = ["axon", "orbit"]
+    repository_arns    = ["arn:aws:ecr:us-east-1:111122223333:repository/demo/axon"]
+    task_log_groups    = ["/ecs/demo-axon", "/ecs/demo-orbit"]
+    other_log_groups   = ["/aws/lambda/demo-governance", "/vpc/demo"]
+    function_alias_arn = "arn:aws:lambda:us-east-1:111122223333:function:demo-governance:live"
+  }
+
+  assert {
+    condition = jsonencode(flatten([
+      for statement in concat(
+        data.aws_iam_policy_document.execution.statement,
+        data.aws_iam_policy_document.task["axon"].statement,
+        data.aws_iam_policy_document.task["orbit"].statement,
+        data.aws_iam_policy_document.governance.statement,
+      ) : sort(statement.actions) if contains(statement.resources, "*")
+    ])) == jsonencode(["ecr:GetAuthorizationToken"])
+    error_message = "only the registry's token is for every resource, because AWS knows none for it"
+  }
+  assert {
+    condition     = jsonencode([for statement in data.aws_iam_policy_document.governance.statement : sort(statement.resources)]) == jsonencode([[var.function_alias_arn]])
+    error_message = "orbit invokes the alias and nothing else"
+  }
+  assert {
+    condition     = aws_kms_key.main.enable_key_rotation && aws_kms_key.main.deletion_window_in_days == 30
+    error_message = "the key is renewed, and its deletion can be undone for a month"
+  }
+  assert {
+    condition     = alltrue([for secret in aws_secretsmanager_secret.service : secret.kms_key_id == aws_kms_key.main.arn && secret.recovery_window_in_days == 30])
+    error_message = "secrets are encrypted by the key and can be had back for a month"
+  }
+  assert {
+    condition = jsonencode(flatten([
+      for statement in data.aws_iam_policy_document.key.statement : [for condition in statement.condition : sort(condition.values)]
+      ])) == jsonencode(sort([
+      for group in concat(var.task_log_groups, var.other_log_groups) : "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}"
+    ]))
+    error_message = "CloudWatch Logs uses the key for the environment's groups only"
+  }
+}
+
+run "governance" {
+  module {
+    source = "./modules/governance"
+  }
+
+  variables {
+    log_group = "/aws/lambda/demo-governance"
+    key_arn   = "arn:aws:kms:us-east-1:111122223333:key/1"
+  }
+
+  assert {
+    condition     = jsonencode([for statement in data.aws_iam_policy_document.logs.statement : sort(statement.resources)]) == jsonencode([["${aws_cloudwatch_log_group.function.arn}:*"]])
+    error_message = "the function writes its own log and nothing else"
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.function.kms_key_id == var.key_arn
+    error_message = "the log is encrypted"
+  }
+}
+
+run "registry" {
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    services = ["axon", "orbit"]
+    key_arn  = "arn:aws:kms:us-east-1:111122223333:key/1"
+  }
+
+  assert {
+    condition = alltrue([
+      for repository in aws_ecr_repository.service :
+      repository.image_tag_mutability == "IMMUTABLE" && !repository.force_delete && repository.encryption_configuration[0].encryption_type == "KMS" && repository.encryption_configuration[0].kms_key == var.key_arn
+    ])
+    error_message = "a tag is never moved, and images are encrypted and not taken by a destroy"
+  }
+  assert {
+    condition = alltrue([
+      for policy in aws_ecr_lifecycle_policy.service : alltrue([
+        for rule in jsondecode(policy.policy).rules : rule.selection.tagStatus == "untagged"
+      ])
+    ])
+    error_message = "no image that was released expires: a rollback may need it"
+  }
+}

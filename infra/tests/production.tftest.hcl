@@ -1,0 +1,78 @@
+# What holds in production and in no other environment.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+run "traffic" {
+  module {
+    source = "./modules/network"
+  }
+
+  variables {
+    cidr           = var.vpc_cidr
+    port           = 80
+    https          = true
+    flow_log_group = "/vpc/demo"
+    key_arn        = "arn:aws:kms:us-east-1:111122223333:key/1"
+  }
+
+  # Every rule there is, as resource and key. The ways to the AWS APIs go
+  # through endpoints, and no task reaches the internet.
+  assert {
+    condition = jsonencode(sort(concat(
+      [for name in keys(aws_vpc_security_group_ingress_rule.internet) : "in: internet to load balancer, ${name}"],
+      [for name in keys(aws_vpc_security_group_ingress_rule.call) : "in: ${name}"],
+      [for name in keys(aws_vpc_security_group_ingress_rule.endpoints) : "in: ${name} to endpoints"],
+      [for name in keys(aws_vpc_security_group_egress_rule.call) : "out: ${name}"],
+      [for name in keys(aws_vpc_security_group_egress_rule.endpoints) : "out: ${name} to endpoints"],
+      [for name in keys(aws_vpc_security_group_egress_rule.s3) : "out: ${name} to image layers"],
+      [for name in keys(aws_vpc_security_group_egress_rule.internet) : "out: ${name} to internet"],
+      ))) == jsonencode([
+      "in: axon to endpoints",
+      "in: internet to load balancer, 443",
+      "in: internet to load balancer, 80",
+      "in: load_balancer_to_axon",
+      "in: load_balancer_to_orbit",
+      "in: orbit to endpoints",
+      "in: orbit_to_axon",
+      "out: axon to endpoints",
+      "out: axon to image layers",
+      "out: load_balancer_to_axon",
+      "out: load_balancer_to_orbit",
+      "out: orbit to endpoints",
+      "out: orbit to image layers",
+      "out: orbit_to_axon",
+    ])
+    error_message = "these connections can be opened, and no others"
+  }
+  assert {
+    condition = alltrue([
+      for rule in concat(
+        values(aws_vpc_security_group_ingress_rule.call), values(aws_vpc_security_group_egress_rule.call),
+        values(aws_vpc_security_group_ingress_rule.endpoints), values(aws_vpc_security_group_egress_rule.endpoints),
+      ) : rule.referenced_security_group_id != null && rule.cidr_ipv4 == null
+    ])
+    error_message = "inside the network, rules name security groups"
+  }
+  assert {
+    condition     = length(aws_default_security_group.unused.ingress) == 0 && length(aws_default_security_group.unused.egress) == 0
+    error_message = "the default group lets nothing through"
+  }
+  assert {
+    condition     = alltrue([for subnet in concat(aws_subnet.private, aws_subnet.public) : subnet.map_public_ip_on_launch != true])
+    error_message = "nothing is given a public address by its subnet"
+  }
+  assert {
+    condition     = length(aws_nat_gateway.main) == 0 && length(aws_route.private_internet) == 0 && length(aws_vpc_endpoint.interface) == 6
+    error_message = "tasks reach the AWS APIs inside the network and nothing outside"
+  }
+  assert {
+    condition     = aws_flow_log.main[0].traffic_type == "ALL" && aws_cloudwatch_log_group.flows[0].kms_key_id == var.key_arn
+    error_message = "all flows are logged, encrypted"
+  }
+  assert {
+    condition     = alltrue([for statement in data.aws_iam_policy_document.flows.statement : alltrue([for arn in statement.resources : startswith(arn, "arn:aws:logs:${var.region}:${var.account_id}:log-group:/vpc/demo")])])
+    error_message = "flow logs write their own log and nothing else"
+  }
+}
