@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{RequestContext, TraceContext};
@@ -58,7 +59,10 @@ pub(crate) async fn correlate(
     let context = RequestContext::new(id, TraceContext::of(request.headers()), time);
     request.extensions_mut().insert(context);
     let mut response = next.run(request).await;
-    response.headers_mut().insert(HEADER, header);
+    let headers = response.headers_mut();
+    headers.insert(HEADER, header);
+    // All that is answered here, errors included, is true of this moment and this caller only.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

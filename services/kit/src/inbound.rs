@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, Version};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -32,7 +32,7 @@ pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
         .layer(from_fn(log_access))
         .layer(from_fn_with_state(
             parts.lifecycle.clone(),
-            close_while_draining,
+            close_connection,
         ))
         .layer(from_fn(render_problems))
         .layer(CatchPanicLayer::custom(panicked))
@@ -42,15 +42,19 @@ pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
     Router::new().fallback_service(stack)
 }
 
-async fn close_while_draining(
+/// While draining, and after a body in chunks: hyper passes over a length that a request gives
+/// besides, so this may be an attempt at smuggling a second request, and RFC 9112 (section 6.1)
+/// has the connection closed.
+async fn close_connection(
     State(lifecycle): State<Lifecycle>,
     request: Request,
     next: Next,
 ) -> Response {
     // HTTP/2 has no such header: there, the server's GOAWAY does it.
     let has_header = request.version() <= Version::HTTP_11;
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let mut response = next.run(request).await;
-    if has_header && lifecycle.phase() == Phase::Draining {
+    if has_header && (is_chunked || lifecycle.phase() == Phase::Draining) {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -19,7 +19,7 @@ pub mod program;
 mod request;
 mod revision;
 mod roots;
-mod server;
+pub mod server;
 pub mod settings;
 pub mod signature;
 mod trace;

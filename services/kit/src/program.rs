@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::settings::{self, Base, Environment, Fault, Reader};
 use crate::{Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
@@ -100,14 +101,7 @@ async fn serve<S: AsRef<Base>>(
     start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
 ) -> anyhow::Result<()> {
     // First of all: as PID 1 a process that handles no signal cannot be stopped by one.
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("SIGINT"),
-        }
-    };
+    let signals = signals()?;
 
     let base = settings.as_ref().clone();
     let Parts {
@@ -129,13 +123,33 @@ async fn serve<S: AsRef<Base>>(
         tracing::info!(task_revision = revision_text, "ready");
         lifecycle.ready(task_revision);
     };
-    tokio::join!(
-        server::serve(listener, app, &base, &lifecycle, stop),
+    let (cut_off, ()) = tokio::join!(
+        server::serve(listener, app, &base, &lifecycle, signals),
         become_ready
     );
     std::io::stdout()
         .flush()
-        .context("the last log lines cannot be written")
+        .context("the last log lines cannot be written")?;
+    anyhow::ensure!(cut_off == 0, "{cut_off} requests were cut off");
+    Ok(())
+}
+
+fn signals() -> anyhow::Result<mpsc::Receiver<()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let (heard, signals) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM"),
+                _ = interrupt.recv() => tracing::info!("SIGINT"),
+            }
+            if heard.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(signals)
 }
 
 #[expect(

@@ -117,6 +117,8 @@ pub struct Base {
     pub drain_ms: u64,
     /// How long one request may take.
     pub deadline_ms: u64,
+    /// How many connections may be open at once.
+    pub connections_max: usize,
     pub log_levels: Targets,
     pub metrics: Metrics,
     /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets by itself.
@@ -149,6 +151,7 @@ impl Base {
             api_key: reader.secret("API_KEY"),
             drain_ms: reader.parsed("DRAIN_MS", MILLISECONDS).unwrap_or(10_000),
             deadline_ms: deadline_ms(reader),
+            connections_max: connections_max(reader),
             log_levels: log_levels(reader),
             metrics: metrics(reader),
             task_metadata_url: reader.url("ECS_CONTAINER_METADATA_URI_V4"),
@@ -202,6 +205,16 @@ fn deadline_ms(reader: &mut Reader<'_>) -> u64 {
         reader.fault("DEADLINE_MS", "expected at least 1 millisecond, got 0");
     }
     deadline_ms
+}
+
+/// An idle one costs up to 12 KiB of memory, so by default all of them cost 24 MiB.
+fn connections_max(reader: &mut Reader<'_>) -> usize {
+    let setting = "CONNECTIONS_MAX";
+    let connections_max = reader.parsed(setting, "a number").unwrap_or(2048);
+    if connections_max == 0 {
+        reader.fault(setting, "expected at least 1, got 0");
+    }
+    connections_max
 }
 
 fn log_levels(reader: &mut Reader<'_>) -> Targets {

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod http;
+mod openapi;
 mod process;
 
+#[path = "../../../kit/tests/world/document.rs"]
+mod document;
 #[path = "../../../kit/tests/world/process.rs"]
 mod running;
 #[path = "../../../kit/tests/world/stand_in.rs"]

@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::running::{Process, run};
 use crate::stand_in::{StandIn, answer};
 
-const AXON: &str = env!("CARGO_BIN_EXE_axon");
+pub(crate) const AXON: &str = env!("CARGO_BIN_EXE_axon");
 
-fn connect(address: SocketAddr, text: &str) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr, text: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
     stream
@@ -19,7 +19,7 @@ fn ask(address: SocketAddr, path: &str) -> String {
     rest(connect(address, &request))
 }
 
-fn rest(mut stream: TcpStream) -> String {
+pub(crate) fn rest(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text

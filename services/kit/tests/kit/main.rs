@@ -2,15 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bad_input;
+mod http2;
 mod inbound;
 mod logs;
 mod outbound;
+mod server;
 mod settings;
 
 #[path = "../world/authority.rs"]
 mod authority;
 #[path = "../world/captured_logs.rs"]
 mod captured_logs;
+#[path = "../world/served.rs"]
+mod served;
 #[path = "../world/stand_in.rs"]
 mod stand_in;
 

@@ -44,6 +44,7 @@ fn nothing_set_is_enough() {
         (base.port, base.drain_ms, base.deadline_ms),
         (80, 10_000, 10_000)
     );
+    assert_eq!(base.connections_max, 2048);
     assert_eq!(
         (base.signatures, base.metrics),
         (Signatures::Off, Metrics::Off)
@@ -67,6 +68,7 @@ fn all_that_is_set_is_read() {
         ("SIGNATURES", "off"),
         ("DRAIN_MS", "0"),
         ("DEADLINE_MS", "2500"),
+        ("CONNECTIONS_MAX", "10"),
         ("RUST_LOG", "warn,tested=debug"),
         ("METRICS", "emf"),
         (
@@ -79,6 +81,7 @@ fn all_that_is_set_is_read() {
         (base.port, base.drain_ms, base.deadline_ms),
         (8080, 0, 2500)
     );
+    assert_eq!(base.connections_max, 10);
     assert_eq!(base.region.as_deref(), Some("eu-central-1"));
     assert!(base.secret_arn.is_some());
     assert_eq!(
@@ -108,6 +111,7 @@ fn all_faults_are_reported_at_once() {
         ("SIGNATURES", "optional"),
         ("DRAIN_MS", "1s"),
         ("DEADLINE_MS", "0"),
+        ("CONNECTIONS_MAX", "0"),
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
         ("ECS_CONTAINER_METADATA_URI_V4", "/task"),
@@ -119,6 +123,7 @@ fn all_faults_are_reported_at_once() {
         "SIGNATURES",
         "DRAIN_MS",
         "DEADLINE_MS",
+        "CONNECTIONS_MAX",
         "RUST_LOG",
         "METRICS",
         "ECS_CONTAINER_METADATA_URI_V4",

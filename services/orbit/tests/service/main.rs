@@ -4,11 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod dispatch;
+mod openapi;
 mod process;
 mod settings;
 
 #[path = "../../../kit/tests/world/authority.rs"]
 mod authority;
+#[path = "../../../kit/tests/world/document.rs"]
+mod document;
 #[path = "../../../kit/tests/world/process.rs"]
 mod running;
 #[path = "../../../kit/tests/world/stand_in.rs"]

@@ -7,7 +7,7 @@ use crate::authority::Authority;
 use crate::running::{Process, run};
 use crate::stand_in::{Call, StandIn, answer, recording};
 
-const ORBIT: &str = env!("CARGO_BIN_EXE_orbit");
+pub(crate) const ORBIT: &str = env!("CARGO_BIN_EXE_orbit");
 const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK"}"#;
 const ALLOWED: &str = r#"{"allowed":true}"#;
 

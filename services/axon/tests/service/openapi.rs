@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use axon::{SERVICE, Settings};
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::Request;
+use http_body_util::BodyExt as _;
+use service_kit::settings::{Environment, Reader};
+use service_kit::{Clock, Lifecycle, Metrics, Parts, inbound};
+use tower::ServiceExt as _;
+
+use crate::document::{Answer, Document};
+use crate::process::{AXON, connect, rest};
+use crate::running::Process;
+
+const DOCUMENT: &str = include_str!("../../openapi.json");
+
+/// Axon without keys asks for no signature, and sheds no load that a test could make here.
+const SEEN_ELSEWHERE: [&str; 6] = [
+    "get /reason 401",
+    "get /reason 403",
+    "get /reason 503",
+    "head /reason 401",
+    "head /reason 403",
+    "head /reason 503",
+];
+
+#[tokio::test]
+async fn axon_answers_as_its_document_has_it() {
+    let mut document = Document::parse(DOCUMENT);
+    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "60000")]);
+    let address = axon.address();
+    let ask = |method: &str, path: &str, headers: &str| {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}");
+        Answer::parse(&rest(connect(
+            address,
+            &format!("{head}Connection: close\r\n\r\n"),
+        )))
+    };
+    let too_large = format!("X-Large: {}\r\n", "x".repeat(20_000));
+    let operations =
+        ["GET", "HEAD"].map(|method| ["/health", "/reason"].map(|path| (method, path)));
+    for (method, path) in operations.into_iter().flatten() {
+        for headers in [
+            "",
+            "Content-Length: 1000000\r\n",
+            "Bad Name: x\r\n",
+            &too_large,
+        ] {
+            document.judge(method, path, &ask(method, path, headers));
+        }
+        for broken in [Broken::Panics, Broken::Hangs] {
+            document.judge(method, path, &broken.answer(method, path).await);
+        }
+    }
+    document.judge_component("NotFound", &ask("GET", "/nowhere", ""));
+    for (method, path) in [
+        ("OPTIONS", "/health"),
+        ("POST", "/reason"),
+        ("DELETE", "/reason"),
+    ] {
+        document.judge_component("MethodNotAllowed", &ask(method, path, ""));
+    }
+    axon.terminate();
+    axon.wait_for("draining");
+    document.judge("GET", "/health", &ask("GET", "/health", ""));
+    document.judge("HEAD", "/health", &ask("HEAD", "/health", ""));
+    document.judge("GET", "/reason", &ask("GET", "/reason", ""));
+    document.assert_all_seen_but(&SEEN_ELSEWHERE);
+}
+
+/// Handlers in axon's place within the kit's stack: axon's own neither panic nor hang.
+#[derive(Clone, Copy)]
+enum Broken {
+    Panics,
+    Hangs,
+}
+
+impl Broken {
+    async fn answer(self, method: &str, path: &str) -> Answer {
+        let handler = async move || match self {
+            Self::Panics => panic!("as the test wants it"),
+            Self::Hangs => tokio::time::sleep(Duration::MAX).await,
+        };
+        let environment = Environment {
+            variable: &|name| (name == "DEADLINE_MS").then(|| "1".to_owned()),
+            file: &|_| unreachable!(),
+        };
+        let mut reader = Reader::new(&environment);
+        let settings = Settings::read(&mut reader);
+        let parts = Parts {
+            service: SERVICE,
+            clock: Clock::system(),
+            lifecycle: Lifecycle::default(),
+            metrics: Metrics::default(),
+            keys: None,
+        };
+        let routes = Router::new().route(path, get(handler));
+        let app = inbound::inbound(routes, &settings.base, &parts);
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::empty()).unwrap();
+        let (head, body) = app.oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.to_vec(),
+        }
+    }
+}

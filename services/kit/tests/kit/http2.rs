@@ -1,0 +1,108 @@
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use service_kit::inbound::BODY_BYTES_MAX;
+use service_kit::server::HEAD_BYTES_MAX;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::served::{PATIENCE, Served};
+
+/// The connection's own task ends when the server closes it.
+async fn connect(served: &Served) -> (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>) {
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+fn request(method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method);
+    request
+        .uri(format!("http://x{path}"))
+        .body(Full::new(body))
+        .unwrap()
+}
+
+fn health() -> Request<Full<Bytes>> {
+    request(Method::GET, "/health", Bytes::new())
+}
+
+#[tokio::test]
+async fn http_2_is_served_without_an_upgrade() {
+    let served = Served::start(&[]).await;
+    let (mut sender, _connection) = connect(&served).await;
+    let answer = sender.send_request(health()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(answer.headers().contains_key("x-correlation-id"));
+    let large = Bytes::from(vec![b'x'; BODY_BYTES_MAX + 1]);
+    let answer = sender
+        .send_request(request(Method::POST, "/size", large))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let largest = Bytes::from(vec![b'x'; BODY_BYTES_MAX]);
+    let answer = sender
+        .send_request(request(Method::POST, "/size", largest))
+        .await
+        .unwrap();
+    let size = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(size, BODY_BYTES_MAX.to_string());
+}
+
+#[tokio::test]
+async fn a_large_list_of_headers_is_refused() {
+    let served = Served::start(&[]).await;
+    let (mut sender, _connection) = connect(&served).await;
+    let mut large = health();
+    for index in 0..4 {
+        let name: http::HeaderName = format!("x-large-{index}").parse().unwrap();
+        let value = "x".repeat(HEAD_BYTES_MAX / 4).parse().unwrap();
+        large.headers_mut().insert(name, value);
+    }
+    // Our own client keeps to the limit that it was told, so it may be the one to refuse.
+    let refused = sender.send_request(large).await;
+    assert!(refused.is_err() || refused.unwrap().status() == 431);
+    let (mut sender, _connection) = connect(&served).await;
+    assert_eq!(sender.send_request(health()).await.unwrap().status(), 200);
+}
+
+/// More at once than a connection may have: the rest wait for their turn, and none is lost.
+#[tokio::test]
+async fn streams_beyond_the_limit_wait() {
+    let served = Served::start(&[]).await;
+    let (sender, _connection) = connect(&served).await;
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..500 {
+        let mut sender = sender.clone();
+        answers.spawn(async move { sender.send_request(health()).await.unwrap().status() });
+    }
+    let answers = timeout(PATIENCE, answers.join_all()).await.unwrap();
+    assert!(answers.iter().all(|status| *status == StatusCode::OK));
+}
+
+#[tokio::test]
+async fn the_end_of_drain_says_farewell_and_answers_what_is_in_flight() {
+    let served = Served::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "500")]).await;
+    let (mut sender, connection) = connect(&served).await;
+    let (_idle, of_idle) = connect(&served).await;
+    let endless = sender.send_request(request(Method::GET, "/endless", Bytes::new()));
+    let endless = tokio::spawn(endless);
+    assert_eq!(sender.send_request(health()).await.unwrap().status(), 200);
+    served.signals.send(()).await.unwrap();
+    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+    assert_eq!(
+        endless.await.unwrap().unwrap().status(),
+        StatusCode::GATEWAY_TIMEOUT
+    );
+    timeout(PATIENCE, connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    timeout(PATIENCE, of_idle).await.unwrap().unwrap().unwrap();
+}

@@ -1,0 +1,189 @@
+use std::time::Duration;
+
+use service_kit::server::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, pause, sleep, timeout};
+
+use crate::captured_logs::CapturedLogs;
+use crate::served::{PATIENCE, Served, rest, some};
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+const ENDLESS: &str = "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n";
+/// What the kernel may hold back, where a paused clock does not wait for it.
+const MARGIN: Duration = Duration::from_secs(15);
+
+#[track_caller]
+fn assert_took(began: Instant, limit: Duration) {
+    let took = began.elapsed();
+    assert!(limit <= took && took < limit + MARGIN, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let served = Served::start(&[]).await;
+    pause();
+    for first_bytes in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nHost:"] {
+        let began = Instant::now();
+        let mut stream = served.connect(first_bytes).await;
+        assert_eq!(rest(&mut stream).await, "");
+        assert_took(began, FIRST_REQUEST_TIMEOUT);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
+    let served = Served::start(&[]).await;
+    pause();
+    let began = Instant::now();
+    let mut stream = served.connect("GET /health HTTP/1.1\r\nX-Slow: ").await;
+    while stream.write_all(b"x").await.is_ok() {
+        sleep(Duration::from_millis(500)).await;
+        assert!(began.elapsed() < Duration::from_mins(1));
+    }
+    assert_took(began, FIRST_REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_byte_by_byte_is_answered_by_the_deadline_and_closed() {
+    let served = Served::start(&[]).await;
+    pause();
+    let began = Instant::now();
+    let head = "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
+    let mut stream = served.connect(head).await;
+    let mut answer = String::new();
+    while answer.is_empty() {
+        stream.write_all(b"x").await.unwrap();
+        let came = timeout(Duration::from_millis(500), some(&mut stream)).await;
+        answer.push_str(&came.unwrap_or_default());
+    }
+    answer.push_str(&rest(&mut stream).await);
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(answer.contains("the deadline passed"), "{answer}");
+    assert_took(began, Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_kept_for_longer_than_load_balancers_keep_it() {
+    let served = Served::start(&[]).await;
+    let mut stream = served.connect(HEALTH).await;
+    assert!(some(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    pause();
+    let began = Instant::now();
+    assert_eq!(rest(&mut stream).await, "");
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_mins(1) && took <= IDLE_TIMEOUT + MARGIN,
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_waits_longest_makes_room() {
+    let served = Served::start(&[("CONNECTIONS_MAX", "4")]).await;
+    let mut busy = served.connect(ENDLESS).await;
+    let mut idle = served.connect(HEALTH).await;
+    assert!(some(&mut idle).await.starts_with("HTTP/1.1 200 "));
+    let mut left = Vec::new();
+    for _ in 0..40 {
+        left.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    assert!(timeout(PATIENCE, served.is_healthy()).await.unwrap());
+    assert_eq!(timeout(PATIENCE, rest(&mut idle)).await.unwrap(), "");
+    for stream in &mut left[..30] {
+        assert_eq!(timeout(PATIENCE, rest(stream)).await.unwrap(), "");
+    }
+    // What is being answered stays.
+    let answer = timeout(PATIENCE, some(&mut busy)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+}
+
+#[tokio::test]
+async fn where_all_are_being_answered_new_ones_wait() {
+    let served = Served::start(&[("CONNECTIONS_MAX", "2"), ("DEADLINE_MS", "1500")]).await;
+    let mut busy = Vec::new();
+    for _ in 0..3 {
+        busy.push(served.connect(ENDLESS).await);
+    }
+    assert!(timeout(PATIENCE, served.is_healthy()).await.unwrap());
+    for stream in &mut busy {
+        let answer = timeout(PATIENCE, some(stream)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_idle_does_not_hold_the_process() {
+    let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
+    let served = Served::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "60000")]).await;
+    let mut idle = served.connect(HEALTH).await;
+    assert!(some(&mut idle).await.starts_with("HTTP/1.1 200 "));
+    let mut silent = served.connect("").await;
+    assert!(served.is_healthy().await);
+    served.signals.send(()).await.unwrap();
+    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+    assert_eq!(rest(&mut idle).await, "");
+    assert_eq!(rest(&mut silent).await, "");
+    assert!(TcpStream::connect(served.address).await.is_err());
+    assert_eq!(logs.lines().last().unwrap()["message"], "stopped");
+}
+
+#[tokio::test]
+async fn a_head_that_came_in_part_is_answered_while_the_rest_is_finished() {
+    let served = Served::start(&[("DRAIN_MS", "1")]).await;
+    let mut stream = served.connect("GET /health HTTP/1.1\r\nHost: x\r\n").await;
+    assert!(served.is_healthy().await);
+    served.signals.send(()).await.unwrap();
+    while TcpStream::connect(served.address).await.is_ok() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    stream.write_all(b"\r\n").await.unwrap();
+    let answer = timeout(PATIENCE, rest(&mut stream)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+}
+
+/// Of three connections, two have a request in flight.
+#[tokio::test]
+async fn a_second_signal_cuts_off_and_says_how_many_requests() {
+    for drain_ms in ["1", "60000"] {
+        let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
+        let served = Served::start(&[("DRAIN_MS", drain_ms), ("DEADLINE_MS", "60000")]).await;
+        let _idle = served.connect("").await;
+        let mut busy = [served.connect(ENDLESS).await, served.connect(ENDLESS).await];
+        assert!(served.is_healthy().await);
+        served.signals.send(()).await.unwrap();
+        let is_draining = || {
+            logs.lines()
+                .iter()
+                .any(|line| line["message"] == "draining")
+        };
+        while !is_draining() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        served.signals.send(()).await.unwrap();
+        assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 2);
+        assert_eq!(rest(&mut busy[0]).await, "");
+        let lines = logs.lines();
+        let last = lines.last().unwrap();
+        assert_eq!(last["message"], "stopped with requests cut off");
+        assert_eq!(
+            (&last["requests"], &last["level"]),
+            (&2.into(), &"WARN".into())
+        );
+    }
+}
+
+/// The deadline answers what would not end by itself.
+#[tokio::test]
+async fn no_request_outlives_the_grace() {
+    let served = Served::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "300")]).await;
+    let mut busy = served.connect(ENDLESS).await;
+    assert!(served.is_healthy().await);
+    served.signals.send(()).await.unwrap();
+    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+    let answer = rest(&mut busy).await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
