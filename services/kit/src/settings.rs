@@ -117,6 +117,8 @@ pub struct Base {
     pub drain_ms: u64,
     /// How long one request may take.
     pub deadline_ms: u64,
+    /// How many requests may be in flight at once.
+    pub in_flight_max: usize,
     pub log_levels: Targets,
     pub metrics: Metrics,
     /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets by itself.
@@ -149,6 +151,7 @@ impl Base {
             api_key: reader.secret("API_KEY"),
             drain_ms: reader.parsed("DRAIN_MS", MILLISECONDS).unwrap_or(10_000),
             deadline_ms: deadline_ms(reader),
+            in_flight_max: in_flight_max(reader),
             log_levels: log_levels(reader),
             metrics: metrics(reader),
             task_metadata_url: reader.url("ECS_CONTAINER_METADATA_URI_V4"),
@@ -202,6 +205,18 @@ fn deadline_ms(reader: &mut Reader<'_>) -> u64 {
         reader.fault("DEADLINE_MS", "expected at least 1 millisecond, got 0");
     }
     deadline_ms
+}
+
+/// By default what 64 MiB of memory hold, each with the largest body that is taken.
+fn in_flight_max(reader: &mut Reader<'_>) -> usize {
+    let setting = "IN_FLIGHT_MAX";
+    let in_flight_max = reader
+        .parsed(setting, "a number of requests")
+        .unwrap_or(512);
+    if in_flight_max == 0 {
+        reader.fault(setting, "expected at least 1 request, got 0");
+    }
+    in_flight_max
 }
 
 fn log_levels(reader: &mut Reader<'_>) -> Targets {
