@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{RequestContext, TraceContext};
+use crate::{RequestContext, TraceContext, deadline};
 
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const CHARACTERS_MAX: usize = 128;
@@ -50,12 +50,13 @@ impl CorrelationId {
 
 /// The outermost layer of the inbound stack: makes what goes with the request from here on.
 pub(crate) async fn correlate(
-    State(time): State<Duration>,
+    State(longest): State<Duration>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let id = CorrelationId::of(request.headers()).unwrap_or_else(CorrelationId::generate);
     let header = id.header_value();
+    let time = deadline::time_for(request.headers(), longest);
     let context = RequestContext::new(id, TraceContext::of(request.headers()), time);
     request.extensions_mut().insert(context);
     let mut response = next.run(request).await;

@@ -14,6 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::access::{log_access, note_route};
+use crate::admission::{Admission, admit};
 use crate::correlation::correlate;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::problem::render_problems;
@@ -27,6 +28,7 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// be made anew for each connection, and a limit that is held by a layer would then limit nothing.
 pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
     let deadline = Duration::from_millis(base.deadline_ms);
+    let admission = Admission::new(base.in_flight_max, &parts.metrics);
     let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(deadline, correlate))
         .layer(from_fn(log_access))
@@ -36,7 +38,7 @@ pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
         ))
         .layer(from_fn(render_problems))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(deadline, stop_at_deadline))
+        .layer(from_fn_with_state(admission, admit))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .service(router.layer(from_fn(note_route)));
     Router::new().fallback_service(stack)
@@ -60,19 +62,6 @@ async fn close_connection(
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-async fn stop_at_deadline(
-    State(deadline): State<Duration>,
-    request: Request,
-    next: Next,
-) -> Response {
-    tokio::time::timeout(deadline, next.run(request))
-        .await
-        .unwrap_or_else(|_| {
-            tracing::warn!(deadline_ms = deadline.as_millis(), "the deadline passed");
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "the deadline passed").into_response()
-        })
 }
 
 /// What was said in panicking is on the line that the panic hook wrote, not in the answer.

@@ -3,9 +3,11 @@
 //! is for.
 
 mod access;
+mod admission;
 mod clock;
 mod connect;
 mod correlation;
+mod deadline;
 mod health;
 mod healthcheck;
 pub mod inbound;

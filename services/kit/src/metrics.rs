@@ -101,6 +101,15 @@ impl Gauge {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
+    /// For what is counted up and down by many at once.
+    pub fn add(&self, change: f64) {
+        let added = |bits| Some((f64::from_bits(bits) + change).to_bits());
+        let updated = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
+        debug_assert!(updated.is_ok(), "the change is never refused");
+    }
+
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))
     }

@@ -1,87 +1,105 @@
-//! What every request passes on its way out, in one ordered list. The answer is whole: its body
-//! has been read within the same time limit.
+//! What every request passes on its way out, in one order: deadline, retries within a budget,
+//! breaker, time of one attempt (all of them the guard's), then for each attempt anew its headers,
+//! its signature and HTTP. The answer is whole.
+
+mod breaker;
+mod guard;
+mod http_client;
+mod retry;
 
 use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceBuilder, ServiceExt as _};
+use http::{Request, Response, Uri};
+use tokio::time::Instant;
 
-use crate::connect::{ConnectTo, Connector};
-use crate::{RequestContext, TrustRoots, correlation, trace};
+use crate::connect::ConnectTo;
+use crate::signature::Signer;
+use crate::{Dimensions, Metrics, RequestContext, TrustRoots, correlation, deadline, trace};
 
-/// Far above what our services answer.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Below the idle timeouts that servers and load balancers have by default (60 s on AWS).
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+pub use guard::{CallError, Guard};
+use http_client::HttpClient;
+pub use http_client::HttpError;
+pub use retry::{Ending, Repeat};
 
 /// One service or function that is called.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
+    /// In metrics and in the log.
+    pub name: &'static str,
+    /// What is asked for.
+    pub url: Uri,
     pub connect_to: Option<ConnectTo>,
-    pub timeout_ms: u64,
+    /// How long one attempt may take.
+    pub attempt_timeout: Duration,
+    pub repeat: Repeat,
+    pub signer: Option<Signer>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum OutboundError {
-    #[error("no answer within {0} ms")]
-    Timeout(u64),
-    #[error("the answer is larger than {BODY_BYTES_MAX} bytes")]
-    TooLarge,
-    #[error("the call failed")]
-    Failed(#[source] BoxError),
-}
+pub type OutboundError = CallError<HttpError>;
 
-/// A client for one target.
+/// A client for one target. Copies share its connections, its breaker and its budget.
 #[derive(Clone)]
 pub struct Outbound {
-    stack: BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, BoxError>,
-    timeout_ms: u64,
+    guard: Guard,
+    repeat: Repeat,
+    attempt: Attempt,
+}
+
+/// What is done for each attempt anew.
+#[derive(Clone)]
+struct Attempt {
+    url: Uri,
+    signer: Option<Signer>,
+    client: HttpClient,
 }
 
 impl Outbound {
-    /// The list, outermost layer first. What signs belongs innermost: behind everything that may
-    /// send a request a second time or change its headers.
-    pub fn new(target: Target, roots: &TrustRoots) -> Self {
-        let timeout_ms = target.timeout_ms;
-        let client = client(target.connect_to, roots);
-        let stack = ServiceBuilder::new()
-            .boxed_clone_sync()
-            .timeout(Duration::from_millis(timeout_ms))
-            .map_request(carry_context)
-            .service_fn(move |request| send(client.clone(), request));
-        Self { stack, timeout_ms }
+    pub fn new(target: Target, roots: &TrustRoots, metrics: &Metrics) -> Self {
+        let client = HttpClient::new(&target.url, target.connect_to, roots);
+        Self {
+            guard: Guard::new(target.name, target.attempt_timeout, metrics),
+            repeat: target.repeat,
+            attempt: Attempt {
+                url: target.url,
+                signer: target.signer,
+                client,
+            },
+        }
     }
 
+    /// Sends the request to the target's URL, within the deadline of the request that it is for.
     pub async fn call(
         &self,
         context: &RequestContext,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
     ) -> Result<Response<Bytes>, OutboundError> {
-        request.extensions_mut().insert(context.clone());
-        self.stack
-            .clone()
-            .oneshot(request)
+        let is_repeatable = self.repeat.allows(request.method());
+        let attempt = |until| self.attempt.make(context, request.clone(), until);
+        self.guard
+            .call(context.deadline(), is_repeatable, attempt, ending)
             .await
-            .map_err(|error| self.judge(error))
     }
+}
 
-    fn judge(&self, error: BoxError) -> OutboundError {
-        if error.is::<tower::timeout::error::Elapsed>() {
-            OutboundError::Timeout(self.timeout_ms)
-        } else if error.is::<LengthLimitError>() {
-            OutboundError::TooLarge
-        } else {
-            OutboundError::Failed(error)
+impl Attempt {
+    async fn make(
+        &self,
+        context: &RequestContext,
+        mut request: Request<Bytes>,
+        until: Instant,
+    ) -> Result<Response<Bytes>, HttpError> {
+        *request.uri_mut() = self.url.clone();
+        let headers = request.headers_mut();
+        headers.insert(correlation::HEADER, context.correlation_id().header_value());
+        headers.insert(trace::HEADER, context.trace().child().header_value());
+        headers.insert(deadline::HEADER, deadline::header_value(until));
+        if let Some(signer) = &self.signer {
+            let signed = signer.sign(&mut request).await;
+            signed.map_err(HttpError::Unsigned)?;
         }
+        self.client.send(request).await
     }
 }
 
@@ -97,45 +115,14 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Correlation id and trace go along.
-fn carry_context(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-    if let Some(context) = request.extensions().get::<RequestContext>().cloned() {
-        let headers = request.headers_mut();
-        headers.insert(correlation::HEADER, context.correlation_id().header_value());
-        headers.insert(trace::HEADER, context.trace().child().header_value());
+fn ending(result: &Result<Response<Bytes>, HttpError>) -> Ending {
+    match result {
+        Ok(response) => Ending::of_answer(response.status(), response.headers()),
+        Err(error) => error.ending(),
     }
-    request
 }
 
-type HttpClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
-
-fn client(connect_to: Option<ConnectTo>, roots: &TrustRoots) -> HttpClient {
-    let mut inner = HttpConnector::new();
-    inner.enforce_http(false);
-    inner.set_nodelay(true);
-    inner.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(roots.client_config())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(Connector {
-            inner,
-            to: connect_to,
-        });
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .build(connector)
-}
-
-async fn send(
-    client: HttpClient,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Bytes>, BoxError> {
-    let (head, body) = client.request(request).await?.into_parts();
-    let body = Limited::new(body, BODY_BYTES_MAX)
-        .collect()
-        .await?
-        .to_bytes();
-    Ok(Response::from_parts(head, body))
+/// Those of a target's metrics. There are as many targets as the program names, made at its start.
+fn dimensions(target: &'static str) -> Dimensions {
+    Box::leak(Box::new([("target", target)]))
 }

@@ -1,7 +1,7 @@
 //! Whom TLS trusts: the authorities that are compiled in, because an image from scratch has none,
 //! and those of the file that `SSL_CERT_FILE` names.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -14,6 +14,8 @@ const SETTING: &str = "SSL_CERT_FILE";
 #[derive(Clone, Debug, Default)]
 pub struct TrustRoots {
     added: Vec<CertificateDer<'static>>,
+    /// Made once, for all clients.
+    client_config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 impl TrustRoots {
@@ -22,7 +24,10 @@ impl TrustRoots {
             return Self::default();
         };
         match parse(&content) {
-            Ok(added) => Self { added },
+            Ok(added) => Self {
+                added,
+                ..Self::default()
+            },
             Err(what) => {
                 reader.fault(SETTING, what);
                 Self::default()
@@ -37,7 +42,14 @@ impl TrustRoots {
             .chain(&self.added)
     }
 
-    pub(crate) fn client_config(&self) -> ClientConfig {
+    pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(
+            self.client_config
+                .get_or_init(|| Arc::new(self.make_client_config())),
+        )
+    }
+
+    fn make_client_config(&self) -> ClientConfig {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(self.certificates().cloned());
         ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

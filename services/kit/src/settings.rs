@@ -119,6 +119,8 @@ pub struct Base {
     pub deadline_ms: u64,
     /// How many connections may be open at once.
     pub connections_max: usize,
+    /// How many requests may be in flight at once.
+    pub in_flight_max: usize,
     pub log_levels: Targets,
     pub metrics: Metrics,
     /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets by itself.
@@ -152,6 +154,7 @@ impl Base {
             drain_ms: reader.parsed("DRAIN_MS", MILLISECONDS).unwrap_or(10_000),
             deadline_ms: deadline_ms(reader),
             connections_max: connections_max(reader),
+            in_flight_max: in_flight_max(reader),
             log_levels: log_levels(reader),
             metrics: metrics(reader),
             task_metadata_url: reader.url("ECS_CONTAINER_METADATA_URI_V4"),
@@ -209,12 +212,20 @@ fn deadline_ms(reader: &mut Reader<'_>) -> u64 {
 
 /// An idle one costs up to 12 KiB of memory, so by default all of them cost 24 MiB.
 fn connections_max(reader: &mut Reader<'_>) -> usize {
-    let setting = "CONNECTIONS_MAX";
-    let connections_max = reader.parsed(setting, "a number").unwrap_or(2048);
-    if connections_max == 0 {
+    count(reader, "CONNECTIONS_MAX", 2048)
+}
+
+/// By default what 64 MiB of memory hold, each with the largest body that is taken.
+fn in_flight_max(reader: &mut Reader<'_>) -> usize {
+    count(reader, "IN_FLIGHT_MAX", 512)
+}
+
+fn count(reader: &mut Reader<'_>, setting: &str, default: usize) -> usize {
+    let count = reader.parsed(setting, "a number").unwrap_or(default);
+    if count == 0 {
         reader.fault(setting, "expected at least 1, got 0");
     }
-    connections_max
+    count
 }
 
 fn log_levels(reader: &mut Reader<'_>) -> Targets {

@@ -2,3 +2,19 @@
 
 pub(crate) mod axon;
 pub(crate) mod governance;
+mod outcomes;
+
+use std::time::Duration;
+
+use service_kit::settings::Base;
+
+/// What one attempt may take where the deadline leaves room for it: longer than a cold start of
+/// the governance function.
+const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(3);
+/// Governance, axon and one retry fit into the deadline, whichever of them does not answer.
+const ATTEMPTS_IN_DEADLINE: u32 = 3;
+
+fn attempt_timeout(base: &Base) -> Duration {
+    let deadline = Duration::from_millis(base.deadline_ms);
+    ATTEMPT_TIMEOUT_MAX.min(deadline / ATTEMPTS_IN_DEADLINE)
+}

@@ -20,8 +20,8 @@ pub const SERVICE: Service = Service {
 
 pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<Router> {
     let dispatcher = Dispatcher {
-        governance: Governance::new(settings).await?,
-        axon: Axon::new(settings),
+        governance: Governance::new(settings, parts).await?,
+        axon: Axon::new(settings, parts)?,
         clock: parts.clock.clone(),
     };
     let routes = Router::new()

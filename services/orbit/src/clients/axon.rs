@@ -1,19 +1,30 @@
 //! Calls axon's heartbeat.
 
-use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
-use serde::Deserialize;
-use service_kit::RequestContext;
-use service_kit::outbound::{Outbound, OutboundError, Target};
+use std::time::Duration;
 
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde::Deserialize;
+use service_kit::outbound::{HttpError, Outbound, OutboundError, Repeat, Target};
+use service_kit::settings::Signatures;
+use service_kit::signature::Signer;
+use service_kit::{Parts, RequestContext};
+
+use super::attempt_timeout;
+use super::outcomes::Outcomes;
 use crate::Settings;
 
-const TIMEOUT_MS: u64 = 3000;
+const TARGET: &str = "axon";
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AxonError {
-    #[error("axon did not answer within {TIMEOUT_MS} ms")]
-    Timeout,
+    #[error("the deadline passed before axon answered")]
+    Deadline,
+    #[error("the breaker of axon is open")]
+    BreakerOpen { retry_after: Duration },
+    #[error("axon did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
     #[error("axon did not answer as it should")]
     Wrong(#[source] Wrong),
 }
@@ -21,7 +32,7 @@ pub(crate) enum AxonError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Wrong {
     #[error(transparent)]
-    Call(OutboundError),
+    Call(HttpError),
     #[error("the status is {0}")]
     Status(StatusCode),
     #[error("the body has no message")]
@@ -31,7 +42,7 @@ pub(crate) enum Wrong {
 #[derive(Clone)]
 pub(crate) struct Axon {
     outbound: Outbound,
-    url: Uri,
+    outcomes: Outcomes,
 }
 
 #[derive(Deserialize)]
@@ -40,29 +51,33 @@ struct Reason {
 }
 
 impl Axon {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, parts: &Parts) -> anyhow::Result<Self> {
         let target = Target {
-            connect_to: settings.axon_connect_to.clone(),
-            timeout_ms: TIMEOUT_MS,
-        };
-        Self {
-            outbound: Outbound::new(target, &settings.roots),
+            name: TARGET,
             url: settings.axon_url.clone(),
-        }
+            connect_to: settings.axon_connect_to.clone(),
+            attempt_timeout: attempt_timeout(&settings.base),
+            repeat: Repeat::ByMethod,
+            signer: signer(settings, parts)?,
+        };
+        Ok(Self {
+            outbound: Outbound::new(target, &settings.roots, &parts.metrics),
+            outcomes: Outcomes::new(TARGET, &OUTCOMES, &parts.metrics),
+        })
     }
 
     /// Axon's message.
     pub(crate) async fn reason(&self, context: &RequestContext) -> Result<String, AxonError> {
-        let mut request = Request::new(Bytes::new().into());
-        *request.uri_mut() = self.url.clone();
+        let result = self.call(context).await;
+        self.outcomes.record(context, outcome(&result));
+        result
+    }
+
+    async fn call(&self, context: &RequestContext) -> Result<String, AxonError> {
         let response = self
             .outbound
-            .call(context, request)
-            .await
-            .map_err(|error| match error {
-                OutboundError::Timeout(_) => AxonError::Timeout,
-                error => AxonError::Wrong(Wrong::Call(error)),
-            })?;
+            .call(context, Request::new(Bytes::new()))
+            .await?;
         if response.status() != StatusCode::OK {
             return Err(AxonError::Wrong(Wrong::Status(response.status())));
         }
@@ -70,4 +85,38 @@ impl Axon {
             .map(|reason: Reason| reason.message)
             .map_err(|error| AxonError::Wrong(Wrong::Body(error)))
     }
+}
+
+impl From<OutboundError> for AxonError {
+    fn from(error: OutboundError) -> Self {
+        match error {
+            OutboundError::Deadline => Self::Deadline,
+            OutboundError::BreakerOpen { retry_after } => Self::BreakerOpen { retry_after },
+            OutboundError::Timeout(time) => Self::Timeout(time),
+            OutboundError::Failed(error) => Self::Wrong(Wrong::Call(error)),
+        }
+    }
+}
+
+const OUTCOMES: [&str; 5] = ["ok", "wrong", "timeout", "breaker_open", "deadline"];
+
+fn outcome(result: &Result<String, AxonError>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(AxonError::Deadline) => "deadline",
+        Err(AxonError::BreakerOpen { .. }) => "breaker_open",
+        Err(AxonError::Timeout(_)) => "timeout",
+        Err(AxonError::Wrong(_)) => "wrong",
+    }
+}
+
+fn signer(settings: &Settings, parts: &Parts) -> anyhow::Result<Option<Signer>> {
+    if settings.base.signatures == Signatures::Off {
+        return Ok(None);
+    }
+    let keys = parts.keys.clone();
+    let keys = keys.context("calls have to be signed, but there is no key")?;
+    let region = settings.base.region.clone();
+    let region = region.context("calls have to be signed, but AWS_REGION is not set")?;
+    Ok(Some(Signer::new(keys, region, parts.clock.clone())))
 }

@@ -4,17 +4,20 @@
 mod function;
 mod url;
 
-use serde::{Deserialize, Serialize};
-use service_kit::RequestContext;
-use service_kit::outbound::OutboundError;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use service_kit::outbound::{HttpError, OutboundError};
+use service_kit::{Parts, RequestContext};
+
+use super::attempt_timeout;
+use super::outcomes::Outcomes;
 use crate::settings::GovernanceAt;
 use crate::{SERVICE, Settings};
 use function::Function;
 use url::Url;
 
-/// Longer than a cold start of the function.
-const TIMEOUT_MS: u64 = 3000;
+const TARGET: &str = "governance";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -24,8 +27,16 @@ pub(crate) enum Decision {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GovernanceError {
+    #[error("the deadline passed before governance answered")]
+    Deadline,
+    #[error("the breaker of governance is open")]
+    BreakerOpen { retry_after: Duration },
+    #[error("governance did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("governance is asked too often")]
+    Throttled { retry_after: Option<Duration> },
     #[error("governance cannot be asked")]
-    Call(#[source] OutboundError),
+    Call(#[source] HttpError),
     #[error("governance answers {0}")]
     Status(http::StatusCode),
     #[error("the governance function cannot be invoked")]
@@ -37,7 +48,13 @@ pub(crate) enum GovernanceError {
 }
 
 #[derive(Clone)]
-pub(crate) enum Governance {
+pub(crate) struct Governance {
+    place: Place,
+    outcomes: Outcomes,
+}
+
+#[derive(Clone)]
+enum Place {
     Function(Function),
     Url(Url),
 }
@@ -46,6 +63,7 @@ pub(crate) enum Governance {
 struct Question<'a> {
     service: &'static str,
     intent: &'a str,
+    correlation_id: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -55,12 +73,18 @@ struct Answer {
 }
 
 impl Governance {
-    pub(crate) async fn new(settings: &Settings) -> anyhow::Result<Self> {
-        Ok(match &settings.governance {
+    pub(crate) async fn new(settings: &Settings, parts: &Parts) -> anyhow::Result<Self> {
+        let (roots, metrics) = (&settings.roots, &parts.metrics);
+        let time = attempt_timeout(&settings.base);
+        let place = match settings.governance.clone() {
             GovernanceAt::Function { name, region } => {
-                Self::Function(Function::new(name.clone(), region.clone(), &settings.roots).await?)
+                Place::Function(Function::new(name, region, time, roots, metrics).await?)
             }
-            GovernanceAt::Url(url) => Self::Url(Url::new(url.clone(), &settings.roots)),
+            GovernanceAt::Url(url) => Place::Url(Url::new(url, time, roots, metrics)),
+        };
+        Ok(Self {
+            place,
+            outcomes: Outcomes::new(TARGET, &OUTCOMES, metrics),
         })
     }
 
@@ -69,15 +93,59 @@ impl Governance {
         intent: &str,
         context: &RequestContext,
     ) -> Result<Decision, GovernanceError> {
+        let result = self.ask(intent, context).await;
+        self.outcomes.record(context, outcome(&result));
+        result
+    }
+
+    async fn ask(
+        &self,
+        intent: &str,
+        context: &RequestContext,
+    ) -> Result<Decision, GovernanceError> {
         let question = serde_json::to_vec(&Question {
             service: SERVICE.name,
             intent,
+            correlation_id: context.correlation_id().as_str(),
         })
-        .expect("two strings are JSON");
-        match self {
-            Self::Function(function) => decision(&function.ask(question).await?),
-            Self::Url(url) => decision(&url.ask(question, context).await?),
+        .expect("strings are JSON");
+        match &self.place {
+            Place::Function(function) => decision(&function.ask(question, context).await?),
+            Place::Url(url) => decision(&url.ask(question.into(), context).await?),
         }
+    }
+}
+
+impl From<OutboundError> for GovernanceError {
+    fn from(error: OutboundError) -> Self {
+        match error {
+            OutboundError::Deadline => Self::Deadline,
+            OutboundError::BreakerOpen { retry_after } => Self::BreakerOpen { retry_after },
+            OutboundError::Timeout(time) => Self::Timeout(time),
+            OutboundError::Failed(error) => Self::Call(error),
+        }
+    }
+}
+
+const OUTCOMES: [&str; 7] = [
+    "allowed",
+    "denied",
+    "failed",
+    "timeout",
+    "throttled",
+    "breaker_open",
+    "deadline",
+];
+
+fn outcome(result: &Result<Decision, GovernanceError>) -> &'static str {
+    match result {
+        Ok(Decision::Allowed) => "allowed",
+        Ok(Decision::Denied { .. }) => "denied",
+        Err(GovernanceError::Deadline) => "deadline",
+        Err(GovernanceError::BreakerOpen { .. }) => "breaker_open",
+        Err(GovernanceError::Timeout(_)) => "timeout",
+        Err(GovernanceError::Throttled { .. }) => "throttled",
+        Err(_) => "failed",
     }
 }
 

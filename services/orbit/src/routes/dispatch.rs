@@ -1,17 +1,19 @@
 //! `POST /dispatch`: asks governance, then axon. Without a yes from governance axon is not called.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use service_kit::outbound::with_causes;
 use service_kit::{Clock, Problem, RequestContext};
 
 use crate::clients::axon::{Axon, AxonError};
-use crate::clients::governance::{Decision, Governance};
+use crate::clients::governance::{Decision, Governance, GovernanceError};
 
 const DEFAULT_INTENT: &str = "call_reasoning";
 
@@ -46,19 +48,16 @@ pub(crate) async fn dispatch(
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Response, Undispatched> {
     let intent = intent(&headers, &body)?;
-    let decision = dispatcher
-        .governance
-        .decide(&intent, &context)
-        .await
-        .map_err(|error| {
-            tracing::error!(error = with_causes(&error), "governance cannot answer");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "governance cannot answer")
-        })?;
-    if let Decision::Denied { reason } = decision {
+    let Dispatcher {
+        governance,
+        axon,
+        clock,
+    } = dispatcher;
+    if let Decision::Denied { reason } = governance.decide(&intent, &context).await? {
         tracing::info!(intent, reason, "denied");
-        let timestamp = dispatcher.clock.now_text();
+        let timestamp = clock.now_text();
         let denied = Denied {
             status: "denied",
             reason,
@@ -66,24 +65,86 @@ pub(crate) async fn dispatch(
         };
         return Ok((StatusCode::FORBIDDEN, Json(denied)).into_response());
     }
-    let message = dispatcher.axon.reason(&context).await.map_err(|error| {
-        tracing::error!(error = with_causes(&error), "axon failed");
-        match error {
-            AxonError::Timeout => {
-                Problem::new(StatusCode::GATEWAY_TIMEOUT, "axon did not answer in time")
-            }
-            AxonError::Wrong(_) => {
-                Problem::new(StatusCode::BAD_GATEWAY, "axon did not answer as it should")
-            }
-        }
-    })?;
-    let timestamp = dispatcher.clock.now_text();
+    let message = axon.reason(&context).await?;
+    let timestamp = clock.now_text();
     Ok(Json(Dispatched {
         status: "success",
         message,
         timestamp,
     })
     .into_response())
+}
+
+/// Why there was no dispatch, other than that governance forbade it.
+pub(crate) enum Undispatched {
+    Request(Problem),
+    Governance(GovernanceError),
+    Axon(AxonError),
+}
+
+impl From<Problem> for Undispatched {
+    fn from(problem: Problem) -> Self {
+        Self::Request(problem)
+    }
+}
+
+impl From<GovernanceError> for Undispatched {
+    fn from(error: GovernanceError) -> Self {
+        tracing::error!(error = with_causes(&error), "governance cannot answer");
+        Self::Governance(error)
+    }
+}
+
+impl From<AxonError> for Undispatched {
+    fn from(error: AxonError) -> Self {
+        tracing::error!(error = with_causes(&error), "axon failed");
+        Self::Axon(error)
+    }
+}
+
+impl IntoResponse for Undispatched {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Request(problem) => problem.into_response(),
+            Self::Governance(error) => match error {
+                GovernanceError::Deadline => deadline_passed(),
+                GovernanceError::BreakerOpen { retry_after } => {
+                    later("governance cannot answer", retry_after)
+                }
+                GovernanceError::Throttled { retry_after } => {
+                    later("governance cannot answer", retry_after.unwrap_or_default())
+                }
+                _ => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "governance cannot answer")
+                    .into_response(),
+            },
+            Self::Axon(error) => match error {
+                AxonError::Deadline => deadline_passed(),
+                AxonError::BreakerOpen { retry_after } => {
+                    later("axon is not called for a while", retry_after)
+                }
+                AxonError::Timeout(_) => {
+                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "axon did not answer in time")
+                        .into_response()
+                }
+                AxonError::Wrong(_) => {
+                    Problem::new(StatusCode::BAD_GATEWAY, "axon did not answer as it should")
+                        .into_response()
+                }
+            },
+        }
+    }
+}
+
+fn deadline_passed() -> Response {
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "the deadline passed").into_response()
+}
+
+/// In whole seconds, as the header has them, and not before the time.
+fn later(detail: &'static str, retry_after: Duration) -> Response {
+    let begun = u64::from(retry_after.subsec_nanos() > 0);
+    let seconds = retry_after.as_secs().saturating_add(begun).max(1);
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    ([(RETRY_AFTER, HeaderValue::from(seconds))], problem).into_response()
 }
 
 fn intent(headers: &HeaderMap, body: &[u8]) -> Result<String, Problem> {

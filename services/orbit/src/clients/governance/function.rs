@@ -4,70 +4,157 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::error::SdkError;
+use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::base64;
-use service_kit::TrustRoots;
+use service_kit::outbound::{CallError, Ending, Guard};
+use service_kit::{Metrics, RequestContext, TrustRoots};
 
-use super::{GovernanceError, TIMEOUT_MS};
+use super::{GovernanceError, TARGET};
 use crate::settings::FunctionName;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(crate) struct Function {
     client: Client,
     name: FunctionName,
+    guard: Guard,
 }
+
+type Answer = Result<InvokeOutput, SdkError<InvokeError>>;
 
 impl Function {
     pub(crate) async fn new(
         name: FunctionName,
         region: String,
+        attempt_timeout: Duration,
         roots: &TrustRoots,
+        metrics: &Metrics,
     ) -> anyhow::Result<Self> {
-        let tls = TlsContext::builder()
-            .with_trust_store(trust_store(roots))
-            .build()
-            .context("the TLS of the AWS client cannot be set up")?;
-        let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls)
-            .build_https();
-        let timeouts = TimeoutConfig::builder()
-            .operation_timeout(Duration::from_millis(TIMEOUT_MS))
-            .build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .http_client(http_client)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled())
-            .load()
-            .await;
         Ok(Self {
-            client: Client::new(&config),
+            client: client(&sdk_config(region, roots).await?),
             name,
+            guard: Guard::new(TARGET, attempt_timeout, metrics),
         })
     }
 
-    /// A function that fails answers with status 200 and `FunctionError`.
-    pub(crate) async fn ask(&self, question: Vec<u8>) -> Result<Vec<u8>, GovernanceError> {
+    /// Asking changes nothing, so it may be repeated.
+    pub(crate) async fn ask(
+        &self,
+        question: Vec<u8>,
+        context: &RequestContext,
+    ) -> Result<Vec<u8>, GovernanceError> {
+        let attempt = |_| self.invoke(question.clone());
         let answer = self
-            .client
+            .guard
+            .call(context.deadline(), true, attempt, ending)
+            .await
+            .map_err(of_call)?;
+        match answer.function_error {
+            Some(error) => Err(GovernanceError::Function(error)),
+            None => Ok(answer.payload.map(Blob::into_inner).unwrap_or_default()),
+        }
+    }
+
+    async fn invoke(&self, question: Vec<u8>) -> Answer {
+        self.client
             .invoke()
             .function_name(&self.name.name)
             .qualifier(&self.name.alias)
             .payload(Blob::new(question))
             .send()
             .await
-            .map_err(|error| GovernanceError::Invoke(error.into()))?;
-        match answer.function_error {
-            Some(error) => Err(GovernanceError::Function(error)),
-            None => Ok(answer.payload.map(Blob::into_inner).unwrap_or_default()),
-        }
     }
+}
+
+/// A function that fails answers with status 200 and `FunctionError`.
+fn ending(answer: &Answer) -> Ending {
+    match answer {
+        Ok(answer) if answer.function_error.is_some() => Ending::Broken,
+        Ok(_) => Ending::Answered,
+        Err(error) => of_error(error),
+    }
+}
+
+fn of_error(error: &SdkError<InvokeError>) -> Ending {
+    match error.raw_response() {
+        Some(response) => {
+            let retry_after = response.headers().get("retry-after");
+            let seconds = retry_after.and_then(|seconds| seconds.parse().ok());
+            of_status(response.status().as_u16(), seconds.map(Duration::from_secs))
+        }
+        None => of_failure(error),
+    }
+}
+
+/// Lambda's own 500 is a passing one, other than that of a service that breaks on a request.
+fn of_status(status: u16, retry_after: Option<Duration>) -> Ending {
+    match status {
+        429 => Ending::Throttled { retry_after },
+        500.. => Ending::Unavailable { retry_after },
+        _ => Ending::Answered,
+    }
+}
+
+/// Without an answer.
+fn of_failure(error: &SdkError<InvokeError>) -> Ending {
+    match error {
+        SdkError::ConstructionFailure(_) => Ending::GivenUp,
+        SdkError::TimeoutError(_) => Ending::TimedOut,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => Ending::TimedOut,
+        SdkError::DispatchFailure(failure) if failure.is_io() => Ending::Lost,
+        _ => Ending::Broken,
+    }
+}
+
+fn of_call(error: CallError<SdkError<InvokeError>>) -> GovernanceError {
+    match error {
+        CallError::Deadline => GovernanceError::Deadline,
+        CallError::BreakerOpen { retry_after } => GovernanceError::BreakerOpen { retry_after },
+        CallError::Timeout(time) => GovernanceError::Timeout(time),
+        CallError::Failed(error) => match of_error(&error) {
+            Ending::Throttled { retry_after } => GovernanceError::Throttled { retry_after },
+            _ => GovernanceError::Invoke(error.into()),
+        },
+    }
+}
+
+/// The deadline, the breaker, the time of an attempt and the retries are the guard's: the SDK's own
+/// would multiply with them.
+fn client(config: &SdkConfig) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build();
+    let config = aws_sdk_lambda::config::Builder::from(config)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build();
+    Client::from_conf(config)
+}
+
+async fn sdk_config(region: String, roots: &TrustRoots) -> anyhow::Result<SdkConfig> {
+    let tls = TlsContext::builder()
+        .with_trust_store(trust_store(roots))
+        .build()
+        .context("the TLS of the AWS client cannot be set up")?;
+    let http_client = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls)
+        .build_https();
+    Ok(aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region))
+        .http_client(http_client)
+        .load()
+        .await)
 }
 
 /// The SDK's client takes PEM only.
@@ -79,4 +166,25 @@ fn trust_store(roots: &TrustRoots) -> TrustStore {
         pem.push_str("\n-----END CERTIFICATE-----\n");
     }
     TrustStore::empty().with_pem_certificate(pem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lambdas_own_errors_pass_and_the_callers_do_not() {
+        let retry_after = Some(Duration::from_secs(2));
+        for (status, ending) in [
+            (400, Ending::Answered),
+            (403, Ending::Answered),
+            (404, Ending::Answered),
+            (429, Ending::Throttled { retry_after }),
+            (500, Ending::Unavailable { retry_after }),
+            (502, Ending::Unavailable { retry_after }),
+            (504, Ending::Unavailable { retry_after }),
+        ] {
+            assert_eq!(of_status(status, retry_after), ending, "{status}");
+        }
+    }
 }

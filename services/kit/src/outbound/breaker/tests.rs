@@ -1,0 +1,225 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn breaker() -> Breaker {
+    Breaker::new("tested", &Metrics::default())
+}
+
+/// Fails calls at `now` until it opens.
+fn open(breaker: &Breaker, now: Instant) {
+    for _ in 0..CALLS_MIN {
+        breaker.permit(now).unwrap().record(true, now);
+    }
+    assert!(breaker.is_open());
+}
+
+fn rest(breaker: &Breaker, now: Instant) -> Option<Duration> {
+    breaker.permit(now).err().map(|open| open.rest)
+}
+
+#[test]
+fn half_of_the_calls_have_to_fail_and_enough_of_them() {
+    let now = Instant::now();
+    let few = breaker();
+    for _ in 0..CALLS_MIN - 1 {
+        few.permit(now).unwrap().record(true, now);
+    }
+    assert!(!few.is_open());
+    few.permit(now).unwrap().record(true, now);
+    assert!(few.is_open());
+
+    let mixed = breaker();
+    for call in 0..100 {
+        mixed.permit(now).unwrap().record(call % 3 == 0, now);
+    }
+    assert!(!mixed.is_open(), "a third is not half");
+    for _ in 0..100 {
+        if let Ok(permit) = mixed.permit(now) {
+            permit.record(true, now);
+        }
+    }
+    assert!(mixed.is_open());
+}
+
+#[test]
+fn failures_are_forgotten_as_the_window_slides() {
+    let (breaker, began) = (breaker(), Instant::now());
+    let fail = |seconds, times| {
+        let now = began + SLOT * seconds;
+        for _ in 0..times {
+            breaker.permit(now).unwrap().record(true, now);
+        }
+    };
+    fail(0, 5);
+    fail(5, 4);
+    fail(10, 5);
+    assert!(!breaker.is_open(), "the first five are ten seconds old");
+    fail(14, 1);
+    assert!(breaker.is_open());
+}
+
+#[test]
+fn it_opens_twice_as_long_after_each_failed_probe_up_to_a_bound() {
+    let (breaker, mut now) = (breaker(), Instant::now());
+    open(&breaker, now);
+    for seconds in [1, 2, 4, 8, 16, 30, 30] {
+        let open_time = Duration::from_secs(seconds);
+        assert_eq!(rest(&breaker, now), Some(open_time));
+        let almost = open_time.checked_sub(Duration::from_millis(1)).unwrap();
+        assert_eq!(rest(&breaker, now + almost), Some(Duration::from_millis(1)));
+        now += open_time;
+        breaker.permit(now).unwrap().record(true, now);
+    }
+    now += OPEN_MAX;
+    breaker.permit(now).unwrap().record(false, now);
+    open(&breaker, now);
+    assert_eq!(rest(&breaker, now), Some(OPEN_MIN), "it starts anew");
+}
+
+#[test]
+fn a_probe_that_is_dropped_is_given_back() {
+    let (breaker, mut now) = (breaker(), Instant::now());
+    open(&breaker, now);
+    now += OPEN_MIN;
+    let probe = breaker.permit(now).unwrap();
+    assert_eq!(rest(&breaker, now), Some(Duration::ZERO));
+    drop(probe);
+    assert!(breaker.permit(now).is_ok());
+}
+
+#[test]
+fn results_from_before_have_no_say() {
+    let (breaker, mut now) = (breaker(), Instant::now());
+    let late: Vec<Permit> = (0..3).map(|_| breaker.permit(now).unwrap()).collect();
+    let [late_success, late_failure, late_drop] = late.try_into().ok().unwrap();
+    open(&breaker, now);
+    now += OPEN_MIN;
+    let probe = breaker.permit(now).unwrap();
+    late_success.record(false, now);
+    late_failure.record(true, now);
+    drop(late_drop);
+    assert_eq!(rest(&breaker, now), Some(Duration::ZERO), "still half-open");
+    probe.record(false, now);
+    assert!(breaker.permit(now).is_ok());
+}
+
+#[test]
+fn the_gauge_tells_the_state() {
+    let metrics = Metrics::default();
+    let (breaker, mut now) = (Breaker::new("tested", &metrics), Instant::now());
+    let gauge = metrics.gauge("breaker_state", Unit::None, &[("target", "tested")]);
+    let is = |value: f64| (gauge.get() - value).abs() < f64::EPSILON;
+    assert!(is(0.0));
+    open(&breaker, now);
+    assert!(is(2.0));
+    now += OPEN_MIN;
+    let probe = breaker.permit(now).unwrap();
+    assert!(is(1.0));
+    probe.record(false, now);
+    assert!(is(0.0));
+}
+
+/// What can happen, in any order. Who finishes is the nth of those under way.
+#[derive(Clone, Debug)]
+enum Step {
+    Start,
+    Succeed(prop::sample::Index),
+    Fail(prop::sample::Index),
+    Drop(prop::sample::Index),
+    Advance(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Start),
+        2 => any::<prop::sample::Index>().prop_map(Step::Succeed),
+        6 => any::<prop::sample::Index>().prop_map(Step::Fail),
+        1 => any::<prop::sample::Index>().prop_map(Step::Drop),
+        2 => (0_u64..12_000).prop_map(Step::Advance),
+    ]
+}
+
+/// The calls under way, and what the breaker has been seen to do.
+struct Run {
+    breaker: Breaker,
+    now: Instant,
+    under_way: Vec<Permit>,
+}
+
+impl Run {
+    fn take(&mut self, step: &Step) {
+        let under_way = self.under_way.len();
+        let nth = |index: &prop::sample::Index| (under_way > 0).then(|| index.index(under_way));
+        match step {
+            Step::Start => self.under_way.extend(self.breaker.permit(self.now).ok()),
+            Step::Succeed(index) => self.finish(nth(index), |call, now| call.record(false, now)),
+            Step::Fail(index) => self.finish(nth(index), |call, now| call.record(true, now)),
+            Step::Drop(index) => self.finish(nth(index), |call, _| drop(call)),
+            Step::Advance(milliseconds) => self.now += Duration::from_millis(*milliseconds),
+        }
+    }
+
+    fn finish(&mut self, nth: Option<usize>, how: impl Fn(Permit, Instant)) {
+        if let Some(nth) = nth {
+            how(self.under_way.swap_remove(nth), self.now);
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.breaker.state().generation
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.breaker.state().phase, Phase::Closed(_))
+    }
+
+    fn probes(&self) -> usize {
+        let state = self.breaker.state();
+        let is_half_open = matches!(state.phase, Phase::HalfOpen { .. });
+        let of_now = |call: &&Permit| call.generation == state.generation;
+        usize::from(is_half_open) * self.under_way.iter().filter(of_now).count()
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens(steps in prop::collection::vec(step(), 0..200)) {
+        let (breaker, now) = (breaker(), Instant::now());
+        let mut run = Run { breaker, now, under_way: Vec::new() };
+        let mut has_failed = false;
+        for step in &steps {
+            let (was_open, generation) = (run.breaker.is_open(), run.generation());
+            let stale = run.under_way.iter().all(|call| call.generation != generation);
+            run.take(step);
+            let is_failure = matches!(step, Step::Fail(_));
+            has_failed |= is_failure;
+            prop_assert!(run.probes() <= 1, "never more than one probe");
+            prop_assert!(run.is_closed() || has_failed, "never open without failures");
+            prop_assert!(was_open || !run.breaker.is_open() || is_failure, "only a failure opens");
+            let is_result = matches!(step, Step::Succeed(_) | Step::Fail(_) | Step::Drop(_));
+            if is_result && stale {
+                prop_assert_eq!(run.generation(), generation, "a late result has no say");
+            }
+            if let Err(open) = run.breaker.permit(run.now) {
+                prop_assert!(open.rest <= OPEN_MAX);
+            }
+        }
+        run.under_way.clear();
+        run.now += OPEN_MAX;
+        if let Ok(call) = run.breaker.permit(run.now) {
+            call.record(false, run.now);
+        }
+        prop_assert!(run.is_closed(), "a target that is well is called again");
+    }
+
+    #[test]
+    fn without_failures_it_never_opens(steps in prop::collection::vec(step(), 0..200)) {
+        let (breaker, now) = (breaker(), Instant::now());
+        let mut run = Run { breaker, now, under_way: Vec::new() };
+        for step in steps.iter().filter(|step| !matches!(step, Step::Fail(_))) {
+            run.take(step);
+            prop_assert!(run.breaker.permit(run.now).is_ok());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Guards the calls to one target: the deadline, retries within a budget, the breaker and the time
+//! of one attempt. What an attempt is, its maker knows.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tower::retry::budget::{Budget as _, TpsBudget};
+
+use super::breaker::{Breaker, IsOpen};
+use super::dimensions;
+use super::retry::{ATTEMPTS_MAX, Ending, Jitter, full_jitter, pause};
+use crate::{Counter, Metrics};
+
+/// For how long a call adds to the budget.
+const BUDGET_WINDOW: Duration = Duration::from_secs(10);
+/// Retries a second that are there without any calls: enough for all connections of a pool that
+/// a target closes as it goes away.
+const BUDGET_MIN_PER_SECOND: u32 = 10;
+/// Retries for each call. A target in trouble gets this much more load, and not three times as much.
+const BUDGET_SHARE: f32 = 0.2;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError<E> {
+    #[error("the deadline passed")]
+    Deadline,
+    #[error("the breaker is open")]
+    BreakerOpen { retry_after: Duration },
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error(transparent)]
+    Failed(E),
+}
+
+/// Copies share breaker and budget.
+#[derive(Clone)]
+pub struct Guard {
+    attempt_timeout: Duration,
+    breaker: Breaker,
+    budget: Arc<TpsBudget>,
+    jitter: Jitter,
+    retries: Counter,
+    budget_exhausted: Counter,
+}
+
+impl Guard {
+    pub fn new(name: &'static str, attempt_timeout: Duration, metrics: &Metrics) -> Self {
+        Self::with_jitter(name, attempt_timeout, metrics, full_jitter)
+    }
+
+    fn with_jitter(
+        name: &'static str,
+        attempt_timeout: Duration,
+        metrics: &Metrics,
+        jitter: Jitter,
+    ) -> Self {
+        let budget = TpsBudget::new(BUDGET_WINDOW, BUDGET_MIN_PER_SECOND, BUDGET_SHARE);
+        Self {
+            attempt_timeout,
+            breaker: Breaker::new(name, metrics),
+            budget: Arc::new(budget),
+            jitter,
+            retries: metrics.counter("retries", dimensions(name)),
+            budget_exhausted: metrics.counter("retry_budget_exhausted", dimensions(name)),
+        }
+    }
+
+    /// The first answer that is not to be tried again, or the last one that there was time, budget
+    /// and leave for. `attempt` is told until when it is waited for, `ending` judges its result.
+    pub async fn call<T, E, F>(
+        &self,
+        deadline: Instant,
+        is_repeatable: bool,
+        attempt: impl Fn(Instant) -> F,
+        ending: impl Fn(&Result<T, E>) -> Ending,
+    ) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.budget.deposit();
+        let mut last = self.attempt(deadline, &attempt, &ending).await;
+        for retry in 0..ATTEMPTS_MAX - 1 {
+            if !last.0.is_retried(is_repeatable) {
+                break;
+            }
+            let pause = pause(retry, last.0, self.jitter);
+            let fits = Instant::now() + pause < deadline;
+            if !fits || self.breaker.is_open() || !self.withdraw() {
+                break;
+            }
+            sleep(pause).await;
+            match self.attempt(deadline, &attempt, &ending).await {
+                // What happened before says more.
+                (_, Err(CallError::BreakerOpen { .. })) => break,
+                next => last = next,
+            }
+        }
+        last.1
+    }
+
+    async fn attempt<T, E, F>(
+        &self,
+        deadline: Instant,
+        attempt: &impl Fn(Instant) -> F,
+        ending: &impl Fn(&Result<T, E>) -> Ending,
+    ) -> (Ending, Result<T, CallError<E>>)
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let now = Instant::now();
+        if deadline <= now {
+            return (Ending::GivenUp, Err(CallError::Deadline));
+        }
+        let permit = match self.breaker.permit(now) {
+            Ok(permit) => permit,
+            Err(IsOpen { rest: retry_after }) => {
+                return (Ending::GivenUp, Err(CallError::BreakerOpen { retry_after }));
+            }
+        };
+        let until = deadline.min(now + self.attempt_timeout);
+        let (ending, result) = match timeout_at(until, attempt(until)).await {
+            Ok(result) => (ending(&result), result.map_err(CallError::Failed)),
+            // The target had less time than it may take: that is not its fault.
+            Err(_) if until == deadline => (Ending::GivenUp, Err(CallError::Deadline)),
+            Err(_) => (
+                Ending::TimedOut,
+                Err(CallError::Timeout(self.attempt_timeout)),
+            ),
+        };
+        if ending != Ending::GivenUp {
+            permit.record(ending.is_failure(), Instant::now());
+        }
+        (ending, result)
+    }
+
+    /// Whether the budget has a retry left.
+    fn withdraw(&self) -> bool {
+        let has_left = self.budget.withdraw();
+        if has_left {
+            self.retries.add(1);
+        } else {
+            self.budget_exhausted.add(1);
+        }
+        has_left
+    }
+}
+
+#[cfg(test)]
+mod tests;

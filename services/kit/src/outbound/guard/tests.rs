@@ -1,0 +1,212 @@
+use std::cell::Cell;
+
+use super::*;
+
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const WELL: Result<(), Ending> = Ok(());
+const LOST: Result<(), Ending> = Err(Ending::Lost);
+const REFUSED: Result<(), Ending> = Err(Ending::Unreached);
+
+fn throttled(seconds: u64) -> Result<(), Ending> {
+    let retry_after = Some(Duration::from_secs(seconds));
+    Err(Ending::Throttled { retry_after })
+}
+
+/// A guard without jitter, and when its calls were attempted.
+struct Scene {
+    guard: Guard,
+    metrics: Metrics,
+    began: Instant,
+    attempts: Cell<Vec<u128>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let metrics = Metrics::default();
+        Self {
+            guard: Guard::with_jitter("tested", ATTEMPT_TIMEOUT, &metrics, |pause| pause),
+            metrics,
+            began: Instant::now(),
+            attempts: Cell::default(),
+        }
+    }
+
+    /// One call, of which the nth attempt ends with the nth result, and with the last one from then
+    /// on, after the time that each takes.
+    async fn call(
+        &self,
+        deadline_ms: u64,
+        is_repeatable: bool,
+        attempt_ms: u64,
+        results: &[Result<(), Ending>],
+    ) -> Result<(), CallError<Ending>> {
+        let deadline = Instant::now() + Duration::from_millis(deadline_ms);
+        let made = Cell::new(0);
+        let attempt = |_| async {
+            let mut attempts = self.attempts.take();
+            attempts.push(self.began.elapsed().as_millis());
+            self.attempts.set(attempts);
+            let nth = made.replace(made.get() + 1);
+            sleep(Duration::from_millis(attempt_ms)).await;
+            results[nth.min(results.len() - 1)]
+        };
+        let ending = |result: &Result<(), Ending>| result.err().unwrap_or(Ending::Answered);
+        self.guard
+            .call(deadline, is_repeatable, attempt, ending)
+            .await
+    }
+
+    /// When attempts were made since this was asked last, in milliseconds since the beginning.
+    fn attempts(&self) -> Vec<u128> {
+        self.attempts.take()
+    }
+
+    fn count(&self, name: &'static str) -> u64 {
+        self.metrics.counter(name, &[("target", "tested")]).take()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_tries_three_times_with_pauses_that_double() {
+    let scene = Scene::new();
+    let error = scene.call(10_000, true, 10, &[LOST]).await.unwrap_err();
+    assert!(
+        matches!(error, CallError::Failed(Ending::Lost)),
+        "{error:?}"
+    );
+    assert_eq!(scene.attempts(), [0, 60, 170]);
+    assert_eq!(scene.count("retries"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_answer_that_is_well_ends_it() {
+    let scene = Scene::new();
+    assert!(scene.call(10_000, true, 0, &[LOST, WELL]).await.is_ok());
+    assert_eq!(scene.attempts().len(), 2);
+    assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
+    assert_eq!(scene.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_repeated_is_tried_again_only_where_nobody_was_reached() {
+    let scene = Scene::new();
+    assert!(scene.call(10_000, false, 0, &[LOST, WELL]).await.is_err());
+    assert_eq!(scene.attempts().len(), 1);
+    assert!(scene.call(10_000, false, 0, &[REFUSED, WELL]).await.is_ok());
+    assert_eq!(scene.attempts().len(), 2);
+    let hangs = scene.call(10_000, false, 60_000, &[WELL]).await;
+    assert!(matches!(hangs, Err(CallError::Timeout(ATTEMPT_TIMEOUT))));
+    assert_eq!(scene.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_target_says_how_long_the_pause_is() {
+    let scene = Scene::new();
+    let results = [throttled(2), throttled(0), WELL];
+    assert!(scene.call(10_000, true, 0, &results).await.is_ok());
+    assert_eq!(scene.attempts(), [0, 2000, 2100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_does_not_fit_is_not_begun() {
+    let scene = Scene::new();
+    let error = scene
+        .call(2000, true, 0, &[throttled(2)])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CallError::Failed(_)), "{error:?}");
+    assert_eq!(
+        scene.began.elapsed(),
+        Duration::ZERO,
+        "it does not wait in vain"
+    );
+    assert_eq!((scene.attempts().len(), scene.count("retries")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_has_its_time_and_all_of_them_the_deadline() {
+    let scene = Scene::new();
+    let error = scene.call(7000, true, 60_000, &[WELL]).await.unwrap_err();
+    assert!(matches!(error, CallError::Deadline), "{error:?}");
+    assert_eq!(scene.attempts(), [0, 3050, 6150]);
+    assert_eq!(scene.began.elapsed().as_millis(), 7000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_deadline_nothing_is_begun() {
+    let scene = Scene::new();
+    let error = scene.call(0, true, 0, &[WELL]).await.unwrap_err();
+    assert!(matches!(error, CallError::Deadline), "{error:?}");
+    assert!(scene.attempts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_told_until_when_it_is_waited_for() {
+    let scene = Scene::new();
+    for (deadline_ms, left_ms) in [(10_000, 3000), (2000, 2000)] {
+        let deadline = Instant::now() + Duration::from_millis(deadline_ms);
+        let attempt = async |until: Instant| Ok::<_, Ending>(until - Instant::now());
+        let left = scene
+            .guard
+            .call(deadline, true, attempt, |_| Ending::Answered)
+            .await;
+        assert_eq!(left.unwrap().as_millis(), left_ms);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_answers_at_once_and_is_not_tried_again() {
+    let scene = Scene::new();
+    let mut calls = 0;
+    let open_for = loop {
+        match scene.call(10_000, true, 0, &[LOST]).await.unwrap_err() {
+            CallError::Failed(_) => calls += 1,
+            CallError::BreakerOpen { retry_after } => break retry_after,
+            error => panic!("{error:?}"),
+        }
+    };
+    assert_eq!(open_for, Duration::from_secs(1));
+    assert_eq!(
+        scene.attempts().len(),
+        10,
+        "of the last call no retry is made"
+    );
+    assert_eq!((calls, scene.count("retries")), (4, 6));
+    sleep(open_for).await;
+    assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_does_not_speak_against_the_target() {
+    let scene = Scene::new();
+    for _ in 0..20 {
+        let error = scene.call(100, true, 60_000, &[WELL]).await.unwrap_err();
+        assert!(matches!(error, CallError::Deadline), "{error:?}");
+        let dropped = scene.call(10_000, true, 60_000, &[WELL]);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1), dropped)
+                .await
+                .is_err()
+        );
+    }
+    assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_calls_share_one_budget() {
+    let scene = Scene::new();
+    // What is throttled is tried again, and does not open the breaker.
+    for _ in 0..200 {
+        let throttled = throttled(0);
+        assert!(
+            scene
+                .call(100, true, 0, &[throttled, throttled, WELL])
+                .await
+                .is_err()
+        );
+    }
+    let allowed = u64::from(BUDGET_MIN_PER_SECOND) * BUDGET_WINDOW.as_secs() + 200 / 5;
+    let retries = scene.count("retries");
+    assert!((allowed - 5..=allowed).contains(&retries), "{retries}");
+    assert_eq!(scene.count("retry_budget_exhausted"), 200 - retries);
+}

@@ -1,0 +1,118 @@
+//! One HTTP request to a target, and an answer that is whole.
+
+use bytes::Bytes;
+use http::uri::Scheme;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Builder, Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::BoxError;
+
+use std::time::Duration;
+
+use super::retry::Ending;
+use crate::TrustRoots;
+use crate::connect::{ConnectTo, Connector};
+use crate::signature::SigningError;
+
+/// Far above what our services answer.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Below the idle timeouts that servers and load balancers have by default (60 s on AWS).
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("the request cannot be signed")]
+    Unsigned(#[source] SigningError),
+    #[error("there is no connection")]
+    Unreached(#[source] Error),
+    #[error("the connection was lost")]
+    Lost(#[source] BoxError),
+    #[error("the answer is not HTTP")]
+    Garbled(#[source] Error),
+    #[error("the answer is larger than {BODY_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// Copies share the connections.
+#[derive(Clone)]
+pub(super) enum HttpClient {
+    Plain(Client<Connector, Full<Bytes>>),
+    Tls(Client<HttpsConnector<Connector>, Full<Bytes>>),
+}
+
+impl HttpError {
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Self::Unsigned(_) => Ending::GivenUp,
+            Self::Unreached(_) => Ending::Unreached,
+            Self::Lost(_) => Ending::Lost,
+            Self::Garbled(_) | Self::TooLarge => Ending::Broken,
+        }
+    }
+}
+
+impl HttpClient {
+    /// A target that is asked without TLS needs no authorities, and they take milliseconds to read.
+    pub(super) fn new(url: &Uri, connect_to: Option<ConnectTo>, roots: &TrustRoots) -> Self {
+        let mut inner = HttpConnector::new();
+        inner.enforce_http(false);
+        inner.set_nodelay(true);
+        inner.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = Connector {
+            inner,
+            to: connect_to,
+        };
+        if url.scheme() == Some(&Scheme::HTTPS) {
+            let connector = HttpsConnector::from((connector, roots.client_config()));
+            Self::Tls(builder().build(connector))
+        } else {
+            Self::Plain(builder().build(connector))
+        }
+    }
+
+    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let request = request.map(Full::new);
+        let answer = match self {
+            Self::Plain(client) => client.request(request),
+            Self::Tls(client) => client.request(request),
+        };
+        let (head, body) = answer.await.map_err(of_request)?.into_parts();
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(of_body)?.to_bytes();
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// A request that was handed to a pooled connection, but not yet written when the connection closed,
+/// is sent again by hyper itself: whoever was to get it has seen nothing of it, so that is no retry.
+fn builder() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .retry_canceled_requests(true)
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+    builder
+}
+
+fn of_request(error: Error) -> HttpError {
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+    if error.is_connect() {
+        HttpError::Unreached(error)
+    } else if cause.is_some_and(hyper::Error::is_parse) {
+        HttpError::Garbled(error)
+    } else {
+        HttpError::Lost(error.into())
+    }
+}
+
+fn of_body(error: BoxError) -> HttpError {
+    if error.is::<LengthLimitError>() {
+        HttpError::TooLarge
+    } else {
+        HttpError::Lost(error)
+    }
+}

@@ -1,0 +1,219 @@
+//! What is tried again and after which pause, and what speaks against the target: decided from
+//! how an attempt ended, and from nothing else.
+
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method, StatusCode};
+
+/// How often one call is tried, the first time included.
+pub(super) const ATTEMPTS_MAX: u32 = 3;
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How one attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// An answer for the caller to judge.
+    Answered,
+    /// The target cannot answer this request, and would not the next time.
+    Broken,
+    /// The target says that it cannot answer now.
+    Unavailable { retry_after: Option<Duration> },
+    /// The target says that it is asked too often.
+    Throttled { retry_after: Option<Duration> },
+    /// There was no connection, so nothing was asked.
+    Unreached,
+    /// The connection was lost. The target may have done what it was asked.
+    Lost,
+    /// No answer within the time of one attempt.
+    TimedOut,
+    /// Given up on our side: the deadline passed, the breaker is open, or it cannot be signed.
+    GivenUp,
+}
+
+/// Which requests to a target may reach it twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Those with an idempotent method (RFC 9110, section 9.2.2).
+    ByMethod,
+    /// All: they ask and change nothing, whatever their method.
+    Always,
+}
+
+impl Ending {
+    pub fn of_answer(status: StatusCode, headers: &HeaderMap) -> Self {
+        match status.as_u16() {
+            429 => Self::Throttled {
+                retry_after: retry_after(headers),
+            },
+            502..=504 => Self::Unavailable {
+                retry_after: retry_after(headers),
+            },
+            500.. => Self::Broken,
+            _ => Self::Answered,
+        }
+    }
+
+    /// Whether it counts against the target. A target that throttles works as it should.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Broken
+            | Self::Unavailable { .. }
+            | Self::Unreached
+            | Self::Lost
+            | Self::TimedOut => true,
+            Self::Answered | Self::Throttled { .. } | Self::GivenUp => false,
+        }
+    }
+
+    /// Whether to try again what may, or may not, be repeated.
+    pub fn is_retried(self, is_repeatable: bool) -> bool {
+        match self {
+            Self::Unreached => true,
+            Self::Unavailable { .. } | Self::Throttled { .. } | Self::Lost | Self::TimedOut => {
+                is_repeatable
+            }
+            Self::Answered | Self::Broken | Self::GivenUp => false,
+        }
+    }
+
+    /// How long the target wants to be left alone.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after } | Self::Throttled { retry_after } => retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl Repeat {
+    pub(super) fn allows(self, method: &Method) -> bool {
+        self == Self::Always || method.is_idempotent()
+    }
+}
+
+/// Spreads pauses, so that those who failed together do not come back together.
+pub(super) type Jitter = fn(Duration) -> Duration;
+
+/// Anything from nothing to the whole pause: "full jitter".
+pub(super) fn full_jitter(pause: Duration) -> Duration {
+    pause.mul_f64(fastrand::f64())
+}
+
+/// The pause before retry 0, 1, ...: never shorter than what the target asked for.
+pub(super) fn pause(retry: u32, ending: Ending, jitter: Jitter) -> Duration {
+    let longest = (PAUSE_FIRST * 2_u32.saturating_pow(retry)).min(PAUSE_MAX);
+    jitter(longest).max(ending.retry_after().unwrap_or_default())
+}
+
+/// In seconds. The other form, a date, would take the target's clock for ours.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Option<Duration> = Some(Duration::from_secs(2));
+
+    #[test]
+    fn what_counts_as_failure_and_what_is_tried_again() {
+        // ending, is a failure, is retried, is retried even where it may not be repeated
+        let table = [
+            (Ending::Answered, false, false, false),
+            (Ending::Broken, true, false, false),
+            (Ending::Unavailable { retry_after: SOON }, true, true, false),
+            (Ending::Throttled { retry_after: None }, false, true, false),
+            (Ending::Unreached, true, true, true),
+            (Ending::Lost, true, true, false),
+            (Ending::TimedOut, true, true, false),
+            (Ending::GivenUp, false, false, false),
+        ];
+        for (ending, is_failure, repeatable, always) in table {
+            assert_eq!(ending.is_failure(), is_failure, "{ending:?}");
+            assert_eq!(ending.is_retried(true), repeatable, "{ending:?}");
+            assert_eq!(ending.is_retried(false), always, "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn answers_end_as_their_status_says() {
+        let none = HeaderMap::new();
+        let retry_after = None;
+        for (status, ending) in [
+            (200, Ending::Answered),
+            (304, Ending::Answered),
+            (400, Ending::Answered),
+            (404, Ending::Answered),
+            (408, Ending::Answered),
+            (429, Ending::Throttled { retry_after }),
+            (499, Ending::Answered),
+            (500, Ending::Broken),
+            (501, Ending::Broken),
+            (502, Ending::Unavailable { retry_after }),
+            (503, Ending::Unavailable { retry_after }),
+            (504, Ending::Unavailable { retry_after }),
+            (505, Ending::Broken),
+            (599, Ending::Broken),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Ending::of_answer(status, &none), ending, "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_taken_in_seconds() {
+        for (text, expected) in [
+            ("2", SOON),
+            ("0", Some(Duration::ZERO)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("99999999999999999999", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            for status in [
+                StatusCode::TOO_MANY_REQUESTS,
+                StatusCode::SERVICE_UNAVAILABLE,
+            ] {
+                let ending = Ending::of_answer(status, &headers);
+                assert_eq!(ending.retry_after(), expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn methods_that_are_idempotent_may_be_repeated() {
+        for (method, allowed) in [
+            (Method::GET, true),
+            (Method::HEAD, true),
+            (Method::PUT, true),
+            (Method::DELETE, true),
+            (Method::POST, false),
+            (Method::PATCH, false),
+        ] {
+            assert_eq!(Repeat::ByMethod.allows(&method), allowed, "{method}");
+            assert!(Repeat::Always.allows(&method));
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound() {
+        let no_jitter: Jitter = |pause| pause;
+        let milliseconds = |retry| pause(retry, Ending::Lost, no_jitter).as_millis();
+        assert_eq!([0, 1, 2, 3].map(milliseconds), [50, 100, 200, 400]);
+        assert_eq!([5, 9, 40].map(milliseconds), [1000, 1000, 1000]);
+        let asked = Ending::Throttled { retry_after: SOON };
+        assert_eq!(pause(0, asked, no_jitter), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn jitter_only_shortens() {
+        let pause = Duration::from_millis(50);
+        assert!((0..1000).all(|_| full_jitter(pause) <= pause));
+    }
+}
