@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,8 +10,9 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::secrets::{self, Held};
 use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
+use crate::{Aws, Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
 
 const USAGE_CODE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
@@ -70,14 +72,7 @@ fn run<S: AsRef<Base>>(
         Err(faults) => return refuse(service, &faults, clock),
     };
     logs::start(service, settings.as_ref().log_levels.clone(), clock.clone());
-    let parts = Parts {
-        service,
-        clock,
-        lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
-        keys: None,
-    };
-    match block_on(serve(settings, parts, start)) {
+    match block_on(serve(service, settings, clock, start)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the service cannot run");
@@ -95,24 +90,43 @@ fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 }
 
 async fn serve<S: AsRef<Base>>(
+    service: Service,
     settings: S,
-    parts: Parts,
+    clock: Clock,
     start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
 ) -> anyhow::Result<()> {
     // First of all: as PID 1 a process that handles no signal cannot be stopped by one.
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let stop = async move {
+    let mut stop = pin!(async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM"),
             _ = interrupt.recv() => tracing::info!("SIGINT"),
         }
-    };
+    });
 
     let base = settings.as_ref().clone();
-    let Parts {
-        service, lifecycle, ..
-    } = parts.clone();
+    let lifecycle = Lifecycle::default();
+    let metrics = Metrics::default();
+    let aws = Aws::new(base.region.clone(), base.roots.clone());
+    // Before a port is bound: a task that cannot have its secrets fails by itself, with one line.
+    let Held {
+        secrets,
+        keys,
+        refresher,
+    } = tokio::select! {
+        held = secrets::load(&base, service, &aws, &metrics) => held?,
+        () = &mut stop => return Ok(()),
+    };
+    let parts = Parts {
+        service,
+        clock,
+        lifecycle: lifecycle.clone(),
+        metrics,
+        aws,
+        secrets,
+        keys,
+    };
     let app = start(settings, parts).await?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, base.port))
         .await
@@ -129,10 +143,16 @@ async fn serve<S: AsRef<Base>>(
         tracing::info!(task_revision = revision_text, "ready");
         lifecycle.ready(task_revision);
     };
-    tokio::join!(
-        server::serve(listener, app, &base, &lifecycle, stop),
-        become_ready
-    );
+    let serve = async {
+        tokio::join!(
+            server::serve(listener, app, &base, &lifecycle, stop),
+            become_ready
+        )
+    };
+    tokio::select! {
+        ((), ()) = serve => {}
+        never = refresher.run() => match never {},
+    }
     std::io::stdout()
         .flush()
         .context("the last log lines cannot be written")

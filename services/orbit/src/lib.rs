@@ -20,7 +20,7 @@ pub const SERVICE: Service = Service {
 
 pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<Router> {
     let dispatcher = Dispatcher {
-        governance: Governance::new(settings).await?,
+        governance: Governance::new(settings, &parts.aws).await?,
         axon: Axon::new(settings),
         clock: parts.clock.clone(),
     };

@@ -4,8 +4,11 @@
 
 mod http;
 mod process;
+mod secrets;
 
 #[path = "../../../kit/tests/world/process.rs"]
 mod running;
+#[path = "../../../kit/tests/world/secrets_manager.rs"]
+mod secrets_manager;
 #[path = "../../../kit/tests/world/stand_in.rs"]
 mod stand_in;

@@ -46,7 +46,7 @@ impl Axon {
             timeout_ms: TIMEOUT_MS,
         };
         Self {
-            outbound: Outbound::new(target, &settings.roots),
+            outbound: Outbound::new(target, &settings.base.roots),
             url: settings.axon_url.clone(),
         }
     }

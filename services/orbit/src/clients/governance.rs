@@ -5,8 +5,8 @@ mod function;
 mod url;
 
 use serde::{Deserialize, Serialize};
-use service_kit::RequestContext;
 use service_kit::outbound::OutboundError;
+use service_kit::{Aws, RequestContext};
 
 use crate::settings::GovernanceAt;
 use crate::{SERVICE, Settings};
@@ -55,12 +55,10 @@ struct Answer {
 }
 
 impl Governance {
-    pub(crate) async fn new(settings: &Settings) -> anyhow::Result<Self> {
+    pub(crate) async fn new(settings: &Settings, aws: &Aws) -> anyhow::Result<Self> {
         Ok(match &settings.governance {
-            GovernanceAt::Function { name, region } => {
-                Self::Function(Function::new(name.clone(), region.clone(), &settings.roots).await?)
-            }
-            GovernanceAt::Url(url) => Self::Url(Url::new(url.clone(), &settings.roots)),
+            GovernanceAt::Function(name) => Self::Function(Function::new(name.clone(), aws).await?),
+            GovernanceAt::Url(url) => Self::Url(Url::new(url.clone(), &settings.base.roots)),
         })
     }
 

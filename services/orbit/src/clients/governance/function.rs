@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::Builder;
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_types::base64;
-use service_kit::TrustRoots;
+use service_kit::{Aws, AwsError};
 
 use super::{GovernanceError, TIMEOUT_MS};
 use crate::settings::FunctionName;
@@ -23,31 +19,16 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    pub(crate) async fn new(
-        name: FunctionName,
-        region: String,
-        roots: &TrustRoots,
-    ) -> anyhow::Result<Self> {
-        let tls = TlsContext::builder()
-            .with_trust_store(trust_store(roots))
-            .build()
-            .context("the TLS of the AWS client cannot be set up")?;
-        let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls)
-            .build_https();
+    pub(crate) async fn new(name: FunctionName, aws: &Aws) -> Result<Self, AwsError> {
         let timeouts = TimeoutConfig::builder()
             .operation_timeout(Duration::from_millis(TIMEOUT_MS))
             .build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .http_client(http_client)
+        let config = Builder::from(aws.config().await?)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
-            .load()
-            .await;
+            .build();
         Ok(Self {
-            client: Client::new(&config),
+            client: Client::from_conf(config),
             name,
         })
     }
@@ -68,15 +49,4 @@ impl Function {
             None => Ok(answer.payload.map(Blob::into_inner).unwrap_or_default()),
         }
     }
-}
-
-/// The SDK's client takes PEM only.
-fn trust_store(roots: &TrustRoots) -> TrustStore {
-    let mut pem = String::new();
-    for certificate in roots.certificates() {
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        pem.push_str(&base64::encode(certificate));
-        pem.push_str("\n-----END CERTIFICATE-----\n");
-    }
-    TrustStore::empty().with_pem_certificate(pem)
 }
