@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod aws;
 mod clock;
 mod connect;
 mod correlation;
@@ -21,11 +22,13 @@ pub mod program;
 mod request;
 mod revision;
 mod roots;
+mod secrets;
 pub mod server;
 pub mod settings;
 pub mod signature;
 mod trace;
 
+pub use aws::{Aws, AwsError};
 pub use clock::Clock;
 pub use connect::ConnectTo;
 pub use correlation::CorrelationId;
@@ -37,6 +40,7 @@ pub use metrics::{Counter, Dimensions, Gauge, Metrics, Unit};
 pub use problem::Problem;
 pub use request::RequestContext;
 pub use roots::TrustRoots;
+pub use secrets::Secrets;
 pub use trace::TraceContext;
 
 /// What a service is called, in its answers, its logs and the name of its secret.
@@ -53,6 +57,17 @@ pub struct Parts {
     pub clock: Clock,
     pub lifecycle: Lifecycle,
     pub metrics: Metrics,
-    /// Where the service has a secret with a signing pair.
+    pub aws: Aws,
+    pub secrets: Secrets,
+    /// Where signatures are required.
     pub keys: Option<KeyRing>,
 }
+
+#[cfg(test)]
+#[path = "../tests/world/secrets_manager.rs"]
+#[expect(dead_code, reason = "the services' own tests use all of it")]
+mod secrets_manager;
+#[cfg(test)]
+#[path = "../tests/world/stand_in.rs"]
+#[expect(dead_code, reason = "the services' own tests use all of it")]
+mod stand_in;

@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::secrets::{self, Held};
 use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
+use crate::{Aws, Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
 
 const USAGE_CODE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
@@ -71,14 +72,7 @@ fn run<S: AsRef<Base>>(
         Err(faults) => return refuse(service, &faults, clock),
     };
     logs::start(service, settings.as_ref().log_levels.clone(), clock.clone());
-    let parts = Parts {
-        service,
-        clock,
-        lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
-        keys: None,
-    };
-    match block_on(serve(settings, parts, start)) {
+    match block_on(serve(service, settings, clock, start)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the service cannot run");
@@ -96,17 +90,36 @@ fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 }
 
 async fn serve<S: AsRef<Base>>(
+    service: Service,
     settings: S,
-    parts: Parts,
+    clock: Clock,
     start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
 ) -> anyhow::Result<()> {
     // First of all: as PID 1 a process that handles no signal cannot be stopped by one.
-    let signals = signals()?;
+    let mut signals = signals()?;
 
     let base = settings.as_ref().clone();
-    let Parts {
-        service, lifecycle, ..
-    } = parts.clone();
+    let lifecycle = Lifecycle::default();
+    let metrics = Metrics::default();
+    let aws = Aws::new(base.region.clone(), base.roots.clone());
+    // Before a port is bound: a task that cannot have its secrets fails by itself, with one line.
+    let Held {
+        secrets,
+        keys,
+        refresher,
+    } = tokio::select! {
+        held = secrets::load(&base, service, &aws, &metrics) => held?,
+        _ = signals.recv() => return Ok(()),
+    };
+    let parts = Parts {
+        service,
+        clock,
+        lifecycle: lifecycle.clone(),
+        metrics,
+        aws,
+        secrets,
+        keys,
+    };
     let app = start(settings, parts).await?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, base.port))
         .await
@@ -123,10 +136,17 @@ async fn serve<S: AsRef<Base>>(
         tracing::info!(task_revision = revision_text, "ready");
         lifecycle.ready(task_revision);
     };
-    let (cut_off, ()) = tokio::join!(
-        server::serve(listener, app, &base, &lifecycle, signals),
-        become_ready
-    );
+    let serve = async {
+        let (cut_off, ()) = tokio::join!(
+            server::serve(listener, app, &base, &lifecycle, signals),
+            become_ready
+        );
+        cut_off
+    };
+    let cut_off = tokio::select! {
+        cut_off = serve => cut_off,
+        never = refresher.run() => match never {},
+    };
     std::io::stdout()
         .flush()
         .context("the last log lines cannot be written")?;

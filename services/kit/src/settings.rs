@@ -8,10 +8,13 @@ use std::path::Path;
 use std::str::FromStr;
 
 use http::Uri;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::filter::Targets;
 
-use crate::Service;
+use crate::{Service, TrustRoots};
+
+/// How a value begins that is ciphertext of KMS, in base64.
+pub(crate) const CIPHERTEXT: &str = "kms:";
 
 /// The world that settings are read from.
 pub struct Environment<'a> {
@@ -113,6 +116,9 @@ pub struct Base {
     pub database_url: Option<SecretString>,
     pub api_key: Option<SecretString>,
     pub signatures: Signatures,
+    /// How often the secret is read again.
+    pub secret_refresh_ms: u64,
+    pub roots: TrustRoots,
     /// How long to keep serving after SIGTERM.
     pub drain_ms: u64,
     /// How long one request may take.
@@ -144,13 +150,20 @@ pub enum Metrics {
 impl Base {
     pub fn read(reader: &mut Reader<'_>, service: Service) -> Self {
         let secret_arn = secret_arn(reader, service);
+        let signatures = signatures(reader, service, secret_arn.is_some());
+        let database_url = reader.secret("DATABASE_URL");
+        let api_key = reader.secret("API_KEY");
+        let ciphertext = [&database_url, &api_key].into_iter().flatten();
+        let decrypts = { ciphertext }.any(|it| it.expose_secret().starts_with(CIPHERTEXT));
         Self {
             port: port(reader),
-            region: reader.text("AWS_REGION"),
-            signatures: signatures(reader, secret_arn.is_some()),
+            region: region(reader, secret_arn.is_some(), decrypts),
+            signatures,
             secret_arn,
-            database_url: reader.secret("DATABASE_URL"),
-            api_key: reader.secret("API_KEY"),
+            secret_refresh_ms: secret_refresh_ms(reader),
+            roots: TrustRoots::read(reader),
+            database_url,
+            api_key,
             drain_ms: reader.parsed("DRAIN_MS", MILLISECONDS).unwrap_or(10_000),
             deadline_ms: deadline_ms(reader),
             connections_max: connections_max(reader),
@@ -171,8 +184,11 @@ pub(crate) fn port(reader: &mut Reader<'_>) -> u16 {
 
 const MILLISECONDS: &str = "a number of milliseconds";
 
+/// Secrets Manager is paid by the call, and limits how many there are.
+const SECRET_REFRESH_MS_MIN: u64 = 100;
+
 fn secret_arn(reader: &mut Reader<'_>, service: Service) -> Option<String> {
-    let setting = format!("{}_SECRET_ARN", service.name.to_uppercase());
+    let setting = secret_setting(service);
     let arn = reader.text(&setting)?;
     if !arn.starts_with("arn:") {
         reader.fault(&setting, format!("expected an ARN, got {arn:?}"));
@@ -180,9 +196,38 @@ fn secret_arn(reader: &mut Reader<'_>, service: Service) -> Option<String> {
     Some(arn)
 }
 
+fn secret_setting(service: Service) -> String {
+    format!("{}_SECRET_ARN", service.name.to_uppercase())
+}
+
+/// The secret and KMS's keys are in a region.
+fn region(reader: &mut Reader<'_>, has_secret: bool, decrypts: bool) -> Option<String> {
+    let setting = "AWS_REGION";
+    let region = reader.text(setting);
+    if region.is_none() && has_secret {
+        reader.fault(setting, "not set, and the secret is in a region");
+    } else if region.is_none() && decrypts {
+        reader.fault(
+            setting,
+            "not set, and what is ciphertext has a key in a region",
+        );
+    }
+    region
+}
+
+fn secret_refresh_ms(reader: &mut Reader<'_>) -> u64 {
+    let setting = "SECRET_REFRESH_MS";
+    let refresh_ms = reader.parsed(setting, MILLISECONDS).unwrap_or(300_000);
+    if refresh_ms < SECRET_REFRESH_MS_MIN {
+        let expected = format!("expected at least {SECRET_REFRESH_MS_MIN}, got {refresh_ms}");
+        reader.fault(setting, expected);
+    }
+    refresh_ms
+}
+
 /// `off` is the default only where there is no secret: a lost variable must not turn
 /// authentication off.
-fn signatures(reader: &mut Reader<'_>, has_secret: bool) -> Signatures {
+fn signatures(reader: &mut Reader<'_>, service: Service, has_secret: bool) -> Signatures {
     let setting = "SIGNATURES";
     let signatures = match reader.text(setting).as_deref() {
         Some("required") => Signatures::Required,
@@ -193,10 +238,11 @@ fn signatures(reader: &mut Reader<'_>, has_secret: bool) -> Signatures {
             Signatures::Off
         }
     };
-    if signatures == Signatures::Required {
+    if signatures == Signatures::Required && !has_secret {
+        let secret = secret_setting(service);
         reader.fault(
             setting,
-            "signatures are required, but the keys to sign with are missing",
+            format!("required, but {secret} is not set, where the keys are"),
         );
     }
     signatures

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use http::Uri;
+use service_kit::ConnectTo;
 use service_kit::settings::{Base, Reader};
-use service_kit::{ConnectTo, TrustRoots};
 
 use crate::SERVICE;
 
@@ -15,13 +15,12 @@ pub struct Settings {
     /// The URL that is asked for.
     pub axon_url: Uri,
     pub axon_connect_to: Option<ConnectTo>,
-    pub roots: TrustRoots,
 }
 
 /// Where governance is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GovernanceAt {
-    Function { name: FunctionName, region: String },
+    Function(FunctionName),
     Url(Uri),
 }
 
@@ -57,10 +56,9 @@ impl Settings {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         let base = Base::read(reader, SERVICE);
         Self {
-            governance: governance(reader, base.region.clone()),
+            governance: governance(reader, base.region.is_some()),
             axon_url: axon_url(reader),
             axon_connect_to: reader.parsed("AXON_CONNECT_TO", "host:port"),
-            roots: TrustRoots::read(reader),
             base,
         }
     }
@@ -75,7 +73,7 @@ impl AsRef<Base> for Settings {
 const FUNCTION_NAME: &str = "GOVERNANCE_FUNCTION_NAME";
 const FUNCTION_URL: &str = "GOVERNANCE_FUNCTION_URL";
 
-fn governance(reader: &mut Reader<'_>, region: Option<String>) -> GovernanceAt {
+fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceAt {
     let nowhere = GovernanceAt::Url(Uri::default());
     match (reader.text(FUNCTION_NAME), reader.text(FUNCTION_URL)) {
         (Some(_), Some(_)) => {
@@ -94,15 +92,14 @@ fn governance(reader: &mut Reader<'_>, region: Option<String>) -> GovernanceAt {
         }
         (None, Some(_)) => reader.url(FUNCTION_URL).map_or(nowhere, GovernanceAt::Url),
         (Some(_), None) => {
-            if region.is_none() {
+            if !has_region {
                 reader.fault(
                     "AWS_REGION",
                     "not set, and the governance function is in a region",
                 );
             }
             let name = reader.parsed(FUNCTION_NAME, "name and alias, like demo-governance:live");
-            let function = |(name, region)| GovernanceAt::Function { name, region };
-            name.zip(region).map_or(nowhere, function)
+            name.map_or(nowhere, GovernanceAt::Function)
         }
     }
 }

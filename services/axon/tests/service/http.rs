@@ -23,6 +23,8 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
         clock,
         lifecycle: Lifecycle::default(),
         metrics: service_kit::Metrics::default(),
+        aws: service_kit::Aws::default(),
+        secrets: service_kit::Secrets::default(),
         keys: None,
     };
     parts.lifecycle.ready(None);

@@ -5,10 +5,13 @@
 mod http;
 mod openapi;
 mod process;
+mod secrets;
 
 #[path = "../../../kit/tests/world/document.rs"]
 mod document;
 #[path = "../../../kit/tests/world/process.rs"]
 mod running;
+#[path = "../../../kit/tests/world/secrets_manager.rs"]
+mod secrets_manager;
 #[path = "../../../kit/tests/world/stand_in.rs"]
 mod stand_in;

@@ -19,6 +19,8 @@ fn parts() -> Parts {
         clock,
         lifecycle: Lifecycle::default(),
         metrics: service_kit::Metrics::default(),
+        aws: service_kit::Aws::default(),
+        secrets: service_kit::Secrets::default(),
         keys: None,
     }
 }

@@ -66,6 +66,7 @@ fn all_that_is_set_is_read() {
         ("DATABASE_URL", "postgres://u:p@h/d"),
         ("API_KEY", "k"),
         ("SIGNATURES", "off"),
+        ("SECRET_REFRESH_MS", "60000"),
         ("DRAIN_MS", "0"),
         ("DEADLINE_MS", "2500"),
         ("CONNECTIONS_MAX", "10"),
@@ -89,6 +90,7 @@ fn all_that_is_set_is_read() {
         "postgres://u:p@h/d"
     );
     assert_eq!(base.api_key.unwrap().expose_secret(), "k");
+    assert_eq!(base.secret_refresh_ms, 60_000);
     assert_eq!(
         (base.signatures, base.metrics),
         (Signatures::Off, Metrics::Emf)
@@ -109,6 +111,7 @@ fn all_faults_are_reported_at_once() {
         ("PORT", "65536"),
         ("TESTED_SECRET_ARN", "name"),
         ("SIGNATURES", "optional"),
+        ("SECRET_REFRESH_MS", "99"),
         ("DRAIN_MS", "1s"),
         ("DEADLINE_MS", "0"),
         ("CONNECTIONS_MAX", "0"),
@@ -120,7 +123,9 @@ fn all_faults_are_reported_at_once() {
     let mut expected = vec![
         "PORT",
         "TESTED_SECRET_ARN",
+        "AWS_REGION",
         "SIGNATURES",
+        "SECRET_REFRESH_MS",
         "DRAIN_MS",
         "DEADLINE_MS",
         "CONNECTIONS_MAX",
@@ -140,19 +145,34 @@ fn all_faults_are_reported_at_once() {
 }
 
 #[test]
-fn required_signatures_without_keys_refuse_to_start() {
+fn signatures_are_required_where_there_is_a_secret_and_never_without_one() {
+    let region = ("AWS_REGION", "eu-central-1");
     let arn = (
         "TESTED_SECRET_ARN",
         "arn:aws:secretsmanager:eu-central-1:1:secret:x",
     );
-    for variables in [
-        &[("SIGNATURES", "required")][..],
-        &[arn, ("SIGNATURES", "required")],
-        &[arn],
-    ] {
-        let faults = base(variables).unwrap_err();
-        assert_eq!(names(&faults), ["SIGNATURES"], "{variables:?}");
-        assert!(faults[0].what.contains("keys"), "{faults:?}");
+    let required = ("SIGNATURES", "required");
+    assert_eq!(base(&[]).unwrap().signatures, Signatures::Off);
+    for variables in [&[region, arn][..], &[region, arn, required]] {
+        assert_eq!(base(variables).unwrap().signatures, Signatures::Required);
+    }
+    let off = base(&[region, arn, ("SIGNATURES", "off")]).unwrap();
+    assert_eq!(off.signatures, Signatures::Off);
+    let faults = base(&[region, required]).unwrap_err();
+    let fault = "SIGNATURES: required, but TESTED_SECRET_ARN is not set, where the keys are";
+    assert_eq!((faults.len(), faults[0].to_string()), (1, fault.to_owned()));
+}
+
+#[test]
+fn a_secret_and_ciphertext_need_a_region() {
+    let arn = (
+        "TESTED_SECRET_ARN",
+        "arn:aws:secretsmanager:eu-central-1:1:secret:x",
+    );
+    for variable in [arn, ("API_KEY", "kms:AAAA"), ("DATABASE_URL", "kms:AAAA")] {
+        assert_eq!(names(&base(&[variable]).unwrap_err()), ["AWS_REGION"]);
+        let region = ("AWS_REGION", "eu-central-1");
+        assert!(base(&[variable, region]).is_ok());
     }
 }
 

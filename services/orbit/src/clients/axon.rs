@@ -61,7 +61,7 @@ impl Axon {
             signer: signer(settings, parts)?,
         };
         Ok(Self {
-            outbound: Outbound::new(target, &settings.roots, &parts.metrics),
+            outbound: Outbound::new(target, &settings.base.roots, &parts.metrics),
             outcomes: Outcomes::new(TARGET, &OUTCOMES, &parts.metrics),
         })
     }

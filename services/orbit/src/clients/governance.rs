@@ -74,13 +74,15 @@ struct Answer {
 
 impl Governance {
     pub(crate) async fn new(settings: &Settings, parts: &Parts) -> anyhow::Result<Self> {
-        let (roots, metrics) = (&settings.roots, &parts.metrics);
+        let metrics = &parts.metrics;
         let time = attempt_timeout(&settings.base);
         let place = match settings.governance.clone() {
-            GovernanceAt::Function { name, region } => {
-                Place::Function(Function::new(name, region, time, roots, metrics).await?)
+            GovernanceAt::Function(name) => {
+                Place::Function(Function::new(name, time, &parts.aws, metrics).await?)
             }
-            GovernanceAt::Url(url) => Place::Url(Url::new(url, time, roots, metrics)),
+            GovernanceAt::Url(url) => {
+                Place::Url(Url::new(url, time, &settings.base.roots, metrics))
+            }
         };
         Ok(Self {
             place,

@@ -38,6 +38,8 @@ async fn ask(
         clock,
         lifecycle: Lifecycle::default(),
         metrics: service_kit::Metrics::default(),
+        aws: service_kit::Aws::default(),
+        secrets: service_kit::Secrets::default(),
         keys: None,
     };
     parts.lifecycle.ready(None);

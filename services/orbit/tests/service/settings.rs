@@ -36,8 +36,7 @@ fn governance_is_a_function_with_its_alias() {
         name: "demo-governance".into(),
         alias: "live".into(),
     };
-    let region = "eu-central-1".to_owned();
-    assert_eq!(settings.governance, GovernanceAt::Function { name, region });
+    assert_eq!(settings.governance, GovernanceAt::Function(name));
     assert_eq!(settings.axon_url, AXON.1);
     assert!(settings.axon_connect_to.is_none());
 }

@@ -2,20 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
+use aws_sdk_lambda::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_types::base64;
 use service_kit::outbound::{CallError, Ending, Guard};
-use service_kit::{Metrics, RequestContext, TrustRoots};
+use service_kit::{Aws, AwsError, Metrics, RequestContext};
 
 use super::{GovernanceError, TARGET};
 use crate::settings::FunctionName;
@@ -34,13 +29,12 @@ type Answer = Result<InvokeOutput, SdkError<InvokeError>>;
 impl Function {
     pub(crate) async fn new(
         name: FunctionName,
-        region: String,
         attempt_timeout: Duration,
-        roots: &TrustRoots,
+        aws: &Aws,
         metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, AwsError> {
         Ok(Self {
-            client: client(&sdk_config(region, roots).await?),
+            client: client(Builder::from(aws.config().await?)),
             name,
             guard: Guard::new(TARGET, attempt_timeout, metrics),
         })
@@ -129,43 +123,16 @@ fn of_call(error: CallError<SdkError<InvokeError>>) -> GovernanceError {
 
 /// The deadline, the breaker, the time of an attempt and the retries are the guard's: the SDK's own
 /// would multiply with them.
-fn client(config: &SdkConfig) -> Client {
+fn client(config: Builder) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .build();
-    let config = aws_sdk_lambda::config::Builder::from(config)
+    let config = config
         .timeout_config(timeouts)
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     Client::from_conf(config)
-}
-
-async fn sdk_config(region: String, roots: &TrustRoots) -> anyhow::Result<SdkConfig> {
-    let tls = TlsContext::builder()
-        .with_trust_store(trust_store(roots))
-        .build()
-        .context("the TLS of the AWS client cannot be set up")?;
-    let http_client = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls)
-        .build_https();
-    Ok(aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .http_client(http_client)
-        .load()
-        .await)
-}
-
-/// The SDK's client takes PEM only.
-fn trust_store(roots: &TrustRoots) -> TrustStore {
-    let mut pem = String::new();
-    for certificate in roots.certificates() {
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        pem.push_str(&base64::encode(certificate));
-        pem.push_str("\n-----END CERTIFICATE-----\n");
-    }
-    TrustStore::empty().with_pem_certificate(pem)
 }
 
 #[cfg(test)]
