@@ -49,6 +49,7 @@ fn connections_that_are_opened_and_left_cost_little_and_keep_nobody_out() {
     let cost = resident_kilobytes(&axon).saturating_sub(before);
     assert!(cost < KILOBYTES_MAX, "{cost} KB for {FLOOD} connections");
     assert!(ask(address, "/reason").starts_with("HTTP/1.1 200 "));
+    drop(kept);
     axon.terminate();
     let (code, _) = axon.end();
     assert_eq!(code, Some(0));
