@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 450;
 const FUNCTION_LINES_MAX: usize = 70;
 
-struct Source {
+pub(crate) struct Source {
     /// Below the root, with `/`.
-    path: String,
-    text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
     /// Everything up to its own tests.
-    fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.text.split("#[cfg(test)]").next().unwrap_or_default()
     }
 
@@ -33,7 +33,7 @@ fn root() -> PathBuf {
 }
 
 /// All files of these folders whose name ends so, in order.
-fn sources(folders: &[&str], suffix: &str) -> Vec<Source> {
+pub(crate) fn sources(folders: &[&str], suffix: &str) -> Vec<Source> {
     let mut found = Vec::new();
     for folder in folders {
         collect(&root().join(folder), suffix, &mut found);

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod connections;
 mod http;
 mod openapi;
+mod pooled;
 mod process;
 mod secrets;
 

@@ -14,7 +14,7 @@ pub(crate) fn connect(address: SocketAddr, text: &str) -> TcpStream {
     stream
 }
 
-fn ask(address: SocketAddr, path: &str) -> String {
+pub(crate) fn ask(address: SocketAddr, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: axon\r\nConnection: close\r\n\r\n");
     rest(connect(address, &request))
 }

@@ -5,6 +5,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use service_kit::inbound::BODY_BYTES_MAX;
 use service_kit::server::HEAD_BYTES_MAX;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -105,4 +106,48 @@ async fn the_end_of_drain_says_farewell_and_answers_what_is_in_flight() {
         .unwrap()
         .unwrap();
     timeout(PATIENCE, of_idle).await.unwrap().unwrap().unwrap();
+}
+
+/// One request whose headers never end: 1.6 MB of them, in frames that are each as they should be.
+#[tokio::test]
+async fn headers_without_end_end_the_connection() {
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+    const CONTINUATION: u8 = 9;
+    let served = Served::start(&[]).await;
+    // GET, http, / of the static table, and then literals of 100 bytes.
+    let literal = [&b"\x00\x03x-a\x64"[..], &[b'x'; 100]].concat();
+    let mut text = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    text.extend(frame(SETTINGS, 0, b""));
+    text.extend(frame(HEADERS, 1, b"\x82\x86\x84"));
+    for _ in 0..100 {
+        text.extend(frame(CONTINUATION, 1, &literal.repeat(150)));
+    }
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    // It may be closed to us before we have said it all.
+    drop(stream.write_all(&text).await);
+    let mut answer = Vec::new();
+    drop(
+        timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .unwrap(),
+    );
+    let mut kinds = Vec::new();
+    let mut rest = &answer[..];
+    while let Some((head, payload)) = rest.split_at_checked(9) {
+        let length = usize::from(head[1]) * 256 + usize::from(head[2]);
+        kinds.push(head[3]);
+        rest = payload.get(length..).unwrap_or_default();
+    }
+    assert_eq!(kinds.last(), Some(&GOAWAY), "{kinds:?}");
+    assert!(!kinds.contains(&HEADERS), "{kinds:?}");
+    assert!(served.is_healthy().await);
+}
+
+/// Without any flag, such as that of the headers' end.
+fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [0, length[0], length[1], kind, 0, 0, 0, 0, stream];
+    [&head, payload].concat()
 }

@@ -44,7 +44,7 @@ fn nothing_set_is_enough() {
         (base.port, base.drain_ms, base.deadline_ms),
         (80, 10_000, 10_000)
     );
-    assert_eq!(base.connections_max, 2048);
+    assert_eq!(base.connections_max, 1024);
     assert_eq!(
         (base.signatures, base.metrics),
         (Signatures::Off, Metrics::Off)

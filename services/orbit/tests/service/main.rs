@@ -7,6 +7,7 @@ mod dispatch;
 mod openapi;
 mod process;
 mod settings;
+mod shutdown;
 
 #[path = "../../../kit/tests/world/authority.rs"]
 mod authority;

@@ -1,0 +1,91 @@
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::process::{AXON, ask, connect, rest};
+use crate::running::Process;
+
+const MAX: &str = "500";
+/// Ten times as many as axon may have open. A hundred thousand would take more ports than one
+/// address has; the only thing that more of them could change is how often room is made.
+const FLOOD: usize = 5000;
+/// As many of them as the test itself keeps open: more than axon may have, and fewer than most
+/// shells allow a process.
+const KEPT: usize = 800;
+/// What all connections together may cost above what axon takes without them.
+const KILOBYTES_MAX: usize = 32 * 1024;
+
+#[test]
+fn connections_that_are_opened_and_left_cost_little_and_keep_nobody_out() {
+    let variables = [("PORT", "0"), ("DRAIN_MS", "0"), ("CONNECTIONS_MAX", MAX)];
+    let mut axon = Process::start(AXON, &variables);
+    let address = axon.address();
+    assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
+    let before = resident_kilobytes(&axon);
+    let mut kept = VecDeque::new();
+    for index in 0..FLOOD {
+        // Some say nothing, some were answered and stay, some are in the middle of a head.
+        let mut stream = TcpStream::connect(address).unwrap();
+        let text = match index % 3 {
+            0 => "",
+            1 => "GET /reason HTTP/1.1\r\nHost: x\r\n\r\n",
+            _ => "GET /reason HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        };
+        // It may have had to make room already.
+        drop(stream.write_all(text.as_bytes()));
+        kept.push_back(stream);
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+        if index % 500 == 0 {
+            let health = ask(address, "/health");
+            assert!(
+                health.starts_with("HTTP/1.1 200 "),
+                "after {index}: {health}"
+            );
+        }
+    }
+    let cost = resident_kilobytes(&axon).saturating_sub(before);
+    assert!(cost < KILOBYTES_MAX, "{cost} KB for {FLOOD} connections");
+    assert!(ask(address, "/reason").starts_with("HTTP/1.1 200 "));
+    drop(kept);
+    axon.terminate();
+    let (code, _) = axon.end();
+    assert_eq!(code, Some(0));
+}
+
+/// The client does not close what it keeps, so that more of them are open than there may be.
+#[test]
+fn the_longest_idle_connection_makes_room_for_a_new_one() {
+    let variables = [("PORT", "0"), ("DRAIN_MS", "0"), ("CONNECTIONS_MAX", "100")];
+    let mut axon = Process::start(AXON, &variables);
+    let address = axon.address();
+    let mut oldest = connect(address, "GET /reason HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut answer = [0; 12];
+    oldest.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let kept: Vec<TcpStream> = (0..300).map(|_| connect(address, "")).collect();
+    for _ in 0..10 {
+        assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
+    }
+    oldest
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    assert!(rest(oldest).ends_with('}'), "closed behind its answer");
+    drop(kept);
+    axon.terminate();
+    let (code, log) = axon.end();
+    assert_eq!(code, Some(0));
+    let warnings = log.iter().filter(|line| line["level"] == "WARN").count();
+    assert_eq!(warnings, 1, "{log:?}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "only the kernel knows")]
+fn resident_kilobytes(process: &Process) -> usize {
+    let path = format!("/proc/{}/status", process.id().as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kilobytes.unwrap().parse().unwrap()
+}

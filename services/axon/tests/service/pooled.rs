@@ -1,0 +1,138 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, StatusCode};
+use service_kit::settings::{Environment, Reader};
+use service_kit::{Clock, Lifecycle, Metrics, Parts};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+use crate::process::AXON;
+use crate::running::Process;
+use crate::stand_in::StandIn;
+
+/// Callers that go on all the time; at first there are four times as many, so that most of the
+/// connections that orbit keeps are idle when their axon goes away.
+const CALLERS: usize = 4;
+
+/// As in a deployment: a new axon is there, whoever connects from now on finds it, and the old one
+/// is told to stop, while orbit still holds connections to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_dispatch_is_lost_when_axon_is_replaced() {
+    let variables = [("PORT", "0"), ("DRAIN_MS", "500")];
+    let mut old = Process::start(AXON, &variables);
+    let discovery = Discovery::start(old.address()).await;
+    let governance = StandIn::answering(200, r#"{"allowed":true}"#).await;
+    let orbit = orbit(&governance.url("/"), discovery.address).await;
+
+    let burst: JoinSet<_> = (0..4 * CALLERS).map(|_| dispatch(orbit.clone())).collect();
+    assert!(
+        burst
+            .join_all()
+            .await
+            .iter()
+            .all(|status| *status == StatusCode::OK)
+    );
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers: JoinSet<_> = (0..CALLERS)
+        .map(|_| dispatch_until(orbit.clone(), Arc::clone(&stop)))
+        .collect();
+
+    let mut new = Process::start(AXON, &variables);
+    discovery.finds(new.address());
+    old.terminate();
+    let (code, log) = tokio::task::spawn_blocking(move || old.end())
+        .await
+        .unwrap();
+    assert_eq!(code, Some(0), "{log:?}");
+    assert_eq!(log.last().unwrap()["message"], "stopped");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stop.store(true, Ordering::Relaxed);
+    let answers = callers.join_all().await.concat();
+    let lost: Vec<_> = answers
+        .iter()
+        .filter(|status| **status != StatusCode::OK)
+        .collect();
+    assert!(lost.is_empty(), "of {}: {lost:?}", answers.len());
+
+    new.terminate();
+    let (_, log) = tokio::task::spawn_blocking(move || new.end())
+        .await
+        .unwrap();
+    assert!(
+        log.iter().any(|line| line["message"] == "request"),
+        "the new one was asked"
+    );
+}
+
+async fn orbit(governance_url: &str, axon: SocketAddr) -> Router {
+    let variable = |name: &str| match name {
+        "GOVERNANCE_FUNCTION_URL" => Some(governance_url.to_owned()),
+        "AXON_SERVICE_URL" => Some(format!("http://{axon}/reason")),
+        _ => None,
+    };
+    let environment = Environment {
+        variable: &variable,
+        file: &|_| unreachable!(),
+    };
+    let mut reader = Reader::new(&environment);
+    let settings = orbit::Settings::read(&mut reader);
+    let settings = reader.finish(settings).unwrap();
+    let parts = Parts {
+        service: orbit::SERVICE,
+        clock: Clock::system(),
+        lifecycle: Lifecycle::default(),
+        metrics: Metrics::default(),
+        keys: None,
+    };
+    orbit::app(&settings, &parts).await.unwrap()
+}
+
+async fn dispatch(orbit: Router) -> StatusCode {
+    let request = Request::post("/dispatch").body(Body::empty()).unwrap();
+    orbit.oneshot(request).await.unwrap().status()
+}
+
+async fn dispatch_until(orbit: Router, stop: Arc<AtomicBool>) -> Vec<StatusCode> {
+    let mut answers = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        answers.push(dispatch(orbit.clone()).await);
+    }
+    answers
+}
+
+/// An address behind which there is one axon and later another one, as behind a name of service
+/// discovery. It leads new connections elsewhere and leaves the others alone.
+struct Discovery {
+    address: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
+}
+
+impl Discovery {
+    async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = Arc::new(Mutex::new(target));
+        let found = Arc::clone(&target);
+        tokio::spawn(async move {
+            loop {
+                let (mut caller, _) = listener.accept().await.unwrap();
+                let target = *found.lock().unwrap();
+                tokio::spawn(async move {
+                    let mut axon = TcpStream::connect(target).await?;
+                    tokio::io::copy_bidirectional(&mut caller, &mut axon).await
+                });
+            }
+        });
+        Self { address, target }
+    }
+
+    fn finds(&self, target: SocketAddr) {
+        *self.target.lock().unwrap() = target;
+    }
+}

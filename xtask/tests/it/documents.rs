@@ -1,0 +1,113 @@
+//! What the services' READMEs say is what their code does.
+
+use std::collections::BTreeSet;
+
+use crate::rules::sources;
+
+const SERVICES: [&str; 4] = ["axon", "governance", "kit", "orbit"];
+
+fn source(folder: &str) -> String {
+    let files = sources(&[&format!("services/{folder}/src")], ".rs");
+    let code: Vec<&str> = files.iter().map(|file| file.code()).collect();
+    code.join("\n")
+}
+
+fn document(folder: &str, name: &str) -> String {
+    sources(&[&format!("services/{folder}")], name)
+        .remove(0)
+        .text
+}
+
+/// The names that are read: all literals of that shape, in the files that read settings.
+fn settings_of_code(folder: &str) -> BTreeSet<String> {
+    let files = sources(&[&format!("services/{folder}/src")], ".rs");
+    let reading = files.iter().filter(|file| file.code().contains("reader."));
+    let literals = reading.flat_map(|file| file.code().split('"').skip(1).step_by(2));
+    literals
+        .map(|literal| literal.replace("{}", "<NAME>"))
+        .filter(|literal| is_setting(literal))
+        .collect()
+}
+
+/// The names in the first column of the table below `## Settings`.
+fn settings_of_readme(folder: &str) -> BTreeSet<String> {
+    let readme = document(folder, "README.md");
+    let section = readme.split("\n## Settings\n").nth(1).unwrap_or_default();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let cells = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_setting(text: &str) -> bool {
+    let name = text.strip_prefix("<NAME>").unwrap_or(text);
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    name.len() > 2 && name.bytes().all(plain)
+}
+
+#[test]
+fn every_setting_is_a_row_and_every_row_is_a_setting() {
+    for folder in SERVICES {
+        assert_eq!(
+            settings_of_readme(folder),
+            settings_of_code(folder),
+            "services/{folder}"
+        );
+    }
+    assert!(settings_of_code("kit").contains("PORT"));
+    assert!(settings_of_code("kit").contains("<NAME>_SECRET_ARN"));
+    assert!(settings_of_code("orbit").contains("GOVERNANCE_FUNCTION_URL"));
+}
+
+#[test]
+fn every_route_is_in_the_readme_and_in_the_openapi_document() {
+    for folder in ["axon", "orbit"] {
+        let readme = document(folder, "README.md");
+        let openapi: serde_json::Value =
+            serde_json::from_str(&document(folder, "openapi.json")).unwrap();
+        let code = source(folder);
+        let paths: BTreeSet<&str> = code
+            .split(".route(\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        assert!(paths.contains("/health"));
+        for path in &paths {
+            assert!(
+                readme.contains(&format!(" {path}`")),
+                "{folder}/README.md lacks {path}"
+            );
+        }
+        let documented = openapi["paths"].as_object().unwrap().keys();
+        assert_eq!(
+            documented.map(String::as_str).collect::<BTreeSet<_>>(),
+            paths
+        );
+    }
+}
+
+/// A status that the document has and the README does not, or the other way round, would be a
+/// failure that nobody looks for.
+#[test]
+fn every_status_of_the_openapi_document_is_in_a_readme() {
+    let kit = document("kit", "README.md");
+    for folder in ["axon", "orbit"] {
+        let readmes = document(folder, "README.md") + &kit;
+        let openapi: serde_json::Value =
+            serde_json::from_str(&document(folder, "openapi.json")).unwrap();
+        for (path, item) in openapi["paths"].as_object().unwrap() {
+            for operation in item.as_object().unwrap().values() {
+                for status in operation["responses"].as_object().unwrap().keys() {
+                    assert!(
+                        readmes.contains(status.as_str()),
+                        "{folder}: {path}: {status}"
+                    );
+                }
+            }
+        }
+    }
+}
