@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admission;
+mod closing;
 mod inbound;
 mod logs;
 mod outbound;

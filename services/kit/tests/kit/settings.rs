@@ -67,6 +67,7 @@ fn all_that_is_set_is_read() {
         ("SIGNATURES", "off"),
         ("DRAIN_MS", "0"),
         ("DEADLINE_MS", "2500"),
+        ("IN_FLIGHT_MAX", "7"),
         ("RUST_LOG", "warn,tested=debug"),
         ("METRICS", "emf"),
         (
@@ -76,8 +77,13 @@ fn all_that_is_set_is_read() {
     ])
     .unwrap();
     assert_eq!(
-        (base.port, base.drain_ms, base.deadline_ms),
-        (8080, 0, 2500)
+        (
+            base.port,
+            base.drain_ms,
+            base.deadline_ms,
+            base.in_flight_max
+        ),
+        (8080, 0, 2500, 7)
     );
     assert_eq!(base.region.as_deref(), Some("eu-central-1"));
     assert!(base.secret_arn.is_some());
@@ -108,6 +114,7 @@ fn all_faults_are_reported_at_once() {
         ("SIGNATURES", "optional"),
         ("DRAIN_MS", "1s"),
         ("DEADLINE_MS", "0"),
+        ("IN_FLIGHT_MAX", "0"),
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
         ("ECS_CONTAINER_METADATA_URI_V4", "/task"),
@@ -119,6 +126,7 @@ fn all_faults_are_reported_at_once() {
         "SIGNATURES",
         "DRAIN_MS",
         "DEADLINE_MS",
+        "IN_FLIGHT_MAX",
         "RUST_LOG",
         "METRICS",
         "ECS_CONTAINER_METADATA_URI_V4",

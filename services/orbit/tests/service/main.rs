@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod dispatch;
+mod function;
 mod process;
+mod resilience;
 mod settings;
 
 #[path = "../../../kit/tests/world/authority.rs"]
