@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::authority::Authority;
 use crate::running::{Process, run};
-use crate::stand_in::{Call, StandIn, answer, recording};
+use crate::stand_in::{StandIn, answer, recording};
 
 pub(crate) const ORBIT: &str = env!("CARGO_BIN_EXE_orbit");
 pub(crate) const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK"}"#;
