@@ -14,6 +14,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::base64;
+use aws_smithy_types::retry::ErrorKind;
 use service_kit::outbound::{CallError, Ending, Guard};
 use service_kit::{Metrics, RequestContext, TrustRoots};
 
@@ -111,6 +112,12 @@ fn of_failure(error: &SdkError<InvokeError>) -> Ending {
         SdkError::TimeoutError(_) => Ending::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Ending::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_io() => Ending::Lost,
+        // A connection that closes before the answer: the SDK does not count it as I/O.
+        SdkError::DispatchFailure(failure)
+            if failure.as_other() == Some(ErrorKind::TransientError) =>
+        {
+            Ending::Lost
+        }
         _ => Ending::Broken,
     }
 }
