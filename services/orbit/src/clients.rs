@@ -11,8 +11,8 @@ use service_kit::settings::Base;
 /// What one attempt may take where the deadline leaves room for it: longer than a cold start of
 /// the governance function.
 const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(3);
-/// Governance, axon and one retry fit into the deadline, whichever of them does not answer.
-const ATTEMPTS_IN_DEADLINE: u32 = 3;
+/// So all three attempts fit, and their pauses: who waits is told who did not answer.
+const ATTEMPTS_IN_DEADLINE: u32 = 4;
 
 fn attempt_timeout(base: &Base) -> Duration {
     let deadline = Duration::from_millis(base.deadline_ms);

@@ -11,12 +11,13 @@ use crate::{Gauge, Metrics, Unit};
 
 use super::dimensions;
 
+/// Failures are counted for so long, slot by slot.
+const WINDOW: Duration = Duration::from_secs(10);
 const SLOTS: usize = 10;
-/// Failures are counted over the last ten of these.
 const SLOT: Duration = Duration::from_secs(1);
 /// Below this a single failure would already be a high rate.
 const CALLS_MIN: u32 = 10;
-/// Open at one failure in this many calls, or more.
+/// Open where one call in so many fails, or more.
 const CALLS_PER_FAILURE: u32 = 2;
 const OPEN_MIN: Duration = Duration::from_secs(1);
 /// Doubled each time that a probe fails, up to here.
@@ -188,7 +189,7 @@ struct Slot {
 impl Window {
     fn record(&mut self, is_failure: bool, now: Instant) {
         let mut began = *self.began.get_or_insert(now);
-        if now.saturating_duration_since(began) >= SLOT * 10 {
+        if now.saturating_duration_since(began) >= WINDOW {
             *self = Self::default();
             began = now;
         }

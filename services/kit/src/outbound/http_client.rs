@@ -1,5 +1,7 @@
 //! One HTTP request to a target, and an answer that is whole.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response, Uri};
@@ -9,8 +11,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Builder, Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::BoxError;
-
-use std::time::Duration;
 
 use super::retry::Ending;
 use crate::TrustRoots;

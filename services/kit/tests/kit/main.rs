@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admission;
 mod bad_input;
+mod closing;
 mod http2;
 mod inbound;
 mod logs;

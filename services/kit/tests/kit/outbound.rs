@@ -1,34 +1,47 @@
-use axum::response::IntoResponse as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::response::{IntoResponse as _, Response as Answer};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use service_kit::outbound::{Outbound, OutboundError, Target, with_causes};
+use http::{Method, Request, Response, StatusCode};
+use service_kit::outbound::{HttpError, Outbound, OutboundError, Repeat, Target, with_causes};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{CorrelationId, RequestContext, TraceContext, TrustRoots};
+use service_kit::signature::Signer;
+use service_kit::{
+    Clock, CorrelationId, KeyPair, KeyPairs, KeyRing, Metrics, RequestContext, TraceContext,
+    TrustRoots,
+};
 
 use crate::authority::Authority;
 use crate::stand_in::{StandIn, answer, recording};
 
-fn get(url: &str) -> Request<Full<Bytes>> {
-    Request::get(url).body(Full::default()).unwrap()
-}
-
-fn target() -> Target {
+fn target(url: &str) -> Target {
     Target {
+        name: "tested",
+        url: url.parse().unwrap(),
         connect_to: None,
-        timeout_ms: 10_000,
+        attempt_timeout: Duration::from_secs(10),
+        repeat: Repeat::ByMethod,
+        signer: None,
     }
 }
 
-async fn call(
-    target: Target,
-    roots: &TrustRoots,
-    url: &str,
-) -> Result<Response<Bytes>, OutboundError> {
+fn context() -> RequestContext {
     let id = CorrelationId::parse("the-id").unwrap();
-    let time = std::time::Duration::from_secs(10);
-    let context = RequestContext::new(id, TraceContext::begin(), time);
-    Outbound::new(target, roots).call(&context, get(url)).await
+    RequestContext::new(id, TraceContext::begin(), Duration::from_secs(20))
+}
+
+fn request(method: Method) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::from_static(b"asked"));
+    *request.method_mut() = method;
+    request
+}
+
+async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, OutboundError> {
+    Outbound::new(target, roots, &Metrics::default())
+        .call(&context(), Request::new(Bytes::new()))
+        .await
 }
 
 fn trusting(authority: &Authority) -> TrustRoots {
@@ -46,7 +59,7 @@ fn trusting(authority: &Authority) -> TrustRoots {
 #[tokio::test]
 async fn the_correlation_id_is_passed_on() {
     let stand_in = StandIn::answering(201, "made").await;
-    let response = call(target(), &TrustRoots::default(), &stand_in.url("/a?b=c"))
+    let response = call(target(&stand_in.url("/a?b=c")), &TrustRoots::default())
         .await
         .unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
@@ -64,15 +77,9 @@ async fn it_connects_elsewhere_but_asks_for_the_url() {
     let connect_to = Some(stand_in.address.to_string().parse().unwrap());
     let target = Target {
         connect_to,
-        ..target()
+        ..target("http://axon.demo.internal/reason")
     };
-    call(
-        target,
-        &TrustRoots::default(),
-        "http://axon.demo.internal/reason",
-    )
-    .await
-    .unwrap();
+    call(target, &TrustRoots::default()).await.unwrap();
     let calls = stand_in.calls();
     assert_eq!(calls[0].headers["host"], "axon.demo.internal");
     assert_eq!(calls[0].line, "GET /reason");
@@ -85,11 +92,9 @@ async fn an_authority_that_was_added_is_trusted() {
     let address = authority.serve("axon.demo.internal", router).await;
     let target = Target {
         connect_to: Some(address.to_string().parse().unwrap()),
-        ..target()
+        ..target("https://axon.demo.internal/")
     };
-    let response = call(target, &trusting(&authority), "https://axon.demo.internal/")
-        .await
-        .unwrap();
+    let response = call(target, &trusting(&authority)).await.unwrap();
     assert_eq!(response.body(), "over TLS");
     assert_eq!(calls.lock().unwrap().len(), 1);
 }
@@ -102,9 +107,9 @@ async fn an_unknown_authority_and_another_name_are_refused() {
     let refused = async |roots: TrustRoots, url: &str| {
         let target = Target {
             connect_to: Some(address.to_string().parse().unwrap()),
-            ..target()
+            ..target(url)
         };
-        with_causes(&call(target, &roots, url).await.unwrap_err())
+        with_causes(&call(target, &roots).await.unwrap_err())
     };
     let url = "https://axon.demo.internal/";
     assert!(
@@ -129,23 +134,30 @@ async fn an_unknown_authority_and_another_name_are_refused() {
 #[tokio::test]
 async fn a_call_without_an_answer_ends() {
     let stand_in = StandIn::start(|_| None).await;
+    let attempt_timeout = Duration::from_millis(50);
     let target = Target {
-        timeout_ms: 50,
-        ..target()
+        attempt_timeout,
+        ..target(&stand_in.url("/"))
     };
-    let error = call(target, &TrustRoots::default(), &stand_in.url("/"))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, OutboundError::Timeout(50)), "{error:?}");
+    let error = call(target, &TrustRoots::default()).await.unwrap_err();
+    assert!(
+        matches!(error, OutboundError::Timeout(time) if time == attempt_timeout),
+        "{error:?}"
+    );
+    assert_eq!(stand_in.calls().len(), 3);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_not_kept() {
     let stand_in = StandIn::start(|_| Some(vec![0; 1024 * 1024 + 1].into_response())).await;
-    let error = call(target(), &TrustRoots::default(), &stand_in.url("/"))
+    let error = call(target(&stand_in.url("/")), &TrustRoots::default())
         .await
         .unwrap_err();
-    assert!(matches!(error, OutboundError::TooLarge), "{error:?}");
+    assert!(
+        matches!(error, OutboundError::Failed(HttpError::TooLarge)),
+        "{error:?}"
+    );
+    assert_eq!(stand_in.calls().len(), 1);
 }
 
 #[tokio::test]
@@ -153,13 +165,120 @@ async fn nobody_there_is_a_failed_call() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let error = call(target(), &TrustRoots::default(), &url)
+    let error = call(target(&url), &TrustRoots::default())
         .await
         .unwrap_err();
-    assert!(matches!(error, OutboundError::Failed(_)), "{error:?}");
+    assert!(
+        matches!(error, OutboundError::Failed(HttpError::Unreached(_))),
+        "{error:?}"
+    );
     assert!(
         with_causes(&error).contains("refused"),
         "{}",
         with_causes(&error)
     );
+}
+
+/// Answers the first call with `first`, and all others with 200.
+async fn failing_once(first: impl Fn() -> Answer + Clone + Send + Sync + 'static) -> StandIn {
+    let asked = Arc::new(AtomicUsize::new(0));
+    StandIn::start(move |_| {
+        let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        Some(if is_first {
+            first()
+        } else {
+            answer(200, "well")
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_where_it_is_safe() {
+    for (status, method, repeat, expected, calls) in [
+        (503, Method::GET, Repeat::ByMethod, 200, 2),
+        (502, Method::GET, Repeat::ByMethod, 200, 2),
+        (429, Method::PUT, Repeat::ByMethod, 200, 2),
+        (503, Method::POST, Repeat::ByMethod, 503, 1),
+        (503, Method::POST, Repeat::Always, 200, 2),
+        (500, Method::GET, Repeat::Always, 500, 1),
+        (404, Method::GET, Repeat::Always, 404, 1),
+    ] {
+        let stand_in = failing_once(move || answer(status, "")).await;
+        let target = Target {
+            repeat,
+            ..target(&stand_in.url("/"))
+        };
+        let outbound = Outbound::new(target, &TrustRoots::default(), &Metrics::default());
+        let response = outbound.call(&context(), request(method)).await.unwrap();
+        assert_eq!(response.status(), expected, "{status}");
+        assert_eq!(stand_in.calls().len(), calls, "{status}");
+        assert!(stand_in.calls().iter().all(|call| call.body == b"asked"));
+    }
+}
+
+#[tokio::test]
+async fn the_time_that_is_left_is_passed_on() {
+    let stand_in = StandIn::answering(200, "").await;
+    let roots = TrustRoots::default();
+    call(target(&stand_in.url("/")), &roots).await.unwrap();
+    let header = &stand_in.calls()[0].headers["x-request-timeout-ms"];
+    let left: u64 = header.to_str().unwrap().parse().unwrap();
+    assert!(
+        (1..=10_000).contains(&left),
+        "the time of an attempt: {left}"
+    );
+}
+
+/// A key that is replaced between two attempts shows which one was signed when.
+#[tokio::test]
+async fn each_attempt_is_signed_anew_and_has_a_span_of_its_own() {
+    let pairs = |id: &str| KeyPairs {
+        current: KeyPair {
+            access_key_id: id.to_owned(),
+            secret_access_key: "secret".into(),
+        },
+        previous: None,
+    };
+    let (replace, keys) = KeyRing::new(pairs("one"));
+    let stand_in = failing_once(move || {
+        replace.send_replace(Arc::new(pairs("two")));
+        answer(503, "")
+    })
+    .await;
+    let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
+    let target = Target {
+        signer: Some(Signer::new(keys, "eu-central-1".to_owned(), clock)),
+        ..target(&stand_in.url("/"))
+    };
+    call(target, &TrustRoots::default()).await.unwrap();
+    let calls = stand_in.calls();
+    let header = |nth: usize, name| calls[nth].headers[name].to_str().unwrap();
+    for (nth, id) in [(0, "one"), (1, "two")] {
+        let authorization = header(nth, "authorization");
+        let credential = format!("AWS4-HMAC-SHA256 Credential={id}/20260102/eu-central-1/axon");
+        assert!(authorization.starts_with(&credential), "{authorization}");
+        for signed in ["x-correlation-id", "x-request-timeout-ms", "traceparent"] {
+            assert!(authorization.contains(signed), "{authorization}");
+        }
+    }
+    assert_ne!(header(0, "traceparent"), header(1, "traceparent"));
+}
+
+#[tokio::test]
+async fn a_target_that_fails_is_left_alone() {
+    let stand_in = StandIn::answering(500, "").await;
+    let target = target(&stand_in.url("/"));
+    let outbound = Outbound::new(target, &TrustRoots::default(), &Metrics::default());
+    let context = context();
+    for _ in 0..10 {
+        let response = outbound.call(&context, request(Method::GET)).await.unwrap();
+        assert_eq!(response.status(), 500);
+    }
+    let error = outbound.call(&context, request(Method::GET)).await;
+    assert!(
+        matches!(error, Err(OutboundError::BreakerOpen { .. })),
+        "{error:?}"
+    );
+    assert_eq!(stand_in.calls().len(), 10);
 }

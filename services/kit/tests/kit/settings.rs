@@ -70,6 +70,7 @@ fn all_that_is_set_is_read() {
         ("DRAIN_MS", "0"),
         ("DEADLINE_MS", "2500"),
         ("CONNECTIONS_MAX", "10"),
+        ("IN_FLIGHT_MAX", "7"),
         ("RUST_LOG", "warn,tested=debug"),
         ("METRICS", "emf"),
         (
@@ -79,8 +80,13 @@ fn all_that_is_set_is_read() {
     ])
     .unwrap();
     assert_eq!(
-        (base.port, base.drain_ms, base.deadline_ms),
-        (8080, 0, 2500)
+        (
+            base.port,
+            base.drain_ms,
+            base.deadline_ms,
+            base.in_flight_max
+        ),
+        (8080, 0, 2500, 7)
     );
     assert_eq!(base.connections_max, 10);
     assert_eq!(base.region.as_deref(), Some("eu-central-1"));
@@ -115,6 +121,7 @@ fn all_faults_are_reported_at_once() {
         ("DRAIN_MS", "1s"),
         ("DEADLINE_MS", "0"),
         ("CONNECTIONS_MAX", "0"),
+        ("IN_FLIGHT_MAX", "0"),
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
         ("ECS_CONTAINER_METADATA_URI_V4", "/task"),
@@ -129,6 +136,7 @@ fn all_faults_are_reported_at_once() {
         "DRAIN_MS",
         "DEADLINE_MS",
         "CONNECTIONS_MAX",
+        "IN_FLIGHT_MAX",
         "RUST_LOG",
         "METRICS",
         "ECS_CONTAINER_METADATA_URI_V4",

@@ -19,10 +19,20 @@ async fn ask(
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> (Response<()>, Value) {
+    ask_within("60000", governance_url, axon_url, request, body).await
+}
+
+async fn ask_within(
+    deadline_ms: &str,
+    governance_url: &str,
+    axon_url: &str,
+    request: http::request::Builder,
+    body: impl Into<Body>,
+) -> (Response<()>, Value) {
     let variable = |name: &str| match name {
         "GOVERNANCE_FUNCTION_URL" => Some(governance_url.to_owned()),
         "AXON_SERVICE_URL" => Some(axon_url.to_owned()),
-        "DEADLINE_MS" => Some("60000".to_owned()),
+        "DEADLINE_MS" => Some(deadline_ms.to_owned()),
         _ => None,
     };
     let environment = Environment {
@@ -116,7 +126,8 @@ async fn a_dispatch_answers_with_axons_message() {
         .iter()
         .map(|call| serde_json::from_slice(&call.body).unwrap())
         .collect();
-    let question = |intent| json!({"service": "orbit", "intent": intent});
+    let question =
+        |intent| json!({"service": "orbit", "intent": intent, "correlation_id": "the-id"});
     let usual = question("call_reasoning");
     assert_eq!(
         questions,
@@ -181,11 +192,10 @@ async fn governance_that_fails_fails_closed() {
 async fn governance_that_does_not_answer_fails_closed() {
     let axon = StandIn::answering(200, HEARTBEAT).await;
     let governance = StandIn::start(|_| None).await;
-    assert_problem(
-        &ask(&governance.url("/"), &axon.url("/"), dispatch(), "").await,
-        503,
-    );
-    assert_eq!(axon.calls().len(), 0);
+    let (governance_url, axon_url) = (governance.url("/"), axon.url("/"));
+    let answer = ask_within("4000", &governance_url, &axon_url, dispatch(), "").await;
+    assert_problem(&answer, 503);
+    assert_eq!((governance.calls().len(), axon.calls().len()), (3, 0));
 }
 
 #[tokio::test]
@@ -209,10 +219,10 @@ async fn an_axon_that_answers_wrongly_is_a_bad_gateway() {
 async fn an_axon_that_does_not_answer_is_a_gateway_timeout() {
     let governance = StandIn::answering(200, ALLOWED).await;
     let axon = StandIn::start(|_| None).await;
-    assert_problem(
-        &ask(&governance.url("/"), &axon.url("/"), dispatch(), "").await,
-        504,
-    );
+    let (governance_url, axon_url) = (governance.url("/"), axon.url("/"));
+    let answer = ask_within("4000", &governance_url, &axon_url, dispatch(), "").await;
+    assert_problem(&answer, 504);
+    assert_eq!(axon.calls().len(), 3);
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod dispatch;
+mod function;
 mod openapi;
 mod process;
+mod resilience;
 mod settings;
 mod shutdown;
 

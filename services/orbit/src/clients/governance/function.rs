@@ -9,6 +9,7 @@ use aws_sdk_lambda::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
+use aws_smithy_types::retry::ErrorKind;
 use service_kit::outbound::{CallError, Ending, Guard};
 use service_kit::{Aws, AwsError, Metrics, RequestContext};
 
@@ -105,6 +106,12 @@ fn of_failure(error: &SdkError<InvokeError>) -> Ending {
         SdkError::TimeoutError(_) => Ending::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Ending::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_io() => Ending::Lost,
+        // A connection that closes before the answer: the SDK does not count it as I/O.
+        SdkError::DispatchFailure(failure)
+            if failure.as_other() == Some(ErrorKind::TransientError) =>
+        {
+            Ending::Lost
+        }
         _ => Ending::Broken,
     }
 }

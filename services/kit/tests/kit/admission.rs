@@ -1,0 +1,134 @@
+//! Who is let in, and for how long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{Request, Response};
+use service_kit::settings::{Base, Environment, Reader};
+use service_kit::{Clock, Lifecycle, Metrics, Parts, Unit, health, inbound};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use crate::SERVICE;
+
+/// An application that takes two requests at once, of which `/work` ends when it is let go.
+struct Scene {
+    app: Router,
+    metrics: Metrics,
+    let_go: Arc<Semaphore>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let metrics = Metrics::default();
+        let parts = Parts {
+            service: SERVICE,
+            clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+            lifecycle: Lifecycle::default(),
+            metrics: metrics.clone(),
+            keys: None,
+        };
+        parts.lifecycle.ready(None);
+        let environment = Environment {
+            variable: &|name| (name == "IN_FLIGHT_MAX").then(|| "2".to_owned()),
+            file: &|_| unreachable!(),
+        };
+        let base = Base::read(&mut Reader::new(&environment), SERVICE);
+        let let_go = Arc::new(Semaphore::new(0));
+        let gate = Arc::clone(&let_go);
+        let work = async move || gate.acquire().await.unwrap().forget();
+        let routes = Router::new()
+            .route("/work", get(work.clone()))
+            .route("/other", get(work))
+            .route("/health", health(&parts));
+        Self {
+            app: inbound::inbound(routes, &base, &parts),
+            metrics,
+            let_go,
+        }
+    }
+
+    /// As the server does for each connection, with a copy of the application.
+    async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+        let request = headers
+            .iter()
+            .fold(Request::get(path), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        let app = self.app.clone();
+        app.oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    fn is_in_flight(&self, expected: f64) -> bool {
+        let gauge = self.metrics.gauge("in_flight", Unit::Count, &[]);
+        (gauge.get() - expected).abs() < f64::EPSILON
+    }
+
+    fn shed(&self) -> u64 {
+        self.metrics.counter("shed", &[]).take()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_the_limit_requests_are_turned_away_at_once() {
+    let scene = Scene::new();
+    let overload = async {
+        let began = Instant::now();
+        for path in ["/work", "/other", "/nowhere"] {
+            let response = scene.ask(path, &[]).await;
+            assert_eq!(response.status(), 503, "{path}");
+            assert_eq!(response.headers()["retry-after"], "1");
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
+            assert!(response.headers().contains_key("x-correlation-id"));
+        }
+        assert_eq!(scene.ask("/health", &[]).await.status(), 200);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(scene.is_in_flight(2.0));
+        scene.let_go.add_permits(2);
+    };
+    let (one, other, ()) =
+        tokio::join!(scene.ask("/work", &[]), scene.ask("/other", &[]), overload);
+    assert_eq!((one.status().as_u16(), other.status().as_u16()), (200, 200));
+    assert!(scene.is_in_flight(0.0));
+    assert_eq!(scene.shed(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_makes_room() {
+    let scene = Scene::new();
+    for _ in 0..5 {
+        let gone = scene.ask("/work", &[]);
+        let gone = tokio::time::timeout(Duration::from_millis(1), gone);
+        assert!(gone.await.is_err());
+    }
+    assert!(scene.is_in_flight(0.0));
+    assert_eq!(scene.shed(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_deadline_counts_where_it_is_sooner() {
+    let scene = Scene::new();
+    for (timeout, milliseconds) in [
+        ("1500", 1500),
+        ("0", 0),
+        ("60000", 10_000),
+        ("soon", 10_000),
+        ("-1", 10_000),
+    ] {
+        let began = Instant::now();
+        let response = scene
+            .ask("/work", &[("X-Request-Timeout-Ms", timeout)])
+            .await;
+        assert_eq!(response.status(), 504, "{timeout}");
+        assert_eq!(began.elapsed().as_millis(), milliseconds, "{timeout}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Targets that close connections which the client holds: as a server does that is idle, that goes
+//! away in a rolling update, or that is killed.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use service_kit::outbound::{HttpError, Outbound, OutboundError, Repeat, Target};
+use service_kit::{CorrelationId, Metrics, RequestContext, TraceContext, TrustRoots};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// How a connection goes on.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    /// Closes after an answer that does not say so, as a server whose idle time is over.
+    CloseAfterAnswer,
+    /// Says `Connection: close` and closes, as a server that drains.
+    SayClose,
+    /// Answers the first request, and closes when it has read the second: as one that is killed.
+    CloseUnanswered,
+    /// Closes in the middle of the answer to the first request, and answers the others.
+    CloseHalfway,
+}
+
+const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell";
+const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nwell";
+const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwe";
+
+/// Where it listens, and how many requests it has read.
+async fn target_that(manner: Manner) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let read = Arc::clone(&requests);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(serve(stream, manner, Arc::clone(&read)));
+        }
+    });
+    (address, requests)
+}
+
+async fn serve(mut stream: TcpStream, manner: Manner, requests: Arc<AtomicUsize>) {
+    let mut of_connection = 0;
+    while read_request(&mut stream).await {
+        of_connection += 1;
+        let nth = requests.fetch_add(1, Ordering::Relaxed);
+        let (answer, goes_on) = match manner {
+            Manner::CloseAfterAnswer => (WHOLE, false),
+            Manner::SayClose => (LAST, false),
+            Manner::CloseUnanswered if of_connection == 2 => (&b""[..], false),
+            Manner::CloseHalfway if nth == 0 => (HALF, false),
+            Manner::CloseUnanswered | Manner::CloseHalfway => (WHOLE, true),
+        };
+        stream.write_all(answer).await.unwrap();
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// False at the end of the connection. Requests of these tests have no body.
+async fn read_request(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer).await {
+            Ok(count) if count > 0 => head.extend_from_slice(&buffer[..count]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+struct Caller {
+    outbound: Outbound,
+    context: RequestContext,
+    metrics: Metrics,
+}
+
+impl Caller {
+    fn of(address: SocketAddr) -> Self {
+        let target = Target {
+            name: "tested",
+            url: format!("http://{address}/").parse().unwrap(),
+            connect_to: None,
+            attempt_timeout: Duration::from_secs(20),
+            repeat: Repeat::ByMethod,
+            signer: None,
+        };
+        let metrics = Metrics::default();
+        let id = CorrelationId::generate();
+        Self {
+            outbound: Outbound::new(target, &TrustRoots::default(), &metrics),
+            context: RequestContext::new(id, TraceContext::begin(), Duration::from_secs(60)),
+            metrics,
+        }
+    }
+
+    async fn call(&self, method: Method) -> Result<Bytes, OutboundError> {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = method;
+        let response = self.outbound.call(&self.context, request).await?;
+        Ok(response.into_body())
+    }
+
+    fn retries(&self) -> u64 {
+        let dimensions = &[("target", "tested")];
+        self.metrics.counter("retries", dimensions).take()
+    }
+}
+
+#[tokio::test]
+async fn no_call_is_lost_to_connections_that_close() {
+    for manner in [
+        Manner::CloseAfterAnswer,
+        Manner::SayClose,
+        Manner::CloseUnanswered,
+        Manner::CloseHalfway,
+    ] {
+        let (address, _) = target_that(manner).await;
+        let caller = Caller::of(address);
+        // Few enough for the breaker, to which such a target is a failing one.
+        for _ in 0..5 {
+            assert_eq!(caller.call(Method::GET).await.unwrap(), "well");
+        }
+    }
+}
+
+/// Who says that it closes costs no retry: the client does not use that connection again.
+#[tokio::test]
+async fn a_target_that_drains_costs_no_retry() {
+    let (address, requests) = target_that(Manner::SayClose).await;
+    let caller = Caller::of(address);
+    for _ in 0..20 {
+        assert_eq!(caller.call(Method::POST).await.unwrap(), "well");
+    }
+    assert_eq!(caller.retries(), 0);
+    assert_eq!(requests.load(Ordering::Relaxed), 20);
+}
+
+/// It may have been done, so only whoever asked can know whether to ask again.
+#[tokio::test]
+async fn what_may_not_be_repeated_is_not_sent_twice_after_it_was_read() {
+    let (address, requests) = target_that(Manner::CloseUnanswered).await;
+    let caller = Caller::of(address);
+    assert_eq!(caller.call(Method::POST).await.unwrap(), "well");
+    let error = caller.call(Method::POST).await.unwrap_err();
+    assert!(
+        matches!(error, OutboundError::Failed(HttpError::Lost(_))),
+        "{error:?}"
+    );
+    assert_eq!((caller.retries(), requests.load(Ordering::Relaxed)), (0, 2));
+}

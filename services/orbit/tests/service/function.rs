@@ -1,0 +1,175 @@
+//! Every way in which the governance function can fail, against a stand-in of the Lambda API: axon
+//! is called in none of them.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::response::Response;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::process::{ALLOWED, HEARTBEAT, ORBIT, end, whole_dispatch, with_function};
+use crate::running::Process;
+use crate::stand_in::{Call, StandIn, answer};
+
+/// What comes of a dispatch while the function fails.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    status: u16,
+    retry_after: Option<String>,
+    asked: usize,
+}
+
+fn closed(asked: usize, retry_after: Option<&str>) -> Outcome {
+    Outcome {
+        status: 503,
+        retry_after: retry_after.map(str::to_owned),
+        asked,
+    }
+}
+
+fn retry_after(head: &str) -> Option<String> {
+    let mut lines = head.lines();
+    lines.find_map(|line| line.strip_prefix("retry-after: ").map(str::to_owned))
+}
+
+fn with_header(mut response: Response, name: &'static str, value: &'static str) -> Response {
+    response.headers_mut().insert(name, value.parse().unwrap());
+    response
+}
+
+/// Dispatches once, while the Lambda API at `endpoint` fails.
+async fn dispatch_while(endpoint: &str, settings: &[(&'static str, &str)]) -> (u16, String) {
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon_url = axon.url("/reason");
+    let mut variables = with_function(endpoint, &axon_url);
+    variables.extend_from_slice(settings);
+    let mut orbit = Process::start(ORBIT, &variables);
+    let (status, head, body) = whole_dispatch(orbit.address());
+    assert_eq!(body["detail"], "governance cannot answer");
+    let log = end(orbit);
+    let error = log.iter().find(|line| line["level"] == "ERROR").unwrap();
+    assert_eq!(error["correlation_id"], "the-id");
+    assert!(error["error"].is_string(), "{error}");
+    assert!(axon.calls().is_empty(), "it fails closed");
+    (status, head)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_it_answers_but_a_clear_yes_or_no_fails_closed() {
+    type Failure = fn(&Call) -> Response;
+    let failed: Failure =
+        |_| with_header(answer(200, ALLOWED), "X-Amz-Function-Error", "Unhandled");
+    let throttled: Failure = |_| answer(429, r#"{"Reason":"CallerRateLimitExceeded"}"#);
+    let throttled_long: Failure = |_| with_header(answer(429, "{}"), "Retry-After", "60");
+    let table: [(&str, Failure, Outcome); 12] = [
+        ("FunctionError", failed, closed(1, None)),
+        ("no body", |_| answer(200, ""), closed(1, None)),
+        ("no JSON", |_| answer(200, "not json"), closed(1, None)),
+        ("no allowed", |_| answer(200, "{}"), closed(1, None)),
+        (
+            "a string",
+            |_| answer(200, r#"{"allowed":"true"}"#),
+            closed(1, None),
+        ),
+        (
+            "a number",
+            |_| answer(200, r#"{"allowed":1}"#),
+            closed(1, None),
+        ),
+        (
+            "null",
+            |_| answer(200, r#"{"allowed":null}"#),
+            closed(1, None),
+        ),
+        ("throttled", throttled, closed(3, Some("1"))),
+        ("throttled for long", throttled_long, closed(1, Some("60"))),
+        ("forbidden", |_| answer(403, "{}"), closed(1, None)),
+        (
+            "an error of Lambda",
+            |_| answer(500, ALLOWED),
+            closed(3, None),
+        ),
+        ("unavailable", |_| answer(503, ALLOWED), closed(3, None)),
+    ];
+    for (name, failure, expected) in table {
+        let lambda = StandIn::start(move |call| Some(failure(call))).await;
+        let (status, head) = dispatch_while(&lambda.url(""), &[]).await;
+        let outcome = Outcome {
+            status,
+            retry_after: retry_after(&head),
+            asked: lambda.calls().len(),
+        };
+        assert_eq!(outcome, expected, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_answer_fails_closed() {
+    let lambda = StandIn::start(|_| None).await;
+    let (status, _) = dispatch_while(&lambda.url(""), &[("DEADLINE_MS", "4000")]).await;
+    assert_eq!((status, lambda.calls().len()), (503, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_reached_fails_closed() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    assert_eq!(dispatch_while(&endpoint, &[]).await.0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_hangs_up_fails_closed() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+            accepted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(dispatch_while(&endpoint, &[]).await.0, 503);
+    assert_eq!(connections.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_went_on_failing_is_not_asked_for_a_while() {
+    let lambda = StandIn::answering(500, "{}").await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon_url = axon.url("/reason");
+    let endpoint = lambda.url("");
+    let mut orbit = Process::start(ORBIT, &with_function(&endpoint, &axon_url));
+    let address = orbit.address();
+    let answers: Vec<_> = (0..5).map(|_| whole_dispatch(address)).collect();
+    let is_closed = |(status, _, body): &(u16, String, Value)| {
+        (*status, &body["detail"]) == (503, &"governance cannot answer".into())
+    };
+    assert!(answers.iter().all(is_closed), "{answers:?}");
+    assert_eq!(retry_after(&answers[4].1).as_deref(), Some("1"));
+    let log = end(orbit);
+    let opened = log
+        .iter()
+        .find(|line| line["message"] == "the breaker opened");
+    assert_eq!(opened.unwrap()["breaker"], "governance");
+    assert_eq!((lambda.calls().len(), axon.calls().len()), (10, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_passes_is_not_seen() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let lambda = StandIn::start(move |_| {
+        let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        Some(answer(if is_first { 429 } else { 200 }, ALLOWED))
+    })
+    .await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let (endpoint, axon_url) = (lambda.url(""), axon.url("/reason"));
+    let mut orbit = Process::start(ORBIT, &with_function(&endpoint, &axon_url));
+    assert_eq!(whole_dispatch(orbit.address()).0, 200);
+    end(orbit);
+    assert_eq!((lambda.calls().len(), axon.calls().len()), (2, 1));
+}

@@ -1,0 +1,169 @@
+//! What a dispatch comes to while those that orbit calls fail, with one application for many
+//! dispatches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use orbit::{SERVICE, Settings, app};
+use service_kit::settings::{Environment, Reader, Signatures};
+use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Lifecycle, Metrics, Parts};
+use tower::ServiceExt as _;
+
+use crate::process::{ALLOWED, HEARTBEAT};
+use crate::stand_in::{StandIn, answer};
+
+fn settings(governance: &StandIn, axon: &StandIn) -> Settings {
+    let (governance_url, axon_url) = (governance.url("/"), axon.url("/reason"));
+    let variable = |name: &str| match name {
+        "GOVERNANCE_FUNCTION_URL" => Some(governance_url.clone()),
+        "AXON_SERVICE_URL" => Some(axon_url.clone()),
+        "AWS_REGION" => Some("eu-central-1".to_owned()),
+        _ => None,
+    };
+    let environment = Environment {
+        variable: &variable,
+        file: &|_| unreachable!(),
+    };
+    let mut reader = Reader::new(&environment);
+    let settings = Settings::read(&mut reader);
+    reader.finish(settings).unwrap()
+}
+
+fn parts() -> Parts {
+    Parts {
+        service: SERVICE,
+        clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+        lifecycle: Lifecycle::default(),
+        metrics: Metrics::default(),
+        keys: None,
+    }
+}
+
+async fn dispatch(app: &Router) -> Response<Body> {
+    let request = Request::post("/dispatch").body(Body::empty()).unwrap();
+    app.clone().oneshot(request).await.unwrap()
+}
+
+fn calls(parts: &Parts, target: &'static str, outcome: &'static str) -> u64 {
+    let dimensions = Box::leak(Box::new([("target", target), ("outcome", outcome)]));
+    parts.metrics.counter("calls", dimensions).take()
+}
+
+#[tokio::test]
+async fn an_axon_that_went_on_failing_is_not_called_for_a_while() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::answering(500, "").await;
+    let parts = parts();
+    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(dispatch(&app).await.status(), StatusCode::BAD_GATEWAY);
+    }
+    let response = dispatch(&app).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!((governance.calls().len(), axon.calls().len()), (11, 10));
+    assert_eq!(calls(&parts, "axon", "wrong"), 10);
+    assert_eq!(calls(&parts, "axon", "breaker_open"), 1);
+    assert_eq!(calls(&parts, "governance", "allowed"), 11);
+}
+
+#[tokio::test]
+async fn a_governance_that_went_on_failing_is_not_asked_for_a_while() {
+    let governance = StandIn::answering(500, ALLOWED).await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let parts = parts();
+    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    for _ in 0..10 {
+        let response = dispatch(&app).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!response.headers().contains_key("retry-after"));
+    }
+    let response = dispatch(&app).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!((governance.calls().len(), axon.calls().len()), (10, 0));
+    assert_eq!(calls(&parts, "governance", "failed"), 10);
+    assert_eq!(calls(&parts, "governance", "breaker_open"), 1);
+}
+
+#[tokio::test]
+async fn failures_that_pass_are_not_seen() {
+    let failing_once = async |then: &'static str| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        StandIn::start(move |_| {
+            let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            Some(answer(if is_first { 503 } else { 200 }, then))
+        })
+        .await
+    };
+    let governance = failing_once(ALLOWED).await;
+    let axon = failing_once(HEARTBEAT).await;
+    let parts = parts();
+    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    assert_eq!(dispatch(&app).await.status(), StatusCode::OK);
+    assert_eq!((governance.calls().len(), axon.calls().len()), (2, 2));
+    assert_eq!(calls(&parts, "axon", "ok"), 1);
+}
+
+#[tokio::test]
+async fn a_governance_that_throttles_says_when_to_come_back() {
+    let governance = StandIn::start(|_| {
+        let mut throttled = answer(429, ALLOWED);
+        let headers = throttled.headers_mut();
+        headers.insert("Retry-After", "60".parse().unwrap());
+        Some(throttled)
+    })
+    .await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let parts = parts();
+    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let response = dispatch(&app).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "60");
+    assert_eq!((governance.calls().len(), axon.calls().len()), (1, 0));
+    assert_eq!(calls(&parts, "governance", "throttled"), 1);
+}
+
+#[tokio::test]
+async fn the_callers_deadline_holds_for_all_that_is_called() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::start(|_| None).await;
+    let app = app(&settings(&governance, &axon), &parts()).await.unwrap();
+    let request = Request::post("/dispatch").header("X-Request-Timeout-Ms", "1500");
+    let response = app.oneshot(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    for call in [&governance.calls()[0], &axon.calls()[0]] {
+        let told = call.headers["x-request-timeout-ms"].to_str().unwrap();
+        assert!((1..=1500).contains(&told.parse().unwrap()), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn calls_of_axon_are_signed_where_that_is_required() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let mut settings = settings(&governance, &axon);
+    settings.base.signatures = Signatures::Required;
+    let mut parts = parts();
+    assert!(app(&settings, &parts).await.is_err(), "there is no key");
+
+    let current = KeyPair {
+        access_key_id: "the-key".to_owned(),
+        secret_access_key: "secret".into(),
+    };
+    let previous = None;
+    let (_replace, keys) = KeyRing::new(KeyPairs { current, previous });
+    parts.keys = Some(keys);
+    let app = app(&settings, &parts).await.unwrap();
+    assert_eq!(dispatch(&app).await.status(), StatusCode::OK);
+    let authorization = &axon.calls()[0].headers["authorization"];
+    let authorization = authorization.to_str().unwrap();
+    assert!(
+        authorization.contains("Credential=the-key/"),
+        "{authorization}"
+    );
+    assert!(!governance.calls()[0].headers.contains_key("authorization"));
+}
