@@ -18,6 +18,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     bad_input_changes_nothing(&checkout);
     the_shell_of_another_account_changes_nothing(&checkout);
     a_good_release_loses_no_request(&checkout);
+    a_rotation_of_the_key_loses_no_request(&checkout);
     a_release_that_fails_goes_back(&checkout);
     rollback_goes_to_what_landed(&checkout);
     of_two_deploys_one_wins(&checkout);
@@ -103,6 +104,10 @@ fn a_dispatch_is_answered(checkout: &Checkout) {
     assert_eq!(denied.status, 403, "{denied:?}");
     let body: Value = serde_json::from_str(&denied.body).expect("JSON");
     assert_eq!(body["status"], "denied");
+
+    let reason = format!("{}/reason", base_url(checkout));
+    let unsigned = request("GET", &reason, &[], "").expect("an answer");
+    assert_eq!(unsigned.status, 401, "{unsigned:?}");
 
     // The same id stands in axon's log: it went the whole way.
     eventually("the correlation id is in axon's log", || {
@@ -250,6 +255,20 @@ fn a_good_release_loses_no_request(checkout: &Checkout) {
         ],
     );
     assert!(served.answered > 10, "{served:?}");
+    assert_eq!(served.lost, Vec::<String>::new(), "of {}", served.answered);
+}
+
+fn a_rotation_of_the_key_loses_no_request(checkout: &Checkout) {
+    let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
+    let ran = checkout.xtask(&["secrets", "rotate"]);
+    let served = traffic.stop();
+    let steps = [
+        "axon gets a new key beside the old one",
+        "is to sign with the new key",
+        "is to forget the old key",
+    ];
+    ran.expect(0, &steps);
+    assert!(served.answered > 100, "{served:?}");
     assert_eq!(served.lost, Vec::<String>::new(), "of {}", served.answered);
 }
 

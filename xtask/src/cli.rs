@@ -119,7 +119,7 @@ pub enum Verb {
         #[command(flatten)]
         confirmed: Confirmation,
     },
-    /// Give secrets their values
+    /// Give secrets their values, and rotate the signing key
     Secrets {
         #[command(subcommand)]
         verb: SecretsVerb,
@@ -191,6 +191,16 @@ pub enum SecretsVerb {
         cargo xtask secrets init --env staging --yes"
     )]
     Init {
+        #[command(flatten)]
+        confirmed: Confirmation,
+    },
+    /// Give orbit and axon a new signing pair; every dispatch goes on being answered
+    #[command(
+        after_help = "Takes three times as long as services take to read their secret again (SECRET_REFRESH_MS).\n\
+        A run that ended early is gone on with by the next one.\n\n\
+        Example:\n  cargo xtask secrets rotate --env production --yes"
+    )]
+    Rotate {
         #[command(flatten)]
         confirmed: Confirmation,
     },

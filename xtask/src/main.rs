@@ -301,6 +301,9 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
         Verb::Rollback { to, confirmed, .. } => {
             commands::rollback::rollback(desk, &world, to, confirmed.yes).await
         }
+        Verb::Secrets {
+            verb: SecretsVerb::Rotate { confirmed },
+        } => commands::secrets::rotate(desk, &world, confirmed.yes).await,
         Verb::Status => commands::status::status(&world).await,
         Verb::Releases { last } => commands::releases::releases(&world, last).await,
         Verb::Logs {

@@ -187,6 +187,8 @@ pub trait Cluster: Send + Sync {
     async fn deregister(&self, revision: &str) -> Result<()>;
     /// What ECS says of the health of each running task (`HEALTHY`, `UNHEALTHY`, `UNKNOWN`).
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>>;
+    /// The ids of the running tasks, by which their log streams are named.
+    async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>>;
 }
 
 /// The load balancer.
@@ -213,16 +215,17 @@ pub trait Functions: Send + Sync {
 #[async_trait]
 pub trait Secrets: Send + Sync {
     async fn has_value(&self, arn: &str) -> Result<bool>;
-    /// The pair that requests are signed with: both services must have the same.
-    async fn signing_pair(&self, arn: &str) -> Result<Option<SigningPair>>;
+    /// The current version; `None` where there is none, or no text in it.
+    async fn read(&self, arn: &str) -> Result<Option<SecretVersion>>;
     async fn put(&self, arn: &str, document: &Value) -> Result<()>;
 }
 
-/// A key pair of AWS Signature Version 4. It has no `Debug`: it is never shown.
-#[derive(Clone)]
-pub struct SigningPair {
-    pub access_key_id: String,
-    pub secret_access_key: String,
+/// A secret's value at one time. It has no `Debug`: it is never shown.
+pub struct SecretVersion {
+    /// Not secret: services log it.
+    pub id: String,
+    pub created: Timestamp,
+    pub document: Value,
 }
 
 /// CloudWatch Logs.
@@ -232,6 +235,8 @@ pub trait Logs: Send + Sync {
     async fn tail(&self, group: &str, stream: &str, lines: i32) -> Result<Vec<String>>;
     /// The lines of a group from a time on, oldest first.
     async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>>;
+    /// Of these, the ones in which a text stands that is one word.
+    async fn mentions(&self, group: &str, from: Timestamp, text: &str) -> Result<Vec<LogLine>>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

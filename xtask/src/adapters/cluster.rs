@@ -171,19 +171,21 @@ impl Cluster for Ecs<'_> {
         Ok(tasks.iter().filter(ours).map(stopped_task).collect())
     }
 
+    async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>> {
+        let tasks = self.tasks(thing, DesiredStatus::Running).await?;
+        let id = |task: &Task| Some(task.task_arn()?.rsplit_once('/')?.1.to_owned());
+        Ok(running(&tasks).filter_map(id).collect())
+    }
+
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
         let tasks = self.tasks(thing, DesiredStatus::Running).await?;
-        // ListTasks may name tasks that have not started, or have stopped.
-        let running = tasks
-            .iter()
-            .filter(|task| task.last_status() == Some("RUNNING"));
         let health = |task: &Task| {
             let status = task.health_status();
             status
                 .map_or("UNKNOWN", |status| status.as_str())
                 .to_owned()
         };
-        Ok(running.map(health).collect())
+        Ok(running(&tasks).map(health).collect())
     }
 
     async fn deregister(&self, revision: &str) -> Result<()> {
@@ -196,6 +198,13 @@ impl Cluster for Ecs<'_> {
             .with_context(|| format!("deregister {revision}"))?;
         Ok(())
     }
+}
+
+/// ListTasks may name tasks that have not started, or have stopped.
+fn running(tasks: &[Task]) -> impl Iterator<Item = &Task> {
+    tasks
+        .iter()
+        .filter(|task| task.last_status() == Some("RUNNING"))
 }
 
 fn unknown_revision<R>(

@@ -46,11 +46,32 @@ impl Logs for CloudWatch {
     }
 
     async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>> {
+        self.filter(group, from, None).await
+    }
+
+    async fn mentions(&self, group: &str, from: Timestamp, text: &str) -> Result<Vec<LogLine>> {
+        // In quotes: a dash in a pattern leaves words out.
+        let mut lines = self
+            .filter(group, from, Some(format!("\"{text}\"")))
+            .await?;
+        lines.retain(|line| line.text.contains(text));
+        Ok(lines)
+    }
+}
+
+impl CloudWatch {
+    async fn filter(
+        &self,
+        group: &str,
+        from: Timestamp,
+        pattern: Option<String>,
+    ) -> Result<Vec<LogLine>> {
         let mut pages = self
             .client
             .filter_log_events()
             .log_group_name(group)
             .start_time(from.as_millisecond())
+            .set_filter_pattern(pattern)
             .into_paginator()
             .send();
         let mut lines = Vec::new();

@@ -1,13 +1,15 @@
-//! Secrets Manager: whether a secret has a value, and giving it one. Only the signing pair is ever
-//! read, so that a second service can get the pair of the first.
+//! Secrets Manager: whether a secret has a value, which, and giving it one. Values are read for the
+//! signing pair alone: a second service gets the pair of the first, and a rotation changes it and
+//! has to keep what else is there.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::aws::{explain, is_code};
-use crate::world::{Secrets, SigningPair};
+use crate::world::{SecretVersion, Secrets};
 
 pub struct SecretsManager {
     client: Client,
@@ -37,7 +39,7 @@ impl Secrets for SecretsManager {
         }))
     }
 
-    async fn signing_pair(&self, arn: &str) -> Result<Option<SigningPair>> {
+    async fn read(&self, arn: &str) -> Result<Option<SecretVersion>> {
         let value = match self.client.get_secret_value().secret_id(arn).send().await {
             Ok(value) => value,
             // A secret without any version.
@@ -49,18 +51,16 @@ impl Secrets for SecretsManager {
         let Some(text) = value.secret_string() else {
             return Ok(None);
         };
-        let document: Value = serde_json::from_str(text)
-            .map_err(|_| anyhow::anyhow!("the secret {arn} is not a JSON object"))?;
-        let field = |name: &str| {
-            document
-                .get(name)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let pair = field("sigv4_access_key_id").zip(field("sigv4_secret_access_key"));
-        Ok(pair.map(|(access_key_id, secret_access_key)| SigningPair {
-            access_key_id,
-            secret_access_key,
+        let document = serde_json::from_str(text)
+            .map_err(|_| anyhow!("the secret {arn} is not a JSON object"))?;
+        let (id, created) = value
+            .version_id()
+            .zip(value.created_date())
+            .with_context(|| format!("the version of the secret {arn} has no id or no date"))?;
+        Ok(Some(SecretVersion {
+            id: id.to_owned(),
+            created: Timestamp::from_second(created.secs())?,
+            document,
         }))
     }
 

@@ -1,6 +1,8 @@
 //! `secrets init`: every secret of the environment that has no value gets one. No value is ever
 //! printed.
 
+mod rotate;
+
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 
@@ -10,9 +12,12 @@ use serde_json::{Value, json};
 use super::confirm::confirm;
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::definition::hex;
+use crate::decide::rotation::SigningPair;
 use crate::decide::site::Site;
 use crate::failure::Failure;
-use crate::world::{Desk, SigningPair, World};
+use crate::world::{Desk, World};
+
+pub use rotate::rotate;
 
 /// What a user must know; the signing pair is random.
 const FIELDS: [&str; 2] = ["database_url", "api_key"];
@@ -52,7 +57,8 @@ async fn look(desk: &Desk<'_>, site: &Site) -> Result<Found> {
         let arn = &site.service(thing).secret_arn;
         let versioned = desk.secrets.has_value(arn).await?;
         let found = if versioned {
-            desk.secrets.signing_pair(arn).await?
+            let version = desk.secrets.read(arn).await?;
+            version.and_then(|version| SigningPair::current(&version.document))
         } else {
             None
         };
@@ -193,8 +199,7 @@ fn expected(things: &[Thing]) -> String {
 
 fn document(fields: &Fields, pair: &SigningPair) -> Value {
     let mut document = json!(fields);
-    document["sigv4_access_key_id"] = json!(pair.access_key_id);
-    document["sigv4_secret_access_key"] = json!(pair.secret_access_key);
+    pair.put_into(&mut document);
     document
 }
 

@@ -3,6 +3,7 @@
 
 mod alone;
 mod released;
+mod signed;
 mod stand_ins;
 mod tests;
 

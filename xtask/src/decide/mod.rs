@@ -14,4 +14,5 @@ pub mod readiness;
 pub mod release;
 pub mod render;
 pub mod rollout;
+pub mod rotation;
 pub mod site;

@@ -59,6 +59,10 @@ pub(crate) struct State {
     pub(crate) ecs: Ecs,
     pub(crate) lambda: Lambda,
     pub(crate) secrets: BTreeMap<String, Value>,
+    /// When which secret got which value.
+    pub(crate) secret_versions: Vec<SecretVersion>,
+    /// Whose tasks cannot read their secret again.
+    pub(crate) keeps_its_secret: Option<Thing>,
     ledger: BTreeMap<u64, String>,
     /// What orbit answers to a dispatch; 200 where nothing else is said.
     pub(crate) dispatch_status: u16,
@@ -67,6 +71,16 @@ pub(crate) struct State {
     /// Every call that changed something, in order.
     changes: Vec<String>,
     events: Vec<Event>,
+}
+
+/// How long after a change the last task of a service reads its secret again.
+pub(crate) const SECRET_REFRESH: Duration = Duration::from_mins(5);
+
+#[derive(Clone)]
+pub(crate) struct SecretVersion {
+    pub(crate) at: Instant,
+    pub(crate) arn: String,
+    pub(crate) document: Value,
 }
 
 struct Event {
@@ -135,6 +149,8 @@ impl Fake {
             ecs: Ecs::default(),
             lambda: Lambda::default(),
             secrets: BTreeMap::new(),
+            secret_versions: Vec::new(),
+            keeps_its_secret: None,
             ledger: BTreeMap::new(),
             dispatch_status: 200,
             calls: Vec::new(),

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
 use super::super::render;
-use super::stand_ins::StandIns;
-use super::{ask, unseen};
+use super::stand_ins::{self, StandIns};
+use super::{ask, signed, unseen};
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::checks::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
@@ -156,9 +156,10 @@ struct Place<'a> {
 impl Place<'_> {
     async fn axon(&self, image: &Image) -> Result<AxonSeen> {
         let subject = Thing::Axon;
-        let container = self.start(subject, image, &BTreeMap::new()).await?;
+        let stand_ins = StandIns::serve(self.containers.host_address().await?).await?;
+        let container = self.start(subject, image, &stand_ins.settings()).await?;
         let health = self.get(&*container, "/health").await;
-        let reason = self.get(&*container, "/reason").await;
+        let reason = self.reason(&*container).await?;
         let alone = self.look(&*container, image, health, &[&reason]).await?;
         container.remove().await?;
         Ok(AxonSeen { alone, reason })
@@ -168,7 +169,8 @@ impl Place<'_> {
     async fn orbit(&self, image: &Image) -> Result<OrbitSeen> {
         let stand_ins = StandIns::serve(self.containers.host_address().await?).await?;
         let address = stand_ins.address();
-        let changed = BTreeMap::from([
+        let mut changed = stand_ins.settings();
+        changed.extend([
             ("GOVERNANCE_FUNCTION_NAME", String::new()),
             (
                 "GOVERNANCE_FUNCTION_URL",
@@ -254,6 +256,21 @@ impl Place<'_> {
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
+    }
+
+    /// As orbit asks: signed.
+    async fn reason(&self, container: &dyn RunningContainer) -> Result<Heard> {
+        let url = format!("http://127.0.0.1:{}/reason", container.host_port());
+        let (pair, region) = (stand_ins::pair(), &self.world.site.region);
+        let now = self.world.clock.now();
+        let headers = signed::headers(&pair, region, now, &url, "verify-reason")?;
+        let request = ProbeRequest {
+            method: "GET",
+            url: &url,
+            headers: &headers,
+            body: "",
+        };
+        Ok(ask(self.world.probe, request).await)
     }
 
     async fn get(&self, container: &dyn RunningContainer, path: &str) -> Heard {

@@ -1,6 +1,7 @@
 //! Stand-ins for governance and axon: they answer as they are told and write down who called,
-//! in which order and with which correlation id.
+//! in which order and with which correlation id. And one for Secrets Manager, which has one secret.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,8 +16,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::decide::checks::alone::{Call, Case, Peer, STAND_IN_MESSAGE, STAND_IN_REASON};
+use crate::decide::rotation::SigningPair;
 
-/// Both of them at one address. They end with this value.
+/// All of them at one address. They end with this value.
 pub(super) struct StandIns {
     address: SocketAddr,
     state: Arc<Mutex<Scene>>,
@@ -42,6 +44,7 @@ impl StandIns {
         };
         let state = Arc::new(Mutex::new(scene));
         let routes = Router::new()
+            .route("/", post(secret))
             .route("/governance", post(governance))
             .route("/reason", get(reason))
             .with_state(Arc::clone(&state));
@@ -55,6 +58,15 @@ impl StandIns {
             state,
             server,
         })
+    }
+
+    /// How a service finds its secret here; the credentials are as good as any.
+    pub(super) fn settings(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_ACCESS_KEY_ID", "verify".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "verify".to_owned()),
+        ])
     }
 
     /// `host:port`
@@ -80,6 +92,22 @@ impl Drop for StandIns {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// The pair in every secret. It opens nothing but the containers of this run.
+pub(super) fn pair() -> SigningPair {
+    SigningPair {
+        access_key_id: "AKXTVERIFYSTANDIN000".to_owned(),
+        secret_access_key: "not-a-secret".to_owned(),
+    }
+}
+
+/// GetSecretValue, the only thing that is asked here.
+async fn secret() -> Response {
+    let mut document = json!({});
+    pair().put_into(&mut document);
+    let version = json!({ "VersionId": "stand-in", "SecretString": document.to_string() });
+    Json(version).into_response()
 }
 
 async fn governance(State(state): Shared, headers: HeaderMap, body: String) -> Response {

@@ -360,6 +360,11 @@ impl Cluster for Fake {
         .await
     }
 
+    async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>> {
+        let running = Cluster::look(self, thing).await?.running;
+        Ok((0..running).map(|task| format!("task-{task}")).collect())
+    }
+
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
         let running = usize::try_from(Cluster::look(self, thing).await?.running)?;
         Ok(vec!["HEALTHY".to_owned(); running])
