@@ -13,9 +13,11 @@ mod keys;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod otlp;
 pub mod outbound;
 mod problem;
 pub mod program;
+mod reporting;
 mod request;
 mod revision;
 mod roots;
@@ -31,7 +33,8 @@ pub use health::health;
 pub use keys::{KeyPair, KeyPairs, KeyRing};
 pub use lifecycle::Lifecycle;
 pub use logs::LogLayer;
-pub use metrics::{Counter, Dimensions, Gauge, Metrics, Unit};
+pub use metrics::{Counter, Dimensions, Emf, Gauge, Metrics, Unit};
+pub use otlp::{Exporter, Traces};
 pub use problem::Problem;
 pub use request::RequestContext;
 pub use roots::TrustRoots;
@@ -51,6 +54,7 @@ pub struct Parts {
     pub clock: Clock,
     pub lifecycle: Lifecycle,
     pub metrics: Metrics,
+    pub traces: Traces,
     /// Where the service has a secret with a signing pair.
     pub keys: Option<KeyRing>,
 }

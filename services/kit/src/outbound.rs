@@ -15,7 +15,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
 use crate::connect::{ConnectTo, Connector};
-use crate::{RequestContext, TrustRoots, correlation, trace};
+use crate::{RequestContext, TrustRoots, correlation};
 
 /// Far above what our services answer.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -102,7 +102,7 @@ fn carry_context(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     if let Some(context) = request.extensions().get::<RequestContext>().cloned() {
         let headers = request.headers_mut();
         headers.insert(correlation::HEADER, context.correlation_id().header_value());
-        headers.insert(trace::HEADER, context.trace().child().header_value());
+        context.trace().pass_on(headers);
     }
     request
 }

@@ -9,8 +9,10 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::logs::{self, Logs};
+use crate::reporting::Reporting;
 use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
+use crate::{Clock, Counter, Lifecycle, Metrics, Parts, Service, healthcheck, revision, server};
 
 const USAGE_CODE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
@@ -69,15 +71,25 @@ fn run<S: AsRef<Base>>(
         Ok(settings) => settings,
         Err(faults) => return refuse(service, &faults, clock),
     };
-    logs::start(service, settings.as_ref().log_levels.clone(), clock.clone());
+    let base = settings.as_ref();
+    let metrics = Metrics::default();
+    let lines_dropped = metrics.counter("log_lines_dropped", &[]);
+    let logs = logs::start(
+        service,
+        base.log_levels.clone(),
+        clock.clone(),
+        lines_dropped,
+    );
+    let (traces, reporting) = Reporting::new(base, service, &clock, &metrics);
     let parts = Parts {
         service,
         clock,
         lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
+        metrics,
+        traces,
         keys: None,
     };
-    match block_on(serve(settings, parts, start)) {
+    match block_on(serve(settings, parts, start, reporting, &logs)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the service cannot run");
@@ -98,6 +110,8 @@ async fn serve<S: AsRef<Base>>(
     settings: S,
     parts: Parts,
     start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+    reporting: Reporting,
+    logs: &Logs,
 ) -> anyhow::Result<()> {
     // First of all: as PID 1 a process that handles no signal cannot be stopped by one.
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
@@ -129,13 +143,11 @@ async fn serve<S: AsRef<Base>>(
         tracing::info!(task_revision = revision_text, "ready");
         lifecycle.ready(task_revision);
     };
-    tokio::join!(
-        server::serve(listener, app, &base, &lifecycle, stop),
-        become_ready
-    );
-    std::io::stdout()
-        .flush()
-        .context("the last log lines cannot be written")
+    let serving = server::serve(listener, app, &base, &lifecycle, stop);
+    reporting
+        .during(logs, async { tokio::join!(serving, become_ready) })
+        .await;
+    Ok(())
 }
 
 #[expect(
@@ -154,7 +166,7 @@ fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec
 
 fn refuse(service: Service, faults: &[Fault], clock: Clock) -> ExitCode {
     let levels = tracing_subscriber::filter::Targets::new().with_default(tracing::Level::INFO);
-    logs::start(service, levels, clock);
+    let _logs = logs::start(service, levels, clock, Counter::default());
     for fault in faults {
         tracing::error!(setting = fault.setting, "{fault}");
     }

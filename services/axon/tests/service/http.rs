@@ -23,6 +23,7 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
         clock,
         lifecycle: Lifecycle::default(),
         metrics: service_kit::Metrics::default(),
+        traces: service_kit::Traces::default(),
         keys: None,
     };
     parts.lifecycle.ready(None);

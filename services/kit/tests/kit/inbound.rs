@@ -19,6 +19,7 @@ fn parts() -> Parts {
         clock,
         lifecycle: Lifecycle::default(),
         metrics: service_kit::Metrics::default(),
+        traces: service_kit::Traces::default(),
         keys: None,
     }
 }

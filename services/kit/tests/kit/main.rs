@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod inbound;
 mod logs;
+mod metrics;
+mod otlp;
 mod outbound;
 mod settings;
 

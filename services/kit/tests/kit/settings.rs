@@ -69,6 +69,8 @@ fn all_that_is_set_is_read() {
         ("DEADLINE_MS", "2500"),
         ("RUST_LOG", "warn,tested=debug"),
         ("METRICS", "emf"),
+        ("METRICS_NAMESPACE", "demo"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
         (
             "ECS_CONTAINER_METADATA_URI_V4",
             "http://169.254.170.2/v4/abc",
@@ -88,8 +90,14 @@ fn all_that_is_set_is_read() {
     assert_eq!(base.api_key.unwrap().expose_secret(), "k");
     assert_eq!(
         (base.signatures, base.metrics),
-        (Signatures::Off, Metrics::Emf)
+        (
+            Signatures::Off,
+            Metrics::Emf {
+                namespace: "demo".to_owned()
+            }
+        )
     );
+    assert_eq!(base.otlp_endpoint.unwrap(), "http://localhost:4318");
     assert!(
         base.log_levels
             .would_enable("tested", &tracing::Level::DEBUG)
@@ -110,6 +118,8 @@ fn all_faults_are_reported_at_once() {
         ("DEADLINE_MS", "0"),
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
+        ("METRICS_NAMESPACE", "AWS/ECS"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example"),
         ("ECS_CONTAINER_METADATA_URI_V4", "/task"),
     ])
     .unwrap_err();
@@ -121,6 +131,8 @@ fn all_faults_are_reported_at_once() {
         "DEADLINE_MS",
         "RUST_LOG",
         "METRICS",
+        "METRICS_NAMESPACE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
         "ECS_CONTAINER_METADATA_URI_V4",
     ];
     let mut found = names(&faults);

@@ -38,6 +38,7 @@ async fn ask(
         clock,
         lifecycle: Lifecycle::default(),
         metrics: service_kit::Metrics::default(),
+        traces: service_kit::Traces::default(),
         keys: None,
     };
     parts.lifecycle.ready(None);
