@@ -55,3 +55,77 @@ resource "aws_cloudwatch_metric_alarm" "target" {
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarms.topic_arns
 }
+
+# What the service says of itself (the kit's README has the names). A deployment during
+# which one of these alarms goes off is rolled back by ECS.
+locals {
+  # A minute with fewer requests says nothing about a share.
+  requests_min = 20
+
+  deployment_alarm_names = concat(
+    aws_cloudwatch_metric_alarm.server_errors[*].alarm_name,
+    aws_cloudwatch_metric_alarm.latency[*].alarm_name,
+  )
+}
+
+resource "aws_cloudwatch_metric_alarm" "server_errors" {
+  count = var.alarms == null ? 0 : 1
+
+  alarm_name          = "${local.full_name}-server-errors"
+  alarm_description   = "${var.name} answers more than 5 % of its requests with 5xx."
+  evaluation_periods  = 2
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 5
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarms.topic_arns
+
+  metric_query {
+    id          = "percent"
+    label       = "5xx in percent"
+    expression  = "IF(requests >= ${local.requests_min}, 100 * errors / requests, 0)"
+    return_data = true
+  }
+
+  metric_query {
+    id = "errors"
+
+    metric {
+      namespace   = var.project
+      metric_name = "server_errors"
+      dimensions  = { service = var.name }
+      stat        = "Sum"
+      period      = 60
+    }
+  }
+
+  metric_query {
+    id = "requests"
+
+    metric {
+      namespace   = var.project
+      metric_name = "requests"
+      dimensions  = { service = var.name }
+      stat        = "Sum"
+      period      = 60
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "latency" {
+  count = var.alarms == null ? 0 : 1
+
+  alarm_name          = "${local.full_name}-latency"
+  alarm_description   = "One of a hundred requests to ${var.name} takes longer than a second."
+  namespace           = var.project
+  metric_name         = "request_duration"
+  dimensions          = { service = var.name }
+  extended_statistic  = "p99"
+  period              = 60
+  evaluation_periods  = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 1000
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarms.topic_arns
+
+  evaluate_low_sample_count_percentiles = "ignore"
+}

@@ -1,32 +1,57 @@
-//! The request's span, which puts the correlation id on every line logged meanwhile, and one
-//! access line for each request.
+//! What is told of each request: the span that puts its correlation id and its trace on every line
+//! logged meanwhile, one access line, its part of the metrics, and a span for the trace.
 
 use axum::Extension;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::{Method, StatusCode};
 use tracing::Instrument as _;
 
-use crate::RequestContext;
+use crate::otlp::Traces;
+use crate::{Metrics, Parts, RequestContext, logs};
 
-/// Level error, so that no level of `RUST_LOG` takes the id off the lines that are left.
-pub(crate) async fn log_access(
+/// The client went away before it was answered. As nginx has it; it is sent to nobody.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Where it is told.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    metrics: Metrics,
+    traces: Traces,
+}
+
+impl Observer {
+    pub(crate) fn new(parts: &Parts) -> Self {
+        Self {
+            metrics: parts.metrics.clone(),
+            traces: parts.traces.clone(),
+        }
+    }
+}
+
+/// Level error, so that no level of `RUST_LOG` takes the ids off the lines that are left.
+pub(crate) async fn observe(
+    State(observer): State<Observer>,
     Extension(context): Extension<RequestContext>,
     request: Request,
     next: Next,
 ) -> Response {
-    let correlation_id = context.correlation_id().as_str();
-    let span = tracing::error_span!("request", correlation_id);
-    let method = request.method().clone();
+    let span = tracing::error_span!(
+        "request",
+        correlation_id = context.correlation_id().as_str(),
+        trace_id = format_args!("{:032x}", context.trace().trace_id()),
+    );
+    let mut access = Access {
+        observer,
+        context,
+        method: method(request.method()),
+        status: None,
+    };
     async {
         let response = next.run(request).await;
-        tracing::info!(
-            method = method.as_str(),
-            route = context.route().unwrap_or("unmatched"),
-            status = response.status().as_u16(),
-            duration_ms = (context.began().elapsed().as_secs_f64() * 1e6).round() / 1e3,
-            "request"
-        );
+        access.status = Some(response.status());
+        drop(access);
         response
     }
     .instrument(span)
@@ -34,7 +59,7 @@ pub(crate) async fn log_access(
 }
 
 /// The layer next to the router, where the route is known.
-pub(crate) async fn note_route(request: Request, next: Next) -> Response {
+pub(crate) fn note_route(request: Request) -> Request {
     let extensions = request.extensions();
     if let (Some(context), Some(path)) = (
         extensions.get::<RequestContext>(),
@@ -42,5 +67,70 @@ pub(crate) async fn note_route(request: Request, next: Next) -> Response {
     ) {
         context.set_route(path);
     }
-    next.run(request).await
+    request
+}
+
+/// A request that is being answered. It is told of when this is dropped: then it has a status, or
+/// the connection that waited for it is gone.
+struct Access {
+    observer: Observer,
+    context: RequestContext,
+    method: &'static str,
+    status: Option<StatusCode>,
+}
+
+impl Access {
+    fn log(&self, route: &str, status: StatusCode, duration_ms: f64) {
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = self.method,
+                    route,
+                    status = status.as_u16(),
+                    duration_ms,
+                    "request"
+                )
+            };
+        }
+        logs::with_fields(self.context.notes(), || {
+            if status.is_server_error() {
+                line!(error);
+            } else {
+                line!(info);
+            }
+        });
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let status = self.status.unwrap_or_else(|| {
+            self.context.note("outcome", "cancelled");
+            StatusCode::from_u16(CLIENT_CLOSED_REQUEST).expect("three digits are a status")
+        });
+        let took = self.context.began().elapsed();
+        let route = self.context.route().unwrap_or("unmatched");
+        self.observer.metrics.requests().record(route, status, took);
+        self.observer
+            .traces
+            .record(&self.context, self.method, status, took);
+        self.log(route, status, (took.as_secs_f64() * 1e6).round() / 1e3);
+    }
+}
+
+/// A client can make methods up, as long as it likes.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::PATCH => "PATCH",
+        Method::TRACE => "TRACE",
+        // As OpenTelemetry's conventions have it.
+        _ => "_OTHER",
+    }
 }

@@ -1,8 +1,20 @@
 //! The wall clock as a value, so that a test says what time it is.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+
+/// `2026-01-02T03:04:05.678Z`
+const TEXT_BYTES: usize = 24;
+/// Where the milliseconds are in it.
+const FRACTION: std::ops::Range<usize> = 20..23;
+
+thread_local! {
+    /// The second that was written last, and its text. Most of the cost of a time's text is the
+    /// calendar, and a busy service writes many times of one second.
+    static LAST: Cell<(i64, [u8; TEXT_BYTES])> = const { Cell::new((i64::MIN, [0; TEXT_BYTES])) };
+}
 
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
@@ -27,7 +39,25 @@ impl Clock {
 
     /// Now as RFC 3339 in UTC, to the millisecond: how answers and log lines write it.
     pub fn now_text(&self) -> String {
-        format!("{:.3}", self.now())
+        let text = self.now_bytes();
+        str::from_utf8(&text).unwrap_or_default().to_owned()
+    }
+
+    /// The text, in ASCII.
+    pub(crate) fn now_bytes(&self) -> [u8; TEXT_BYTES] {
+        let now_ms = self.now().as_millisecond();
+        let (second, mut millisecond) = (now_ms.div_euclid(1000), now_ms.rem_euclid(1000));
+        let (known, mut text) = LAST.get();
+        if known != second {
+            let whole = Timestamp::from_second(second).unwrap_or_default();
+            text.copy_from_slice(format!("{whole:.3}").as_bytes());
+            LAST.set((second, text));
+        }
+        for digit in text[FRACTION].iter_mut().rev() {
+            *digit = b'0' + u8::try_from(millisecond % 10).unwrap_or_default();
+            millisecond /= 10;
+        }
+        text
     }
 }
 
@@ -39,6 +69,22 @@ mod tests {
     fn text_is_rfc_3339_in_utc_to_the_millisecond() {
         let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
         assert_eq!(clock.now_text(), "2026-01-02T03:04:05.000Z");
+    }
+
+    #[test]
+    fn each_time_has_its_own_text() {
+        for text in [
+            "2026-01-02T03:04:05.678Z",
+            "2026-01-02T03:04:05.001Z",
+            "2026-01-02T03:04:06.999Z",
+            "2026-01-02T03:04:05.678Z",
+            "1969-12-31T23:59:59.998Z",
+            "9999-12-30T22:00:00.100Z",
+        ] {
+            assert_eq!(Clock::fixed(text.parse().unwrap()).now_text(), text);
+        }
+        let finer = Clock::fixed("2026-01-02T03:04:05.6789Z".parse().unwrap());
+        assert_eq!(finer.now_text(), "2026-01-02T03:04:05.678Z");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use serde::Serialize;
 use crate::lifecycle::Phase;
 use crate::{Parts, Problem};
 
+/// Where services have it.
+pub(crate) const ROUTE: &str = "/health";
 /// Tells a new task from one that is still draining.
 const TASK_REVISION: HeaderName = HeaderName::from_static("x-task-revision");
 

@@ -10,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, Version};
 use tower::ServiceBuilder;
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use crate::access::{log_access, note_route};
+use crate::access::{Observer, note_route, observe};
 use crate::admission::{Admission, admit};
 use crate::correlation::correlate;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -31,7 +32,7 @@ pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
     let admission = Admission::new(base.in_flight_max, &parts.metrics);
     let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(deadline, correlate))
-        .layer(from_fn(log_access))
+        .layer(from_fn_with_state(Observer::new(parts), observe))
         .layer(from_fn_with_state(
             parts.lifecycle.clone(),
             close_connection,
@@ -40,7 +41,7 @@ pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(admission, admit))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .service(router.layer(from_fn(note_route)));
+        .service(router.layer(MapRequestLayer::new(note_route)));
     Router::new().fallback_service(stack)
 }
 

@@ -16,9 +16,11 @@ mod keys;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod otlp;
 pub mod outbound;
 mod problem;
 pub mod program;
+mod reporting;
 mod request;
 mod revision;
 mod roots;
@@ -36,7 +38,8 @@ pub use health::health;
 pub use keys::{KeyPair, KeyPairs, KeyRing};
 pub use lifecycle::Lifecycle;
 pub use logs::LogLayer;
-pub use metrics::{Counter, Dimensions, Gauge, Metrics, Unit};
+pub use metrics::{Counter, Dimensions, Emf, Gauge, Metrics, Unit};
+pub use otlp::{Exporter, Traces};
 pub use problem::Problem;
 pub use request::RequestContext;
 pub use roots::TrustRoots;
@@ -59,6 +62,7 @@ pub struct Parts {
     pub metrics: Metrics,
     pub aws: Aws,
     pub secrets: Secrets,
+    pub traces: Traces,
     /// Where signatures are required.
     pub keys: Option<KeyRing>,
 }

@@ -1,13 +1,15 @@
 //! Logs: one JSON object a line, all on one stream. Fields of the spans around a line are on the
 //! line itself, so each line of a request carries its correlation id.
 
+mod buffer;
+
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
-use std::io::Write;
+use std::ops::Range;
 use std::panic::PanicHookInfo;
-use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -16,14 +18,43 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use crate::outbound::with_causes;
-use crate::{Clock, Service};
+use crate::{Clock, Counter, Service};
+use buffer::Buffer;
+
+/// The log of the process. Everything is written when it is dropped.
+pub(crate) struct Logs(Buffer);
 
 /// From here on everything that the process says, panics included, goes through the one layer.
-pub(crate) fn start(service: Service, levels: Targets, clock: Clock) {
-    let layer = LogLayer::new(service, levels, clock, std::io::stdout());
+/// `dropped` counts lines that were lost because nobody read them.
+pub(crate) fn start(service: Service, levels: Targets, clock: Clock, dropped: Counter) -> Logs {
+    let buffer = Buffer::start(std::io::stdout(), move |count| {
+        dropped.add(count);
+        tracing::warn!(count, "log lines were dropped: nobody read them");
+    });
+    let lines = buffer.clone();
+    let layer = LogLayer::new(service, levels, clock, move |line| lines.push(line));
     tracing::subscriber::set_global_default(Registry::default().with(layer))
         .expect("logs are started once, where the program starts");
-    std::panic::set_hook(Box::new(log_panic));
+    let lines = buffer.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        log_panic(panic);
+        // It may be the last that this process says.
+        lines.flush();
+    }));
+    Logs(buffer)
+}
+
+impl Logs {
+    /// Takes a line that was made elsewhere, with its line break.
+    pub(crate) fn push(&self, line: &[u8]) {
+        self.0.push(line);
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
@@ -36,36 +67,63 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
-/// Formats events and writes each with one call.
-pub struct LogLayer<W> {
-    service: Service,
-    levels: Targets,
-    clock: Clock,
-    writer: Mutex<W>,
+thread_local! {
+    static MORE_FIELDS: RefCell<Vec<(&'static str, &'static str)>> = const { RefCell::new(Vec::new()) };
 }
 
-impl<W: Write> LogLayer<W> {
-    pub fn new(service: Service, levels: Targets, clock: Clock, writer: W) -> Self {
+/// Logs `event` with these fields besides its own: a call site has only names that it knows.
+pub(crate) fn with_fields(fields: Vec<(&'static str, &'static str)>, event: impl FnOnce()) {
+    MORE_FIELDS.set(fields);
+    event();
+    MORE_FIELDS.set(Vec::new());
+}
+
+/// Formats events and gives each to `write`, as one line.
+pub struct LogLayer<F> {
+    /// As a member of a line.
+    service: Vec<u8>,
+    levels: Targets,
+    clock: Clock,
+    write: F,
+}
+
+impl<F: Fn(&[u8])> LogLayer<F> {
+    pub fn new(service: Service, levels: Targets, clock: Clock, write: F) -> Self {
+        let mut member = b",\"service\":".to_vec();
+        write_json(&mut member, service.name);
         Self {
-            service,
+            service: member,
             levels,
             clock,
-            writer: Mutex::new(writer),
+            write,
         }
     }
 
-    fn write_line(&self, mut line: Vec<u8>) {
-        line.push(b'\n');
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where the stream is gone there is nobody left to tell.
-        drop(writer.write_all(&line));
+    /// What the kit says about a line comes before what the line says about itself.
+    fn begin(&self, line: &mut Line, event: &Event<'_>) {
+        line.text.extend_from_slice(b"{\"timestamp\":\"");
+        line.text.extend_from_slice(&self.clock.now_bytes());
+        line.text.extend_from_slice(b"\",\"level\":\"");
+        line.text
+            .extend_from_slice(event.metadata().level().as_str().as_bytes());
+        line.text.extend_from_slice(b"\",\"message\":");
+        let before = line.text.len();
+        event.record(&mut Visitor(&mut Message(&mut line.text)));
+        if line.text.len() == before {
+            line.text.extend_from_slice(b"\"\"");
+        }
+        line.text.extend_from_slice(b",\"target\":");
+        write_json(&mut line.text, event.metadata().target());
+        line.text.extend_from_slice(&self.service);
+        line.names
+            .extend(["timestamp", "level", MESSAGE, "target", "service"]);
     }
 }
 
-impl<S, W> Layer<S> for LogLayer<W>
+impl<S, F> Layer<S> for LogLayer<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    W: Write + 'static,
+    F: Fn(&[u8]) + 'static,
 {
     /// Spans of level error stay whatever the levels are: the request's holds the correlation id.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
@@ -78,7 +136,7 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let span = context.span(id).expect("a new span is in the registry");
         let mut fields = Fields::default();
-        attributes.record(&mut fields);
+        attributes.record(&mut Visitor(&mut fields));
         span.extensions_mut().insert(fields);
     }
 
@@ -87,125 +145,184 @@ where
             .span(id)
             .expect("a span that records is in the registry");
         if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
-            values.record(fields);
+            values.record(&mut Visitor(fields));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let message = fields.take("message").unwrap_or_else(|| json(""));
-        let metadata = event.metadata();
-        let mut line = Line::default();
-        line.member("timestamp", &json(&self.clock.now_text()));
-        line.member("level", &json(metadata.level().as_str()));
-        line.member("message", &message);
-        line.member("target", &json(metadata.target()));
-        line.member("service", &json(self.service.name));
+        let mut line = Line::take();
+        self.begin(&mut line, event);
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<Fields>() {
-                line.members(fields);
+                line.copy_members(fields);
             }
         }
-        line.members(&fields);
-        self.write_line(line.finish());
+        event.record(&mut Visitor(&mut line));
+        line.add_more_fields();
+        line.text.extend_from_slice(b"}\n");
+        (self.write)(&line.text);
+        line.give_back();
     }
 }
 
-/// Fields with their values as JSON text.
+const MESSAGE: &str = "message";
+
+/// The fields of a span, as members of an object: they are formatted once and not for each line.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, Vec<u8>)>);
-
-impl Fields {
-    fn set(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
-        self.take(field.name());
-        self.0.push((field.name(), json(value)));
-    }
-
-    fn take(&mut self, name: &str) -> Option<Vec<u8>> {
-        let index = self.0.iter().position(|(known, _)| *known == name)?;
-        Some(self.0.remove(index).1)
-    }
+struct Fields {
+    text: Vec<u8>,
+    members: Vec<(&'static str, Range<usize>)>,
 }
 
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field, &value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field, &value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field, &value);
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.set(field, &value);
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.set(field, &value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.set(field, &value);
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.set(field, &with_causes(value));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field, &format!("{value:?}"));
-    }
-}
-
-/// A JSON object in the making. A name that is there already is not written again: what the kit
-/// says about a line comes before what the line says about itself.
+/// A JSON object in the making. A name that is there already is not written again.
 #[derive(Default)]
 struct Line {
     text: Vec<u8>,
     names: Vec<&'static str>,
 }
 
+/// Writes only the message: it is to be near the beginning, where people look for it.
+struct Message<'a>(&'a mut Vec<u8>);
+
+/// A longer line is rare, and its memory not worth keeping.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// The last line's memory, used again.
+    static LINE: Cell<Option<Line>> = const { Cell::new(None) };
+}
+
 impl Line {
-    fn members(&mut self, fields: &Fields) {
-        for (name, value) in &fields.0 {
-            self.member(name, value);
+    /// A value that logs while it is formatted finds none, and gets a new one; so does what is
+    /// logged while a thread ends.
+    fn take() -> Self {
+        let mut line = LINE.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        line.text.clear();
+        line.names.clear();
+        line
+    }
+
+    fn give_back(self) {
+        if self.text.capacity() <= KEPT_BYTES_MAX {
+            let _ = LINE.try_with(|kept| kept.set(Some(self)));
         }
     }
 
-    fn member(&mut self, name: &'static str, value: &[u8]) {
-        if self.names.contains(&name) {
-            return;
-        }
-        self.text
-            .push(if self.names.is_empty() { b'{' } else { b',' });
-        self.names.push(name);
-        self.text.extend(json(name));
-        self.text.push(b':');
-        self.text.extend(value);
+    /// None on a thread that ends.
+    fn add_more_fields(&mut self) {
+        let _ = MORE_FIELDS.try_with(|fields| {
+            for (name, value) in fields.borrow().iter() {
+                self.member(name, *value);
+            }
+        });
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        self.text.push(b'}');
-        self.text
+    fn copy_members(&mut self, fields: &Fields) {
+        for (name, range) in &fields.members {
+            if !self.names.contains(name) {
+                self.names.push(name);
+                self.text.push(b',');
+                self.text.extend_from_slice(&fields.text[range.clone()]);
+            }
+        }
     }
 }
 
-fn json(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
-    serde_json::to_vec(value).expect("strings, numbers and booleans are JSON")
+/// Where fields are written.
+trait Members {
+    fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized));
+}
+
+impl Members for Line {
+    fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+            self.text.push(b',');
+            write_member(&mut self.text, name, value);
+        }
+    }
+}
+
+impl Members for Message<'_> {
+    fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        if name == MESSAGE {
+            write_json(self.0, value);
+        }
+    }
+}
+
+impl Members for Fields {
+    /// The last value counts. What an earlier one left in the text is skipped.
+    fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        self.members.retain(|(known, _)| *known != name);
+        let begin = self.text.len();
+        write_member(&mut self.text, name, value);
+        self.members.push((name, begin..self.text.len()));
+    }
+}
+
+struct Visitor<'a, M>(&'a mut M);
+
+impl<M: Members> Visit for Visitor<'_, M> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.member(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.member(field.name(), &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.member(field.name(), &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.member(field.name(), &value);
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.0.member(field.name(), &value);
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.0.member(field.name(), &value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.member(field.name(), &value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.0.member(field.name(), &with_causes(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.member(field.name(), &Shown(value));
+    }
+}
+
+/// A value as its debugging text, written where it goes without being gathered first.
+struct Shown<'a>(&'a dyn fmt::Debug);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:?}", self.0))
+    }
+}
+
+fn write_member(text: &mut Vec<u8>, name: &str, value: &(impl Serialize + ?Sized)) {
+    write_json(text, name);
+    text.push(b':');
+    write_json(text, value);
+}
+
+fn write_json(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(text, value).expect("strings, numbers and booleans are JSON");
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
 
     use serde_json::Value;
 
@@ -219,7 +336,9 @@ mod tests {
             version: "",
         };
         let levels = Targets::new().with_default(Level::INFO);
-        let layer = LogLayer::new(service, levels, Clock::system(), writer);
+        let layer = LogLayer::new(service, levels, Clock::system(), move |line| {
+            (&writer).write_all(line).unwrap();
+        });
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(log_panic));
         tracing::subscriber::with_default(Registry::default().with(layer), || {

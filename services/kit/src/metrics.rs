@@ -1,13 +1,20 @@
 //! What the service counts and measures. Recording is one atomic operation on a handle that was
 //! made at the start; what was recorded leaves with the log, as CloudWatch reads it.
 
+mod emf;
+mod requests;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+pub use emf::Emf;
+use requests::Requests;
 
 /// CloudWatch's names of units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Count,
+    Milliseconds,
     Seconds,
     None,
 }
@@ -22,17 +29,18 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     series: Mutex<Vec<Series>>,
+    requests: Requests,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Series {
-    pub(crate) name: &'static str,
-    pub(crate) dimensions: Dimensions,
-    pub(crate) value: Value,
+struct Series {
+    name: &'static str,
+    dimensions: Dimensions,
+    value: Value,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+enum Value {
     Counter(Counter),
     Gauge(Unit, Gauge),
 }
@@ -82,6 +90,26 @@ impl Metrics {
             value: Value::Gauge(unit, gauge.clone()),
         });
         gauge
+    }
+
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.0.requests
+    }
+
+    fn series(&self) -> Vec<Series> {
+        let series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        series.clone()
+    }
+}
+
+impl Unit {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "Count",
+            Self::Milliseconds => "Milliseconds",
+            Self::Seconds => "Seconds",
+            Self::None => "None",
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::connect::ConnectTo;
 use crate::signature::Signer;
-use crate::{Dimensions, Metrics, RequestContext, TrustRoots, correlation, deadline, trace};
+use crate::{Dimensions, Metrics, RequestContext, TrustRoots, correlation, deadline};
 
 pub use guard::{CallError, Guard};
 use http_client::HttpClient;
@@ -93,7 +93,7 @@ impl Attempt {
         *request.uri_mut() = self.url.clone();
         let headers = request.headers_mut();
         headers.insert(correlation::HEADER, context.correlation_id().header_value());
-        headers.insert(trace::HEADER, context.trace().child().header_value());
+        context.trace().pass_on(headers);
         headers.insert(deadline::HEADER, deadline::header_value(until));
         if let Some(signer) = &self.signer {
             let signed = signer.sign(&mut request).await;

@@ -10,9 +10,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::logs::{self, Logs};
+use crate::reporting::Reporting;
 use crate::secrets::{self, Held};
 use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{Aws, Clock, Lifecycle, Metrics, Parts, Service, healthcheck, logs, revision, server};
+use crate::{
+    Aws, Clock, Counter, Lifecycle, Metrics, Parts, Secrets, Service, healthcheck, revision, server,
+};
 
 const USAGE_CODE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
@@ -71,8 +75,27 @@ fn run<S: AsRef<Base>>(
         Ok(settings) => settings,
         Err(faults) => return refuse(service, &faults, clock),
     };
-    logs::start(service, settings.as_ref().log_levels.clone(), clock.clone());
-    match block_on(serve(service, settings, clock, start)) {
+    let base = settings.as_ref();
+    let metrics = Metrics::default();
+    let lines_dropped = metrics.counter("log_lines_dropped", &[]);
+    let logs = logs::start(
+        service,
+        base.log_levels.clone(),
+        clock.clone(),
+        lines_dropped,
+    );
+    let (traces, reporting) = Reporting::new(base, service, &clock, &metrics);
+    let parts = Parts {
+        service,
+        clock,
+        lifecycle: Lifecycle::default(),
+        metrics,
+        traces,
+        aws: Aws::new(base.region.clone(), base.roots.clone()),
+        secrets: Secrets::default(),
+        keys: None,
+    };
+    match block_on(serve(settings, parts, start, reporting, &logs)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the service cannot run");
@@ -90,36 +113,29 @@ fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 }
 
 async fn serve<S: AsRef<Base>>(
-    service: Service,
     settings: S,
-    clock: Clock,
+    mut parts: Parts,
     start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+    reporting: Reporting,
+    logs: &Logs,
 ) -> anyhow::Result<()> {
     // First of all: as PID 1 a process that handles no signal cannot be stopped by one.
     let mut signals = signals()?;
 
     let base = settings.as_ref().clone();
-    let lifecycle = Lifecycle::default();
-    let metrics = Metrics::default();
-    let aws = Aws::new(base.region.clone(), base.roots.clone());
+    let service = parts.service;
+    let lifecycle = parts.lifecycle.clone();
     // Before a port is bound: a task that cannot have its secrets fails by itself, with one line.
     let Held {
         secrets,
         keys,
         refresher,
     } = tokio::select! {
-        held = secrets::load(&base, service, &aws, &metrics) => held?,
+        held = secrets::load(&base, &parts) => held?,
         _ = signals.recv() => return Ok(()),
     };
-    let parts = Parts {
-        service,
-        clock,
-        lifecycle: lifecycle.clone(),
-        metrics,
-        aws,
-        secrets,
-        keys,
-    };
+    parts.secrets = secrets;
+    parts.keys = keys;
     let app = start(settings, parts).await?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, base.port))
         .await
@@ -136,20 +152,14 @@ async fn serve<S: AsRef<Base>>(
         tracing::info!(task_revision = revision_text, "ready");
         lifecycle.ready(task_revision);
     };
-    let serve = async {
-        let (cut_off, ()) = tokio::join!(
-            server::serve(listener, app, &base, &lifecycle, signals),
-            become_ready
-        );
-        cut_off
+    let serving = server::serve(listener, app, &base, &lifecycle, signals);
+    let work = async {
+        tokio::select! {
+            (cut_off, ()) = async { tokio::join!(serving, become_ready) } => cut_off,
+            never = refresher.run() => match never {},
+        }
     };
-    let cut_off = tokio::select! {
-        cut_off = serve => cut_off,
-        never = refresher.run() => match never {},
-    };
-    std::io::stdout()
-        .flush()
-        .context("the last log lines cannot be written")?;
+    let cut_off = reporting.during(logs, work).await;
     anyhow::ensure!(cut_off == 0, "{cut_off} requests were cut off");
     Ok(())
 }
@@ -188,7 +198,7 @@ fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec
 
 fn refuse(service: Service, faults: &[Fault], clock: Clock) -> ExitCode {
     let levels = tracing_subscriber::filter::Targets::new().with_default(tracing::Level::INFO);
-    logs::start(service, levels, clock);
+    let _logs = logs::start(service, levels, clock, Counter::default());
     for fault in faults {
         tracing::error!(setting = fault.setting, "{fault}");
     }

@@ -43,8 +43,8 @@ impl RequestContext {
         &self.0.correlation_id
     }
 
-    pub fn trace(&self) -> TraceContext {
-        self.0.trace
+    pub fn trace(&self) -> &TraceContext {
+        &self.0.trace
     }
 
     pub fn began(&self) -> Instant {

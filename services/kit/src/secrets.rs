@@ -77,13 +77,8 @@ pub(crate) struct Held {
 }
 
 /// Loads everything, with a few tries.
-pub(crate) async fn load(
-    settings: &Base,
-    service: Service,
-    aws: &Aws,
-    metrics: &Metrics,
-) -> Result<Held, SecretsError> {
-    let source = Source::new(settings, service, aws);
+pub(crate) async fn load(settings: &Base, parts: &Parts) -> Result<Held, SecretsError> {
+    let source = Source::new(settings, parts.service, &parts.aws);
     let what = settings.secret_arn.as_deref().map_or_else(
         || "the settings that are ciphertext".to_owned(),
         |arn| format!("the secret {arn}"),
@@ -95,7 +90,7 @@ pub(crate) async fn load(
     let (values, secrets) = watch::channel(Arc::new(loaded.values));
     let (keys, ring) = loaded.keys.map(KeyRing::new).unzip();
     let secrets = Secrets(Some(secrets));
-    let shelf = Shelf::new(loaded.version_id, values, keys, metrics);
+    let shelf = Shelf::new(loaded.version_id, values, keys, &parts.metrics);
     Ok(Held {
         secrets,
         keys: ring,

@@ -129,6 +129,8 @@ pub struct Base {
     pub in_flight_max: usize,
     pub log_levels: Targets,
     pub metrics: Metrics,
+    /// Where spans are sent: the base URL of a collector.
+    pub otlp_endpoint: Option<Uri>,
     /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets by itself.
     pub task_metadata_url: Option<Uri>,
 }
@@ -141,9 +143,9 @@ pub enum Signatures {
 }
 
 /// Where metrics go: CloudWatch embedded-metric log lines, or nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Metrics {
-    Emf,
+    Emf { namespace: String },
     Off,
 }
 
@@ -170,6 +172,7 @@ impl Base {
             in_flight_max: in_flight_max(reader),
             log_levels: log_levels(reader),
             metrics: metrics(reader),
+            otlp_endpoint: otlp_endpoint(reader),
             task_metadata_url: reader.url("ECS_CONTAINER_METADATA_URI_V4"),
         }
     }
@@ -282,12 +285,40 @@ fn log_levels(reader: &mut Reader<'_>) -> Targets {
 }
 
 fn metrics(reader: &mut Reader<'_>) -> Metrics {
+    let namespace = metrics_namespace(reader);
     match reader.text("METRICS").as_deref() {
         None | Some("off") => Metrics::Off,
-        Some("emf") => Metrics::Emf,
+        Some("emf") => Metrics::Emf { namespace },
         Some(other) => {
             reader.fault("METRICS", format!("expected emf or off, got {other:?}"));
             Metrics::Off
         }
     }
+}
+
+/// CloudWatch's rule for names that are not its own.
+fn metrics_namespace(reader: &mut Reader<'_>) -> String {
+    let setting = "METRICS_NAMESPACE";
+    let namespace = reader
+        .text(setting)
+        .unwrap_or_else(|| "services".to_owned());
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte);
+    if namespace.len() > 255 || !namespace.bytes().all(plain) || namespace.starts_with("AWS/") {
+        let expected = "1 to 255 of A-Z, a-z, 0-9 and .-_/#:, not beginning with AWS/";
+        reader.fault(setting, format!("expected {expected}, got {namespace:?}"));
+    }
+    namespace
+}
+
+/// Without TLS, and so without secrets in headers: what is beyond the collector is the collector's.
+fn otlp_endpoint(reader: &mut Reader<'_>) -> Option<Uri> {
+    let setting = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let url = reader.url(setting)?;
+    if url.scheme_str() != Some("http") {
+        reader.fault(
+            setting,
+            format!("expected an http:// URL of a collector beside the service, got \"{url}\""),
+        );
+    }
+    Some(url)
 }

@@ -1,32 +1,42 @@
 //! W3C trace context (<https://www.w3.org/TR/trace-context/>): taken from the caller's
 //! `traceparent`, made new where there is none or a wrong one, and passed on with a span of ours.
+//! What vendors keep in `tracestate` goes along as it came.
 
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-pub(crate) const HEADER: HeaderName = HeaderName::from_static("traceparent");
+const PARENT: HeaderName = HeaderName::from_static("traceparent");
+const STATE: HeaderName = HeaderName::from_static("tracestate");
+/// What everybody has to pass on at least, and we at most.
+const STATE_BYTES_MAX: usize = 512;
+const STATE_MEMBERS_MAX: usize = 32;
 const SAMPLED: u8 = 1;
 
 /// Which trace a request belongs to, and the span that it is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
     span_id: u64,
     /// The caller's span; none where the trace begins here.
     parent_id: Option<u64>,
     flags: u8,
+    /// `tracestate`, which belongs to a trace that a caller began.
+    state: Option<HeaderValue>,
 }
 
 impl TraceContext {
     /// The caller's trace with a new span of ours, or a trace that begins here.
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(HEADER).iter();
+        let mut values = headers.get_all(PARENT).iter();
         let caller = match (values.next(), values.next()) {
             (Some(value), None) => value.to_str().ok().and_then(parse),
             _ => None,
         };
-        caller.map_or_else(Self::begin, Self::child)
+        caller.map_or_else(Self::begin, |caller| Self {
+            state: state(headers),
+            ..caller.child()
+        })
     }
 
     /// A trace that begins here.
@@ -36,16 +46,17 @@ impl TraceContext {
             span_id: fastrand::u64(1..),
             parent_id: None,
             flags: SAMPLED,
+            state: None,
         }
     }
 
     /// A new span below this one.
     #[must_use]
-    pub fn child(self) -> Self {
+    pub fn child(&self) -> Self {
         Self {
             span_id: fastrand::u64(1..),
             parent_id: Some(self.span_id),
-            ..self
+            ..self.clone()
         }
     }
 
@@ -61,12 +72,24 @@ impl TraceContext {
         self.parent_id
     }
 
+    /// `tracestate` as text; empty where there is none.
+    pub fn state(&self) -> &str {
+        let text = self.state.as_ref().map(HeaderValue::to_str);
+        text.and_then(Result::ok).unwrap_or_default()
+    }
+
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    pub(crate) fn header_value(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.to_string()).expect("hexadecimal digits are fit for a header")
+    /// Makes this span the parent of the request that is sent with these headers. Calls have no
+    /// spans of their own: a parent that nobody exports would tear the trace apart.
+    pub(crate) fn pass_on(&self, headers: &mut HeaderMap) {
+        let parent = HeaderValue::from_str(&self.to_string());
+        headers.insert(PARENT, parent.expect("digits are fit for a header"));
+        if let Some(state) = &self.state {
+            headers.insert(STATE, state.clone());
+        }
     }
 }
 
@@ -98,7 +121,27 @@ fn parse(text: &str) -> Option<TraceContext> {
         span_id: u64::try_from(span_id).ok()?,
         parent_id: None,
         flags: u8::try_from(flags).ok()?,
+        state: None,
     })
+}
+
+/// None where it is no list of `key=value`, or too long: a part of it would say something else.
+fn state(headers: &HeaderMap) -> Option<HeaderValue> {
+    let values: Vec<&[u8]> = headers
+        .get_all(STATE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let list = values.join(&b',');
+    let members = list.split(|byte| *byte == b',');
+    let fits = list.len() <= STATE_BYTES_MAX
+        && list.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+        && members.clone().count() <= STATE_MEMBERS_MAX
+        && members.clone().any(|member| !member.is_empty())
+        && members
+            .map(<[u8]>::trim_ascii)
+            .all(|member| member.is_empty() || member.contains(&b'='));
+    fits.then(|| HeaderValue::from_bytes(&list).ok()).flatten()
 }
 
 /// Lower case, as the recommendation wants it.
@@ -119,7 +162,7 @@ mod tests {
     #[test]
     fn a_callers_trace_goes_on_in_a_span_of_ours() {
         let mut headers = HeaderMap::new();
-        headers.insert(HEADER, HeaderValue::from_static(CALLER));
+        headers.insert(PARENT, HeaderValue::from_static(CALLER));
         let ours = TraceContext::of(&headers);
         assert_eq!(ours.trace_id(), 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
         assert_eq!(ours.parent_id(), Some(0xb7ad_6b71_6920_3331));
@@ -148,6 +191,35 @@ mod tests {
             assert_eq!(parse(text), None, "{text}");
         }
         assert_eq!(TraceContext::of(&HeaderMap::new()).parent_id(), None);
+    }
+
+    #[test]
+    fn what_vendors_keep_goes_along_as_it_came() {
+        let passed_on = |parent: &str, states: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(PARENT, parent.parse().unwrap());
+            for state in states {
+                headers.append(STATE, state.parse().unwrap());
+            }
+            let mut sent = HeaderMap::new();
+            TraceContext::of(&headers).child().pass_on(&mut sent);
+            sent.get(STATE)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let longest = format!("a={}", "x".repeat(510));
+        for state in ["congo=t61rcWkgMzE", "a=1, b@vendor=2,\t,c=", &longest] {
+            assert_eq!(passed_on(CALLER, &[state]).as_deref(), Some(state));
+        }
+        assert_eq!(
+            passed_on(CALLER, &["a=1", "b=2"]).as_deref(),
+            Some("a=1,b=2")
+        );
+        let many = ["a=1"; 33].join(",");
+        for unfit in ["", ",", "a", "a=1,b", &format!("{longest}x"), &many] {
+            assert_eq!(passed_on(CALLER, &[unfit]), None, "{unfit}");
+        }
+        assert_eq!(passed_on(CALLER, &[]), None);
+        assert_eq!(passed_on("no parent", &["a=1"]), None);
     }
 
     #[test]

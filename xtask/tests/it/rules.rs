@@ -327,6 +327,32 @@ fn no_manifest_names_a_registry() {
     );
 }
 
+/// A metric that nobody writes is an alarm that never goes off. Amazon's own begin with a capital.
+#[test]
+fn alarms_and_the_dashboard_are_about_metrics_that_the_services_write() {
+    let written = sources(&["services"], ".rs");
+    let is_written = |metric: &str| {
+        let literal = format!("\"{metric}\"");
+        written
+            .iter()
+            .any(|source| source.path.contains("/src/") && source.code().contains(&literal))
+    };
+    let mut metrics = BTreeSet::new();
+    for source in sources(&["infra"], ".tf") {
+        for part in source.text.split("metric").skip(1) {
+            let value = part.strip_prefix("_name").unwrap_or(part).trim_start();
+            let literal = value
+                .strip_prefix("= \"")
+                .and_then(|rest| rest.split('"').next());
+            let ours = literal.filter(|metric| metric.starts_with(char::is_lowercase));
+            metrics.extend(ours.map(str::to_owned));
+        }
+    }
+    assert!(metrics.len() >= 5, "{metrics:?}");
+    metrics.retain(|metric| !is_written(metric));
+    none(&Vec::from_iter(metrics), "no service writes these metrics");
+}
+
 #[test]
 fn the_help_and_the_code_have_the_same_exit_codes() {
     let help = sources(&["xtask/src"], "cli.rs").remove(0).text;

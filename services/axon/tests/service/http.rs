@@ -25,6 +25,7 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
         metrics: service_kit::Metrics::default(),
         aws: service_kit::Aws::default(),
         secrets: service_kit::Secrets::default(),
+        traces: service_kit::Traces::default(),
         keys: None,
     };
     parts.lifecycle.ready(None);

@@ -21,6 +21,7 @@ fn parts() -> Parts {
         metrics: service_kit::Metrics::default(),
         aws: service_kit::Aws::default(),
         secrets: service_kit::Secrets::default(),
+        traces: service_kit::Traces::default(),
         keys: None,
     }
 }

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod admission;
 mod bad_input;
 mod closing;
 mod http2;
 mod inbound;
 mod logs;
+mod metrics;
+mod otlp;
 mod outbound;
 mod server;
 mod settings;

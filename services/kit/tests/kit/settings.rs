@@ -73,6 +73,8 @@ fn all_that_is_set_is_read() {
         ("IN_FLIGHT_MAX", "7"),
         ("RUST_LOG", "warn,tested=debug"),
         ("METRICS", "emf"),
+        ("METRICS_NAMESPACE", "demo"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
         (
             "ECS_CONTAINER_METADATA_URI_V4",
             "http://169.254.170.2/v4/abc",
@@ -99,8 +101,14 @@ fn all_that_is_set_is_read() {
     assert_eq!(base.secret_refresh_ms, 60_000);
     assert_eq!(
         (base.signatures, base.metrics),
-        (Signatures::Off, Metrics::Emf)
+        (
+            Signatures::Off,
+            Metrics::Emf {
+                namespace: "demo".to_owned()
+            }
+        )
     );
+    assert_eq!(base.otlp_endpoint.unwrap(), "http://localhost:4318");
     assert!(
         base.log_levels
             .would_enable("tested", &tracing::Level::DEBUG)
@@ -124,6 +132,8 @@ fn all_faults_are_reported_at_once() {
         ("IN_FLIGHT_MAX", "0"),
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
+        ("METRICS_NAMESPACE", "AWS/ECS"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example"),
         ("ECS_CONTAINER_METADATA_URI_V4", "/task"),
     ])
     .unwrap_err();
@@ -139,6 +149,8 @@ fn all_faults_are_reported_at_once() {
         "IN_FLIGHT_MAX",
         "RUST_LOG",
         "METRICS",
+        "METRICS_NAMESPACE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
         "ECS_CONTAINER_METADATA_URI_V4",
     ];
     let mut found = names(&faults);

@@ -1,6 +1,5 @@
 //! What was logged, line by line, as JSON.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -16,7 +15,10 @@ impl CapturedLogs {
     pub(crate) fn start(service: Service, levels: &str) -> (Self, DefaultGuard) {
         let logs = Self::default();
         let clock = Clock::fixed("2026-01-02T03:04:05.678Z".parse().unwrap());
-        let layer = LogLayer::new(service, levels.parse().unwrap(), clock, logs.clone());
+        let written = Arc::clone(&logs.0);
+        let layer = LogLayer::new(service, levels.parse().unwrap(), clock, move |line| {
+            written.lock().unwrap().extend_from_slice(line);
+        });
         let subscriber = tracing_subscriber::registry().with(layer);
         (logs, tracing::subscriber::set_default(subscriber))
     }
@@ -28,15 +30,5 @@ impl CapturedLogs {
         let lines: Vec<Value> = text.lines().map(line).collect();
         assert!(lines.iter().all(Value::is_object), "{text}");
         lines
-    }
-}
-
-impl Write for CapturedLogs {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

@@ -1,0 +1,184 @@
+//! How many requests there were and how long they took, for each route and status. Recording takes
+//! no lock: what is counted lies in a list that only grows, and short enough to be searched.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Routes are those of the router, and a route has few statuses. What is beyond is counted
+/// together, as of no route.
+const KINDS_MAX: usize = 64;
+const OTHER: &str = "other";
+
+/// As many values as one metric of a line may have. Four for each doubling from 4 µs to 67 s, so a
+/// value is wrong by an eighth at most.
+const BUCKETS: usize = 100;
+const BUCKETS_A_DOUBLING_BITS: u32 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Requests {
+    kinds: Box<[OnceLock<Kind>]>,
+}
+
+/// All requests of one route that were answered with one status.
+#[derive(Debug)]
+struct Kind {
+    route: Box<str>,
+    status: StatusCode,
+    buckets: Box<[AtomicU64]>,
+}
+
+/// What came of one kind since the last report.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Recorded<'a> {
+    pub(crate) route: &'a str,
+    pub(crate) status: StatusCode,
+    pub(crate) count: u64,
+    /// In milliseconds, each with how many requests took that long.
+    pub(crate) durations: Vec<(f64, u64)>,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            kinds: std::iter::repeat_with(OnceLock::new)
+                .take(KINDS_MAX)
+                .collect(),
+        }
+    }
+}
+
+impl Requests {
+    pub(crate) fn record(&self, route: &str, status: StatusCode, took: Duration) {
+        self.kind(route, status).buckets[bucket(took)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take(&self) -> impl Iterator<Item = Recorded<'_>> {
+        self.kinds
+            .iter()
+            .map_while(OnceLock::get)
+            .filter_map(Kind::take)
+    }
+
+    fn kind(&self, route: &str, status: StatusCode) -> &Kind {
+        let (last, kinds) = self.kinds.split_last().expect("there are some kinds");
+        kinds
+            .iter()
+            .map(|kind| kind.get_or_init(|| Kind::new(route, status)))
+            .find(|kind| kind.status == status && &*kind.route == route)
+            .unwrap_or_else(|| last.get_or_init(|| Kind::new(OTHER, status)))
+    }
+}
+
+impl Kind {
+    fn new(route: &str, status: StatusCode) -> Self {
+        Self {
+            route: route.into(),
+            status,
+            buckets: std::iter::repeat_with(AtomicU64::default)
+                .take(BUCKETS)
+                .collect(),
+        }
+    }
+
+    fn take(&self) -> Option<Recorded<'_>> {
+        let durations: Vec<_> = self
+            .buckets
+            .iter()
+            .enumerate()
+            .map(|(index, bucket)| (milliseconds(index), bucket.swap(0, Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        (!durations.is_empty()).then(|| Recorded {
+            route: &self.route,
+            status: self.status,
+            count: durations.iter().map(|(_, count)| count).sum(),
+            durations,
+        })
+    }
+}
+
+/// Microseconds by their highest bit and the two bits below it. Up to 3 µs each has its own.
+fn bucket(took: Duration) -> usize {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let highest_bit = micros.checked_ilog2().unwrap_or(0);
+    let Some(shift) = highest_bit.checked_sub(BUCKETS_A_DOUBLING_BITS) else {
+        return usize::try_from(micros).unwrap_or(0);
+    };
+    let index = (u64::from(shift) << BUCKETS_A_DOUBLING_BITS) + (micros >> shift);
+    usize::try_from(index).map_or(BUCKETS - 1, |index| index.min(BUCKETS - 1))
+}
+
+/// The middle of a bucket.
+fn milliseconds(bucket: usize) -> f64 {
+    let doubling = 1 << BUCKETS_A_DOUBLING_BITS;
+    let shift = (bucket / doubling).saturating_sub(1);
+    let lowest = (bucket - shift * doubling) << shift;
+    let middle = lowest * 2 + (1 << shift);
+    // Half a microsecond each, and below 2^28: exact.
+    f64::from(u32::try_from(middle).unwrap_or(u32::MAX)) / 2000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_reported_within_an_eighth() {
+        for micros in (4..10_000).chain((10_000..60_000_000).step_by(99_991)) {
+            let reported = milliseconds(bucket(Duration::from_micros(micros)));
+            let exact = f64::from(u32::try_from(micros).unwrap()) / 1000.0;
+            assert!(
+                (reported / exact - 1.0).abs() <= 0.126,
+                "{micros}: {reported}"
+            );
+        }
+    }
+
+    #[test]
+    fn buckets_follow_one_another() {
+        let mut last = 0;
+        for micros in 0..2_000_000 {
+            let index = bucket(Duration::from_micros(micros));
+            assert!(index == last || index == last + 1, "{micros}");
+            last = index;
+        }
+        assert_eq!(bucket(Duration::MAX), BUCKETS - 1);
+        assert!((milliseconds(BUCKETS - 1) - 62_914.56).abs() < 1.0);
+    }
+
+    #[test]
+    fn each_route_and_status_is_counted_since_the_last_report() {
+        let requests = Requests::default();
+        let took = Duration::from_millis(2);
+        for (route, status) in [("/a", 200), ("/a", 500), ("/b", 200), ("/a", 200)] {
+            requests.record(route, StatusCode::from_u16(status).unwrap(), took);
+        }
+        let counts = |requests: &Requests| -> Vec<_> {
+            requests
+                .take()
+                .map(|kind| (kind.route.to_owned(), kind.status.as_u16(), kind.count))
+                .collect()
+        };
+        let expected = [("/a", 200, 2), ("/a", 500, 1), ("/b", 200, 1)];
+        assert_eq!(
+            counts(&requests),
+            expected.map(|(route, status, count)| (route.to_owned(), status, count))
+        );
+        assert_eq!(counts(&requests), []);
+    }
+
+    #[test]
+    fn the_kinds_are_bounded() {
+        let requests = Requests::default();
+        for number in 0..1000 {
+            requests.record(&format!("/{number}"), StatusCode::OK, Duration::ZERO);
+        }
+        let recorded: Vec<_> = requests.take().collect();
+        assert_eq!(recorded.len(), KINDS_MAX);
+        assert_eq!(recorded[KINDS_MAX - 1].route, OTHER);
+        assert_eq!(recorded.iter().map(|kind| kind.count).sum::<u64>(), 1000);
+    }
+}

@@ -1,0 +1,237 @@
+//! Spans for a collector beside the service: OTLP over HTTP, in JSON
+//! (<https://opentelemetry.io/docs/specs/otlp/>). Of ours, because the crates for it cost a request
+//! more than all the rest of the kit does, and tens of megabytes. Nothing waits for the collector.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode, Uri};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::{Clock, Counter, Metrics, RequestContext, Service};
+
+/// So many are sent at once.
+const BATCH: usize = 512;
+/// Where the collector is slower than the requests, spans beyond this are dropped and counted.
+const WAITING_MAX: usize = 4 * BATCH;
+const INTERVAL: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// `SPAN_KIND_SERVER` and `STATUS_CODE_ERROR` of the protocol.
+const SERVER: u8 = 2;
+const ERROR: u8 = 2;
+
+/// Takes the spans of requests that are sampled; the default takes none.
+#[derive(Clone, Default)]
+pub struct Traces(Option<Arc<Waiting>>);
+
+struct Waiting {
+    clock: Clock,
+    spans: Mutex<Vec<Span>>,
+    enough: Notify,
+    dropped: Counter,
+}
+
+/// One request, as the service that answered it has seen it.
+struct Span {
+    context: RequestContext,
+    method: &'static str,
+    status: StatusCode,
+    ended: Timestamp,
+    took: Duration,
+}
+
+/// Sends what its `Traces` took.
+pub struct Exporter {
+    waiting: Arc<Waiting>,
+    /// Kept until it is sent, or cannot be.
+    batch: Vec<Span>,
+    service: Service,
+    url: Uri,
+    client: Client<HttpConnector, Full<Bytes>>,
+    is_failing: bool,
+}
+
+impl Traces {
+    /// `endpoint` is the collector's base URL.
+    pub fn to(
+        endpoint: &Uri,
+        service: Service,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> (Self, Exporter) {
+        let url = format!("{}/v1/traces", endpoint.to_string().trim_end_matches('/'));
+        let waiting = Arc::new(Waiting {
+            clock,
+            spans: Mutex::default(),
+            enough: Notify::new(),
+            dropped: metrics.counter("trace_spans_dropped", &[]),
+        });
+        let exporter = Exporter {
+            waiting: Arc::clone(&waiting),
+            batch: Vec::new(),
+            service,
+            url: url.parse().expect("a URL with a longer path is one"),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            is_failing: false,
+        };
+        (Self(Some(waiting)), exporter)
+    }
+
+    pub(crate) fn record(
+        &self,
+        context: &RequestContext,
+        method: &'static str,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        if let Some(waiting) = &self.0
+            && context.trace().is_sampled()
+        {
+            waiting.push(Span {
+                context: context.clone(),
+                method,
+                status,
+                ended: waiting.clock.now(),
+                took,
+            });
+        }
+    }
+}
+
+impl Waiting {
+    fn push(&self, span: Span) {
+        let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        if spans.len() == WAITING_MAX {
+            self.dropped.add(1);
+            return;
+        }
+        spans.push(span);
+        if spans.len() == BATCH {
+            self.enough.notify_one();
+        }
+    }
+
+    /// Moves the oldest spans into an empty `batch`.
+    fn take(&self, batch: &mut Vec<Span>) {
+        let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = spans.len().min(BATCH);
+        batch.extend(spans.drain(..count));
+    }
+}
+
+impl Exporter {
+    /// May be dropped at any time: what was not sent is still there for `export_rest`.
+    pub async fn export_forever(&mut self) -> Infallible {
+        loop {
+            tokio::select! {
+                () = self.waiting.enough.notified() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            self.export_rest().await;
+        }
+    }
+
+    /// Sends everything that waits; the last that a service does with its spans.
+    pub async fn export_rest(&mut self) {
+        loop {
+            if self.batch.is_empty() {
+                self.waiting.take(&mut self.batch);
+            }
+            if self.batch.is_empty() {
+                return;
+            }
+            self.send_batch().await;
+            if self.is_failing {
+                return;
+            }
+        }
+    }
+
+    /// A batch that cannot be sent is dropped: spans are worth less than memory.
+    async fn send_batch(&mut self) {
+        let sent = tokio::time::timeout(TIMEOUT, self.post(self.document().to_string())).await;
+        let outcome = sent.unwrap_or_else(|_| Err("no answer in time".into()));
+        let spans = self.batch.len();
+        self.batch.clear();
+        if let Err(error) = &outcome {
+            self.waiting
+                .dropped
+                .add(u64::try_from(spans).unwrap_or(u64::MAX));
+            if !self.is_failing {
+                let error = crate::outbound::with_causes(error.as_ref());
+                tracing::warn!(error, "the collector takes no spans");
+            }
+        } else if self.is_failing {
+            tracing::info!("the collector takes spans again");
+        }
+        self.is_failing = outcome.is_err();
+    }
+
+    async fn post(&self, document: String) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let request = Request::post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(document))?;
+        let status = self.client.request(request).await?.status();
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(format!("the collector answers {status}").into())
+        }
+    }
+
+    fn document(&self) -> Value {
+        let spans: Vec<Value> = self.batch.iter().map(Span::document).collect();
+        json!({ "resourceSpans": [{
+            "resource": { "attributes": [
+                attribute("service.name", self.service.name),
+                attribute("service.version", self.service.version),
+            ] },
+            "scopeSpans": [{ "scope": { "name": "service-kit" }, "spans": spans }],
+        }] })
+    }
+}
+
+impl Span {
+    fn document(&self) -> Value {
+        let trace = self.context.trace();
+        let route = self.context.route();
+        let ended = self.ended.as_nanosecond();
+        let began = ended - i128::try_from(self.took.as_nanos()).unwrap_or(ended);
+        let mut attributes = vec![
+            attribute("http.request.method", self.method),
+            attribute("correlation_id", self.context.correlation_id().as_str()),
+            // 64-bit numbers are strings in the JSON of this protocol.
+            json!({
+                "key": "http.response.status_code",
+                "value": { "intValue": self.status.as_str() },
+            }),
+        ];
+        attributes.extend(route.map(|route| attribute("http.route", route)));
+        json!({
+            "traceId": format!("{:032x}", trace.trace_id()),
+            "spanId": format!("{:016x}", trace.span_id()),
+            "parentSpanId": trace.parent_id().map_or_else(String::new, |id| format!("{id:016x}")),
+            "traceState": trace.state(),
+            "name": route.map_or_else(|| self.method.to_owned(), |route| format!("{} {route}", self.method)),
+            "kind": SERVER,
+            "startTimeUnixNano": began.to_string(),
+            "endTimeUnixNano": ended.to_string(),
+            "attributes": attributes,
+            "status": if self.status.is_server_error() { json!({ "code": ERROR }) } else { json!({}) },
+        })
+    }
+}
+
+fn attribute(key: &str, value: &str) -> Value {
+    json!({ "key": key, "value": { "stringValue": value } })
+}

@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::routing::{any, get};
+use axum::{Extension, Router};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use service_kit::settings::{Base, Environment, Reader};
+use service_kit::{Clock, Lifecycle, Metrics, Parts, RequestContext, Traces, inbound};
+use tower::ServiceExt as _;
+
+use crate::SERVICE;
+use crate::captured_logs::CapturedLogs;
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+pub(crate) fn parts(metrics: Metrics, traces: Traces) -> Parts {
+    Parts {
+        service: SERVICE,
+        clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+        lifecycle: Lifecycle::default(),
+        metrics,
+        traces,
+        keys: None,
+    }
+}
+
+pub(crate) fn app(parts: &Parts) -> Router {
+    let environment = Environment {
+        variable: &|_| None,
+        file: &|_| unreachable!(),
+    };
+    let base = Base::read(&mut Reader::new(&environment), SERVICE);
+    let routes = Router::new()
+        .route("/fine", any(async || "fine"))
+        .route("/health", get(async || StatusCode::SERVICE_UNAVAILABLE))
+        .route("/broken", get(async || StatusCode::BAD_GATEWAY))
+        .route("/panic", get(panics))
+        .route("/noted", get(noted))
+        .route("/slow", get(async || std::future::pending::<()>().await));
+    inbound::inbound(routes, &base, parts)
+}
+
+async fn panics() {
+    panic!("secret words")
+}
+
+async fn noted(Extension(context): Extension<RequestContext>) {
+    context.note("governance", "asked");
+    context.note("axon", "ok");
+    context.note("governance", "allowed");
+}
+
+pub(crate) async fn ask(parts: &Parts, request: http::request::Builder) -> StatusCode {
+    let request = request.body(Body::empty()).unwrap();
+    app(parts).oneshot(request).await.unwrap().status()
+}
+
+fn access_lines(logs: &CapturedLogs) -> Vec<Value> {
+    let mut lines = logs.lines();
+    lines.retain(|line| line["message"] == "request");
+    lines
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_line_of_a_request_says_all_that_is_known_of_it() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
+    let request = Request::get("/noted?token=secret")
+        .header("X-Correlation-ID", "the-id")
+        .header("Authorization", "secret")
+        .header("traceparent", TRACEPARENT);
+    ask(&parts(Metrics::default(), Traces::default()), request).await;
+    assert_eq!(
+        logs.lines(),
+        [json!({
+            "timestamp": "2026-01-02T03:04:05.678Z", "level": "INFO", "message": "request",
+            "target": "service_kit::access", "service": "tested", "correlation_id": "the-id",
+            "trace_id": "0af7651916cd43dd8448eb211c80319c", "method": "GET", "route": "/noted",
+            "status": 200, "duration_ms": 0.0, "governance": "allowed", "axon": "ok",
+        })]
+    );
+}
+
+#[tokio::test]
+async fn failures_of_ours_are_errors_and_those_of_callers_are_not() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
+    let parts = parts(Metrics::default(), Traces::default());
+    for path in ["/fine", "/nowhere", "/broken", "/panic"] {
+        ask(&parts, Request::get(path)).await;
+    }
+    let levels: Vec<_> = access_lines(&logs)
+        .iter()
+        .map(|line| (line["status"].clone(), line["level"].clone()))
+        .collect();
+    let expected = [(200, "INFO"), (404, "INFO"), (502, "ERROR"), (500, "ERROR")];
+    assert_eq!(
+        levels,
+        expected.map(|(status, level)| (json!(status), json!(level)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_client_went_away_has_its_line() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
+    let parts = parts(Metrics::default(), Traces::default());
+    let request = Request::get("/slow").header("X-Correlation-ID", "the-id");
+    let answer = tokio::time::timeout(Duration::from_millis(1500), ask(&parts, request)).await;
+    assert!(answer.is_err());
+    let lines = access_lines(&logs);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["correlation_id"], "the-id");
+    assert_eq!(lines[0]["route"], "/slow");
+    assert_eq!(lines[0]["status"], 499);
+    assert_eq!(lines[0]["outcome"], "cancelled");
+    assert_eq!(lines[0]["duration_ms"], 1500.0);
+}
+
+#[tokio::test]
+async fn a_client_cannot_write_a_method_of_its_own_into_the_log() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
+    let parts = parts(Metrics::default(), Traces::default());
+    for method in ["DELETE", "BREW"] {
+        ask(&parts, Request::builder().method(method).uri("/fine")).await;
+    }
+    let lines = access_lines(&logs);
+    assert_eq!(lines[0]["method"], "DELETE");
+    assert_eq!(lines[1]["method"], "_OTHER");
+}

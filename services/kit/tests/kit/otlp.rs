@@ -1,0 +1,129 @@
+//! Spans as a collector gets them.
+
+use std::time::Duration;
+
+use http::Request;
+use serde_json::{Value, json};
+use service_kit::{Clock, Exporter, Metrics, Parts, Traces};
+
+use crate::SERVICE;
+use crate::access::{ask, parts};
+use crate::captured_logs::CapturedLogs;
+use crate::stand_in::StandIn;
+
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT_ID: &str = "b7ad6b7169203331";
+
+fn exporting_to(url: &str) -> (Parts, Exporter) {
+    let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
+    let metrics = Metrics::default();
+    let (traces, exporter) = Traces::to(&url.parse().unwrap(), SERVICE, clock, &metrics);
+    (parts(metrics, traces), exporter)
+}
+
+fn dropped(parts: &Parts) -> u64 {
+    parts.metrics.counter("trace_spans_dropped", &[]).take()
+}
+
+async fn ask_traced(parts: &Parts, path: &str, flags: &str) {
+    let traceparent = format!("00-{TRACE_ID}-{PARENT_ID}-{flags}");
+    let request = Request::get(path)
+        .header("traceparent", traceparent)
+        .header("tracestate", "vendor=1")
+        .header("X-Correlation-ID", "the-id");
+    ask(parts, request).await;
+}
+
+#[tokio::test]
+async fn a_collector_gets_a_span_for_each_sampled_request() {
+    let collector = StandIn::answering(200, "{}").await;
+    let (parts, mut exporter) = exporting_to(&collector.url("/"));
+    ask_traced(&parts, "/fine", "01").await;
+    ask_traced(&parts, "/fine", "00").await;
+    ask(&parts, Request::get("/broken")).await;
+    exporter.export_rest().await;
+
+    let calls = collector.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].line, "POST /v1/traces");
+    assert_eq!(calls[0].headers["content-type"], "application/json");
+    let document: Value = serde_json::from_slice(&calls[0].body).unwrap();
+    let resource = &document["resourceSpans"][0];
+    assert_eq!(
+        resource["resource"]["attributes"],
+        json!([
+            { "key": "service.name", "value": { "stringValue": "tested" } },
+            { "key": "service.version", "value": { "stringValue": "1.2.3" } },
+        ])
+    );
+    let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    let span = &spans[0];
+    assert_eq!(span["traceId"], TRACE_ID);
+    assert_eq!(span["parentSpanId"], PARENT_ID);
+    assert_eq!(span["traceState"], "vendor=1");
+    assert_eq!(span["spanId"].as_str().unwrap().len(), 16);
+    assert_ne!(span["spanId"], PARENT_ID);
+    assert_eq!(
+        (&span["name"], &span["kind"]),
+        (&json!("GET /fine"), &json!(2))
+    );
+    assert_eq!(span["endTimeUnixNano"], "1767323045000000000");
+    let began: u64 = span["startTimeUnixNano"].as_str().unwrap().parse().unwrap();
+    assert!(began < 1_767_323_045_000_000_000 && began > 1_767_323_000_000_000_000);
+    assert_eq!(span["status"], json!({}));
+    assert_eq!(
+        span["attributes"],
+        json!([
+            { "key": "http.request.method", "value": { "stringValue": "GET" } },
+            { "key": "correlation_id", "value": { "stringValue": "the-id" } },
+            { "key": "http.response.status_code", "value": { "intValue": "200" } },
+            { "key": "http.route", "value": { "stringValue": "/fine" } },
+        ])
+    );
+    assert_eq!(spans[1]["status"], json!({ "code": 2 }));
+    assert_eq!(spans[1]["parentSpanId"], "");
+    assert_eq!(dropped(&parts), 0);
+}
+
+#[tokio::test]
+async fn a_full_batch_does_not_wait() {
+    let collector = StandIn::answering(200, "{}").await;
+    let (parts, mut exporter) = exporting_to(&collector.url(""));
+    for _ in 0..512 {
+        ask_traced(&parts, "/fine", "01").await;
+    }
+    // Far less than the interval.
+    let time = Duration::from_secs(1);
+    assert!(
+        tokio::time::timeout(time, exporter.export_forever())
+            .await
+            .is_err()
+    );
+    assert_eq!(collector.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn spans_that_nobody_takes_are_counted_and_told_once() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "warn");
+    let collector = StandIn::answering(503, "").await;
+    let (parts, mut exporter) = exporting_to(&collector.url(""));
+    for _ in 0..3 {
+        ask_traced(&parts, "/fine", "01").await;
+        exporter.export_rest().await;
+    }
+    assert_eq!(dropped(&parts), 3);
+    let lines = logs.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["message"], "the collector takes no spans");
+    assert_eq!(lines[0]["level"], "WARN");
+}
+
+#[tokio::test]
+async fn more_spans_than_memory_is_for_are_dropped_and_counted() {
+    let (parts, _exporter) = exporting_to("http://127.0.0.1:9");
+    for _ in 0..2050 {
+        ask_traced(&parts, "/fine", "01").await;
+    }
+    assert_eq!(dropped(&parts), 2);
+}
