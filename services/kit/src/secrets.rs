@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::settings::Base;
-use crate::{Aws, KeyPairs, KeyRing, Metrics, Service};
+use crate::{KeyPairs, KeyRing, Parts};
 use refresh::{Refresher, Shelf};
 use source::Source;
 
