@@ -21,7 +21,9 @@ fn document(folder: &str, name: &str) -> String {
 /// The names that are read: all literals of that shape, in the files that read settings.
 fn settings_of_code(folder: &str) -> BTreeSet<String> {
     let files = sources(&[&format!("services/{folder}/src")], ".rs");
-    let reading = files.iter().filter(|file| file.code().contains("reader."));
+    let reading = files
+        .iter()
+        .filter(|file| file.code().contains("reader: &mut Reader"));
     let literals = reading.flat_map(|file| file.code().split('"').skip(1).step_by(2));
     literals
         .map(|literal| literal.replace("{}", "<NAME>"))
