@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::rules::sources;
 
-const SERVICES: [&str; 4] = ["axon", "governance", "kit", "orbit"];
+const SERVICES: [&str; 3] = ["axon", "governance", "orbit"];
 
 fn source(folder: &str) -> String {
     let files = sources(&[&format!("services/{folder}/src")], ".rs");
@@ -21,7 +21,9 @@ fn document(folder: &str, name: &str) -> String {
 /// The names that are read: all literals of that shape, in the files that read settings.
 fn settings_of_code(folder: &str) -> BTreeSet<String> {
     let files = sources(&[&format!("services/{folder}/src")], ".rs");
-    let reading = files.iter().filter(|file| file.code().contains("reader."));
+    let reading = files
+        .iter()
+        .filter(|file| file.code().contains("reader: &mut Reader"));
     let literals = reading.flat_map(|file| file.code().split('"').skip(1).step_by(2));
     literals
         .map(|literal| literal.replace("{}", "<NAME>"))
@@ -51,15 +53,14 @@ fn is_setting(text: &str) -> bool {
 
 #[test]
 fn every_setting_is_a_row_and_every_row_is_a_setting() {
+    let kit = settings_of_code("kit");
+    assert_eq!(settings_of_readme("kit"), kit);
     for folder in SERVICES {
-        assert_eq!(
-            settings_of_readme(folder),
-            settings_of_code(folder),
-            "services/{folder}"
-        );
+        // What the kit's README has already is not said twice.
+        let own: BTreeSet<String> = &settings_of_code(folder) - &kit;
+        assert_eq!(settings_of_readme(folder), own, "services/{folder}");
     }
-    assert!(settings_of_code("kit").contains("PORT"));
-    assert!(settings_of_code("kit").contains("<NAME>_SECRET_ARN"));
+    assert!(kit.contains("PORT") && kit.contains("<NAME>_SECRET_ARN"));
     assert!(settings_of_code("orbit").contains("GOVERNANCE_FUNCTION_URL"));
 }
 

@@ -1,4 +1,4 @@
-//! A service's OpenAPI document as a judge of what the service answers.
+//! The document beside a service (`openapi.json`) as a judge of what the service answers.
 
 use std::collections::BTreeSet;
 

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use crate::document::{Answer, Document};
 use crate::process::ORBIT;
 use crate::running::Process;
-use crate::stand_in::{StandIn, answer};
+use crate::stand_in::StandIn;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
 const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK"}"#;
