@@ -8,6 +8,7 @@ mod http_client;
 mod retry;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,14 +42,15 @@ pub type OutboundError = CallError<HttpError>;
 
 /// A client for one target. Copies share its connections, its breaker and its budget.
 #[derive(Clone)]
-pub struct Outbound {
+pub struct Outbound(Arc<Inner>);
+
+struct Inner {
     guard: Guard,
     repeat: Repeat,
     attempt: Attempt,
 }
 
 /// What is done for each attempt anew.
-#[derive(Clone)]
 struct Attempt {
     url: Uri,
     signer: Option<Signer>,
@@ -58,7 +60,7 @@ struct Attempt {
 impl Outbound {
     pub fn new(target: Target, roots: &TrustRoots, metrics: &Metrics) -> Self {
         let client = HttpClient::new(&target.url, target.connect_to, roots);
-        Self {
+        Self(Arc::new(Inner {
             guard: Guard::new(target.name, target.attempt_timeout, metrics),
             repeat: target.repeat,
             attempt: Attempt {
@@ -66,7 +68,7 @@ impl Outbound {
                 signer: target.signer,
                 client,
             },
-        }
+        }))
     }
 
     /// Sends the request to the target's URL, within the deadline of the request that it is for.
@@ -75,9 +77,14 @@ impl Outbound {
         context: &RequestContext,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, OutboundError> {
-        let is_repeatable = self.repeat.allows(request.method());
-        let attempt = |until| self.attempt.make(context, request.clone(), until);
-        self.guard
+        let Inner {
+            guard,
+            repeat,
+            attempt,
+        } = &*self.0;
+        let is_repeatable = repeat.allows(request.method());
+        let attempt = |until| attempt.make(context, request.clone(), until);
+        guard
             .call(context.deadline(), is_repeatable, attempt, ending)
             .await
     }

@@ -4,6 +4,8 @@ mod clients;
 mod routes;
 mod settings;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::post;
 use service_kit::{Parts, Service, health, inbound};
@@ -27,6 +29,6 @@ pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<Router> {
     let routes = Router::new()
         .route("/health", health(parts))
         .route("/dispatch", post(dispatch))
-        .with_state(dispatcher);
+        .with_state(Arc::new(dispatcher));
     Ok(inbound::inbound(routes, &settings.base, parts))
 }

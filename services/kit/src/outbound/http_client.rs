@@ -37,8 +37,6 @@ pub enum HttpError {
     TooLarge,
 }
 
-/// Copies share the connections.
-#[derive(Clone)]
 pub(super) enum HttpClient {
     Plain(Client<Connector, Full<Bytes>>),
     Tls(Client<HttpsConnector<Connector>, Full<Bytes>>),

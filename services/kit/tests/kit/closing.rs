@@ -97,7 +97,7 @@ impl Caller {
         let id = CorrelationId::generate();
         Self {
             outbound: Outbound::new(target, &TrustRoots::default(), &metrics),
-            context: RequestContext::new(id, TraceContext::begin(), Duration::from_secs(60)),
+            context: RequestContext::new(id, TraceContext::begin(), Duration::from_secs(50)),
             metrics,
         }
     }

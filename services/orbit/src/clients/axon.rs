@@ -39,7 +39,6 @@ pub(crate) enum Wrong {
     Body(#[source] serde_json::Error),
 }
 
-#[derive(Clone)]
 pub(crate) struct Axon {
     outbound: Outbound,
     outcomes: Outcomes,

@@ -47,13 +47,11 @@ pub(crate) enum GovernanceError {
     Answer(#[source] serde_json::Error),
 }
 
-#[derive(Clone)]
 pub(crate) struct Governance {
     place: Place,
     outcomes: Outcomes,
 }
 
-#[derive(Clone)]
 enum Place {
     Function(Function),
     Url(Url),

@@ -1,5 +1,6 @@
 //! `POST /dispatch`: asks governance, then axon. Without a yes from governance axon is not called.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -17,7 +18,6 @@ use crate::clients::governance::{Decision, Governance, GovernanceError};
 
 const DEFAULT_INTENT: &str = "call_reasoning";
 
-#[derive(Clone)]
 pub(crate) struct Dispatcher {
     pub(crate) governance: Governance,
     pub(crate) axon: Axon,
@@ -44,7 +44,7 @@ struct Denied {
 }
 
 pub(crate) async fn dispatch(
-    State(dispatcher): State<Dispatcher>,
+    State(dispatcher): State<Arc<Dispatcher>>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     body: Bytes,
@@ -54,7 +54,7 @@ pub(crate) async fn dispatch(
         governance,
         axon,
         clock,
-    } = dispatcher;
+    } = &*dispatcher;
     if let Decision::Denied { reason } = governance.decide(&intent, &context).await? {
         tracing::info!(intent, reason, "denied");
         let timestamp = clock.now_text();
