@@ -4,6 +4,7 @@
 
 mod http;
 mod process;
+mod signed;
 
 #[path = "../../../kit/tests/world/process.rs"]
 mod running;
