@@ -119,7 +119,7 @@ fn recoded(sent: &str) -> Result<Vec<u8>, Refusal> {
             b'+' => return Err(QUERY_IS_ODD),
             b'%' => {
                 let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let escaped = digit().zip(digit()).map(|(high, low)| high << 4 | low);
+                let escaped = digit().zip(digit()).map(|(high, low)| (high << 4) | low);
                 let escaped = escaped.and_then(|byte| u8::try_from(byte).ok());
                 decoded.push(escaped.ok_or(QUERY_IS_ODD)?);
             }

@@ -31,8 +31,10 @@ pub enum NotReady {
 /// These routes answer only who signs for this service, where `SIGNATURES` is `required`. Put it
 /// around the routes that are meant and merge these with the others:
 ///
-///     let signed = signature::required(Router::new().route("/reason", get(reason)), base, parts)?;
-///     let routes = Router::new().route("/health", health(parts)).merge(signed);
+/// ```text
+/// let signed = signature::required(Router::new().route("/reason", get(reason)), base, parts)?;
+/// let routes = Router::new().route("/health", health(parts)).merge(signed);
+/// ```
 pub fn required<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     base: &Base,

@@ -50,9 +50,10 @@ impl Signing<'_> {
             .build()
             .unwrap();
         let headers = request.headers().iter();
-        let body = match self.payload {
-            true => SignableBody::Bytes(request.body()),
-            false => SignableBody::UnsignedPayload,
+        let body = if self.payload {
+            SignableBody::Bytes(request.body())
+        } else {
+            SignableBody::UnsignedPayload
         };
         let signable = SignableRequest::new(
             request.method().as_str(),
