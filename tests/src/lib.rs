@@ -9,9 +9,11 @@
 )]
 
 mod image;
+mod signed_axon;
 pub mod stand_in;
 
 pub use image::{Container, Image};
+pub use signed_axon::SignedAxon;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -230,6 +232,12 @@ impl Checkout {
         let answer = answer.expect("an answer of the local AWS");
         assert_eq!(answer.status, 200, "{answer:?}");
         serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// The Python that the local AWS is installed for, which has botocore.
+    pub fn python(&self) -> PathBuf {
+        let local = self.root.join("target/xtask/local");
+        local.join("venv/bin/python")
     }
 
     /// What a crash does: no warning, no time to save anything.

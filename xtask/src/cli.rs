@@ -161,7 +161,7 @@ pub enum Verb {
         cargo xtask test --fast    before each commit: no Docker, no Terraform")]
     Test {
         /// Leave out what needs Docker or Terraform
-        #[arg(long, conflicts_with_all = ["fix", "coverage"])]
+        #[arg(long, conflicts_with_all = ["fix", "coverage", "fuzz"])]
         fast: bool,
         /// Install what is missing on this machine first
         #[arg(long)]
@@ -169,6 +169,9 @@ pub enum Verb {
         /// Measure the line coverage of services/ instead
         #[arg(long)]
         coverage: bool,
+        /// Fuzz what services/ read instead, for a minute or so many seconds
+        #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "60", conflicts_with = "coverage")]
+        fuzz: Option<u32>,
     },
     /// Measure sizes, start-up, memory and the time of a deploy that changes nothing
     Bench,

@@ -123,6 +123,21 @@ async fn with_environment(
             let machine = surroundings;
             test::coverage(surroundings, machine, surroundings, report, &source, fix).await
         }
+        Verb::Test {
+            fuzz: Some(seconds),
+            fix,
+            ..
+        } => {
+            test::fuzz(
+                surroundings,
+                surroundings,
+                surroundings,
+                report,
+                seconds,
+                fix,
+            )
+            .await
+        }
         Verb::Test { fast, fix, .. } => {
             if fix {
                 commands::doctor::doctor(true, surroundings, report).await?;

@@ -5,7 +5,7 @@ mod settings;
 
 use axum::Router;
 use axum::routing::get;
-use service_kit::{Parts, Service, health, inbound};
+use service_kit::{Parts, Service, health, inbound, signature};
 
 pub use settings::Settings;
 
@@ -14,10 +14,12 @@ pub const SERVICE: Service = Service {
     version: env!("CARGO_PKG_VERSION"),
 };
 
-pub fn app(settings: &Settings, parts: &Parts) -> Router {
+/// Health is for everybody, reasoning for those who sign.
+pub fn app(settings: &Settings, parts: &Parts) -> Result<Router, signature::NotReady> {
+    let reason = Router::new().route("/reason", get(routes::reason::reason));
     let routes = Router::new()
         .route("/health", health(parts))
-        .route("/reason", get(routes::reason::reason))
+        .merge(signature::required(reason, &settings.base, parts)?)
         .with_state(parts.clock.clone());
-    inbound::inbound(routes, &settings.base, parts)
+    Ok(inbound::inbound(routes, &settings.base, parts))
 }

@@ -28,6 +28,11 @@ impl Clock {
         Self(Arc::new(Timestamp::now))
     }
 
+    /// A clock that somebody else winds.
+    pub fn of(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
     /// A clock that stands still.
     pub fn fixed(now: Timestamp) -> Self {
         Self(Arc::new(move || now))

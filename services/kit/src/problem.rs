@@ -18,6 +18,7 @@ use crate::{CorrelationId, RequestContext};
 pub struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
+    reason: Option<&'static str>,
 }
 
 impl Problem {
@@ -26,7 +27,15 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
+            reason: None,
         }
+    }
+
+    /// Which of several problems of the same status it is, for programs: an extension member.
+    #[must_use]
+    pub fn with_reason(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
     }
 }
 
@@ -52,6 +61,7 @@ pub(crate) async fn render_problems(request: Request, next: Next) -> Response {
         kind: "about:blank",
         title: status.canonical_reason().unwrap_or("Error"),
         status: status.as_u16(),
+        reason: problem.as_ref().and_then(|problem| problem.reason),
         detail: problem.map(|problem| problem.detail),
         correlation_id: context
             .as_ref()
@@ -77,6 +87,8 @@ struct Document<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     correlation_id: &'a str,
 }
 

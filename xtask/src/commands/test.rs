@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::doctor;
-use crate::decide::checks::figures::{Counts, Coverage, count_tests, coverage_of};
-use crate::decide::readiness::coverage_faults;
+use crate::decide::checks::figures::{Counts, Coverage, count_tests, coverage_of, fuzz_runs_of};
+use crate::decide::readiness::{Fault, coverage_faults, fuzz_faults};
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
 use crate::world::{Builder, Infra, Look, Machine, Source, Surroundings, Toolchain};
@@ -191,8 +191,19 @@ async fn require_coverage(
     let means = machine.look(Look::Quick).await.means;
     let llvm = !toolchain.llvm_tools().is_empty();
     let missing = coverage_faults(means, version.succeeded, llvm);
+    require(&missing, "--coverage", machine, report, fix).await
+}
+
+/// With `fix` what is missing is installed.
+async fn require(
+    missing: &[Fault],
+    flag: &str,
+    machine: &dyn Machine,
+    report: &Report,
+    fix: bool,
+) -> Result<()> {
     if fix {
-        for fault in &missing {
+        for fault in missing {
             doctor::mend(fault, machine, report).await?;
         }
         return Ok(());
@@ -204,7 +215,7 @@ async fn require_coverage(
     let remedies: Vec<_> = missing.iter().map(|fault| fault.remedy.as_str()).collect();
     Err(Failure::not_ready(reasons.join("; "))
         .hint(format!(
-            "{}\ncargo xtask test --coverage --fix    # runs these",
+            "{}\ncargo xtask test {flag} --fix    # runs these",
             remedies.join("\n")
         ))
         .into())
@@ -256,5 +267,54 @@ pub async fn coverage(
         figure.lines_percent
     );
     report.data(&figure, &human);
+    Ok(())
+}
+
+/// What the fuzzer starts with.
+const FUZZ_SEEDS: &str = "services/fuzz/seeds/signature";
+
+/// Gives what reads strangers' input whatever LLVM's fuzzer comes up with.
+pub async fn fuzz(
+    surroundings: &Surroundings,
+    machine: &dyn Machine,
+    toolchain: &dyn Toolchain,
+    report: &Report,
+    seconds: u32,
+    fix: bool,
+) -> Result<()> {
+    let nothing = BTreeMap::new();
+    let version = ["fuzz", "--version"];
+    let version = toolchain.cargo(&version, &nothing, &mut |_| {}).await?;
+    let missing = fuzz_faults(version.succeeded);
+    require(&missing, "--fuzz", machine, report, fix).await?;
+    let corpus = surroundings.state_folder().join("fuzz/signature");
+    tokio::fs::create_dir_all(&corpus)
+        .await
+        .context("make the folder of what the fuzzer learns")?;
+    let corpus = corpus.to_string_lossy();
+    // A sanitizer is for unsafe code, of which there is none, and needs another compiler.
+    let arguments = [
+        "fuzz",
+        "run",
+        "--fuzz-dir=services/fuzz",
+        "--target-dir=target/fuzz",
+        "--sanitizer=none",
+        "signature",
+        &corpus,
+        FUZZ_SEEDS,
+        "--",
+        &format!("-max_total_time={seconds}"),
+    ];
+    let mut watch = |line: &str| report.live("fuzz", line.trim());
+    let finished = toolchain.cargo(&arguments, &nothing, &mut watch).await?;
+    if !finished.succeeded {
+        report.block(&finished.last_lines(FAILURE_LINES));
+        return Err(Failure::new(Kind::CheckFailed, "the fuzzer did not end well").into());
+    }
+    let runs = fuzz_runs_of(&finished.output).context("the fuzzer told no figure")?;
+    report.data(
+        &json!({ "runs": runs }),
+        &format!("fuzz: {runs} inputs, each one answered"),
+    );
     Ok(())
 }

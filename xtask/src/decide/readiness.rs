@@ -198,15 +198,25 @@ pub fn coverage_faults(means: Means, subcommand: bool, llvm: bool) -> Vec<Fault>
         faults.push(means.install("coverage", reason, "llvm-22"));
     }
     if !subcommand {
-        let words = ["cargo", "install", "cargo-llvm-cov", "--locked"].map(str::to_owned);
-        faults.push(Fault {
-            subject: "coverage",
-            reason: "cargo-llvm-cov is not installed".to_owned(),
-            remedy: words.join(" "),
-            commands: vec![words.into()],
-        });
+        faults.push(cargo_fault("coverage", "cargo-llvm-cov"));
     }
     faults
+}
+
+/// What fuzzing lacks.
+pub fn fuzz_faults(subcommand: bool) -> Vec<Fault> {
+    let fault = (!subcommand).then(|| cargo_fault("fuzz", "cargo-fuzz"));
+    fault.into_iter().collect()
+}
+
+fn cargo_fault(subject: &'static str, package: &str) -> Fault {
+    let words = ["cargo", "install", package, "--locked"].map(str::to_owned);
+    Fault {
+        subject,
+        reason: format!("{package} is not installed"),
+        remedy: words.join(" "),
+        commands: vec![words.into()],
+    }
 }
 
 fn line(prefix: &[&str], commands: &[&[&str]]) -> String {

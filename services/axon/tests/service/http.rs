@@ -31,6 +31,7 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
     parts.lifecycle.ready(None);
     let request = request.body(Body::empty()).unwrap();
     let (head, body) = app(&settings, &parts)
+        .unwrap()
         .oneshot(request)
         .await
         .unwrap()

@@ -8,6 +8,7 @@ mod openapi;
 mod pooled;
 mod process;
 mod secrets;
+mod signed;
 mod telemetry;
 
 #[path = "../../../kit/tests/world/document.rs"]

@@ -1,35 +1,158 @@
 //! Signs requests on their way out.
 
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, SignableBody, SignableRequest, SigningParams, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::Request;
+use http::header::{
+    AUTHORIZATION, CONNECTION, HeaderName, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, USER_AGENT,
+};
+use http::{HeaderMap, Request};
 use secrecy::ExposeSecret as _;
+use tokio::sync::Mutex;
 
-use super::SERVICE;
-use crate::{Clock, KeyRing};
+use super::require::{NotReady, region, scope};
+use crate::settings::{Base, Reader, Signatures};
+use crate::{Clock, KeyRing, Parts};
+
+/// What signing adds, and so what an earlier attempt may have left.
+const ADDED: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-amz-content-sha256"),
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-security-token"),
+];
+
+/// What is of one connection only, or changed by whoever is between. All else is signed.
+const NOT_SIGNED: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    USER_AGENT,
+    HeaderName::from_static("x-amzn-trace-id"),
+];
+
+/// Credentials of a role are not used to their last second: the request has a way to go.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     #[error("the request cannot be signed")]
     Signing(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("there are no credentials to sign with")]
+    Credentials(#[source] aws_credential_types::provider::error::CredentialsError),
 }
 
-/// Signs with the current pair of a ring. Copies share the ring.
+/// Who verifies a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedFor {
+    /// The service of this name itself, by the pairs that both sides have.
+    Service(&'static str),
+    /// AWS, which is in front of the service, by the role of the caller's task.
+    ApiGateway,
+    VpcLattice,
+}
+
+impl SignedFor {
+    /// Reads `<TARGET>_SIGNED_FOR`: the target's own name, which is the default, or AWS's name of
+    /// the service of its own that verifies.
+    pub fn read(reader: &mut Reader<'_>, target: &'static str) -> Self {
+        let setting = format!("{}_SIGNED_FOR", target.to_uppercase());
+        let verifiers = [Self::Service(target), Self::ApiGateway, Self::VpcLattice];
+        let Some(text) = reader.text(&setting) else {
+            return Self::Service(target);
+        };
+        let found = verifiers.iter().find(|it| it.signing_name() == text);
+        if found.is_none() {
+            let names = verifiers.map(Self::signing_name).join(", ");
+            reader.fault(&setting, format!("expected one of {names}, got {text:?}"));
+        }
+        found.copied().unwrap_or(Self::Service(target))
+    }
+
+    /// The service's name in the scope of the signature.
+    fn signing_name(self) -> &'static str {
+        match self {
+            Self::Service(name) => name,
+            Self::ApiGateway => "execute-api",
+            Self::VpcLattice => "vpc-lattice-svcs",
+        }
+    }
+}
+
+/// Signs calls of one target. Copies share keys and credentials.
 #[derive(Clone)]
 pub struct Signer {
-    keys: KeyRing,
+    identity: Identity,
+    signed_for: SignedFor,
     region: String,
     clock: Clock,
 }
 
+#[derive(Clone)]
+enum Identity {
+    /// Its current pair.
+    Ring(KeyRing),
+    Role(Arc<Role>),
+}
+
+/// The provider asks ECS each time that it is asked.
+struct Role {
+    provider: SharedCredentialsProvider,
+    known: Mutex<Option<Credentials>>,
+}
+
 impl Signer {
-    pub fn new(keys: KeyRing, region: String, clock: Clock) -> Self {
+    /// What the settings ask for; none where signatures are off.
+    pub async fn new(
+        signed_for: SignedFor,
+        base: &Base,
+        parts: &Parts,
+    ) -> Result<Option<Self>, NotReady> {
+        if base.signatures == Signatures::Off {
+            return Ok(None);
+        }
+        let clock = parts.clock.clone();
+        if let SignedFor::Service(name) = signed_for {
+            let (keys, region) = scope(base, parts)?;
+            return Ok(Some(Self::with_keys(keys, name, region, clock)));
+        }
+        let region = region(base)?;
+        let provider = task_role(region.clone()).await;
+        Ok(Some(Self::with_role(provider, signed_for, region, clock)))
+    }
+
+    pub fn with_keys(keys: KeyRing, service: &'static str, region: String, clock: Clock) -> Self {
         Self {
-            keys,
+            identity: Identity::Ring(keys),
+            signed_for: SignedFor::Service(service),
+            region,
+            clock,
+        }
+    }
+
+    pub fn with_role(
+        provider: SharedCredentialsProvider,
+        signed_for: SignedFor,
+        region: String,
+        clock: Clock,
+    ) -> Self {
+        let known = Mutex::default();
+        Self {
+            identity: Identity::Role(Arc::new(Role { provider, known })),
+            signed_for,
             region,
             clock,
         }
@@ -37,37 +160,105 @@ impl Signer {
 
     /// Signs anew: what an earlier attempt has signed is replaced.
     pub async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), SigningError> {
-        let pairs = self.keys.pairs();
-        let identity = Credentials::new(
-            &pairs.current.access_key_id,
-            pairs.current.secret_access_key.expose_secret(),
-            None,
-            None,
-            "service-kit",
-        )
-        .into();
-        let mut settings = SigningSettings::default();
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        for name in ADDED {
+            request.headers_mut().remove(name);
+        }
+        let now = SystemTime::from(self.clock.now());
+        let identity = self.identity.credentials(now).await?.into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name(SERVICE)
-            .time(self.clock.now().into())
-            .settings(settings)
+            .name(self.signed_for.signing_name())
+            .time(now)
+            .settings(self.settings())
             .build()
             .map_err(|error| SigningError::Signing(error.into()))?;
-        let uri = request.uri().to_string();
-        let headers = request
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let body = SignableBody::Bytes(request.body());
-        let signable = SignableRequest::new(request.method().as_str(), uri, headers, body)
-            .map_err(|error| SigningError::Signing(error.into()))?;
+        let headers = texts(request.headers())?;
+        let signable = SignableRequest::new(
+            request.method().as_str(),
+            request.uri().to_string(),
+            headers.into_iter(),
+            self.body(request.body()),
+        )
+        .map_err(|error| SigningError::Signing(error.into()))?;
         let (instructions, _) = sign(signable, &SigningParams::V4(parameters))
             .map_err(|error| SigningError::Signing(error.into()))?
             .into_parts();
         instructions.apply_to_request_http1x(request);
+        if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
         Ok(())
     }
+
+    fn settings(&self) -> SigningSettings {
+        let mut settings = SigningSettings::default();
+        settings.excluded_headers = Some(
+            NOT_SIGNED
+                .iter()
+                .map(|name| name.to_string().into())
+                .collect(),
+        );
+        if self.signed_for == SignedFor::VpcLattice {
+            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        }
+        settings
+    }
+
+    /// VPC Lattice verifies no payload, and wants to be told that there is none
+    /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/sigv4-authenticated-requests.html>).
+    fn body<'a>(&self, body: &'a [u8]) -> SignableBody<'a> {
+        match self.signed_for {
+            SignedFor::VpcLattice => SignableBody::UnsignedPayload,
+            SignedFor::Service(_) | SignedFor::ApiGateway => SignableBody::Bytes(body),
+        }
+    }
+}
+
+impl Identity {
+    async fn credentials(&self, now: SystemTime) -> Result<Credentials, SigningError> {
+        match self {
+            Self::Ring(keys) => {
+                let pair = &keys.pairs().current;
+                let secret = pair.secret_access_key.expose_secret();
+                let id = &*pair.access_key_id;
+                Ok(Credentials::new(id, secret, None, None, "secret"))
+            }
+            Self::Role(role) => role.credentials(now).await,
+        }
+    }
+}
+
+impl Role {
+    async fn credentials(&self, now: SystemTime) -> Result<Credentials, SigningError> {
+        let mut known = self.known.lock().await;
+        let lasts = |it: &&Credentials| it.expiry().is_none_or(|end| end > now + EXPIRY_MARGIN);
+        if let Some(credentials) = known.as_ref().filter(lasts) {
+            return Ok(credentials.clone());
+        }
+        let fresh = self.provider.provide_credentials().await;
+        let fresh = fresh.map_err(SigningError::Credentials)?;
+        Ok(known.insert(fresh).clone())
+    }
+}
+
+/// The SDK's default chain. ECS gives a task its role's credentials over plain HTTP.
+async fn task_role(region: String) -> SharedCredentialsProvider {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .load()
+        .await;
+    let provider = config.credentials_provider();
+    provider.expect("the default chain is a provider, whether or not it finds credentials")
+}
+
+/// A header that cannot be signed is not sent unsigned.
+fn texts(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, SigningError> {
+    let pairs = headers.iter().map(|(name, value)| {
+        let text = value.to_str();
+        text.map(|text| (name.as_str(), text))
+            .map_err(|error| SigningError::Signing(error.into()))
+    });
+    pairs.collect()
 }

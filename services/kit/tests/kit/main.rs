@@ -6,6 +6,7 @@ mod access;
 mod admission;
 mod bad_input;
 mod closing;
+mod correlation;
 mod http2;
 mod inbound;
 mod logs;

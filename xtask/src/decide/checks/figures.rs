@@ -130,6 +130,12 @@ pub fn coverage_of(export: &str) -> Option<f64> {
     export.pointer("/data/0/totals/lines/percent")?.as_f64()
 }
 
+/// How many inputs were tried, of what LLVM's fuzzer says at its end.
+pub fn fuzz_runs_of(output: &str) -> Option<u64> {
+    let told = output.lines().find_map(|line| line.strip_prefix("Done "))?;
+    told.split(' ').next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +162,13 @@ test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out;
         let export = r#"{"data":[{"totals":{"lines":{"count":10,"covered":9,"percent":90.0}}}]}"#;
         assert_eq!(coverage_of(export), Some(90.0));
         assert_eq!(coverage_of("{}"), None);
+    }
+
+    #[test]
+    fn the_fuzzers_last_line_tells_how_many_inputs_it_tried() {
+        let output = "#64 pulse\nDone 123456 runs in 61 second(s)\n";
+        assert_eq!(fuzz_runs_of(output), Some(123_456));
+        assert_eq!(fuzz_runs_of("error: no such target"), None);
     }
 
     #[test]

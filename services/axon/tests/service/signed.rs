@@ -1,0 +1,55 @@
+//! Axon where signatures are required.
+
+use axon::{SERVICE, Settings, app};
+use axum::body::Body;
+use http::Request;
+use service_kit::settings::{Environment, Reader, Signatures};
+use service_kit::signature::NotReady;
+use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Lifecycle, Metrics, Parts};
+use tower::ServiceExt as _;
+
+fn settings() -> Settings {
+    let environment = Environment {
+        variable: &|_| None,
+        file: &|_| unreachable!(),
+    };
+    let mut settings = Settings::read(&mut Reader::new(&environment));
+    settings.base.signatures = Signatures::Required;
+    settings.base.region = Some("eu-west-1".to_owned());
+    settings
+}
+
+fn parts(keys: Option<KeyRing>) -> Parts {
+    Parts {
+        service: SERVICE,
+        clock: Clock::system(),
+        lifecycle: Lifecycle::default(),
+        metrics: Metrics::default(),
+        keys,
+    }
+}
+
+#[tokio::test]
+async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
+    let (_keeper, keys) = KeyRing::new(KeyPairs {
+        current: KeyPair {
+            access_key_id: "AKID".to_owned(),
+            secret_access_key: "secret".into(),
+        },
+        previous: None,
+    });
+    let parts = parts(Some(keys));
+    parts.lifecycle.ready(None);
+    let app = app(&settings(), &parts).unwrap();
+    for (path, status) in [("/reason", 401), ("/health", 200), ("/dispatch", 404)] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+    }
+}
+
+#[test]
+fn without_keys_it_does_not_start() {
+    let refused = app(&settings(), &parts(None)).unwrap_err();
+    assert_eq!(refused, NotReady::NoKeys);
+}

@@ -1,0 +1,173 @@
+//! Routes that answer only those who sign, and what they answer everybody else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts as Head;
+use http::{HeaderValue, StatusCode};
+use http_body_util::LengthLimitError;
+
+use super::ALGORITHM;
+use super::verify::{Refusal, Verifier};
+use crate::inbound::BODY_BYTES_MAX;
+use crate::settings::{Base, Signatures};
+use crate::{Counter, KeyRing, Metrics, Parts, Problem, RequestContext};
+
+/// Why a service that has to sign or to verify cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    #[error("signatures are required, but there are no keys for them")]
+    NoKeys,
+    #[error("signatures are required, but AWS_REGION, which they are scoped to, is not set")]
+    NoRegion,
+}
+
+/// These routes answer only who signs for this service, where `SIGNATURES` is `required`. Put it
+/// around the routes that are meant and merge these with the others:
+///
+/// ```text
+/// let signed = signature::required(Router::new().route("/reason", get(reason)), base, parts)?;
+/// let routes = Router::new().route("/health", health(parts)).merge(signed);
+/// ```
+pub fn required<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    base: &Base,
+    parts: &Parts,
+) -> Result<Router<S>, NotReady> {
+    if base.signatures == Signatures::Off {
+        return Ok(routes);
+    }
+    let (keys, region) = scope(base, parts)?;
+    let guard = Guard {
+        verifier: Verifier::new(keys, region, parts.service.name, parts.clock.clone()),
+        outcomes: Outcomes::new(&parts.metrics),
+    };
+    Ok(routes.route_layer(from_fn_with_state(Arc::new(guard), let_in)))
+}
+
+/// What signatures are made and verified by.
+pub(super) fn scope(base: &Base, parts: &Parts) -> Result<(KeyRing, String), NotReady> {
+    let keys = parts.keys.clone().ok_or(NotReady::NoKeys)?;
+    Ok((keys, region(base)?))
+}
+
+pub(super) fn region(base: &Base) -> Result<String, NotReady> {
+    base.region.clone().ok_or(NotReady::NoRegion)
+}
+
+struct Guard {
+    verifier: Verifier,
+    outcomes: Outcomes,
+}
+
+async fn let_in(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let verified = guard.verify(&head, body).await;
+    let outcome = match &verified {
+        Ok(_) => "valid",
+        Err(No::Refused(refusal)) => refusal.name(),
+        Err(No::Unread(_)) => "unread",
+    };
+    guard.outcomes.count(outcome);
+    if let Some(context) = head.extensions.get::<RequestContext>() {
+        context.note("signature", outcome);
+    }
+    match verified {
+        Ok(body) => next.run(Request::from_parts(head, body.into())).await,
+        Err(No::Refused(refusal)) => refused(refusal),
+        Err(No::Unread(problem)) => problem.into_response(),
+    }
+}
+
+/// Why a request goes no further.
+enum No {
+    Refused(Refusal),
+    /// Its body did not come, or is too large.
+    Unread(Problem),
+}
+
+impl Guard {
+    /// The body, which has been read.
+    async fn verify(&self, head: &Head, body: Body) -> Result<Bytes, No> {
+        let claim = self.verifier.claim(head).map_err(No::Refused)?;
+        let body = read(body).await.map_err(No::Unread)?;
+        let proven = self.verifier.prove(&claim, &body);
+        proven.map_err(No::Refused).map(|()| body)
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<LengthLimitError>() {
+                return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+            }
+            cause = error.source();
+        }
+        Problem::new(StatusCode::BAD_REQUEST, "the body could not be read")
+    })
+}
+
+/// RFC 9110: 401 asks for (other) credentials and says of which kind, 403 has seen them.
+fn refused(refusal: Refusal) -> Response {
+    let status = match refusal {
+        Refusal::Missing | Refusal::Malformed(_) | Refusal::Expired => StatusCode::UNAUTHORIZED,
+        Refusal::UnknownKey | Refusal::Mismatch => StatusCode::FORBIDDEN,
+    };
+    let problem = Problem::new(status, refusal.to_string()).with_reason(refusal.name());
+    let mut response = problem.into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static(ALGORITHM);
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+impl Refusal {
+    /// For programs: `reason` of the answer, `signature` of the access line, `outcome` of the
+    /// metric.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed(_) => "malformed",
+            Self::Expired => "expired",
+            Self::UnknownKey => "unknown_key",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+struct Outcomes([(&'static str, Counter); 7]);
+
+impl Outcomes {
+    fn new(metrics: &Metrics) -> Self {
+        let counter = |dimensions| metrics.counter("signatures", dimensions);
+        Self([
+            ("valid", counter(&[("outcome", "valid")])),
+            ("missing", counter(&[("outcome", "missing")])),
+            ("malformed", counter(&[("outcome", "malformed")])),
+            ("expired", counter(&[("outcome", "expired")])),
+            ("unknown_key", counter(&[("outcome", "unknown_key")])),
+            ("mismatch", counter(&[("outcome", "mismatch")])),
+            ("unread", counter(&[("outcome", "unread")])),
+        ])
+    }
+
+    fn count(&self, outcome: &str) {
+        for (name, counter) in &self.0 {
+            if *name == outcome {
+                counter.add(1);
+            }
+        }
+    }
+}

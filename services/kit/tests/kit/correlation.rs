@@ -1,0 +1,78 @@
+//! The correlation id, whatever the caller sends for one.
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{HeaderValue, Request};
+use proptest::prelude::*;
+use service_kit::settings::{Base, Environment, Reader};
+use service_kit::{Clock, CorrelationId, Lifecycle, Metrics, Parts, inbound};
+use tower::ServiceExt as _;
+
+use crate::SERVICE;
+
+/// What comes back for a header of these bytes, where HTTP has such a header.
+fn answered(bytes: &[u8]) -> Option<String> {
+    let environment = Environment {
+        variable: &|_| None,
+        file: &|_| unreachable!(),
+    };
+    let base = Base::read(&mut Reader::new(&environment), SERVICE);
+    let parts = Parts {
+        service: SERVICE,
+        clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+        lifecycle: Lifecycle::default(),
+        metrics: Metrics::default(),
+        keys: None,
+    };
+    let app = inbound::inbound(Router::new().route("/", get(async || "")), &base, &parts);
+    let sent = HeaderValue::from_bytes(bytes).ok()?;
+    let request = Request::get("/").header("x-correlation-id", sent);
+    let request = request.body(Body::empty()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let response = runtime.block_on(app.oneshot(request)).unwrap();
+    let ids: Vec<_> = response
+        .headers()
+        .get_all("x-correlation-id")
+        .iter()
+        .collect();
+    assert_eq!(ids.len(), 1);
+    Some(ids[0].to_str().unwrap().to_owned())
+}
+
+fn check(sent: &[u8]) {
+    let Some(id) = answered(sent) else { return };
+    assert!(CorrelationId::parse(&id).is_some(), "{id:?}");
+    let fit = std::str::from_utf8(sent)
+        .ok()
+        .and_then(CorrelationId::parse);
+    assert_eq!(fit.is_some(), id.as_bytes() == sent, "{sent:?}");
+}
+
+proptest! {
+    #[test]
+    fn a_fit_id_is_kept(sent in "[A-Za-z0-9._-]{1,128}") {
+        let answered = answered(sent.as_bytes());
+        prop_assert_eq!(answered, Some(sent));
+    }
+
+    #[test]
+    fn any_bytes_are_kept_or_replaced_by_a_fit_id(
+        sent in prop::collection::vec(any::<u8>(), 0..200)
+    ) {
+        check(&sent);
+    }
+
+    #[test]
+    fn one_odd_byte_or_one_too_many_is_replaced(
+        mut sent in "[A-Za-z0-9._-]{0,130}".prop_map(String::into_bytes),
+        odd in any::<u8>(),
+        at in any::<prop::sample::Index>(),
+    ) {
+        sent.insert(at.index(sent.len() + 1), odd);
+        check(&sent);
+    }
+}

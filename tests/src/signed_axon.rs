@@ -1,0 +1,60 @@
+//! Axon on a port of its own, which asks for signatures.
+
+use axon::{SERVICE, Settings};
+use service_kit::settings::{Environment, Reader, Signatures};
+use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Lifecycle, Metrics, Parts};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Serves until it is dropped.
+pub struct SignedAxon {
+    pub key_id: &'static str,
+    pub secret: &'static str,
+    port: u16,
+    _runtime: Runtime,
+}
+
+impl SignedAxon {
+    pub fn start() -> Self {
+        let (key_id, secret) = ("AKIDOFTHETESTS", "a secret/with+marks");
+        let (keeper, keys) = KeyRing::new(KeyPairs {
+            current: KeyPair {
+                access_key_id: key_id.to_owned(),
+                secret_access_key: secret.into(),
+            },
+            previous: None,
+        });
+        drop(keeper);
+        let parts = Parts {
+            service: SERVICE,
+            clock: Clock::system(),
+            lifecycle: Lifecycle::default(),
+            metrics: Metrics::default(),
+            keys: Some(keys),
+        };
+        let environment = Environment {
+            variable: &|_| None,
+            file: &|_| unreachable!("no setting of axon's is a file"),
+        };
+        let mut settings = Settings::read(&mut Reader::new(&environment));
+        settings.base.signatures = Signatures::Required;
+        settings.base.region = Some("eu-west-1".to_owned());
+        let app = axon::app(&settings, &parts).expect("axon");
+
+        let runtime = Runtime::new().expect("a runtime");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = listener.expect("a free port");
+        let port = listener.local_addr().expect("its number").port();
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        Self {
+            key_id,
+            secret,
+            port,
+            _runtime: runtime,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
