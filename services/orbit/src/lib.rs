@@ -23,7 +23,7 @@ pub const SERVICE: Service = Service {
 pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<Router> {
     let dispatcher = Dispatcher {
         governance: Governance::new(settings, parts).await?,
-        axon: Axon::new(settings, parts)?,
+        axon: Axon::new(settings, parts).await?,
         clock: parts.clock.clone(),
     };
     let routes = Router::new()

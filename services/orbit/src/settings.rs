@@ -5,6 +5,7 @@ use std::str::FromStr;
 use http::Uri;
 use service_kit::ConnectTo;
 use service_kit::settings::{Base, Reader};
+use service_kit::signature::SignedFor;
 
 use crate::SERVICE;
 
@@ -15,6 +16,7 @@ pub struct Settings {
     /// The URL that is asked for.
     pub axon_url: Uri,
     pub axon_connect_to: Option<ConnectTo>,
+    pub axon_signed_for: SignedFor,
 }
 
 /// Where governance is.
@@ -58,6 +60,7 @@ impl Settings {
         Self {
             governance: governance(reader, base.region.is_some()),
             axon_url: axon_url(reader),
+            axon_signed_for: SignedFor::read(reader, "axon"),
             axon_connect_to: reader.parsed("AXON_CONNECT_TO", "host:port"),
             base,
         }

@@ -1,9 +1,9 @@
 //! Signs requests on their way out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
@@ -11,17 +11,14 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONNECTION, HeaderName, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, USER_AGENT,
-};
+use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, Request};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
 use super::require::{NotReady, region, scope};
 use crate::settings::{Base, Reader, Signatures};
-use crate::{Clock, KeyRing, Parts};
+use crate::{Aws, AwsError, Clock, KeyRing, Parts};
 
 /// What signing adds, and so what an earlier attempt may have left.
 const ADDED: [HeaderName; 4] = [
@@ -32,16 +29,16 @@ const ADDED: [HeaderName; 4] = [
 ];
 
 /// What is of one connection only, or changed by whoever is between. All else is signed.
-const NOT_SIGNED: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    USER_AGENT,
-    HeaderName::from_static("x-amzn-trace-id"),
+const NOT_SIGNED: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-amzn-trace-id",
 ];
 
 /// Credentials of a role are not used to their last second: the request has a way to go.
@@ -130,7 +127,7 @@ impl Signer {
             return Ok(Some(Self::with_keys(keys, name, region, clock)));
         }
         let region = region(base)?;
-        let provider = task_role(region.clone()).await;
+        let provider = task_role(&parts.aws).await?;
         Ok(Some(Self::with_role(provider, signed_for, region, clock)))
     }
 
@@ -193,12 +190,7 @@ impl Signer {
 
     fn settings(&self) -> SigningSettings {
         let mut settings = SigningSettings::default();
-        settings.excluded_headers = Some(
-            NOT_SIGNED
-                .iter()
-                .map(|name| name.to_string().into())
-                .collect(),
-        );
+        settings.excluded_headers = Some(NOT_SIGNED.map(Cow::Borrowed).into());
         if self.signed_for == SignedFor::VpcLattice {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         }
@@ -242,15 +234,10 @@ impl Role {
     }
 }
 
-/// The SDK's default chain. ECS gives a task its role's credentials over plain HTTP.
-async fn task_role(region: String) -> SharedCredentialsProvider {
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .load()
-        .await;
-    let provider = config.credentials_provider();
-    provider.expect("the default chain is a provider, whether or not it finds credentials")
+/// The SDK's default chain, which ends with the role that ECS gives the task.
+async fn task_role(aws: &Aws) -> Result<SharedCredentialsProvider, AwsError> {
+    let provider = aws.config().await?.credentials_provider();
+    Ok(provider.expect("the default chain is a provider, whether or not it finds credentials"))
 }
 
 /// A header that cannot be signed is not sent unsigned.

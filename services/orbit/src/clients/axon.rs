@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde::Deserialize;
 use service_kit::outbound::{HttpError, Outbound, OutboundError, Repeat, Target};
-use service_kit::settings::Signatures;
-use service_kit::signature::Signer;
+use service_kit::signature::{NotReady, Signer};
 use service_kit::{Parts, RequestContext};
 
 use super::attempt_timeout;
@@ -50,14 +48,14 @@ struct Reason {
 }
 
 impl Axon {
-    pub(crate) fn new(settings: &Settings, parts: &Parts) -> anyhow::Result<Self> {
+    pub(crate) async fn new(settings: &Settings, parts: &Parts) -> Result<Self, NotReady> {
         let target = Target {
             name: TARGET,
             url: settings.axon_url.clone(),
             connect_to: settings.axon_connect_to.clone(),
             attempt_timeout: attempt_timeout(&settings.base),
             repeat: Repeat::ByMethod,
-            signer: signer(settings, parts)?,
+            signer: Signer::new(settings.axon_signed_for, &settings.base, parts).await?,
         };
         Ok(Self {
             outbound: Outbound::new(target, &settings.base.roots, &parts.metrics),
@@ -107,15 +105,4 @@ fn outcome(result: &Result<String, AxonError>) -> &'static str {
         Err(AxonError::Timeout(_)) => "timeout",
         Err(AxonError::Wrong(_)) => "wrong",
     }
-}
-
-fn signer(settings: &Settings, parts: &Parts) -> anyhow::Result<Option<Signer>> {
-    if settings.base.signatures == Signatures::Off {
-        return Ok(None);
-    }
-    let keys = parts.keys.clone();
-    let keys = keys.context("calls have to be signed, but there is no key")?;
-    let region = settings.base.region.clone();
-    let region = region.context("calls have to be signed, but AWS_REGION is not set")?;
-    Ok(Some(Signer::new(keys, region, parts.clock.clone())))
 }
