@@ -62,9 +62,19 @@ locals {
   # A minute with fewer requests says nothing about a share.
   requests_min = 20
 
+  # Ways in which a call ends that are an alarm, by the one who is called.
+  calls = {
+    axon = {}
+    orbit = {
+      axon       = { outcomes = ["breaker_open"], text = "Orbit has given up calling axon for now." }
+      governance = { outcomes = ["failed", "timeout", "throttled", "breaker_open"], text = "Dispatches are refused because governance cannot answer." }
+    }
+  }
+
   deployment_alarm_names = concat(
     aws_cloudwatch_metric_alarm.server_errors[*].alarm_name,
     aws_cloudwatch_metric_alarm.latency[*].alarm_name,
+    [for alarm in aws_cloudwatch_metric_alarm.calls : alarm.alarm_name],
   )
 }
 
@@ -128,4 +138,39 @@ resource "aws_cloudwatch_metric_alarm" "latency" {
   alarm_actions       = var.alarms.topic_arns
 
   evaluate_low_sample_count_percentiles = "ignore"
+}
+
+resource "aws_cloudwatch_metric_alarm" "calls" {
+  for_each = var.alarms == null ? {} : local.calls[var.name]
+
+  alarm_name          = "${local.full_name}-calls-${each.key}"
+  alarm_description   = each.value.text
+  evaluation_periods  = 2
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarms.topic_arns
+
+  metric_query {
+    id          = "failures"
+    label       = "Calls that failed"
+    expression  = "SUM(METRICS())"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = each.value.outcomes
+
+    content {
+      id = metric_query.value
+
+      metric {
+        namespace   = var.project
+        metric_name = "calls"
+        dimensions  = { service = var.name, target = each.key, outcome = metric_query.value }
+        stat        = "Sum"
+        period      = 60
+      }
+    }
+  }
 }
