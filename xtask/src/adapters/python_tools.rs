@@ -1,0 +1,79 @@
+//! Checkers that Python's registry has: pinned, installed below `target/` when first asked for.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::process::{Command, Finished};
+use super::virtual_environment::{VirtualEnvironment, version_of};
+use crate::report::Report;
+use crate::world::Surroundings;
+
+const REQUIREMENTS: &str = include_str!("../../tools/requirements.txt");
+
+pub struct PythonTools<'a> {
+    surroundings: &'a Surroundings,
+    report: &'a Report,
+    environment: VirtualEnvironment,
+}
+
+impl<'a> PythonTools<'a> {
+    pub fn new(surroundings: &'a Surroundings, report: &'a Report) -> Self {
+        let environment = VirtualEnvironment {
+            subject: "tools",
+            purpose: "the checkers that Python has",
+            requirements: REQUIREMENTS,
+            version: version_of(&[REQUIREMENTS]),
+            folder: surroundings.state_folder().join("tools"),
+        };
+        Self {
+            surroundings,
+            report,
+            environment,
+        }
+    }
+
+    /// Runs a tool to its end in a folder and answers what came out, whatever the exit code.
+    ///
+    /// # Errors
+    /// Where the tools can't be installed, or the tool is none of them.
+    pub async fn run(
+        &self,
+        tool: &str,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        folder: &Path,
+    ) -> Result<Finished> {
+        if !self.environment.is_complete() {
+            self.environment
+                .install(self.surroundings, self.report)
+                .await?;
+        }
+        let program = self.environment.program(tool);
+        if !program.is_file() {
+            // A list may leave a tool out for an interpreter that is too old for it.
+            bail!("{tool} is not among the tools that this Python can run");
+        }
+        Command::new(self.surroundings, program)
+            .arguments(arguments)
+            .folder(folder)
+            .run()
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::virtual_environment::pinned;
+
+    #[test]
+    fn every_requirement_is_pinned_and_has_its_hashes() {
+        let requirements = pinned(REQUIREMENTS);
+        assert!(requirements.len() > 20);
+        for needed in ["checkov==", "zizmor=="] {
+            let is_there = |line: &String| line.starts_with(needed);
+            assert!(requirements.iter().any(is_there), "{needed}");
+        }
+    }
+}
