@@ -66,6 +66,9 @@ async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
     let surroundings = environments::surroundings()?;
     let surroundings = &surroundings;
+    if let Some(file) = environments::step_summary(surroundings)? {
+        report.summarise_to(Box::new(file));
+    }
     match cli.verb {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -282,7 +285,7 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
             build::build(desk.builder, desk.report, &request).await
         }
         Verb::Render { name } => commands::render::render(&world, name).await,
-        Verb::Plan { names } => plan::plan(&world, &names.names).await,
+        Verb::Plan { names, exit_code } => plan::plan(&world, &names.names, exit_code).await,
         Verb::Verify { deployed: true } => verify::verify(&world, verify::Scope::Deployed).await,
         Verb::Verify { deployed: false } => {
             let tools = verify::Tools {

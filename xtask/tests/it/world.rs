@@ -21,6 +21,7 @@ use xtask::catalog::{ALL, SERVICES, Thing};
 use xtask::decide::environment::Environment;
 use xtask::decide::image::{Digest, Key};
 use xtask::decide::release::Record;
+use xtask::failure::{Failure, Kind};
 
 pub(crate) use command::Told;
 pub(crate) use function::{Answers, Lambda};
@@ -60,6 +61,8 @@ pub(crate) struct State {
     pub(crate) lambda: Lambda,
     pub(crate) secrets: BTreeMap<String, Value>,
     ledger: BTreeMap<u64, String>,
+    /// Whether the credentials' time is over.
+    pub(crate) expired: bool,
     /// What orbit answers to a dispatch; 200 where nothing else is said.
     pub(crate) dispatch_status: u16,
     /// Every call by its name, in order.
@@ -87,12 +90,15 @@ pub(crate) enum Way {
     Fails,
     LosesItsAnswer,
     IsInterrupted,
+    /// It, and every later one that needs credentials, until they are renewed.
+    FindsThemExpired,
 }
 
 enum What {
     Fail(String),
     LoseAnswer,
     Interrupt,
+    Expire,
     Meanwhile(Box<dyn FnOnce(&mut State) + Send>),
 }
 
@@ -136,6 +142,7 @@ impl Fake {
             lambda: Lambda::default(),
             secrets: BTreeMap::new(),
             ledger: BTreeMap::new(),
+            expired: false,
             dispatch_status: 200,
             calls: Vec::new(),
             changes: Vec::new(),
@@ -206,6 +213,11 @@ impl Fake {
         self.event(at, What::Interrupt);
     }
 
+    /// The credentials' time is over from the next call of this name on.
+    pub(crate) fn expire(&self, at: &str) {
+        self.event(at, What::Expire);
+    }
+
     /// Ctrl-C some seconds from now.
     pub(crate) fn stop_soon(&self) {
         let interrupted = Arc::clone(&self.interrupted);
@@ -233,6 +245,7 @@ impl Fake {
             Way::Fails => What::Fail("throttled".to_owned()),
             Way::LosesItsAnswer => What::LoseAnswer,
             Way::IsInterrupted => What::Interrupt,
+            Way::FindsThemExpired => What::Expire,
         };
         state.events.push(Event { at, what });
     }
@@ -262,8 +275,15 @@ impl Fake {
         work: impl FnOnce(&mut State) -> Result<T> + Send,
     ) -> Result<T> {
         let what = self.state().take_event(name);
+        if matches!(what, Some(What::Expire)) {
+            self.state().expired = true;
+        }
+        if self.state().expired && needs_credentials(name) {
+            let text = format!("{name}: ExpiredTokenException");
+            return Err(Failure::new(Kind::Expired, text).into());
+        }
         match what {
-            None => {}
+            None | Some(What::Expire) => {}
             Some(What::Fail(message)) => return Err(anyhow!(message)),
             Some(What::Meanwhile(act)) => act(&mut self.state()),
             Some(What::LoseAnswer) => {
@@ -295,6 +315,13 @@ impl State {
     fn changed(&mut self, what: impl Into<String>) {
         self.changes.push(what.into());
     }
+}
+
+/// Callers of the load balancer need none.
+fn needs_credentials(call: &str) -> bool {
+    !["probe", "dispatch", "reason", "build"]
+        .iter()
+        .any(|free| call.starts_with(free))
 }
 
 pub(crate) fn secret_arn(thing: Thing) -> String {
