@@ -1,7 +1,7 @@
 //! Cargo in the checkout: runs tests, and keeps the coverage figure that they came to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -50,4 +50,10 @@ impl Toolchain for Surroundings {
             Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
         }
     }
+}
+
+/// Where cargo keeps what it downloads and installs.
+pub fn cargo_home(surroundings: &Surroundings) -> PathBuf {
+    let named = |name| surroundings.variable(name).map(PathBuf::from);
+    named("CARGO_HOME").unwrap_or_else(|| named("HOME").unwrap_or_default().join(".cargo"))
 }

@@ -198,15 +198,26 @@ pub fn coverage_faults(means: Means, subcommand: bool, llvm: bool) -> Vec<Fault>
         faults.push(means.install("coverage", reason, "llvm-22"));
     }
     if !subcommand {
-        let words = ["cargo", "install", "cargo-llvm-cov", "--locked"].map(str::to_owned);
-        faults.push(Fault {
-            subject: "coverage",
-            reason: "cargo-llvm-cov is not installed".to_owned(),
-            remedy: words.join(" "),
-            commands: vec![words.into()],
-        });
+        faults.push(subcommand_fault("coverage", &["cargo-llvm-cov"]));
     }
     faults
+}
+
+/// What judging the tree of crates lacks. A checker that runs once a test need not be optimised:
+/// a development build takes less than half as long to compile.
+pub fn deny_fault() -> Fault {
+    subcommand_fault("crates", &["cargo-deny", "--version", "0.20.2", "--debug"])
+}
+
+/// The fault that installing a subcommand of cargo mends.
+fn subcommand_fault(subject: &'static str, which: &[&str]) -> Fault {
+    let command = prefixed(&["cargo", "install", "--locked"], which);
+    Fault {
+        subject,
+        reason: format!("{} is not installed", which[0]),
+        remedy: shown(&command),
+        commands: vec![command],
+    }
 }
 
 fn line(prefix: &[&str], commands: &[&[&str]]) -> String {
