@@ -10,6 +10,7 @@
 
 mod image;
 pub mod stand_in;
+pub mod workflow;
 
 pub use image::{Container, Image};
 

@@ -14,9 +14,11 @@ use xtask::adapters::interrupt::Signals;
 use xtask::adapters::ledger::Ssm;
 use xtask::adapters::logs::CloudWatch;
 use xtask::adapters::probe::Http;
+use xtask::adapters::python_tools::PythonTools;
 use xtask::adapters::secrets::SecretsManager;
 use xtask::adapters::source::Checkout;
 use xtask::adapters::stopwatch::Programs;
+use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
 use xtask::commands::{self, bench, build, deploy, lint, plan, test, verify};
@@ -134,8 +136,16 @@ async fn with_environment(
             let config = aws::emulated(environment, &emulator.endpoint());
             let local = Some(local(&emulator));
             let infra = Terraform::new(surroundings, environment, report, &config, signals, local);
+            let tools = PythonTools::new(surroundings, report);
+            let workflows = Checkers {
+                tools: &tools,
+                root: &surroundings.root,
+            };
             let parts = test::Parts {
                 toolchain: surroundings,
+                machine: surroundings,
+                fix,
+                workflows: &workflows,
                 report,
                 builder: &builder,
                 infra: &infra,

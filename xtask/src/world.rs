@@ -23,6 +23,7 @@ use crate::report::Report;
 
 pub use machine::{
     CargoRun, Containers, Look, Machine, RunningContainer, Started, Stopwatch, Toolchain, Watch,
+    Workflows,
 };
 
 /// The site and everything that acts on it: what a command that needs the environment gets.

@@ -25,3 +25,4 @@ pub mod stopwatch;
 mod tls;
 pub mod toolchain;
 pub mod virtual_environment;
+pub mod workflows;

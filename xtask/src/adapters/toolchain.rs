@@ -42,6 +42,13 @@ impl Toolchain for Surroundings {
             .collect()
     }
 
+    /// Where `cargo deny` looks for one unless told otherwise.
+    fn has_advisories(&self) -> bool {
+        let folder = cargo_home(self).join("advisory-dbs");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|it| it.is_dir())
+    }
+
     async fn coverage(&self) -> Result<Option<Coverage>> {
         let file = Coverage::file(&self.state_folder());
         match tokio::fs::read(&file).await {
