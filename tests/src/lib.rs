@@ -11,6 +11,7 @@
 mod image;
 mod signed_axon;
 pub mod stand_in;
+pub mod workflow;
 
 pub use image::{Container, Image};
 pub use signed_axon::SignedAxon;

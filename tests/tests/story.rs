@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use e2e::{Checkout, Ran, Traffic, eventually, interrupt, request};
+use e2e::{Checkout, Ran, Traffic, eventually, interrupt, request, workflow};
 use serde_json::Value;
 
 #[test]
@@ -14,6 +14,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     verify_finds_nothing_wrong(&checkout);
     it_listens_where_it_must_and_nowhere_else(&checkout);
     a_second_deploy_changes_nothing(&checkout);
+    the_workflows_steps_do_what_they_say(&checkout);
     terraform_has_nothing_to_change(&checkout);
     bad_input_changes_nothing(&checkout);
     the_shell_of_another_account_changes_nothing(&checkout);
@@ -213,6 +214,50 @@ fn a_second_deploy_changes_nothing(checkout: &Checkout) {
     assert_eq!(releases(checkout), before);
 }
 
+/// What is in the files is what is run here, in its order. The step of `check` is this very run:
+/// to run it again would never end, so it is compared with what CI starts.
+fn the_workflows_steps_do_what_they_say(checkout: &Checkout) {
+    let names = |workflow: &str| -> Vec<String> {
+        let text = checkout.read(&format!(".github/workflows/{workflow}.yml"));
+        let steps = workflow::steps(&text).into_iter();
+        steps.map(|step| step.name).collect()
+    };
+    let said = |workflow: &str, name: &str, expected: &[&str]| {
+        checkout.run_step(workflow, name, &[]).expect(0, expected);
+    };
+    assert_eq!(names("check"), ["Test"]);
+    let ci = checkout.read(".ci/run");
+    let test = ci.lines().next_back().expect("a command");
+    let check = checkout.read(".github/workflows/check.yml");
+    assert_eq!(
+        workflow::steps(&check)[0].script,
+        format!("exec {test} --format github")
+    );
+
+    let before = releases(checkout);
+    assert_eq!(names("deploy"), ["Build", "Deploy", "Verify"]);
+    said(
+        "deploy",
+        "Build",
+        &["nothing to compile", "axon demo/axon@"],
+    );
+    said("deploy", "Deploy", &["nothing to do"]);
+    said("deploy", "Verify", &["PASS  Services deploy to ECS"]);
+
+    assert_eq!(names("plan"), ["Refuse a fork", "Build", "Plan"]);
+    let page = checkout.page();
+    let on_page = [("GITHUB_STEP_SUMMARY", page.as_str())];
+    let fork = checkout.run_step("plan", "Refuse a fork", &on_page);
+    fork.expect(12, &["::error title=plan::a pull request from a fork"]);
+    let plan = checkout.run_step("plan", "Plan", &on_page);
+    plan.expect(0, &["nothing to do"]);
+    let shown = checkout.read("target/page.md");
+    let (refused, planned) = shown.split_once("### Plan for local").expect("a plan");
+    assert!(refused.contains("a fork gets no credentials"), "{shown}");
+    assert!(planned.contains("nothing to do"), "{shown}");
+    assert_eq!(releases(checkout), before);
+}
+
 /// Credentials and endpoints of another place: nothing may reach it, nothing may change.
 fn the_shell_of_another_account_changes_nothing(checkout: &Checkout) {
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -302,14 +347,14 @@ fn a_release_that_fails_goes_back(checkout: &Checkout) {
 
 fn rollback_goes_to_what_landed(checkout: &Checkout) {
     checkout
-        .xtask(&["rollback"])
+        .run_step("rollback", "Roll back", &[("RELEASE", "")])
         .expect(0, &["release 1", "landed on demo-orbit:1"]);
     let status = checkout.json(&["status"]);
     assert_eq!(status["services"]["axon"]["revision"], "demo-axon:1");
     assert_eq!(status["newest_release"]["why"], "rollback to 1");
     a_dispatch_is_answered(checkout);
     checkout
-        .xtask(&["rollback", "--to", "3"])
+        .run_step("rollback", "Roll back", &[("RELEASE", "3")])
         .expect(11, &["release 3 did not land"]);
 }
 
@@ -322,9 +367,10 @@ fn of_two_deploys_one_wins(checkout: &Checkout) {
     loser.expect(11, &["in progress"]);
 }
 
+/// A runner that cancels a job interrupts the shell of its step: that has become xtask by then.
 fn an_interrupted_rollout_is_gone_on_with(checkout: &Checkout) {
     checkout.set_in_template("orbit", "RUST_LOG", "info");
-    let child = checkout.start(&["deploy", "orbit"]);
+    let child = checkout.start_step("deploy", "Deploy");
     eventually("a rollout is under way", || {
         let status = checkout.xtask(&["status", "--format", "json"]).stdout;
         let status: Value = serde_json::from_str(status.trim()).unwrap_or_default();

@@ -21,8 +21,8 @@ use crate::report::Format;
         cargo xtask rollback                     back to the last release that landed\n  \
         cargo xtask verify                       the acceptance checks\n\n\
         Exit codes: 0 done, 1 unexpected, 2 usage, 10 findings, 11 refused, 12 not ready,\n\
-        20 failed and all is back, 21 failed and something is not back, 22 stopped watching,\n\
-        23 usurped, 30 a check failed, 130 interrupted before anything was changed"
+        13 plan --exit-code: changes, 20 failed and all is back, 21 failed and something is not back,\n\
+        22 stopped watching, 23 usurped, 30 a check failed, 130 interrupted before anything was changed"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub struct Global {
         value_name = "NAME"
     )]
     pub env: String,
-    /// How results are printed
+    /// How results are printed; github: for the log of a workflow
     #[arg(long, global = true, value_enum, default_value = "human")]
     pub format: Format,
     /// Say nothing but results, warnings and errors
@@ -80,10 +80,14 @@ pub enum Verb {
         file: Option<PathBuf>,
     },
     /// Show what deploy would change
-    #[command(after_help = "Example:\n  cargo xtask plan --env production")]
+    #[command(after_help = "Examples:\n  cargo xtask plan --env production\n  \
+        cargo xtask plan --env staging --exit-code || [ $? = 13 ]    # in a script")]
     Plan {
         #[command(flatten)]
         names: Names,
+        /// End with 13 where deploy would change something
+        #[arg(long)]
+        exit_code: bool,
     },
     /// Release: all or nothing
     #[command(after_help = "Examples:\n  cargo xtask deploy\n  \

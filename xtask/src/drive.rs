@@ -18,7 +18,7 @@ use crate::catalog::{SERVICES, Thing};
 use crate::decide::plan::{Change, Look, Plan, ServiceLook};
 use crate::decide::release::{Record, State};
 use crate::decide::rollout::Outcome;
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 use crate::world::{ProbeRequest, World};
 
 pub use record::open as open_record;
@@ -48,6 +48,10 @@ enum Trouble {
         thing: Option<Thing>,
         by: String,
     },
+    /// Nothing can be seen or changed any more, and nothing be written into the record.
+    Expired {
+        how: String,
+    },
     /// What runs is not what the plan stands on. Nothing was changed yet.
     MovedOn {
         how: String,
@@ -63,9 +67,13 @@ struct Fault {
 
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Self {
+        let reason = format!("{error:#}");
+        if failure::is(&error, Kind::Expired) {
+            return Self::Expired { how: reason };
+        }
         Self::Failed(Fault {
             thing: None,
-            reason: format!("{error:#}"),
+            reason,
             evidence: Vec::new(),
         })
     }
@@ -122,7 +130,16 @@ pub async fn carry_out(world: &World<'_>, plan: &Plan, about: About) -> Result<R
         end = release.run(plan) => end,
         () = world.interrupt.wait() => release.left(),
     };
-    let closed = release.close(end.state).await;
+    let closed = match end.state {
+        State::InProgress => Ok(()),
+        state => release.close(state).await,
+    };
+    let closed = closed.map_err(|error| {
+        if failure::is(&error, Kind::Expired) {
+            return release.expired(&format!("{error:#}"));
+        }
+        error
+    });
     if let (Err(_), Err(error)) = (&end.result, &closed) {
         world.report.warn("release", &format!("{error:#}"));
     }
@@ -162,6 +179,10 @@ impl<'w> Release<'w> {
         match trouble {
             Trouble::Failed(fault) => self.failed(plan, &changed, &fault).await,
             Trouble::Usurped { thing, by } => self.usurped(thing, &by),
+            Trouble::Expired { how } => End {
+                state: State::InProgress,
+                result: Err(self.expired(&how)),
+            },
             Trouble::MovedOn { how } => {
                 let message = format!("the state moved on since the plan: {how}");
                 let failure =
@@ -258,6 +279,24 @@ impl<'w> Release<'w> {
             state: State::Usurped,
             result: Err(failure.into()),
         }
+    }
+
+    /// Without credentials the record stays in progress: its time runs out, and then whoever opens
+    /// the next release goes on from what runs.
+    fn expired(&self, how: &str) -> anyhow::Error {
+        let Record { number, until, .. } = &self.record;
+        let message = format!(
+            "the credentials expired in the middle of release {number}; what was begun in AWS \
+             goes on: {how}"
+        );
+        let hint = format!(
+            "sign in again (in a pipeline, run the job again); the record is free at {until}, then\n\
+             cargo xtask deploy      # go on to the end\n\
+             cargo xtask rollback    # back to the last release that landed"
+        );
+        Failure::new(Kind::StoppedWatching, message)
+            .hint(hint)
+            .into()
     }
 
     /// The user stopped watching. What AWS was told to do goes on, and the record says so.

@@ -13,6 +13,10 @@ pub enum Kind {
     Refused,
     /// A tool, credentials, the site or a secret's value is missing, or the account is another one.
     NotReady,
+    /// The credentials are not valid any more: nothing can be read or changed with them.
+    Expired,
+    /// No failure but an answer that was asked for: a release would change something.
+    Changes,
     /// The release failed and everything is back where it was.
     Back,
     /// The release failed and something is not back.
@@ -34,7 +38,8 @@ impl Kind {
             Self::Usage => 2,
             Self::Findings => 10,
             Self::Refused => 11,
-            Self::NotReady => 12,
+            Self::NotReady | Self::Expired => 12,
+            Self::Changes => 13,
             Self::Back => 20,
             Self::NotBack => 21,
             Self::StoppedWatching => 22,
@@ -93,6 +98,11 @@ impl std::error::Error for Failure {}
 /// The failure that an error carries, wherever in its chain.
 pub fn of(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether an error is of a kind.
+pub fn is(error: &anyhow::Error, kind: Kind) -> bool {
+    of(error).is_some_and(|failure| failure.kind == kind)
 }
 
 /// The exit code for an error: 1 for what nobody foresaw.

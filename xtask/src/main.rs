@@ -14,9 +14,11 @@ use xtask::adapters::interrupt::Signals;
 use xtask::adapters::ledger::Ssm;
 use xtask::adapters::logs::CloudWatch;
 use xtask::adapters::probe::Http;
+use xtask::adapters::python_tools::PythonTools;
 use xtask::adapters::secrets::SecretsManager;
 use xtask::adapters::source::Checkout;
 use xtask::adapters::stopwatch::Programs;
+use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
 use xtask::commands::{self, bench, build, deploy, lint, plan, test, verify};
@@ -66,6 +68,9 @@ async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
     let surroundings = environments::surroundings()?;
     let surroundings = &surroundings;
+    if let Some(file) = environments::step_summary(surroundings)? {
+        report.summarise_to(Box::new(file));
+    }
     match cli.verb {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -146,8 +151,16 @@ async fn with_environment(
             let config = aws::emulated(environment, &emulator.endpoint());
             let local = Some(local(&emulator));
             let infra = Terraform::new(surroundings, environment, report, &config, signals, local);
+            let tools = PythonTools::new(surroundings, report);
+            let workflows = Checkers {
+                tools: &tools,
+                root: &surroundings.root,
+            };
             let parts = test::Parts {
                 toolchain: surroundings,
+                machine: surroundings,
+                fix,
+                workflows: &workflows,
                 report,
                 builder: &builder,
                 infra: &infra,
@@ -299,7 +312,7 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
             build::build(desk.builder, desk.report, &request).await
         }
         Verb::Render { name } => commands::render::render(&world, name).await,
-        Verb::Plan { names } => plan::plan(&world, &names.names).await,
+        Verb::Plan { names, exit_code } => plan::plan(&world, &names.names, exit_code).await,
         Verb::Verify { deployed: true } => verify::verify(&world, verify::Scope::Deployed).await,
         Verb::Verify { deployed: false } => {
             let tools = verify::Tools {

@@ -3,6 +3,8 @@
 //! Where stderr is a terminal, the newest live line is redrawn in place; elsewhere one is printed
 //! now and then, so that a CI log shows that something goes on and still reads like a story.
 
+mod github;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -13,12 +15,27 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::failure::{self, Failure};
+use crate::failure::{self, Kind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Human,
     Json,
+    // As for people, with annotations and groups of GitHub's workflow commands. A doc comment here
+    // would make the help of every verb list the formats one a line.
+    Github,
+}
+
+/// Something to be shown at its place in a file of the checkout.
+#[derive(Debug, Clone, Copy)]
+pub struct Annotation<'a> {
+    /// `error`, `warning` or `notice`.
+    pub level: &'a str,
+    /// Below the root.
+    pub file: &'a str,
+    /// Counted from 1.
+    pub line: Option<usize>,
+    pub text: &'a str,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +55,8 @@ pub struct Report {
 struct Streams {
     data: Sink,
     talk: Sink,
+    /// What the page of a workflow's job shows.
+    summary: Option<Sink>,
     /// The live line that stands on the terminal now.
     live: String,
     /// When each subject's newest live line was printed, where nothing is redrawn.
@@ -58,6 +77,7 @@ impl Report {
             streams: Mutex::new(Streams {
                 data,
                 talk,
+                summary: None,
                 live: String::new(),
                 printed: BTreeMap::new(),
             }),
@@ -77,6 +97,11 @@ impl Report {
         self.manner
     }
 
+    /// From now on results go here too.
+    pub fn summarise_to(&self, summary: Sink) {
+        self.streams().summary = Some(summary);
+    }
+
     /// Something that is now so: `axon  landed on demo-axon:4`.
     pub fn line(&self, subject: &str, text: &str) {
         self.event("line", subject, text);
@@ -87,7 +112,7 @@ impl Report {
         if self.manner.quiet || self.manner.format == Format::Json {
             return;
         }
-        let line = layout(subject, text);
+        let line = self.harmless(&layout(subject, text));
         let mut streams = self.streams();
         if self.manner.terminal {
             if streams.live != line {
@@ -112,10 +137,14 @@ impl Report {
 
     /// A block of lines that belong together: a plan, a diff, a failure's evidence.
     pub fn block(&self, text: &str) {
-        if self.manner.format == Format::Json {
-            self.json_line(&json!({ "event": "block", "text": text }));
-        } else if !self.manner.quiet {
-            self.talk(text);
+        match self.manner.format {
+            Format::Json => self.json_line(&json!({ "event": "block", "text": text })),
+            _ if self.manner.quiet => {}
+            Format::Human => self.talk(text),
+            Format::Github => match text.trim_end().split_once('\n') {
+                Some((title, rest)) => self.put_talk(&github::group(title, rest)),
+                None => self.talk(text),
+            },
         }
     }
 
@@ -128,11 +157,28 @@ impl Report {
         }
     }
 
+    /// What is wrong at a place of the checkout's files, for those who look at a change of them.
+    /// Other formats have no such thing.
+    pub fn annotate(&self, annotation: Annotation<'_>) {
+        if self.manner.format == Format::Github {
+            self.put_talk(&github::annotation(annotation));
+        }
+    }
+
+    /// A result for the page of a workflow's job, where there is one.
+    pub fn summary(&self, title: &str, text: &str) {
+        if self.manner.format == Format::Github
+            && let Some(summary) = &mut self.streams().summary
+        {
+            put(summary, &github::section(title, text));
+        }
+    }
+
     /// The result of the command: JSON where that was asked for, else the text for people.
     /// The only thing that goes to stdout in human format.
     pub fn data(&self, value: &impl Serialize, human: &str) {
         let text = match self.manner.format {
-            Format::Human => human.to_owned(),
+            Format::Human | Format::Github => self.harmless(human),
             Format::Json => serde_json::to_string(value)
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
         };
@@ -146,7 +192,11 @@ impl Report {
 
     /// A command's last word: what failed, why, and what to do about it.
     pub fn failure(&self, error: &anyhow::Error) {
-        let hint = failure::of(error).and_then(|failure: &Failure| failure.hint.as_deref());
+        if failure::is(error, Kind::Changes) {
+            // An answer: it was told as the command's result.
+            return;
+        }
+        let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
         if self.manner.format == Format::Json {
             self.json_line(&json!({
                 "event": "failure",
@@ -156,17 +206,22 @@ impl Report {
             }));
             return;
         }
-        let mut text = format!("error: {error:#}");
+        let mut text = format!("{error:#}");
         for line in hint.iter().flat_map(|hint| hint.lines()) {
             text.push_str("\n  hint: ");
             text.push_str(line);
         }
-        self.talk(&text);
+        if self.manner.format == Format::Github {
+            self.summary("Failed", &text);
+            self.put_talk(&github::command("error", &[], &text));
+        } else {
+            self.talk(&format!("error: {text}"));
+        }
     }
 
     /// A question, answered at a terminal. Anything but yes is no.
     pub fn ask(&self, question: &str) -> bool {
-        if !self.manner.terminal || self.manner.format == Format::Json {
+        if !self.manner.terminal || self.manner.format != Format::Human {
             return false;
         }
         put(&mut self.streams().talk, &format!("{question} [y/N] "));
@@ -189,6 +244,12 @@ impl Report {
                 self.json_line(&json!({ "event": event, "subject": subject, "text": text }));
             }
             Manner { quiet: true, .. } if event != "warning" => {}
+            Manner {
+                format: Format::Github,
+                ..
+            } if event == "warning" => {
+                self.put_talk(&github::command("warning", &[("title", subject)], text));
+            }
             _ if event == "warning" => self.talk(&layout(subject, &format!("warning: {text}"))),
             _ => self.talk(&layout(subject, text)),
         }
@@ -199,6 +260,19 @@ impl Report {
     }
 
     fn talk(&self, text: &str) {
+        self.put_talk(&self.harmless(text));
+    }
+
+    /// Where commands are read in what is printed, a text must not hold any.
+    fn harmless(&self, text: &str) -> String {
+        if self.manner.format == Format::Github {
+            github::inert(text)
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn put_talk(&self, text: &str) {
         let mut streams = self.streams();
         clear_live(&mut streams, self.manner);
         put(
@@ -325,50 +399,4 @@ pub mod testing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::testing::captured;
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn live_lines_are_printed_now_and_then_where_nothing_is_redrawn() {
-        let (report, data, talk) = captured(Format::Human);
-        report.live("axon", "0/2 running");
-        report.live("orbit", "0/2 running");
-        report.live("axon", "1/2 running");
-        tokio::time::advance(LIVE_INTERVAL).await;
-        report.live("axon", "2/2 running");
-        report.line("axon", "landed");
-        assert_eq!(
-            talk.text(),
-            "axon        0/2 running\norbit       0/2 running\naxon        2/2 running\naxon        landed\n"
-        );
-        assert_eq!(data.text(), "");
-    }
-
-    #[test]
-    fn a_failure_has_its_hint_on_a_line_of_its_own() {
-        let (report, _, talk) = captured(Format::Human);
-        report.failure(
-            &Failure::not_ready("docker does not answer")
-                .hint("start it")
-                .into(),
-        );
-        assert_eq!(
-            talk.text(),
-            "error: docker does not answer\n  hint: start it\n"
-        );
-    }
-
-    #[test]
-    fn json_puts_every_event_on_a_line_of_stdout() {
-        let (report, data, talk) = captured(Format::Json);
-        report.line("axon", "landed");
-        report.failure(&Failure::refused("held").into());
-        assert_eq!(
-            data.text(),
-            "{\"event\":\"line\",\"subject\":\"axon\",\"text\":\"landed\"}\n\
-             {\"event\":\"failure\",\"exit_code\":11,\"error\":\"held\",\"hint\":null}\n"
-        );
-        assert_eq!(talk.text(), "");
-    }
-}
+mod tests;

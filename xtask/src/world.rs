@@ -23,7 +23,7 @@ use crate::report::Report;
 
 pub use machine::{
     CargoRun, Containers, Load, Look, Machine, RunningContainer, Started, Stopwatch, Subject,
-    Toolchain, Watch,
+    Toolchain, Watch, Workflows,
 };
 
 /// The site and everything that acts on it: what a command that needs the environment gets.

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::decide::environment::Environment;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::world::Surroundings;
 
 /// The emulator asks nobody for a password; these are what its documentation uses.
@@ -107,8 +107,11 @@ async fn require_account(config: &SdkConfig, environment: &Environment) -> Resul
         .into())
 }
 
-/// An SDK error as one line: the service's code and message, or the chain of what went wrong on
-/// the way there. The SDK's own display says only "service error".
+/// What AWS's services call credentials, or the token that they were bought with, whose time is
+/// over: the JSON protocols, the query protocol, EC2.
+const EXPIRED: [&str; 3] = ["ExpiredTokenException", "ExpiredToken", "RequestExpired"];
+
+/// An SDK error as one line, with the remedy where credentials expired.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "it is what `map_err` hands over"
@@ -118,10 +121,26 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
+    let text = told(&error);
+    if EXPIRED.iter().any(|code| text.contains(code)) {
+        return Failure::new(Kind::Expired, text)
+            .hint("sign in again; in a pipeline, run the job again")
+            .into();
+    }
+    anyhow!(text)
+}
+
+/// The service's code and message, or the chain of what went wrong on the way there. The SDK's
+/// own display says only "service error".
+fn told<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
     if let Some(service) = error.as_service_error() {
         let code = service.code().unwrap_or("error without a code");
         let message = service.message().unwrap_or("no message");
-        return anyhow!("{code}: {message}");
+        return format!("{code}: {message}");
     }
     let mut text = error.to_string();
     let mut source = error.source();
@@ -133,7 +152,7 @@ where
         }
         source = cause.source();
     }
-    anyhow!(text)
+    text
 }
 
 /// Whether the service answered with this error code.
@@ -146,6 +165,9 @@ pub fn is_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, code: &str) -
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ssm::operation::get_parameter::GetParameterError;
+    use aws_smithy_types::error::ErrorMetadata;
+
     use super::*;
     use crate::failure;
 
@@ -184,6 +206,27 @@ mod tests {
     fn the_endpoint_that_the_file_names_is_allowed() {
         let shell = shell("AWS_ENDPOINT_URL", "https://proxy.invalid");
         assert!(refuse_foreign_endpoints(&shell, &staging(Some("https://proxy.invalid"))).is_ok());
+    }
+
+    #[test]
+    fn credentials_that_expired_are_told_with_the_remedy() {
+        let of_code = |code: &str| {
+            let metadata = ErrorMetadata::builder().code(code).message("too late");
+            let error = GetParameterError::generic(metadata.build());
+            explain(SdkError::service_error(error, ()))
+        };
+        for code in ["ExpiredTokenException", "ExpiredToken", "RequestExpired"] {
+            let error = of_code(code);
+            let failure = failure::of(&error).unwrap();
+            assert_eq!(failure.kind, Kind::Expired);
+            assert_eq!(error.to_string(), format!("{code}: too late"));
+            assert!(failure.hint.as_ref().unwrap().starts_with("sign in again"));
+        }
+        // A web identity token is exchanged on the way to the service: no service answers then.
+        let source = Box::<dyn Error + Send + Sync>::from("ExpiredTokenException: Token expired");
+        let exchange: SdkError<GetParameterError, ()> = SdkError::construction_failure(source);
+        assert_eq!(failure::exit_code(&explain(exchange)), 12);
+        assert!(failure::of(&of_code("AccessDenied")).is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Builds artefacts by cargo, and keeps what it built below `target/xtask/artefacts`.
 
+mod documents;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -8,14 +9,19 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use tokio::fs;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::adapters::process::Command;
 use crate::adapters::source::Checkout;
+use crate::adapters::toolchain::cargo_home;
 use crate::catalog::{ALL, Thing};
 use crate::decide::archive::{pack_function, pack_image};
 use crate::decide::compilation::{Folders, cargo_arguments, check_binary, rustflags};
-use crate::decide::image::{Artefact, Inputs, Key, Labels};
+use crate::decide::image::{Artefact, Digest, Inputs, Key};
+use crate::decide::provenance::{BuilderKind, Built};
+use crate::decide::sbom::Tree;
+use crate::decide::scan::{scan, secret_variables};
 use crate::decide::site::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::{Report, megabytes};
@@ -48,6 +54,8 @@ pub struct Cargo<'a> {
     checkout: Checkout,
     shelf: Shelf,
     report: &'a Report,
+    /// Asked for once, whatever the number of things that are packed.
+    tree: OnceCell<Tree>,
 }
 
 #[async_trait]
@@ -84,8 +92,7 @@ impl Builder for Cargo<'_> {
             let artefact = if let Some(artefact) = self.shelf.find(*thing, key).await {
                 artefact
             } else {
-                let labels = inputs.get(thing).and_then(|inputs| inputs.labels.clone());
-                self.pack(*thing, key, architecture, labels).await?
+                self.pack(*thing, key, architecture, &inputs[thing]).await?
             };
             artefacts.insert(*thing, artefact);
         }
@@ -106,6 +113,7 @@ impl<'a> Cargo<'a> {
             checkout: Checkout::new(surroundings),
             shelf: Shelf::new(surroundings.state_folder().join("artefacts")),
             report,
+            tree: OnceCell::new(),
         }
     }
 
@@ -136,7 +144,7 @@ impl<'a> Cargo<'a> {
         let target = self.target_folder();
         let folders = Folders {
             root: &self.surroundings.root,
-            cargo_home: &self.cargo_home(),
+            cargo_home: &cargo_home(self.surroundings),
             target: &target,
             libraries: &libraries,
         };
@@ -210,7 +218,7 @@ impl<'a> Cargo<'a> {
         thing: Thing,
         key: &Key,
         architecture: Architecture,
-        labels: Option<Labels>,
+        inputs: &Inputs,
     ) -> Result<Artefact> {
         let path = self
             .target_folder()
@@ -221,7 +229,10 @@ impl<'a> Cargo<'a> {
             .await
             .with_context(|| format!("read {}", path.display()))?;
         check_binary(&binary, architecture).with_context(|| path.display().to_string())?;
+        self.refuse_secrets(thing, &binary)?;
         let unpacked_bytes = binary.len() as u64;
+        let program = Digest::of(&binary);
+        let labels = inputs.labels.clone();
         let packed = tokio::task::spawn_blocking(move || {
             if thing.is_service() {
                 pack_image(thing.name(), architecture, &binary, labels.as_ref())
@@ -231,7 +242,21 @@ impl<'a> Cargo<'a> {
         })
         .await?
         .with_context(|| format!("pack {}", path.display()))?;
-        let artefact = self.shelf.keep(thing, key, packed, unpacked_bytes).await?;
+        let documents = self
+            .documents(&Built {
+                thing,
+                architecture,
+                key,
+                inputs,
+                builder: BuilderKind::Host,
+                program: &program,
+                digest: &packed.digest,
+            })
+            .await?;
+        let artefact = self
+            .shelf
+            .keep(thing, key, packed, unpacked_bytes, &documents)
+            .await?;
         self.report.line(
             thing.name(),
             &format!(
@@ -244,16 +269,24 @@ impl<'a> Cargo<'a> {
         Ok(artefact)
     }
 
+    /// Whoever pulls an image can read what is in it.
+    fn refuse_secrets(&self, thing: Thing, binary: &[u8]) -> Result<()> {
+        let leaks = scan(binary, &secret_variables(&self.surroundings.variables));
+        if leaks.is_empty() {
+            return Ok(());
+        }
+        let leaks: Vec<String> = leaks.iter().map(ToString::to_string).collect();
+        let message = format!("the program {thing} holds secrets: {}", leaks.join(", "));
+        Err(Failure::new(Kind::Findings, message)
+            .hint("take them out of the sources, and replace them: they are known now")
+            .into())
+    }
+
     /// The folder that xtask itself was built in: cargo compiles nothing twice then.
     /// Where cargo leaves what it builds.
     pub fn target_folder(&self) -> PathBuf {
         let named = self.surroundings.variable("CARGO_TARGET_DIR");
         self.surroundings.root.join(named.unwrap_or("target"))
-    }
-
-    fn cargo_home(&self) -> PathBuf {
-        let named = |name| self.surroundings.variable(name).map(PathBuf::from);
-        named("CARGO_HOME").unwrap_or_else(|| named("HOME").unwrap_or_default().join(".cargo"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the process finds around it: the checkout, the shell's variables, the environment files.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -84,6 +85,17 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 )]
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+}
+
+/// Where a workflow's step puts what its job's page shows.
+pub fn step_summary(surroundings: &Surroundings) -> Result<Option<File>> {
+    let Some(path) = surroundings.variable("GITHUB_STEP_SUMMARY") else {
+        return Ok(None);
+    };
+    let opened = File::options().append(true).create(true).open(path);
+    opened
+        .map(Some)
+        .with_context(|| format!("open {path}, which GITHUB_STEP_SUMMARY names"))
 }
 
 /// What the binaries are built for: the machine's own processor where the environment is

@@ -26,3 +26,4 @@ pub mod stopwatch;
 mod tls;
 pub mod toolchain;
 pub mod virtual_environment;
+pub mod workflows;

@@ -71,7 +71,7 @@ mod tests {
     fn every_requirement_is_pinned_and_has_its_hashes() {
         let requirements = pinned(REQUIREMENTS);
         assert!(requirements.len() > 20);
-        for needed in ["checkov==", "zizmor=="] {
+        for needed in ["check-jsonschema==", "checkov==", "zizmor=="] {
             let is_there = |line: &String| line.starts_with(needed);
             assert!(requirements.iter().any(is_there), "{needed}");
         }

@@ -1,6 +1,7 @@
 //! ECR: its API tells what it holds, its registry takes what it lacks.
 
 mod distribution;
+mod referrers;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -98,6 +99,10 @@ impl<'a> Ecr<'a> {
         let blobs = image.blobs.into_iter();
         let uploads = blobs.map(|(digest, bytes)| repository.put_blob(digest, bytes.into()));
         futures_util::future::try_join_all(uploads).await?;
+        // Before the tag: what is tagged is not pushed again, and so has its documents.
+        repository
+            .attach_documents(artefact, &image.digest, &image.manifest)
+            .await?;
         let put = repository
             .put_manifest(&key.0, MANIFEST_TYPE, image.manifest.into())
             .await;

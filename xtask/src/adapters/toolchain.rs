@@ -1,7 +1,7 @@
 //! Cargo in the checkout: runs tests, and keeps the coverage figure that they came to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -42,6 +42,13 @@ impl Toolchain for Surroundings {
             .collect()
     }
 
+    /// Where `cargo deny` looks for one unless told otherwise.
+    fn has_advisories(&self) -> bool {
+        let folder = cargo_home(self).join("advisory-dbs");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|it| it.is_dir())
+    }
+
     async fn coverage(&self) -> Result<Option<Coverage>> {
         let file = Coverage::file(&self.state_folder());
         match tokio::fs::read(&file).await {
@@ -50,4 +57,10 @@ impl Toolchain for Surroundings {
             Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
         }
     }
+}
+
+/// Where cargo keeps what it downloads and installs.
+pub fn cargo_home(surroundings: &Surroundings) -> PathBuf {
+    let named = |name| surroundings.variable(name).map(PathBuf::from);
+    named("CARGO_HOME").unwrap_or_else(|| named("HOME").unwrap_or_default().join(".cargo"))
 }

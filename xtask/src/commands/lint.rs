@@ -10,11 +10,12 @@ use anyhow::Result;
 use super::render::definition;
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::definition::Definition;
+use crate::decide::definition::place::line_of;
 use crate::decide::environment::Environment;
-use crate::decide::lint::{self, Facts, Finding, Target};
+use crate::decide::lint::{self, Facts, Finding, Severity, Target};
 use crate::decide::site::{self, Architecture, Function, Service, Site};
 use crate::failure::{Failure, Kind};
-use crate::report::Report;
+use crate::report::{Annotation, Format, Report};
 use crate::world::Source;
 
 /// Prints the findings of these services' definitions; of all where none is named.
@@ -37,6 +38,7 @@ pub async fn lint_templates(
             Err(error) => faults.push(format!("{error:#}")),
         }
     }
+    annotate(source, report, &findings).await;
     conclude(report, &findings, &faults)
 }
 
@@ -67,7 +69,41 @@ pub async fn lint_file(
         }
         Err(error) => (Vec::new(), vec![error.to_string()]),
     };
+    annotate(source, report, &findings).await;
     conclude(report, &findings, &faults)
+}
+
+/// Tells a finding on the way of another command.
+pub(super) async fn tell(source: &dyn Source, report: &Report, finding: &Finding) {
+    if report.manner().format == Format::Github {
+        annotate(source, report, std::slice::from_ref(finding)).await;
+    } else {
+        report.warn("lint", &finding.to_string());
+    }
+}
+
+/// Puts findings to their places in the files, where the report's format has such a thing.
+async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
+    if report.manner().format != Format::Github {
+        return;
+    }
+    for finding in findings {
+        let subject = &finding.subject;
+        let of_service = SERVICES.iter().find(|thing| thing.name() == subject);
+        let file = of_service.map_or_else(|| subject.clone(), |thing| thing.template());
+        // A finding without a line is better than none.
+        let text = source.read(&file).await.unwrap_or_default();
+        report.annotate(Annotation {
+            level: match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Advice => "notice",
+            },
+            file: &file,
+            line: line_of(&text, &finding.place),
+            text: &finding.to_string(),
+        });
+    }
 }
 
 /// Findings are what the command is asked for, and go to stdout; errors among them end it.
@@ -152,7 +188,7 @@ mod tests {
     use super::*;
     use crate::decide::definition::testing::{AXON, ORBIT};
     use crate::failure::exit_code;
-    use crate::report::{Format, testing::captured};
+    use crate::report::testing::captured;
     use crate::world::Commit;
 
     struct Files(BTreeMap<String, String>);
@@ -225,6 +261,23 @@ mod tests {
              it is not CMD or CMD-SHELL and what to run (ECS refuses it, or the check is of no use); \
              write [\"CMD\", \"/PROGRAM\", \"healthcheck\"]\n"
         );
+    }
+
+    #[tokio::test]
+    async fn a_finding_is_annotated_at_its_line_of_the_template() {
+        let (report, _, talk) = captured(Format::Github);
+        let template = AXON.replace("\"CMD\",", "\"RUN\",");
+        let line = template
+            .lines()
+            .position(|line| line.contains("\"command\": [\"RUN\""));
+        lint_templates(&files(&template), &environment(), &report, &[])
+            .await
+            .unwrap_err();
+        let expected = format!(
+            "::error file=task-definitions/axon.json,line={}::axon T20 error ",
+            line.unwrap() + 1
+        );
+        assert!(talk.text().starts_with(&expected), "{}", talk.text());
     }
 
     #[tokio::test]

@@ -15,13 +15,13 @@ use crate::decide::release::{Record, State};
 use crate::decide::{diff, history};
 use crate::drive;
 use crate::failure::{Failure, Kind};
-use crate::report::Report;
 use crate::world::World;
 
 /// How far back the ledger is searched for a release that landed.
 const RECORDS_MAX: u64 = 100;
 
-pub async fn plan(world: &World<'_>, names: &[Thing]) -> Result<()> {
+/// With `exit_code` the process's exit code answers too: 0 for nothing to do, 13 for changes.
+pub async fn plan(world: &World<'_>, names: &[Thing], exit_code: bool) -> Result<()> {
     let plan = make(world, names).await?;
     let human = if plan.is_empty() {
         "nothing to do".to_owned()
@@ -29,6 +29,11 @@ pub async fn plan(world: &World<'_>, names: &[Thing]) -> Result<()> {
         describe(&plan)
     };
     world.report.data(&as_json(&plan), &human);
+    let title = format!("Plan for {}", world.environment.name);
+    world.report.summary(&title, &human);
+    if exit_code && !plan.is_empty() {
+        return Err(Failure::new(Kind::Changes, "a release would change something").into());
+    }
     Ok(())
 }
 
@@ -77,7 +82,7 @@ pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
     if !faults.is_empty() {
         return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
     }
-    refuse_errors(world.report, &findings)?;
+    refuse_errors(world, &findings).await?;
 
     let pushes = artefacts
         .into_values()
@@ -166,13 +171,13 @@ fn findings_of(world: &World<'_>, thing: Thing, definition: &Definition) -> Vec<
 }
 
 /// Errors end the command; warnings are told.
-fn refuse_errors(report: &Report, findings: &[Finding]) -> Result<()> {
+async fn refuse_errors(world: &World<'_>, findings: &[Finding]) -> Result<()> {
     let errors = lint::errors(findings);
-    for finding in findings
+    let told = findings
         .iter()
-        .filter(|finding| finding.severity != Severity::Advice)
-    {
-        report.warn("lint", &finding.to_string());
+        .filter(|finding| finding.severity != Severity::Advice);
+    for finding in told {
+        super::lint::tell(world.source, world.report, finding).await;
     }
     if errors == 0 {
         return Ok(());

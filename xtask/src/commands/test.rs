@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::doctor;
 use crate::decide::checks::figures::{Counts, Coverage, count_tests, coverage_of, fuzz_runs_of};
-use crate::decide::readiness::{Fault, coverage_faults, fuzz_faults};
+use crate::decide::readiness::{Fault, coverage_faults, deny_fault, fuzz_faults};
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Builder, Infra, Look, Machine, Source, Surroundings, Toolchain};
+use crate::world::{Builder, Infra, Look, Machine, Source, Surroundings, Toolchain, Workflows};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -29,6 +29,10 @@ pub struct Parts<'a> {
     pub report: &'a Report,
     pub builder: &'a dyn Builder,
     pub infra: &'a dyn Infra,
+    pub workflows: &'a dyn Workflows,
+    pub machine: &'a dyn Machine,
+    /// Whether tools that are missing are installed.
+    pub fix: bool,
     /// This very program: the end-to-end test runs it, and never cargo.
     pub program: &'a std::path::Path,
     pub architecture: crate::decide::site::Architecture,
@@ -36,6 +40,9 @@ pub struct Parts<'a> {
 
 /// Every stage runs even if one before it failed: all faults at once.
 pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
+    if scope == Scope::All {
+        require_deny(parts).await?;
+    }
     let mut suite = Suite {
         parts,
         counts: Counts::default(),
@@ -59,6 +66,8 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
         )
         .await?;
     if scope == Scope::All {
+        suite.crates().await?;
+        suite.stage("workflows", parts.workflows.check()).await;
         suite.stage("terraform", parts.infra.check()).await;
         let built = async {
             let keys = parts.builder.keys(parts.architecture).await?;
@@ -83,6 +92,20 @@ struct Suite<'a> {
 impl Suite<'_> {
     async fn cargo(&mut self, stage: &'static str, arguments: &[&str]) -> Result<()> {
         self.run(stage, arguments, &BTreeMap::new()).await
+    }
+
+    /// What may come into the tree of crates: `deny.toml`. What is known against one of them
+    /// stands in a database that not every network leads to.
+    async fn crates(&mut self) -> Result<()> {
+        let check = ["deny", "--locked", "check", "bans", "licenses", "sources"];
+        self.cargo("crates", &check).await?;
+        if self.parts.toolchain.has_advisories() {
+            let check = ["deny", "--offline", "check", "advisories"];
+            return self.cargo("advisories", &check).await;
+        }
+        let text = "SKIPPED: this machine has no database of them; `cargo deny fetch db` gets one";
+        self.parts.report.warn("advisories", text);
+        Ok(())
     }
 
     /// The program that runs now is the one that is tested.
@@ -175,6 +198,37 @@ pub(super) const SERVICE_PACKAGES: [&str; 8] = [
     "--package",
     "governance",
 ];
+
+/// `cargo deny`; with `fix` it is installed, and the database of advisories fetched where there is
+/// a way to it.
+async fn require_deny(parts: &Parts<'_>) -> Result<()> {
+    let mut unseen = |_: &str| {};
+    let nothing_added = BTreeMap::new();
+    let mut deny = async |argument: &[&str]| {
+        let arguments = [&["deny"], argument].concat();
+        let ran = parts
+            .toolchain
+            .cargo(&arguments, &nothing_added, &mut unseen);
+        ran.await.map(|ran| ran.succeeded)
+    };
+    let missing = (!deny(&["--version"]).await?).then(deny_fault);
+    if let Some(fault) = &missing {
+        if !parts.fix {
+            return Err(Failure::not_ready(&fault.reason)
+                .hint(format!(
+                    "{}\ncargo xtask test --fix    # runs this",
+                    fault.remedy
+                ))
+                .into());
+        }
+        doctor::mend(fault, parts.machine, parts.report).await?;
+    }
+    if parts.fix {
+        // Without it the advisories are skipped, and the report says so.
+        deny(&["fetch", "db"]).await?;
+    }
+    Ok(())
+}
 
 /// The tools that measure coverage; with `fix` those that are missing are installed.
 async fn require_coverage(

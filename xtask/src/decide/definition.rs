@@ -6,6 +6,7 @@ pub mod container;
 pub mod credential;
 pub mod keys;
 pub mod node;
+pub mod place;
 pub mod strict;
 
 use serde_json::Value;

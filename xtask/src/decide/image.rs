@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::catalog::Thing;
 use crate::decide::definition::hex;
+use crate::decide::referrer::Document;
 use crate::decide::site::Architecture;
 
 /// Inputs of every thing: who builds it, from which versions, with which settings.
@@ -141,6 +142,13 @@ pub struct Artefact {
     pub packed_bytes: u64,
     /// What it takes unpacked.
     pub unpacked_bytes: u64,
+}
+
+impl Artefact {
+    /// Where a document about it lies: beside it.
+    pub fn document(&self, document: Document) -> PathBuf {
+        self.file.with_extension(document.ending())
+    }
 }
 
 #[cfg(test)]

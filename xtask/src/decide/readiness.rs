@@ -198,24 +198,31 @@ pub fn coverage_faults(means: Means, subcommand: bool, llvm: bool) -> Vec<Fault>
         faults.push(means.install("coverage", reason, "llvm-22"));
     }
     if !subcommand {
-        faults.push(cargo_fault("coverage", "cargo-llvm-cov"));
+        faults.push(subcommand_fault("coverage", &["cargo-llvm-cov"]));
     }
     faults
 }
 
 /// What fuzzing lacks.
 pub fn fuzz_faults(subcommand: bool) -> Vec<Fault> {
-    let fault = (!subcommand).then(|| cargo_fault("fuzz", "cargo-fuzz"));
+    let fault = (!subcommand).then(|| subcommand_fault("fuzz", &["cargo-fuzz"]));
     fault.into_iter().collect()
 }
 
-fn cargo_fault(subject: &'static str, package: &str) -> Fault {
-    let words = ["cargo", "install", package, "--locked"].map(str::to_owned);
+/// What judging the tree of crates lacks. A checker that runs once a test need not be optimised:
+/// a development build takes less than half as long to compile.
+pub fn deny_fault() -> Fault {
+    subcommand_fault("crates", &["cargo-deny", "--version", "0.20.2", "--debug"])
+}
+
+/// The fault that installing a subcommand of cargo mends.
+fn subcommand_fault(subject: &'static str, which: &[&str]) -> Fault {
+    let command = prefixed(&["cargo", "install", "--locked"], which);
     Fault {
         subject,
-        reason: format!("{package} is not installed"),
-        remedy: words.join(" "),
-        commands: vec![words.into()],
+        reason: format!("{} is not installed", which[0]),
+        remedy: shown(&command),
+        commands: vec![command],
     }
 }
 

@@ -7,7 +7,7 @@ use crate::catalog::Thing;
 use crate::decide::plan::{Plan, Step};
 use crate::decide::release::State;
 use crate::decide::rollout::Outcome;
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 
 /// How the taking back of one thing ended.
 pub(super) enum Return {
@@ -46,6 +46,13 @@ impl Release<'_> {
                 }
                 Err(error) => {
                     told.push(format!("  NOT BACK    {}: {error:#}", step.thing));
+                    if failure::is(&error, Kind::Expired) {
+                        report.block(&told.join("\n"));
+                        return End {
+                            state: State::InProgress,
+                            result: Err(self.expired(&format!("{error:#}"))),
+                        };
+                    }
                     by_hand.push(self.by_hand(step));
                     Outcome::Stuck
                 }
@@ -78,6 +85,9 @@ impl Release<'_> {
     async fn take_back(&mut self, step: &Step) -> Result<Return> {
         match self.guard().await {
             Err(Trouble::Usurped { by, .. }) => return Ok(Return::Usurped { by }),
+            Err(Trouble::Expired { how }) => {
+                return Err(Failure::new(Kind::Expired, how).into());
+            }
             Err(Trouble::Failed(Fault { reason, .. }) | Trouble::MovedOn { how: reason }) => {
                 anyhow::bail!(reason);
             }

@@ -27,13 +27,16 @@ impl Release<'_> {
                 return Ok(());
             }
         };
-        self.ask(&version).await.map_err(|error| {
-            Trouble::Failed(Fault {
-                thing: Some(step.thing),
-                reason: format!("version {version} {error:#}"),
-                evidence: vec![format!("alias       stays on version {}", step.parent)],
-            })
-        })?;
+        self.ask(&version)
+            .await
+            .map_err(|error| match Trouble::from(error) {
+                Trouble::Failed(fault) => Trouble::Failed(Fault {
+                    thing: Some(step.thing),
+                    reason: format!("version {version} {}", fault.reason),
+                    evidence: vec![format!("alias       stays on version {}", step.parent)],
+                }),
+                trouble => trouble,
+            })?;
         let alias = functions.look().await?;
         if alias.version != step.parent {
             let by = format!("the alias names version {} now", alias.version);

@@ -56,8 +56,17 @@ pub trait Toolchain: Send + Sync {
     ) -> Result<CargoRun>;
     /// The variables that name the tools of the compiler's own LLVM; none where they are missing.
     fn llvm_tools(&self) -> BTreeMap<String, String>;
+    /// Whether a database of advisories about crates is on this machine.
+    fn has_advisories(&self) -> bool;
     /// The figure of the last `test --coverage`.
     async fn coverage(&self) -> Result<Option<Coverage>>;
+}
+
+/// The workflows of `.github/`.
+#[async_trait]
+pub trait Workflows: Send + Sync {
+    /// Whether they are what GitHub takes, and safe. Needs no network.
+    async fn check(&self) -> Result<()>;
 }
 
 /// What a run of cargo left.

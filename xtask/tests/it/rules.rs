@@ -311,7 +311,10 @@ fn no_file_names_a_place_that_only_one_machine_has() {
 fn no_manifest_names_a_registry() {
     let mut manifests = sources(&["."], ".toml");
     manifests.extend(sources(&["."], ".txt"));
-    manifests.retain(|source| !source.path.contains("snapshots/"));
+    // What `deny.toml` says of registries is that none but the default one may be named.
+    manifests.retain(|source| {
+        !source.path.contains("snapshots/") && !source.path.ends_with("deny.toml")
+    });
     let mut found = Vec::new();
     for source in manifests {
         for (index, line) in source.text.lines().enumerate() {

@@ -21,6 +21,7 @@ use xtask::catalog::{ALL, SERVICES, Thing};
 use xtask::decide::environment::Environment;
 use xtask::decide::image::{Digest, Key};
 use xtask::decide::release::Record;
+use xtask::failure::{Failure, Kind};
 
 pub(crate) use command::Told;
 pub(crate) use function::{Answers, Lambda};
@@ -64,6 +65,8 @@ pub(crate) struct State {
     /// Whose tasks cannot read their secret again.
     pub(crate) keeps_its_secret: Option<Thing>,
     ledger: BTreeMap<u64, String>,
+    /// Whether the credentials' time is over.
+    pub(crate) expired: bool,
     /// What orbit answers to a dispatch; 200 where nothing else is said.
     pub(crate) dispatch_status: u16,
     /// Every call by its name, in order.
@@ -101,12 +104,15 @@ pub(crate) enum Way {
     Fails,
     LosesItsAnswer,
     IsInterrupted,
+    /// It, and every later one that needs credentials, until they are renewed.
+    FindsThemExpired,
 }
 
 enum What {
     Fail(String),
     LoseAnswer,
     Interrupt,
+    Expire,
     Meanwhile(Box<dyn FnOnce(&mut State) + Send>),
 }
 
@@ -152,6 +158,7 @@ impl Fake {
             secret_versions: Vec::new(),
             keeps_its_secret: None,
             ledger: BTreeMap::new(),
+            expired: false,
             dispatch_status: 200,
             calls: Vec::new(),
             changes: Vec::new(),
@@ -222,6 +229,11 @@ impl Fake {
         self.event(at, What::Interrupt);
     }
 
+    /// The credentials' time is over from the next call of this name on.
+    pub(crate) fn expire(&self, at: &str) {
+        self.event(at, What::Expire);
+    }
+
     /// Ctrl-C some seconds from now.
     pub(crate) fn stop_soon(&self) {
         let interrupted = Arc::clone(&self.interrupted);
@@ -249,6 +261,7 @@ impl Fake {
             Way::Fails => What::Fail("throttled".to_owned()),
             Way::LosesItsAnswer => What::LoseAnswer,
             Way::IsInterrupted => What::Interrupt,
+            Way::FindsThemExpired => What::Expire,
         };
         state.events.push(Event { at, what });
     }
@@ -278,8 +291,15 @@ impl Fake {
         work: impl FnOnce(&mut State) -> Result<T> + Send,
     ) -> Result<T> {
         let what = self.state().take_event(name);
+        if matches!(what, Some(What::Expire)) {
+            self.state().expired = true;
+        }
+        if self.state().expired && needs_credentials(name) {
+            let text = format!("{name}: ExpiredTokenException");
+            return Err(Failure::new(Kind::Expired, text).into());
+        }
         match what {
-            None => {}
+            None | Some(What::Expire) => {}
             Some(What::Fail(message)) => return Err(anyhow!(message)),
             Some(What::Meanwhile(act)) => act(&mut self.state()),
             Some(What::LoseAnswer) => {
@@ -311,6 +331,13 @@ impl State {
     fn changed(&mut self, what: impl Into<String>) {
         self.changes.push(what.into());
     }
+}
+
+/// Callers of the load balancer need none.
+fn needs_credentials(call: &str) -> bool {
+    !["probe", "dispatch", "reason", "build"]
+        .iter()
+        .any(|free| call.starts_with(free))
 }
 
 pub(crate) fn secret_arn(thing: Thing) -> String {

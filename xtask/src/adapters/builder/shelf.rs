@@ -11,6 +11,7 @@ use tokio::fs;
 use crate::catalog::Thing;
 use crate::decide::archive::Packed;
 use crate::decide::image::{Artefact, Digest, Key};
+use crate::decide::referrer::{DOCUMENTS, Document};
 
 /// How many artefacts of a thing are kept.
 const KEPT: usize = 5;
@@ -47,12 +48,19 @@ impl Shelf {
         Self { folder }
     }
 
-    /// An artefact that is there and whole.
+    /// An artefact that is there and whole, with the documents about it.
     pub(super) async fn find(&self, thing: Thing, key: &Key) -> Option<Artefact> {
         let file = self.file(thing, key);
         let (note, bytes) = tokio::try_join!(fs::read(note_of(&file)), fs::read(&file)).ok()?;
         let note: Note = serde_json::from_slice(&note).ok()?;
-        (Digest::of(&bytes) == note.content).then(|| note.artefact(thing, key, file))
+        if Digest::of(&bytes) != note.content {
+            return None;
+        }
+        let artefact = note.artefact(thing, key, file);
+        for document in DOCUMENTS {
+            fs::metadata(artefact.document(document)).await.ok()?;
+        }
+        Some(artefact)
     }
 
     /// Writes an artefact so that it is there as a whole or not at all.
@@ -62,6 +70,7 @@ impl Shelf {
         key: &Key,
         packed: Packed,
         unpacked_bytes: u64,
+        documents: &[(Document, Vec<u8>)],
     ) -> Result<Artefact> {
         let note = Note {
             content: Digest::of(&packed.bytes),
@@ -74,6 +83,9 @@ impl Shelf {
             .with_context(|| format!("create {}", self.folder.display()))?;
         let file = self.file(thing, key);
         write_whole(&file, &packed.bytes).await?;
+        for (document, bytes) in documents {
+            write_whole(&file.with_extension(document.ending()), bytes).await?;
+        }
         write_whole(&note_of(&file), &serde_json::to_vec(&note)?).await?;
         self.remove_old(thing)
             .await
@@ -160,7 +172,9 @@ mod tests {
 
     async fn keep(shelf: &Shelf, key: &Key) -> Artefact {
         let packed = pack_image("axon", Architecture::X86, key.0.as_bytes(), None).unwrap();
-        shelf.keep(Thing::Axon, key, packed, 64).await.unwrap()
+        let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
+        let kept = shelf.keep(Thing::Axon, key, packed, 64, &documents);
+        kept.await.unwrap()
     }
 
     #[tokio::test]
@@ -179,9 +193,11 @@ mod tests {
         fs::write(&kept.file, &bytes).await.unwrap();
         assert_eq!(shelf.find(Thing::Axon, &key).await, None);
 
-        keep(&shelf, &key).await;
-        fs::remove_file(note_of(&kept.file)).await.unwrap();
-        assert_eq!(shelf.find(Thing::Axon, &key).await, None);
+        for part in [note_of(&kept.file), kept.document(Document::Bill)] {
+            keep(&shelf, &key).await;
+            fs::remove_file(part).await.unwrap();
+            assert_eq!(shelf.find(Thing::Axon, &key).await, None);
+        }
     }
 
     #[tokio::test]
@@ -195,7 +211,8 @@ mod tests {
         while files.next_entry().await.unwrap().is_some() {
             count += 1;
         }
-        assert_eq!(count, 2 * KEPT);
+        // The archive, the two documents about it and the note.
+        assert_eq!(count, 4 * KEPT);
         let newest = Key((KEPT + 1).to_string().repeat(64));
         assert!(shelf.find(Thing::Axon, &newest).await.is_some());
     }

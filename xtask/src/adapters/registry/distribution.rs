@@ -63,16 +63,16 @@ impl Repository<'_> {
             .with_context(|| format!("upload {digest} to {name}"))
     }
 
-    /// Uploads a manifest under a tag.
-    pub(super) async fn put_manifest(self, tag: &str, kind: &str, bytes: Bytes) -> Result<()> {
-        let url = self.url(&format!("manifests/{tag}"));
+    /// Uploads a manifest under a tag or its own digest.
+    pub(super) async fn put_manifest(self, name: &str, kind: &str, bytes: Bytes) -> Result<()> {
+        let url = self.url(&format!("manifests/{name}"));
         let put = || async {
             let sent = self.send(Method::PUT, &url, Some(kind), bytes.clone());
             expect(sent.await?, StatusCode::CREATED).map(drop)
         };
         self.patiently(put)
             .await
-            .with_context(|| format!("upload the manifest {}:{tag}", self.name))
+            .with_context(|| format!("upload the manifest {name} to {}", self.name))
     }
 
     /// As Docker does it: open an upload, send all bytes, close it with the digest.
@@ -96,7 +96,7 @@ impl Repository<'_> {
         expect(closed, StatusCode::CREATED).map(drop)
     }
 
-    async fn send(
+    pub(super) async fn send(
         self,
         method: Method,
         url: &str,
@@ -160,7 +160,7 @@ impl Repository<'_> {
         format!("{}://{}", self.transport.scheme, self.registry)
     }
 
-    fn url(self, path: &str) -> String {
+    pub(super) fn url(self, path: &str) -> String {
         format!("{}/v2/{}/{path}", self.origin(), self.name)
     }
 }

@@ -208,7 +208,7 @@ async fn plan_says_what_deploy_would_change_and_changes_nothing() {
     fake.edit_template(Thing::Axon, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
     fake.edit_template(Thing::Axon, "\"memory\": \"512\"", "\"memory\": \"1024\"");
     let told = fake
-        .run_on_site(async |_, world| plan::plan(world, &[]).await)
+        .run_on_site(async |_, world| plan::plan(world, &[], false).await)
         .await;
     told.succeeds();
     let texts = [
@@ -232,7 +232,26 @@ async fn plan_says_what_deploy_would_change_and_changes_nothing() {
 async fn plan_names_nothing_to_do() {
     let fake = Fake::released().await;
     let told = fake
-        .run_on_site(async |_, world| plan::plan(world, &SERVICES).await)
+        .run_on_site(async |_, world| plan::plan(world, &SERVICES, false).await)
         .await;
     assert_eq!(told.succeeds().data, "nothing to do\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() {
+    let fake = Fake::released().await;
+    let plan_all = async |fake: &Fake| {
+        fake.run_on_site(async |_, world| plan::plan(world, &[], true).await)
+            .await
+    };
+    plan_all(&fake).await.succeeds();
+    fake.edit(&[Thing::Orbit], "two");
+    let told = plan_all(&fake).await;
+    told.fails(13);
+    assert!(told.data.contains("orbit       register"), "{}", told.data);
+    assert!(!told.talk.contains("error"), "an answer: {}", told.talk);
+    // What keeps a plan from being made is another code still.
+    fake.edit_template(Thing::Orbit, ":database_url::", ":database_url");
+    plan_all(&fake).await.fails(10);
+    assert_eq!(fake.changes(), [""; 0]);
 }

@@ -2,6 +2,7 @@
 //! says which, and closes its record.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use xtask::catalog::{ALL, SERVICES, Thing};
 use xtask::decide::release::State;
@@ -32,8 +33,8 @@ where
         .iter()
         .position(|call| call.starts_with("create"))
         .unwrap();
-    // Ctrl-C before a release is opened ends the process; nothing has to be told.
-    let first = if way == Way::IsInterrupted {
+    // Before a release is opened, Ctrl-C ends the process and expired credentials are refused.
+    let first = if matches!(way, Way::IsInterrupted | Way::FindsThemExpired) {
         opened + 1
     } else {
         0
@@ -147,4 +148,49 @@ async fn ctrl_c_at_any_call_leaves_a_record_that_says_so_and_the_next_run_ends_i
         },
     )
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_time_is_over() {
+    with_each_call_spoiled(
+        Way::FindsThemExpired,
+        a_second_release,
+        async |fake, call, told| {
+            told.fails(22).says(&[
+                "expired in the middle of release 2",
+                "ExpiredTokenException",
+                "hint: sign in again",
+                "cargo xtask deploy",
+            ]);
+            assert_eq!(told.talk.matches("error: ").count(), 1, "{}", told.talk);
+            assert_eq!(fake.record(2).state, State::InProgress, "{call}");
+
+            fake.state().expired = false;
+            let at_once = fake.deploy_all().await;
+            let all_runs = at_once.talk.contains("nothing to do");
+            let code = if all_runs { 0 } else { 11 };
+            assert_eq!(at_once.exit_code, code, "{call}: {}", at_once.talk);
+            tokio::time::advance(Duration::from_mins(11)).await;
+            let again = fake.deploy_all().await;
+            assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
+            let state = fake.state();
+            assert_eq!(state.ecs.services[&Thing::Orbit].desired, 2);
+            assert_eq!(state.lambda.alias, "3", "{call}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
+    let fake = a_second_release().await;
+    fake.script(Thing::Orbit, Rollout::CrashesAndGoesBack);
+    fake.expire("update axon demo-axon:1");
+    let told = fake.deploy_all().await;
+    told.fails(22).says(&[
+        "release 2 failed",
+        "NOT BACK    axon",
+        "expired in the middle of release 2",
+    ]);
+    assert_eq!(fake.record(2).state, State::InProgress);
 }

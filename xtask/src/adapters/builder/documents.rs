@@ -1,0 +1,39 @@
+//! The documents about an artefact: what it consists of and where it comes from.
+
+use anyhow::{Context, Result};
+
+use super::Cargo;
+use crate::adapters::process::Command;
+use crate::decide::provenance::{Built, statement};
+use crate::decide::referrer::Document;
+use crate::decide::sbom::{Tree, bill, tree_arguments};
+use crate::decide::site::Architecture;
+
+impl Cargo<'_> {
+    pub(super) async fn documents(&self, built: &Built<'_>) -> Result<[(Document, Vec<u8>); 2]> {
+        let tree = self
+            .tree
+            .get_or_try_init(|| self.linked(built.architecture));
+        let bill = bill(built, tree.await?);
+        Ok([
+            (Document::Bill, bill.to_string().into_bytes()),
+            (
+                Document::Provenance,
+                statement(built).to_string().into_bytes(),
+            ),
+        ])
+    }
+
+    /// What is linked into the programs, as cargo resolves it for the build itself.
+    async fn linked(&self, architecture: Architecture) -> Result<Tree> {
+        let told = Command::new(self.surroundings, "cargo")
+            .arguments(tree_arguments(architecture))
+            .folder(&self.surroundings.root)
+            .without_variable("RUSTUP_TOOLCHAIN")
+            .without_stderr()
+            .succeed()
+            .await
+            .context("ask cargo what is linked")?;
+        Tree::parse(&told).context("read cargo's tree")
+    }
+}
