@@ -1,35 +1,32 @@
-//! Builds artefacts by cargo, and keeps what it built below `target/xtask/artefacts`.
+//! Makes artefacts of what was compiled, by this machine's Rust or in Docker, and keeps them below
+//! `target/xtask/artefacts`.
 
+mod docker;
+mod host;
+mod progress;
 mod shelf;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use tokio::fs;
 use tokio::time::Instant;
 
-use crate::adapters::process::Command;
 use crate::adapters::source::Checkout;
 use crate::catalog::{ALL, Thing};
 use crate::decide::archive::{pack_function, pack_image};
-use crate::decide::compilation::{Folders, cargo_arguments, check_binary, rustflags};
+use crate::decide::compilation::{Way, check_binary};
 use crate::decide::image::{Artefact, Inputs, Key, Labels};
 use crate::decide::site::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::{Report, megabytes};
 use crate::world::{Builder, Surroundings};
+use docker::InDocker;
+use host::Host;
 use shelf::Shelf;
 
-/// Variables by which a user tells cargo where crates come from and how to reach them.
-const CARGO_SETTINGS: [&str; 5] = [
-    "CARGO_HTTP_",
-    "CARGO_NET_",
-    "CARGO_REGISTRIES_",
-    "CARGO_REGISTRY_",
-    "CARGO_SOURCE_",
-];
+pub use host::target_folder;
 
 /// What cargo's lines of progress begin with; every other line is what somebody did wrong.
 const PROGRESS: [&str; 8] = [
@@ -43,15 +40,18 @@ const PROGRESS: [&str; 8] = [
     "Updating",
 ];
 
-pub struct Cargo<'a> {
+/// The key says nothing of the way, as it says nothing of the machine: with one toolchain both
+/// make the same bytes, which an end-to-end test compares, and a base of another Rust is refused.
+pub struct Artefacts<'a> {
     surroundings: &'a Surroundings,
     checkout: Checkout,
     shelf: Shelf,
     report: &'a Report,
+    way: Way,
 }
 
 #[async_trait]
-impl Builder for Cargo<'_> {
+impl Builder for Artefacts<'_> {
     async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>> {
         let inputs = self.inputs().await?;
         Ok(keys_of(&inputs, architecture))
@@ -66,12 +66,17 @@ impl Builder for Cargo<'_> {
         architecture: Architecture,
         keys: &BTreeMap<Thing, Key>,
     ) -> Result<BTreeMap<Thing, Artefact>> {
-        let started = Instant::now();
-        self.compile(architecture).await?;
-        let seconds = started.elapsed().as_secs();
-        self.report
-            .line("build", &format!("compiled in {seconds} s"));
-        let inputs = self.inputs().await?;
+        let mut artefacts = BTreeMap::new();
+        for (thing, key) in keys {
+            if let Some(artefact) = self.shelf.find(*thing, key).await {
+                artefacts.insert(*thing, artefact);
+            }
+        }
+        let missing = keys.keys().copied();
+        let missing: Vec<Thing> = missing
+            .filter(|thing| !artefacts.contains_key(thing))
+            .collect();
+        let (inputs, binaries) = self.compile(architecture, &missing).await?;
         if keys_of(&inputs, architecture) != *keys {
             return Err(
                 Failure::refused("the sources changed while they were compiled")
@@ -79,15 +84,12 @@ impl Builder for Cargo<'_> {
                     .into(),
             );
         }
-        let mut artefacts = BTreeMap::new();
-        for (thing, key) in keys {
-            let artefact = if let Some(artefact) = self.shelf.find(*thing, key).await {
-                artefact
-            } else {
-                let labels = inputs.get(thing).and_then(|inputs| inputs.labels.clone());
-                self.pack(*thing, key, architecture, labels).await?
-            };
-            artefacts.insert(*thing, artefact);
+        for (thing, binary) in binaries {
+            let labels = inputs.get(&thing).and_then(|inputs| inputs.labels.clone());
+            let artefact = self
+                .pack(thing, &keys[&thing], architecture, binary, labels)
+                .await?;
+            artefacts.insert(thing, artefact);
         }
         Ok(artefacts)
     }
@@ -99,13 +101,14 @@ impl Builder for Cargo<'_> {
     }
 }
 
-impl<'a> Cargo<'a> {
-    pub fn new(surroundings: &'a Surroundings, report: &'a Report) -> Self {
+impl<'a> Artefacts<'a> {
+    pub fn new(surroundings: &'a Surroundings, report: &'a Report, way: Way) -> Self {
         Self {
             surroundings,
             checkout: Checkout::new(surroundings),
             shelf: Shelf::new(surroundings.state_folder().join("artefacts")),
             report,
+            way,
         }
     }
 
@@ -117,81 +120,36 @@ impl<'a> Cargo<'a> {
             .map(BTreeMap::from_iter)
     }
 
-    async fn compile(&self, architecture: Architecture) -> Result<()> {
-        let (libraries, version) = tokio::try_join!(
-            self.libraries(architecture),
-            self.rustc(&["--version", "--verbose"]),
-        )?;
-        let target = self.target_folder();
-        let folders = Folders {
-            root: &self.surroundings.root,
-            cargo_home: &self.cargo_home(),
-            target: &target,
-            libraries: &libraries,
-        };
-        let flags = rustflags(folders, &version);
-        let mut command = Command::new(self.surroundings, "cargo")
-            .arguments(cargo_arguments(architecture))
-            .folder(&self.surroundings.root)
-            .variable("CARGO_ENCODED_RUSTFLAGS", flags)
-            .variable("CARGO_TARGET_DIR", target.display().to_string())
-            // Set by `cargo xtask` itself; rust-toolchain.toml, which is part of the key, decides.
-            .without_variable("RUSTUP_TOOLCHAIN");
-        for (name, value) in &self.surroundings.variables {
-            if is_setting(name) {
-                command = command.variable(name, value);
+    /// The binaries of some things, and the inputs that they were compiled from.
+    async fn compile(
+        &self,
+        architecture: Architecture,
+        things: &[Thing],
+    ) -> Result<(BTreeMap<Thing, Inputs>, BTreeMap<Thing, Vec<u8>>)> {
+        let started = Instant::now();
+        let (surroundings, report) = (self.surroundings, self.report);
+        let compiled = match &self.way {
+            Way::Host => {
+                let host = Host {
+                    surroundings,
+                    report,
+                };
+                let binaries = host.compile(architecture, things).await?;
+                // Cargo read the files itself, at some time until now.
+                (self.inputs().await?, binaries)
             }
-        }
-        let finished = command
-            .run_watched(|line| {
-                if is_progress(line) {
-                    self.report.live("build", line.trim());
-                }
-            })
-            .await?;
-        if finished.succeeded() {
-            return Ok(());
-        }
-        let said: Vec<&str> = finished
-            .output
-            .lines()
-            .filter(|line| !is_progress(line))
-            .collect();
-        self.report.block(&said.join("\n"));
-        Err(
-            Failure::new(Kind::Findings, "cargo cannot build the services")
-                .hint("mend what cargo says above, then run the same command again")
-                .into(),
-        )
-    }
-
-    /// Where the compiler has its libraries for the architecture. They may not be installed.
-    async fn libraries(&self, architecture: Architecture) -> Result<PathBuf> {
-        let target = architecture.target();
-        let said = self
-            .rustc(&["--print", "target-libdir", "--target", target])
-            .await?;
-        // The last line: rustup may have told before it what it installs.
-        let folder = PathBuf::from(said.lines().last().unwrap_or_default());
-        if folder.is_dir() {
-            return Ok(folder);
-        }
-        let message = format!("Rust on this machine cannot compile for {target}");
-        Err(Failure::not_ready(message)
-            .hint(format!(
-                "run this on a Linux machine of that architecture, or, where a linker for it \
-                 is installed:\nrustup target add {target}"
-            ))
-            .into())
-    }
-
-    async fn rustc(&self, arguments: &[&str]) -> Result<String> {
-        Command::new(self.surroundings, "rustc")
-            .arguments(arguments.iter().copied())
-            .folder(&self.surroundings.root)
-            .without_variable("RUSTUP_TOOLCHAIN")
-            .succeed()
-            .await
+            Way::Docker { base } => {
+                let inputs = self.inputs().await?;
+                let docker = InDocker::connect(surroundings, report, base.as_deref()).await?;
+                let context = docker::context(&self.checkout, &inputs).await?;
+                let binaries = docker.compile(architecture, things, context).await?;
+                (inputs, binaries)
+            }
+        };
+        let seconds = started.elapsed().as_secs();
+        self.report
+            .line("build", &format!("compiled in {seconds} s"));
+        Ok(compiled)
     }
 
     async fn pack(
@@ -199,17 +157,10 @@ impl<'a> Cargo<'a> {
         thing: Thing,
         key: &Key,
         architecture: Architecture,
+        binary: Vec<u8>,
         labels: Option<Labels>,
     ) -> Result<Artefact> {
-        let path = self
-            .target_folder()
-            .join(architecture.target())
-            .join("release")
-            .join(thing.name());
-        let binary = fs::read(&path)
-            .await
-            .with_context(|| format!("read {}", path.display()))?;
-        check_binary(&binary, architecture).with_context(|| path.display().to_string())?;
+        check_binary(&binary, architecture).with_context(|| format!("the binary of {thing}"))?;
         let unpacked_bytes = binary.len() as u64;
         let packed = tokio::task::spawn_blocking(move || {
             if thing.is_service() {
@@ -219,7 +170,7 @@ impl<'a> Cargo<'a> {
             }
         })
         .await?
-        .with_context(|| format!("pack {}", path.display()))?;
+        .with_context(|| format!("pack {thing}"))?;
         let artefact = self.shelf.keep(thing, key, packed, unpacked_bytes).await?;
         self.report.line(
             thing.name(),
@@ -232,18 +183,6 @@ impl<'a> Cargo<'a> {
         );
         Ok(artefact)
     }
-
-    /// The folder that xtask itself was built in: cargo compiles nothing twice then.
-    /// Where cargo leaves what it builds.
-    pub fn target_folder(&self) -> PathBuf {
-        let named = self.surroundings.variable("CARGO_TARGET_DIR");
-        self.surroundings.root.join(named.unwrap_or("target"))
-    }
-
-    fn cargo_home(&self) -> PathBuf {
-        let named = |name| self.surroundings.variable(name).map(PathBuf::from);
-        named("CARGO_HOME").unwrap_or_else(|| named("HOME").unwrap_or_default().join(".cargo"))
-    }
 }
 
 fn keys_of(inputs: &BTreeMap<Thing, Inputs>, architecture: Architecture) -> BTreeMap<Thing, Key> {
@@ -253,15 +192,22 @@ fn keys_of(inputs: &BTreeMap<Thing, Inputs>, architecture: Architecture) -> BTre
         .collect()
 }
 
-fn is_setting(variable: &str) -> bool {
-    CARGO_SETTINGS
-        .iter()
-        .any(|prefix| variable.starts_with(prefix))
-}
-
 fn is_progress(line: &str) -> bool {
     let first = line.split_whitespace().next();
     first.is_some_and(|word| PROGRESS.contains(&word))
+}
+
+/// Shows what the compiler said, without its progress, and answers the failure that it is.
+fn tell_failure<'l>(
+    report: &Report,
+    said: impl Iterator<Item = &'l str>,
+    message: impl Into<String>,
+) -> anyhow::Error {
+    let said: Vec<&str> = said.filter(|line| !is_progress(line)).collect();
+    report.block(&said.join("\n"));
+    Failure::new(Kind::Findings, message)
+        .hint("mend what cargo says above, then run the same command again")
+        .into()
 }
 
 #[cfg(test)]
@@ -273,18 +219,5 @@ mod tests {
         assert!(is_progress("   Compiling serde v1.0.0"));
         assert!(!is_progress("error[E0425]: cannot find value"));
         assert!(!is_progress(""));
-    }
-
-    #[test]
-    fn cargo_learns_where_crates_come_from_and_nothing_that_changes_bytes() {
-        assert!(is_setting("CARGO_REGISTRIES_OURS_INDEX"));
-        assert!(is_setting("CARGO_HTTP_PROXY"));
-        for other in [
-            "CARGO_PROFILE_RELEASE_LTO",
-            "CARGO_BUILD_TARGET",
-            "RUSTFLAGS",
-        ] {
-            assert!(!is_setting(other), "{other}");
-        }
     }
 }
