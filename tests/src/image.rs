@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{eventually, free_port, request};
+use crate::{Checkout, eventually, free_port, request};
 
 pub struct Image {
     id: String,
@@ -13,7 +13,48 @@ pub struct Image {
 impl Image {
     /// Loads the newest image that was built of this checkout.
     pub fn of(name: &'static str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/xtask/artefacts");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        Self::newest(&root, name)
+    }
+
+    /// Loads the newest image that was built in a copy.
+    pub fn in_copy(checkout: &Checkout, name: &'static str) -> Self {
+        Self::newest(&checkout.root, name)
+    }
+
+    /// An image that the engine has.
+    pub fn named(image: &str, name: &'static str) -> Self {
+        Self {
+            id: docker(&["inspect", "--format", "{{.Id}}", image])
+                .trim()
+                .to_owned(),
+            name,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the engine knows of it.
+    pub fn inspect(&self, format: &str) -> String {
+        docker(&["inspect", "--format", format, &self.id])
+    }
+
+    /// The service's binary.
+    pub fn binary(&self) -> Vec<u8> {
+        let container = docker(&["create", &self.id]);
+        let file = std::env::temp_dir().join(format!("e2e-{}-{}", self.name, std::process::id()));
+        let path = format!("{}:/{}", container.trim(), self.name);
+        docker(&["cp", &path, &file.to_string_lossy()]);
+        docker(&["rm", container.trim()]);
+        let binary = std::fs::read(&file).expect("read the binary");
+        std::fs::remove_file(&file).expect("remove the binary");
+        binary
+    }
+
+    fn newest(root: &Path, name: &'static str) -> Self {
+        let folder = root.join("target/xtask/artefacts");
         let archive = std::fs::read_dir(&folder)
             .into_iter()
             .flatten()
@@ -98,7 +139,7 @@ impl Drop for Container {
     }
 }
 
-fn docker(arguments: &[&str]) -> String {
+pub fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker")
         .args(arguments)
         .output()

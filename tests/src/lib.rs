@@ -8,27 +8,24 @@
     reason = "this crate is a user: it starts programs, edits files, waits and tells a failed test's story"
 )]
 
+pub mod builder;
+mod http;
 mod image;
 mod signed_axon;
 pub mod stand_in;
 pub mod workflow;
 
-pub use image::{Container, Image};
+pub use http::{Answer, Served, Traffic, request};
+pub use image::{Container, Image, docker};
 pub use signed_axon::SignedAxon;
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// A copy of the checkout: tests edit it as a user would.
 pub struct Checkout {
@@ -42,6 +39,7 @@ pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
+    pub took: Duration,
 }
 
 impl Checkout {
@@ -98,8 +96,10 @@ impl Checkout {
     pub fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
+        let started = Instant::now();
         let output = command.output().expect("run xtask");
-        let ran = Ran::of(&output);
+        let mut ran = Ran::of(&output);
+        ran.took = started.elapsed();
         println!(
             "--- xtask {} -> {:?}\n{}{}",
             arguments.join(" "),
@@ -112,7 +112,13 @@ impl Checkout {
 
     /// Starts xtask and does not wait.
     pub fn start(&self, arguments: &[&str]) -> Child {
+        self.start_with(arguments, &[])
+    }
+
+    /// As `start`, with variables of a user's shell.
+    pub fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
         self.command(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -152,6 +158,39 @@ impl Checkout {
 
     pub fn write(&self, path: &str, text: &str) {
         std::fs::write(self.root.join(path), text).expect("write a file of the checkout");
+    }
+
+    /// Replaces one text of a file by another.
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert!(text.contains(from), "{path} has `{from}`");
+        self.write(path, &text.replace(from, to));
+    }
+
+    /// As if nothing had ever been built here.
+    pub fn forget_artefacts(&self) {
+        let folder = self.root.join("target/xtask/artefacts");
+        std::fs::remove_dir_all(folder).expect("remove what was built");
+    }
+
+    /// As if only these had been built.
+    pub fn forget_artefacts_but(&self, kept: &BTreeSet<String>) {
+        for name in self.artefacts().difference(kept) {
+            let file = self.root.join("target/xtask/artefacts").join(name);
+            std::fs::remove_file(file).expect("remove what was built");
+        }
+    }
+
+    pub fn artefacts(&self) -> BTreeSet<String> {
+        let folder = std::fs::read_dir(self.root.join("target/xtask/artefacts"));
+        let names = folder.into_iter().flatten().flatten();
+        names
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     pub fn read(&self, path: &str) -> String {
@@ -287,6 +326,7 @@ impl Ran {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: Duration::ZERO,
         }
     }
 
@@ -346,91 +386,6 @@ fn copy_folder(from: &Path, to: &Path) {
         } else {
             copy(&path, &target);
         }
-    }
-}
-
-/// One HTTP answer.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
-}
-
-/// A request over a connection of its own.
-pub fn request(
-    method: &str,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> std::io::Result<Answer> {
-    let rest = url.strip_prefix("http://").expect("a plain URL");
-    let (host, path) = rest.split_once('/').expect("a path");
-    let mut stream = TcpStream::connect(host)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    let mut text = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-    stream.write_all(text.as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    parse(&String::from_utf8_lossy(&bytes))
-        .ok_or_else(|| std::io::Error::other("the answer was cut off"))
-}
-
-fn parse(text: &str) -> Option<Answer> {
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let mut lines = head.lines();
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let header = |line: &str| {
-        let (name, value) = line.split_once(": ")?;
-        Some((name.to_lowercase(), value.to_owned()))
-    };
-    Some(Answer {
-        status,
-        headers: lines.filter_map(header).collect(),
-        body: body.to_owned(),
-    })
-}
-
-/// Asks again and again, in the background, and counts what was not answered with 200.
-pub struct Traffic {
-    stop: Arc<AtomicBool>,
-    worker: JoinHandle<Served>,
-}
-
-#[derive(Debug, Default)]
-pub struct Served {
-    pub answered: u32,
-    pub lost: Vec<String>,
-}
-
-impl Traffic {
-    pub fn start(method: &'static str, url: String) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let worker = std::thread::spawn(move || {
-            let mut served = Served::default();
-            while !stopped.load(Ordering::SeqCst) {
-                match request(method, &url, &[], "") {
-                    Ok(answer) if answer.status == 200 => served.answered += 1,
-                    Ok(answer) => served
-                        .lost
-                        .push(format!("{} {}", answer.status, answer.body)),
-                    Err(error) => served.lost.push(error.to_string()),
-                }
-                pause(Duration::from_millis(20));
-            }
-            served
-        });
-        Self { stop, worker }
-    }
-
-    pub fn stop(self) -> Served {
-        self.stop.store(true, Ordering::SeqCst);
-        self.worker.join().expect("the traffic's thread")
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::catalog::Thing;
+use crate::decide::compilation::Way;
 use crate::report::Format;
 
 /// Build, deploy, verify and roll back axon, orbit and governance.
@@ -63,6 +64,8 @@ pub enum Verb {
         /// Push the images that the registry lacks
         #[arg(long)]
         push: bool,
+        #[command(flatten)]
+        compilation: Compilation,
     },
     /// Print a task definition with every placeholder filled
     #[command(after_help = "Example:\n  cargo xtask render axon | jq .containerDefinitions")]
@@ -98,6 +101,8 @@ pub enum Verb {
         /// Stop before anything outside this machine is changed
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        compilation: Compilation,
         #[command(flatten)]
         confirmed: Confirmation,
     },
@@ -228,6 +233,13 @@ pub struct Names {
     /// governance, axon, orbit; all of them if left out
     #[arg(value_name = "NAME")]
     pub names: Vec<Thing>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Compilation {
+    /// Who compiles: host, docker (by services/Dockerfile), or docker=IMAGE (on that base)
+    #[arg(long, default_value = "host", value_name = "WAY")]
+    pub builder: Way,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

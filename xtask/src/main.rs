@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use xtask::adapters::builder::Cargo;
+use xtask::adapters::builder::{self, Artefacts};
 use xtask::adapters::clock::SystemClock;
 use xtask::adapters::docker::Engine;
 use xtask::adapters::emulator::Emulator;
@@ -22,6 +22,7 @@ use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
 use xtask::commands::{self, bench, build, deploy, lint, plan, test, verify};
+use xtask::decide::compilation::Way;
 use xtask::decide::environment::Environment;
 use xtask::failure::{self, Failure, Kind};
 use xtask::report::{Manner, Report};
@@ -103,9 +104,11 @@ async fn with_environment(
     signals: &Signals,
 ) -> Result<()> {
     let source = Checkout::new(surroundings);
-    let builder = Cargo::new(surroundings, report);
+    let builder = Artefacts::new(surroundings, report, way(&verb));
     match verb {
-        Verb::Build { names, push: false } => {
+        Verb::Build {
+            names, push: false, ..
+        } => {
             let request = build::Request {
                 things: &plan::chosen(&names.names),
                 architecture: environments::architecture(environment)?,
@@ -201,7 +204,7 @@ async fn with_aws(
         environment,
         architecture: environments::architecture(environment)?,
         source: &Checkout::new(surroundings),
-        builder: &Cargo::new(surroundings, report),
+        builder: &Artefacts::new(surroundings, report, way(&verb)),
         infra: &Terraform::new(surroundings, environment, report, &config, signals, local),
         secrets: &SecretsManager::new(&config),
         connector: &connector::Aws { config: &config },
@@ -219,6 +222,15 @@ async fn with_aws(
     with_desk(verb, &desk, surroundings).await
 }
 
+fn way(verb: &Verb) -> Way {
+    match verb {
+        Verb::Build { compilation, .. } | Verb::Deploy { compilation, .. } => {
+            compilation.builder.clone()
+        }
+        _ => Way::Host,
+    }
+}
+
 fn local(emulator: &Emulator<'_>) -> infra::Local {
     infra::Local {
         endpoint: emulator.endpoint(),
@@ -228,7 +240,7 @@ fn local(emulator: &Emulator<'_>) -> infra::Local {
 }
 
 async fn measure(
-    builder: &Cargo<'_>,
+    builder: &Artefacts<'_>,
     environment: &Environment,
     surroundings: &Surroundings,
     report: &Report,
@@ -244,7 +256,7 @@ async fn measure(
         },
         report,
         architecture: environments::architecture(environment)?,
-        target_folder: builder.target_folder(),
+        target_folder: builder::target_folder(surroundings),
         environment: &environment.name,
         deploys: !environment.emulated || emulator.is_up().await,
     };
@@ -275,6 +287,7 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
         names,
         dry_run,
         confirmed,
+        compilation: _,
     } = verb
     {
         let options = deploy::Options {

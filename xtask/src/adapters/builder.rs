@@ -1,6 +1,10 @@
-//! Builds artefacts by cargo, and keeps what it built below `target/xtask/artefacts`.
+//! Makes artefacts of what was compiled, by this machine's Rust or in Docker, and keeps them below
+//! `target/xtask/artefacts`.
 
+mod docker;
 mod documents;
+mod host;
+mod progress;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -12,30 +16,23 @@ use tokio::fs;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::adapters::process::Command;
 use crate::adapters::source::Checkout;
-use crate::adapters::toolchain::cargo_home;
 use crate::catalog::{ALL, Thing};
 use crate::decide::archive::{pack_function, pack_image};
-use crate::decide::compilation::{Folders, cargo_arguments, check_binary, rustflags};
+use crate::decide::compilation::{Way, check_binary};
 use crate::decide::image::{Artefact, Digest, Inputs, Key};
-use crate::decide::provenance::{BuilderKind, Built};
+use crate::decide::provenance::Built;
 use crate::decide::sbom::Tree;
 use crate::decide::scan::{scan, secret_variables};
 use crate::decide::site::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::{Report, megabytes};
 use crate::world::{Builder, Surroundings};
+use docker::InDocker;
+use host::Host;
 use shelf::Shelf;
 
-/// Variables by which a user tells cargo where crates come from and how to reach them.
-const CARGO_SETTINGS: [&str; 5] = [
-    "CARGO_HTTP_",
-    "CARGO_NET_",
-    "CARGO_REGISTRIES_",
-    "CARGO_REGISTRY_",
-    "CARGO_SOURCE_",
-];
+pub use host::target_folder;
 
 /// What cargo's lines of progress begin with; every other line is what somebody did wrong.
 const PROGRESS: [&str; 8] = [
@@ -49,17 +46,20 @@ const PROGRESS: [&str; 8] = [
     "Updating",
 ];
 
-pub struct Cargo<'a> {
+/// The key says nothing of the way, as it says nothing of the machine: with one toolchain both
+/// make the same bytes, which an end-to-end test compares, and a base of another Rust is refused.
+pub struct Artefacts<'a> {
     surroundings: &'a Surroundings,
     checkout: Checkout,
     shelf: Shelf,
     report: &'a Report,
     /// Asked for once, whatever the number of things that are packed.
     tree: OnceCell<Tree>,
+    way: Way,
 }
 
 #[async_trait]
-impl Builder for Cargo<'_> {
+impl Builder for Artefacts<'_> {
     async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>> {
         let inputs = self.inputs().await?;
         Ok(keys_of(&inputs, architecture))
@@ -74,12 +74,17 @@ impl Builder for Cargo<'_> {
         architecture: Architecture,
         keys: &BTreeMap<Thing, Key>,
     ) -> Result<BTreeMap<Thing, Artefact>> {
-        let started = Instant::now();
-        self.compile(architecture, &ALL.map(Thing::name)).await?;
-        let seconds = started.elapsed().as_secs();
-        self.report
-            .line("build", &format!("compiled in {seconds} s"));
-        let inputs = self.inputs().await?;
+        let mut artefacts = BTreeMap::new();
+        for (thing, key) in keys {
+            if let Some(artefact) = self.shelf.find(*thing, key).await {
+                artefacts.insert(*thing, artefact);
+            }
+        }
+        let missing = keys.keys().copied();
+        let missing: Vec<Thing> = missing
+            .filter(|thing| !artefacts.contains_key(thing))
+            .collect();
+        let (inputs, binaries) = self.compile(architecture, &missing).await?;
         if keys_of(&inputs, architecture) != *keys {
             return Err(
                 Failure::refused("the sources changed while they were compiled")
@@ -87,14 +92,11 @@ impl Builder for Cargo<'_> {
                     .into(),
             );
         }
-        let mut artefacts = BTreeMap::new();
-        for (thing, key) in keys {
-            let artefact = if let Some(artefact) = self.shelf.find(*thing, key).await {
-                artefact
-            } else {
-                self.pack(*thing, key, architecture, &inputs[thing]).await?
-            };
-            artefacts.insert(*thing, artefact);
+        for (thing, binary) in binaries {
+            let artefact = self
+                .pack(thing, &keys[&thing], architecture, binary, &inputs[&thing])
+                .await?;
+            artefacts.insert(thing, artefact);
         }
         Ok(artefacts)
     }
@@ -106,26 +108,29 @@ impl Builder for Cargo<'_> {
     }
 }
 
-impl<'a> Cargo<'a> {
-    pub fn new(surroundings: &'a Surroundings, report: &'a Report) -> Self {
+impl<'a> Artefacts<'a> {
+    pub fn new(surroundings: &'a Surroundings, report: &'a Report, way: Way) -> Self {
         Self {
             surroundings,
             checkout: Checkout::new(surroundings),
             shelf: Shelf::new(surroundings.state_folder().join("artefacts")),
             report,
             tree: OnceCell::new(),
+            way,
         }
     }
 
     /// The bare handler that services are measured against, compiled as they are. Answers the
     /// folder of them all.
     pub async fn build_yardstick(&self, architecture: Architecture) -> Result<PathBuf> {
+        let host = Host {
+            surroundings: self.surroundings,
+            report: self.report,
+        };
         let services = ALL.map(Thing::name);
         // With the services: alone it would be compiled with other features of what it shares.
-        let packages = [&services[..], &["yardstick"]].concat();
-        self.compile(architecture, &packages).await?;
-        let folder = self.target_folder().join(architecture.target());
-        Ok(folder.join("release"))
+        host.run_cargo(architecture, &[&services[..], &["yardstick"]].concat())
+            .await
     }
 
     async fn inputs(&self) -> Result<BTreeMap<Thing, Inputs>> {
@@ -136,81 +141,36 @@ impl<'a> Cargo<'a> {
             .map(BTreeMap::from_iter)
     }
 
-    async fn compile(&self, architecture: Architecture, packages: &[&str]) -> Result<()> {
-        let (libraries, version) = tokio::try_join!(
-            self.libraries(architecture),
-            self.rustc(&["--version", "--verbose"]),
-        )?;
-        let target = self.target_folder();
-        let folders = Folders {
-            root: &self.surroundings.root,
-            cargo_home: &cargo_home(self.surroundings),
-            target: &target,
-            libraries: &libraries,
-        };
-        let flags = rustflags(folders, &version);
-        let mut command = Command::new(self.surroundings, "cargo")
-            .arguments(cargo_arguments(architecture, packages))
-            .folder(&self.surroundings.root)
-            .variable("CARGO_ENCODED_RUSTFLAGS", flags)
-            .variable("CARGO_TARGET_DIR", target.display().to_string())
-            // Set by `cargo xtask` itself; rust-toolchain.toml, which is part of the key, decides.
-            .without_variable("RUSTUP_TOOLCHAIN");
-        for (name, value) in &self.surroundings.variables {
-            if is_setting(name) {
-                command = command.variable(name, value);
+    /// The binaries of some things, and the inputs that they were compiled from.
+    async fn compile(
+        &self,
+        architecture: Architecture,
+        things: &[Thing],
+    ) -> Result<(BTreeMap<Thing, Inputs>, BTreeMap<Thing, Vec<u8>>)> {
+        let started = Instant::now();
+        let (surroundings, report) = (self.surroundings, self.report);
+        let compiled = match &self.way {
+            Way::Host => {
+                let host = Host {
+                    surroundings,
+                    report,
+                };
+                let binaries = host.compile(architecture, things).await?;
+                // Cargo read the files itself, at some time until now.
+                (self.inputs().await?, binaries)
             }
-        }
-        let finished = command
-            .run_watched(|line| {
-                if is_progress(line) {
-                    self.report.live("build", line.trim());
-                }
-            })
-            .await?;
-        if finished.succeeded() {
-            return Ok(());
-        }
-        let said: Vec<&str> = finished
-            .output
-            .lines()
-            .filter(|line| !is_progress(line))
-            .collect();
-        self.report.block(&said.join("\n"));
-        Err(
-            Failure::new(Kind::Findings, "cargo cannot build the services")
-                .hint("mend what cargo says above, then run the same command again")
-                .into(),
-        )
-    }
-
-    /// Where the compiler has its libraries for the architecture. They may not be installed.
-    async fn libraries(&self, architecture: Architecture) -> Result<PathBuf> {
-        let target = architecture.target();
-        let said = self
-            .rustc(&["--print", "target-libdir", "--target", target])
-            .await?;
-        // The last line: rustup may have told before it what it installs.
-        let folder = PathBuf::from(said.lines().last().unwrap_or_default());
-        if folder.is_dir() {
-            return Ok(folder);
-        }
-        let message = format!("Rust on this machine cannot compile for {target}");
-        Err(Failure::not_ready(message)
-            .hint(format!(
-                "run this on a Linux machine of that architecture, or, where a linker for it \
-                 is installed:\nrustup target add {target}"
-            ))
-            .into())
-    }
-
-    async fn rustc(&self, arguments: &[&str]) -> Result<String> {
-        Command::new(self.surroundings, "rustc")
-            .arguments(arguments.iter().copied())
-            .folder(&self.surroundings.root)
-            .without_variable("RUSTUP_TOOLCHAIN")
-            .succeed()
-            .await
+            Way::Docker { base } => {
+                let inputs = self.inputs().await?;
+                let docker = InDocker::connect(surroundings, report, base.as_deref()).await?;
+                let context = docker::context(&self.checkout, &inputs).await?;
+                let binaries = docker.compile(architecture, things, context).await?;
+                (inputs, binaries)
+            }
+        };
+        let seconds = started.elapsed().as_secs();
+        self.report
+            .line("build", &format!("compiled in {seconds} s"));
+        Ok(compiled)
     }
 
     async fn pack(
@@ -218,17 +178,10 @@ impl<'a> Cargo<'a> {
         thing: Thing,
         key: &Key,
         architecture: Architecture,
+        binary: Vec<u8>,
         inputs: &Inputs,
     ) -> Result<Artefact> {
-        let path = self
-            .target_folder()
-            .join(architecture.target())
-            .join("release")
-            .join(thing.name());
-        let binary = fs::read(&path)
-            .await
-            .with_context(|| format!("read {}", path.display()))?;
-        check_binary(&binary, architecture).with_context(|| path.display().to_string())?;
+        check_binary(&binary, architecture).with_context(|| format!("the binary of {thing}"))?;
         self.refuse_secrets(thing, &binary)?;
         let unpacked_bytes = binary.len() as u64;
         let program = Digest::of(&binary);
@@ -241,14 +194,14 @@ impl<'a> Cargo<'a> {
             }
         })
         .await?
-        .with_context(|| format!("pack {}", path.display()))?;
+        .with_context(|| format!("pack {thing}"))?;
         let documents = self
             .documents(&Built {
                 thing,
                 architecture,
                 key,
                 inputs,
-                builder: BuilderKind::Host,
+                builder: self.way.kind(),
                 program: &program,
                 digest: &packed.digest,
             })
@@ -281,13 +234,6 @@ impl<'a> Cargo<'a> {
             .hint("take them out of the sources, and replace them: they are known now")
             .into())
     }
-
-    /// The folder that xtask itself was built in: cargo compiles nothing twice then.
-    /// Where cargo leaves what it builds.
-    pub fn target_folder(&self) -> PathBuf {
-        let named = self.surroundings.variable("CARGO_TARGET_DIR");
-        self.surroundings.root.join(named.unwrap_or("target"))
-    }
 }
 
 fn keys_of(inputs: &BTreeMap<Thing, Inputs>, architecture: Architecture) -> BTreeMap<Thing, Key> {
@@ -297,15 +243,22 @@ fn keys_of(inputs: &BTreeMap<Thing, Inputs>, architecture: Architecture) -> BTre
         .collect()
 }
 
-fn is_setting(variable: &str) -> bool {
-    CARGO_SETTINGS
-        .iter()
-        .any(|prefix| variable.starts_with(prefix))
-}
-
 fn is_progress(line: &str) -> bool {
     let first = line.split_whitespace().next();
     first.is_some_and(|word| PROGRESS.contains(&word))
+}
+
+/// Shows what the compiler said, without its progress, and answers the failure that it is.
+fn tell_failure<'l>(
+    report: &Report,
+    said: impl Iterator<Item = &'l str>,
+    message: impl Into<String>,
+) -> anyhow::Error {
+    let said: Vec<&str> = said.filter(|line| !is_progress(line)).collect();
+    report.block(&said.join("\n"));
+    Failure::new(Kind::Findings, message)
+        .hint("mend what cargo says above, then run the same command again")
+        .into()
 }
 
 #[cfg(test)]
@@ -317,18 +270,5 @@ mod tests {
         assert!(is_progress("   Compiling serde v1.0.0"));
         assert!(!is_progress("error[E0425]: cannot find value"));
         assert!(!is_progress(""));
-    }
-
-    #[test]
-    fn cargo_learns_where_crates_come_from_and_nothing_that_changes_bytes() {
-        assert!(is_setting("CARGO_REGISTRIES_OURS_INDEX"));
-        assert!(is_setting("CARGO_HTTP_PROXY"));
-        for other in [
-            "CARGO_PROFILE_RELEASE_LTO",
-            "CARGO_BUILD_TARGET",
-            "RUSTFLAGS",
-        ] {
-            assert!(!is_setting(other), "{other}");
-        }
     }
 }

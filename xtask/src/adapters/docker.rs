@@ -116,10 +116,6 @@ impl Engine {
             host_ip: Some("127.0.0.1".to_owned()),
             host_port: None,
         }];
-        let labels = [
-            (CHECKOUT_LABEL, self.checkout()),
-            (PROCESS_LABEL, std::process::id().to_string()),
-        ];
         let files = options.files.iter();
         let environment = options.environment.iter();
         ContainerCreateBody {
@@ -132,7 +128,7 @@ impl Engine {
             ),
             user: options.user.clone(),
             exposed_ports: port.clone().map(|port| vec![port]),
-            labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into()),
+            labels: Some(labels(&self.surroundings)),
             host_config: Some(HostConfig {
                 readonly_rootfs: Some(options.read_only),
                 cap_drop: Some(options.capabilities_dropped.clone()),
@@ -150,13 +146,9 @@ impl Engine {
         }
     }
 
-    fn checkout(&self) -> String {
-        self.surroundings.root.display().to_string()
-    }
-
     /// A process that was killed could not remove its containers.
     async fn remove_leftovers(&self) -> Result<()> {
-        let label = format!("{CHECKOUT_LABEL}={}", self.checkout());
+        let label = format!("{CHECKOUT_LABEL}={}", checkout(&self.surroundings));
         let options = ListContainersOptionsBuilder::new()
             .all(true)
             .filters(&HashMap::from([("label", vec![label])]))
@@ -199,7 +191,20 @@ impl Containers for Engine {
     }
 }
 
-async fn remove(docker: &Docker, id: &str) -> Result<()> {
+/// By which a container of ours is known, should this process not be able to remove it.
+pub(super) fn labels(surroundings: &Surroundings) -> HashMap<String, String> {
+    let labels = [
+        (CHECKOUT_LABEL, checkout(surroundings)),
+        (PROCESS_LABEL, std::process::id().to_string()),
+    ];
+    labels.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+fn checkout(surroundings: &Surroundings) -> String {
+    surroundings.root.display().to_string()
+}
+
+pub(super) async fn remove(docker: &Docker, id: &str) -> Result<()> {
     let options = RemoveContainerOptionsBuilder::new()
         .force(true)
         .v(true)
@@ -221,7 +226,10 @@ fn runs(process: &str) -> bool {
 }
 
 /// One question to the engine, in bounded time.
-async fn ask<T>(doing: &str, question: impl Future<Output = Result<T, Error>>) -> Result<T> {
+pub(super) async fn ask<T>(
+    doing: &str,
+    question: impl Future<Output = Result<T, Error>>,
+) -> Result<T> {
     settle(doing, timeout(LIMIT, question).await)
 }
 
@@ -236,7 +244,7 @@ fn settle<T>(
 }
 
 /// An engine that was stopped is the user's to start; anything else is the engine's own answer.
-fn explain(doing: &str, error: Error) -> anyhow::Error {
+pub(super) fn explain(doing: &str, error: Error) -> anyhow::Error {
     match error {
         Error::HyperLegacyError { .. }
         | Error::HyperResponseError { .. }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::builder::Cargo;
+use super::builder::Artefacts;
 use super::load::load;
 use super::process::Command;
 use crate::catalog::Thing;
@@ -28,7 +28,7 @@ pub struct Programs<'a> {
     /// This very program.
     pub program: PathBuf,
     pub clock: &'a dyn Clock,
-    pub builder: &'a Cargo<'a>,
+    pub builder: &'a Artefacts<'a>,
 }
 
 #[async_trait]

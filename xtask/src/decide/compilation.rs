@@ -1,8 +1,43 @@
 //! How services and function are compiled, and whether what came out can run in an empty image.
 
 use std::path::Path;
+use std::str::FromStr;
 
+use crate::decide::provenance::BuilderKind;
 use crate::decide::site::Architecture;
+
+/// Who compiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// The Rust of this machine.
+    Host,
+    /// The Docker engine, by `services/Dockerfile`, on the base that it names or on another one.
+    Docker { base: Option<String> },
+}
+
+impl Way {
+    pub fn kind(&self) -> BuilderKind {
+        match self {
+            Self::Host => BuilderKind::Host,
+            Self::Docker { .. } => BuilderKind::Docker,
+        }
+    }
+}
+
+impl FromStr for Way {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "host" => Ok(Self::Host),
+            None if text == "docker" => Ok(Self::Docker { base: None }),
+            Some(("docker", base)) if !base.is_empty() => Ok(Self::Docker {
+                base: Some(base.to_owned()),
+            }),
+            _ => Err("there are host, docker and docker=IMAGE".to_owned()),
+        }
+    }
+}
 
 /// Cargo's arguments: one invocation for all things, whichever is asked for, so that they are
 /// compiled with the same features and nothing is compiled twice.
@@ -135,6 +170,19 @@ pub mod testing {
 mod tests {
     use super::testing::elf;
     use super::*;
+
+    #[test]
+    fn a_way_is_the_hosts_or_dockers_on_some_base() {
+        let docker = |base: Option<&str>| Way::Docker {
+            base: base.map(str::to_owned),
+        };
+        assert_eq!("host".parse(), Ok(Way::Host));
+        assert_eq!("docker".parse(), Ok(docker(None)));
+        assert_eq!("docker=ours:1".parse(), Ok(docker(Some("ours:1"))));
+        for unknown in ["", "Docker", "docker=", "host=ours"] {
+            assert!(unknown.parse::<Way>().is_err(), "{unknown}");
+        }
+    }
 
     #[test]
     fn all_things_are_compiled_by_one_invocation() {

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod checks;
 pub mod compilation;
+pub mod context;
 pub mod definition;
 pub mod diff;
 pub mod environment;

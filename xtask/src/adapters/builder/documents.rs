@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result};
 
-use super::Cargo;
+use super::Artefacts;
 use crate::adapters::process::Command;
 use crate::decide::provenance::{Built, statement};
 use crate::decide::referrer::Document;
 use crate::decide::sbom::{Tree, bill, tree_arguments};
 use crate::decide::site::Architecture;
 
-impl Cargo<'_> {
+impl Artefacts<'_> {
     pub(super) async fn documents(&self, built: &Built<'_>) -> Result<[(Document, Vec<u8>); 2]> {
         let tree = self
             .tree

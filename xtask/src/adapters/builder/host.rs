@@ -1,0 +1,157 @@
+//! Compiles with the Rust of this machine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use tokio::fs;
+
+use super::{is_progress, tell_failure};
+use crate::adapters::process::Command;
+use crate::adapters::toolchain::cargo_home;
+use crate::catalog::{ALL, Thing};
+use crate::decide::compilation::{Folders, cargo_arguments, rustflags};
+use crate::decide::site::Architecture;
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::world::Surroundings;
+
+/// Variables by which a user tells cargo where crates come from and how to reach them.
+const CARGO_SETTINGS: [&str; 5] = [
+    "CARGO_HTTP_",
+    "CARGO_NET_",
+    "CARGO_REGISTRIES_",
+    "CARGO_REGISTRY_",
+    "CARGO_SOURCE_",
+];
+
+pub(super) struct Host<'a> {
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) report: &'a Report,
+}
+
+impl Host<'_> {
+    /// Compiles all things by one invocation of cargo, and reads the binaries of some.
+    pub(super) async fn compile(
+        &self,
+        architecture: Architecture,
+        things: &[Thing],
+    ) -> Result<BTreeMap<Thing, Vec<u8>>> {
+        let folder = self.run_cargo(architecture, &ALL.map(Thing::name)).await?;
+        let mut binaries = BTreeMap::new();
+        for thing in things {
+            let path = folder.join(thing.name());
+            let binary = fs::read(&path)
+                .await
+                .with_context(|| format!("read {}", path.display()))?;
+            binaries.insert(*thing, binary);
+        }
+        Ok(binaries)
+    }
+
+    /// One invocation, which answers the folder that it leaves its programs in.
+    pub(super) async fn run_cargo(
+        &self,
+        architecture: Architecture,
+        packages: &[&str],
+    ) -> Result<PathBuf> {
+        let (libraries, version) = tokio::try_join!(
+            self.libraries(architecture),
+            self.rustc(&["--version", "--verbose"]),
+        )?;
+        let target = target_folder(self.surroundings);
+        let folders = Folders {
+            root: &self.surroundings.root,
+            cargo_home: &cargo_home(self.surroundings),
+            target: &target,
+            libraries: &libraries,
+        };
+        let flags = rustflags(folders, &version);
+        let mut command = Command::new(self.surroundings, "cargo")
+            .arguments(cargo_arguments(architecture, packages))
+            .folder(&self.surroundings.root)
+            .variable("CARGO_ENCODED_RUSTFLAGS", flags)
+            .variable("CARGO_TARGET_DIR", target.display().to_string())
+            // Set by `cargo xtask` itself; rust-toolchain.toml, which is part of the key, decides.
+            .without_variable("RUSTUP_TOOLCHAIN");
+        for (name, value) in &self.surroundings.variables {
+            if is_setting(name) {
+                command = command.variable(name, value);
+            }
+        }
+        let finished = command
+            .run_watched(|line| {
+                if is_progress(line) {
+                    self.report.live("build", line.trim());
+                }
+            })
+            .await?;
+        if finished.succeeded() {
+            return Ok(target.join(architecture.target()).join("release"));
+        }
+        Err(tell_failure(
+            self.report,
+            finished.output.lines(),
+            "cargo cannot build the services",
+        ))
+    }
+
+    /// Where the compiler has its libraries for the architecture. They may not be installed.
+    async fn libraries(&self, architecture: Architecture) -> Result<PathBuf> {
+        let target = architecture.target();
+        let said = self
+            .rustc(&["--print", "target-libdir", "--target", target])
+            .await?;
+        // The last line: rustup may have told before it what it installs.
+        let folder = PathBuf::from(said.lines().last().unwrap_or_default());
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let message = format!("Rust on this machine cannot compile for {target}");
+        Err(Failure::not_ready(message)
+            .hint(format!(
+                "let Docker compile: add `--builder docker`\n\
+                 or, where a linker for it is installed:\nrustup target add {target}"
+            ))
+            .into())
+    }
+
+    async fn rustc(&self, arguments: &[&str]) -> Result<String> {
+        Command::new(self.surroundings, "rustc")
+            .arguments(arguments.iter().copied())
+            .folder(&self.surroundings.root)
+            .without_variable("RUSTUP_TOOLCHAIN")
+            .succeed()
+            .await
+    }
+}
+
+/// The folder that xtask itself was built in: cargo compiles nothing twice then.
+pub fn target_folder(surroundings: &Surroundings) -> PathBuf {
+    let named = surroundings.variable("CARGO_TARGET_DIR");
+    surroundings.root.join(named.unwrap_or("target"))
+}
+
+fn is_setting(variable: &str) -> bool {
+    CARGO_SETTINGS
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_learns_where_crates_come_from_and_nothing_that_changes_bytes() {
+        assert!(is_setting("CARGO_REGISTRIES_OURS_INDEX"));
+        assert!(is_setting("CARGO_HTTP_PROXY"));
+        for other in [
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_BUILD_TARGET",
+            "RUSTFLAGS",
+        ] {
+            assert!(!is_setting(other), "{other}");
+        }
+    }
+}
