@@ -298,10 +298,9 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
         return deploy::deploy(desk, &options).await;
     }
     let site = deploy::published_site(desk).await?.ok_or_else(|| {
-        Failure::not_ready(format!("{} has no site yet", desk.environment.name)).hint(format!(
-            "cargo xtask deploy --env {}",
-            desk.environment.name
-        ))
+        let name = &desk.environment.name;
+        Failure::not_ready(format!("{name} has no site yet"))
+            .hint(format!("cargo xtask deploy --env {name}"))
     })?;
     if let Verb::Secrets {
         verb: SecretsVerb::Init { confirmed },

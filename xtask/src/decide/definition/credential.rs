@@ -15,9 +15,9 @@ const SECRET_WORDS: [&str; 10] = [
     "ACCESS_KEY",
 ];
 
-/// Ends of a name that say that the value only points to the secret.
-const REFERENCES: [&str; 8] = [
-    "_ARN", "_ID", "_NAME", "_PATH", "_FILE", "_URL", "_TTL", "_SECONDS",
+/// Ends of a name that say that the value only points to the secret, or is a time.
+const REFERENCES: [&str; 9] = [
+    "_ARN", "_ID", "_NAME", "_PATH", "_FILE", "_URL", "_TTL", "_SECONDS", "_MS",
 ];
 
 /// Beginnings of values that no other thing has.
@@ -86,6 +86,7 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "test", false),
             ("API_KEY", "", false),
             ("SIGNATURES", "required", false),
+            ("SECRET_REFRESH_MS", "2000", false),
             ("CONTINENT", "ASIA", false),
         ];
         for (name, value, expected) in table {

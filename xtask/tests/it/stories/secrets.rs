@@ -194,16 +194,19 @@ async fn a_rotation_is_gone_on_with_from_where_it_stands() {
     }
 }
 
-/// Each call once fails, once loses its answer and once is met by Ctrl-C: the next run ends it.
+/// Each call about a secret once fails, once loses its answer and once is met by Ctrl-C: the next run ends it.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     let fake = Fake::released().await;
     let before = fake.calls().len();
     rotate_key(&fake, false).await.succeeds();
-    let calls = fake.calls().len() - before;
-    assert!(calls > 8, "{calls}");
+    // Of the looks at the tasks, which are many, none changes anything.
+    let calls = fake.calls().split_off(before);
+    let indices = { 0..calls.len() }.filter(|index| calls[*index].contains(":secret:"));
+    let indices: Vec<usize> = indices.collect();
+    assert!(indices.len() > 8, "{calls:?}");
     for way in [Way::Fails, Way::LosesItsAnswer, Way::IsInterrupted] {
-        for index in 0..calls {
+        for index in indices.iter().copied() {
             let fake = Fake::released().await;
             let first = document(&fake, Thing::Axon);
             fake.spoil(index, way);

@@ -1,3 +1,5 @@
+//! Time is paused, and there is no jitter: what is seen when is exact.
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
