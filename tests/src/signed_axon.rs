@@ -2,7 +2,7 @@
 
 use axon::{SERVICE, Settings};
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Lifecycle, Metrics, Parts};
+use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -26,11 +26,8 @@ impl SignedAxon {
         });
         drop(keeper);
         let parts = Parts {
-            service: SERVICE,
-            clock: Clock::system(),
-            lifecycle: Lifecycle::default(),
-            metrics: Metrics::default(),
             keys: Some(keys),
+            ..Parts::new(SERVICE, Clock::system())
         };
         let environment = Environment {
             variable: &|_| None,

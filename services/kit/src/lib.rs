@@ -67,6 +67,22 @@ pub struct Parts {
     pub keys: Option<KeyRing>,
 }
 
+impl Parts {
+    /// With nothing to ask and nowhere to report to.
+    pub fn new(service: Service, clock: Clock) -> Self {
+        Self {
+            service,
+            clock,
+            lifecycle: Lifecycle::default(),
+            metrics: Metrics::default(),
+            aws: Aws::default(),
+            secrets: Secrets::default(),
+            traces: Traces::default(),
+            keys: None,
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "../tests/world/secrets_manager.rs"]
 #[expect(dead_code, reason = "the services' own tests use all of it")]

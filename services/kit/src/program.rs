@@ -14,9 +14,7 @@ use crate::logs::{self, Logs};
 use crate::reporting::Reporting;
 use crate::secrets::{self, Held};
 use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{
-    Aws, Clock, Counter, Lifecycle, Metrics, Parts, Secrets, Service, healthcheck, revision, server,
-};
+use crate::{Aws, Clock, Counter, Metrics, Parts, Service, healthcheck, revision, server};
 
 const USAGE_CODE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
@@ -86,14 +84,10 @@ fn run<S: AsRef<Base>>(
     );
     let (traces, reporting) = Reporting::new(base, service, &clock, &metrics);
     let parts = Parts {
-        service,
-        clock,
-        lifecycle: Lifecycle::default(),
         metrics,
         traces,
         aws: Aws::new(base.region.clone(), base.roots.clone()),
-        secrets: Secrets::default(),
-        keys: None,
+        ..Parts::new(service, clock)
     };
     match block_on(serve(settings, parts, start, reporting, &logs)) {
         Ok(()) => ExitCode::SUCCESS,

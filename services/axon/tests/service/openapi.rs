@@ -89,13 +89,7 @@ impl Broken {
         };
         let mut reader = Reader::new(&environment);
         let settings = Settings::read(&mut reader);
-        let parts = Parts {
-            service: SERVICE,
-            clock: Clock::system(),
-            lifecycle: Lifecycle::default(),
-            metrics: Metrics::default(),
-            keys: None,
-        };
+        let parts = Parts::new(SERVICE, Clock::system());
         let routes = Router::new().route(path, get(handler));
         let app = inbound::inbound(routes, &settings.base, &parts);
         let request = Request::builder().method(method).uri(path);

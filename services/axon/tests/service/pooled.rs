@@ -83,13 +83,7 @@ async fn orbit(governance_url: &str, axon: SocketAddr) -> Router {
     let mut reader = Reader::new(&environment);
     let settings = orbit::Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
-    let parts = Parts {
-        service: orbit::SERVICE,
-        clock: Clock::system(),
-        lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
-        keys: None,
-    };
+    let parts = Parts::new(orbit::SERVICE, Clock::system());
     orbit::app(&settings, &parts).await.unwrap()
 }
 

@@ -21,11 +21,8 @@ fn settings() -> Settings {
 
 fn parts(keys: Option<KeyRing>) -> Parts {
     Parts {
-        service: SERVICE,
-        clock: Clock::system(),
-        lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
         keys,
+        ..Parts::new(SERVICE, Clock::system())
     }
 }
 
@@ -51,5 +48,5 @@ async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
 #[test]
 fn without_keys_it_does_not_start() {
     let refused = app(&settings(), &parts(None)).unwrap_err();
-    assert_eq!(refused, NotReady::NoKeys);
+    assert!(matches!(refused, NotReady::NoKeys), "{refused}");
 }

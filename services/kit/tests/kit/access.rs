@@ -6,7 +6,7 @@ use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, Lifecycle, Metrics, Parts, RequestContext, Traces, inbound};
+use service_kit::{Clock, Metrics, Parts, RequestContext, Traces, inbound};
 use tower::ServiceExt as _;
 
 use crate::SERVICE;
@@ -16,12 +16,12 @@ const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 
 pub(crate) fn parts(metrics: Metrics, traces: Traces) -> Parts {
     Parts {
-        service: SERVICE,
-        clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
-        lifecycle: Lifecycle::default(),
         metrics,
         traces,
-        keys: None,
+        ..Parts::new(
+            SERVICE,
+            Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{Request, Response};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, Lifecycle, Metrics, Parts, Unit, health, inbound};
+use service_kit::{Clock, Metrics, Parts, Unit, health, inbound};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -26,11 +26,11 @@ impl Scene {
     fn new() -> Self {
         let metrics = Metrics::default();
         let parts = Parts {
-            service: SERVICE,
-            clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
-            lifecycle: Lifecycle::default(),
             metrics: metrics.clone(),
-            keys: None,
+            ..Parts::new(
+                SERVICE,
+                Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+            )
         };
         parts.lifecycle.ready(None);
         let environment = Environment {

@@ -6,7 +6,7 @@ use axum::routing::get;
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, CorrelationId, Lifecycle, Metrics, Parts, inbound};
+use service_kit::{Clock, CorrelationId, Parts, inbound};
 use tower::ServiceExt as _;
 
 use crate::SERVICE;
@@ -18,13 +18,10 @@ fn answered(bytes: &[u8]) -> Option<String> {
         file: &|_| unreachable!(),
     };
     let base = Base::read(&mut Reader::new(&environment), SERVICE);
-    let parts = Parts {
-        service: SERVICE,
-        clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
-        lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
-        keys: None,
-    };
+    let parts = Parts::new(
+        SERVICE,
+        Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+    );
     let app = inbound::inbound(Router::new().route("/", get(async || "")), &base, &parts);
     let sent = HeaderValue::from_bytes(bytes).ok()?;
     let request = Request::get("/").header("x-correlation-id", sent);

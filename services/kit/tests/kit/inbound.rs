@@ -6,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, Lifecycle, Parts, Problem, health, inbound};
+use service_kit::{Clock, Parts, Problem, health, inbound};
 use tower::ServiceExt as _;
 
 use crate::SERVICE;
@@ -14,16 +14,7 @@ use crate::captured_logs::CapturedLogs;
 
 fn parts() -> Parts {
     let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
-    Parts {
-        service: SERVICE,
-        clock,
-        lifecycle: Lifecycle::default(),
-        metrics: service_kit::Metrics::default(),
-        aws: service_kit::Aws::default(),
-        secrets: service_kit::Secrets::default(),
-        traces: service_kit::Traces::default(),
-        keys: None,
-    }
+    Parts::new(SERVICE, clock)
 }
 
 fn app(parts: &Parts) -> Router {

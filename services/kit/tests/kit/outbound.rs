@@ -248,7 +248,12 @@ async fn each_attempt_is_signed_anew_and_has_a_span_of_its_own() {
     .await;
     let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
     let target = Target {
-        signer: Some(Signer::new(keys, "eu-central-1".to_owned(), clock)),
+        signer: Some(Signer::with_keys(
+            keys,
+            "axon",
+            "eu-central-1".to_owned(),
+            clock,
+        )),
         ..target(&stand_in.url("/"))
     };
     call(target, &TrustRoots::default()).await.unwrap();

@@ -33,11 +33,8 @@ fn base(signatures: Signatures) -> Base {
 
 fn parts() -> Parts {
     Parts {
-        service: TESTED,
-        clock: clock(NOW),
-        lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
         keys: Some(ring("CURRENT", None)),
+        ..Parts::new(TESTED, clock(NOW))
     }
 }
 
@@ -186,7 +183,8 @@ fn required_without_keys_or_region_is_not_ready() {
     let mut base = base(Signatures::Required);
     let mut parts = parts();
     parts.keys = None;
-    assert_eq!(routes(&base, &parts).unwrap_err(), NotReady::NoKeys);
+    let refused = routes(&base, &parts).unwrap_err();
+    assert!(matches!(refused, NotReady::NoKeys), "{refused}");
     parts.keys = Some(ring("CURRENT", None));
     base.region = None;
     assert_eq!(routes(&base, &parts).unwrap_err(), NotReady::NoRegion);

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, Lifecycle, Metrics, Parts, health, inbound, server};
+use service_kit::{Clock, Lifecycle, Parts, health, inbound, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -32,11 +32,8 @@ impl Served {
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
         let lifecycle = Lifecycle::default();
         let parts = Parts {
-            service: SERVICE,
-            clock: Clock::system(),
             lifecycle: lifecycle.clone(),
-            metrics: Metrics::default(),
-            keys: None,
+            ..Parts::new(SERVICE, Clock::system())
         };
         let routes = Router::new()
             .route("/health", health(&parts))

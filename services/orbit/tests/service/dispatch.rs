@@ -43,16 +43,7 @@ async fn ask_within(
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let clock = Clock::fixed(NOW.parse().unwrap());
-    let parts = Parts {
-        service: SERVICE,
-        clock,
-        lifecycle: Lifecycle::default(),
-        metrics: service_kit::Metrics::default(),
-        aws: service_kit::Aws::default(),
-        secrets: service_kit::Secrets::default(),
-        traces: service_kit::Traces::default(),
-        keys: None,
-    };
+    let parts = Parts::new(SERVICE, clock);
     parts.lifecycle.ready(None);
     let app = app(&settings, &parts).await.unwrap();
     let response = app

@@ -33,13 +33,10 @@ fn settings(governance: &StandIn, axon: &StandIn) -> Settings {
 }
 
 fn parts() -> Parts {
-    Parts {
-        service: SERVICE,
-        clock: Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
-        lifecycle: Lifecycle::default(),
-        metrics: Metrics::default(),
-        keys: None,
-    }
+    Parts::new(
+        SERVICE,
+        Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
+    )
 }
 
 async fn dispatch(app: &Router) -> Response<Body> {
