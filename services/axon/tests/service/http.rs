@@ -4,7 +4,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Lifecycle, Parts};
+use service_kit::{Clock, Parts};
 use tower::ServiceExt as _;
 
 const NOW: &str = "2026-01-02T03:04:05.000Z";

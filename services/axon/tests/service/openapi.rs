@@ -7,7 +7,7 @@ use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt as _;
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Lifecycle, Metrics, Parts, inbound};
+use service_kit::{Clock, Parts, inbound};
 use tower::ServiceExt as _;
 
 use crate::document::{Answer, Document};

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Lifecycle, Metrics, Parts};
+use service_kit::{Clock, Parts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;

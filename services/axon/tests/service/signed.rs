@@ -5,7 +5,7 @@ use axum::body::Body;
 use http::Request;
 use service_kit::settings::{Environment, Reader, Signatures};
 use service_kit::signature::NotReady;
-use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Lifecycle, Metrics, Parts};
+use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts};
 use tower::ServiceExt as _;
 
 fn settings() -> Settings {

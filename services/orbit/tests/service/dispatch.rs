@@ -4,7 +4,7 @@ use http_body_util::BodyExt as _;
 use orbit::{SERVICE, Settings, app};
 use serde_json::{Value, json};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Lifecycle, Parts};
+use service_kit::{Clock, Parts};
 use tower::ServiceExt as _;
 
 use crate::stand_in::{StandIn, answer};

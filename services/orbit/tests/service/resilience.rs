@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use orbit::{SERVICE, Settings, app};
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Lifecycle, Metrics, Parts};
+use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts};
 use tower::ServiceExt as _;
 
 use crate::process::{ALLOWED, HEARTBEAT};
