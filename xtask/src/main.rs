@@ -21,7 +21,7 @@ use xtask::adapters::stopwatch::Programs;
 use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
-use xtask::commands::{self, bench, build, deploy, lint, plan, test, verify};
+use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
 use xtask::decide::compilation::Way;
 use xtask::decide::environment::Environment;
 use xtask::failure::{self, Failure, Kind};
@@ -147,35 +147,20 @@ async fn with_environment(
             .await
         }
         Verb::Test { fast, fix, .. } => {
-            if fix {
-                commands::doctor::doctor(true, surroundings, report).await?;
-            }
-            let emulator = Emulator::new(surroundings, report)?;
-            let config = aws::emulated(environment, &emulator.endpoint());
-            let local = Some(local(&emulator));
-            let infra = Terraform::new(surroundings, environment, report, &config, signals, local);
-            let tools = PythonTools::new(surroundings, report);
-            let workflows = Checkers {
-                tools: &tools,
-                root: &surroundings.root,
-            };
-            let parts = test::Parts {
-                toolchain: surroundings,
-                machine: surroundings,
-                fix,
-                workflows: &workflows,
-                report,
-                builder: &builder,
-                infra: &infra,
-                program: &environments::program()?,
-                architecture: environments::architecture(environment)?,
-            };
             let scope = if fast {
                 test::Scope::Fast
             } else {
                 test::Scope::All
             };
-            test::test(&parts, scope).await
+            run_tests(
+                &builder,
+                environment,
+                surroundings,
+                report,
+                signals,
+                (scope, fix),
+            )
+            .await
         }
         Verb::Bench => measure(&builder, environment, surroundings, report).await,
         verb => with_aws(verb, environment, surroundings, report, signals).await,
@@ -237,6 +222,40 @@ fn local(emulator: &Emulator<'_>) -> infra::Local {
         architecture: host::architecture(),
         folder: emulator.folder(),
     }
+}
+
+async fn run_tests(
+    builder: &Artefacts<'_>,
+    environment: &Environment,
+    surroundings: &Surroundings,
+    report: &Report,
+    signals: &Signals,
+    (scope, fix): (test::Scope, bool),
+) -> Result<()> {
+    if fix {
+        commands::doctor::doctor(true, surroundings, report).await?;
+    }
+    let emulator = Emulator::new(surroundings, report)?;
+    let config = aws::emulated(environment, &emulator.endpoint());
+    let local = Some(local(&emulator));
+    let infra = Terraform::new(surroundings, environment, report, &config, signals, local);
+    let tools = PythonTools::new(surroundings, report);
+    let workflows = Checkers {
+        tools: &tools,
+        root: &surroundings.root,
+    };
+    let parts = test::Parts {
+        toolchain: surroundings,
+        machine: surroundings,
+        fix,
+        workflows: &workflows,
+        report,
+        builder,
+        infra: &infra,
+        program: &environments::program()?,
+        architecture: environments::architecture(environment)?,
+    };
+    test::test(&parts, scope).await
 }
 
 async fn measure(
@@ -302,15 +321,13 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
         Failure::not_ready(format!("{name} has no site yet"))
             .hint(format!("cargo xtask deploy --env {name}"))
     })?;
-    if let Verb::Secrets {
-        verb: SecretsVerb::Init { confirmed },
-    } = verb
-    {
-        return commands::secrets::init(desk, &site, confirmed.yes).await;
-    }
     let sited = desk.connector.connect(&site)?;
     let world = desk.world(&site, &sited);
     match verb {
+        Verb::Secrets { verb } => match verb {
+            SecretsVerb::Init { confirmed } => secrets::init(desk, &site, confirmed.yes).await,
+            SecretsVerb::Rotate { confirmed } => secrets::rotate(desk, &world, confirmed.yes).await,
+        },
         Verb::Build { names, .. } => {
             let request = build::Request {
                 things: &plan::chosen(&names.names),
@@ -337,13 +354,10 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
             stop: true,
             confirmed,
             ..
-        } => commands::rollback::stop(desk, &world, confirmed.yes).await,
+        } => rollback::stop(desk, &world, confirmed.yes).await,
         Verb::Rollback { to, confirmed, .. } => {
-            commands::rollback::rollback(desk, &world, to, confirmed.yes).await
+            rollback::rollback(desk, &world, to, confirmed.yes).await
         }
-        Verb::Secrets {
-            verb: SecretsVerb::Rotate { confirmed },
-        } => commands::secrets::rotate(desk, &world, confirmed.yes).await,
         Verb::Status => commands::status::status(&world).await,
         Verb::Releases { last } => commands::releases::releases(&world, last).await,
         Verb::Logs {

@@ -2,8 +2,8 @@
 //! (<https://opentelemetry.io/docs/specs/otlp/>). Of ours, because the crates for it cost a request
 //! more than all the rest of the kit does, and tens of megabytes. Nothing waits for the collector.
 
-use std::convert::Infallible;
 use std::error::Error;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -130,23 +130,24 @@ impl Waiting {
 }
 
 impl Exporter {
-    /// May be dropped at any time: what was not sent is still there for `export_rest`.
-    pub async fn export_forever(&mut self) -> Infallible {
-        loop {
+    /// Sends what comes until `stop`, and then what is left. A batch that is on its way is waited
+    /// for: sent again, its spans would be there twice.
+    pub async fn export_until(&mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut is_stopped = false;
+        while !is_stopped {
             tokio::select! {
                 () = self.waiting.enough.notified() => {}
                 () = tokio::time::sleep(INTERVAL) => {}
+                () = &mut stop => is_stopped = true,
             }
             self.export_rest().await;
         }
     }
 
-    /// Sends everything that waits; the last that a service does with its spans.
-    pub async fn export_rest(&mut self) {
+    async fn export_rest(&mut self) {
         loop {
-            if self.batch.is_empty() {
-                self.waiting.take(&mut self.batch);
-            }
+            self.waiting.take(&mut self.batch);
             if self.batch.is_empty() {
                 return;
             }

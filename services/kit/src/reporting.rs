@@ -1,6 +1,9 @@
 //! What leaves the process by itself while it serves: metrics with the log, and spans.
 
+use std::convert::Infallible;
 use std::future::pending;
+
+use tokio::sync::oneshot;
 
 use crate::logs::Logs;
 use crate::settings::{self, Base};
@@ -45,21 +48,22 @@ impl Reporting {
                 None => pending().await,
             }
         };
+        let (stop, stopped) = oneshot::channel::<Infallible>();
+        let work = async {
+            let result = tokio::select! {
+                result = work => result,
+                never = metrics => match never {},
+            };
+            drop(stop);
+            result
+        };
         let spans = async {
-            match &mut self.exporter {
-                Some(exporter) => exporter.export_forever().await,
-                None => pending().await,
+            if let Some(exporter) = &mut self.exporter {
+                exporter.export_until(async { drop(stopped.await) }).await;
             }
         };
-        let result = tokio::select! {
-            result = work => result,
-            never = metrics => match never {},
-            never = spans => match never {},
-        };
+        let (result, ()) = tokio::join!(work, spans);
         // The spans first: the metrics say how many of them were lost.
-        if let Some(exporter) = &mut self.exporter {
-            exporter.export_rest().await;
-        }
         if let Some(emf) = &self.emf {
             emf.report(write);
         }

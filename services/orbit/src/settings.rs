@@ -60,7 +60,7 @@ impl Settings {
         Self {
             governance: governance(reader, base.region.is_some()),
             axon_url: axon_url(reader),
-            axon_signed_for: SignedFor::read(reader, "axon"),
+            axon_signed_for: SignedFor::read(reader, "AXON_SIGNED_FOR", "axon"),
             axon_connect_to: reader.parsed("AXON_CONNECT_TO", "host:port"),
             base,
         }

@@ -63,18 +63,17 @@ pub enum SignedFor {
 }
 
 impl SignedFor {
-    /// Reads `<TARGET>_SIGNED_FOR`: the target's own name, which is the default, or AWS's name of
+    /// Reads a setting such as `AXON_SIGNED_FOR`: the target's own name, which is the default, or AWS's name of
     /// the service of its own that verifies.
-    pub fn read(reader: &mut Reader<'_>, target: &'static str) -> Self {
-        let setting = format!("{}_SIGNED_FOR", target.to_uppercase());
+    pub fn read(reader: &mut Reader<'_>, setting: &str, target: &'static str) -> Self {
         let verifiers = [Self::Service(target), Self::ApiGateway, Self::VpcLattice];
-        let Some(text) = reader.text(&setting) else {
+        let Some(text) = reader.text(setting) else {
             return Self::Service(target);
         };
         let found = verifiers.iter().find(|it| it.signing_name() == text);
         if found.is_none() {
             let names = verifiers.map(Self::signing_name).join(", ");
-            reader.fault(&setting, format!("expected one of {names}, got {text:?}"));
+            reader.fault(setting, format!("expected one of {names}, got {text:?}"));
         }
         found.copied().unwrap_or(Self::Service(target))
     }

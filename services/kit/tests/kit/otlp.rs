@@ -1,5 +1,6 @@
 //! Spans as a collector gets them.
 
+use std::future::{pending, ready};
 use std::time::Duration;
 
 use http::Request;
@@ -41,7 +42,7 @@ async fn a_collector_gets_a_span_for_each_sampled_request() {
     ask_traced(&parts, "/fine", "01").await;
     ask_traced(&parts, "/fine", "00").await;
     ask(&parts, Request::get("/broken")).await;
-    exporter.export_rest().await;
+    exporter.export_until(ready(())).await;
 
     let calls = collector.calls();
     assert_eq!(calls.len(), 1);
@@ -96,7 +97,7 @@ async fn a_full_batch_does_not_wait() {
     // Far less than the interval.
     let time = Duration::from_secs(1);
     assert!(
-        tokio::time::timeout(time, exporter.export_forever())
+        tokio::time::timeout(time, exporter.export_until(pending()))
             .await
             .is_err()
     );
@@ -110,7 +111,7 @@ async fn spans_that_nobody_takes_are_counted_and_told_once() {
     let (parts, mut exporter) = exporting_to(&collector.url(""));
     for _ in 0..3 {
         ask_traced(&parts, "/fine", "01").await;
-        exporter.export_rest().await;
+        exporter.export_until(ready(())).await;
     }
     assert_eq!(dropped(&parts), 3);
     let lines = logs.lines();

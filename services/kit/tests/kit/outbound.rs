@@ -232,7 +232,7 @@ async fn the_time_that_is_left_is_passed_on() {
 
 /// A key that is replaced between two attempts shows which one was signed when.
 #[tokio::test]
-async fn each_attempt_is_signed_anew_and_has_a_span_of_its_own() {
+async fn each_attempt_is_signed_anew() {
     let pairs = |id: &str| KeyPairs {
         current: KeyPair {
             access_key_id: id.to_owned(),
@@ -267,7 +267,6 @@ async fn each_attempt_is_signed_anew_and_has_a_span_of_its_own() {
             assert!(authorization.contains(signed), "{authorization}");
         }
     }
-    assert_ne!(header(0, "traceparent"), header(1, "traceparent"));
 }
 
 #[tokio::test]

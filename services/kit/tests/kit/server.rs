@@ -166,12 +166,18 @@ async fn a_second_signal_cuts_off_and_says_how_many_requests() {
         assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 2);
         assert_eq!(rest(&mut busy[0]).await, "");
         let lines = logs.lines();
-        let last = lines.last().unwrap();
-        assert_eq!(last["message"], "stopped with requests cut off");
+        let said = lines
+            .iter()
+            .find(|line| line["message"] == "stopped with requests cut off")
+            .unwrap();
         assert_eq!(
-            (&last["requests"], &last["level"]),
+            (&said["requests"], &said["level"]),
             (&2.into(), &"WARN".into())
         );
+        let cancelled = lines
+            .iter()
+            .filter(|line| line["outcome"] == "cancelled" && line["route"] == "/endless");
+        assert_eq!(cancelled.count(), 2);
     }
 }
 

@@ -212,7 +212,7 @@ fn the_setting_names_who_verifies() {
             file: &|_| unreachable!(),
         };
         let mut reader = Reader::new(&environment);
-        let signed_for = SignedFor::read(&mut reader, "axon");
+        let signed_for = SignedFor::read(&mut reader, "AXON_SIGNED_FOR", "axon");
         let finished = reader.finish(signed_for);
         assert_eq!(finished.as_ref().ok(), read.as_ref(), "{value:?}");
         if let Err(faults) = finished {

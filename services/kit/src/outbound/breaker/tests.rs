@@ -1,3 +1,6 @@
+//! Time is paused: what is seen when is exact. Any interleaving of calls, endings and time keeps
+//! what a breaker is for.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Time is paused, and there is no jitter.
+
 use std::cell::Cell;
 
 use super::*;
