@@ -153,7 +153,7 @@ async fn serve<S: AsRef<Base>>(
             never = refresher.run() => match never {},
         }
     };
-    let cut_off = reporting.during(logs, work).await;
+    let cut_off = Box::pin(reporting.during(logs, work)).await;
     anyhow::ensure!(cut_off == 0, "{cut_off} requests were cut off");
     Ok(())
 }

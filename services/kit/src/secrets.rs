@@ -83,7 +83,7 @@ pub(crate) async fn load(settings: &Base, parts: &Parts) -> Result<Held, Secrets
         || "the settings that are ciphertext".to_owned(),
         |arn| format!("the secret {arn}"),
     );
-    let loaded = refresh::first(&what, async || source.load().await).await?;
+    let loaded = refresh::first(&what, async || Box::pin(source.load()).await).await?;
     if let Some(version_id) = &loaded.version_id {
         tracing::info!(version_id, "the secret is loaded");
     }

@@ -200,7 +200,7 @@ impl Cluster for Ecs<'_> {
     }
 }
 
-/// ListTasks may name tasks that have not started, or have stopped.
+/// `ListTasks` may name tasks that have not started, or have stopped.
 fn running(tasks: &[Task]) -> impl Iterator<Item = &Task> {
     tasks
         .iter()

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::rules::sources;
+use crate::rules::{Source, sources};
 
 const SERVICES: [&str; 3] = ["axon", "governance", "orbit"];
 
 fn source(folder: &str) -> String {
     let files = sources(&[&format!("services/{folder}/src")], ".rs");
-    let code: Vec<&str> = files.iter().map(|file| file.code()).collect();
+    let code: Vec<&str> = files.iter().map(Source::code).collect();
     code.join("\n")
 }
 

@@ -84,7 +84,7 @@ fn no_policy_is_for_every_resource_but_where_it_must() {
         assert!(!text.contains("not_resources"), "{}", file.display());
         for statement in text.split("  statement {\n").skip(1) {
             let statement = statement.split("\n  }\n").next().unwrap();
-            if !statement.lines().any(|line| is_for_all(line)) {
+            if !statement.lines().any(is_for_all) {
                 continue;
             }
             let actions = statement

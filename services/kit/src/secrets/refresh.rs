@@ -65,7 +65,7 @@ impl Refresher {
             return std::future::pending().await;
         }
         let pause = || spread(self.interval, fastrand::f64());
-        let load = async || self.source.load().await;
+        let load = async || Box::pin(self.source.load()).await;
         keep_fresh(&self.what, load, pause, self.shelf).await
     }
 }

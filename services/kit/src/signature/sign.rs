@@ -42,7 +42,7 @@ const NOT_SIGNED: [&str; 9] = [
 ];
 
 /// Credentials of a role are not used to their last second: the request has a way to go.
-const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
+const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {

@@ -17,7 +17,7 @@ use crate::keys::{KeyPair, KeyPairs};
 use crate::{Clock, KeyRing};
 
 /// How far the signer's clock may be from ours, either way: as AWS has it.
-const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+const SKEW_MAX: Duration = Duration::from_mins(5);
 /// Of a string to sign, so that it is allocated once.
 const USUAL_BYTES: usize = 256;
 const DATE: &str = "x-amz-date";

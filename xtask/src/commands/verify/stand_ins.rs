@@ -102,7 +102,7 @@ pub(super) fn pair() -> SigningPair {
     }
 }
 
-/// GetSecretValue, the only thing that is asked here.
+/// `GetSecretValue`, the only thing that is asked here.
 async fn secret() -> Response {
     let mut document = json!({});
     pair().put_into(&mut document);
