@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use service_kit::settings::{Base, Environment, Reader, Signatures};
@@ -112,7 +112,7 @@ async fn everybody_else_is_told_what_is_wrong_and_not_why() {
         assert_eq!(headers["content-type"], "application/problem+json");
         let scheme = headers.get("www-authenticate");
         let asked = (status == 401).then_some(&b"AWS4-HMAC-SHA256"[..]);
-        assert_eq!(scheme.map(|it| it.as_bytes()), asked, "{outcome}");
+        assert_eq!(scheme.map(HeaderValue::as_bytes), asked, "{outcome}");
         let problem: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(problem["reason"], outcome);
         assert_eq!(problem["status"], status);

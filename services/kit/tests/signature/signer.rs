@@ -114,7 +114,7 @@ impl ProvideCredentials for Role {
         Self: 'a,
     {
         let time = self.asked.fetch_add(1, Ordering::SeqCst);
-        let expiry = Some(self.since + Duration::from_secs(3600) * (time + 1));
+        let expiry = Some(self.since + Duration::from_hours(1) * (time + 1));
         let token = Some(format!("token-{time}"));
         future::ProvideCredentials::ready(Ok(Credentials::new("ROLE", "s", token, expiry, "test")))
     }

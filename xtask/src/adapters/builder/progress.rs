@@ -301,7 +301,7 @@ mod tests {
         Vertex {
             digest: name.to_owned(),
             name: name.to_owned(),
-            started: Some(Default::default()),
+            started: Some(<_>::default()),
             error: error.to_owned(),
             ..Vertex::default()
         }

@@ -148,11 +148,9 @@ async fn a_new_version_is_seen_by_all_and_the_last_good_one_is_kept() {
 
 #[test]
 fn jitter_is_a_tenth_in_either_direction() {
-    let seconds = |chance| {
-        spread(Duration::from_secs(100), chance)
-            .as_secs_f64()
-            .round()
-    };
-    let seconds = [seconds(0.0), seconds(0.5), seconds(1.0)];
-    assert_eq!(seconds, [90.0, 100.0, 110.0]);
+    let millis = |chance| spread(Duration::from_secs(100), chance).as_millis();
+    assert_eq!(
+        [millis(0.0), millis(0.5), millis(1.0)],
+        [90_000, 100_000, 110_000]
+    );
 }
