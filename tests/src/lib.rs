@@ -19,7 +19,7 @@ pub use http::{Answer, Served, Traffic, request};
 pub use image::{Container, Image, docker};
 pub use signed_axon::SignedAxon;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -173,12 +173,19 @@ impl Checkout {
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
-    /// As if only these had been built.
-    pub fn forget_artefacts_but(&self, kept: &BTreeSet<String>) {
-        for name in self.artefacts().difference(kept) {
-            let file = self.root.join("target/xtask/artefacts").join(name);
-            std::fs::remove_file(file).expect("remove what was built");
-        }
+    /// The bytes of the archives that were packed, by their names, which hold their keys.
+    pub fn packed(&self) -> BTreeMap<String, Vec<u8>> {
+        let folder = self.root.join("target/xtask/artefacts");
+        let packed = self
+            .artefacts()
+            .into_iter()
+            .filter(|name| !name.ends_with("json"));
+        packed
+            .map(|name| {
+                let bytes = std::fs::read(folder.join(&name)).expect("read what was built");
+                (name, bytes)
+            })
+            .collect()
     }
 
     pub fn artefacts(&self) -> BTreeSet<String> {
