@@ -19,7 +19,7 @@ pub use http::{Answer, Served, Traffic, request};
 pub use image::{Container, Image, docker};
 pub use signed_axon::SignedAxon;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -173,19 +173,15 @@ impl Checkout {
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
-    /// The bytes of the archives that were packed, by their names, which hold their keys.
-    pub fn packed(&self) -> BTreeMap<String, Vec<u8>> {
+    /// The archive that was packed of a thing, of which there is one.
+    pub fn packed(&self, name: &str) -> Vec<u8> {
         let folder = self.root.join("target/xtask/artefacts");
         let packed = self
             .artefacts()
             .into_iter()
-            .filter(|name| !name.ends_with("json"));
-        packed
-            .map(|name| {
-                let bytes = std::fs::read(folder.join(&name)).expect("read what was built");
-                (name, bytes)
-            })
-            .collect()
+            .find(|file| file.starts_with(name) && !file.ends_with("json"))
+            .unwrap_or_else(|| panic!("{name} was not built"));
+        std::fs::read(folder.join(packed)).expect("read what was built")
     }
 
     pub fn artefacts(&self) -> BTreeSet<String> {
