@@ -357,6 +357,22 @@ fn alarms_and_the_dashboard_are_about_metrics_that_the_services_write() {
 }
 
 #[test]
+fn every_end_to_end_test_is_run() {
+    let files = sources(&["tests/tests"], ".rs");
+    let names: Vec<_> = files
+        .iter()
+        .map(|file| {
+            file.path
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .trim_end_matches(".rs")
+        })
+        .collect();
+    assert_eq!(names, xtask::commands::test::END_TO_END);
+}
+
+#[test]
 fn the_help_and_the_code_have_the_same_exit_codes() {
     let help = sources(&["xtask/src"], "cli.rs").remove(0).text;
     let help = help
