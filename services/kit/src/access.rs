@@ -1,9 +1,7 @@
 //! What is told of each request: the span that puts its correlation id and its trace on every line
 //! logged meanwhile, one access line, its part of the metrics, and a span for the trace.
 
-use axum::Extension;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::{Method, StatusCode};
 use tracing::Instrument as _;
@@ -15,7 +13,6 @@ use crate::{Metrics, Parts, RequestContext, logs};
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Where it is told.
-#[derive(Clone)]
 pub(crate) struct Observer {
     metrics: Metrics,
     traces: Traces,
@@ -28,34 +25,33 @@ impl Observer {
             traces: parts.traces.clone(),
         }
     }
-}
 
-/// Level error, so that no level of `RUST_LOG` takes the ids off the lines that are left.
-pub(crate) async fn observe(
-    State(observer): State<Observer>,
-    Extension(context): Extension<RequestContext>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let span = tracing::error_span!(
-        "request",
-        correlation_id = context.correlation_id().as_str(),
-        trace_id = format_args!("{:032x}", context.trace().trace_id()),
-    );
-    let mut access = Access {
-        observer,
-        context,
-        method: method(request.method()),
-        status: None,
-    };
-    async {
-        let response = next.run(request).await;
-        access.status = Some(response.status());
-        drop(access);
-        response
+    /// Level error, so that no level of `RUST_LOG` takes the ids off the lines that are left.
+    pub(crate) async fn observe(
+        &self,
+        context: &RequestContext,
+        asked: &Method,
+        answer: impl Future<Output = Response>,
+    ) -> Response {
+        let span = tracing::error_span!(
+            "request",
+            correlation_id = context.correlation_id().as_str(),
+            trace_id = format_args!("{:032x}", context.trace().trace_id()),
+        );
+        async {
+            let mut access = Access {
+                observer: self,
+                context,
+                method: method(asked),
+                status: None,
+            };
+            let response = answer.await;
+            access.status = Some(response.status());
+            response
+        }
+        .instrument(span)
+        .await
     }
-    .instrument(span)
-    .await
 }
 
 /// The layer next to the router, where the route is known.
@@ -72,14 +68,14 @@ pub(crate) fn note_route(request: Request) -> Request {
 
 /// A request that is being answered. It is told of when this is dropped: then it has a status, or
 /// the connection that waited for it is gone.
-struct Access {
-    observer: Observer,
-    context: RequestContext,
+struct Access<'a> {
+    observer: &'a Observer,
+    context: &'a RequestContext,
     method: &'static str,
     status: Option<StatusCode>,
 }
 
-impl Access {
+impl Access<'_> {
     fn log(&self, route: &str, status: StatusCode, duration_ms: f64) {
         macro_rules! line {
             ($level:ident) => {
@@ -102,7 +98,7 @@ impl Access {
     }
 }
 
-impl Drop for Access {
+impl Drop for Access<'_> {
     fn drop(&mut self) {
         let status = self.status.unwrap_or_else(|| {
             self.context.note("outcome", "cancelled");
@@ -113,7 +109,7 @@ impl Drop for Access {
         self.observer.metrics.requests().record(route, status, took);
         self.observer
             .traces
-            .record(&self.context, self.method, status, took);
+            .record(self.context, self.method, status, took);
         self.log(route, status, (took.as_secs_f64() * 1e6).round() / 1e3);
     }
 }

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -48,23 +46,19 @@ impl CorrelationId {
     }
 }
 
-/// The outermost layer of the inbound stack: makes what goes with the request from here on.
-pub(crate) async fn correlate(
-    State(longest): State<Duration>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let id = CorrelationId::of(request.headers()).unwrap_or_else(CorrelationId::generate);
-    let header = id.header_value();
-    let time = deadline::time_for(request.headers(), longest);
-    let context = RequestContext::new(id, TraceContext::of(request.headers()), time);
-    request.extensions_mut().insert(context);
-    let mut response = next.run(request).await;
+/// What goes with a request from here on; it may take this long.
+pub(crate) fn context(headers: &HeaderMap, longest: Duration) -> RequestContext {
+    let id = CorrelationId::of(headers).unwrap_or_else(CorrelationId::generate);
+    let time = deadline::time_for(headers, longest);
+    RequestContext::new(id, TraceContext::of(headers), time)
+}
+
+/// Says whose answer it is. All that is answered here, errors included, is true of this moment and
+/// this caller only.
+pub(crate) fn mark(response: &mut Response, context: &RequestContext) {
     let headers = response.headers_mut();
-    headers.insert(HEADER, header);
-    // All that is answered here, errors included, is true of this moment and this caller only.
+    headers.insert(HEADER, context.correlation_id().header_value());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

@@ -5,14 +5,12 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::{CorrelationId, RequestContext};
+use crate::RequestContext;
 
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -47,10 +45,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The layer that renders.
-pub(crate) async fn render_problems(request: Request, next: Next) -> Response {
-    let context = request.extensions().get::<RequestContext>().cloned();
-    let mut response = next.run(request).await;
+/// An error that is not JSON yet becomes a problem.
+pub(crate) fn render_problem(mut response: Response, context: &RequestContext) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error || has_json(&response) {
@@ -63,10 +59,7 @@ pub(crate) async fn render_problems(request: Request, next: Next) -> Response {
         status: status.as_u16(),
         reason: problem.as_ref().and_then(|problem| problem.reason),
         detail: problem.map(|problem| problem.detail),
-        correlation_id: context
-            .as_ref()
-            .map(RequestContext::correlation_id)
-            .map_or("", CorrelationId::as_str),
+        correlation_id: context.correlation_id().as_str(),
     })
     .expect("strings and a number are JSON");
     // The other headers stay: 405 has its `Allow` there.
