@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::access::{Observer, note_route};
-use crate::admission::{Admission, admit};
+use crate::admission::Admission;
 use crate::correlation;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::problem::render_problem;
@@ -33,12 +33,11 @@ pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
         deadline: Duration::from_millis(base.deadline_ms),
         observer: Observer::new(parts),
         lifecycle: parts.lifecycle.clone(),
+        admission: Admission::new(base.in_flight_max, &parts.metrics),
     };
-    let admission = Admission::new(base.in_flight_max, &parts.metrics);
     let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(Arc::new(around), go_around))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(admission, admit))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .service(router.layer(MapRequestLayer::new(note_route)));
     Router::new().fallback_service(stack)
@@ -49,11 +48,12 @@ struct Around {
     deadline: Duration,
     observer: Observer,
     lifecycle: Lifecycle,
+    admission: Admission,
 }
 
 /// The outermost steps: correlation id, span and access line, `Connection: close` where due, errors
-/// to problems. One layer, because as layers of their own each would box a future and copy all that
-/// lies below it, for every request.
+/// to problems, shedding and deadline. One layer, because as layers of their own each would box a
+/// future and copy all that lies below it, for every request.
 async fn go_around(
     State(around): State<Arc<Around>>,
     mut request: Request,
@@ -61,12 +61,15 @@ async fn go_around(
 ) -> Response {
     let context = correlation::context(request.headers(), around.deadline);
     request.extensions_mut().insert(context.clone());
-    let method = request.method().clone();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     // HTTP/2 has no such header: there, the server's GOAWAY does it.
     let has_header = request.version() <= Version::HTTP_11;
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let answer = async {
-        let mut response = render_problem(next.run(request).await, &context);
+        let admitted = around
+            .admission
+            .admit(&context, uri.path(), next.run(request));
+        let mut response = render_problem(admitted.await, &context);
         if has_header && (is_chunked || around.lifecycle.phase() == Phase::Draining) {
             close_connection(&mut response);
         }
