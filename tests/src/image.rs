@@ -1,6 +1,6 @@
 //! A service's image, as it was built, run alone by Docker.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Checkout, eventually, free_port, request};
@@ -8,6 +8,19 @@ use crate::{Checkout, eventually, free_port, request};
 pub struct Image {
     id: String,
     name: &'static str,
+}
+
+pub(crate) fn newest_archive(root: &Path, service: &str) -> PathBuf {
+    let folder = std::fs::read_dir(root.join("target/xtask/artefacts"));
+    let files = folder.into_iter().flatten().flatten();
+    files
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.starts_with(&format!("{service}-")) && file.ends_with(".tar")
+        })
+        .max_by_key(|path| path.metadata().and_then(|it| it.modified()).ok())
+        .expect("an image was built: `cargo xtask build`")
 }
 
 impl Image {
@@ -54,18 +67,7 @@ impl Image {
     }
 
     fn newest(root: &Path, name: &'static str) -> Self {
-        let folder = root.join("target/xtask/artefacts");
-        let archive = std::fs::read_dir(&folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| {
-                let file = path.file_name().unwrap_or_default().to_string_lossy();
-                file.starts_with(&format!("{name}-")) && file.ends_with(".tar")
-            })
-            .max_by_key(|path| path.metadata().and_then(|it| it.modified()).ok())
-            .expect("an image was built: `cargo xtask build`");
+        let archive = newest_archive(root, name);
         let said = docker(&["load", "--input", &archive.to_string_lossy()]);
         let id = said
             .rsplit("sha256:")

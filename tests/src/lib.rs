@@ -173,15 +173,10 @@ impl Checkout {
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
-    /// The archive that was packed of a thing, of which there is one.
-    pub fn packed(&self, name: &str) -> Vec<u8> {
-        let folder = self.root.join("target/xtask/artefacts");
-        let packed = self
-            .artefacts()
-            .into_iter()
-            .find(|file| file.starts_with(name) && !file.ends_with("json"))
-            .unwrap_or_else(|| panic!("{name} was not built"));
-        std::fs::read(folder.join(packed)).expect("read what was built")
+    /// The archive that was packed of a service, the newest where there are several.
+    pub fn packed(&self, service: &str) -> Vec<u8> {
+        let archive = image::newest_archive(&self.root, service);
+        std::fs::read(archive).expect("read what was built")
     }
 
     pub fn artefacts(&self) -> BTreeSet<String> {
@@ -378,6 +373,12 @@ fn free_port() -> u16 {
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to.parent().expect("a folder")).expect("make a folder");
     std::fs::copy(from, to).expect("copy a file");
+    // Of several archives of a thing the newest is of the sources as they are.
+    let modified = from.metadata().and_then(|it| it.modified());
+    let copied = std::fs::File::options().append(true).open(to);
+    copied
+        .and_then(|file| file.set_modified(modified?))
+        .expect("keep a file's time");
 }
 
 fn copy_folder(from: &Path, to: &Path) {
