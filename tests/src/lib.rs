@@ -375,8 +375,7 @@ fn copy(from: &Path, to: &Path) {
     std::fs::copy(from, to).expect("copy a file");
     // Of several archives of a thing the newest is of the sources as they are.
     let modified = from.metadata().and_then(|it| it.modified());
-    let copied = std::fs::File::options().append(true).open(to);
-    copied
+    std::fs::File::open(to)
         .and_then(|file| file.set_modified(modified?))
         .expect("keep a file's time");
 }
