@@ -5,7 +5,7 @@ mod settings;
 
 use axum::Router;
 use axum::routing::get;
-use service_kit::{Parts, Service, health, inbound, signature};
+use service_kit::{App, Parts, Service, health, signature};
 
 pub use settings::Settings;
 
@@ -15,11 +15,11 @@ pub const SERVICE: Service = Service {
 };
 
 /// Health is for everybody, reasoning for those who sign.
-pub fn app(settings: &Settings, parts: &Parts) -> Result<Router, signature::NotReady> {
+pub fn app(settings: &Settings, parts: &Parts) -> Result<App, signature::NotReady> {
     let reason = Router::new().route("/reason", get(routes::reason::reason));
     let routes = Router::new()
         .route("/health", health(parts))
         .merge(signature::required(reason, &settings.base, parts)?)
         .with_state(parts.clock.clone());
-    Ok(inbound::inbound(routes, &settings.base, parts))
+    Ok(App::new(routes, &settings.base, parts))
 }

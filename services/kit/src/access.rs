@@ -1,6 +1,8 @@
 //! What is told of each request: the span that puts its correlation id and its trace on every line
 //! logged meanwhile, one access line, its part of the metrics, and a span for the trace.
 
+use std::pin::Pin;
+
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::{Method, StatusCode};
@@ -31,7 +33,7 @@ impl Observer {
         &self,
         context: &RequestContext,
         asked: &Method,
-        answer: impl Future<Output = Response>,
+        answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
         let span = tracing::error_span!(
             "request",

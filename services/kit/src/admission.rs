@@ -1,6 +1,7 @@
 //! Who is let in, and for how long: above a number of requests in flight the next one is turned away
 //! at once, while those that are in can still be answered, and each one ends by its deadline.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,7 @@ use crate::{Counter, Gauge, Metrics, Problem, RequestContext, Unit};
 
 /// A service that says nothing of its health under load is replaced, which makes the load of the
 /// others worse.
-const NEVER_SHED: &str = "/health";
+pub(crate) const NEVER_SHED: &str = "/health";
 /// Requests take far less than a second: by then there is room, or there is somebody else.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
@@ -36,20 +37,19 @@ impl Admission {
         }
     }
 
-    /// The answer by its deadline, or none at all where too many are in already.
+    /// The answer by its deadline, or none at all where too many are in already. What is not to be
+    /// shed is not counted either.
     pub(crate) async fn admit(
         &self,
         context: &RequestContext,
-        path: &str,
-        answer: impl Future<Output = Response>,
+        may_be_shed: bool,
+        answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
-        if path == NEVER_SHED {
-            return until_deadline(context, answer).await;
-        }
-        match self.enter() {
-            Some(_in_flight) => until_deadline(context, answer).await,
-            None => overloaded(),
-        }
+        let _in_flight = match may_be_shed.then(|| self.enter()) {
+            Some(None) => return overloaded(),
+            entered => entered,
+        };
+        until_deadline(context, answer).await
     }
 
     fn enter(&self) -> Option<InFlight<'_>> {
@@ -73,10 +73,10 @@ impl Drop for InFlight<'_> {
 
 async fn until_deadline(
     context: &RequestContext,
-    response: impl Future<Output = Response>,
+    answer: Pin<&mut impl Future<Output = Response>>,
 ) -> Response {
     let deadline = context.deadline();
-    tokio::time::timeout_at(deadline, response)
+    tokio::time::timeout_at(deadline, answer)
         .await
         .unwrap_or_else(|_| {
             let deadline_ms = (deadline - context.began()).as_millis();

@@ -1,22 +1,24 @@
-//! What every request passes on its way in, in one ordered list.
+//! What every request passes on its way in, in one order.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, Version};
-use tower::ServiceBuilder;
+use http_body_util::Limited;
+use tower::ServiceExt as _;
 use tower::util::MapRequestLayer;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::access::{Observer, note_route};
-use crate::admission::Admission;
+use crate::admission::{Admission, NEVER_SHED};
 use crate::correlation;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::problem::render_problem;
@@ -26,58 +28,83 @@ use crate::{Parts, Problem};
 /// Far above what any route of ours is sent.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Wraps the whole router as one service, outermost layer first. Layers of a router itself would
-/// be made anew for each connection, and a limit that is held by a layer would then limit nothing.
-pub fn inbound(router: Router, base: &Base, parts: &Parts) -> Router {
-    let around = Around {
-        deadline: Duration::from_millis(base.deadline_ms),
-        observer: Observer::new(parts),
-        lifecycle: parts.lifecycle.clone(),
-        admission: Admission::new(base.in_flight_max, &parts.metrics),
-    };
-    let stack = ServiceBuilder::new()
-        .layer(from_fn_with_state(Arc::new(around), go_around))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .service(router.layer(MapRequestLayer::new(note_route)));
-    Router::new().fallback_service(stack)
-}
+/// A service's routes and all that goes around them. Copies are of the same. It is one function and
+/// not layers of a router: each of those would box a future and copy what lies below it, for every
+/// request, and be made anew for each connection, which a limit must not be.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
 
-/// What the outermost steps need.
-struct Around {
+struct Inner {
     deadline: Duration,
     observer: Observer,
     lifecycle: Lifecycle,
     admission: Admission,
+    routes: Router,
 }
 
-/// The outermost steps: correlation id, span and access line, `Connection: close` where due, errors
-/// to problems, shedding and deadline. One layer, because as layers of their own each would box a
-/// future and copy all that lies below it, for every request.
-async fn go_around(
-    State(around): State<Arc<Around>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let context = correlation::context(request.headers(), around.deadline);
-    request.extensions_mut().insert(context.clone());
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    // HTTP/2 has no such header: there, the server's GOAWAY does it.
-    let has_header = request.version() <= Version::HTTP_11;
-    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let answer = async {
-        let admitted = around
-            .admission
-            .admit(&context, uri.path(), next.run(request));
-        let mut response = render_problem(admitted.await, &context);
-        if has_header && (is_chunked || around.lifecycle.phase() == Phase::Draining) {
-            close_connection(&mut response);
-        }
+impl App {
+    pub fn new(routes: Router, base: &Base, parts: &Parts) -> Self {
+        Self(Arc::new(Inner {
+            deadline: Duration::from_millis(base.deadline_ms),
+            observer: Observer::new(parts),
+            lifecycle: parts.lifecycle.clone(),
+            admission: Admission::new(base.in_flight_max, &parts.metrics),
+            routes: routes.layer(MapRequestLayer::new(note_route)),
+        }))
+    }
+
+    /// From outside: correlation id, span and access line, `Connection: close` where due, errors to
+    /// problems, shedding and deadline, panics, body limit, routes.
+    pub async fn answer(&self, mut request: Request) -> Response {
+        let inner = &*self.0;
+        let context = correlation::context(request.headers(), inner.deadline);
+        request.extensions_mut().insert(context.clone());
+        let method = request.method().clone();
+        let may_be_shed = request.uri().path() != NEVER_SHED;
+        // HTTP/2 has no such header: there, the server's GOAWAY does it.
+        let has_header = request.version() <= Version::HTTP_11;
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        // Pinned where they are: each step would otherwise copy, and have room for, all below it.
+        let routed = pin!(inner.route(request));
+        let answer = pin!(async {
+            let unharmed = AssertUnwindSafe(routed).catch_unwind();
+            let unharmed = pin!(unharmed.map(|routed| routed.unwrap_or_else(panicked)));
+            let admitted = inner.admission.admit(&context, may_be_shed, unharmed);
+            let mut response = render_problem(admitted.await, &context);
+            if has_header && (is_chunked || inner.lifecycle.phase() == Phase::Draining) {
+                close_connection(&mut response);
+            }
+            response
+        });
+        let mut response = inner.observer.observe(&context, &method, answer).await;
+        correlation::mark(&mut response, &context);
         response
-    };
-    let mut response = around.observer.observe(&context, &method, answer).await;
-    correlation::mark(&mut response, &context);
-    response
+    }
+}
+
+impl Inner {
+    async fn route(&self, request: Request) -> Response {
+        match limited(request) {
+            Ok(request) => {
+                let answer = self.routes.clone().oneshot(request).await;
+                answer.unwrap_or_else(|never| match never {})
+            }
+            Err(problem) => problem.into_response(),
+        }
+    }
+}
+
+/// A body that says it is too large is not read, and one that does not say only up to the limit.
+fn limited(request: Request) -> Result<Request, Problem> {
+    let body = request.body();
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Problem::new(status, "the body is too large"));
+    }
+    if body.is_end_stream() {
+        return Ok(request);
+    }
+    Ok(request.map(|body| Body::new(Limited::new(body, BODY_BYTES_MAX))))
 }
 
 /// While draining, and after a body in chunks: hyper passes over a length that a request gives

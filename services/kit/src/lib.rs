@@ -35,6 +35,7 @@ pub use clock::Clock;
 pub use connect::ConnectTo;
 pub use correlation::CorrelationId;
 pub use health::health;
+pub use inbound::App;
 pub use keys::{KeyPair, KeyPairs, KeyRing};
 pub use lifecycle::Lifecycle;
 pub use logs::LogLayer;

@@ -12,14 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::connect::ConnectTo;
 use crate::signature::Signer;
 use crate::{Dimensions, Metrics, RequestContext, TrustRoots, correlation, deadline};
 
-pub use guard::{CallError, Guard};
+pub use guard::CallError;
+use guard::Guard;
 use http_client::HttpClient;
 pub use http_client::HttpError;
 pub use retry::{Ending, Repeat};
@@ -35,6 +36,8 @@ pub struct Target {
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
     pub repeat: Repeat,
+    /// What its answers say of it, by their heads: [`Ending::of_answer`] where it has no ways of its own.
+    pub ending: fn(StatusCode, &HeaderMap) -> Ending,
     pub signer: Option<Signer>,
 }
 
@@ -47,6 +50,7 @@ pub struct Outbound(Arc<Inner>);
 struct Inner {
     guard: Guard,
     repeat: Repeat,
+    ending: fn(StatusCode, &HeaderMap) -> Ending,
     attempt: Attempt,
 }
 
@@ -63,6 +67,7 @@ impl Outbound {
         Self(Arc::new(Inner {
             guard: Guard::new(target.name, target.attempt_timeout, metrics),
             repeat: target.repeat,
+            ending: target.ending,
             attempt: Attempt {
                 url: target.url,
                 signer: target.signer,
@@ -80,10 +85,15 @@ impl Outbound {
         let Inner {
             guard,
             repeat,
+            ending,
             attempt,
         } = &*self.0;
         let is_repeatable = repeat.allows(request.method());
         let attempt = |until| attempt.make(context, request.clone(), until);
+        let ending = |result: &Result<Response<Bytes>, HttpError>| match result {
+            Ok(response) => ending(response.status(), response.headers()),
+            Err(error) => error.ending(),
+        };
         guard
             .call(context.deadline(), is_repeatable, attempt, ending)
             .await
@@ -120,13 +130,6 @@ pub fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-fn ending(result: &Result<Response<Bytes>, HttpError>) -> Ending {
-    match result {
-        Ok(response) => Ending::of_answer(response.status(), response.headers()),
-        Err(error) => error.ending(),
-    }
 }
 
 /// Those of a target's metrics. There are as many targets as the program names, made at its start.

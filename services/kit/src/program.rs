@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -14,7 +13,7 @@ use crate::logs::{self, Logs};
 use crate::reporting::Reporting;
 use crate::secrets::{self, Held};
 use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{Aws, Clock, Counter, Metrics, Parts, Service, healthcheck, revision, server};
+use crate::{App, Aws, Clock, Counter, Metrics, Parts, Service, healthcheck, revision, server};
 
 const USAGE_CODE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
@@ -31,7 +30,7 @@ enum Command {
 pub fn main<S: AsRef<Base>>(
     service: Service,
     read: impl FnOnce(&mut Reader<'_>) -> S,
-    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<App>,
 ) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match command(&arguments) {
@@ -66,7 +65,7 @@ fn command(arguments: &[String]) -> Option<Command> {
 fn run<S: AsRef<Base>>(
     service: Service,
     read: impl FnOnce(&mut Reader<'_>) -> S,
-    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<App>,
 ) -> ExitCode {
     let clock = Clock::system();
     let settings = match from_environment(read) {
@@ -109,7 +108,7 @@ fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 async fn serve<S: AsRef<Base>>(
     settings: S,
     mut parts: Parts,
-    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<Router>,
+    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<App>,
     reporting: Reporting,
     logs: &Logs,
 ) -> anyhow::Result<()> {

@@ -8,11 +8,11 @@ mod linger;
 
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::App;
 use crate::lifecycle::Lifecycle;
 use crate::settings::Base;
 use connections::Connections;
@@ -26,7 +26,7 @@ const LAST_WRITE: Duration = Duration::from_millis(500);
 /// in flight takes longer than a request's deadline.
 pub async fn serve(
     listener: TcpListener,
-    app: Router,
+    app: App,
     base: &Base,
     lifecycle: &Lifecycle,
     mut signals: mpsc::Receiver<()>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
-use service_kit::{Parts, Service, health, inbound};
+use service_kit::{App, Parts, Service, health};
 
 use clients::axon::Axon;
 use clients::governance::Governance;
@@ -20,7 +20,7 @@ pub const SERVICE: Service = Service {
     version: env!("CARGO_PKG_VERSION"),
 };
 
-pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<Router> {
+pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<App> {
     let dispatcher = Dispatcher {
         governance: Governance::new(settings, parts).await?,
         axon: Axon::new(settings, parts).await?,
@@ -30,5 +30,5 @@ pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<Router> {
         .route("/health", health(parts))
         .route("/dispatch", post(dispatch))
         .with_state(Arc::new(dispatcher));
-    Ok(inbound::inbound(routes, &settings.base, parts))
+    Ok(App::new(routes, &settings.base, parts))
 }

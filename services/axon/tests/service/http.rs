@@ -5,7 +5,6 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use service_kit::settings::{Environment, Reader};
 use service_kit::{Clock, Parts};
-use tower::ServiceExt as _;
 
 const NOW: &str = "2026-01-02T03:04:05.000Z";
 
@@ -23,9 +22,8 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
     let request = request.body(Body::empty()).unwrap();
     let (head, body) = app(&settings, &parts)
         .unwrap()
-        .oneshot(request)
+        .answer(request)
         .await
-        .unwrap()
         .into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (

@@ -7,8 +7,7 @@ use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt as _;
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Parts, inbound};
-use tower::ServiceExt as _;
+use service_kit::{App, Clock, Parts};
 
 use crate::document::{Answer, Document};
 use crate::process::{AXON, connect, rest};
@@ -91,10 +90,10 @@ impl Broken {
         let settings = Settings::read(&mut reader);
         let parts = Parts::new(SERVICE, Clock::system());
         let routes = Router::new().route(path, get(handler));
-        let app = inbound::inbound(routes, &settings.base, &parts);
+        let app = App::new(routes, &settings.base, &parts);
         let request = Request::builder().method(method).uri(path);
         let request = request.body(Body::empty()).unwrap();
-        let (head, body) = app.oneshot(request).await.unwrap().into_parts();
+        let (head, body) = app.answer(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Answer {
             status: head.status.as_u16(),

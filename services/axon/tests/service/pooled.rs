@@ -3,14 +3,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Parts};
+use service_kit::{App, Clock, Parts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tower::ServiceExt as _;
 
 use crate::process::AXON;
 use crate::running::Process;
@@ -70,7 +68,7 @@ async fn no_dispatch_is_lost_when_axon_is_replaced() {
     );
 }
 
-async fn orbit(governance_url: &str, axon: SocketAddr) -> Router {
+async fn orbit(governance_url: &str, axon: SocketAddr) -> App {
     let variable = |name: &str| match name {
         "GOVERNANCE_FUNCTION_URL" => Some(governance_url.to_owned()),
         "AXON_SERVICE_URL" => Some(format!("http://{axon}/reason")),
@@ -87,12 +85,12 @@ async fn orbit(governance_url: &str, axon: SocketAddr) -> Router {
     orbit::app(&settings, &parts).await.unwrap()
 }
 
-async fn dispatch(orbit: Router) -> StatusCode {
+async fn dispatch(orbit: App) -> StatusCode {
     let request = Request::post("/dispatch").body(Body::empty()).unwrap();
-    orbit.oneshot(request).await.unwrap().status()
+    orbit.answer(request).await.status()
 }
 
-async fn dispatch_until(orbit: Router, stop: Arc<AtomicBool>) -> Vec<StatusCode> {
+async fn dispatch_until(orbit: App, stop: Arc<AtomicBool>) -> Vec<StatusCode> {
     let mut answers = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         answers.push(dispatch(orbit.clone()).await);

@@ -6,7 +6,6 @@ use http::Request;
 use service_kit::settings::{Environment, Reader, Signatures};
 use service_kit::signature::NotReady;
 use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts};
-use tower::ServiceExt as _;
 
 fn settings() -> Settings {
     let environment = Environment {
@@ -40,13 +39,13 @@ async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
     let app = app(&settings(), &parts).unwrap();
     for (path, status) in [("/reason", 401), ("/health", 200), ("/dispatch", 404)] {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = app.clone().oneshot(request).await.unwrap();
+        let response = app.answer(request).await;
         assert_eq!(response.status(), status, "{path}");
     }
 }
 
 #[test]
 fn without_keys_it_does_not_start() {
-    let refused = app(&settings(), &parts(None)).unwrap_err();
+    let refused = app(&settings(), &parts(None)).err().unwrap();
     assert!(matches!(refused, NotReady::NoKeys), "{refused}");
 }

@@ -2,7 +2,7 @@
 //! of one attempt. What an attempt is, its maker knows.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -34,19 +34,17 @@ pub enum CallError<E> {
     Failed(E),
 }
 
-/// Copies share breaker and budget.
-#[derive(Clone)]
-pub struct Guard {
+pub(super) struct Guard {
     attempt_timeout: Duration,
     breaker: Breaker,
-    budget: Arc<TpsBudget>,
+    budget: TpsBudget,
     jitter: Jitter,
     retries: Counter,
     budget_exhausted: Counter,
 }
 
 impl Guard {
-    pub fn new(name: &'static str, attempt_timeout: Duration, metrics: &Metrics) -> Self {
+    pub(super) fn new(name: &'static str, attempt_timeout: Duration, metrics: &Metrics) -> Self {
         Self::with_jitter(name, attempt_timeout, metrics, full_jitter)
     }
 
@@ -60,7 +58,7 @@ impl Guard {
         Self {
             attempt_timeout,
             breaker: Breaker::new(name, metrics),
-            budget: Arc::new(budget),
+            budget,
             jitter,
             retries: metrics.counter("retries", dimensions(name)),
             budget_exhausted: metrics.counter("retry_budget_exhausted", dimensions(name)),
@@ -69,7 +67,7 @@ impl Guard {
 
     /// The first answer that is not to be tried again, or the last one that there was time, budget
     /// and leave for. `attempt` is told until when it is waited for, `ending` judges its result.
-    pub async fn call<T, E, F>(
+    pub(super) async fn call<T, E, F>(
         &self,
         deadline: Instant,
         is_repeatable: bool,
@@ -120,7 +118,7 @@ impl Guard {
             }
         };
         let until = deadline.min(now + self.attempt_timeout);
-        let (ending, result) = match timeout_at(until, attempt(until)).await {
+        let (ending, result) = match timeout_at(until, pin!(attempt(until))).await {
             Ok(result) => (ending(&result), result.map_err(CallError::Failed)),
             // The target had less time than it may take: that is not its fault.
             Err(_) if until == deadline => (Ending::GivenUp, Err(CallError::Deadline)),

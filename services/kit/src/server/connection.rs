@@ -1,11 +1,12 @@
 //! One connection: HTTP/1.1 or HTTP/2 by its first bytes, and how long it may wait for a request.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -13,9 +14,9 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tower::ServiceExt as _;
 
 use super::linger::Lingering;
+use crate::App;
 use crate::inbound::BODY_BYTES_MAX;
 
 /// Request line and headers together: what HTTP/1.1 keeps of a head that is not complete yet, and
@@ -54,7 +55,7 @@ pub(super) fn protocols() -> Protocols {
 /// Serves the connection to its end: its own, that of its patience, or the server's.
 pub(super) async fn attend(
     stream: TcpStream,
-    app: Router,
+    app: App,
     protocols: Arc<Protocols>,
     activity: Arc<Activity>,
     mut finishing: watch::Receiver<()>,
@@ -64,15 +65,20 @@ pub(super) async fn attend(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let in_flight = InFlight::new(&activity);
         let has_body = !request.body().is_end_stream();
-        let answer = app.clone().oneshot(request.map(axum::body::Body::new));
+        let app = app.clone();
         async move {
-            let answer = answer.await;
-            let refused = answer
-                .as_ref()
-                .is_ok_and(|answer| !answer.status().is_success());
+            let body = |body| {
+                if has_body {
+                    Body::new(body)
+                } else {
+                    Body::empty()
+                }
+            };
+            let answer = app.answer(request.map(body)).await;
+            let refused = !answer.status().is_success();
             in_flight.0.note_unread(has_body && refused);
             drop(in_flight);
-            answer
+            Ok::<_, Infallible>(answer)
         }
     });
     let mut connection = pin!(protocols.serve_connection(io, service));

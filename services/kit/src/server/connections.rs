@@ -6,13 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{self, Activity, Protocols};
+use crate::App;
 
 /// How long to wait for a connection to end, or to become idle, where none can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ const ROOM_SHARE: usize = 32;
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 pub(super) struct Connections {
-    app: Router,
+    app: App,
     max: usize,
     protocols: Arc<Protocols>,
     tasks: JoinSet<()>,
@@ -38,7 +38,7 @@ struct Open {
 }
 
 impl Connections {
-    pub(super) fn new(app: Router, max: usize) -> Self {
+    pub(super) fn new(app: App, max: usize) -> Self {
         Self {
             app,
             max,

@@ -60,6 +60,8 @@ pub enum SignedFor {
     /// AWS, which is in front of the service, by the role of the caller's task.
     ApiGateway,
     VpcLattice,
+    /// AWS itself, whose API is called.
+    Lambda,
 }
 
 impl SignedFor {
@@ -84,6 +86,7 @@ impl SignedFor {
             Self::Service(name) => name,
             Self::ApiGateway => "execute-api",
             Self::VpcLattice => "vpc-lattice-svcs",
+            Self::Lambda => "lambda",
         }
     }
 }
@@ -126,8 +129,21 @@ impl Signer {
             return Ok(Some(Self::with_keys(keys, name, region, clock)));
         }
         let region = region(base)?;
-        let provider = task_role(&parts.aws).await?;
-        Ok(Some(Self::with_role(provider, signed_for, region, clock)))
+        let signer = Self::of_task(signed_for, region, &parts.aws, clock).await?;
+        Ok(Some(signer))
+    }
+
+    /// By the SDK's default chain, which ends with the role that ECS gives the task.
+    pub async fn of_task(
+        signed_for: SignedFor,
+        region: String,
+        aws: &Aws,
+        clock: Clock,
+    ) -> Result<Self, AwsError> {
+        let provider = aws.config().await?.credentials_provider();
+        let provider =
+            provider.expect("the default chain is a provider, whether or not it finds credentials");
+        Ok(Self::with_role(provider, signed_for, region, clock))
     }
 
     pub fn with_keys(keys: KeyRing, service: &'static str, region: String, clock: Clock) -> Self {
@@ -201,7 +217,9 @@ impl Signer {
     fn body<'a>(&self, body: &'a [u8]) -> SignableBody<'a> {
         match self.signed_for {
             SignedFor::VpcLattice => SignableBody::UnsignedPayload,
-            SignedFor::Service(_) | SignedFor::ApiGateway => SignableBody::Bytes(body),
+            SignedFor::Service(_) | SignedFor::ApiGateway | SignedFor::Lambda => {
+                SignableBody::Bytes(body)
+            }
         }
     }
 }
@@ -231,12 +249,6 @@ impl Role {
         let fresh = fresh.map_err(SigningError::Credentials)?;
         Ok(known.insert(fresh).clone())
     }
-}
-
-/// The SDK's default chain, which ends with the role that ECS gives the task.
-async fn task_role(aws: &Aws) -> Result<SharedCredentialsProvider, AwsError> {
-    let provider = aws.config().await?.credentials_provider();
-    Ok(provider.expect("the default chain is a provider, whether or not it finds credentials"))
 }
 
 /// A header that cannot be signed is not sent unsigned.

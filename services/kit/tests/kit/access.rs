@@ -6,8 +6,7 @@ use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, Metrics, Parts, RequestContext, Traces, inbound};
-use tower::ServiceExt as _;
+use service_kit::{App, Clock, Metrics, Parts, RequestContext, Traces};
 
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
@@ -25,7 +24,7 @@ pub(crate) fn parts(metrics: Metrics, traces: Traces) -> Parts {
     }
 }
 
-pub(crate) fn app(parts: &Parts) -> Router {
+pub(crate) fn app(parts: &Parts) -> App {
     let environment = Environment {
         variable: &|_| None,
         file: &|_| unreachable!(),
@@ -38,7 +37,7 @@ pub(crate) fn app(parts: &Parts) -> Router {
         .route("/panic", get(panics))
         .route("/noted", get(noted))
         .route("/slow", get(async || std::future::pending::<()>().await));
-    inbound::inbound(routes, &base, parts)
+    App::new(routes, &base, parts)
 }
 
 async fn panics() {
@@ -53,7 +52,7 @@ async fn noted(Extension(context): Extension<RequestContext>) {
 
 pub(crate) async fn ask(parts: &Parts, request: http::request::Builder) -> StatusCode {
     let request = request.body(Body::empty()).unwrap();
-    app(parts).oneshot(request).await.unwrap().status()
+    app(parts).answer(request).await.status()
 }
 
 fn access_lines(logs: &CapturedLogs) -> Vec<Value> {

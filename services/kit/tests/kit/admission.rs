@@ -8,16 +8,15 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{Request, Response};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, Metrics, Parts, Unit, health, inbound};
+use service_kit::{App, Clock, Metrics, Parts, Unit, health};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tower::ServiceExt as _;
 
 use crate::SERVICE;
 
 /// An application that takes two requests at once, of which `/work` ends when it is let go.
 struct Scene {
-    app: Router,
+    app: App,
     metrics: Metrics,
     let_go: Arc<Semaphore>,
 }
@@ -46,7 +45,7 @@ impl Scene {
             .route("/other", get(work))
             .route("/health", health(&parts));
         Self {
-            app: inbound::inbound(routes, &base, &parts),
+            app: App::new(routes, &base, &parts),
             metrics,
             let_go,
         }
@@ -60,9 +59,7 @@ impl Scene {
                 request.header(*name, *value)
             });
         let app = self.app.clone();
-        app.oneshot(request.body(Body::empty()).unwrap())
-            .await
-            .unwrap()
+        app.answer(request.body(Body::empty()).unwrap()).await
     }
 
     fn is_in_flight(&self, expected: f64) -> bool {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use service_kit::outbound::{HttpError, Outbound, OutboundError, Repeat, Target};
+use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
 use service_kit::{CorrelationId, Metrics, RequestContext, TraceContext, TrustRoots};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,6 +91,7 @@ impl Caller {
             connect_to: None,
             attempt_timeout: Duration::from_secs(20),
             repeat: Repeat::ByMethod,
+            ending: Ending::of_answer,
             signer: None,
         };
         let metrics = Metrics::default();

@@ -6,8 +6,7 @@ use axum::routing::get;
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, CorrelationId, Parts, inbound};
-use tower::ServiceExt as _;
+use service_kit::{App, Clock, CorrelationId, Parts};
 
 use crate::SERVICE;
 
@@ -22,7 +21,7 @@ fn answered(bytes: &[u8]) -> Option<String> {
         SERVICE,
         Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
     );
-    let app = inbound::inbound(Router::new().route("/", get(async || "")), &base, &parts);
+    let app = App::new(Router::new().route("/", get(async || "")), &base, &parts);
     let sent = HeaderValue::from_bytes(bytes).ok()?;
     let request = Request::get("/").header("x-correlation-id", sent);
     let request = request.body(Body::empty()).unwrap();
@@ -30,7 +29,7 @@ fn answered(bytes: &[u8]) -> Option<String> {
         .enable_time()
         .build()
         .unwrap();
-    let response = runtime.block_on(app.oneshot(request)).unwrap();
+    let response = runtime.block_on(app.answer(request));
     let ids: Vec<_> = response
         .headers()
         .get_all("x-correlation-id")

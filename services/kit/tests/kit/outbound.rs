@@ -5,7 +5,9 @@ use std::time::Duration;
 use axum::response::{IntoResponse as _, Response as Answer};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use service_kit::outbound::{HttpError, Outbound, OutboundError, Repeat, Target, with_causes};
+use service_kit::outbound::{
+    Ending, HttpError, Outbound, OutboundError, Repeat, Target, with_causes,
+};
 use service_kit::settings::{Environment, Reader};
 use service_kit::signature::Signer;
 use service_kit::{
@@ -23,6 +25,7 @@ fn target(url: &str) -> Target {
         connect_to: None,
         attempt_timeout: Duration::from_secs(10),
         repeat: Repeat::ByMethod,
+        ending: Ending::of_answer,
         signer: None,
     }
 }

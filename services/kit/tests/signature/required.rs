@@ -9,8 +9,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use service_kit::settings::{Base, Environment, Reader, Signatures};
 use service_kit::signature::{NotReady, required};
-use service_kit::{Parts, Service, inbound};
-use tower::ServiceExt as _;
+use service_kit::{App, Parts, Service, inbound};
 
 use crate::independent::Signing;
 use crate::{NOW, REGION, SERVICE, clock, reason, ring};
@@ -49,8 +48,8 @@ fn routes(base: &Base, parts: &Parts) -> Result<Router, NotReady> {
 /// Status, headers and body.
 async fn ask(parts: &Parts, request: Request<Bytes>) -> (StatusCode, HeaderMap, Bytes) {
     let base = base(Signatures::Required);
-    let app = inbound::inbound(routes(&base, parts).unwrap(), &base, parts);
-    let response = app.oneshot(request.map(Body::from)).await.unwrap();
+    let app = App::new(routes(&base, parts).unwrap(), &base, parts);
+    let response = app.answer(request.map(Body::from)).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head.status, head.headers, body)
@@ -163,18 +162,18 @@ async fn a_body_too_large_is_told_so() {
 async fn the_body_of_the_unsigned_is_not_read() {
     let parts = parts();
     let base = base(Signatures::Required);
-    let app = inbound::inbound(routes(&base, &parts).unwrap(), &base, &parts);
+    let app = App::new(routes(&base, &parts).unwrap(), &base, &parts);
     let full = http_body_util::Full::new(Bytes::from_static(b"thought"));
     let body = Body::new(full.map_frame(|_| panic!("the body is read")));
-    let response = app.oneshot(echo("").map(|_| body)).await.unwrap();
+    let response = app.answer(echo("").map(|_| body)).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn off_asks_nobody() {
     let (base, parts) = (base(Signatures::Off), parts());
-    let app = inbound::inbound(routes(&base, &parts).unwrap(), &base, &parts);
-    let response = app.oneshot(reason().map(Body::from)).await.unwrap();
+    let app = App::new(routes(&base, &parts).unwrap(), &base, &parts);
+    let response = app.answer(reason().map(Body::from)).await;
     assert_eq!(response.status(), StatusCode::OK);
 }
 

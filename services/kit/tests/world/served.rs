@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{Clock, Lifecycle, Parts, health, inbound, server};
+use service_kit::{App, Clock, Lifecycle, Parts, health, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -40,7 +40,7 @@ impl Served {
             .route("/endless", get(async || std::future::pending::<()>().await))
             .route("/size", post(async |body: Bytes| body.len().to_string()));
         let base = base(variables);
-        let app = inbound::inbound(routes, &base, &parts);
+        let app = App::new(routes, &base, &parts);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (signals, received) = mpsc::channel(2);

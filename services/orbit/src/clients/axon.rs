@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde::Deserialize;
-use service_kit::outbound::{HttpError, Outbound, OutboundError, Repeat, Target};
+use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
 use service_kit::signature::{NotReady, Signer};
 use service_kit::{Parts, RequestContext};
 
@@ -55,6 +55,7 @@ impl Axon {
             connect_to: settings.axon_connect_to.clone(),
             attempt_timeout: attempt_timeout(&settings.base),
             repeat: Repeat::ByMethod,
+            ending: Ending::of_answer,
             signer: Signer::new(settings.axon_signed_for, &settings.base, parts).await?,
         };
         Ok(Self {

@@ -2,22 +2,24 @@
 //! an error is never a yes.
 
 mod function;
-mod url;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use service_kit::outbound::{HttpError, OutboundError};
+use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
 use service_kit::{Parts, RequestContext};
 
 use super::attempt_timeout;
 use super::outcomes::Outcomes;
 use crate::settings::GovernanceAt;
 use crate::{SERVICE, Settings};
-use function::Function;
-use url::Url;
 
 const TARGET: &str = "governance";
+/// By which Lambda says that it is the function that failed.
+const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -37,10 +39,8 @@ pub(crate) enum GovernanceError {
     Throttled { retry_after: Option<Duration> },
     #[error("governance cannot be asked")]
     Call(#[source] HttpError),
-    #[error("governance answers {0}")]
-    Status(http::StatusCode),
-    #[error("the governance function cannot be invoked")]
-    Invoke(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("governance answers {status}: {said}")]
+    Status { status: StatusCode, said: String },
     #[error("the governance function failed: {0}")]
     Function(String),
     #[error("the answer of governance is not one")]
@@ -48,13 +48,8 @@ pub(crate) enum GovernanceError {
 }
 
 pub(crate) struct Governance {
-    place: Place,
+    outbound: Outbound,
     outcomes: Outcomes,
-}
-
-enum Place {
-    Function(Function),
-    Url(Url),
 }
 
 #[derive(Serialize)]
@@ -72,19 +67,13 @@ struct Answer {
 
 impl Governance {
     pub(crate) async fn new(settings: &Settings, parts: &Parts) -> anyhow::Result<Self> {
-        let metrics = &parts.metrics;
-        let time = attempt_timeout(&settings.base);
-        let place = match settings.governance.clone() {
-            GovernanceAt::Function(name) => {
-                Place::Function(Function::new(name, time, &parts.aws, metrics).await?)
-            }
-            GovernanceAt::Url(url) => {
-                Place::Url(Url::new(url, time, &settings.base.roots, metrics))
-            }
+        let target = match &settings.governance {
+            GovernanceAt::Function(function) => function::target(function, settings, parts).await?,
+            GovernanceAt::Url(url) => at_url(url.clone(), settings),
         };
         Ok(Self {
-            place,
-            outcomes: Outcomes::new(TARGET, &OUTCOMES, metrics),
+            outbound: Outbound::new(target, &settings.base.roots, &parts.metrics),
+            outcomes: Outcomes::new(TARGET, &OUTCOMES, &parts.metrics),
         })
     }
 
@@ -109,11 +98,57 @@ impl Governance {
             correlation_id: context.correlation_id().as_str(),
         })
         .expect("strings are JSON");
-        match &self.place {
-            Place::Function(function) => decision(&function.ask(question, context).await?),
-            Place::Url(url) => decision(&url.ask(question.into(), context).await?),
-        }
+        let mut request = Request::new(question.into());
+        *request.method_mut() = Method::POST;
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        decision(&answer(self.outbound.call(context, request).await?)?)
     }
+}
+
+/// Where there is no Lambda.
+fn at_url(url: Uri, settings: &Settings) -> Target {
+    Target {
+        name: TARGET,
+        url,
+        connect_to: None,
+        attempt_timeout: attempt_timeout(&settings.base),
+        // It is a question, though it is POSTed.
+        repeat: Repeat::Always,
+        ending: Ending::of_answer,
+        signer: None,
+    }
+}
+
+/// The body, where there is one of governance's own.
+fn answer(response: Response<Bytes>) -> Result<Bytes, GovernanceError> {
+    let (head, body) = response.into_parts();
+    let status = head.status;
+    if let Ending::Throttled { retry_after } = Ending::of_answer(status, &head.headers) {
+        return Err(GovernanceError::Throttled { retry_after });
+    }
+    if let Some(error) = head.headers.get(FUNCTION_ERROR) {
+        let error = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        return Err(GovernanceError::Function(error));
+    }
+    if status != StatusCode::OK {
+        let said = said(&body);
+        return Err(GovernanceError::Status { status, said });
+    }
+    Ok(body)
+}
+
+/// What AWS says of an error, such as which permission is missing.
+fn said(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(alias = "Message")]
+        message: String,
+    }
+    serde_json::from_slice(body).map_or_else(
+        |_| "it does not say why".to_owned(),
+        |said: Said| said.message,
+    )
 }
 
 impl From<OutboundError> for GovernanceError {
@@ -181,6 +216,22 @@ mod tests {
                 reason: "governance gave no reason".to_owned()
             }
         );
+    }
+
+    #[test]
+    fn what_aws_says_of_an_error_is_told() {
+        let status = StatusCode::FORBIDDEN;
+        let told = |body: &'static str| {
+            let mut response = Response::new(Bytes::from(body));
+            *response.status_mut() = status;
+            answer(response).unwrap_err().to_string()
+        };
+        assert_eq!(
+            told(r#"{"Message":"orbit may not lambda:InvokeFunction"}"#),
+            "governance answers 403 Forbidden: orbit may not lambda:InvokeFunction"
+        );
+        let silent = "governance answers 403 Forbidden: it does not say why";
+        assert_eq!([told("{}"), told("<html>")], [silent, silent]);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use orbit::{SERVICE, Settings, app};
 use serde_json::{Value, json};
 use service_kit::settings::{Environment, Reader};
 use service_kit::{Clock, Parts};
-use tower::ServiceExt as _;
 
 use crate::stand_in::{StandIn, answer};
 
@@ -46,10 +45,7 @@ async fn ask_within(
     let parts = Parts::new(SERVICE, clock);
     parts.lifecycle.ready(None);
     let app = app(&settings, &parts).await.unwrap();
-    let response = app
-        .oneshot(request.body(body.into()).unwrap())
-        .await
-        .unwrap();
+    let response = app.answer(request.body(body.into()).unwrap()).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (

@@ -79,6 +79,10 @@ async fn the_function_is_asked_at_its_alias() {
     assert_eq!(calls.len(), 1);
     let line = "POST /2015-03-31/functions/demo-governance/invocations?Qualifier=live";
     assert_eq!(calls[0].line, line);
+    let authorization = calls[0].headers["authorization"].to_str().unwrap();
+    assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=test/"));
+    let scope = "/eu-central-1/lambda/aws4_request, SignedHeaders=content-type;host;";
+    assert!(authorization.contains(scope), "{authorization}");
     let question: Value = serde_json::from_slice(&calls[0].body).unwrap();
     assert_eq!(
         question,

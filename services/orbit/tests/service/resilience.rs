@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Router;
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use orbit::{SERVICE, Settings, app};
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts};
-use tower::ServiceExt as _;
+use service_kit::{App, Clock, KeyPair, KeyPairs, KeyRing, Parts};
 
 use crate::process::{ALLOWED, HEARTBEAT};
 use crate::stand_in::{StandIn, answer};
@@ -39,9 +37,9 @@ fn parts() -> Parts {
     )
 }
 
-async fn dispatch(app: &Router) -> Response<Body> {
+async fn dispatch(app: &App) -> Response<Body> {
     let request = Request::post("/dispatch").body(Body::empty()).unwrap();
-    app.clone().oneshot(request).await.unwrap()
+    app.answer(request).await
 }
 
 fn calls(parts: &Parts, target: &'static str, outcome: &'static str) -> u64 {
@@ -130,8 +128,8 @@ async fn the_callers_deadline_holds_for_all_that_is_called() {
     let axon = StandIn::start(|_| None).await;
     let app = app(&settings(&governance, &axon), &parts()).await.unwrap();
     let request = Request::post("/dispatch").header("X-Request-Timeout-Ms", "1500");
-    let response = app.oneshot(request.body(Body::empty()).unwrap()).await;
-    assert_eq!(response.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    let response = app.answer(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     for call in [&governance.calls()[0], &axon.calls()[0]] {
         let told = call.headers["x-request-timeout-ms"].to_str().unwrap();
         assert!((1..=1500).contains(&told.parse().unwrap()), "{told}");
