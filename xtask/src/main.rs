@@ -22,7 +22,7 @@ use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
 use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
-use xtask::decide::compilation::Way;
+use xtask::decide::compilation::{Profile, Way};
 use xtask::decide::environment::Environment;
 use xtask::failure::{self, Failure, Kind};
 use xtask::report::{Manner, Report};
@@ -104,7 +104,7 @@ async fn with_environment(
     signals: &Signals,
 ) -> Result<()> {
     let source = Checkout::new(surroundings);
-    let builder = Artefacts::new(surroundings, report, way(&verb));
+    let builder = Artefacts::new(surroundings, report, compilation(&verb, environment));
     match verb {
         Verb::Build {
             names, push: false, ..
@@ -189,7 +189,7 @@ async fn with_aws(
         environment,
         architecture: environments::architecture(environment)?,
         source: &Checkout::new(surroundings),
-        builder: &Artefacts::new(surroundings, report, way(&verb)),
+        builder: &Artefacts::new(surroundings, report, compilation(&verb, environment)),
         infra: &Terraform::new(surroundings, environment, report, &config, signals, local),
         secrets: &SecretsManager::new(&config),
         connector: &connector::Aws { config: &config },
@@ -207,12 +207,15 @@ async fn with_aws(
     with_desk(verb, &desk, surroundings).await
 }
 
-fn way(verb: &Verb) -> Way {
+fn compilation(verb: &Verb, environment: &Environment) -> (Way, Profile) {
+    let profile = Profile::of(environment);
     match verb {
         Verb::Build { compilation, .. } | Verb::Deploy { compilation, .. } => {
-            compilation.builder.clone()
+            (compilation.builder.clone(), profile)
         }
-        _ => Way::Host,
+        // What is measured is what production runs.
+        Verb::Bench { .. } => (Way::Host, Profile::Release),
+        _ => (Way::Host, profile),
     }
 }
 

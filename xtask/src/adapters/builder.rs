@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::adapters::source::Checkout;
 use crate::catalog::{ALL, Thing};
 use crate::decide::archive::{pack_function, pack_image};
-use crate::decide::compilation::{Way, check_binary};
+use crate::decide::compilation::{Profile, Variant, Way, check_binary};
 use crate::decide::image::{Artefact, Digest, Inputs, Key};
 use crate::decide::provenance::Built;
 use crate::decide::sbom::Tree;
@@ -56,13 +56,14 @@ pub struct Artefacts<'a> {
     /// Asked for once, whatever the number of things that are packed.
     tree: OnceCell<Tree>,
     way: Way,
+    profile: Profile,
 }
 
 #[async_trait]
 impl Builder for Artefacts<'_> {
     async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>> {
         let inputs = self.inputs().await?;
-        Ok(keys_of(&inputs, architecture))
+        Ok(keys_of(&inputs, self.variant(architecture)))
     }
 
     async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>> {
@@ -84,8 +85,9 @@ impl Builder for Artefacts<'_> {
         let missing: Vec<Thing> = missing
             .filter(|thing| !artefacts.contains_key(thing))
             .collect();
-        let (inputs, binaries) = self.compile(architecture, &missing).await?;
-        if keys_of(&inputs, architecture) != *keys {
+        let variant = self.variant(architecture);
+        let (inputs, binaries) = self.compile(variant, &missing).await?;
+        if keys_of(&inputs, variant) != *keys {
             return Err(
                 Failure::refused("the sources changed while they were compiled")
                     .hint("run the same command again")
@@ -94,7 +96,7 @@ impl Builder for Artefacts<'_> {
         }
         for (thing, binary) in binaries {
             let artefact = self
-                .pack(thing, &keys[&thing], architecture, binary, &inputs[&thing])
+                .pack(thing, &keys[&thing], variant, binary, &inputs[&thing])
                 .await?;
             artefacts.insert(thing, artefact);
         }
@@ -109,7 +111,11 @@ impl Builder for Artefacts<'_> {
 }
 
 impl<'a> Artefacts<'a> {
-    pub fn new(surroundings: &'a Surroundings, report: &'a Report, way: Way) -> Self {
+    pub fn new(
+        surroundings: &'a Surroundings,
+        report: &'a Report,
+        (way, profile): (Way, Profile),
+    ) -> Self {
         Self {
             surroundings,
             checkout: Checkout::new(surroundings),
@@ -117,6 +123,14 @@ impl<'a> Artefacts<'a> {
             report,
             tree: OnceCell::new(),
             way,
+            profile,
+        }
+    }
+
+    fn variant(&self, architecture: Architecture) -> Variant {
+        Variant {
+            architecture,
+            profile: self.profile,
         }
     }
 
@@ -129,8 +143,11 @@ impl<'a> Artefacts<'a> {
         };
         let services = ALL.map(Thing::name);
         // With the services: alone it would be compiled with other features of what it shares.
-        host.run_cargo(architecture, &[&services[..], &["yardstick"]].concat())
-            .await
+        host.run_cargo(
+            self.variant(architecture),
+            &[&services[..], &["yardstick"]].concat(),
+        )
+        .await
     }
 
     async fn inputs(&self) -> Result<BTreeMap<Thing, Inputs>> {
@@ -144,7 +161,7 @@ impl<'a> Artefacts<'a> {
     /// The binaries of some things, and the inputs that they were compiled from.
     async fn compile(
         &self,
-        architecture: Architecture,
+        variant: Variant,
         things: &[Thing],
     ) -> Result<(BTreeMap<Thing, Inputs>, BTreeMap<Thing, Vec<u8>>)> {
         let started = Instant::now();
@@ -155,7 +172,7 @@ impl<'a> Artefacts<'a> {
                     surroundings,
                     report,
                 };
-                let binaries = host.compile(architecture, things).await?;
+                let binaries = host.compile(variant, things).await?;
                 // Cargo read the files itself, at some time until now.
                 (self.inputs().await?, binaries)
             }
@@ -163,7 +180,7 @@ impl<'a> Artefacts<'a> {
                 let inputs = self.inputs().await?;
                 let docker = InDocker::connect(surroundings, report, base.as_deref()).await?;
                 let context = docker::context(&self.checkout, &inputs).await?;
-                let binaries = docker.compile(architecture, things, context).await?;
+                let binaries = docker.compile(variant, things, context).await?;
                 (inputs, binaries)
             }
         };
@@ -177,10 +194,11 @@ impl<'a> Artefacts<'a> {
         &self,
         thing: Thing,
         key: &Key,
-        architecture: Architecture,
+        variant: Variant,
         binary: Vec<u8>,
         inputs: &Inputs,
     ) -> Result<Artefact> {
+        let architecture = variant.architecture;
         check_binary(&binary, architecture).with_context(|| format!("the binary of {thing}"))?;
         self.refuse_secrets(thing, &binary)?;
         let unpacked_bytes = binary.len() as u64;
@@ -198,7 +216,7 @@ impl<'a> Artefacts<'a> {
         let documents = self
             .documents(&Built {
                 thing,
-                architecture,
+                variant,
                 key,
                 inputs,
                 builder: self.way.kind(),
@@ -236,10 +254,10 @@ impl<'a> Artefacts<'a> {
     }
 }
 
-fn keys_of(inputs: &BTreeMap<Thing, Inputs>, architecture: Architecture) -> BTreeMap<Thing, Key> {
+fn keys_of(inputs: &BTreeMap<Thing, Inputs>, variant: Variant) -> BTreeMap<Thing, Key> {
     inputs
         .iter()
-        .map(|(thing, inputs)| (*thing, Key::of(*thing, inputs, architecture)))
+        .map(|(thing, inputs)| (*thing, Key::of(*thing, inputs, variant)))
         .collect()
 }
 

@@ -152,6 +152,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::decide::compilation::{Profile, Variant};
     use crate::decide::image::Key;
     use crate::decide::site::Architecture;
 
@@ -306,7 +307,11 @@ mod tests {
     #[tokio::test]
     async fn the_key_follows_the_sources_and_not_what_lies_beside_them() {
         let folder = Folder::committed("key").await;
-        let key = async || Key::of(Thing::Axon, &folder.inputs().await, Architecture::X86);
+        let variant = Variant {
+            architecture: Architecture::X86,
+            profile: Profile::Release,
+        };
+        let key = async || Key::of(Thing::Axon, &folder.inputs().await, variant);
         let first = key().await;
         folder.write("services/axon/README.md", "words");
         folder.write("services/axon/tests/http.rs", "#[test] fn one() {}");

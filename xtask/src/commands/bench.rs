@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::catalog::{SERVICES, Thing};
+use crate::decide::compilation::Profile;
 use crate::decide::site::Architecture;
 use crate::report::Report;
 use crate::world::{Builder, Load, Started, Stopwatch, Subject};
@@ -73,7 +74,7 @@ pub async fn bench(parts: &Parts<'_>) -> Result<()> {
 
 async fn starts(parts: &Parts<'_>, thing: Thing) -> Result<[Figure; 2]> {
     let folder = parts.target_folder.join(parts.architecture.target());
-    let binary = folder.join("release").join(thing.name());
+    let binary = folder.join(Profile::Release.name()).join(thing.name());
     let mut started = Vec::new();
     for round in 1..=STARTS {
         parts

@@ -24,9 +24,7 @@ pub enum Scope {
 const FAILURE_LINES: usize = 120;
 
 /// The files of `tests/tests`.
-pub const END_TO_END: [&str; 4] = ["signers", "story", "trust", "workflow"];
-/// The one that compiles from nothing, for a quarter of an hour: it is run by hand.
-pub const BY_HAND: &str = "docker";
+pub const END_TO_END: [&str; 5] = ["docker", "signers", "story", "trust", "workflow"];
 
 /// What the tests need of the world.
 pub struct Parts<'a> {

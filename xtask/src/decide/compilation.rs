@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::decide::environment::Environment;
 use crate::decide::provenance::BuilderKind;
 use crate::decide::site::Architecture;
 
@@ -39,17 +40,60 @@ impl FromStr for Way {
     }
 }
 
+/// How much is done for the speed and the size of a program: two profiles of the root's `Cargo.toml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Where a change is to run at once: crate by crate.
+    Local,
+    /// Where a program runs for weeks: all its crates as one, which takes minutes for each change.
+    Release,
+}
+
+impl Profile {
+    pub fn of(environment: &Environment) -> Self {
+        if environment.emulated {
+            Self::Local
+        } else {
+            Self::Release
+        }
+    }
+
+    /// Cargo's name of it, and of the folder that its programs come to lie in.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// What the same sources are compiled to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    pub architecture: Architecture,
+    pub profile: Profile,
+}
+
 /// Cargo's arguments: one invocation for all things, whichever is asked for, so that they are
 /// compiled with the same features and nothing is compiled twice.
-pub fn cargo_arguments(architecture: Architecture, packages: &[&str]) -> Vec<String> {
+pub fn cargo_arguments(variant: Variant, packages: &[&str]) -> Vec<String> {
     // Always with a target: without it the flags would reach build scripts and macros too.
-    let fixed = ["build", "--release", "--locked", "--target"].map(str::to_owned);
+    let profile = variant.profile.name();
+    let target = variant.architecture.target();
+    let fixed = [
+        "build",
+        "--profile",
+        profile,
+        "--locked",
+        "--target",
+        target,
+    ];
     let packages = packages
         .iter()
         .map(|name| ["--package".to_owned(), (*name).to_owned()]);
     fixed
+        .map(str::to_owned)
         .into_iter()
-        .chain([architecture.target().to_owned()])
         .chain(packages.flatten())
         .collect()
 }
@@ -98,11 +142,17 @@ pub enum Unfit {
     Machine { found: String, wanted: &'static str },
     #[error("needs the shared loader that an empty image has not: it was not linked statically")]
     NotStatic,
+    #[error(
+        "has its symbols still: cargo has not stripped it, for which see the root's Cargo.toml"
+    )]
+    NotStripped,
 }
 
-/// Reads the ELF headers of a binary: it must be of the architecture, and need no loader.
+/// Reads the ELF headers of a binary: it must be of the architecture, need no loader, and hold
+/// nothing that only a debugger reads.
 pub fn check_binary(binary: &[u8], architecture: Architecture) -> Result<(), Unfit> {
     const PT_INTERP: u32 = 3;
+    const SHT_SYMTAB: u32 = 2;
     const HEADER: &[u8] = b"\x7fELF\x02\x01"; // 64 bits, little-endian
     if !binary.starts_with(HEADER) {
         return Err(Unfit::NotElf);
@@ -120,15 +170,26 @@ pub fn check_binary(binary: &[u8], architecture: Architecture) -> Result<(), Unf
         };
         return Err(Unfit::Machine { found, wanted });
     }
-    let table = usize::try_from(u64_at(binary, 32)?).map_err(|_| Unfit::NotElf)?;
-    let entry_bytes = usize::from(u16_at(binary, 54)?);
-    for index in 0..usize::from(u16_at(binary, 56)?) {
-        let entry = table.saturating_add(index * entry_bytes);
-        if u32_at(binary, entry)? == PT_INTERP {
+    for segment in table(binary, 32, 54)? {
+        if u32_at(binary, segment)? == PT_INTERP {
             return Err(Unfit::NotStatic);
         }
     }
+    for section in table(binary, 40, 58)? {
+        if u32_at(binary, section.saturating_add(4))? == SHT_SYMTAB {
+            return Err(Unfit::NotStripped);
+        }
+    }
     Ok(())
+}
+
+/// Where the entries of a table begin: at one offset the header says where it lies, at the other how
+/// long an entry is and how many there are.
+fn table(binary: &[u8], place: usize, shape: usize) -> Result<impl Iterator<Item = usize>, Unfit> {
+    let begin = usize::try_from(u64_at(binary, place)?).map_err(|_| Unfit::NotElf)?;
+    let entry_bytes = usize::from(u16_at(binary, shape)?);
+    let entries = usize::from(u16_at(binary, shape + 2)?);
+    Ok((0..entries).map(move |index| begin.saturating_add(index * entry_bytes)))
 }
 
 fn u16_at(binary: &[u8], offset: usize) -> Result<u16, Unfit> {
@@ -186,9 +247,13 @@ mod tests {
 
     #[test]
     fn all_things_are_compiled_by_one_invocation() {
+        let variant = Variant {
+            architecture: Architecture::Arm,
+            profile: Profile::Local,
+        };
         assert_eq!(
-            cargo_arguments(Architecture::Arm, &["governance", "axon", "orbit"]).join(" "),
-            "build --release --locked --target aarch64-unknown-linux-gnu \
+            cargo_arguments(variant, &["governance", "axon", "orbit"]).join(" "),
+            "build --profile local --locked --target aarch64-unknown-linux-gnu \
              --package governance --package axon --package orbit"
         );
     }
@@ -214,6 +279,21 @@ mod tests {
             ]
         );
         assert!(!rustflags(folders, "").contains("/rustc/"));
+    }
+
+    #[test]
+    fn a_binary_with_its_symbols_is_refused() {
+        let with_section = |kind: u32| {
+            let mut binary = elf(1);
+            let begin = binary.len();
+            binary.resize(begin + 64, 0);
+            binary[40..48].copy_from_slice(&(begin as u64).to_le_bytes());
+            binary[58..62].copy_from_slice(&[64, 0, 1, 0]);
+            binary[begin + 4..begin + 8].copy_from_slice(&kind.to_le_bytes());
+            check_binary(&binary, Architecture::X86)
+        };
+        assert_eq!(with_section(2), Err(Unfit::NotStripped));
+        assert_eq!(with_section(3), Ok(()));
     }
 
     #[test]

@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::{ALL, Thing};
-    use crate::decide::compilation::cargo_arguments;
+    use crate::decide::compilation::{Profile, Variant, cargo_arguments};
     use crate::decide::site::Architecture;
 
     const RECIPE: &str = include_str!("../../../services/Dockerfile");
@@ -52,10 +52,16 @@ mod tests {
 
     #[test]
     fn the_recipe_compiles_as_the_host_does() {
-        let mut arguments = cargo_arguments(Architecture::X86, &ALL.map(Thing::name));
-        // In the recipe a variable says it.
-        arguments.retain(|it| it != "--target" && it != Architecture::X86.target());
-        let command = format!("\"cargo {}\"", arguments.join(" "));
+        let variant = Variant {
+            architecture: Architecture::X86,
+            profile: Profile::Release,
+        };
+        let arguments = cargo_arguments(variant, &ALL.map(Thing::name)).join(" ");
+        // In the recipe variables say these.
+        let target = format!(" --target {}", variant.architecture.target());
+        let arguments = arguments.replace(&target, "");
+        let arguments = arguments.replace("--profile release", "--profile ${PROFILE}");
+        let command = format!("\"cargo {arguments}\"");
         assert!(RECIPE.contains(&command), "{command}");
     }
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::Thing;
+use crate::decide::compilation::Variant;
 use crate::decide::definition::hex;
 use crate::decide::referrer::Document;
-use crate::decide::site::Architecture;
 
 /// Inputs of every thing: who builds it, from which versions, with which settings.
 const SHARED_INPUTS: [&str; 4] = [
@@ -94,7 +94,7 @@ impl Digest {
 }
 
 impl Key {
-    pub fn of(thing: Thing, inputs: &Inputs, architecture: Architecture) -> Self {
+    pub fn of(thing: Thing, inputs: &Inputs, variant: Variant) -> Self {
         let mut hash = Sha256::new();
         let mut put = |field: &[u8]| {
             // Each field with its length, so that no two lists of fields look the same.
@@ -105,7 +105,8 @@ impl Key {
             put(recipe);
         }
         put(thing.name().as_bytes());
-        put(architecture.target().as_bytes());
+        put(variant.architecture.target().as_bytes());
+        put(variant.profile.name().as_bytes());
         let labels = inputs.labels.as_ref();
         put(labels.map_or("", |labels| &labels.revision).as_bytes());
         put(labels.map_or("", |labels| &labels.created).as_bytes());
@@ -154,6 +155,13 @@ impl Artefact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::compilation::Profile;
+    use crate::decide::site::Architecture;
+
+    const X86: Variant = Variant {
+        architecture: Architecture::X86,
+        profile: Profile::Release,
+    };
 
     fn inputs() -> Inputs {
         Inputs {
@@ -170,7 +178,7 @@ mod tests {
     fn key(change: impl FnOnce(&mut Inputs)) -> Key {
         let mut inputs = inputs();
         change(&mut inputs);
-        Key::of(Thing::Axon, &inputs, Architecture::X86)
+        Key::of(Thing::Axon, &inputs, X86)
     }
 
     #[test]
@@ -196,8 +204,23 @@ mod tests {
                     ..labels
                 });
             }),
-            Key::of(Thing::Axon, &inputs(), Architecture::Arm),
-            Key::of(Thing::Orbit, &inputs(), Architecture::X86),
+            Key::of(
+                Thing::Axon,
+                &inputs(),
+                Variant {
+                    architecture: Architecture::Arm,
+                    ..X86
+                },
+            ),
+            Key::of(
+                Thing::Axon,
+                &inputs(),
+                Variant {
+                    profile: Profile::Local,
+                    ..X86
+                },
+            ),
+            Key::of(Thing::Orbit, &inputs(), X86),
         ];
         let different: std::collections::BTreeSet<&Key> = keys.iter().collect();
         assert_eq!(different.len(), keys.len(), "{keys:?}");

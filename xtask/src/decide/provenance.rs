@@ -5,8 +5,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::compilation::Variant;
 use super::image::{Digest, Inputs, Key};
-use super::site::Architecture;
 use crate::catalog::Thing;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -35,7 +35,7 @@ impl BuilderKind {
 #[derive(Debug, Clone, Copy)]
 pub struct Built<'a> {
     pub thing: Thing,
-    pub architecture: Architecture,
+    pub variant: Variant,
     pub key: &'a Key,
     pub inputs: &'a Inputs,
     pub builder: BuilderKind,
@@ -63,7 +63,8 @@ pub fn statement(built: &Built<'_>) -> Value {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
                     "name": built.thing,
-                    "target": built.architecture.target(),
+                    "target": built.variant.architecture.target(),
+                    "profile": built.variant.profile.name(),
                 },
                 "internalParameters": { "key": built.key },
                 "resolvedDependencies": commit.chain(files).collect::<Vec<_>>(),
@@ -82,7 +83,9 @@ pub fn statement(built: &Built<'_>) -> Value {
 #[cfg(test)]
 pub mod testing {
     use super::*;
+    use crate::decide::compilation::Profile;
     use crate::decide::image::Labels;
+    use crate::decide::site::Architecture;
 
     pub fn inputs(labels: bool) -> Inputs {
         let files = [
@@ -108,7 +111,10 @@ pub mod testing {
     pub fn built<'a>(inputs: &'a Inputs, key: &'a Key, digest: &'a Digest) -> Built<'a> {
         Built {
             thing: Thing::Axon,
-            architecture: Architecture::X86,
+            variant: Variant {
+                architecture: Architecture::X86,
+                profile: Profile::Release,
+            },
             key,
             inputs,
             builder: BuilderKind::Host,

@@ -109,7 +109,7 @@ pub fn bill(built: &Built<'_>, tree: &Tree) -> Value {
         program["hashes"] = json!([{ "alg": "SHA-256", "content": built.program.hex() }]);
         program["properties"] = json!([
             { "name": "xtask:key", "value": built.key },
-            { "name": "xtask:target", "value": built.architecture.target() },
+            { "name": "xtask:target", "value": built.variant.architecture.target() },
         ]);
         program
     });

@@ -21,9 +21,9 @@ use crate::adapters::docker::{ask, labels, remove};
 use crate::adapters::host;
 use crate::adapters::source::Checkout;
 use crate::catalog::Thing;
+use crate::decide::compilation::Variant;
 use crate::decide::context::{BESIDE_INPUTS, DOCKERFILE, pack_context};
 use crate::decide::image::Inputs;
-use crate::decide::site::Architecture;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::world::{Source, Surroundings};
@@ -87,7 +87,7 @@ impl<'a> InDocker<'a> {
     /// One after the other: they share the layers of their dependencies.
     pub(super) async fn compile(
         &self,
-        architecture: Architecture,
+        variant: Variant,
         things: &[Thing],
         context: Bytes,
     ) -> Result<BTreeMap<Thing, Vec<u8>>> {
@@ -100,7 +100,7 @@ impl<'a> InDocker<'a> {
         self.report.line("build", &told);
         let mut binaries = BTreeMap::new();
         for thing in things {
-            let image = self.image(*thing, architecture, context.clone()).await?;
+            let image = self.image(*thing, variant, context.clone()).await?;
             let taken = self.binary(*thing, &image).await;
             self.forget(&image).await?;
             binaries.insert(*thing, taken?);
@@ -110,15 +110,10 @@ impl<'a> InDocker<'a> {
 
     /// Builds a thing's image and answers its id. Where this is dropped, the engine sees that
     /// nobody listens any more and stops.
-    async fn image(
-        &self,
-        thing: Thing,
-        architecture: Architecture,
-        context: Bytes,
-    ) -> Result<String> {
+    async fn image(&self, thing: Thing, variant: Variant, context: Bytes) -> Result<String> {
         let started = Instant::now();
         let mut progress = Progress::new(self.report, thing);
-        let options = self.options(thing, architecture);
+        let options = self.options(thing, variant);
         let body = bollard::body_full(context);
         let mut stream = self.engine.build_image(options, None, Some(body));
         let mut image = None;
@@ -129,7 +124,7 @@ impl<'a> InDocker<'a> {
         {
             match told {
                 Ok(told) => image = progress.see(told).or(image),
-                Err(error) => return Err(progress.failure(error, architecture, self.base)),
+                Err(error) => return Err(progress.failure(error, variant.architecture, self.base)),
             }
         }
         let seconds = started.elapsed().as_secs();
@@ -139,8 +134,10 @@ impl<'a> InDocker<'a> {
         image.with_context(|| format!("build {thing}: the engine told no image"))
     }
 
-    fn options(&self, thing: Thing, architecture: Architecture) -> BuildImageOptions {
-        let mut arguments = HashMap::from([("SERVICE", thing.name())]);
+    fn options(&self, thing: Thing, variant: Variant) -> BuildImageOptions {
+        let architecture = variant.architecture;
+        let profile = variant.profile.name();
+        let mut arguments = HashMap::from([("SERVICE", thing.name()), ("PROFILE", profile)]);
         arguments.extend(self.base.map(|base| ("BUILDER_BASE", base)));
         let mut options = BuildImageOptionsBuilder::new()
             .dockerfile(DOCKERFILE)

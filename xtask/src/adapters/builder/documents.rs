@@ -13,7 +13,7 @@ impl Artefacts<'_> {
     pub(super) async fn documents(&self, built: &Built<'_>) -> Result<[(Document, Vec<u8>); 2]> {
         let tree = self
             .tree
-            .get_or_try_init(|| self.linked(built.architecture));
+            .get_or_try_init(|| self.linked(built.variant.architecture));
         let bill = bill(built, tree.await?);
         Ok([
             (Document::Bill, bill.to_string().into_bytes()),

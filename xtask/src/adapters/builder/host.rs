@@ -10,7 +10,7 @@ use super::{is_progress, tell_failure};
 use crate::adapters::process::Command;
 use crate::adapters::toolchain::cargo_home;
 use crate::catalog::{ALL, Thing};
-use crate::decide::compilation::{Folders, cargo_arguments, rustflags};
+use crate::decide::compilation::{Folders, Variant, cargo_arguments, rustflags};
 use crate::decide::site::Architecture;
 use crate::failure::Failure;
 use crate::report::Report;
@@ -34,10 +34,10 @@ impl Host<'_> {
     /// Compiles all things by one invocation of cargo, and reads the binaries of some.
     pub(super) async fn compile(
         &self,
-        architecture: Architecture,
+        variant: Variant,
         things: &[Thing],
     ) -> Result<BTreeMap<Thing, Vec<u8>>> {
-        let folder = self.run_cargo(architecture, &ALL.map(Thing::name)).await?;
+        let folder = self.run_cargo(variant, &ALL.map(Thing::name)).await?;
         let mut binaries = BTreeMap::new();
         for thing in things {
             let path = folder.join(thing.name());
@@ -50,13 +50,9 @@ impl Host<'_> {
     }
 
     /// One invocation, which answers the folder that it leaves its programs in.
-    pub(super) async fn run_cargo(
-        &self,
-        architecture: Architecture,
-        packages: &[&str],
-    ) -> Result<PathBuf> {
+    pub(super) async fn run_cargo(&self, variant: Variant, packages: &[&str]) -> Result<PathBuf> {
         let (libraries, version) = tokio::try_join!(
-            self.libraries(architecture),
+            self.libraries(variant.architecture),
             self.rustc(&["--version", "--verbose"]),
         )?;
         let target = target_folder(self.surroundings);
@@ -68,7 +64,7 @@ impl Host<'_> {
         };
         let flags = rustflags(folders, &version);
         let mut command = Command::new(self.surroundings, "cargo")
-            .arguments(cargo_arguments(architecture, packages))
+            .arguments(cargo_arguments(variant, packages))
             .folder(&self.surroundings.root)
             .variable("CARGO_ENCODED_RUSTFLAGS", flags)
             .variable("CARGO_TARGET_DIR", target.display().to_string())
@@ -87,7 +83,8 @@ impl Host<'_> {
             })
             .await?;
         if finished.succeeded() {
-            return Ok(target.join(architecture.target()).join("release"));
+            let folder = target.join(variant.architecture.target());
+            return Ok(folder.join(variant.profile.name()));
         }
         Err(tell_failure(
             self.report,
