@@ -10,15 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode, Uri};
-use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::{Clock, Counter, Metrics, RequestContext, Service};
+use crate::outbound::HttpClient;
+use crate::{Clock, Counter, Metrics, RequestContext, Service, TrustRoots};
 
 /// So many are sent at once.
 const BATCH: usize = 512;
@@ -57,7 +54,7 @@ pub struct Exporter {
     batch: Vec<Span>,
     service: Service,
     url: Uri,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: HttpClient,
     is_failing: bool,
 }
 
@@ -67,7 +64,7 @@ impl Traces {
         endpoint: &Uri,
         service: Service,
         clock: Clock,
-        metrics: &Metrics,
+        (metrics, roots): (&Metrics, &TrustRoots),
     ) -> (Self, Exporter) {
         let url = format!("{}/v1/traces", endpoint.to_string().trim_end_matches('/'));
         let waiting = Arc::new(Waiting {
@@ -81,7 +78,7 @@ impl Traces {
             batch: Vec::new(),
             service,
             url: url.parse().expect("a URL with a longer path is one"),
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: HttpClient::new(endpoint, None, roots),
             is_failing: false,
         };
         (Self(Some(waiting)), exporter)
@@ -181,8 +178,8 @@ impl Exporter {
     async fn post(&self, document: String) -> Result<(), Box<dyn Error + Send + Sync>> {
         let request = Request::post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(document))?;
-        let status = self.client.request(request).await?.status();
+            .body(Bytes::from(document))?;
+        let status = self.client.send(request).await?.status();
         if status.is_success() {
             Ok(())
         } else {

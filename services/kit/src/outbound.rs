@@ -21,7 +21,7 @@ use crate::{Dimensions, Metrics, RequestContext, TrustRoots, correlation, deadli
 
 pub use guard::CallError;
 use guard::Guard;
-use http_client::HttpClient;
+pub(crate) use http_client::HttpClient;
 pub use http_client::HttpError;
 pub use retry::{Ending, Repeat};
 

@@ -34,7 +34,7 @@ impl Reporting {
         let (traces, exporter) = base
             .otlp_endpoint
             .as_ref()
-            .map(|endpoint| Traces::to(endpoint, service, clock.clone(), metrics))
+            .map(|endpoint| Traces::to(endpoint, service, clock.clone(), (metrics, &base.roots)))
             .unzip();
         (traces.unwrap_or_default(), Self { emf, exporter })
     }

@@ -49,15 +49,25 @@ impl TrustRoots {
         )
     }
 
+    /// For a target that is asked without TLS: it needs no authorities, and they take milliseconds
+    /// to read.
+    pub(crate) fn nobody() -> Arc<ClientConfig> {
+        Arc::new(trusting(RootCertStore::empty()))
+    }
+
     fn make_client_config(&self) -> ClientConfig {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(self.certificates().cloned());
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has what TLS 1.2 and 1.3 need")
-            .with_root_certificates(store)
-            .with_no_client_auth()
+        trusting(store)
     }
+}
+
+fn trusting(store: RootCertStore) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has what TLS 1.2 and 1.3 need")
+        .with_root_certificates(store)
+        .with_no_client_auth()
 }
 
 fn parse(content: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -172,7 +172,7 @@ impl Base {
             in_flight_max: in_flight_max(reader),
             log_levels: log_levels(reader),
             metrics: metrics(reader),
-            otlp_endpoint: otlp_endpoint(reader),
+            otlp_endpoint: reader.url("OTEL_EXPORTER_OTLP_ENDPOINT"),
             task_metadata_url: reader.url("ECS_CONTAINER_METADATA_URI_V4"),
         }
     }
@@ -308,17 +308,4 @@ fn metrics_namespace(reader: &mut Reader<'_>) -> String {
         reader.fault(setting, format!("expected {expected}, got {namespace:?}"));
     }
     namespace
-}
-
-/// Without TLS, and so without secrets in headers: what is beyond the collector is the collector's.
-fn otlp_endpoint(reader: &mut Reader<'_>) -> Option<Uri> {
-    let setting = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    let url = reader.url(setting)?;
-    if url.scheme_str() != Some("http") {
-        reader.fault(
-            setting,
-            format!("expected an http:// URL of a collector beside the service, got \"{url}\""),
-        );
-    }
-    Some(url)
 }

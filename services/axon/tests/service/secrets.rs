@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::process::ask;
 use crate::running::{Process, run};
 use crate::secrets_manager::{SecretsManager, ciphertext};
 
@@ -92,6 +93,22 @@ async fn the_secret_is_loaded_before_the_port_is_bound_and_refreshed() {
     let asked = manager.asked("GetSecretValue");
     assert!(asked.len() >= 2 && asked.iter().all(|it| it["SecretId"] == ARN));
     assert!(manager.asked("Decrypt").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_line_tells_what_was_wrong_with_a_signature() {
+    let manager = SecretsManager::start().await;
+    manager.put(ARN, &document(""));
+    let mut axon = start(&manager, &[]);
+    let answer = ask(axon.address(), "/reason");
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    axon.terminate();
+    let (_, log) = axon.end();
+    let access = log.iter().find(|line| line["route"] == "/reason").unwrap();
+    assert_eq!(
+        (&access["status"], &access["signature"]),
+        (&401.into(), &"missing".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,10 +37,8 @@ pub enum HttpError {
     TooLarge,
 }
 
-pub(super) enum HttpClient {
-    Plain(Client<Connector, Full<Bytes>>),
-    Tls(Client<HttpsConnector<Connector>, Full<Bytes>>),
-}
+/// Of one target.
+pub(crate) struct HttpClient(Client<HttpsConnector<Connector>, Full<Bytes>>);
 
 impl HttpError {
     pub(super) fn ending(&self) -> Ending {
@@ -54,8 +52,7 @@ impl HttpError {
 }
 
 impl HttpClient {
-    /// A target that is asked without TLS needs no authorities, and they take milliseconds to read.
-    pub(super) fn new(url: &Uri, connect_to: Option<ConnectTo>, roots: &TrustRoots) -> Self {
+    pub(crate) fn new(url: &Uri, connect_to: Option<ConnectTo>, roots: &TrustRoots) -> Self {
         let mut inner = HttpConnector::new();
         inner.enforce_http(false);
         inner.set_nodelay(true);
@@ -64,21 +61,17 @@ impl HttpClient {
             inner,
             to: connect_to,
         };
-        if url.scheme() == Some(&Scheme::HTTPS) {
-            let connector = HttpsConnector::from((connector, roots.client_config()));
-            Self::Tls(builder().build(connector))
+        let tls = if url.scheme() == Some(&Scheme::HTTPS) {
+            roots.client_config()
         } else {
-            Self::Plain(builder().build(connector))
-        }
+            TrustRoots::nobody()
+        };
+        Self(builder().build(HttpsConnector::from((connector, tls))))
     }
 
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let request = request.map(Full::new);
-        let answer = match self {
-            Self::Plain(client) => client.request(request),
-            Self::Tls(client) => client.request(request),
-        };
-        let (head, body) = answer.await.map_err(of_request)?.into_parts();
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.0.request(request.map(Full::new)).await;
+        let (head, body) = answer.map_err(of_request)?.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
         let body = body.map_err(of_body)?.to_bytes();
         Ok(Response::from_parts(head, body))

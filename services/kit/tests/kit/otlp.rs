@@ -5,20 +5,27 @@ use std::time::Duration;
 
 use http::Request;
 use serde_json::{Value, json};
-use service_kit::{Clock, Exporter, Metrics, Parts, Traces};
+use service_kit::{Clock, Exporter, Metrics, Parts, Traces, TrustRoots};
 
 use crate::SERVICE;
 use crate::access::{ask, parts};
+use crate::authority::Authority;
 use crate::captured_logs::CapturedLogs;
-use crate::stand_in::StandIn;
+use crate::outbound::trusting;
+use crate::stand_in::{StandIn, answer, recording};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT_ID: &str = "b7ad6b7169203331";
 
 fn exporting_to(url: &str) -> (Parts, Exporter) {
+    exporting(url, &TrustRoots::default())
+}
+
+fn exporting(url: &str, roots: &TrustRoots) -> (Parts, Exporter) {
     let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
     let metrics = Metrics::default();
-    let (traces, exporter) = Traces::to(&url.parse().unwrap(), SERVICE, clock, &metrics);
+    let url = url.parse().unwrap();
+    let (traces, exporter) = Traces::to(&url, SERVICE, clock, (&metrics, roots));
     (parts(metrics, traces), exporter)
 }
 
@@ -33,6 +40,20 @@ async fn ask_traced(parts: &Parts, path: &str, flags: &str) {
         .header("tracestate", "vendor=1")
         .header("X-Correlation-ID", "the-id");
     ask(parts, request).await;
+}
+
+#[tokio::test]
+async fn a_collector_over_tls_gets_spans_where_its_authority_is_known() {
+    let authority = Authority::new();
+    let (router, calls) = recording(|_| Some(answer(200, "{}")));
+    let url = format!("https://{}", authority.serve("127.0.0.1", router).await);
+    for (roots, lost) in [(trusting(&authority), 0), (TrustRoots::default(), 1)] {
+        let (parts, mut exporter) = exporting(&url, &roots);
+        ask_traced(&parts, "/fine", "01").await;
+        exporter.export_until(ready(())).await;
+        assert_eq!(dropped(&parts), lost);
+    }
+    assert_eq!(calls.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, Out
         .await
 }
 
-fn trusting(authority: &Authority) -> TrustRoots {
+pub(crate) fn trusting(authority: &Authority) -> TrustRoots {
     let variable = |name: &str| (name == "SSL_CERT_FILE").then(|| "file".to_owned());
     let file = |_: &std::path::Path| Ok(authority.pem().into_bytes());
     let environment = Environment {

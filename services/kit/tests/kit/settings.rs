@@ -133,7 +133,7 @@ fn all_faults_are_reported_at_once() {
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
         ("METRICS_NAMESPACE", "AWS/ECS"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector.example"),
         ("ECS_CONTAINER_METADATA_URI_V4", "/task"),
     ])
     .unwrap_err();
