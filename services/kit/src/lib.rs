@@ -30,7 +30,7 @@ pub mod settings;
 pub mod signature;
 mod trace;
 
-pub use aws::{Aws, AwsError};
+pub use aws::Aws;
 pub use clock::Clock;
 pub use connect::ConnectTo;
 pub use correlation::CorrelationId;

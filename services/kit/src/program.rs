@@ -85,7 +85,11 @@ fn run<S: AsRef<Base>>(
     let parts = Parts {
         metrics,
         traces,
-        aws: Aws::new(base.region.clone(), base.roots.clone()),
+        aws: Aws::new(
+            base.region.clone(),
+            base.aws_endpoint_url.clone(),
+            base.roots.clone(),
+        ),
         ..Parts::new(service, clock)
     };
     match block_on(serve(settings, parts, start, reporting, &logs)) {

@@ -19,8 +19,6 @@ use source::Source;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretsError {
-    #[error(transparent)]
-    Aws(#[from] crate::aws::AwsError),
     #[error("the secret {arn} cannot be read")]
     Read {
         arn: String,

@@ -112,6 +112,8 @@ impl<'a> Reader<'a> {
 pub struct Base {
     pub port: u16,
     pub region: Option<String>,
+    /// Asked instead of AWS.
+    pub aws_endpoint_url: Option<Uri>,
     pub secret_arn: Option<String>,
     pub database_url: Option<SecretString>,
     pub api_key: Option<SecretString>,
@@ -159,6 +161,7 @@ impl Base {
         let decrypts = { ciphertext }.any(|it| it.expose_secret().starts_with(CIPHERTEXT));
         Self {
             port: port(reader),
+            aws_endpoint_url: reader.url("AWS_ENDPOINT_URL"),
             region: region(reader, secret_arn.is_some(), decrypts),
             signatures,
             secret_arn,

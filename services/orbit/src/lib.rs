@@ -23,7 +23,7 @@ pub const SERVICE: Service = Service {
 pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<App> {
     let dispatcher = Dispatcher {
         governance: Governance::new(settings, parts).await?,
-        axon: Axon::new(settings, parts).await?,
+        axon: Axon::new(settings, parts)?,
         clock: parts.clock.clone(),
     };
     let routes = Router::new()

@@ -37,7 +37,8 @@ pub enum HttpError {
     TooLarge,
 }
 
-/// Of one target.
+/// Of one target, or of many alike. Copies share its connections.
+#[derive(Clone, Debug)]
 pub(crate) struct HttpClient(Client<HttpsConnector<Connector>, Full<Bytes>>);
 
 impl HttpError {

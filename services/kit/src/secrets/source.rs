@@ -1,12 +1,13 @@
 //! Where secrets come from: Secrets Manager, and KMS for what is ciphertext. A client is made when
 //! it is needed first.
 
+use std::sync::OnceLock;
+
 use aws_sdk_kms::primitives::Blob;
 use aws_smithy_types::base64;
 use aws_smithy_types::retry::RetryConfig;
 use secrecy::zeroize::{Zeroize as _, Zeroizing};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::OnceCell;
 
 use super::document::{API_KEY, DATABASE_URL, Fields};
 use super::{Loaded, SecretsError, Values};
@@ -20,8 +21,8 @@ pub(super) struct Source {
     injected: Values,
     signatures: Signatures,
     aws: Aws,
-    secrets_manager: OnceCell<aws_sdk_secretsmanager::Client>,
-    kms: OnceCell<aws_sdk_kms::Client>,
+    secrets_manager: OnceLock<aws_sdk_secretsmanager::Client>,
+    kms: OnceLock<aws_sdk_kms::Client>,
 }
 
 impl Source {
@@ -35,8 +36,8 @@ impl Source {
             },
             signatures: settings.signatures,
             aws: aws.clone(),
-            secrets_manager: OnceCell::new(),
-            kms: OnceCell::new(),
+            secrets_manager: OnceLock::new(),
+            kms: OnceLock::new(),
         }
     }
 
@@ -69,16 +70,12 @@ impl Source {
     }
 
     async fn read(&self, arn: &str) -> Result<Version, SecretsError> {
-        let client = self
-            .secrets_manager
-            .get_or_try_init(async || {
-                let config = self.aws.config().await?;
-                let config = aws_sdk_secretsmanager::config::Builder::from(config)
-                    .retry_config(RetryConfig::disabled())
-                    .build();
-                Ok::<_, SecretsError>(aws_sdk_secretsmanager::Client::from_conf(config))
-            })
-            .await?;
+        let client = self.secrets_manager.get_or_init(|| {
+            let config = aws_sdk_secretsmanager::config::Builder::from(self.aws.config())
+                .retry_config(RetryConfig::disabled())
+                .build();
+            aws_sdk_secretsmanager::Client::from_conf(config)
+        });
         let answer = client.get_secret_value().secret_id(arn).send().await;
         let answer = answer.map_err(|error| SecretsError::Read {
             arn: arn.to_owned(),
@@ -117,16 +114,12 @@ impl Source {
     async fn plaintext(&self, ciphertext: &str) -> anyhow::Result<SecretString> {
         let ciphertext = base64::decode(ciphertext.trim())
             .map_err(|_| anyhow::anyhow!("not base64 after {CIPHERTEXT}"))?;
-        let client = self
-            .kms
-            .get_or_try_init(async || {
-                let config = self.aws.config().await?;
-                let config = aws_sdk_kms::config::Builder::from(config)
-                    .retry_config(RetryConfig::disabled())
-                    .build();
-                Ok::<_, anyhow::Error>(aws_sdk_kms::Client::from_conf(config))
-            })
-            .await?;
+        let client = self.kms.get_or_init(|| {
+            let config = aws_sdk_kms::config::Builder::from(self.aws.config())
+                .retry_config(RetryConfig::disabled())
+                .build();
+            aws_sdk_kms::Client::from_conf(config)
+        });
         let answer = client
             .decrypt()
             .ciphertext_blob(Blob::new(ciphertext))
@@ -150,6 +143,7 @@ struct Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbound::HttpClient;
     use crate::secrets_manager::{SecretsManager, ciphertext};
 
     const SERVICE: Service = Service {
@@ -168,7 +162,11 @@ mod tests {
                     aws_credential_types::Credentials::for_tests(),
                 ),
             )
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .http_client(crate::aws::over(HttpClient::new(
+                &http::Uri::default(),
+                None,
+                &crate::TrustRoots::default(),
+            )))
             .build();
         Source {
             service: SERVICE,
@@ -176,8 +174,8 @@ mod tests {
             injected,
             signatures: Signatures::Required,
             aws: Aws::with(config),
-            secrets_manager: OnceCell::new(),
-            kms: OnceCell::new(),
+            secrets_manager: OnceLock::new(),
+            kms: OnceLock::new(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::ALGORITHM;
 use super::verify::{Refusal, Verifier};
 use crate::inbound::BODY_BYTES_MAX;
 use crate::settings::{Base, Signatures};
-use crate::{AwsError, Counter, KeyRing, Metrics, Parts, Problem, RequestContext};
+use crate::{Counter, KeyRing, Metrics, Parts, Problem, RequestContext};
 
 /// Why a service that has to sign or to verify cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +26,6 @@ pub enum NotReady {
     NoKeys,
     #[error("signatures are required, but AWS_REGION, which they are scoped to, is not set")]
     NoRegion,
-    #[error(transparent)]
-    Aws(#[from] AwsError),
 }
 
 /// These routes answer only who signs for this service, where `SIGNATURES` is `required`. Put it

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 
 use super::require::{NotReady, region, scope};
 use crate::settings::{Base, Reader, Signatures};
-use crate::{Aws, AwsError, Clock, KeyRing, Parts};
+use crate::{Clock, KeyRing, Parts};
 
 /// What signing adds, and so what an earlier attempt may have left.
 const ADDED: [HeaderName; 4] = [
@@ -115,7 +115,7 @@ struct Role {
 
 impl Signer {
     /// What the settings ask for; none where signatures are off.
-    pub async fn new(
+    pub fn new(
         signed_for: SignedFor,
         base: &Base,
         parts: &Parts,
@@ -129,21 +129,8 @@ impl Signer {
             return Ok(Some(Self::with_keys(keys, name, region, clock)));
         }
         let region = region(base)?;
-        let signer = Self::of_task(signed_for, region, &parts.aws, clock).await?;
-        Ok(Some(signer))
-    }
-
-    /// By the SDK's default chain, which ends with the role that ECS gives the task.
-    pub async fn of_task(
-        signed_for: SignedFor,
-        region: String,
-        aws: &Aws,
-        clock: Clock,
-    ) -> Result<Self, AwsError> {
-        let provider = aws.config().await?.credentials_provider();
-        let provider =
-            provider.expect("the default chain is a provider, whether or not it finds credentials");
-        Ok(Self::with_role(provider, signed_for, region, clock))
+        let role = parts.aws.credentials();
+        Ok(Some(Self::with_role(role, signed_for, region, clock)))
     }
 
     pub fn with_keys(keys: KeyRing, service: &'static str, region: String, clock: Clock) -> Self {

@@ -48,7 +48,7 @@ struct Reason {
 }
 
 impl Axon {
-    pub(crate) async fn new(settings: &Settings, parts: &Parts) -> Result<Self, NotReady> {
+    pub(crate) fn new(settings: &Settings, parts: &Parts) -> Result<Self, NotReady> {
         let target = Target {
             name: TARGET,
             url: settings.axon_url.clone(),
@@ -56,7 +56,7 @@ impl Axon {
             attempt_timeout: attempt_timeout(&settings.base),
             repeat: Repeat::ByMethod,
             ending: Ending::of_answer,
-            signer: Signer::new(settings.axon_signed_for, &settings.base, parts).await?,
+            signer: Signer::new(settings.axon_signed_for, &settings.base, parts)?,
         };
         Ok(Self {
             outbound: Outbound::new(target, &settings.base.roots, &parts.metrics),

@@ -94,6 +94,40 @@ async fn the_function_is_asked_at_its_alias() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_function_is_asked_as_the_role_of_the_task() {
+    let ecs = StandIn::answering(
+        200,
+        r#"{"AccessKeyId": "ASIA7", "SecretAccessKey": "the key", "Token": "the token",
+            "Expiration": "2999-01-02T03:04:05Z"}"#,
+    )
+    .await;
+    let lambda = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let (endpoint, axon_url, credentials) = (lambda.url(""), axon.url("/reason"), ecs.url("/role"));
+    let mut variables = with_function(&endpoint, &axon_url);
+    variables
+        .retain(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
+    variables.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", &credentials));
+    let mut orbit = Process::start(ORBIT, &variables);
+    let address = orbit.address();
+    assert_eq!([dispatch(address).0, dispatch(address).0], [200, 200]);
+    end(orbit);
+    assert_eq!(ecs.calls().len(), 1, "they are kept while they last");
+    for call in lambda.calls() {
+        let authorization = call.headers["authorization"].to_str().unwrap();
+        assert!(
+            authorization.contains("Credential=ASIA7/"),
+            "{authorization}"
+        );
+        assert!(
+            authorization.contains(";x-amz-security-token;"),
+            "{authorization}"
+        );
+        assert_eq!(call.headers["x-amz-security-token"], "the token");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_function_is_reached_over_tls_by_a_known_authority_only() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (router, calls) = recording(|_| Some(answer(200, ALLOWED)));

@@ -24,7 +24,8 @@ pub(super) async fn target(
     let region = region.context("AWS_REGION is not set, and the function is in a region")?;
     let url = url(function, &region, &parts.aws).await?;
     let clock = parts.clock.clone();
-    let signer = Signer::of_task(SignedFor::Lambda, region, &parts.aws, clock).await?;
+    let role = parts.aws.credentials();
+    let signer = Signer::with_role(role, SignedFor::Lambda, region, clock);
     Ok(Target {
         name: TARGET,
         url,
@@ -39,12 +40,10 @@ pub(super) async fn target(
 
 /// Of the partition that the region is in, or where `AWS_ENDPOINT_URL` says.
 async fn url(function: &FunctionName, region: &str, aws: &Aws) -> anyhow::Result<Uri> {
-    let config = aws.config().await?;
+    let config = aws.config();
     let parameters = Params::builder()
         .region(region)
         .set_endpoint(config.endpoint_url().map(str::to_owned))
-        .set_use_fips(config.use_fips())
-        .set_use_dual_stack(config.use_dual_stack())
         .build()?;
     let endpoint = DefaultResolver::new()
         .resolve_endpoint(&parameters)
@@ -101,7 +100,7 @@ mod tests {
             ("eu-central-1", "lambda.eu-central-1.amazonaws.com"),
             ("cn-north-1", "lambda.cn-north-1.amazonaws.com.cn"),
         ] {
-            let aws = Aws::new(Some(region.to_owned()), TrustRoots::default());
+            let aws = Aws::new(Some(region.to_owned()), None, TrustRoots::default());
             let function = "demo-governance:live".parse().unwrap();
             let url = url(&function, region, &aws).await.unwrap();
             assert_eq!(
