@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use http::{HeaderValue, Uri};
-use http_body_util::{BodyExt as _, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderValue, Request, Uri};
 use serde::Deserialize;
+
+use crate::TrustRoots;
+use crate::outbound::HttpClient;
 
 const ATTEMPTS: u32 = 3;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -50,9 +50,10 @@ struct Task {
 
 async fn ask(metadata_url: &Uri) -> anyhow::Result<HeaderValue> {
     let url: Uri = format!("{}/task", metadata_url.to_string().trim_end_matches('/')).parse()?;
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let client = HttpClient::new(&url, None, &TrustRoots::default());
+    let request = Request::get(url).body(Bytes::new())?;
     let response = client
-        .get(url)
+        .send(request)
         .await
         .context("the metadata endpoint cannot be reached")?;
     ensure!(
@@ -60,8 +61,8 @@ async fn ask(metadata_url: &Uri) -> anyhow::Result<HeaderValue> {
         "the metadata endpoint answers {}",
         response.status()
     );
-    let body = response.into_body().collect().await?.to_bytes();
-    let task: Task = serde_json::from_slice(&body).context("the metadata is not a task")?;
+    let task: Task =
+        serde_json::from_slice(response.body()).context("the metadata is not a task")?;
     Ok(HeaderValue::try_from(format!(
         "{}:{}",
         task.family, task.revision
