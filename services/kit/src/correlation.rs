@@ -1,7 +1,6 @@
 //! The correlation id: taken from the caller where it is fit to be written into logs and headers,
 //! made otherwise, and sent back on every response.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -13,34 +12,40 @@ use crate::{RequestContext, TraceContext, deadline};
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const CHARACTERS_MAX: usize = 128;
 
-/// 1 to 128 characters of `[A-Za-z0-9._-]`. It is part of the request's context.
+/// 1 to 128 characters of `[A-Za-z0-9._-]`. It is part of the request's context, and kept as the
+/// header that it mostly is: came as, is answered with, and goes on in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CorrelationId(Arc<str>);
+pub struct CorrelationId(HeaderValue);
 
 impl CorrelationId {
     pub fn parse(text: &str) -> Option<Self> {
-        let fits = (1..=CHARACTERS_MAX).contains(&text.len());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        (fits && text.bytes().all(plain)).then(|| Self(text.into()))
+        Self::of_header(&HeaderValue::from_str(text).ok()?)
+    }
+
+    fn of_header(value: &HeaderValue) -> Option<Self> {
+        let fits = (1..=CHARACTERS_MAX).contains(&value.len());
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        (fits && value.as_bytes().iter().all(plain)).then(|| Self(value.clone()))
     }
 
     /// A new id of 32 hexadecimal digits: it has to be unlike the others, not unguessable.
     pub fn generate() -> Self {
-        Self(format!("{:032x}", fastrand::u128(..)).into())
+        let digits = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)));
+        Self(digits.expect("digits are fit for a header"))
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().expect("an id's characters are all ASCII")
     }
 
     pub(crate) fn header_value(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("an id's characters are all fit for a header")
+        self.0.clone()
     }
 
     fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(HEADER).iter();
         match (values.next(), values.next()) {
-            (Some(value), None) => Self::parse(value.to_str().ok()?),
+            (Some(value), None) => Self::of_header(value),
             _ => None,
         }
     }
