@@ -2,15 +2,17 @@
 
 use axon::{SERVICE, Settings};
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts};
+use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts, server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{self, Sender};
 
 /// Serves until it is dropped.
 pub struct SignedAxon {
     pub key_id: &'static str,
     pub secret: &'static str,
     port: u16,
+    _signals: Sender<()>,
     _runtime: Runtime,
 }
 
@@ -42,11 +44,15 @@ impl SignedAxon {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
         let listener = listener.expect("a free port");
         let port = listener.local_addr().expect("its number").port();
-        runtime.spawn(async move { axum::serve(listener, app).await });
+        let (signals, received) = mpsc::channel(1);
+        runtime.spawn(async move {
+            server::serve(listener, app, &settings.base, &parts.lifecycle, received).await
+        });
         Self {
             key_id,
             secret,
             port,
+            _signals: signals,
             _runtime: runtime,
         }
     }

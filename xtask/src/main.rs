@@ -214,7 +214,7 @@ fn compilation(verb: &Verb, environment: &Environment) -> (Way, Profile) {
             (compilation.builder.clone(), profile)
         }
         // What is measured is what production runs.
-        Verb::Bench { .. } => (Way::Host, Profile::Release),
+        Verb::Bench => (Way::Host, Profile::Release),
         _ => (Way::Host, profile),
     }
 }
