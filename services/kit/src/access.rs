@@ -1,12 +1,11 @@
-//! What is told of each request: the span that puts its correlation id and its trace on every line
-//! logged meanwhile, one access line, its part of the metrics, and a span for the trace.
+//! What is told of each request: its ids on every line that is logged meanwhile, one access line, its
+//! part of the metrics, and a span for the trace.
 
 use std::pin::Pin;
 
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use tracing::Instrument as _;
 
 use crate::otlp::Traces;
 use crate::{Metrics, Parts, RequestContext, logs};
@@ -28,19 +27,13 @@ impl Observer {
         }
     }
 
-    /// Level error, so that no level of `RUST_LOG` takes the ids off the lines that are left.
     pub(crate) async fn observe(
         &self,
         context: &RequestContext,
         asked: &Method,
         answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
-        let span = tracing::error_span!(
-            "request",
-            correlation_id = context.correlation_id().as_str(),
-            trace_id = format_args!("{:032x}", context.trace().trace_id()),
-        );
-        async {
+        let observed = async {
             let mut access = Access {
                 observer: self,
                 context,
@@ -50,9 +43,8 @@ impl Observer {
             let response = answer.await;
             access.status = Some(response.status());
             response
-        }
-        .instrument(span)
-        .await
+        };
+        logs::of_request(context, observed).await
     }
 }
 

@@ -53,7 +53,7 @@ impl App {
         }))
     }
 
-    /// From outside: correlation id, span and access line, `Connection: close` where due, errors to
+    /// From outside: correlation id, access line, `Connection: close` where due, errors to
     /// problems, shedding and deadline, panics, body limit, routes.
     pub async fn answer(&self, mut request: Request) -> Response {
         let inner = &*self.0;

@@ -1,5 +1,5 @@
-//! Logs: one JSON object a line, all on one stream. Fields of the spans around a line are on the
-//! line itself, so each line of a request carries its correlation id.
+//! Logs: one JSON object a line, all on one stream. On the line itself are also the fields of the spans
+//! around it, and the ids of the request that is being answered.
 
 mod buffer;
 
@@ -12,13 +12,13 @@ use std::panic::PanicHookInfo;
 use serde::{Serialize, Serializer};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use crate::outbound::with_causes;
-use crate::{Clock, Counter, Service};
+use crate::{Clock, Counter, RequestContext, Service};
 use buffer::Buffer;
 
 /// The log of the process. Everything is written when it is dropped.
@@ -65,6 +65,19 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
             .payload_as_str()
             .unwrap_or("with a value that is no text")
     );
+}
+
+tokio::task_local! {
+    static REQUEST: RequestContext;
+}
+
+/// What is logged while `work` goes on carries the ids of the request, whatever the levels are. No
+/// span does it: making one costs a request as much as writing its access line.
+pub(crate) fn of_request<F: Future>(
+    context: &RequestContext,
+    work: F,
+) -> impl Future<Output = F::Output> {
+    REQUEST.scope(context.clone(), work)
 }
 
 thread_local! {
@@ -125,20 +138,14 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     F: Fn(&[u8]) + 'static,
 {
-    /// Spans of level error stay whatever the levels are: the request's holds the correlation id.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        (metadata.is_span() && *metadata.level() == Level::ERROR)
-            || self
-                .levels
-                .would_enable(metadata.target(), metadata.level())
+        self.levels
+            .would_enable(metadata.target(), metadata.level())
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let span = context.span(id).expect("a new span is in the registry");
-        let mut fields = Fields {
-            text: Vec::with_capacity(USUAL_FIELDS_BYTES),
-            ..Fields::default()
-        };
+        let mut fields = Fields::default();
         attributes.record(&mut Visitor(&mut fields));
         span.extensions_mut().insert(fields);
     }
@@ -160,6 +167,7 @@ where
                 line.copy_members(fields);
             }
         }
+        line.add_ids();
         event.record(&mut Visitor(&mut line));
         line.add_more_fields();
         line.text.extend_from_slice(b"}\n");
@@ -169,9 +177,6 @@ where
 }
 
 const MESSAGE: &str = "message";
-
-/// A correlation id and a trace id fit, so that their text is allocated once.
-const USUAL_FIELDS_BYTES: usize = 160;
 
 /// The fields of a span, as members of an object: they are formatted once and not for each line.
 #[derive(Default)]
@@ -212,6 +217,15 @@ impl Line {
         if self.text.capacity() <= KEPT_BYTES_MAX {
             let _ = LINE.try_with(|kept| kept.set(Some(self)));
         }
+    }
+
+    /// Of the request that is being answered, if one is.
+    fn add_ids(&mut self) {
+        let _ = REQUEST.try_with(|context| {
+            self.member("correlation_id", context.correlation_id().as_str());
+            let trace_id = context.trace().trace_id();
+            self.member("trace_id", &Shown(&format_args!("{trace_id:032x}")));
+        });
     }
 
     /// None on a thread that ends.
@@ -331,6 +345,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     use serde_json::Value;
+    use tracing::Level;
 
     use super::*;
 
