@@ -63,7 +63,8 @@ impl App {
         let may_be_shed = request.uri().path() != NEVER_SHED;
         // HTTP/2 has no such header: there, the server's GOAWAY does it.
         let has_header = request.version() <= Version::HTTP_11;
-        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let has_body = !request.body().is_end_stream();
+        let is_chunked = has_body && request.headers().contains_key(TRANSFER_ENCODING);
         // Pinned where they are: each step would otherwise copy, and have room for, all below it.
         let routed = pin!(inner.route(request));
         let answer = pin!(async {
