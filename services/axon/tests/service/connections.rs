@@ -7,8 +7,8 @@ use crate::process::{AXON, ask, connect, rest};
 use crate::running::Process;
 
 const MAX: &str = "500";
-/// Ten times as many as axon may have open. A hundred thousand would take more ports than one
-/// address has; the only thing that more of them could change is how often room is made.
+/// Ten times as many as axon may have open. A hundred thousand take minutes, because a client waits a
+/// second whenever the kernel's backlog is full; all that more of them change is how often room is made.
 const FLOOD: usize = 5000;
 /// As many of them as the test itself keeps open: more than axon may have, and fewer than most
 /// shells allow a process.
