@@ -35,7 +35,7 @@ impl TrustRoots {
         }
     }
 
-    /// All of them, for clients that make their TLS themselves.
+    /// All of them.
     pub fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
         webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()

@@ -152,9 +152,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::decide::compilation::{Profile, Variant};
+    use crate::decide::compilation::testing::X86;
     use crate::decide::image::Key;
-    use crate::decide::site::Architecture;
 
     /// A checkout of its own in a folder that goes away.
     struct Folder(PathBuf);
@@ -307,11 +306,7 @@ mod tests {
     #[tokio::test]
     async fn the_key_follows_the_sources_and_not_what_lies_beside_them() {
         let folder = Folder::committed("key").await;
-        let variant = Variant {
-            architecture: Architecture::X86,
-            profile: Profile::Release,
-        };
-        let key = async || Key::of(Thing::Axon, &folder.inputs().await, variant);
+        let key = async || Key::of(Thing::Axon, &folder.inputs().await, X86);
         let first = key().await;
         folder.write("services/axon/README.md", "words");
         folder.write("services/axon/tests/http.rs", "#[test] fn one() {}");

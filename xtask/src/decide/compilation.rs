@@ -214,6 +214,13 @@ fn bytes_at<const COUNT: usize>(binary: &[u8], offset: usize) -> Result<[u8; COU
 
 #[cfg(test)]
 pub mod testing {
+    use super::{Architecture, Profile, Variant};
+
+    pub const X86: Variant = Variant {
+        architecture: Architecture::X86,
+        profile: Profile::Release,
+    };
+
     /// The headers of a program for x86-64 with one segment of this type (1 is a part to load).
     pub fn elf(segment: u32) -> Vec<u8> {
         let mut binary = vec![0; 64 + 56];

@@ -44,21 +44,17 @@ mod tests {
 
     use super::*;
     use crate::catalog::{ALL, Thing};
-    use crate::decide::compilation::{Profile, Variant, cargo_arguments};
-    use crate::decide::site::Architecture;
+    use crate::decide::compilation::cargo_arguments;
+    use crate::decide::compilation::testing::X86;
 
     const RECIPE: &str = include_str!("../../../services/Dockerfile");
     const TOOLCHAIN: &str = include_str!("../../../rust-toolchain.toml");
 
     #[test]
     fn the_recipe_compiles_as_the_host_does() {
-        let variant = Variant {
-            architecture: Architecture::X86,
-            profile: Profile::Release,
-        };
-        let arguments = cargo_arguments(variant, &ALL.map(Thing::name)).join(" ");
+        let arguments = cargo_arguments(X86, &ALL.map(Thing::name)).join(" ");
         // In the recipe variables say these.
-        let target = format!(" --target {}", variant.architecture.target());
+        let target = format!(" --target {}", X86.architecture.target());
         let arguments = arguments.replace(&target, "");
         let arguments = arguments.replace("--profile release", "--profile ${PROFILE}");
         let command = format!("\"cargo {arguments}\"");

@@ -156,12 +156,8 @@ impl Artefact {
 mod tests {
     use super::*;
     use crate::decide::compilation::Profile;
+    use crate::decide::compilation::testing::X86;
     use crate::decide::site::Architecture;
-
-    const X86: Variant = Variant {
-        architecture: Architecture::X86,
-        profile: Profile::Release,
-    };
 
     fn inputs() -> Inputs {
         Inputs {

@@ -83,9 +83,8 @@ pub fn statement(built: &Built<'_>) -> Value {
 #[cfg(test)]
 pub mod testing {
     use super::*;
-    use crate::decide::compilation::Profile;
+    use crate::decide::compilation::testing::X86;
     use crate::decide::image::Labels;
-    use crate::decide::site::Architecture;
 
     pub fn inputs(labels: bool) -> Inputs {
         let files = [
@@ -111,10 +110,7 @@ pub mod testing {
     pub fn built<'a>(inputs: &'a Inputs, key: &'a Key, digest: &'a Digest) -> Built<'a> {
         Built {
             thing: Thing::Axon,
-            variant: Variant {
-                architecture: Architecture::X86,
-                profile: Profile::Release,
-            },
+            variant: X86,
             key,
             inputs,
             builder: BuilderKind::Host,

@@ -69,7 +69,7 @@ impl Governance {
     pub(crate) async fn new(settings: &Settings, parts: &Parts) -> anyhow::Result<Self> {
         let target = match &settings.governance {
             GovernanceAt::Function(function) => function::target(function, settings, parts).await?,
-            GovernanceAt::Url(url) => at_url(url.clone(), settings),
+            GovernanceAt::Url(url) => target_at(url.clone(), settings),
         };
         Ok(Self {
             outbound: Outbound::new(target, &settings.base.roots, &parts.metrics),
@@ -106,8 +106,8 @@ impl Governance {
     }
 }
 
-/// Where there is no Lambda.
-fn at_url(url: Uri, settings: &Settings) -> Target {
+/// As it is where there is no Lambda.
+fn target_at(url: Uri, settings: &Settings) -> Target {
     Target {
         name: TARGET,
         url,

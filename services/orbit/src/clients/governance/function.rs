@@ -6,13 +6,12 @@
 use anyhow::Context as _;
 use aws_sdk_lambda::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use http::{HeaderMap, StatusCode, Uri};
-use service_kit::outbound::{Ending, Repeat, Target};
+use service_kit::outbound::{Ending, Target};
 use service_kit::signature::{SignedFor, Signer};
 use service_kit::{Aws, Parts};
 
-use super::{FUNCTION_ERROR, TARGET};
+use super::{FUNCTION_ERROR, target_at};
 use crate::Settings;
-use crate::clients::attempt_timeout;
 use crate::settings::FunctionName;
 
 pub(super) async fn target(
@@ -27,14 +26,9 @@ pub(super) async fn target(
     let role = parts.aws.credentials();
     let signer = Signer::with_role(role, SignedFor::Lambda, region, clock);
     Ok(Target {
-        name: TARGET,
-        url,
-        connect_to: None,
-        attempt_timeout: attempt_timeout(&settings.base),
-        // Asking changes nothing.
-        repeat: Repeat::Always,
         ending,
         signer: Some(signer),
+        ..target_at(url, settings)
     })
 }
 
