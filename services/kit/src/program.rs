@@ -1,11 +1,11 @@
 //! The life of a service's process, from its arguments to its exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -134,9 +134,8 @@ async fn serve<S: AsRef<Base>>(
     parts.secrets = secrets;
     parts.keys = keys;
     let app = start(settings, parts).await?;
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, base.port))
-        .await
-        .with_context(|| format!("port {} cannot be bound", base.port))?;
+    let listener =
+        listen(base.port).with_context(|| format!("port {} cannot be bound", base.port))?;
     let port = listener
         .local_addr()
         .context("the bound port is unknown")?
@@ -159,6 +158,18 @@ async fn serve<S: AsRef<Base>>(
     let cut_off = Box::pin(reporting.during(logs, work)).await;
     anyhow::ensure!(cut_off == 0, "{cut_off} requests were cut off");
     Ok(())
+}
+
+/// For connections that are made and not accepted yet. Of the library's 128 a burst fills each, and
+/// who comes then waits a second until its kernel tries again. The kernel's own limit holds too.
+const BACKLOG: u32 = 4096;
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // A port can be had again while connections of the process before linger on it.
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::UNSPECIFIED, port).into())?;
+    socket.listen(BACKLOG)
 }
 
 fn signals() -> anyhow::Result<mpsc::Receiver<()>> {
