@@ -2,14 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::running::Process;
+use crate::process::AXON;
+use crate::running::{Process, command};
 use crate::stand_in::StandIn;
-
-const AXON: &str = env!("CARGO_BIN_EXE_axon");
 
 /// Sends so many requests, and reads so many answers.
 fn ask_often(address: SocketAddr, requests: usize) {
@@ -83,7 +82,6 @@ async fn nothing_is_lost_at_the_end() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "runs the program that is tested")]
 fn a_log_that_nobody_reads_costs_lines_and_no_requests() {
     // More than what the pipe and the buffer take.
     let requests = 9000;
@@ -92,9 +90,7 @@ fn a_log_that_nobody_reads_costs_lines_and_no_requests() {
         .local_addr()
         .unwrap()
         .port();
-    let mut axon = Command::new(AXON)
-        .env_clear()
-        .envs([("PORT", &*port.to_string()), ("DRAIN_MS", "0")])
+    let mut axon = command(AXON, &[("PORT", &port.to_string()), ("DRAIN_MS", "0")])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

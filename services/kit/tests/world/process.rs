@@ -95,7 +95,7 @@ pub(crate) fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)])
 }
 
 #[expect(clippy::disallowed_methods, reason = "runs the program that is tested")]
-fn command(program: &str, variables: &[(&str, &str)]) -> Command {
+pub(crate) fn command(program: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(variables.iter().copied());
     // Where coverage is measured, the program's counts too.
