@@ -137,10 +137,13 @@ pub struct Base {
     pub task_metadata_url: Option<Uri>,
 }
 
-/// Whether calls between services are signed.
+/// Whether calls between services are signed, and by whose keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signatures {
-    Required,
+    /// The pairs that both sides have in their secrets.
+    ByPairs,
+    /// The caller's task role, which AWS verifies.
+    ByRole,
     Off,
 }
 
@@ -153,8 +156,13 @@ pub enum Metrics {
 
 impl Base {
     pub fn read(reader: &mut Reader<'_>, service: Service) -> Self {
+        Self::read_signed(reader, service, Signatures::ByPairs)
+    }
+
+    /// For a caller: `signed` is how, where signatures are required.
+    pub fn read_signed(reader: &mut Reader<'_>, service: Service, signed: Signatures) -> Self {
         let secret_arn = secret_arn(reader, service);
-        let signatures = signatures(reader, service, secret_arn.is_some());
+        let signatures = signatures(reader, service, secret_arn.is_some(), signed);
         let database_url = reader.secret("DATABASE_URL");
         let api_key = reader.secret("API_KEY");
         let ciphertext = [&database_url, &api_key].into_iter().flatten();
@@ -162,7 +170,7 @@ impl Base {
         Self {
             port: port(reader),
             aws_endpoint_url: reader.url("AWS_ENDPOINT_URL"),
-            region: region(reader, secret_arn.is_some(), decrypts),
+            region: region(reader, secret_arn.is_some(), signatures, decrypts),
             signatures,
             secret_arn,
             secret_refresh_ms: secret_refresh_ms(reader),
@@ -206,17 +214,26 @@ fn secret_setting(service: Service) -> String {
     format!("{}_SECRET_ARN", service.name.to_uppercase())
 }
 
-/// The secret and KMS's keys are in a region.
-fn region(reader: &mut Reader<'_>, has_secret: bool, decrypts: bool) -> Option<String> {
+/// The secret, KMS's keys and what AWS verifies are in a region.
+fn region(
+    reader: &mut Reader<'_>,
+    has_secret: bool,
+    signatures: Signatures,
+    decrypts: bool,
+) -> Option<String> {
     let setting = "AWS_REGION";
     let region = reader.text(setting);
-    if region.is_none() && has_secret {
-        reader.fault(setting, "not set, and the secret is in a region");
-    } else if region.is_none() && decrypts {
-        reader.fault(
-            setting,
-            "not set, and what is ciphertext has a key in a region",
-        );
+    let needs = [
+        (has_secret, "the secret is in a region"),
+        (
+            signatures == Signatures::ByRole,
+            "who verifies the signatures is in a region",
+        ),
+        (decrypts, "what is ciphertext has a key in a region"),
+    ];
+    let needed = needs.iter().find(|(needed, _)| *needed);
+    if let (None, Some((_, why))) = (&region, needed) {
+        reader.fault(setting, format!("not set, and {why}"));
     }
     region
 }
@@ -231,20 +248,25 @@ fn secret_refresh_ms(reader: &mut Reader<'_>) -> u64 {
     refresh_ms
 }
 
-/// `off` is the default only where there is no secret: a lost variable must not turn
-/// authentication off.
-fn signatures(reader: &mut Reader<'_>, service: Service, has_secret: bool) -> Signatures {
+/// `off` is the default only where nothing else speaks of signatures: a lost variable must not
+/// turn authentication off.
+fn signatures(
+    reader: &mut Reader<'_>,
+    service: Service,
+    has_secret: bool,
+    signed: Signatures,
+) -> Signatures {
     let setting = "SIGNATURES";
     let signatures = match reader.text(setting).as_deref() {
-        Some("required") => Signatures::Required,
-        None if has_secret => Signatures::Required,
+        Some("required") => signed,
+        None if has_secret || signed == Signatures::ByRole => signed,
         Some("off") | None => Signatures::Off,
         Some(other) => {
             reader.fault(setting, format!("expected required or off, got {other:?}"));
             Signatures::Off
         }
     };
-    if signatures == Signatures::Required && !has_secret {
+    if signatures == Signatures::ByPairs && !has_secret {
         let secret = secret_setting(service);
         reader.fault(
             setting,

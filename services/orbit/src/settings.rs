@@ -56,11 +56,12 @@ impl FromStr for FunctionName {
 
 impl Settings {
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let base = Base::read(reader, SERVICE);
+        let axon_signed_for = SignedFor::read(reader, "AXON_SIGNED_FOR", "axon");
+        let base = Base::read_signed(reader, SERVICE, axon_signed_for.signatures());
         Self {
             governance: governance(reader, base.region.is_some()),
             axon_url: axon_url(reader),
-            axon_signed_for: SignedFor::read(reader, "AXON_SIGNED_FOR", "axon"),
+            axon_signed_for,
             axon_connect_to: reader.parsed("AXON_CONNECT_TO", "host:port"),
             base,
         }

@@ -13,7 +13,7 @@ fn settings() -> Settings {
         file: &|_| unreachable!(),
     };
     let mut settings = Settings::read(&mut Reader::new(&environment));
-    settings.base.signatures = Signatures::Required;
+    settings.base.signatures = Signatures::ByPairs;
     settings.base.region = Some("eu-west-1".to_owned());
     settings
 }

@@ -47,7 +47,7 @@ impl Source {
         let mut fields = Fields::default();
         if let Some(arn) = &self.arn {
             let version = self.read(arn).await?;
-            let keys = self.signatures == Signatures::Required;
+            let keys = self.signatures == Signatures::ByPairs;
             fields =
                 Fields::parse(&version.text, keys).map_err(|faults| SecretsError::Invalid {
                     arn: arn.clone(),
@@ -65,7 +65,7 @@ impl Source {
                 database_url: fields.take(DATABASE_URL),
                 api_key: fields.take(API_KEY),
             },
-            keys: keys.filter(|_| self.signatures == Signatures::Required),
+            keys: keys.filter(|_| self.signatures == Signatures::ByPairs),
         })
     }
 
@@ -172,7 +172,7 @@ mod tests {
             service: SERVICE,
             arn: arn.map(str::to_owned),
             injected,
-            signatures: Signatures::Required,
+            signatures: Signatures::ByPairs,
             aws: Aws::with(config),
             secrets_manager: OnceLock::new(),
             kms: OnceLock::new(),

@@ -65,8 +65,8 @@ pub enum SignedFor {
 }
 
 impl SignedFor {
-    /// Reads a setting such as `AXON_SIGNED_FOR`: the target's own name, which is the default, or AWS's name of
-    /// the service of its own that verifies.
+    /// Reads a setting such as `AXON_SIGNED_FOR`: the target's own name, which is the default, or
+    /// AWS's name of the service of its own that verifies.
     pub fn read(reader: &mut Reader<'_>, setting: &str, target: &'static str) -> Self {
         let verifiers = [Self::Service(target), Self::ApiGateway, Self::VpcLattice];
         let Some(text) = reader.text(setting) else {
@@ -78,6 +78,14 @@ impl SignedFor {
             reader.fault(setting, format!("expected one of {names}, got {text:?}"));
         }
         found.copied().unwrap_or(Self::Service(target))
+    }
+
+    /// How calls are signed for it.
+    pub fn signatures(self) -> Signatures {
+        match self {
+            Self::Service(_) => Signatures::ByPairs,
+            Self::ApiGateway | Self::VpcLattice | Self::Lambda => Signatures::ByRole,
+        }
     }
 
     /// The service's name in the scope of the signature.

@@ -174,7 +174,7 @@ fn signatures_are_required_where_there_is_a_secret_and_never_without_one() {
     let required = ("SIGNATURES", "required");
     assert_eq!(base(&[]).unwrap().signatures, Signatures::Off);
     for variables in [&[region, arn][..], &[region, arn, required]] {
-        assert_eq!(base(variables).unwrap().signatures, Signatures::Required);
+        assert_eq!(base(variables).unwrap().signatures, Signatures::ByPairs);
     }
     let off = base(&[region, arn, ("SIGNATURES", "off")]).unwrap();
     assert_eq!(off.signatures, Signatures::Off);

@@ -47,7 +47,7 @@ fn routes(base: &Base, parts: &Parts) -> Result<Router, NotReady> {
 
 /// Status, headers and body.
 async fn ask(parts: &Parts, request: Request<Bytes>) -> (StatusCode, HeaderMap, Bytes) {
-    let base = base(Signatures::Required);
+    let base = base(Signatures::ByPairs);
     let app = App::new(routes(&base, parts).unwrap(), &base, parts);
     let response = app.answer(request.map(Body::from)).await;
     let (head, body) = response.into_parts();
@@ -161,7 +161,7 @@ async fn a_body_too_large_is_told_so() {
 #[tokio::test]
 async fn the_body_of_the_unsigned_is_not_read() {
     let parts = parts();
-    let base = base(Signatures::Required);
+    let base = base(Signatures::ByPairs);
     let app = App::new(routes(&base, &parts).unwrap(), &base, &parts);
     let full = http_body_util::Full::new(Bytes::from_static(b"thought"));
     let body = Body::new(full.map_frame(|_| panic!("the body is read")));
@@ -179,7 +179,7 @@ async fn off_asks_nobody() {
 
 #[test]
 fn required_without_keys_or_region_is_not_ready() {
-    let mut base = base(Signatures::Required);
+    let mut base = base(Signatures::ByPairs);
     let mut parts = parts();
     parts.keys = None;
     let refused = routes(&base, &parts).unwrap_err();

@@ -94,7 +94,7 @@ async fn the_function_is_asked_at_its_alias() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_function_is_asked_as_the_role_of_the_task() {
+async fn what_aws_verifies_is_signed_as_the_role_of_the_task() {
     let ecs = StandIn::answering(
         200,
         r#"{"AccessKeyId": "ASIA7", "SecretAccessKey": "the key", "Token": "the token",
@@ -108,15 +108,26 @@ async fn the_function_is_asked_as_the_role_of_the_task() {
     variables
         .retain(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
     variables.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", &credentials));
+    // There is no secret.
+    variables.extend([
+        ("AXON_SIGNED_FOR", "execute-api"),
+        ("SIGNATURES", "required"),
+    ]);
     let mut orbit = Process::start(ORBIT, &variables);
     let address = orbit.address();
     assert_eq!([dispatch(address).0, dispatch(address).0], [200, 200]);
     end(orbit);
-    assert_eq!(ecs.calls().len(), 1, "they are kept while they last");
-    for call in lambda.calls() {
+    assert_eq!(
+        ecs.calls().len(),
+        2,
+        "for each target they are kept while they last"
+    );
+    let of_lambda = lambda.calls().into_iter().map(|call| (call, "/lambda/"));
+    let of_axon = axon.calls().into_iter().map(|call| (call, "/execute-api/"));
+    for (call, scope) in of_lambda.chain(of_axon) {
         let authorization = call.headers["authorization"].to_str().unwrap();
         assert!(
-            authorization.contains("Credential=ASIA7/"),
+            authorization.contains("Credential=ASIA7/") && authorization.contains(scope),
             "{authorization}"
         );
         assert!(

@@ -141,7 +141,7 @@ async fn calls_of_axon_are_signed_where_that_is_required() {
     let governance = StandIn::answering(200, ALLOWED).await;
     let axon = StandIn::answering(200, HEARTBEAT).await;
     let mut settings = settings(&governance, &axon);
-    settings.base.signatures = Signatures::Required;
+    settings.base.signatures = Signatures::ByPairs;
     let mut parts = parts();
     assert!(app(&settings, &parts).await.is_err(), "there is no key");
 

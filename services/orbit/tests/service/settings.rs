@@ -1,5 +1,5 @@
 use orbit::{FunctionName, GovernanceAt, Settings};
-use service_kit::settings::{Environment, Fault, Reader};
+use service_kit::settings::{Environment, Fault, Reader, Signatures};
 
 fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<Fault>> {
     let variable = |name: &str| {
@@ -80,6 +80,25 @@ fn a_function_needs_an_alias() {
         let variables = [AXON, REGION, ("GOVERNANCE_FUNCTION_NAME", name)];
         assert_eq!(faulty(&variables), ["GOVERNANCE_FUNCTION_NAME"], "{name}");
     }
+}
+
+/// Where AWS verifies, the role of the task is all that is needed.
+#[test]
+fn a_secret_is_needed_only_where_axon_verifies() {
+    let url = ("GOVERNANCE_FUNCTION_URL", "http://127.0.0.1:9/");
+    let required = ("SIGNATURES", "required");
+    let gateway = ("AXON_SIGNED_FOR", "execute-api");
+    assert_eq!(faulty(&[AXON, url, REGION, required]), ["SIGNATURES"]);
+    for variables in [
+        &[AXON, url, REGION, gateway][..],
+        &[AXON, url, REGION, gateway, required],
+    ] {
+        let settings = read(variables).unwrap();
+        assert_eq!(settings.base.signatures, Signatures::ByRole);
+    }
+    assert_eq!(faulty(&[AXON, url, gateway]), ["AWS_REGION"]);
+    let off = read(&[AXON, url, gateway, ("SIGNATURES", "off")]).unwrap();
+    assert_eq!(off.base.signatures, Signatures::Off);
 }
 
 #[test]
