@@ -132,17 +132,27 @@ pub async fn write(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("write {}", path.display()))
 }
 
-/// Fails where a line of a list is not pinned, or lacks its hashes. Answers the lines, each whole.
+/// Fails where a line of a list is not pinned or lacks its hashes, or what is needed is not in it.
 #[cfg(test)]
-pub fn pinned(requirements: &str) -> Vec<String> {
+pub fn assert_pinned(requirements: &str, needed: &[&str]) {
     let joined = requirements.replace("\\\n", " ");
-    let lines = joined.lines().filter(|line| !line.starts_with('#'));
-    let lines: Vec<String> = lines.map(str::to_owned).collect();
+    let lines: Vec<&str> = { joined.lines() }
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    // What they depend on is in the list too.
+    assert!(lines.len() > 20, "{lines:?}");
     for line in &lines {
-        assert!(line.contains("=="), "{line}");
-        assert!(line.contains("--hash=sha256:"), "{line}");
+        assert!(
+            line.contains("==") && line.contains("--hash=sha256:"),
+            "{line}"
+        );
     }
-    lines
+    for needed in needed {
+        assert!(
+            lines.iter().any(|line| line.starts_with(needed)),
+            "{needed}"
+        );
+    }
 }
 
 #[cfg(test)]
