@@ -10,17 +10,19 @@ pub struct Image {
     name: &'static str,
 }
 
-pub(crate) fn newest_archive(root: &Path, service: &str) -> PathBuf {
+/// Of a service its image, of the function its zip.
+pub(crate) fn newest_archive(root: &Path, thing: &str) -> PathBuf {
     let folder = std::fs::read_dir(root.join("target/xtask/artefacts"));
     let files = folder.into_iter().flatten().flatten();
     files
         .map(|entry| entry.path())
         .filter(|path| {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
-            file.starts_with(&format!("{service}-")) && file.ends_with(".tar")
+            let packed = [".tar", ".zip"].iter().any(|ending| file.ends_with(ending));
+            file.starts_with(&format!("{thing}-")) && packed
         })
         .max_by_key(|path| path.metadata().and_then(|it| it.modified()).ok())
-        .expect("an image was built: `cargo xtask build`")
+        .expect("it was built: `cargo xtask build`")
 }
 
 impl Image {

@@ -173,9 +173,9 @@ impl Checkout {
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
-    /// The archive that was packed of a service, the newest where there are several.
-    pub fn packed(&self, service: &str) -> Vec<u8> {
-        let archive = image::newest_archive(&self.root, service);
+    /// What was packed of a service or the function, the newest where there are several.
+    pub fn packed(&self, thing: &str) -> Vec<u8> {
+        let archive = image::newest_archive(&self.root, thing);
         std::fs::read(archive).expect("read what was built")
     }
 
@@ -215,34 +215,56 @@ impl Checkout {
 
     /// What Terraform says after the run that applied it, by the variables of that run.
     pub fn terraform_plan(&self) -> String {
+        let output = self.terraform("plan", &[]).output();
+        Ran::of(&output.expect("run terraform")).all()
+    }
+
+    /// Somebody's Terraform that has planned a change and waits for a yes: until it is told no, it
+    /// holds the state.
+    pub fn terraform_waiting(&self) -> Child {
+        let child = self
+            .terraform("apply", &["-var=infra_sha256=of-somebody-else"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("start terraform");
+        let held = self.terraform_folder().join(".terraform.tfstate.lock.info");
+        eventually("the state is held", || held.exists());
+        child
+    }
+
+    fn terraform_folder(&self) -> PathBuf {
+        let local = self.root.join("target/xtask/local");
+        local.join(format!("{}/terraform", self.port))
+    }
+
+    /// In the copy of `infra/` that xtask left.
+    fn terraform(&self, verb: &str, arguments: &[&str]) -> Command {
         let site: Value =
             serde_json::from_str(&self.parameter("/demo/local/site")).expect("a site");
-        let folder = self
-            .root
-            .join(format!("target/xtask/local/{}/terraform", self.port));
+        let folder = self.terraform_folder();
         let variable = |name: &str| {
             format!(
                 "-var={name}={}",
                 site[name].as_str().expect("a field of the site")
             )
         };
-        let output = Command::new("terraform")
+        let mut command = Command::new("terraform");
+        command
             .args([
-                "plan",
+                verb,
                 "-no-color",
                 "-var-file=environments/local.tfvars.json",
             ])
             .args([variable("architecture"), variable("infra_sha256")])
             .arg(format!("-var=endpoint={}", self.url("")))
+            .args(arguments)
             .current_dir(folder.join("root"))
             .env("TF_DATA_DIR", folder.join("data"))
             .env("AWS_ENDPOINT_URL", self.url(""))
             .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .output()
-            .expect("run terraform");
-        let ran = Ran::of(&output);
-        ran.all()
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        command
     }
 
     /// A parameter of SSM, as the local AWS has it.

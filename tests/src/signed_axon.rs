@@ -36,7 +36,7 @@ impl SignedAxon {
             file: &|_| unreachable!("no setting of axon's is a file"),
         };
         let mut settings = Settings::read(&mut Reader::new(&environment));
-        settings.base.signatures = Signatures::Required;
+        settings.base.signatures = Signatures::ByPairs;
         settings.base.region = Some("eu-west-1".to_owned());
         let app = axon::app(&settings, &parts).expect("axon");
 

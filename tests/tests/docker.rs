@@ -19,13 +19,13 @@ fn from_nothing_to_a_changed_line_and_bad_input() {
     let checkout = Checkout::fresh("docker");
     // What the host made of these sources came with the copy.
     let axon_by_host = Image::in_copy(&checkout, "axon");
-    let orbit_by_host = checkout.packed("orbit");
+    let by_host = ["orbit", "governance"].map(|thing| (thing, checkout.packed(thing)));
     let base = BuilderBase::import("e2e-builder-base");
     a_base_that_is_not_there_is_told(&checkout);
     an_engine_that_is_too_old_is_told(&checkout);
     a_full_disk_is_told(&checkout, &base);
     plain_docker_build_makes_axon_from_nothing(&checkout, &base, &axon_by_host);
-    the_classic_builder_makes_orbit(&checkout, &base, &orbit_by_host);
+    the_classic_builder_makes_the_others(&checkout, &base, &by_host);
     a_changed_line_compiles_no_dependency(&checkout);
     what_was_built_runs(&checkout);
     a_compilers_error_is_told(&checkout);
@@ -95,19 +95,28 @@ fn plain_build(checkout: &Checkout, base: &BuilderBase, options: &[&str]) -> usi
     said.matches("Compiling").count()
 }
 
-/// On the layers of axon's dependencies. The archive is the one that the host's way packs.
-fn the_classic_builder_makes_orbit(checkout: &Checkout, base: &BuilderBase, by_host: &[u8]) {
+/// On the layers of axon's dependencies. Archives and zips are those that the host's way packs.
+fn the_classic_builder_makes_the_others(
+    checkout: &Checkout,
+    base: &BuilderBase,
+    by_host: &[(&str, Vec<u8>)],
+) {
     let older = engine_of_api("1.38");
+    let way = base.way();
+    let things = by_host.iter().map(|(thing, _)| *thing);
+    let arguments: Vec<_> = ["build"].into_iter().chain(things).collect();
     let ran = checkout
         .xtask_with(
-            &["build", "orbit", "--builder", &base.way()],
+            &[&arguments[..], &["--builder", &way]].concat(),
             &[("DOCKER_HOST", &older)],
         )
         .expect(0, &["by the classic builder", "compiled in"]);
     assert!(sent_kilobytes(&ran) <= 1000);
     let crates = crates_compiled(&ran);
     assert!(crates.iter().all(|(_, count)| *count <= OURS), "{crates:?}");
-    assert!(checkout.packed("orbit") == by_host, "the bytes of orbit");
+    for (thing, bytes) in by_host {
+        assert!(checkout.packed(thing) == *bytes, "the bytes of {thing}");
+    }
 }
 
 /// What the engine was sent, as the program tells it.

@@ -17,6 +17,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     the_workflows_steps_do_what_they_say(&checkout);
     terraform_has_nothing_to_change(&checkout);
     bad_input_changes_nothing(&checkout);
+    a_state_that_somebody_holds_changes_nothing(&checkout);
     the_shell_of_another_account_changes_nothing(&checkout);
     a_good_release_loses_no_request(&checkout);
     a_rotation_of_the_key_loses_no_request(&checkout);
@@ -196,6 +197,27 @@ fn bad_input_changes_nothing(checkout: &Checkout) {
     checkout.set_parameter("/demo/local/site", &site);
 
     assert_eq!(releases(checkout), before);
+    checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
+}
+
+fn a_state_that_somebody_holds_changes_nothing(checkout: &Checkout) {
+    let dashboard = checkout.read("infra/dashboard.tf");
+    checkout.write("infra/dashboard.tf", &format!("{dashboard}# changed\n"));
+    let before = releases(checkout);
+    let mut holder = checkout.terraform_waiting();
+    checkout.xtask(&["deploy"]).expect(
+        11,
+        &[
+            "the state of local is locked by",
+            "OperationTypeApply",
+            "terraform force-unlock",
+        ],
+    );
+    // Without an answer it gives up, and the state is free.
+    drop(holder.stdin.take());
+    holder.wait().expect("terraform ends");
+    assert_eq!(releases(checkout), before);
+    checkout.write("infra/dashboard.tf", &dashboard);
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
 }
 
