@@ -1,5 +1,5 @@
-//! Logs: one JSON object a line, all on one stream. On the line itself are also the fields of the spans
-//! around it, and the ids of the request that is being answered.
+//! Logs: one JSON object a line, all on one stream. On the line itself are also the fields of the
+//! spans around it, and the ids of the request that is being answered.
 
 mod buffer;
 

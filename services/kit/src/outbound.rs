@@ -36,7 +36,8 @@ pub struct Target {
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
     pub repeat: Repeat,
-    /// What its answers say of it, by their heads: [`Ending::of_answer`] where it has no ways of its own.
+    /// What its answers say of it, by their heads: [`Ending::of_answer`] where it has no ways of
+    /// its own.
     pub ending: fn(StatusCode, &HeaderMap) -> Ending,
     pub signer: Option<Signer>,
 }

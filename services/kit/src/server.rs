@@ -22,8 +22,9 @@ pub use connection::{FIRST_REQUEST_TIMEOUT, HEAD_BYTES_MAX, IDLE_TIMEOUT};
 /// What a response takes to leave after the deadline has made it.
 const LAST_WRITE: Duration = Duration::from_millis(500);
 
-/// The first of the signals means stop, the second one means now. Answers how many requests were cut off: none, unless the second signal came, because nothing
-/// in flight takes longer than a request's deadline.
+/// The first of the signals means stop, the second one means now. Answers how many requests were
+/// cut off: none, unless the second signal came, because nothing in flight takes longer than a
+/// request's deadline.
 pub async fn serve(
     listener: TcpListener,
     app: App,

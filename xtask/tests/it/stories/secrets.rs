@@ -194,7 +194,8 @@ async fn a_rotation_is_gone_on_with_from_where_it_stands() {
     }
 }
 
-/// Each call about a secret once fails, once loses its answer and once is met by Ctrl-C: the next run ends it.
+/// Each call about a secret once fails, once loses its answer and once is met by Ctrl-C: the next
+/// run ends it.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     let fake = Fake::released().await;
