@@ -25,6 +25,10 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
     let sited = desk.connector.connect(&site)?;
     let world = desk.world(&site, &sited);
 
+    if desk.environment.emulated && !options.dry_run {
+        // On every run: one that was cut off behind its apply has left them empty.
+        secrets::make_up(desk, &site).await?;
+    }
     secrets::require(&world).await?;
     let plan = plan::make(&world, &options.names).await?;
     if plan.is_empty() {
@@ -93,13 +97,8 @@ async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> 
         desk.infra.apply().await?;
     }
     desk.report.line("infra", "applied");
-    let site = published_site(desk)
-        .await?
-        .context("terraform published no site")?;
-    if desk.environment.emulated {
-        secrets::make_up(desk, &site).await?;
-    }
-    Ok(Some(site))
+    let site = published_site(desk).await?;
+    Ok(Some(site.context("terraform published no site")?))
 }
 
 async fn build_ahead(desk: &Desk<'_>) -> Result<()> {

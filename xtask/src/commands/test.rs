@@ -23,7 +23,7 @@ pub enum Scope {
 /// Of what failed: compilers and tests say it at length, and sum it up at the end.
 const FAILURE_LINES: usize = 120;
 
-/// The files of `tests/tests`.
+/// The files and folders of `tests/tests`.
 pub const END_TO_END: [&str; 5] = ["docker", "signers", "story", "trust", "workflow"];
 
 /// What the tests need of the world.

@@ -64,6 +64,18 @@ async fn the_very_first_run_applies_the_infrastructure_and_makes_up_the_secrets(
     );
 }
 
+/// It was applied, but the secrets were not made up any more.
+#[tokio::test(start_paused = true)]
+async fn a_first_run_that_was_cut_off_is_gone_on_with() {
+    let fake = Fake::applied();
+    fake.state().secrets.clear();
+    fake.deploy_all().await.succeeds();
+    let changes = fake.changes();
+    let secrets = ["put demo/local/axon-AbCdEf", "put demo/local/orbit-GhIjKl"];
+    assert_eq!(changes[..2], secrets);
+    assert_eq!(changes[2..], FIRST);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_next_run_changes_nothing_and_says_so() {
     let fake = Fake::released().await;

@@ -1,5 +1,7 @@
 //! The main job from its beginning to its end, as a user lives it: one local AWS, one story.
 
+mod refusals;
+
 use std::net::TcpStream;
 
 use e2e::{Checkout, Ran, Traffic, eventually, interrupt, request, workflow};
@@ -16,9 +18,9 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     a_second_deploy_changes_nothing(&checkout);
     the_workflows_steps_do_what_they_say(&checkout);
     terraform_has_nothing_to_change(&checkout);
-    bad_input_changes_nothing(&checkout);
-    a_state_that_somebody_holds_changes_nothing(&checkout);
-    the_shell_of_another_account_changes_nothing(&checkout);
+    refusals::bad_input(&checkout);
+    refusals::a_state_that_somebody_holds(&checkout);
+    refusals::the_shell_of_another_account(&checkout);
     a_good_release_loses_no_request(&checkout);
     a_rotation_of_the_key_loses_no_request(&checkout);
     a_release_that_fails_goes_back(&checkout);
@@ -145,82 +147,6 @@ fn terraform_has_nothing_to_change(checkout: &Checkout) {
     assert!(planned.contains("No changes."), "{planned}");
 }
 
-/// Each one clear error that names the file, the place and the remedy; nothing is changed.
-fn bad_input_changes_nothing(checkout: &Checkout) {
-    let before = releases(checkout);
-    let axon = checkout.read("task-definitions/axon.json");
-    let orbit = checkout.read("task-definitions/orbit.json");
-
-    checkout.set_in_template("axon", "WHAT", "${NOBODY_FILLS_THIS}");
-    checkout.set_in_template("orbit", "WHAT", "${NOR_THIS}");
-    checkout.xtask(&["deploy"]).expect(
-        10,
-        &[
-            "task-definitions/axon.json",
-            "NOBODY_FILLS_THIS",
-            "task-definitions/orbit.json",
-            "NOR_THIS",
-        ],
-    );
-    checkout.write("task-definitions/orbit.json", &orbit);
-    checkout.write(
-        "task-definitions/axon.json",
-        &axon.replacen("\"cpu\": \"256\",", "\"cpu\": 256\"", 1),
-    );
-    checkout
-        .xtask(&["deploy"])
-        .expect(10, &["task-definitions/axon.json:8:"]);
-    checkout.write(
-        "task-definitions/axon.json",
-        &axon.replacen("\"512\"", "\"640\"", 1),
-    );
-    checkout.xtask(&["deploy"]).expect(10, &["T01", "640"]);
-    checkout.write("task-definitions/axon.json", &axon);
-
-    checkout
-        .xtask(&["deploy", "--env", "moon"])
-        .expect(2, &["moon", "local, production, staging"]);
-    checkout
-        .xtask(&["deploy", "neptune"])
-        .expect(2, &["neptune", "governance, axon, orbit"]);
-
-    let site = checkout.parameter("/demo/local/site");
-    let other = site.replacen("\"version\":1", "\"version\":2", 1).replacen(
-        "\"cluster\"",
-        "\"klaster\"",
-        1,
-    );
-    checkout.set_parameter("/demo/local/site", &other);
-    checkout
-        .xtask(&["deploy"])
-        .expect(12, &["version 2", "missing: cluster"]);
-    checkout.set_parameter("/demo/local/site", &site);
-
-    assert_eq!(releases(checkout), before);
-    checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
-}
-
-fn a_state_that_somebody_holds_changes_nothing(checkout: &Checkout) {
-    let dashboard = checkout.read("infra/dashboard.tf");
-    checkout.write("infra/dashboard.tf", &format!("{dashboard}# changed\n"));
-    let before = releases(checkout);
-    let mut holder = checkout.terraform_waiting();
-    checkout.xtask(&["deploy"]).expect(
-        11,
-        &[
-            "the state of local is locked by",
-            "OperationTypeApply",
-            "terraform force-unlock",
-        ],
-    );
-    // Without an answer it gives up, and the state is free.
-    drop(holder.stdin.take());
-    holder.wait().expect("terraform ends");
-    assert_eq!(releases(checkout), before);
-    checkout.write("infra/dashboard.tf", &dashboard);
-    checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
-}
-
 fn releases(checkout: &Checkout) -> Vec<Value> {
     checkout
         .json(&["releases"])
@@ -278,33 +204,6 @@ fn the_workflows_steps_do_what_they_say(checkout: &Checkout) {
     assert!(refused.contains("a fork gets no credentials"), "{shown}");
     assert!(planned.contains("nothing to do"), "{shown}");
     assert_eq!(releases(checkout), before);
-}
-
-/// Credentials and endpoints of another place: nothing may reach it, nothing may change.
-fn the_shell_of_another_account_changes_nothing(checkout: &Checkout) {
-    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
-    elsewhere
-        .set_nonblocking(true)
-        .expect("a listener that does not wait");
-    let url = format!("http://{}", elsewhere.local_addr().expect("its address"));
-    let shell = [
-        ("AWS_ACCESS_KEY_ID", "AKIAOFANOTHERPLACE00"),
-        ("AWS_SECRET_ACCESS_KEY", "of-another-place"),
-        ("AWS_SESSION_TOKEN", "of-another-place"),
-        ("AWS_PROFILE", "production"),
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_ENDPOINT_URL", url.as_str()),
-        ("AWS_ENDPOINT_URL_ECS", url.as_str()),
-    ];
-    checkout
-        .xtask_with(&["deploy"], &shell)
-        .expect(0, &["nothing to do"]);
-    let staging = checkout.xtask_with(&["plan", "--env", "staging"], &shell);
-    staging.expect(12, &["AWS_ENDPOINT_URL", "unset"]);
-    assert!(
-        elsewhere.accept().is_err(),
-        "something reached the other place"
-    );
 }
 
 fn a_good_release_loses_no_request(checkout: &Checkout) {
