@@ -297,6 +297,7 @@ impl<'a> Terraform<'a> {
     fn failure(&self, verb: &str, output: &str) -> anyhow::Error {
         let run = Run {
             environment: &self.environment.name,
+            emulated: self.emulator.is_some(),
             verb,
             root: self.folder.join("root").display().to_string(),
         };

@@ -8,6 +8,8 @@ use crate::failure::Failure;
 /// Whose Terraform failed.
 pub(super) struct Run<'a> {
     pub(super) environment: &'a str,
+    /// Whether it is the local AWS, of which nothing is precious.
+    pub(super) emulated: bool,
     /// What was tried: `init`, `plan`, `apply`.
     pub(super) verb: &'a str,
     /// Where its copy of `infra/` lies, for a command by hand.
@@ -19,7 +21,8 @@ impl Run<'_> {
         let told = self
             .locked(output)
             .or_else(|| self.no_bucket(output))
-            .or_else(|| self.forbidden(output));
+            .or_else(|| self.forbidden(output))
+            .or_else(|| self.already_there(output));
         told.map_or_else(
             || anyhow!("terraform {} failed:\n{}", self.verb, errors_of(output)),
             Into::into,
@@ -87,6 +90,30 @@ impl Run<'_> {
         );
         Some(Failure::not_ready(message).hint(hint))
     }
+
+    /// A run that was killed wrote nothing of its last resources into the state.
+    fn already_there(&self, output: &str) -> Option<Failure> {
+        let words = ["AlreadyExists", "ResourceExists", "already exists"];
+        if !words.iter().any(|word| output.contains(word)) {
+            return None;
+        }
+        let message = format!(
+            "there is already what infra/ of {} makes, as after a terraform that was killed:\n{}",
+            self.environment,
+            errors_of(output)
+        );
+        let hint = if self.emulated {
+            "cargo xtask local reset    # then deploy; nothing of it is precious".to_owned()
+        } else {
+            format!(
+                "take each into the state, then run this again:\n\
+                 (cd {} && TF_DATA_DIR=../data terraform import \
+                 -var-file=environments/{}.tfvars.json ADDRESS ID)",
+                self.root, self.environment
+            )
+        };
+        Some(Failure::not_ready(message).hint(hint))
+    }
 }
 
 /// The value of a line such as `  Who:       alice@laptop`.
@@ -127,6 +154,7 @@ mod tests {
     fn run() -> Run<'static> {
         Run {
             environment: "staging",
+            emulated: false,
             verb: "apply",
             root: "target/xtask/staging/terraform/root".to_owned(),
         }
@@ -171,6 +199,23 @@ mod tests {
         let error = run().failure(output);
         assert_eq!(exit_code(&error), 12);
         assert!(hint(&error).contains("infra/README.md"));
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_told_how_to_be_taken_over() {
+        let output = "Error: creating CloudWatch Logs Log Group (/ecs/demo-axon): operation error \
+                      CloudWatch Logs: CreateLogGroup, https response error StatusCode: 400, \
+                      ResourceAlreadyExistsException: The specified log group already exists";
+        let error = run().failure(output);
+        assert_eq!(exit_code(&error), 12);
+        assert!(error.to_string().contains("(/ecs/demo-axon)"), "{error}");
+        assert!(hint(&error).contains("terraform import"));
+        let local = Run {
+            emulated: true,
+            ..run()
+        };
+        let error = local.failure(output);
+        assert!(hint(&error).contains("cargo xtask local reset"));
     }
 
     #[test]
