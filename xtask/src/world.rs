@@ -149,7 +149,7 @@ pub trait Builder: Send + Sync {
     async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>>;
     /// What was built for this key before, if it is still on this machine.
     async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>>;
-    /// Compiles all things by one invocation of cargo and packs those that are not at hand.
+    /// Packs what the keys are of; of that it compiles what is not at hand.
     async fn build(
         &self,
         architecture: Architecture,

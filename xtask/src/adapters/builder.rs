@@ -87,7 +87,8 @@ impl Builder for Artefacts<'_> {
             .collect();
         let variant = self.variant(architecture);
         let (inputs, binaries) = self.compile(variant, &missing).await?;
-        if keys_of(&inputs, variant) != *keys {
+        let now = keys_of(&inputs, variant);
+        if keys.iter().any(|(thing, key)| now[thing] != *key) {
             return Err(
                 Failure::refused("the sources changed while they were compiled")
                     .hint("run the same command again")

@@ -12,7 +12,6 @@ use crate::report::Report;
 use crate::world::{Builder, Registry};
 
 pub struct Request<'a> {
-    /// What is printed and pushed; compiling is always of everything.
     pub things: &'a [Thing],
     pub architecture: Architecture,
     /// Repositories are called `<project>/<name>`.
@@ -86,11 +85,13 @@ async fn at_hand_or_built(
     keys: &BTreeMap<Thing, Key>,
     wanted: &[Thing],
 ) -> Result<BTreeMap<Thing, Artefact>> {
+    let keys = wanted.iter().map(|thing| (*thing, keys[thing].clone()));
+    let keys: BTreeMap<Thing, Key> = keys.collect();
     let mut artefacts = BTreeMap::new();
-    for thing in wanted {
-        match builder.at_hand(*thing, &keys[thing]).await? {
+    for (thing, key) in &keys {
+        match builder.at_hand(*thing, key).await? {
             Some(artefact) => artefacts.insert(*thing, artefact),
-            None => return builder.build(request.architecture, keys).await,
+            None => return builder.build(request.architecture, &keys).await,
         };
     }
     report.line("build", "up to date: nothing to compile");
@@ -182,7 +183,9 @@ mod tests {
             _: Architecture,
             keys: &BTreeMap<Thing, Key>,
         ) -> Result<BTreeMap<Thing, Artefact>> {
-            self.done.lock().unwrap().push("build".to_owned());
+            let names: Vec<_> = keys.keys().map(|thing| thing.name()).collect();
+            let built = format!("build {}", names.join(" "));
+            self.done.lock().unwrap().push(built);
             Ok(keys
                 .keys()
                 .map(|thing| (*thing, artefact(*thing)))
@@ -232,7 +235,7 @@ mod tests {
     async fn without_a_push_names_are_those_of_the_project() {
         let fake = Fake::default();
         let (done, data) = run(&fake, &ALL, false, Format::Human).await;
-        assert_eq!(done, "build");
+        assert_eq!(done, "build governance axon orbit");
         let digest = |thing| artefact(thing).digest;
         assert_eq!(
             data,
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_at_hand_is_not_compiled_again() {
+    async fn only_what_is_asked_for_is_built_and_only_once() {
         let fake = Fake {
             at_hand: vec![Thing::Axon],
             ..Fake::default()
@@ -255,8 +258,8 @@ mod tests {
         assert_eq!(done, "");
         assert!(data.starts_with("axon demo/axon@sha256:"), "{data}");
         assert_eq!(data.lines().count(), 1);
-        let (done, _) = run(&fake, &ALL, false, Format::Human).await;
-        assert_eq!(done, "build");
+        let (done, _) = run(&fake, &[Thing::Orbit], false, Format::Human).await;
+        assert_eq!(done, "build orbit");
     }
 
     #[tokio::test]
@@ -266,7 +269,7 @@ mod tests {
             ..Fake::default()
         };
         let (done, data) = run(&fake, &ALL, true, Format::Human).await;
-        assert_eq!(done, "build, push orbit");
+        assert_eq!(done, "build governance orbit, push orbit");
         assert!(
             data.contains("axon localhost:4577/demo/axon@sha256:"),
             "{data}"
