@@ -1,6 +1,7 @@
 //! Kinds of failure: each has its exit code, and a remedy that is told apart from the error.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// What went wrong, as far as a caller of the command must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,12 @@ impl Failure {
         Self::new(Kind::Refused, message)
     }
 
+    /// A disk of this machine is full: `what` could not be done.
+    pub fn disk_full(what: impl fmt::Display) -> Self {
+        Self::not_ready(format!("the disk is full: {what}"))
+            .hint("df -h .        # which one\ncargo clean    # frees what was compiled")
+    }
+
     /// What the user can do about it: whole lines, commands ready to be copied.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -110,6 +117,20 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     of(error).map_or(1, |failure| failure.kind.exit_code())
 }
 
+/// Any file can be the one for which there is no room: wherever that was, it gets its remedy.
+#[must_use]
+pub fn explained(error: anyhow::Error) -> anyhow::Error {
+    let mut causes = error
+        .chain()
+        .filter_map(|it| it.downcast_ref::<io::Error>());
+    let is_full =
+        causes.any(|it| matches!(it.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+    if is_full && of(&error).is_none() {
+        return Failure::disk_full(format!("{error:#}")).into();
+    }
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
@@ -128,5 +149,20 @@ mod tests {
             Some("install it")
         );
         assert_eq!(exit_code(&anyhow::anyhow!("something else")), 1);
+    }
+
+    #[test]
+    fn a_full_disk_gets_its_remedy_wherever_it_is_met() {
+        let full = io::Error::from(ErrorKind::StorageFull);
+        let error = explained(anyhow::Error::from(full).context("write the ledger"));
+        assert_eq!(exit_code(&error), 12);
+        assert!(
+            error
+                .to_string()
+                .contains("the disk is full: write the ledger"),
+            "{error}"
+        );
+        let other = anyhow::Error::from(io::Error::from(ErrorKind::NotFound));
+        assert_eq!(exit_code(&explained(other)), 1);
     }
 }

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = failure::explained(error);
             report.failure(&error);
             ExitCode::from(failure::exit_code(&error))
         }

@@ -267,6 +267,9 @@ fn is_progress(line: &str) -> bool {
     first.is_some_and(|word| PROGRESS.contains(&word))
 }
 
+/// How programs say it, the compiler and the linker among them, with or without a capital.
+const NO_SPACE: &str = "no space left on device";
+
 /// Shows what the compiler said, without its progress, and answers the failure that it is.
 fn tell_failure<'l>(
     report: &Report,
@@ -275,6 +278,12 @@ fn tell_failure<'l>(
 ) -> anyhow::Error {
     let said: Vec<&str> = said.filter(|line| !is_progress(line)).collect();
     report.block(&said.join("\n"));
+    if said
+        .iter()
+        .any(|line| line.to_lowercase().contains(NO_SPACE))
+    {
+        return Failure::disk_full(message.into()).into();
+    }
     Failure::new(Kind::Findings, message)
         .hint("mend what cargo says above, then run the same command again")
         .into()

@@ -9,7 +9,7 @@ use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use tokio::time::Instant;
 
-use super::{is_progress, tell_failure};
+use super::{NO_SPACE, is_progress, tell_failure};
 use crate::adapters::docker::explain;
 use crate::catalog::Thing;
 use crate::decide::context::DOCKERFILE;
@@ -203,7 +203,7 @@ impl<'a> Progress<'a> {
             let mut texts = said.iter().copied().chain([message]);
             texts.any(|text| text.to_lowercase().contains(words))
         };
-        if is_told("no space left on device") {
+        if is_told(NO_SPACE) {
             return Failure::not_ready(format!("{doing}: the engine's disk is full: {message}"))
                 .hint("docker system df        # what takes it\ndocker builder prune    # gives back what earlier builds left")
                 .into();

@@ -145,9 +145,12 @@ async fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         fs::write(&unfinished, bytes).await?;
         fs::rename(&unfinished, path).await
     };
-    written
-        .await
-        .with_context(|| format!("write {}", path.display()))
+    let written = written.await;
+    if written.is_err() {
+        // On a disk that is full it would be in the way of its own next try.
+        drop(fs::remove_file(&unfinished).await);
+    }
+    written.with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -198,6 +201,17 @@ mod tests {
             fs::remove_file(part).await.unwrap();
             assert_eq!(shelf.find(Thing::Axon, &key).await, None);
         }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_leaves_nothing() {
+        let (_folder, shelf) = shelf("whole");
+        let taken = shelf.folder.join("taken");
+        fs::create_dir_all(taken.join("by a folder")).await.unwrap();
+        write_whole(&taken, b"anything").await.unwrap_err();
+        let mut files = fs::read_dir(&shelf.folder).await.unwrap();
+        assert_eq!(files.next_entry().await.unwrap().unwrap().path(), taken);
+        assert!(files.next_entry().await.unwrap().is_none());
     }
 
     #[tokio::test]
