@@ -290,7 +290,7 @@ impl<'w> Release<'w> {
              goes on: {how}"
         );
         let hint = format!(
-            "sign in again (in a pipeline, run the job again); the record is free at {until}, then\n\
+            "sign in again (in a pipeline, run the job again); the record is free at {until:.0}, then\n\
              cargo xtask deploy      # go on to the end\n\
              cargo xtask rollback    # back to the last release that landed"
         );

@@ -71,12 +71,12 @@ pub async fn open(
 
 fn held(holder: &Record) -> Failure {
     Failure::refused(format!(
-        "{} is in progress since {}",
+        "{} is in progress since {:.0}",
         holder.about(),
         holder.opened
     ))
     .hint(format!(
-        "wait for it, or, if nobody is at work on it, until its time is over at {}",
+        "wait for it, or, if nobody is at work on it, until its time is over at {:.0}",
         holder.until
     ))
 }
