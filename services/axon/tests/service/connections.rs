@@ -3,6 +3,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::process::{AXON, ask, connect, rest};
 use crate::running::Process;
 
@@ -13,6 +15,8 @@ const HEALTH_EVERY: usize = 5000;
 /// As many of them as the test itself keeps open: more than axon may have, and fewer than most
 /// shells allow a process.
 const KEPT: usize = 800;
+/// More than the backlog of the standard library, fewer than the kernel's own limit.
+const BURST: usize = 500;
 /// What all connections together may cost above what axon takes without them.
 const KILOBYTES_MAX: usize = 32 * 1024;
 
@@ -53,6 +57,23 @@ fn connections_that_are_opened_and_left_cost_little_and_keep_nobody_out() {
     axon.terminate();
     let (code, _) = axon.end();
     assert_eq!(code, Some(0));
+}
+
+/// As at a start, or behind a long pause: nobody accepts for a while. Without room in the kernel
+/// these connections would not be made until a second later.
+#[test]
+fn a_burst_waits_until_it_is_accepted() {
+    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
+    let address = axon.address();
+    axon.signal(Signal::STOP);
+    let patience = Duration::from_millis(900);
+    let made = (0..BURST).map(|_| TcpStream::connect_timeout(&address, patience));
+    let made: Result<Vec<_>, _> = made.collect();
+    axon.signal(Signal::CONT);
+    assert_eq!(made.unwrap().len(), BURST);
+    assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
+    axon.terminate();
+    assert_eq!(axon.end().0, Some(0));
 }
 
 /// The client does not close what it keeps, so that more of them are open than there may be.

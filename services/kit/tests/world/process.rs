@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 /// Far above what anything here takes.
@@ -59,7 +60,11 @@ impl Process {
     }
 
     pub(crate) fn terminate(&self) {
-        rustix::process::kill_process(self.id(), rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).unwrap();
     }
 
     pub(crate) fn id(&self) -> rustix::process::Pid {
