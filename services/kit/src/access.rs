@@ -7,7 +7,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::{Method, StatusCode};
 
-use crate::otlp::Traces;
+use crate::otlp::{Traces, name_of};
 use crate::{Metrics, Parts, RequestContext, logs};
 
 /// The client went away before it was answered. As nginx has it; it is sent to nobody.
@@ -37,7 +37,7 @@ impl Observer {
             let mut access = Access {
                 observer: self,
                 context,
-                method: method(asked),
+                method: name_of(asked),
                 status: None,
             };
             let response = answer.await;
@@ -105,22 +105,5 @@ impl Drop for Access<'_> {
             .traces
             .record(self.context, self.method, status, took);
         self.log(route, status, (took.as_secs_f64() * 1e6).round() / 1e3);
-    }
-}
-
-/// A client can make methods up, as long as it likes.
-fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        Method::CONNECT => "CONNECT",
-        Method::PATCH => "PATCH",
-        Method::TRACE => "TRACE",
-        // As OpenTelemetry's conventions have it.
-        _ => "_OTHER",
     }
 }

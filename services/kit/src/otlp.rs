@@ -2,6 +2,8 @@
 //! (<https://opentelemetry.io/docs/specs/otlp/>). Of ours, because the crates for it cost a request
 //! more than all the rest of the kit does, and tens of megabytes. Nothing waits for the collector.
 
+mod span;
+
 use std::error::Error;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode, Uri};
-use jiff::Timestamp;
+use http::{Method, Request, StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::outbound::HttpClient;
 use crate::{Clock, Counter, Metrics, RequestContext, Service, TrustRoots};
+pub(crate) use span::Call;
+use span::{Of, Span};
 
 /// So many are sent at once.
 const BATCH: usize = 512;
@@ -23,11 +26,9 @@ const BATCH: usize = 512;
 const WAITING_MAX: usize = 4 * BATCH;
 const INTERVAL: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// `SPAN_KIND_SERVER` and `STATUS_CODE_ERROR` of the protocol.
-const SERVER: u8 = 2;
-const ERROR: u8 = 2;
 
-/// Takes the spans of requests that are sampled; the default takes none.
+/// Takes the spans of requests that are sampled, and of the calls that are made for them; the
+/// default takes none.
 #[derive(Clone, Default)]
 pub struct Traces(Option<Arc<Waiting>>);
 
@@ -36,15 +37,6 @@ struct Waiting {
     spans: Mutex<Vec<Span>>,
     enough: Notify,
     dropped: Counter,
-}
-
-/// One request, as the service that answered it has seen it.
-struct Span {
-    context: RequestContext,
-    method: &'static str,
-    status: StatusCode,
-    ended: Timestamp,
-    took: Duration,
 }
 
 /// Sends what its `Traces` took.
@@ -84,6 +76,7 @@ impl Traces {
         (Self(Some(waiting)), exporter)
     }
 
+    /// Records a request that was answered.
     pub(crate) fn record(
         &self,
         context: &RequestContext,
@@ -91,17 +84,33 @@ impl Traces {
         status: StatusCode,
         took: Duration,
     ) {
-        if let Some(waiting) = &self.0
-            && context.trace().is_sampled()
-        {
+        if let Some(waiting) = self.taken(context) {
             waiting.push(Span {
+                trace: context.trace().clone(),
                 context: context.clone(),
+                of: Of::Request,
                 method,
-                status,
+                status: Some(status),
                 ended: waiting.clock.now(),
                 took,
             });
         }
+    }
+
+    /// Begins the span of one attempt of a call. None where nobody takes it: whoever is called
+    /// would have a parent then that is nowhere, and the trace be torn apart.
+    pub(crate) fn call(
+        &self,
+        context: &RequestContext,
+        target: &'static str,
+        method: &Method,
+    ) -> Option<Call> {
+        let waiting = Arc::clone(self.taken(context)?);
+        Some(Call::begin(waiting, context, target, name_of(method)))
+    }
+
+    fn taken(&self, context: &RequestContext) -> Option<&Arc<Waiting>> {
+        self.0.as_ref().filter(|_| context.trace().is_sampled())
     }
 }
 
@@ -199,34 +208,20 @@ impl Exporter {
     }
 }
 
-impl Span {
-    fn document(&self) -> Value {
-        let trace = self.context.trace();
-        let route = self.context.route();
-        let ended = self.ended.as_nanosecond();
-        let began = ended - i128::try_from(self.took.as_nanos()).unwrap_or(ended);
-        let mut attributes = vec![
-            attribute("http.request.method", self.method),
-            attribute("correlation_id", self.context.correlation_id().as_str()),
-            // 64-bit numbers are strings in the JSON of this protocol.
-            json!({
-                "key": "http.response.status_code",
-                "value": { "intValue": self.status.as_str() },
-            }),
-        ];
-        attributes.extend(route.map(|route| attribute("http.route", route)));
-        json!({
-            "traceId": format!("{:032x}", trace.trace_id()),
-            "spanId": format!("{:016x}", trace.span_id()),
-            "parentSpanId": trace.parent_id().map_or_else(String::new, |id| format!("{id:016x}")),
-            "traceState": trace.state(),
-            "name": route.map_or_else(|| self.method.to_owned(), |route| format!("{} {route}", self.method)),
-            "kind": SERVER,
-            "startTimeUnixNano": began.to_string(),
-            "endTimeUnixNano": ended.to_string(),
-            "attributes": attributes,
-            "status": if self.status.is_server_error() { json!({ "code": ERROR }) } else { json!({}) },
-        })
+/// A client can make methods up, as long as it likes.
+pub(crate) fn name_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::PATCH => "PATCH",
+        Method::TRACE => "TRACE",
+        // As OpenTelemetry's conventions have it.
+        _ => "_OTHER",
     }
 }
 

@@ -16,8 +16,9 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::connect::ConnectTo;
+use crate::otlp::Call;
 use crate::signature::Signer;
-use crate::{Dimensions, Metrics, RequestContext, TrustRoots, correlation, deadline};
+use crate::{Dimensions, Parts, RequestContext, Traces, TrustRoots, correlation, deadline};
 
 pub use guard::CallError;
 use guard::Guard;
@@ -57,19 +58,23 @@ struct Inner {
 
 /// What is done for each attempt anew.
 struct Attempt {
+    target: &'static str,
+    traces: Traces,
     url: Uri,
     signer: Option<Signer>,
     client: HttpClient,
 }
 
 impl Outbound {
-    pub fn new(target: Target, roots: &TrustRoots, metrics: &Metrics) -> Self {
+    pub fn new(target: Target, roots: &TrustRoots, parts: &Parts) -> Self {
         let client = HttpClient::new(&target.url, target.connect_to, roots);
         Self(Arc::new(Inner {
-            guard: Guard::new(target.name, target.attempt_timeout, metrics),
+            guard: Guard::new(target.name, target.attempt_timeout, &parts.metrics),
             repeat: target.repeat,
             ending: target.ending,
             attempt: Attempt {
+                target: target.name,
+                traces: parts.traces.clone(),
                 url: target.url,
                 signer: target.signer,
                 client,
@@ -108,16 +113,22 @@ impl Attempt {
         mut request: Request<Bytes>,
         until: Instant,
     ) -> Result<Response<Bytes>, HttpError> {
+        let mut span = self.traces.call(context, self.target, request.method());
+        let trace = span.as_ref().map_or(context.trace(), Call::trace);
         *request.uri_mut() = self.url.clone();
         let headers = request.headers_mut();
         headers.insert(correlation::HEADER, context.correlation_id().header_value());
-        context.trace().pass_on(headers);
+        trace.pass_on(headers);
         headers.insert(deadline::HEADER, deadline::header_value(until));
         if let Some(signer) = &self.signer {
             let signed = signer.sign(&mut request).await;
             signed.map_err(HttpError::Unsigned)?;
         }
-        self.client.send(request).await
+        let answer = self.client.send(request).await;
+        if let (Some(span), Ok(answer)) = (&mut span, &answer) {
+            span.answered(answer.status());
+        }
+        answer
     }
 }
 

@@ -82,8 +82,7 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// Makes this span the parent of the request that is sent with these headers. Calls have no
-    /// spans of their own: a parent that nobody exports would tear the trace apart.
+    /// Makes this span the parent of the request that is sent with these headers.
     pub(crate) fn pass_on(&self, headers: &mut HeaderMap) {
         let parent = HeaderValue::from_str(&self.to_string());
         headers.insert(PARENT, parent.expect("digits are fit for a header"));

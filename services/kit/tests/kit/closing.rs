@@ -9,9 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
-use service_kit::{CorrelationId, Metrics, RequestContext, TraceContext, TrustRoots};
+use service_kit::{Clock, CorrelationId, Metrics, Parts, RequestContext, TraceContext, TrustRoots};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::SERVICE;
 
 /// How a connection goes on.
 #[derive(Clone, Copy, PartialEq)]
@@ -94,12 +96,12 @@ impl Caller {
             ending: Ending::of_answer,
             signer: None,
         };
-        let metrics = Metrics::default();
+        let parts = Parts::new(SERVICE, Clock::system());
         let id = CorrelationId::generate();
         Self {
-            outbound: Outbound::new(target, &TrustRoots::default(), &metrics),
+            outbound: Outbound::new(target, &TrustRoots::default(), &parts),
             context: RequestContext::new(id, TraceContext::begin(), Duration::from_secs(50)),
-            metrics,
+            metrics: parts.metrics,
         }
     }
 

@@ -1,17 +1,21 @@
 //! Spans as a collector gets them.
 
 use std::future::{pending, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
+use service_kit::outbound::{Outbound, Target};
 use service_kit::{Clock, Exporter, Metrics, Parts, Traces, TrustRoots};
 
 use crate::SERVICE;
 use crate::access::{ask, parts};
 use crate::authority::Authority;
 use crate::captured_logs::CapturedLogs;
-use crate::outbound::trusting;
+use crate::outbound::{context, target, trusting};
 use crate::stand_in::{StandIn, answer, recording};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -78,7 +82,7 @@ async fn a_collector_gets_a_span_for_each_sampled_request() {
             { "key": "service.version", "value": { "stringValue": "1.2.3" } },
         ])
     );
-    let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
+    let spans = spans_of(&calls[0].body);
     assert_eq!(spans.len(), 2, "{spans:?}");
     let span = &spans[0];
     assert_eq!(span["traceId"], TRACE_ID);
@@ -106,6 +110,76 @@ async fn a_collector_gets_a_span_for_each_sampled_request() {
     assert_eq!(spans[1]["status"], json!({ "code": 2 }));
     assert_eq!(spans[1]["parentSpanId"], "");
     assert_eq!(dropped(&parts), 0);
+}
+
+/// The spans of a batch, and of each what a reader of the trace wants to know first.
+fn spans_of(body: &[u8]) -> Vec<Value> {
+    let document: Value = serde_json::from_slice(body).unwrap();
+    let spans = &document["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    spans.as_array().unwrap().clone()
+}
+
+/// One answers an error, one nothing in time, one an answer.
+#[tokio::test]
+async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
+    let collector = StandIn::answering(200, "{}").await;
+    let (parts, mut exporter) = exporting_to(&collector.url(""));
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let called = StandIn::start(move |_| match attempts.fetch_add(1, Ordering::SeqCst) {
+        0 => Some(answer(503, "")),
+        1 => None,
+        _ => Some(answer(200, "")),
+    })
+    .await;
+    let target = Target {
+        attempt_timeout: Duration::from_millis(500),
+        ..target(&called.url("/"))
+    };
+    let outbound = Outbound::new(target, &TrustRoots::default(), &parts);
+    let context = context();
+    let request = || Request::new(Bytes::new());
+    outbound.call(&context, request()).await.unwrap();
+    exporter.export_until(ready(())).await;
+
+    let spans = spans_of(&collector.calls()[0].body);
+    let told = spans.iter().map(|span| {
+        let status = span["attributes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|attribute| attribute["key"] == "http.response.status_code");
+        let status = status.map(|it| it["value"]["intValue"].as_str().unwrap());
+        (status, span["status"]["code"] == 2)
+    });
+    let expected = [(Some("503"), true), (None, true), (Some("200"), false)];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    for (span, call) in spans.iter().zip(called.calls()) {
+        assert_eq!(
+            (&span["name"], &span["kind"]),
+            (&json!("GET tested"), &json!(3))
+        );
+        let trace = context.trace();
+        assert_eq!(span["parentSpanId"], format!("{:016x}", trace.span_id()));
+        let parent = format!(
+            "00-{:032x}-{}-01",
+            trace.trace_id(),
+            span["spanId"].as_str().unwrap()
+        );
+        assert_eq!(call.headers["traceparent"], parent);
+    }
+}
+
+/// Else whoever is called would have a parent that is nowhere.
+#[tokio::test]
+async fn without_a_collector_the_requests_own_span_is_the_parent() {
+    let called = StandIn::answering(200, "").await;
+    let parts = Parts::new(SERVICE, Clock::system());
+    let outbound = Outbound::new(target(&called.url("/")), &TrustRoots::default(), &parts);
+    let context = context();
+    let request = Request::new(Bytes::new());
+    outbound.call(&context, request).await.unwrap();
+    let parent = &called.calls()[0].headers["traceparent"];
+    assert_eq!(*parent, context.trace().to_string());
 }
 
 #[tokio::test]

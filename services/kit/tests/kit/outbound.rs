@@ -11,14 +11,15 @@ use service_kit::outbound::{
 use service_kit::settings::{Environment, Reader};
 use service_kit::signature::Signer;
 use service_kit::{
-    Clock, CorrelationId, KeyPair, KeyPairs, KeyRing, Metrics, RequestContext, TraceContext,
+    Clock, CorrelationId, KeyPair, KeyPairs, KeyRing, Parts, RequestContext, TraceContext,
     TrustRoots,
 };
 
+use crate::SERVICE;
 use crate::authority::Authority;
 use crate::stand_in::{StandIn, answer, recording};
 
-fn target(url: &str) -> Target {
+pub(crate) fn target(url: &str) -> Target {
     Target {
         name: "tested",
         url: url.parse().unwrap(),
@@ -30,7 +31,11 @@ fn target(url: &str) -> Target {
     }
 }
 
-fn context() -> RequestContext {
+fn parts() -> Parts {
+    Parts::new(SERVICE, Clock::system())
+}
+
+pub(crate) fn context() -> RequestContext {
     let id = CorrelationId::parse("the-id").unwrap();
     RequestContext::new(id, TraceContext::begin(), Duration::from_secs(20))
 }
@@ -42,7 +47,7 @@ fn request(method: Method) -> Request<Bytes> {
 }
 
 async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, OutboundError> {
-    Outbound::new(target, roots, &Metrics::default())
+    Outbound::new(target, roots, &parts())
         .call(&context(), Request::new(Bytes::new()))
         .await
 }
@@ -212,7 +217,7 @@ async fn what_passes_is_tried_again_where_it_is_safe() {
             repeat,
             ..target(&stand_in.url("/"))
         };
-        let outbound = Outbound::new(target, &TrustRoots::default(), &Metrics::default());
+        let outbound = Outbound::new(target, &TrustRoots::default(), &parts());
         let response = outbound.call(&context(), request(method)).await.unwrap();
         assert_eq!(response.status(), expected, "{status}");
         assert_eq!(stand_in.calls().len(), calls, "{status}");
@@ -276,7 +281,7 @@ async fn each_attempt_is_signed_anew() {
 async fn a_target_that_fails_is_left_alone() {
     let stand_in = StandIn::answering(500, "").await;
     let target = target(&stand_in.url("/"));
-    let outbound = Outbound::new(target, &TrustRoots::default(), &Metrics::default());
+    let outbound = Outbound::new(target, &TrustRoots::default(), &parts());
     let context = context();
     for _ in 0..10 {
         let response = outbound.call(&context, request(Method::GET)).await.unwrap();

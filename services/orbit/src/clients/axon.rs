@@ -59,7 +59,7 @@ impl Axon {
             signer: Signer::new(settings.axon_signed_for, &settings.base, parts)?,
         };
         Ok(Self {
-            outbound: Outbound::new(target, &settings.base.roots, &parts.metrics),
+            outbound: Outbound::new(target, &settings.base.roots, parts),
             outcomes: Outcomes::new(TARGET, &OUTCOMES, &parts.metrics),
         })
     }

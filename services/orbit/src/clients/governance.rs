@@ -72,7 +72,7 @@ impl Governance {
             GovernanceAt::Url(url) => target_at(url.clone(), settings),
         };
         Ok(Self {
-            outbound: Outbound::new(target, &settings.base.roots, &parts.metrics),
+            outbound: Outbound::new(target, &settings.base.roots, parts),
             outcomes: Outcomes::new(TARGET, &OUTCOMES, &parts.metrics),
         })
     }
