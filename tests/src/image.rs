@@ -3,38 +3,40 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Checkout, eventually, free_port, request};
+use serde_json::Value;
+
+use crate::{Checkout, eventually, free_port, program, request};
 
 pub struct Image {
     id: String,
     name: &'static str,
 }
 
-/// Of a service its image, of the function its zip.
-pub(crate) fn newest_archive(root: &Path, thing: &str) -> PathBuf {
-    let folder = std::fs::read_dir(root.join("target/xtask/artefacts"));
-    let files = folder.into_iter().flatten().flatten();
-    files
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            let packed = [".tar", ".zip"].iter().any(|ending| file.ends_with(ending));
-            file.starts_with(&format!("{thing}-")) && packed
-        })
-        .max_by_key(|path| path.metadata().and_then(|it| it.modified()).ok())
-        .expect("it was built: `cargo xtask build`")
+/// What was packed of the sources as they are: of a service its image, of the function its zip.
+pub(crate) fn archive(root: &Path, thing: &str) -> PathBuf {
+    let mut build = Command::new(program());
+    build
+        .args(["build", thing, "--format", "json"])
+        .current_dir(root);
+    let output = build.output().expect("run xtask");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let found: Value = serde_json::from_str(said.lines().last().unwrap_or_default())
+        .expect("what was built, as JSON");
+    let key = found[0]["key"].as_str().expect("its key");
+    let ending = if thing == "governance" { "zip" } else { "tar" };
+    root.join(format!("target/xtask/artefacts/{thing}-{key}.{ending}"))
 }
 
 impl Image {
-    /// Loads the newest image that was built of this checkout.
+    /// Loads the image that was built of this checkout.
     pub fn of(name: &'static str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        Self::newest(&root, name)
+        Self::load(&root, name)
     }
 
-    /// Loads the newest image that was built in a copy.
+    /// Loads the image that was built in a copy.
     pub fn in_copy(checkout: &Checkout, name: &'static str) -> Self {
-        Self::newest(&checkout.root, name)
+        Self::load(&checkout.root, name)
     }
 
     /// An image that the engine has.
@@ -68,8 +70,8 @@ impl Image {
         binary
     }
 
-    fn newest(root: &Path, name: &'static str) -> Self {
-        let archive = newest_archive(root, name);
+    fn load(root: &Path, name: &'static str) -> Self {
+        let archive = archive(root, name);
         let said = docker(&["load", "--input", &archive.to_string_lossy()]);
         let id = said
             .rsplit("sha256:")

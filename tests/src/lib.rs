@@ -173,10 +173,9 @@ impl Checkout {
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
-    /// What was packed of a service or the function, the newest where there are several.
+    /// What was packed of a service or the function.
     pub fn packed(&self, thing: &str) -> Vec<u8> {
-        let archive = image::newest_archive(&self.root, thing);
-        std::fs::read(archive).expect("read what was built")
+        std::fs::read(image::archive(&self.root, thing)).expect("read what was built")
     }
 
     pub fn artefacts(&self) -> BTreeSet<String> {
@@ -395,11 +394,6 @@ fn free_port() -> u16 {
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to.parent().expect("a folder")).expect("make a folder");
     std::fs::copy(from, to).expect("copy a file");
-    // Of several archives of a thing the newest is of the sources as they are.
-    let modified = from.metadata().and_then(|it| it.modified());
-    std::fs::File::open(to)
-        .and_then(|file| file.set_modified(modified?))
-        .expect("keep a file's time");
 }
 
 fn copy_folder(from: &Path, to: &Path) {
