@@ -414,6 +414,15 @@ fn a_crate_has_the_same_features_for_xtask_and_for_the_whole() {
     );
 }
 
+/// It is a workspace of its own, which no other build looks at: a run of the fuzzer would change
+/// a lock file that is behind.
+#[test]
+fn the_fuzzers_lock_file_is_up_to_date() {
+    let known = features(&["--manifest-path", "services/fuzz/Cargo.toml"]);
+    let kit = known.iter().any(|line| line.starts_with("service-kit "));
+    assert!(kit, "{known:?}");
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "only cargo knows how features unite"
