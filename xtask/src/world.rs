@@ -149,6 +149,20 @@ pub trait Builder: Send + Sync {
     async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>>;
     /// What was built for this key before, if it is still on this machine.
     async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>>;
+    /// What the keys are of, where all of it is at hand.
+    async fn all_at_hand(
+        &self,
+        keys: &BTreeMap<Thing, Key>,
+    ) -> Result<Option<BTreeMap<Thing, Artefact>>> {
+        let mut artefacts = BTreeMap::new();
+        for (thing, key) in keys {
+            let Some(artefact) = self.at_hand(*thing, key).await? else {
+                return Ok(None);
+            };
+            artefacts.insert(*thing, artefact);
+        }
+        Ok(Some(artefacts))
+    }
     /// Packs what the keys are of; of that it compiles what is not at hand.
     async fn build(
         &self,

@@ -87,13 +87,9 @@ async fn at_hand_or_built(
 ) -> Result<BTreeMap<Thing, Artefact>> {
     let keys = wanted.iter().map(|thing| (*thing, keys[thing].clone()));
     let keys: BTreeMap<Thing, Key> = keys.collect();
-    let mut artefacts = BTreeMap::new();
-    for (thing, key) in &keys {
-        match builder.at_hand(*thing, key).await? {
-            Some(artefact) => artefacts.insert(*thing, artefact),
-            None => return builder.build(request.architecture, &keys).await,
-        };
-    }
+    let Some(artefacts) = builder.all_at_hand(&keys).await? else {
+        return builder.build(request.architecture, &keys).await;
+    };
     report.line("build", "up to date: nothing to compile");
     Ok(artefacts)
 }

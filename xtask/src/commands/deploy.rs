@@ -28,8 +28,9 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
     if desk.environment.emulated && !options.dry_run {
         // On every run: one that was cut off behind its apply has left them empty.
         secrets::make_up(desk, &site).await?;
+    } else {
+        secrets::require(&world).await?;
     }
-    secrets::require(&world).await?;
     let plan = plan::make(&world, &options.names).await?;
     if plan.is_empty() {
         let done = json!({ "outcome": "nothing to do", "base_url": site.base_url });
@@ -103,11 +104,8 @@ async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> 
 
 async fn build_ahead(desk: &Desk<'_>) -> Result<()> {
     let keys = desk.builder.keys(desk.architecture).await?;
-    for (thing, key) in &keys {
-        if desk.builder.at_hand(*thing, key).await?.is_none() {
-            desk.builder.build(desk.architecture, &keys).await?;
-            return Ok(());
-        }
+    if desk.builder.all_at_hand(&keys).await?.is_none() {
+        desk.builder.build(desk.architecture, &keys).await?;
     }
     Ok(())
 }

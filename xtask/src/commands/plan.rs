@@ -134,7 +134,7 @@ async fn missing_artefacts(
     look: &Look,
 ) -> Result<BTreeMap<Thing, Artefact>> {
     let mut artefacts = BTreeMap::new();
-    let mut absent = Vec::new();
+    let mut absent = BTreeMap::new();
     for thing in things.iter().copied() {
         let key = key_of(keys, thing)?;
         let there = digests.contains_key(&thing)
@@ -144,12 +144,12 @@ async fn missing_artefacts(
         }
         match world.builder.at_hand(thing, key).await? {
             Some(artefact) => drop(artefacts.insert(thing, artefact)),
-            None => absent.push(thing),
+            None => drop(absent.insert(thing, key.clone())),
         }
     }
     if !absent.is_empty() {
-        let mut built = world.builder.build(world.site.architecture, keys).await?;
-        artefacts.extend(absent.iter().filter_map(|thing| built.remove_entry(thing)));
+        let architecture = world.site.architecture;
+        artefacts.extend(world.builder.build(architecture, &absent).await?);
     }
     Ok(artefacts)
 }

@@ -112,7 +112,7 @@ async fn a_collector_gets_a_span_for_each_sampled_request() {
     assert_eq!(dropped(&parts), 0);
 }
 
-/// The spans of a batch, and of each what a reader of the trace wants to know first.
+/// The spans of a batch.
 fn spans_of(body: &[u8]) -> Vec<Value> {
     let document: Value = serde_json::from_slice(body).unwrap();
     let spans = &document["resourceSpans"][0]["scopeSpans"][0]["spans"];
@@ -137,8 +137,8 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
     };
     let outbound = Outbound::new(target, &TrustRoots::default(), &parts);
     let context = context();
-    let request = || Request::new(Bytes::new());
-    outbound.call(&context, request()).await.unwrap();
+    let request = Request::new(Bytes::new());
+    outbound.call(&context, request).await.unwrap();
     exporter.export_until(ready(())).await;
 
     let spans = spans_of(&collector.calls()[0].body);

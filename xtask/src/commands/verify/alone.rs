@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::super::render;
 use super::stand_ins::{self, StandIns};
 use super::{ask, signed, unseen};
-use crate::catalog::{SERVICES, Thing};
+use crate::catalog::Thing;
 use crate::decide::checks::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
     OrbitHealth,
@@ -123,17 +123,12 @@ async fn load(
 
 async fn artefacts(world: &World<'_>) -> Result<BTreeMap<Thing, Artefact>> {
     let architecture = world.site.architecture;
-    let keys = world.builder.keys(architecture).await?;
-    let mut artefacts = BTreeMap::new();
-    for thing in SERVICES {
-        let Some(artefact) = world.builder.at_hand(thing, &keys[&thing]).await? else {
-            let mut built = world.builder.build(architecture, &keys).await?;
-            built.retain(|thing, _| thing.is_service());
-            return Ok(built);
-        };
-        artefacts.insert(thing, artefact);
+    let mut keys = world.builder.keys(architecture).await?;
+    keys.retain(|thing, _| thing.is_service());
+    match world.builder.all_at_hand(&keys).await? {
+        Some(artefacts) => Ok(artefacts),
+        None => world.builder.build(architecture, &keys).await,
     }
-    Ok(artefacts)
 }
 
 /// What axon alone did.
