@@ -1,42 +1,28 @@
 //! A service's image, as it was built, run alone by Docker.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
-
-use crate::{Checkout, eventually, free_port, program, request};
+use crate::{Checkout, eventually, free_port, request};
 
 pub struct Image {
     id: String,
     name: &'static str,
 }
 
-/// What was packed of the sources as they are: of a service its image, of the function its zip.
-pub(crate) fn archive(root: &Path, thing: &str) -> PathBuf {
-    let mut build = Command::new(program());
-    build
-        .args(["build", thing, "--format", "json"])
-        .current_dir(root);
-    let output = build.output().expect("run xtask");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let found: Value = serde_json::from_str(said.lines().last().unwrap_or_default())
-        .expect("what was built, as JSON");
-    let key = found[0]["key"].as_str().expect("its key");
-    let ending = if thing == "governance" { "zip" } else { "tar" };
-    root.join(format!("target/xtask/artefacts/{thing}-{key}.{ending}"))
-}
-
 impl Image {
-    /// Loads the image that was built of this checkout.
-    pub fn of(name: &'static str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        Self::load(&root, name)
-    }
-
-    /// Loads the image that was built in a copy.
-    pub fn in_copy(checkout: &Checkout, name: &'static str) -> Self {
-        Self::load(&checkout.root, name)
+    /// Loads the image that was built of a checkout.
+    pub fn of(checkout: &Checkout, name: &'static str) -> Self {
+        let archive = checkout.archive(name);
+        let said = docker(&["load", "--input", &archive.to_string_lossy()]);
+        let id = said
+            .rsplit("sha256:")
+            .next()
+            .map(|id| format!("sha256:{}", id.trim()));
+        Self {
+            id: id.expect("docker names what it loaded"),
+            name,
+        }
     }
 
     /// An image that the engine has.
@@ -68,19 +54,6 @@ impl Image {
         let binary = std::fs::read(&file).expect("read the binary");
         std::fs::remove_file(&file).expect("remove the binary");
         binary
-    }
-
-    fn load(root: &Path, name: &'static str) -> Self {
-        let archive = archive(root, name);
-        let said = docker(&["load", "--input", &archive.to_string_lossy()]);
-        let id = said
-            .rsplit("sha256:")
-            .next()
-            .map(|id| format!("sha256:{}", id.trim()));
-        Self {
-            id: id.expect("docker names what it loaded"),
-            name,
-        }
     }
 
     /// Runs it as its definition has it, on this machine's network so that loopback is shared.

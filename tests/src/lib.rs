@@ -173,9 +173,18 @@ impl Checkout {
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
-    /// What was packed of a service or the function.
+    /// What was packed of the sources as they are.
     pub fn packed(&self, thing: &str) -> Vec<u8> {
-        std::fs::read(image::archive(&self.root, thing)).expect("read what was built")
+        std::fs::read(self.archive(thing)).expect("read what was built")
+    }
+
+    /// Of a service its image, of the function its zip.
+    fn archive(&self, thing: &str) -> PathBuf {
+        let built = self.json(&["build", thing]);
+        let key = built[0]["key"].as_str().expect("its key");
+        let ending = if thing == "governance" { "zip" } else { "tar" };
+        let folder = self.root.join("target/xtask/artefacts");
+        folder.join(format!("{thing}-{key}.{ending}"))
     }
 
     pub fn artefacts(&self) -> BTreeSet<String> {

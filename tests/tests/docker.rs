@@ -18,7 +18,7 @@ const OURS: usize = 8;
 fn from_nothing_to_a_changed_line_and_bad_input() {
     let checkout = Checkout::fresh("docker");
     // What the host made of these sources came with the copy.
-    let axon_by_host = Image::in_copy(&checkout, "axon");
+    let axon_by_host = Image::of(&checkout, "axon");
     let by_host = ["orbit", "governance"].map(|thing| (thing, checkout.packed(thing)));
     let base = BuilderBase::import("e2e-builder-base");
     a_base_that_is_not_there_is_told(&checkout);
@@ -139,12 +139,12 @@ fn a_changed_line_compiles_no_dependency(checkout: &Checkout) {
 }
 
 fn what_was_built_runs(checkout: &Checkout) {
-    let axon = Image::in_copy(checkout, "axon").run(&[("SIGNATURES", "off")], &[]);
+    let axon = Image::of(checkout, "axon").run(&[("SIGNATURES", "off")], &[]);
     let answer = request("GET", &axon.url("/reason"), &[], "").expect("an answer");
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("heartbeat is fine"), "{answer:?}");
     // Running is being healthy.
-    let orbit = Image::in_copy(checkout, "orbit").run(
+    let orbit = Image::of(checkout, "orbit").run(
         &[
             ("GOVERNANCE_FUNCTION_URL", "http://127.0.0.1:9/"),
             ("AXON_SERVICE_URL", "http://127.0.0.1:9/reason"),

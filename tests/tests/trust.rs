@@ -2,7 +2,7 @@
 //! and those of the file that `SSL_CERT_FILE` names.
 
 use e2e::stand_in::{self, Authority};
-use e2e::{Image, request};
+use e2e::{Checkout, Image, request};
 
 const AXON: &str = r#"{"message":"Axon heartbeat OK","service":"axon"}"#;
 
@@ -29,7 +29,7 @@ fn dispatch(image: &Image, axon: &Authority, trusted: &Authority) -> (u16, Strin
 
 #[test]
 fn an_authority_that_the_file_names_is_trusted() {
-    let image = Image::of("orbit");
+    let image = Image::of(&Checkout::fresh("trust"), "orbit");
     let authority = Authority::new("known");
     let (status, logs) = dispatch(&image, &authority, &authority);
     assert_eq!(status, 200, "{logs}");
@@ -37,7 +37,7 @@ fn an_authority_that_the_file_names_is_trusted() {
 
 #[test]
 fn an_unknown_authority_is_refused() {
-    let image = Image::of("orbit");
+    let image = Image::of(&Checkout::fresh("trust"), "orbit");
     let (status, logs) = dispatch(&image, &Authority::new("theirs"), &Authority::new("ours"));
     assert_eq!(status, 502, "{logs}");
     assert!(logs.contains("UnknownIssuer"), "{logs}");
