@@ -73,12 +73,13 @@ impl Access<'_> {
     fn log(&self, route: &str, status: StatusCode, duration_ms: f64) {
         macro_rules! line {
             ($level:ident) => {
+                // As a field it is a text; behind the fields it would be something to format.
                 tracing::$level!(
+                    message = "request",
                     method = self.method,
                     route,
                     status = status.as_u16(),
-                    duration_ms,
-                    "request"
+                    duration_ms
                 )
             };
         }

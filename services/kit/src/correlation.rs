@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::hexadecimal::hexadecimal;
 use crate::{RequestContext, TraceContext, deadline};
 
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -24,14 +25,14 @@ impl CorrelationId {
 
     fn of_header(value: &HeaderValue) -> Option<Self> {
         let fits = (1..=CHARACTERS_MAX).contains(&value.len());
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         (fits && value.as_bytes().iter().all(plain)).then(|| Self(value.clone()))
     }
 
     /// A new id of 32 hexadecimal digits: it has to be unlike the others, not unguessable.
     pub fn generate() -> Self {
-        let digits = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)));
-        Self(digits.expect("digits are fit for a header"))
+        let digits: [u8; 32] = hexadecimal(&fastrand::u128(..).to_be_bytes());
+        Self(HeaderValue::from_bytes(&digits).expect("digits are fit for a header"))
     }
 
     pub fn as_str(&self) -> &str {

@@ -11,6 +11,7 @@ mod correlation;
 mod deadline;
 mod health;
 mod healthcheck;
+mod hexadecimal;
 pub mod inbound;
 mod keys;
 mod lifecycle;

@@ -17,6 +17,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
+use crate::hexadecimal::hexadecimal;
 use crate::outbound::with_causes;
 use crate::{Clock, Counter, RequestContext, Service};
 use buffer::Buffer;
@@ -223,8 +224,8 @@ impl Line {
     fn add_ids(&mut self) {
         let _ = REQUEST.try_with(|context| {
             self.member("correlation_id", context.correlation_id().as_str());
-            let trace_id = context.trace().trace_id();
-            self.member("trace_id", &Shown(&format_args!("{trace_id:032x}")));
+            let digits: [u8; 32] = hexadecimal(&context.trace().trace_id().to_be_bytes());
+            self.member("trace_id", str::from_utf8(&digits).unwrap_or_default());
         });
     }
 

@@ -2,9 +2,9 @@
 //! `traceparent`, made new where there is none or a wrong one, and passed on with a span of ours.
 //! What vendors keep in `tracestate` goes along as it came.
 
-use std::fmt;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::hexadecimal::hexadecimal;
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -84,23 +84,19 @@ impl TraceContext {
 
     /// Makes this span the parent of the request that is sent with these headers.
     pub(crate) fn pass_on(&self, headers: &mut HeaderMap) {
-        let parent = HeaderValue::from_str(&self.to_string());
+        let parent = HeaderValue::from_bytes(&self.text());
         headers.insert(PARENT, parent.expect("digits are fit for a header"));
         if let Some(state) = &self.state {
             headers.insert(STATE, state.clone());
         }
     }
-}
 
-impl fmt::Display for TraceContext {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            trace_id,
-            span_id,
-            flags,
-            ..
-        } = self;
-        write!(formatter, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+    fn text(&self) -> [u8; 55] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        text[3..35].copy_from_slice(&hexadecimal::<32>(&self.trace_id.to_be_bytes()));
+        text[36..52].copy_from_slice(&hexadecimal::<16>(&self.span_id.to_be_bytes()));
+        text[53..].copy_from_slice(&hexadecimal::<2>(&[self.flags]));
+        text
     }
 }
 
@@ -167,7 +163,7 @@ mod tests {
         assert_eq!(ours.parent_id(), Some(0xb7ad_6b71_6920_3331));
         assert_ne!(ours.span_id(), 0xb7ad_6b71_6920_3331);
         assert!(ours.is_sampled());
-        let passed_on = parse(&ours.to_string()).unwrap();
+        let passed_on = parse(str::from_utf8(&ours.text()).unwrap()).unwrap();
         assert_eq!(
             (passed_on.trace_id, passed_on.span_id),
             (ours.trace_id, ours.span_id)

@@ -5,6 +5,7 @@
 use http::header::HOST;
 use http::request::Parts;
 
+use super::parse::split;
 use super::verify::Refusal;
 
 const PATH_IS_ODD: Refusal = Refusal::Malformed("the path is not normal");
@@ -32,7 +33,7 @@ pub(super) fn canonical_request(
     text.push(b'\n');
     push_query(&mut text, head.uri.query().unwrap_or_default())?;
     text.push(b'\n');
-    for name in signed_headers.split(';') {
+    for name in split(signed_headers, b';') {
         text.extend_from_slice(name.as_bytes());
         text.push(b':');
         push_header_value(&mut text, header(head, name).ok_or(HEADER_IS_ODD)?);
@@ -63,27 +64,17 @@ pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
     }
 }
 
-pub(super) fn hexadecimal(hash: &[u8]) -> HexSha256 {
-    let mut text = [0; 64];
-    for (digits, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(hash) {
-        *digits = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
-    }
-    text
-}
-
 /// Encoded once more than it was sent. Signers take `/a/../b` for `/b`, routers do not.
 fn push_path(text: &mut Vec<u8>, path: &str) -> Result<(), Refusal> {
-    let (folders, last) = path.rsplit_once('/').ok_or(PATH_IS_ODD)?;
-    let mut segments = folders.split('/');
-    let absolute = segments.next() == Some("");
-    let is_dots = |segment| matches!(segment, "." | "..");
-    if !absolute || is_dots(last) || segments.any(|it| it.is_empty() || is_dots(it)) {
-        return Err(PATH_IS_ODD);
-    }
-    for byte in path.bytes() {
-        if byte == b'/' {
-            text.push(byte);
-        } else {
+    let path = path.strip_prefix('/').ok_or(PATH_IS_ODD)?;
+    let mut segments = split(path, b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        if matches!(segment, "." | "..") || (segment.is_empty() && !is_last) {
+            return Err(PATH_IS_ODD);
+        }
+        text.push(b'/');
+        for byte in segment.bytes() {
             push_encoded(text, byte);
         }
     }
@@ -138,7 +129,7 @@ fn recoded(sent: &str) -> Result<Vec<u8>, Refusal> {
 
 /// As it is where it is one of RFC 3986's unreserved characters, else as an escape.
 fn push_encoded(text: &mut Vec<u8>, byte: u8) {
-    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
         text.push(byte);
     } else {
         let digit = |digit: u8| b"0123456789ABCDEF"[usize::from(digit)];

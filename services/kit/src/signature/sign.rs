@@ -1,7 +1,6 @@
 //! Signs requests on their way out.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -10,13 +9,15 @@ use aws_sigv4::http_request::{
     PayloadChecksumKind, SignableBody, SignableRequest, SigningParams, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, Request};
 use secrecy::ExposeSecret as _;
-use tokio::sync::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::require::{NotReady, region, scope};
+use crate::keys::KeyPairs;
 use crate::settings::{Base, Reader, Signatures};
 use crate::{Clock, KeyRing, Parts};
 
@@ -102,23 +103,29 @@ impl SignedFor {
 /// Signs calls of one target. Copies share keys and credentials.
 #[derive(Clone)]
 pub struct Signer {
-    identity: Identity,
+    source: Source,
     signed_for: SignedFor,
     region: String,
     clock: Clock,
 }
 
+/// Who signs. An identity is made once and not for each call.
 #[derive(Clone)]
-enum Identity {
-    /// Its current pair.
-    Ring(KeyRing),
+enum Source {
+    Ring(Arc<Ring>),
     Role(Arc<Role>),
+}
+
+/// Signs with its current pair.
+struct Ring {
+    keys: KeyRing,
+    known: Mutex<Option<(Arc<KeyPairs>, Identity)>>,
 }
 
 /// The provider asks ECS each time that it is asked.
 struct Role {
     provider: SharedCredentialsProvider,
-    known: Mutex<Option<Credentials>>,
+    known: AsyncMutex<Option<Identity>>,
 }
 
 impl Signer {
@@ -142,8 +149,9 @@ impl Signer {
     }
 
     pub fn with_keys(keys: KeyRing, service: &'static str, region: String, clock: Clock) -> Self {
+        let known = Mutex::default();
         Self {
-            identity: Identity::Ring(keys),
+            source: Source::Ring(Arc::new(Ring { keys, known })),
             signed_for: SignedFor::Service(service),
             region,
             clock,
@@ -156,9 +164,9 @@ impl Signer {
         region: String,
         clock: Clock,
     ) -> Self {
-        let known = Mutex::default();
+        let known = AsyncMutex::default();
         Self {
-            identity: Identity::Role(Arc::new(Role { provider, known })),
+            source: Source::Role(Arc::new(Role { provider, known })),
             signed_for,
             region,
             clock,
@@ -171,7 +179,7 @@ impl Signer {
             request.headers_mut().remove(name);
         }
         let now = SystemTime::from(self.clock.now());
-        let identity = self.identity.credentials(now).await?.into();
+        let identity = self.source.identity(now).await?;
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
@@ -200,7 +208,7 @@ impl Signer {
 
     fn settings(&self) -> SigningSettings {
         let mut settings = SigningSettings::default();
-        settings.excluded_headers = Some(NOT_SIGNED.map(Cow::Borrowed).into());
+        settings.excluded_headers = None;
         if self.signed_for == SignedFor::VpcLattice {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         }
@@ -219,36 +227,50 @@ impl Signer {
     }
 }
 
-impl Identity {
-    async fn credentials(&self, now: SystemTime) -> Result<Credentials, SigningError> {
+impl Source {
+    async fn identity(&self, now: SystemTime) -> Result<Identity, SigningError> {
         match self {
-            Self::Ring(keys) => {
-                let pair = &keys.pairs().current;
-                let secret = pair.secret_access_key.expose_secret();
-                let id = &*pair.access_key_id;
-                Ok(Credentials::new(id, secret, None, None, "secret"))
-            }
-            Self::Role(role) => role.credentials(now).await,
+            Self::Ring(ring) => Ok(ring.identity()),
+            Self::Role(role) => role.identity(now).await,
         }
+    }
+}
+
+impl Ring {
+    fn identity(&self) -> Identity {
+        let pairs = self.keys.pairs();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, identity)) = known.as_ref().filter(|(of, _)| Arc::ptr_eq(of, &pairs)) {
+            return identity.clone();
+        }
+        let pair = &pairs.current;
+        let secret = pair.secret_access_key.expose_secret();
+        let credentials = Credentials::new(&*pair.access_key_id, secret, None, None, "secret");
+        let identity = Identity::from(credentials);
+        *known = Some((pairs, identity.clone()));
+        identity
     }
 }
 
 impl Role {
-    async fn credentials(&self, now: SystemTime) -> Result<Credentials, SigningError> {
+    async fn identity(&self, now: SystemTime) -> Result<Identity, SigningError> {
         let mut known = self.known.lock().await;
-        let lasts = |it: &&Credentials| it.expiry().is_none_or(|end| end > now + EXPIRY_MARGIN);
-        if let Some(credentials) = known.as_ref().filter(lasts) {
-            return Ok(credentials.clone());
+        let lasts = |it: &&Identity| it.expiration().is_none_or(|end| end > now + EXPIRY_MARGIN);
+        if let Some(identity) = known.as_ref().filter(lasts) {
+            return Ok(identity.clone());
         }
         let fresh = self.provider.provide_credentials().await;
         let fresh = fresh.map_err(SigningError::Credentials)?;
-        Ok(known.insert(fresh).clone())
+        Ok(known.insert(fresh.into()).clone())
     }
 }
 
-/// A header that cannot be signed is not sent unsigned.
+/// What is to be signed. A header that cannot be is not sent unsigned.
 fn texts(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, SigningError> {
-    let pairs = headers.iter().map(|(name, value)| {
+    let signed = headers
+        .iter()
+        .filter(|(name, _)| !NOT_SIGNED.contains(&name.as_str()));
+    let pairs = signed.map(|(name, value)| {
         let text = value.to_str();
         text.map(|text| (name.as_str(), text))
             .map_err(|error| SigningError::Signing(error.into()))

@@ -10,9 +10,10 @@ use ring::{digest, hmac};
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 
-use super::canonical::{EMPTY_SHA256, canonical_request, header, hexadecimal};
+use super::canonical::{EMPTY_SHA256, HexSha256, canonical_request, header};
 use super::parse::Authorization;
 use super::{ALGORITHM, TERMINATION};
+use crate::hexadecimal::hexadecimal;
 use crate::keys::{KeyPair, KeyPairs};
 use crate::{Clock, KeyRing};
 
@@ -148,8 +149,7 @@ fn authorization(head: &Parts) -> Result<Authorization<'_>, Refusal> {
     if values.next().is_some() {
         return Err(odd);
     }
-    let text = std::str::from_utf8(value.as_bytes()).ok();
-    let text = text.filter(|text| text.is_ascii()).ok_or(odd)?;
+    let text = value.to_str().map_err(|_| odd)?;
     Authorization::parse(text).ok_or(odd)
 }
 
@@ -182,7 +182,7 @@ fn string_to_sign(claim: &Claim<'_>, canonical_request: &[u8]) -> Vec<u8> {
     text
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 64] {
+fn sha256(bytes: &[u8]) -> HexSha256 {
     hexadecimal(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 

@@ -178,8 +178,9 @@ async fn without_a_collector_the_requests_own_span_is_the_parent() {
     let context = context();
     let request = Request::new(Bytes::new());
     outbound.call(&context, request).await.unwrap();
-    let parent = &called.calls()[0].headers["traceparent"];
-    assert_eq!(*parent, context.trace().to_string());
+    let (trace_id, span_id) = (context.trace().trace_id(), context.trace().span_id());
+    let parent = format!("00-{trace_id:032x}-{span_id:016x}-01");
+    assert_eq!(called.calls()[0].headers["traceparent"], parent);
 }
 
 #[tokio::test]
