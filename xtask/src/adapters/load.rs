@@ -19,7 +19,7 @@ use crate::world::{Load, Subject, Surroundings, Watch};
 
 const SCRIPT: &str = include_str!("load.lua");
 const CONNECTIONS: &str = "64";
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 const REGION: &str = "us-east-1";
 /// Of what `/proc` counts processor time in; Linux has told every program so since 2.6.

@@ -105,7 +105,8 @@ async fn starts(parts: &Parts<'_>, thing: Thing) -> Result<[Figure; 2]> {
     ])
 }
 
-/// What a request costs, beside what it costs a handler that does nothing else.
+/// What a request costs, beside what it costs a handler that does nothing else. The machine is not
+/// the same in each round, so the two of one round are compared.
 async fn loads(parts: &Parts<'_>) -> Result<Vec<Figure>> {
     let mut watch = |line: &str| parts.report.live("load", line);
     let loads = parts.stopwatch.load(parts.architecture, &mut watch).await?;
@@ -113,13 +114,18 @@ async fn loads(parts: &Parts<'_>) -> Result<Vec<Figure>> {
         median(loads[&subject].iter().map(what).collect())
     };
     let microseconds = |load: &Load| load.cpu_per_request.as_secs_f64() * 1e6;
+    let against_bare = |subject: Subject| {
+        let rounds = loads[&subject].iter().zip(&loads[&Subject::Bare]);
+        let ratios = rounds.map(|(load, bare)| microseconds(load) / microseconds(bare));
+        median(ratios.collect())
+    };
     let bare = median_of(Subject::Bare, microseconds);
     let mut figures = vec![figure("bare", "CPU a request", bare, "µs", None)];
     for (subject, cpu_max, ratio_max, p99_max) in LOADS {
         let name = subject.to_string();
         let cpu = median_of(subject, microseconds);
         figures.push(figure(&name, "CPU a request", cpu, "µs", Some(cpu_max)));
-        let ratio = cpu / bare;
+        let ratio = against_bare(subject);
         figures.push(figure(&name, "against bare", ratio, "x", Some(ratio_max)));
         let rate = median_of(subject, |load| load.requests_per_second);
         figures.push(figure(&name, "requests", rate, "/s", None));
