@@ -208,6 +208,7 @@ impl Signer {
 
     fn settings(&self) -> SigningSettings {
         let mut settings = SigningSettings::default();
+        // It is asked for what `texts` has let through.
         settings.excluded_headers = None;
         if self.signed_for == SignedFor::VpcLattice {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
