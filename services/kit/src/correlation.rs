@@ -7,8 +7,9 @@ use axum::response::Response;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::deadline::Time;
 use crate::hexadecimal::hexadecimal;
-use crate::{RequestContext, TraceContext, deadline};
+use crate::{RequestContext, TraceContext};
 
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const CHARACTERS_MAX: usize = 128;
@@ -55,8 +56,7 @@ impl CorrelationId {
 /// What goes with a request from here on; it may take this long.
 pub(crate) fn context(headers: &HeaderMap, longest: Duration) -> RequestContext {
     let id = CorrelationId::of(headers).unwrap_or_else(CorrelationId::generate);
-    let time = deadline::time_for(headers, longest);
-    RequestContext::new(id, TraceContext::of(headers), time)
+    RequestContext::begin(id, TraceContext::of(headers), Time::of(headers, longest))
 }
 
 /// Says whose answer it is. All that is answered here, errors included, is true of this moment and

@@ -29,6 +29,17 @@ impl Problem {
         }
     }
 
+    /// The request's deadline passed: 408 where the caller set it, which is no failure of ours, and
+    /// 504 where it is ours.
+    pub fn deadline_passed(context: &RequestContext) -> Self {
+        if context.deadline_is_callers() {
+            let detail = "the time that X-Request-Timeout-Ms gave has passed";
+            Self::new(StatusCode::REQUEST_TIMEOUT, detail)
+        } else {
+            Self::new(StatusCode::GATEWAY_TIMEOUT, "the deadline passed")
+        }
+    }
+
     /// Which of several problems of the same status it is, for programs: an extension member.
     #[must_use]
     pub fn with_reason(mut self, reason: &'static str) -> Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::MatchedPath;
 use tokio::time::Instant;
 
+use crate::deadline::Time;
 use crate::{CorrelationId, TraceContext};
 
 /// Handlers find it among the request's extensions; copies are of the same request.
@@ -18,7 +19,7 @@ struct Inner {
     correlation_id: CorrelationId,
     trace: TraceContext,
     began: Instant,
-    deadline: Instant,
+    time: Time,
     /// Filled by the router, read by the access line, which lies outside the router: so there is
     /// a route on the line of a request that panicked or ran out of time, too.
     route: OnceLock<MatchedPath>,
@@ -28,12 +29,15 @@ struct Inner {
 impl RequestContext {
     /// A request that begins now and may take this long.
     pub fn new(correlation_id: CorrelationId, trace: TraceContext, time: Duration) -> Self {
-        let began = Instant::now();
+        Self::begin(correlation_id, trace, Time::ours(time))
+    }
+
+    pub(crate) fn begin(correlation_id: CorrelationId, trace: TraceContext, time: Time) -> Self {
         Self(Arc::new(Inner {
             correlation_id,
             trace,
-            began,
-            deadline: began + time,
+            began: Instant::now(),
+            time,
             route: OnceLock::new(),
             notes: Mutex::default(),
         }))
@@ -53,7 +57,17 @@ impl RequestContext {
 
     /// When the whole request, and all that is called for it, has to be over.
     pub fn deadline(&self) -> Instant {
-        self.0.deadline
+        self.0.began + self.0.time.span
+    }
+
+    /// Whether the deadline is the caller's (`X-Request-Timeout-Ms`) and not ours: that it passes
+    /// is then nobody's failure but the caller's. See `Problem::deadline_passed`.
+    pub fn deadline_is_callers(&self) -> bool {
+        self.0.time.is_callers
+    }
+
+    pub(crate) fn time_is_too_little(&self) -> bool {
+        self.0.time.is_too_little()
     }
 
     /// A field of the request's access line, such as what governance said. The last value counts.

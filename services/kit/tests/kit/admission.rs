@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::SERVICE;
+use crate::captured_logs::CapturedLogs;
 
 /// An application that takes two requests at once, of which `/work` ends when it is let go.
 struct Scene {
@@ -111,21 +112,46 @@ async fn whoever_leaves_makes_room() {
     assert_eq!(scene.shed(), 0);
 }
 
+/// In milliseconds: what the answer took, by a deadline that passes.
 #[tokio::test(start_paused = true)]
-async fn the_callers_deadline_counts_where_it_is_sooner() {
+async fn a_deadline_of_the_callers_is_the_callers_fault() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
     let scene = Scene::new();
-    for (timeout, milliseconds) in [
-        ("1500", 1500),
-        ("0", 0),
-        ("60000", 10_000),
-        ("soon", 10_000),
-        ("-1", 10_000),
+    for (timeout, status, milliseconds) in [
+        ("1500", 408, 1500),
+        ("100", 408, 100),
+        ("99", 408, 0),
+        ("5", 408, 0),
+        ("0", 408, 0),
+        ("10000", 504, 10_000),
+        ("60000", 504, 10_000),
+        ("soon", 504, 10_000),
+        ("-1", 504, 10_000),
+        ("", 504, 10_000),
     ] {
+        let before = logs.lines().len();
         let began = Instant::now();
         let response = scene
             .ask("/work", &[("X-Request-Timeout-Ms", timeout)])
             .await;
-        assert_eq!(response.status(), 504, "{timeout}");
+        assert_eq!(response.status(), status, "{timeout}");
         assert_eq!(began.elapsed().as_millis(), milliseconds, "{timeout}");
+        let lines = logs.lines();
+        let quiet = lines[before..].iter().all(|line| line["level"] == "INFO");
+        assert_eq!(quiet, status == 408, "{timeout}: {lines:?}");
     }
+}
+
+/// Not even a place is taken.
+#[tokio::test(start_paused = true)]
+async fn too_little_time_is_refused_before_any_work() {
+    let scene = Scene::new();
+    for path in ["/work", "/health", "/nowhere"] {
+        let response = scene.ask(path, &[("X-Request-Timeout-Ms", "5")]).await;
+        assert_eq!(response.status(), 408, "{path}");
+    }
+    let took = Arc::clone(&scene.let_go);
+    let waits = scene.ask("/work", &[("X-Request-Timeout-Ms", "5000")]);
+    took.add_permits(1);
+    assert_eq!(waits.await.status(), 200);
 }
