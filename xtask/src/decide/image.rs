@@ -23,12 +23,9 @@ const SHARED_INPUTS: [&str; 4] = [
 /// What of a source folder goes into a binary.
 const FOLDER_INPUTS: [&str; 4] = ["src", "policies", "build.rs", "Cargo.toml"];
 
-/// How things are compiled and packed: another recipe makes other bytes of the same sources.
-const RECIPE: [&[u8]; 3] = [
-    include_bytes!("archive.rs"),
-    include_bytes!("archive/documents.rs"),
-    include_bytes!("compilation.rs"),
-];
+/// The version of how things are compiled and packed, part of every key: other bytes of the same
+/// sources need another key. A test fails where the bytes change and this number does not.
+const RECIPE_VERSION: u32 = 1;
 
 /// The files and folders below the root that decide a thing's bytes. Not all of them need exist.
 pub fn input_paths(thing: Thing) -> Vec<String> {
@@ -101,9 +98,7 @@ impl Key {
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field);
         };
-        for recipe in RECIPE {
-            put(recipe);
-        }
+        put(&RECIPE_VERSION.to_le_bytes());
         put(thing.name().as_bytes());
         put(variant.architecture.target().as_bytes());
         put(variant.profile.name().as_bytes());
@@ -155,8 +150,9 @@ impl Artefact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::compilation::Profile;
+    use crate::decide::archive::{pack_function, pack_image};
     use crate::decide::compilation::testing::X86;
+    use crate::decide::compilation::{Folders, Profile, cargo_arguments, rustflags};
     use crate::decide::site::Architecture;
 
     fn inputs() -> Inputs {
@@ -222,6 +218,48 @@ mod tests {
         assert_eq!(different.len(), keys.len(), "{keys:?}");
         assert_eq!(key(|_| {}), keys[0]);
         assert!(keys[0].0.len() == 64, "{}", keys[0]);
+    }
+
+    /// How a fixed program is compiled and packed, as one digest.
+    fn recipe_digest() -> Digest {
+        let labels = inputs().labels;
+        let mut recipe = Vec::new();
+        for architecture in [Architecture::X86, Architecture::Arm] {
+            let folders = Folders {
+                root: "/root".as_ref(),
+                cargo_home: "/cargo-home".as_ref(),
+                target: "/root/target".as_ref(),
+                libraries: "/rust/lib/rustlib/target/lib".as_ref(),
+            };
+            recipe.extend(rustflags(folders, "commit-hash: 5980").into_bytes());
+            for profile in [Profile::Local, Profile::Release] {
+                let variant = Variant {
+                    architecture,
+                    profile,
+                };
+                recipe.extend(cargo_arguments(variant, &["axon"]).join(" ").into_bytes());
+            }
+            for labels in [None, labels.as_ref()] {
+                let image = pack_image("axon", architecture, b"a program", labels);
+                recipe.extend(image.unwrap().bytes);
+            }
+        }
+        recipe.extend(pack_function(b"a program").unwrap().bytes);
+        Digest::of(&recipe)
+    }
+
+    #[test]
+    fn another_recipe_has_another_version() {
+        const KNOWN: (u32, &str) = (
+            1,
+            "sha256:97d5dfd7ccab8725ffbd609a41964960484af9b0ec0028a59f5ea44da1570170",
+        );
+        let digest = recipe_digest();
+        assert_eq!(
+            (RECIPE_VERSION, digest.as_str()),
+            KNOWN,
+            "the same sources give other bytes now: raise RECIPE_VERSION, and write down both"
+        );
     }
 
     #[test]
