@@ -195,6 +195,20 @@ impl Checkout {
             .collect()
     }
 
+    /// Changes one bit of what a folder has of a thing, as a bad disk would.
+    pub fn damage(&self, folder: &str, thing: &str, ending: &str) {
+        let entries = std::fs::read_dir(self.root.join(folder)).expect("a folder");
+        let mut files = entries.map(|entry| entry.expect("an entry").path());
+        let named = |file: &PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(thing) && name.ends_with(ending)
+        };
+        let file = files.find(named).expect("what was built");
+        let mut bytes = std::fs::read(&file).expect("read what was built");
+        *bytes.last_mut().expect("a byte") ^= 1;
+        std::fs::write(&file, bytes).expect("write what was built");
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

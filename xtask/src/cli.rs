@@ -64,6 +64,9 @@ pub enum Verb {
         /// Push the images that the registry lacks
         #[arg(long)]
         push: bool,
+        /// Keep what was built in a folder, for deploy --artifacts
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
         #[command(flatten)]
         compilation: Compilation,
     },
@@ -91,16 +94,23 @@ pub enum Verb {
         /// End with 13 where deploy would change something
         #[arg(long)]
         exit_code: bool,
+        /// Compile nothing: take what build --out left in this folder
+        #[arg(long, value_name = "DIR", value_parser = existing_folder)]
+        artifacts: Option<PathBuf>,
     },
     /// Release: all or nothing
     #[command(after_help = "Examples:\n  cargo xtask deploy\n  \
-        cargo xtask deploy --env production --yes")]
+        cargo xtask deploy --env production --yes\n  \
+        cargo xtask deploy --env production --artifacts target/bundle    # where nothing may be compiled")]
     Deploy {
         #[command(flatten)]
         names: Names,
         /// Stop before anything outside this machine is changed
         #[arg(long)]
         dry_run: bool,
+        /// Compile nothing: take what build --out left in this folder
+        #[arg(long, value_name = "DIR", value_parser = existing_folder, conflicts_with = "builder")]
+        artifacts: Option<PathBuf>,
         #[command(flatten)]
         compilation: Compilation,
         #[command(flatten)]
@@ -240,6 +250,14 @@ pub struct Compilation {
     /// Who compiles: host, docker (by services/Dockerfile), or docker=IMAGE (on that base)
     #[arg(long, default_value = "host", value_name = "WAY")]
     pub builder: Way,
+}
+
+fn existing_folder(text: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(text);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    Err("there is no such folder".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 use tokio::time::Instant;
 
 use crate::catalog::{SERVICES, Thing};
-use crate::decide::plan::{Change, Look, Plan, ServiceLook};
+use crate::decide::plan::{Change, Look, Plan, ServiceLook, Step};
 use crate::decide::release::{Record, State};
 use crate::decide::rollout::Outcome;
 use crate::failure::{self, Failure, Kind};
@@ -29,6 +29,15 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 pub const ROLLOUT_LIMIT: Duration = Duration::from_mins(15);
 /// A running service has this long to prove itself.
 const PROOF_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a release takes at most, its way back included: each service has its limits on both ways.
+/// The function's calls are a matter of seconds.
+pub fn time_limit(plan: &Plan) -> Duration {
+    let is_moved = |step: &&Step| step.thing.is_service() && step.change != Change::Keep;
+    let services = plan.steps.iter().filter(is_moved);
+    let both_ways = |_| 2 * (ROLLOUT_LIMIT + PROOF_LIMIT);
+    services.map(both_ways).sum::<Duration>() + PROOF_LIMIT
+}
 
 /// What a record says about a release besides what it changed.
 #[derive(Debug, Clone)]

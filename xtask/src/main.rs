@@ -1,5 +1,6 @@
 //! Parse, wire the real world, run one command, exit code.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use xtask::adapters::source::Checkout;
 use xtask::adapters::stopwatch::Programs;
 use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
+use xtask::catalog::Thing;
 use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
 use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
 use xtask::decide::compilation::{Profile, Way};
@@ -108,15 +110,13 @@ async fn with_environment(
     let builder = Artefacts::new(surroundings, report, compilation(&verb, environment));
     match verb {
         Verb::Build {
-            names, push: false, ..
+            names,
+            push: false,
+            out,
+            ..
         } => {
-            let request = build::Request {
-                things: &plan::chosen(&names.names),
-                architecture: environments::architecture(environment)?,
-                project: &environment.project,
-                push: None,
-            };
-            build::build(&builder, report, &request).await
+            let (things, out) = (plan::chosen(&names.names), out.as_deref());
+            build_alone(&builder, environment, report, (&things, out)).await
         }
         Verb::Lint {
             file: Some(file), ..
@@ -168,6 +168,23 @@ async fn with_environment(
     }
 }
 
+/// A build that asks no registry what it has.
+async fn build_alone(
+    builder: &Artefacts<'_>,
+    environment: &Environment,
+    report: &Report,
+    (things, out): (&[Thing], Option<&Path>),
+) -> Result<()> {
+    let request = build::Request {
+        things,
+        architecture: environments::architecture(environment)?,
+        project: &environment.project,
+        push: None,
+        out,
+    };
+    build::build(builder, report, &request).await
+}
+
 /// Wires the real world of an environment.
 async fn with_aws(
     verb: Verb,
@@ -185,15 +202,24 @@ async fn with_aws(
     } else {
         aws::real(surroundings, environment).await?
     };
+    let credentials_end = environments::credentials_end(surroundings).unwrap_or_else(|error| {
+        report.warn("credentials", &format!("{error:#}"));
+        None
+    });
+    let credentials_end = credentials_end.filter(|_| !environment.emulated);
+    let builder = Artefacts::new(surroundings, report, compilation(&verb, environment));
     let local = environment.emulated.then(|| local(&emulator));
     let desk = Desk {
         environment,
         architecture: environments::architecture(environment)?,
         source: &Checkout::new(surroundings),
-        builder: &Artefacts::new(surroundings, report, compilation(&verb, environment)),
+        builder: &builder.taken_from(bundle(&verb)),
         infra: &Terraform::new(surroundings, environment, report, &config, signals, local),
         secrets: &SecretsManager::new(&config),
-        connector: &connector::Aws { config: &config },
+        connector: &connector::Aws {
+            config: &config,
+            credentials_end,
+        },
         logs: &CloudWatch::new(&config),
         ledger: &Ssm::new(&config, environment),
         probe: &Http::new(!environment.emulated)?,
@@ -217,6 +243,14 @@ fn compilation(verb: &Verb, environment: &Environment) -> (Way, Profile) {
         // What is measured is what production runs.
         Verb::Bench => (Way::Host, Profile::Release),
         _ => (Way::Host, profile),
+    }
+}
+
+/// The folder that what was built is taken from, where something must not be compiled.
+fn bundle(verb: &Verb) -> Option<&Path> {
+    match verb {
+        Verb::Plan { artifacts, .. } | Verb::Deploy { artifacts, .. } => artifacts.as_deref(),
+        _ => None,
     }
 }
 
@@ -310,7 +344,7 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
         names,
         dry_run,
         confirmed,
-        compilation: _,
+        ..
     } = verb
     {
         let options = deploy::Options {
@@ -332,7 +366,7 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
             SecretsVerb::Init { confirmed } => secrets::init(desk, &site, confirmed.yes).await,
             SecretsVerb::Rotate { confirmed } => secrets::rotate(desk, &world, confirmed.yes).await,
         },
-        Verb::Build { names, .. } => {
+        Verb::Build { names, out, .. } => {
             let request = build::Request {
                 things: &plan::chosen(&names.names),
                 architecture: site.architecture,
@@ -341,11 +375,14 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
                     site: &site,
                     registry: world.registry,
                 }),
+                out: out.as_deref(),
             };
             build::build(desk.builder, desk.report, &request).await
         }
         Verb::Render { name } => commands::render::render(&world, name).await,
-        Verb::Plan { names, exit_code } => plan::plan(&world, &names.names, exit_code).await,
+        Verb::Plan {
+            names, exit_code, ..
+        } => plan::plan(&world, &names.names, exit_code).await,
         Verb::Verify { deployed: true } => verify::verify(&world, verify::Scope::Deployed).await,
         Verb::Verify { deployed: false } => {
             let tools = verify::Tools {

@@ -4,7 +4,7 @@
 mod machine;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -93,6 +93,8 @@ impl<'a> Desk<'a> {
 /// Makes the adapters that need a site.
 pub trait Connector: Send + Sync {
     fn connect<'s>(&'s self, site: &'s Site) -> Result<Sited<'s>>;
+    /// When the credentials end; `None` where nobody knows it, or they are renewed by themselves.
+    fn credentials_end(&self) -> Option<Timestamp>;
 }
 
 /// The adapters that need a site.
@@ -171,6 +173,12 @@ pub trait Builder: Send + Sync {
     ) -> Result<BTreeMap<Thing, Artefact>>;
     /// The bytes of a packed artefact.
     async fn bytes(&self, artefact: &Artefact) -> Result<Vec<u8>>;
+    /// Where artefacts are taken from a bundle: it has these things, of the checkout as it is.
+    async fn require(&self, _architecture: Architecture, _things: &[Thing]) -> Result<()> {
+        Ok(())
+    }
+    /// Copies artefacts into a folder, from which they can be taken elsewhere.
+    async fn bundle(&self, artefacts: &BTreeMap<Thing, Artefact>, folder: &Path) -> Result<()>;
 }
 
 /// The image registry of the environment (ECR).

@@ -10,6 +10,11 @@ locals {
     plan   = "${var.environment}-plan"
     deploy = var.environment
   }
+
+  # In seconds. One release with its taking back takes an hour and more: two services that roll out
+  # and back, 15 minutes at most each time. What ends before leaves the environment half changed. To
+  # plan takes minutes; an hour is the shortest that AWS takes.
+  sessions = { plan = 3600, deploy = 7200 }
 }
 
 resource "aws_iam_openid_connect_provider" "github" {
@@ -49,8 +54,7 @@ resource "aws_iam_role" "job" {
   description        = "Jobs of GitHub's environment ${each.value}."
   assume_role_policy = data.aws_iam_policy_document.trust[each.key].json
 
-  # One release with its taking back; the smallest that AWS takes.
-  max_session_duration = 3600
+  max_session_duration = local.sessions[each.key]
 }
 
 resource "aws_iam_role_policy" "look" {

@@ -67,6 +67,10 @@ run "pipeline" {
     error_message = "both conditions are of one statement"
   }
   assert {
+    condition     = jsonencode({ for job, role in aws_iam_role.job : job => role.max_session_duration }) == jsonencode({ deploy = 7200, plan = 3600 })
+    error_message = "a session to deploy outlasts a release and its taking back"
+  }
+  assert {
     condition     = jsonencode(aws_iam_openid_connect_provider.github.client_id_list) == jsonencode(["sts.amazonaws.com"])
     error_message = "tokens for somebody else are not taken"
   }

@@ -19,6 +19,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     the_workflows_steps_do_what_they_say(&checkout);
     terraform_has_nothing_to_change(&checkout);
     refusals::bad_input(&checkout);
+    refusals::a_bundle_of_something_else(&checkout);
     refusals::a_state_that_somebody_holds(&checkout);
     refusals::the_shell_of_another_account(&checkout);
     a_good_release_loses_no_request(&checkout);
@@ -183,16 +184,22 @@ fn the_workflows_steps_do_what_they_say(checkout: &Checkout) {
     );
 
     let before = releases(checkout);
-    assert_eq!(names("deploy"), ["Build", "Deploy", "Verify"]);
-    said(
-        "deploy",
-        "Build",
-        &["nothing to compile", "axon demo/axon@"],
-    );
+    assert_eq!(names("build"), ["Build"]);
+    let environments = [("ENVIRONMENTS", "local")];
+    let built = checkout.run_step("build", "Build", &environments);
+    let kept = "kept governance, axon, orbit in target/bundle";
+    built.expect(0, &["nothing to compile", "axon demo/axon@", kept]);
+
+    assert_eq!(names("deploy"), ["Prepare", "Deploy", "Verify"]);
+    checkout.lose_modes("target/bundle");
+    said("deploy", "Prepare", &[]);
+    assert_eq!(checkout.read("target/step.output"), "region=us-east-1\n");
     said("deploy", "Deploy", &["nothing to do"]);
     said("deploy", "Verify", &["PASS  Services deploy to ECS"]);
+    let of_rollback = ["Find", "Prepare", "Roll back", "Verify"];
+    assert_eq!(names("rollback"), of_rollback);
 
-    assert_eq!(names("plan"), ["Refuse a fork", "Build", "Plan"]);
+    assert_eq!(names("plan"), ["Refuse a fork", "Prepare", "Plan"]);
     let page = checkout.page();
     let on_page = [("GITHUB_STEP_SUMMARY", page.as_str())];
     let fork = checkout.run_step("plan", "Refuse a fork", &on_page);

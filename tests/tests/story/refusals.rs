@@ -59,6 +59,37 @@ pub(crate) fn bad_input(checkout: &Checkout) {
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
 }
 
+/// The bundle that the workflows' steps have left, beside other sources and with other bytes.
+pub(crate) fn a_bundle_of_something_else(checkout: &Checkout) {
+    let before = releases(checkout);
+    let deploy = ["deploy", "--artifacts", "target/bundle"];
+    let plan = ["plan", "--artifacts", "target/bundle"];
+    let source = checkout.read("services/axon/src/main.rs");
+    checkout.write("services/axon/src/main.rs", &format!("{source}\n"));
+    let refused = "target/bundle has no axon that was built of this checkout as it is";
+    checkout.xtask(&deploy).expect(12, &[refused]);
+    checkout.xtask(&plan).expect(12, &[refused]);
+    checkout.write("services/axon/src/main.rs", &source);
+
+    checkout.damage("target/bundle", "governance", "zip");
+    checkout.damage("target/bundle", "orbit", "cdx.json");
+    let refused = [
+        "the bytes of governance in target/bundle are not those that were packed",
+        "the bytes of orbit in target/bundle are not those that were packed",
+        "cargo xtask build --out target/bundle",
+    ];
+    checkout.xtask(&deploy).expect(12, &refused);
+    checkout
+        .xtask(&["deploy", "--artifacts", "nowhere"])
+        .expect(2, &["nowhere", "no such folder"]);
+    assert_eq!(releases(checkout), before);
+
+    checkout
+        .xtask(&["build", "--out", "target/bundle"])
+        .expect(0, &["nothing to compile"]);
+    checkout.xtask(&deploy).expect(0, &["nothing to do"]);
+}
+
 pub(crate) fn a_state_that_somebody_holds(checkout: &Checkout) {
     let dashboard = checkout.read("infra/dashboard.tf");
     checkout.write("infra/dashboard.tf", &format!("{dashboard}# changed\n"));

@@ -1,5 +1,5 @@
 //! Makes artefacts of what was compiled, by this machine's Rust or in Docker, and keeps them below
-//! `target/xtask/artefacts`.
+//! `target/xtask/artefacts`; or takes them from a bundle, and makes none.
 
 mod docker;
 mod documents;
@@ -8,7 +8,7 @@ mod progress;
 mod shelf;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -57,6 +57,8 @@ pub struct Artefacts<'a> {
     tree: OnceCell<Tree>,
     way: Way,
     profile: Profile,
+    /// Only what the shelf has is to be had: it is a bundle, and nothing is compiled.
+    is_bundle: bool,
 }
 
 #[async_trait]
@@ -75,6 +77,9 @@ impl Builder for Artefacts<'_> {
         architecture: Architecture,
         keys: &BTreeMap<Thing, Key>,
     ) -> Result<BTreeMap<Thing, Artefact>> {
+        if self.is_bundle {
+            self.require_of_bundle(keys).await?;
+        }
         let mut artefacts = BTreeMap::new();
         for (thing, key) in keys {
             if let Some(artefact) = self.shelf.find(*thing, key).await {
@@ -85,6 +90,9 @@ impl Builder for Artefacts<'_> {
         let missing: Vec<Thing> = missing
             .filter(|thing| !artefacts.contains_key(thing))
             .collect();
+        if missing.is_empty() {
+            return Ok(artefacts);
+        }
         let variant = self.variant(architecture);
         let (inputs, binaries) = self.compile(variant, &missing).await?;
         let now = keys_of(&inputs, variant);
@@ -109,6 +117,22 @@ impl Builder for Artefacts<'_> {
             .await
             .with_context(|| format!("read {}", artefact.file.display()))
     }
+
+    async fn require(&self, architecture: Architecture, things: &[Thing]) -> Result<()> {
+        if !self.is_bundle {
+            return Ok(());
+        }
+        let mut keys = self.keys(architecture).await?;
+        keys.retain(|thing, _| things.contains(thing));
+        self.require_of_bundle(&keys).await
+    }
+
+    async fn bundle(&self, artefacts: &BTreeMap<Thing, Artefact>, folder: &Path) -> Result<()> {
+        for artefact in artefacts.values() {
+            self.shelf.copy(artefact, folder).await?;
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Artefacts<'a> {
@@ -125,7 +149,37 @@ impl<'a> Artefacts<'a> {
             tree: OnceCell::new(),
             way,
             profile,
+            is_bundle: false,
         }
+    }
+
+    /// The same, but that artefacts come from this folder and from nowhere else.
+    #[must_use]
+    pub fn taken_from(mut self, bundle: Option<&Path>) -> Self {
+        if let Some(folder) = bundle {
+            self.shelf = Shelf::new(folder.to_owned());
+            self.is_bundle = true;
+        }
+        self
+    }
+
+    /// Everything that the bundle lacks, or has with other bytes, is told at once.
+    async fn require_of_bundle(&self, keys: &BTreeMap<Thing, Key>) -> Result<()> {
+        let mut faults = Vec::new();
+        for (thing, key) in keys {
+            if self.shelf.find(*thing, key).await.is_none() {
+                faults.push(self.shelf.fault(*thing, key).await);
+            }
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let hint = format!(
+            "make it of this checkout as it is, with its whole history, for this environment:\n\
+             cargo xtask build --out {}",
+            self.shelf.folder().display()
+        );
+        Err(Failure::not_ready(faults.join("\n")).hint(hint).into())
     }
 
     fn variant(&self, architecture: Architecture) -> Variant {

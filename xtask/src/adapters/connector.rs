@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use aws_config::SdkConfig;
+use jiff::Timestamp;
 
 use super::balancer::Elb;
 use super::cluster::Ecs;
@@ -12,6 +13,7 @@ use crate::world::{Connector, Sited};
 
 pub struct Aws<'a> {
     pub config: &'a SdkConfig,
+    pub credentials_end: Option<Timestamp>,
 }
 
 impl Connector for Aws<'_> {
@@ -22,5 +24,9 @@ impl Connector for Aws<'_> {
             balancer: Box::new(Elb::new(self.config, site)),
             functions: Box::new(Lambda::new(self.config, site)),
         })
+    }
+
+    fn credentials_end(&self) -> Option<Timestamp> {
+        self.credentials_end
     }
 }

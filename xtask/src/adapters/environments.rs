@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::host;
@@ -98,6 +99,25 @@ pub fn step_summary(surroundings: &Surroundings) -> Result<Option<File>> {
         .with_context(|| format!("open {path}, which GITHUB_STEP_SUMMARY names"))
 }
 
+/// When the shell's credentials end, where it says so as `aws configure export-credentials` does.
+/// They come first in the SDK's chain and are all that it cannot renew: whatever else has an end is
+/// bought anew by the SDK.
+///
+/// # Errors
+/// Where what it says is no time.
+pub fn credentials_end(surroundings: &Surroundings) -> Result<Option<Timestamp>> {
+    const END: &str = "AWS_CREDENTIAL_EXPIRATION";
+    let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let are_there = keys.iter().all(|key| surroundings.variable(key).is_some());
+    let Some(said) = surroundings.variable(END).filter(|_| are_there) else {
+        return Ok(None);
+    };
+    // GitHub's action for AWS answers a string of JSON.
+    let end = said.trim_matches('"').parse();
+    end.map(Some)
+        .with_context(|| format!("{END} is no time: {said}"))
+}
+
 /// What the binaries are built for: the machine's own processor where the environment is
 /// emulated, else what the file says.
 pub fn architecture(environment: &Environment) -> Result<Architecture> {
@@ -144,6 +164,37 @@ mod tests {
             let environment = load(&checkout(), name).unwrap();
             assert_eq!(environment.emulated, name == "local");
         }
+    }
+
+    #[test]
+    fn credentials_of_the_shell_end_when_it_says() {
+        let end = |variables: &[(&str, &str)]| {
+            let named = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
+            credentials_end(&Surroundings {
+                variables: variables.iter().map(named).collect(),
+                ..checkout()
+            })
+        };
+        let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+        let with = |end: &'static str| [keys[0], keys[1], ("AWS_CREDENTIAL_EXPIRATION", end)];
+        let noon = Some("2026-08-01T12:00:00Z".parse().unwrap());
+        for said in [
+            "2026-08-01T12:00:00Z",
+            "2026-08-01T12:00:00+00:00",
+            "2026-08-01T14:00:00+0200",
+            "\"2026-08-01T12:00:00.000Z\"",
+        ] {
+            assert_eq!(end(&with(said)).unwrap(), noon, "{said}");
+        }
+        assert_eq!(end(&keys).unwrap(), None);
+        assert_eq!(end(&with("")).unwrap(), None);
+        // Those of a profile are others, and renewed.
+        assert_eq!(end(&with("2026-08-01T12:00:00Z")[1..]).unwrap(), None);
+        let error = end(&with("soon")).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("is no time: soon"),
+            "{error:#}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `build`: from the checkout's sources to images that are named by their digest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -18,6 +19,8 @@ pub struct Request<'a> {
     pub project: &'a str,
     /// Where to push. Nothing here needs AWS without it.
     pub push: Option<Target<'a>>,
+    /// Where to keep a copy of what was built, for `--artifacts`.
+    pub out: Option<&'a Path>,
 }
 
 /// A registry, and the site that says how its images are called.
@@ -42,9 +45,17 @@ pub async fn build(builder: &dyn Builder, report: &Report, request: &Request<'_>
     let mut digests = pushed_before(request, &keys).await?;
     let wanted: Vec<Thing> = missing(request, &digests);
     let artefacts = at_hand_or_built(builder, report, request, &keys, &wanted).await?;
+    if let Some(folder) = request.out {
+        builder.bundle(&artefacts, folder).await?;
+        let names = request.things.iter().map(ToString::to_string);
+        let names: Vec<_> = names.collect();
+        let text = format!("kept {} in {}", names.join(", "), folder.display());
+        report.line("build", &text);
+    }
     for thing in wanted {
         let artefact = &artefacts[&thing];
-        if let Some(target) = request.push.filter(|_| thing.is_service()) {
+        let is_pushed = digests.contains_key(&thing) || !thing.is_service();
+        if let Some(target) = request.push.filter(|_| !is_pushed) {
             target.registry.push(artefact).await?;
             report.line(thing.name(), &format!("pushed {}", artefact.digest));
         }
@@ -74,7 +85,7 @@ async fn pushed_before(
 fn missing(request: &Request<'_>, digests: &BTreeMap<Thing, Digest>) -> Vec<Thing> {
     let things = request.things.iter().copied();
     things
-        .filter(|thing| !digests.contains_key(thing))
+        .filter(|thing| request.out.is_some() || !digests.contains_key(thing))
         .collect()
 }
 
@@ -191,6 +202,13 @@ mod tests {
         async fn bytes(&self, _: &Artefact) -> Result<Vec<u8>> {
             Ok(Vec::new())
         }
+
+        async fn bundle(&self, artefacts: &BTreeMap<Thing, Artefact>, out: &Path) -> Result<()> {
+            let names: Vec<_> = artefacts.keys().map(|thing| thing.name()).collect();
+            let kept = format!("keep {} in {}", names.join(" "), out.display());
+            self.done.lock().unwrap().push(kept);
+            Ok(())
+        }
     }
 
     #[async_trait]
@@ -212,6 +230,16 @@ mod tests {
 
     /// What was done, and stdout.
     async fn run(fake: &Fake, things: &[Thing], push: bool, format: Format) -> (String, String) {
+        run_with(fake, things, push, None, format).await
+    }
+
+    async fn run_with(
+        fake: &Fake,
+        things: &[Thing],
+        push: bool,
+        out: Option<&Path>,
+        format: Format,
+    ) -> (String, String) {
         let (report, data, _) = captured(format);
         let (site, _) = site::parse(site::testing::LOCAL).unwrap();
         let request = Request {
@@ -222,6 +250,7 @@ mod tests {
                 site: &site,
                 registry: fake,
             }),
+            out,
         };
         build(fake, &report, &request).await.unwrap();
         (fake.done.lock().unwrap().join(", "), data.text())
@@ -277,6 +306,20 @@ mod tests {
         };
         let (done, _) = run(&fake, &[Thing::Axon, Thing::Orbit], true, Format::Human).await;
         assert_eq!(done, "");
+    }
+
+    #[tokio::test]
+    async fn all_that_is_asked_for_is_kept_whatever_the_registry_has() {
+        let fake = Fake {
+            pushed: vec![Thing::Axon],
+            ..Fake::default()
+        };
+        let out = Some(Path::new("there"));
+        let (done, _) = run_with(&fake, &ALL, true, out, Format::Human).await;
+        assert_eq!(
+            done,
+            "build governance axon orbit, keep governance axon orbit in there, push orbit"
+        );
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! Nothing but the local AWS is changed without a yes.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::failure::Failure;
@@ -16,4 +18,20 @@ pub fn confirm(desk: &Desk<'_>, yes: bool, what: &str) -> Result<()> {
             .hint("answer y at a terminal, or give --yes")
             .into(),
     )
+}
+
+/// Credentials that end before the work must have: nothing can be taken back without them.
+pub fn warn_of_expiry(desk: &Desk<'_>, limit: Duration) {
+    let Some(end) = desk.connector.credentials_end() else {
+        return;
+    };
+    let latest = desk.clock.now() + limit;
+    if end < latest {
+        let text = format!(
+            "they end at {end:.0}, and this may take until {latest:.0}, with its way back; cut off \
+             by their end it stays as it is then (exit code 22): sign in again first, or ask for a \
+             longer session"
+        );
+        desk.report.warn("credentials", &text);
+    }
 }

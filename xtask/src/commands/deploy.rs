@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::confirm::confirm;
+use super::confirm::{confirm, warn_of_expiry};
 use super::{plan, secrets};
 use crate::catalog::Thing;
 use crate::decide::site::{self, Site, Unreadable};
@@ -19,6 +19,8 @@ pub struct Options {
 }
 
 pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
+    let things = plan::chosen(&options.names);
+    desk.builder.require(desk.architecture, &things).await?;
     let Some(site) = ready_site(desk, options).await? else {
         return Ok(());
     };
@@ -48,6 +50,7 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
             .line("deploy", "a dry run ends here: nothing was changed");
         return Ok(());
     }
+    warn_of_expiry(desk, drive::time_limit(&plan));
     confirm(desk, options.yes, "release this")?;
 
     let record = drive::carry_out(&world, &plan, about(&world, "deploy").await?).await?;

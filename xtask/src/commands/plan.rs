@@ -22,6 +22,8 @@ const RECORDS_MAX: u64 = 100;
 
 /// With `exit_code` the process's exit code answers too: 0 for nothing to do, 13 for changes.
 pub async fn plan(world: &World<'_>, names: &[Thing], exit_code: bool) -> Result<()> {
+    let architecture = world.site.architecture;
+    world.builder.require(architecture, &chosen(names)).await?;
     let plan = make(world, names).await?;
     let human = if plan.is_empty() {
         "nothing to do".to_owned()

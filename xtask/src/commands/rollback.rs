@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::confirm::confirm;
+use super::confirm::{confirm, warn_of_expiry};
 use super::deploy::about;
 use super::plan;
 use crate::catalog::{SERVICES, Thing};
@@ -50,6 +50,7 @@ pub async fn rollback(
         .report
         .line("rollback", &format!("to {}", target.about()));
     plan::tell(world, &plan);
+    warn_of_expiry(desk, drive::time_limit(&plan));
     confirm(desk, yes, "roll back")?;
     let why = format!("rollback to {}", target.number);
     let record = drive::carry_out(world, &plan, about(world, &why).await?).await?;
@@ -150,6 +151,7 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
             &format!("will be stopped, and {revision} deregistered"),
         );
     }
+    warn_of_expiry(desk, STOP_LIMIT * u32::try_from(up.len())?);
     confirm(desk, yes, "stop these services")?;
     let entries = stopped_entries(&look, &up);
     let mut record = drive::open_record(world, about(world, "stop").await?, entries).await?;

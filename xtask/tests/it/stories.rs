@@ -1,5 +1,6 @@
 //! Each command as a story in a world in memory.
 
+mod credentials;
 mod deploy;
 mod looking;
 mod rollback;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -67,6 +68,8 @@ pub(crate) struct State {
     ledger: BTreeMap<u64, String>,
     /// Whether the credentials' time is over.
     pub(crate) expired: bool,
+    /// When that will be, if somebody knows.
+    pub(crate) credentials_end: Option<Timestamp>,
     /// What orbit answers to a dispatch; 200 where nothing else is said.
     pub(crate) dispatch_status: u16,
     /// Every call by its name, in order.
@@ -159,6 +162,7 @@ impl Fake {
             keeps_its_secret: None,
             ledger: BTreeMap::new(),
             expired: false,
+            credentials_end: None,
             dispatch_status: 200,
             calls: Vec::new(),
             changes: Vec::new(),

@@ -26,7 +26,7 @@ struct Note {
     digest: Digest,
     packed_bytes: u64,
     unpacked_bytes: u64,
-    /// Of the whole file.
+    /// Of the archive and the documents about it.
     content: Digest,
 }
 
@@ -48,19 +48,43 @@ impl Shelf {
         Self { folder }
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// An artefact that is there and whole, with the documents about it.
     pub(super) async fn find(&self, thing: Thing, key: &Key) -> Option<Artefact> {
         let file = self.file(thing, key);
-        let (note, bytes) = tokio::try_join!(fs::read(note_of(&file)), fs::read(&file)).ok()?;
-        let note: Note = serde_json::from_slice(&note).ok()?;
-        if Digest::of(&bytes) != note.content {
-            return None;
+        let note: Note = serde_json::from_slice(&fs::read(note_of(&file)).await.ok()?).ok()?;
+        let mut bytes = Vec::new();
+        for part in parts(&file) {
+            bytes.extend(fs::read(part).await.ok()?);
         }
-        let artefact = note.artefact(thing, key, file);
-        for document in DOCUMENTS {
-            fs::metadata(artefact.document(document)).await.ok()?;
+        (Digest::of(&bytes) == note.content).then(|| note.artefact(thing, key, file))
+    }
+
+    /// Why an artefact is not to be found.
+    pub(super) async fn fault(&self, thing: Thing, key: &Key) -> String {
+        let folder = self.folder.display();
+        if fs::metadata(note_of(&self.file(thing, key))).await.is_ok() {
+            return format!("the bytes of {thing} in {folder} are not those that were packed");
         }
-        Some(artefact)
+        format!("{folder} has no {thing} that was built of this checkout as it is")
+    }
+
+    /// Copies an artefact that is here to another folder, which is a shelf like this one then.
+    pub(super) async fn copy(&self, artefact: &Artefact, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)
+            .await
+            .with_context(|| format!("create {}", folder.display()))?;
+        let note = note_of(&artefact.file);
+        for file in parts(&artefact.file).into_iter().chain([note]) {
+            let bytes = fs::read(&file).await;
+            let bytes = bytes.with_context(|| format!("read {}", file.display()))?;
+            let name = file.file_name().context("an artefact has a name")?;
+            write_whole(&folder.join(name), &bytes).await?;
+        }
+        Ok(())
     }
 
     /// Writes an artefact so that it is there as a whole or not at all.
@@ -72,8 +96,10 @@ impl Shelf {
         unpacked_bytes: u64,
         documents: &[(Document, Vec<u8>)],
     ) -> Result<Artefact> {
+        let mut content = vec![packed.bytes.as_slice()];
+        content.extend(documents.iter().map(|(_, bytes)| bytes.as_slice()));
         let note = Note {
-            content: Digest::of(&packed.bytes),
+            content: Digest::of(&content.concat()),
             digest: packed.digest,
             packed_bytes: packed.packed_bytes,
             unpacked_bytes,
@@ -133,6 +159,12 @@ impl Shelf {
     }
 }
 
+/// The archive, and the documents that lie beside it.
+fn parts(file: &Path) -> Vec<PathBuf> {
+    let documents = DOCUMENTS.map(|document| file.with_extension(document.ending()));
+    [vec![file.to_owned()], documents.to_vec()].concat()
+}
+
 fn note_of(file: &Path) -> PathBuf {
     file.with_extension("json")
 }
@@ -180,6 +212,13 @@ mod tests {
         kept.await.unwrap()
     }
 
+    /// Changes one bit of a file.
+    async fn damage(file: &Path) {
+        let mut bytes = fs::read(file).await.unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(file, &bytes).await.unwrap();
+    }
+
     #[tokio::test]
     async fn what_was_kept_is_found_and_what_is_damaged_is_not() {
         let (_folder, shelf) = shelf("kept");
@@ -190,17 +229,35 @@ mod tests {
         assert_eq!(shelf.find(Thing::Axon, &key).await.as_ref(), Some(&kept));
         assert_eq!(shelf.find(Thing::Orbit, &key).await, None);
 
-        let mut bytes = fs::read(&kept.file).await.unwrap();
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
-        fs::write(&kept.file, &bytes).await.unwrap();
-        assert_eq!(shelf.find(Thing::Axon, &key).await, None);
-
+        for part in parts(&kept.file) {
+            keep(&shelf, &key).await;
+            damage(&part).await;
+            assert_eq!(shelf.find(Thing::Axon, &key).await, None);
+        }
         for part in [note_of(&kept.file), kept.document(Document::Bill)] {
             keep(&shelf, &key).await;
             fs::remove_file(part).await.unwrap();
             assert_eq!(shelf.find(Thing::Axon, &key).await, None);
         }
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_a_shelf_and_says_what_it_lacks() {
+        let (_folder, shelf) = shelf("original");
+        let key = Key("1".repeat(64));
+        let kept = keep(&shelf, &key).await;
+        let copy = Shelf::new(shelf.folder.join("copy"));
+        shelf.copy(&kept, &copy.folder).await.unwrap();
+        let copied = copy.find(Thing::Axon, &key).await.unwrap();
+        assert_eq!(copied.digest, kept.digest);
+        assert!(copied.file.starts_with(&copy.folder), "{copied:?}");
+
+        damage(&copied.file).await;
+        assert_eq!(copy.find(Thing::Axon, &key).await, None);
+        let fault = copy.fault(Thing::Axon, &key).await;
+        assert!(fault.contains("the bytes of axon in"), "{fault}");
+        let fault = copy.fault(Thing::Axon, &Key("2".repeat(64))).await;
+        assert!(fault.contains("has no axon that was built of"), "{fault}");
     }
 
     #[tokio::test]

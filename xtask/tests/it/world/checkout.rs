@@ -1,7 +1,7 @@
 //! The checkout, what is built of it, and Terraform.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -102,6 +102,10 @@ impl Builder for Fake {
 
     async fn bytes(&self, artefact: &Artefact) -> Result<Vec<u8>> {
         Ok(artefact.key.0.clone().into_bytes())
+    }
+
+    async fn bundle(&self, _: &BTreeMap<Thing, Artefact>, _: &Path) -> Result<()> {
+        Ok(())
     }
 }
 

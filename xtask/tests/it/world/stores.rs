@@ -24,6 +24,10 @@ impl Connector for Fake {
             functions: Box::new(self.clone()),
         })
     }
+
+    fn credentials_end(&self) -> Option<Timestamp> {
+        self.state().credentials_end
+    }
 }
 
 #[async_trait]

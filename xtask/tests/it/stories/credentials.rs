@@ -1,0 +1,77 @@
+//! Credentials whose end is known: whoever starts what they may not live to see is warned.
+
+use jiff::SignedDuration;
+use xtask::catalog::{ALL, Thing};
+use xtask::commands::rollback::{rollback, stop};
+use xtask::world::Clock;
+
+use crate::world::{Fake, Told};
+
+/// What the warning says, whatever the times.
+const WARNING: &str = "credentials warning: they end at ";
+
+/// From now on they have so many seconds.
+fn end_in(fake: &Fake, seconds: i64) {
+    let end = fake.now() + SignedDuration::from_secs(seconds);
+    fake.state().credentials_end = Some(end);
+}
+
+#[track_caller]
+fn is_silent(told: &Told) {
+    assert!(!told.talk.contains(WARNING), "{}", told.talk);
+}
+
+/// Two services, there and back, 15 minutes to roll out and 30 seconds to prove it each time, and
+/// a dispatch.
+const OF_ALL: i64 = 4 * (15 * 60 + 30) + 30;
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_they_may_not_live_to_see_is_warned_of_before_it_is_confirmed() {
+    let fake = Fake::applied();
+    fake.is_not_local();
+    end_in(&fake, OF_ALL - 1);
+    let told = fake.deploy_all().await;
+    told.fails(11).says(&[
+        "they end at 2027-01-15T09:02:29Z, and this may take until 2027-01-15T09:02:30Z",
+        "exit code 22",
+        "longer session",
+    ]);
+    let warned = told.talk.find(WARNING);
+    assert!(warned < told.talk.find("not confirmed"), "{}", told.talk);
+    assert_eq!(fake.changes(), [""; 0]);
+
+    end_in(&fake, OF_ALL);
+    is_silent(fake.deploy_all().await.fails(11));
+    fake.state().credentials_end = None;
+    is_silent(fake.deploy_all().await.fails(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_released_counts() {
+    let fake = Fake::released().await;
+    end_in(&fake, 1);
+    is_silent(fake.deploy_all().await.succeeds());
+
+    fake.edit(&[Thing::Axon], "two");
+    end_in(&fake, OF_ALL / 2 + 30);
+    is_silent(fake.deploy_all().await.succeeds());
+    fake.edit(&[Thing::Axon], "three");
+    end_in(&fake, OF_ALL / 2 - 30);
+    fake.deploy_all().await.succeeds().says(&[WARNING]);
+
+    fake.edit(&[Thing::Governance], "two");
+    end_in(&fake, 60);
+    is_silent(fake.deploy_all().await.succeeds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_way_back_is_warned_of_likewise() {
+    let fake = Fake::released_twice().await;
+    fake.edit(&ALL, "three");
+    end_in(&fake, 60);
+    let told = fake.run_on_site(async |desk, world| rollback(desk, world, None, false).await);
+    told.await.succeeds().says(&[WARNING]);
+    end_in(&fake, 8 * 60 - 1);
+    let told = fake.run_on_site(async |desk, world| stop(desk, world, false).await);
+    told.await.succeeds().says(&[WARNING]);
+}
