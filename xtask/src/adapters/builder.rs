@@ -346,6 +346,45 @@ fn tell_failure<'l>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::referrer::DOCUMENTS;
+    use crate::failure;
+    use crate::report::Format;
+    use crate::report::testing::captured;
+
+    /// Without a `PATH` no program can be run: whoever asked for one would be told so.
+    #[tokio::test]
+    async fn of_a_bundle_all_that_is_missing_is_told_and_nothing_is_compiled() {
+        let folder = std::env::temp_dir().join(format!("bundle-{}", std::process::id()));
+        let surroundings = Surroundings {
+            root: folder.clone(),
+            variables: BTreeMap::new(),
+        };
+        let (report, _, _) = captured(Format::Human);
+        let bundle = folder.join("bundle");
+        let builder = Artefacts::new(&surroundings, &report, (Way::Host, Profile::Release));
+        let builder = builder.taken_from(Some(&bundle));
+        let keys = builder.keys(Architecture::X86).await.unwrap();
+        let error = builder.build(Architecture::X86, &keys).await.unwrap_err();
+        assert_eq!(failure::exit_code(&error), 12);
+        for thing in ALL {
+            let lack = format!("bundle has no {thing} that was built of this checkout");
+            assert!(error.to_string().contains(&lack), "{error}");
+        }
+
+        let key = &keys[&Thing::Axon];
+        let packed = pack_image("axon", Architecture::X86, b"program", None).unwrap();
+        let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
+        let kept = builder.shelf.keep(Thing::Axon, key, packed, 7, &documents);
+        let kept = kept.await.unwrap();
+        let alone = [(Thing::Axon, key.clone())].into();
+        let built = builder.build(Architecture::X86, &alone).await.unwrap();
+        assert_eq!(built[&Thing::Axon], kept);
+        let axon = builder.require(Architecture::X86, &[Thing::Axon]).await;
+        let orbit = builder.require(Architecture::X86, &[Thing::Orbit]).await;
+        fs::remove_dir_all(&folder).await.unwrap();
+        axon.unwrap();
+        assert!(orbit.unwrap_err().to_string().contains("has no orbit"));
+    }
 
     #[test]
     fn cargos_progress_is_told_from_its_errors() {
