@@ -9,18 +9,21 @@ use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::ImageIdentifier;
 
 use super::aws::{explain, is_code};
+use super::transport::Transport;
 use crate::catalog::Thing;
 use crate::decide::archive::{MANIFEST_TYPE, open_image};
 use crate::decide::image::{Artefact, Digest, Key};
 use crate::decide::site::Site;
 use crate::failure::Failure;
+use crate::report::Report;
 use crate::world::Registry;
-use distribution::{Repository, Transport};
+use distribution::{Line, Repository};
 
 pub struct Ecr<'a> {
     client: Client,
     site: &'a Site,
-    transport: Transport,
+    line: Line,
+    report: &'a Report,
 }
 
 #[async_trait]
@@ -43,12 +46,18 @@ impl Registry for Ecr<'_> {
 }
 
 impl<'a> Ecr<'a> {
-    pub fn new(config: &aws_config::SdkConfig, site: &'a Site) -> Result<Self> {
-        Ok(Self {
+    pub fn new(
+        config: &aws_config::SdkConfig,
+        transport: &Transport,
+        site: &'a Site,
+        report: &'a Report,
+    ) -> Self {
+        Self {
             client: Client::new(config),
             site,
-            transport: Transport::new(&site.registry)?,
-        })
+            line: Line::new(transport, &site.registry),
+            report,
+        }
     }
 
     /// The digest of an image that the repository holds.
@@ -91,7 +100,7 @@ impl<'a> Ecr<'a> {
             .with_context(|| format!("read {}", artefact.file.display()))?;
         let image = open_image(&archive).context(artefact.file.display().to_string())?;
         let repository = Repository {
-            transport: &self.transport,
+            line: &self.line,
             registry: &self.site.registry,
             name: &self.site.service(*thing).repository,
             authorization: &self.authorization().await?,
@@ -100,9 +109,15 @@ impl<'a> Ecr<'a> {
         let uploads = blobs.map(|(digest, bytes)| repository.put_blob(digest, bytes.into()));
         futures_util::future::try_join_all(uploads).await?;
         // Before the tag: what is tagged is not pushed again, and so has its documents.
-        repository
-            .attach_documents(artefact, &image.digest, &image.manifest)
-            .await?;
+        let documents = referrers::read(artefact).await?;
+        let attached = repository.attach_documents(documents, &image.digest, &image.manifest);
+        if let Err(error) = attached.await {
+            let text = format!(
+                "the registry takes no documents about this image, which lie beside {} only: {error:#}",
+                artefact.file.display()
+            );
+            self.report.warn(thing.name(), &text);
+        }
         let put = repository
             .put_manifest(&key.0, MANIFEST_TYPE, image.manifest.into())
             .await;
@@ -137,5 +152,109 @@ impl<'a> Ecr<'a> {
             .and_then(|data| data.authorization_token())
             .map(|token| format!("Basic {token}"))
             .context("the registry gave no password")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use http::{Method, StatusCode};
+    use serde_json::json;
+
+    use super::*;
+    use crate::adapters::stand_in;
+    use crate::decide::archive::pack_image;
+    use crate::decide::referrer::DOCUMENTS;
+    use crate::decide::site;
+    use crate::decide::site::Architecture;
+    use crate::report::{Format, Manner};
+
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An image of ours, packed into a folder, with the documents about it.
+    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+    fn packed(folder: &std::path::Path) -> Artefact {
+        std::fs::create_dir_all(folder).unwrap();
+        let packed = pack_image("axon", Architecture::X86, b"a program", None).unwrap();
+        let artefact = Artefact {
+            thing: Thing::Axon,
+            key: Key("5".repeat(64)),
+            digest: packed.digest,
+            file: folder.join("axon.tar"),
+            packed_bytes: packed.packed_bytes,
+            unpacked_bytes: 9,
+        };
+        std::fs::write(&artefact.file, packed.bytes).unwrap();
+        for document in DOCUMENTS {
+            std::fs::write(artefact.document(document), "a document").unwrap();
+        }
+        artefact
+    }
+
+    /// A registry that lets everything in but the question for documents.
+    async fn registry() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let app = Router::new().fallback(async |method: Method| match method {
+            Method::GET => StatusCode::FORBIDDEN,
+            Method::HEAD => StatusCode::OK,
+            _ => StatusCode::CREATED,
+        });
+        drop(tokio::spawn(async { axum::serve(listener, app).await }));
+        address
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+    async fn an_image_whose_documents_are_refused_is_pushed_and_that_is_told() {
+        let folder = std::env::temp_dir().join(format!("push-{}", std::process::id()));
+        let artefact = packed(&folder);
+        let (looks, digest) = (Mutex::new(0), artefact.digest.clone());
+        let config = stand_in::aws(move |operation, _| {
+            if operation == "GetAuthorizationToken" {
+                return Ok(json!({ "authorizationData": [{ "authorizationToken": "c2VjcmV0" }] }));
+            }
+            assert_eq!(operation, "DescribeImages");
+            let mut looks = looks.lock().unwrap();
+            *looks += 1;
+            if *looks == 1 {
+                return Err("ImageNotFoundException");
+            }
+            Ok(json!({ "imageDetails": [{ "imageDigest": digest.as_str() }] }))
+        });
+        let (mut site, _) = site::parse(site::testing::LOCAL).unwrap();
+        site.registry = registry().await;
+        let told = Told::default();
+        let manner = Manner {
+            format: Format::Human,
+            quiet: false,
+            terminal: false,
+        };
+        let report = Report::new(manner, Box::new(std::io::sink()), Box::new(told.clone()));
+        let config = config.await;
+        let ecr = Ecr::new(&config, &Transport::local(), &site, &report);
+        ecr.push(&artefact).await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            told.contains("warning: the registry takes no documents"),
+            "{told}"
+        );
+        assert!(told.contains("403 Forbidden"), "{told}");
     }
 }

@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::time::{sleep, timeout};
 
-use crate::adapters::tls;
+use crate::adapters::transport::{Client, Transport};
 use crate::decide::image::Digest;
 
 /// For one request, of which the longest sends some megabytes over a slow line.
@@ -22,32 +17,30 @@ const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+/// A way to a registry.
+pub(super) struct Line {
+    client: Client,
     scheme: &'static str,
 }
 
-impl Transport {
-    /// A registry on this machine speaks HTTP, every other one HTTPS with an authority that this
-    /// machine trusts.
-    pub(super) fn new(registry: &str) -> Result<Self> {
+impl Line {
+    /// A registry on this machine speaks HTTP, every other one HTTPS.
+    pub(super) fn new(transport: &Transport, registry: &str) -> Self {
         let host = registry.split(':').next().unwrap_or_default();
-        let scheme = match host {
-            "localhost" | "127.0.0.1" => "http",
-            _ => "https",
-        };
-        let connector = tls::connector(scheme == "https")?;
-        Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            scheme,
-        })
+        Self {
+            client: transport.client(None),
+            scheme: match host {
+                "localhost" | "127.0.0.1" => "http",
+                _ => "https",
+            },
+        }
     }
 }
 
 /// One repository of a registry, and the right to push there.
 #[derive(Clone, Copy)]
 pub(super) struct Repository<'a> {
-    pub(super) transport: &'a Transport,
+    pub(super) line: &'a Line,
     /// Host and port.
     pub(super) registry: &'a str,
     pub(super) name: &'a str,
@@ -68,32 +61,35 @@ impl Repository<'_> {
         let url = self.url(&format!("manifests/{name}"));
         let put = || async {
             let sent = self.send(Method::PUT, &url, Some(kind), bytes.clone());
-            expect(sent.await?, StatusCode::CREATED).map(drop)
+            succeeded(sent.await?).map(drop)
         };
         self.patiently(put)
             .await
             .with_context(|| format!("upload the manifest {name} to {}", self.name))
     }
 
-    /// As Docker does it: open an upload, send all bytes, close it with the digest.
+    /// Opens an upload and closes it with all bytes at once. ECR answers some of these requests
+    /// with another success than the specification's, so any success is one.
     async fn try_put_blob(self, digest: &Digest, bytes: Bytes) -> Result<()> {
         const BYTES: Option<&str> = Some("application/octet-stream");
         let there = self.url(&format!("blobs/{digest}"));
         let found = self.send(Method::HEAD, &there, None, Bytes::new()).await?;
-        if found.status() == StatusCode::OK {
+        if found.status().is_success() {
             return Ok(());
         }
         let uploads = self.url("blobs/uploads/");
         let opened = self
             .send(Method::POST, &uploads, None, Bytes::new())
             .await?;
-        let upload = self.location(&expect(opened, StatusCode::ACCEPTED)?)?;
-        let sent = self.send(Method::PATCH, &upload, BYTES, bytes).await?;
-        let upload = self.location(&expect(sent, StatusCode::ACCEPTED)?)?;
+        let opened = succeeded(opened)?;
+        if opened.status == StatusCode::CREATED {
+            return Ok(()); // the registry had it and wants no bytes
+        }
+        let upload = self.location(&uploads, &opened.headers)?;
         let separator = if upload.contains('?') { '&' } else { '?' };
-        let close = format!("{upload}{separator}digest={digest}");
-        let closed = self.send(Method::PUT, &close, BYTES, Bytes::new()).await?;
-        expect(closed, StatusCode::CREATED).map(drop)
+        let whole = format!("{upload}{separator}digest={digest}");
+        let closed = self.send(Method::PUT, &whole, BYTES, bytes).await?;
+        succeeded(closed).map(drop)
     }
 
     pub(super) async fn send(
@@ -104,6 +100,7 @@ impl Repository<'_> {
         bytes: Bytes,
     ) -> Result<Response<Bytes>> {
         let shown = format!("{method} {url}");
+        let changes = method == Method::POST || method == Method::PUT;
         let mut request = Request::builder().method(method).uri(url);
         // An upload may be sent on to another host, which must not learn the password.
         if url.starts_with(&format!("{}/", self.origin())) {
@@ -112,42 +109,45 @@ impl Repository<'_> {
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind);
         }
-        let request = request.body(Full::new(bytes)).context("make a request")?;
-        let exchange = async {
-            let answer = self.transport.client.request(request).await?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| anyhow!(error))?.to_bytes();
-            Ok::<_, anyhow::Error>(Response::from_parts(head, body))
-        };
+        // Of an empty body hyper says nothing, and some registries then answer 411.
+        if bytes.is_empty() && changes {
+            request = request.header(CONTENT_LENGTH, 0);
+        }
+        let request = request.body(bytes).context("make a request")?;
+        let exchange = self.line.client.exchange(request, ANSWER_BYTES_MAX);
         match timeout(LIMIT, exchange).await {
             Ok(answer) => answer.with_context(|| format!("{shown}: no answer")),
             Err(_) => bail!("{shown}: no answer within {} s", LIMIT.as_secs()),
         }
     }
 
-    /// Where an upload goes on: a whole URL, or a path on the same host.
-    fn location(self, headers: &http::HeaderMap) -> Result<String> {
+    /// Where an upload goes on: a whole URL, or one relative to the URL that was asked.
+    fn location(self, asked: &str, headers: &http::HeaderMap) -> Result<String> {
         let location = headers
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
             .context("the registry does not say where to upload")?;
-        Ok(if location.starts_with('/') {
+        Ok(if location.contains("://") {
+            location.to_owned()
+        } else if location.starts_with("//") {
+            format!("{}:{location}", self.line.scheme)
+        } else if location.starts_with('/') {
             format!("{}{location}", self.origin())
         } else {
-            location.to_owned()
+            let folder = asked.rfind('/').map_or(asked.len(), |slash| slash + 1);
+            format!("{}{location}", &asked[..folder])
         })
     }
 
     /// Tries again where that may help: no answer, or the registry's own trouble.
-    async fn patiently<Work>(self, work: impl Fn() -> Work) -> Result<()>
+    pub(super) async fn patiently<T, Work>(self, work: impl Fn() -> Work) -> Result<T>
     where
-        Work: Future<Output = Result<()>>,
+        Work: Future<Output = Result<T>>,
     {
         for _ in 1..ATTEMPTS {
             match work().await {
                 Err(error) if !error.is::<Refused>() => {
-                    tracing::debug!(error = format!("{error:#}"), "upload again");
+                    tracing::debug!(error = format!("{error:#}"), "ask the registry again");
                     sleep(PAUSE).await;
                 }
                 ended => return ended,
@@ -157,7 +157,7 @@ impl Repository<'_> {
     }
 
     fn origin(self) -> String {
-        format!("{}://{}", self.transport.scheme, self.registry)
+        format!("{}://{}", self.line.scheme, self.registry)
     }
 
     pub(super) fn url(self, path: &str) -> String {
@@ -173,12 +173,12 @@ struct Refused {
     said: String,
 }
 
-/// The headers of an answer of this status; any other one is an error, with what it says.
-fn expect(answer: Response<Bytes>, wanted: StatusCode) -> Result<http::HeaderMap> {
+/// The head of an answer that is a success; any other one is an error, with what it says.
+pub(super) fn succeeded(answer: Response<Bytes>) -> Result<http::response::Parts> {
     let (head, body) = answer.into_parts();
     let status = head.status;
-    if status == wanted {
-        return Ok(head.headers);
+    if status.is_success() {
+        return Ok(head);
     }
     let said = text(&body);
     if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
@@ -198,23 +198,48 @@ mod tests {
     use axum::Router;
     use axum::extract::{Request, State};
     use axum::response::IntoResponse;
+    use http_body_util::BodyExt;
 
     use super::*;
 
-    /// A registry that writes down what it is asked, and fails as many times as it is told to.
-    #[derive(Clone, Default)]
+    /// A registry that answers as ECR does, writes down what it is asked, and fails as many times
+    /// as it is told to.
+    #[derive(Clone)]
     struct Fake {
         asked: Arc<Mutex<Vec<String>>>,
         failures: Arc<Mutex<u32>>,
         has_blobs: bool,
         refuses: bool,
+        /// What a POST is answered, and where it says that the upload goes on.
+        opens: (StatusCode, String),
+    }
+
+    impl Default for Fake {
+        fn default() -> Self {
+            Self {
+                asked: Arc::default(),
+                failures: Arc::default(),
+                has_blobs: false,
+                refuses: false,
+                opens: (StatusCode::ACCEPTED, "/up/1".to_owned()),
+            }
+        }
     }
 
     async fn answer(State(fake): State<Fake>, request: Request) -> axum::response::Response {
         let asked = format!("{} {}", request.method(), request.uri());
         let method = request.method().clone();
-        assert_eq!(request.headers()["authorization"], "Basic c2VjcmV0");
+        let headers = request.headers().clone();
+        let header = |name| Some(headers.get(name)?.to_str().unwrap());
+        // By that name it is another host.
+        let foreign = header("host").unwrap().starts_with("localhost");
+        let password = (!foreign).then_some("Basic c2VjcmV0");
+        assert_eq!(header("authorization"), password, "{asked}");
         let bytes = request.into_body().collect().await.unwrap().to_bytes();
+        if method == Method::POST || method == Method::PUT {
+            let length = bytes.len().to_string();
+            assert_eq!(header("content-length"), Some(length.as_str()), "{asked}");
+        }
         let asked = format!("{asked} {}", text(&bytes)).trim_end().to_owned();
         fake.asked.lock().unwrap().push(asked.clone());
         let mut failures = fake.failures.lock().unwrap();
@@ -229,22 +254,24 @@ mod tests {
         match method {
             Method::HEAD if fake.has_blobs => StatusCode::OK.into_response(),
             Method::HEAD => StatusCode::NOT_FOUND.into_response(),
-            Method::POST => (StatusCode::ACCEPTED, location("/up/1")).into_response(),
-            Method::PATCH => (StatusCode::ACCEPTED, location("/up/2?a=b")).into_response(),
+            Method::POST => (fake.opens.0, location(&fake.opens.1)).into_response(),
+            // Where the specification asks for 202.
+            Method::PATCH => (StatusCode::CREATED, location("/up/2?a=b")).into_response(),
             _ => StatusCode::CREATED.into_response(),
         }
     }
 
-    /// What was asked, and how it ended.
-    async fn put_blob(fake: Fake) -> (Vec<String>, Result<()>) {
+    /// What was asked, and how it ended. `PORT` in a location is the registry's.
+    async fn put_blob(mut fake: Fake) -> (Vec<String>, Result<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let registry = listener.local_addr().unwrap().to_string();
+        let address = listener.local_addr().unwrap();
+        let registry = address.to_string();
+        fake.opens.1 = fake.opens.1.replace("PORT", &address.port().to_string());
         let asked = Arc::clone(&fake.asked);
         let app = Router::new().fallback(answer).with_state(fake);
         let serving = tokio::spawn(async { axum::serve(listener, app).await });
-        let transport = Transport::new(&registry).unwrap();
         let repository = Repository {
-            transport: &transport,
+            line: &Line::new(&Transport::local(), &registry),
             registry: &registry,
             name: "demo/axon",
             authorization: "Basic c2VjcmV0",
@@ -267,10 +294,39 @@ mod tests {
             [
                 format!("HEAD /v2/demo/axon/blobs/{digest}"),
                 "POST /v2/demo/axon/blobs/uploads/".to_owned(),
-                "PATCH /up/1 bytes".to_owned(),
-                format!("PUT /up/2?a=b&digest={digest}"),
+                format!("PUT /up/1?digest={digest} bytes"),
             ]
         );
+    }
+
+    fn opening(status: StatusCode, location: &str) -> Fake {
+        Fake {
+            opens: (status, location.to_owned()),
+            ..Fake::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_goes_on_wherever_the_registry_says() {
+        for (location, expected) in [
+            ("/up/2?a=b", "/up/2?a=b&digest="),
+            ("http://127.0.0.1:PORT/up/3", "/up/3?digest="),
+            ("//127.0.0.1:PORT/up/4", "/up/4?digest="),
+            ("http://localhost:PORT/up/5", "/up/5?digest="),
+            ("five?a=b", "/v2/demo/axon/blobs/uploads/five?a=b&digest="),
+        ] {
+            let (asked, ended) = put_blob(opening(StatusCode::OK, location)).await;
+            ended.unwrap();
+            let put = asked.last().unwrap();
+            assert!(put.starts_with(&format!("PUT {expected}")), "{put}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_has_the_blob_after_all_is_sent_nothing() {
+        let (asked, ended) = put_blob(opening(StatusCode::CREATED, "/v2/demo/axon/blobs/x")).await;
+        ended.unwrap();
+        assert_eq!(asked.len(), 2, "{asked:?}");
     }
 
     #[tokio::test]
@@ -297,6 +353,23 @@ mod tests {
         let error = format!("{:#}", ended.unwrap_err());
         assert!(error.contains("502 Bad Gateway: come back"), "{error}");
         assert_eq!(asked.len(), 2 * ATTEMPTS as usize, "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_never_answers_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let registry = listener.local_addr().unwrap().to_string();
+        let repository = Repository {
+            line: &Line::new(&Transport::local(), &registry),
+            registry: &registry,
+            name: "demo/axon",
+            authorization: "Basic c2VjcmV0",
+        };
+        let began = tokio::time::Instant::now();
+        let put = repository.put_blob(Digest::of(b"bytes"), Bytes::from_static(b"bytes"));
+        let error = format!("{:#}", put.await.unwrap_err());
+        assert!(error.contains("no answer within 180 s"), "{error}");
+        assert!(began.elapsed() < 4 * LIMIT);
     }
 
     #[tokio::test]

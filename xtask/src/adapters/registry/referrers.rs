@@ -5,17 +5,29 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::distribution::Repository;
+use super::distribution::{Repository, succeeded};
 use crate::decide::archive::MANIFEST_TYPE;
 use crate::decide::image::{Artefact, Digest};
-use crate::decide::referrer::{DOCUMENTS, Referrer, Subject, referrer};
+use crate::decide::referrer::{DOCUMENTS, Document, Referrer, Subject, referrer};
+
+/// The documents about an artefact, which lie beside its file.
+pub(super) async fn read(artefact: &Artefact) -> Result<Vec<(Document, Vec<u8>)>> {
+    let mut documents = Vec::new();
+    for document in DOCUMENTS {
+        let file = artefact.document(document);
+        let content = tokio::fs::read(&file).await;
+        let content = content.with_context(|| format!("read {}", file.display()))?;
+        documents.push((document, content));
+    }
+    Ok(documents)
+}
 
 impl Repository<'_> {
-    /// Attaches the documents about an image whose blobs are there. A registry that keeps none
-    /// goes without: they lie beside the artefact's file.
+    /// Attaches documents to an image whose blobs are there. A registry that keeps none goes
+    /// without.
     pub(super) async fn attach_documents(
         self,
-        artefact: &Artefact,
+        documents: Vec<(Document, Vec<u8>)>,
         image: &Digest,
         manifest: &[u8],
     ) -> Result<()> {
@@ -31,24 +43,28 @@ impl Repository<'_> {
             digest: image,
             bytes: manifest.len(),
         };
-        for document in DOCUMENTS {
-            let file = artefact.document(document);
-            let content = tokio::fs::read(&file)
-                .await
-                .with_context(|| format!("read {}", file.display()))?;
+        for (document, content) in documents {
             self.attach(referrer(subject, document, content))
                 .await
-                .with_context(|| format!("attach {}", file.display()))?;
+                .with_context(|| format!("attach {}", document.media_type()))?;
         }
         Ok(())
     }
 
-    /// By the specification a registry that keeps no referrers answers 404.
+    /// By the specification a registry that keeps no referrers answers 404. Any other refusal says
+    /// nothing about that.
     async fn keeps_referrers(self, image: &Digest) -> Result<bool> {
         let url = self.url(&format!("referrers/{image}"));
-        let answer = self.send(Method::GET, &url, None, Bytes::new()).await?;
-        let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        Ok(answer.status() == StatusCode::OK && body["manifests"].is_array())
+        let ask = || async {
+            let answer = self.send(Method::GET, &url, None, Bytes::new()).await?;
+            if answer.status() == StatusCode::NOT_FOUND {
+                return Ok(false);
+            }
+            let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+            succeeded(answer).map(|_| body["manifests"].is_array())
+        };
+        let asked = self.patiently(ask).await;
+        asked.context("ask whether it keeps documents about an image")
     }
 
     async fn attach(self, referrer: Referrer) -> Result<()> {
@@ -71,15 +87,18 @@ mod tests {
     use http::header::LOCATION;
     use http_body_util::BodyExt;
 
-    use super::super::distribution::Transport;
+    use super::super::distribution::Line;
     use super::*;
-    use crate::catalog::Thing;
-    use crate::decide::image::Key;
+    use crate::adapters::transport::Transport;
 
     /// A registry that has every blob, and writes down the manifests that it is given.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     struct Fake {
-        keeps_referrers: bool,
+        /// What it answers to the question for an image's documents.
+        asked: StatusCode,
+        /// What it answers to a document.
+        given: StatusCode,
+        questions: Arc<Mutex<u32>>,
         manifests: Arc<Mutex<Vec<(String, Value)>>>,
     }
 
@@ -87,11 +106,17 @@ mod tests {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let body = request.into_body().collect().await.unwrap().to_bytes();
         match method {
-            Method::GET if !fake.keeps_referrers => StatusCode::NOT_FOUND.into_response(),
-            Method::GET => r#"{"schemaVersion":2,"manifests":[]}"#.into_response(),
+            Method::GET => {
+                *fake.questions.lock().unwrap() += 1;
+                let none = r#"{"schemaVersion":2,"manifests":[]}"#;
+                (fake.asked, none).into_response()
+            }
             Method::PUT => {
                 let name = path.rsplit('/').next().unwrap().to_owned();
-                let manifest = serde_json::from_slice(&body).unwrap();
+                let manifest: Value = serde_json::from_slice(&body).unwrap();
+                if manifest.get("subject").is_some() && !fake.given.is_success() {
+                    return (fake.given, "not that").into_response();
+                }
                 fake.manifests.lock().unwrap().push((name, manifest));
                 (StatusCode::CREATED, [(LOCATION, path)]).into_response()
             }
@@ -99,51 +124,42 @@ mod tests {
         }
     }
 
-    /// The manifests that the registry was given, in order.
-    async fn attached(keeps_referrers: bool) -> Vec<(String, Value)> {
+    /// How a registry was asked and given: how often it was asked, the manifests that it took, in
+    /// order, and how it ended.
+    async fn attached(
+        asked: StatusCode,
+        given: StatusCode,
+    ) -> (u32, Vec<(String, Value)>, Result<()>) {
         let fake = Fake {
-            keeps_referrers,
-            ..Fake::default()
+            asked,
+            given,
+            questions: Arc::default(),
+            manifests: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = listener.local_addr().unwrap().to_string();
         let app = Router::new().fallback(answer).with_state(fake.clone());
         let serving = tokio::spawn(async { axum::serve(listener, app).await });
         let repository = Repository {
-            transport: &Transport::new(&registry).unwrap(),
+            line: &Line::new(&Transport::local(), &registry),
             registry: &registry,
             name: "demo/axon",
             authorization: "Basic c2VjcmV0",
         };
-        let folder = std::env::temp_dir().join(format!(
-            "referrers-{keeps_referrers}-{}",
-            std::process::id()
-        ));
-        tokio::fs::create_dir_all(&folder).await.unwrap();
-        let artefact = Artefact {
-            thing: Thing::Axon,
-            key: Key("5".repeat(64)),
-            digest: Digest::of(b"{}"),
-            file: folder.join("axon-5.tar"),
-            packed_bytes: 1,
-            unpacked_bytes: 1,
-        };
-        for document in DOCUMENTS {
-            let text = format!("{document:?}");
-            tokio::fs::write(artefact.document(document), text)
-                .await
-                .unwrap();
-        }
-        let ended = repository.attach_documents(&artefact, &artefact.digest, b"{}");
-        ended.await.unwrap();
+        let image = Digest::of(b"{}");
+        let documents = DOCUMENTS.map(|it| (it, format!("{it:?}").into_bytes()));
+        let ended = repository.attach_documents(documents.into(), &image, b"{}");
+        let ended = ended.await;
         serving.abort();
-        tokio::fs::remove_dir_all(&folder).await.unwrap();
-        fake.manifests.lock().unwrap().clone()
+        let questions = *fake.questions.lock().unwrap();
+        let manifests = fake.manifests.lock().unwrap().clone();
+        (questions, manifests, ended)
     }
 
     #[tokio::test]
     async fn documents_refer_to_an_image_that_is_there_already() {
-        let manifests = attached(true).await;
+        let (_, manifests, ended) = attached(StatusCode::OK, StatusCode::CREATED).await;
+        ended.unwrap();
         let image = Digest::of(b"{}");
         assert_eq!(manifests[0].0, image.as_str());
         let of = |index: usize| -> (&Value, &Value) {
@@ -159,6 +175,38 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_that_keeps_no_referrers_is_given_none() {
-        assert_eq!(attached(false).await, []);
+        let (_, manifests, ended) = attached(StatusCode::NOT_FOUND, StatusCode::CREATED).await;
+        ended.unwrap();
+        assert_eq!(manifests, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_is_refused_is_no_answer() {
+        for (status, times) in [
+            (StatusCode::UNAUTHORIZED, 1),
+            (StatusCode::FORBIDDEN, 1),
+            (StatusCode::METHOD_NOT_ALLOWED, 1),
+            (StatusCode::TOO_MANY_REQUESTS, 3),
+            (StatusCode::INTERNAL_SERVER_ERROR, 3),
+        ] {
+            let (questions, manifests, ended) = attached(status, StatusCode::CREATED).await;
+            let error = format!("{:#}", ended.unwrap_err());
+            assert!(error.contains(status.as_str()), "{error}");
+            assert_eq!((questions, manifests), (times, vec![]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_refused_is_told_in_the_registrys_words() {
+        let refused = attached(StatusCode::OK, StatusCode::METHOD_NOT_ALLOWED).await;
+        let error = format!("{:#}", refused.2.unwrap_err());
+        assert!(
+            error.contains("attach application/vnd.cyclonedx+json"),
+            "{error}"
+        );
+        assert!(
+            error.contains("405 Method Not Allowed: not that"),
+            "{error}"
+        );
     }
 }
