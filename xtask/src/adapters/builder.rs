@@ -258,12 +258,12 @@ impl<'a> Artefacts<'a> {
         self.refuse_secrets(thing, &binary)?;
         let unpacked_bytes = binary.len() as u64;
         let program = Digest::of(&binary);
-        let labels = inputs.labels.clone();
+        let (labels, name) = (inputs.labels.clone(), key.clone());
         let packed = tokio::task::spawn_blocking(move || {
             if thing.is_service() {
                 pack_image(thing.name(), architecture, &binary, labels.as_ref())
             } else {
-                pack_function(&binary)
+                pack_function(&binary, &name)
             }
         })
         .await?

@@ -2,22 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
-use aws_sdk_lambda::Client;
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::LastUpdateStatus;
+use aws_sdk_lambda::types::{LastUpdateStatus, State};
+use aws_sdk_lambda::{Client, Config};
+use aws_smithy_types::base64;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::aws::explain;
+use super::aws::{explain, limits};
 use crate::decide::image::Artefact;
 use crate::decide::rollout::FunctionState;
 use crate::decide::site::Site;
+use crate::failure::Failure;
 use crate::world::Functions;
 
 const UPDATE_LIMIT: Duration = Duration::from_mins(2);
 const UPDATE_INTERVAL: Duration = Duration::from_millis(300);
+/// Some megabytes of code, over a slow line.
+const UPLOAD_LIMITS: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(7));
 
 pub struct Lambda<'a> {
     client: Client,
@@ -36,8 +42,9 @@ impl<'a> Lambda<'a> {
         &self.site.function.name
     }
 
-    /// A version of ours that has this key, made by an earlier release or a run that was stopped.
-    async fn version_of(&self, artefact: &Artefact) -> Result<Option<String>> {
+    /// A version that has this key and this code, made by an earlier release or a run that was
+    /// stopped. A description alone is only what somebody wrote.
+    async fn version_of(&self, key: &str, code_sha256: &str) -> Result<Option<String>> {
         let mut pages = self
             .client
             .list_versions_by_function()
@@ -49,41 +56,110 @@ impl<'a> Lambda<'a> {
             let version = version
                 .map_err(explain)
                 .context("list the function's versions")?;
-            if version.description() == Some(&artefact.key.0) {
+            let ours = (Some(key), Some(code_sha256));
+            if (version.description(), version.code_sha256()) == ours {
                 return Ok(version.version().map(str::to_owned));
             }
         }
         Ok(None)
     }
 
-    /// Publishing while an update is under way is refused.
-    async fn wait_for_update(&self) -> Result<String> {
+    /// The function, or a version of it, once nothing is under way in it: until then it is neither
+    /// updated nor published nor asked.
+    async fn at_rest(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
         let started = Instant::now();
         loop {
-            let state = self
+            let found = self
                 .client
                 .get_function_configuration()
                 .function_name(self.name())
+                .set_qualifier(version.map(str::to_owned))
                 .send()
                 .await
                 .map_err(explain)
                 .context("look at the function's update")?;
-            match state.last_update_status() {
-                Some(LastUpdateStatus::Failed) => bail!(
-                    "the update of the function failed: {}",
-                    state
-                        .last_update_status_reason()
-                        .unwrap_or("no reason given")
-                ),
-                Some(LastUpdateStatus::InProgress) if started.elapsed() < UPDATE_LIMIT => {
-                    tokio::time::sleep(UPDATE_INTERVAL).await;
-                }
-                Some(LastUpdateStatus::InProgress) => {
-                    bail!("the update of the function did not end within {UPDATE_LIMIT:?}")
-                }
-                _ => return Ok(state.code_sha256().unwrap_or_default().to_owned()),
+            let is_moving = found.state() == Some(&State::Pending)
+                || found.last_update_status() == Some(&LastUpdateStatus::InProgress);
+            if !is_moving {
+                return Ok(found);
             }
+            if started.elapsed() > UPDATE_LIMIT {
+                bail!("the update of the function did not end within {UPDATE_LIMIT:?}");
+            }
+            tokio::time::sleep(UPDATE_INTERVAL).await;
         }
+    }
+
+    async fn update(&self, zip: Vec<u8>, code_sha256: &str) -> Result<()> {
+        let slow = Config::builder().timeout_config(limits(UPLOAD_LIMITS));
+        let updated = self
+            .client
+            .update_function_code()
+            .function_name(self.name())
+            .zip_file(Blob::new(zip))
+            .customize()
+            .config_override(slow)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("update the code of {}", self.name()))?;
+        ensure!(
+            updated.code_sha256() == Some(code_sha256),
+            "Lambda got other code than was sent: {} and not {code_sha256}",
+            updated.code_sha256().unwrap_or("none")
+        );
+        let updated = self.at_rest(None).await?;
+        let reason = updated.last_update_status_reason();
+        ensure!(
+            updated.last_update_status() != Some(&LastUpdateStatus::Failed),
+            "the update of the function failed: {}",
+            reason.unwrap_or("no reason given")
+        );
+        Ok(())
+    }
+
+    /// Publishes the code that was sent: Lambda refuses where somebody has put other code there
+    /// since.
+    async fn publish_code(&self, key: &str, code_sha256: &str) -> Result<String> {
+        let published = self
+            .client
+            .publish_version()
+            .function_name(self.name())
+            .code_sha256(code_sha256)
+            .description(key)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("publish a version of {}", self.name()))?;
+        let version = published
+            .version()
+            .context("Lambda published a version without a name")?;
+        // Where it has a version of this code already, it answers that one as it is.
+        if published.description() != Some(key) {
+            return Err(Failure::not_ready(format!(
+                "version {version} of {} has this very code and another description",
+                self.name()
+            ))
+            .hint(format!(
+                "aws lambda delete-function --function-name {} --qualifier {version}    # this one \
+                 version, where no alias names it",
+                self.name()
+            ))
+            .into());
+        }
+        Ok(version.to_owned())
+    }
+
+    /// A version is asked only when it can answer.
+    async fn active(&self, version: String) -> Result<String> {
+        let found = self.at_rest(Some(&version)).await?;
+        ensure!(
+            found.state() != Some(&State::Failed),
+            "version {version} of {} failed: {}",
+            self.name(),
+            found.state_reason().unwrap_or("no reason given")
+        );
+        Ok(version)
     }
 }
 
@@ -119,33 +195,15 @@ impl Functions for Lambda<'_> {
     }
 
     async fn publish(&self, zip: Vec<u8>, artefact: &Artefact) -> Result<String> {
-        if let Some(version) = self.version_of(artefact).await? {
-            return Ok(version);
+        let key = &artefact.key.0;
+        let code_sha256 = base64::encode(Sha256::digest(&zip));
+        if let Some(version) = self.version_of(key, &code_sha256).await? {
+            return self.active(version).await;
         }
-        self.wait_for_update().await?;
-        self.client
-            .update_function_code()
-            .function_name(self.name())
-            .zip_file(Blob::new(zip))
-            .send()
-            .await
-            .map_err(explain)
-            .with_context(|| format!("update the code of {}", self.name()))?;
-        let code_sha256 = self.wait_for_update().await?;
-        let published = self
-            .client
-            .publish_version()
-            .function_name(self.name())
-            .code_sha256(code_sha256)
-            .description(&artefact.key.0)
-            .send()
-            .await
-            .map_err(explain)
-            .with_context(|| format!("publish a version of {}", self.name()))?;
-        published
-            .version()
-            .map(str::to_owned)
-            .context("Lambda published a version without a name")
+        self.at_rest(None).await?;
+        self.update(zip, &code_sha256).await?;
+        let version = self.publish_code(key, &code_sha256).await?;
+        self.active(version).await
     }
 
     async fn ask(&self, version: &str, request: &Value) -> Result<Value> {
@@ -182,3 +240,6 @@ impl Functions for Lambda<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

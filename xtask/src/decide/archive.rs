@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use flate2::{Compression, GzBuilder};
 
 use crate::catalog::Thing;
-use crate::decide::image::{Digest, Labels};
+use crate::decide::image::{Digest, Key, Labels};
 use crate::decide::lint::ImageFacts;
 use crate::decide::site::Architecture;
 use documents::{Config, DockerEntry, Empty, Index, Manifest, Part, Ports, RootFs, RunConfig};
@@ -104,8 +104,9 @@ pub fn pack_image(
     })
 }
 
-/// A zip whose one entry is the function's program.
-pub fn pack_function(binary: &[u8]) -> io::Result<Packed> {
+/// A zip whose one entry is the function's program. The key is written into it: Lambda makes no
+/// second version of the same bytes, and each key has a version of its own.
+pub fn pack_function(binary: &[u8], key: &Key) -> io::Result<Packed> {
     let options = zip::write::SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Deflated)
         .last_modified_time(zip::DateTime::default()) // 1980-01-01, the first time that zip knows
@@ -113,6 +114,7 @@ pub fn pack_function(binary: &[u8]) -> io::Result<Packed> {
     let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
     writer.start_file(FUNCTION_ENTRY, options)?;
     writer.write_all(binary)?;
+    writer.set_comment(key.to_string())?;
     let bytes = writer.finish()?.into_inner();
     Ok(Packed {
         digest: Digest::of(&bytes),
@@ -267,6 +269,10 @@ mod tests {
         }
     }
 
+    fn key() -> Key {
+        Key("5".repeat(64))
+    }
+
     fn image(labels: Option<&Labels>) -> Packed {
         pack_image("axon", Architecture::X86, b"a program", labels).unwrap()
     }
@@ -282,8 +288,8 @@ mod tests {
         let other = pack_image("orbit", Architecture::X86, b"a program", None).unwrap();
         assert_ne!(image(None).digest, other.digest);
         assert_eq!(
-            pack_function(b"a program").unwrap(),
-            pack_function(b"a program").unwrap()
+            pack_function(b"a program", &key()).unwrap(),
+            pack_function(b"a program", &key()).unwrap()
         );
     }
 
@@ -352,7 +358,12 @@ mod tests {
 
     #[test]
     fn a_functions_zip_holds_a_program_that_may_run() {
-        let packed = pack_function(b"a program").unwrap();
+        let packed = pack_function(b"a program", &key()).unwrap();
+        let other = pack_function(b"a program", &Key("6".repeat(64))).unwrap();
+        assert_ne!(
+            packed.digest, other.digest,
+            "the same program under another key"
+        );
         let mut archive = zip::ZipArchive::new(io::Cursor::new(packed.bytes)).unwrap();
         assert_eq!(archive.len(), 1);
         let mut entry = archive.by_name("bootstrap").unwrap();

@@ -25,7 +25,7 @@ const FOLDER_INPUTS: [&str; 4] = ["src", "policies", "build.rs", "Cargo.toml"];
 
 /// The version of how things are compiled and packed, part of every key: other bytes of the same
 /// sources need another key. A test fails where the bytes change and this number does not.
-const RECIPE_VERSION: u32 = 1;
+const RECIPE_VERSION: u32 = 2;
 
 /// The files and folders below the root that decide a thing's bytes. Not all of them need exist.
 pub fn input_paths(thing: Thing) -> Vec<String> {
@@ -230,9 +230,9 @@ mod tests {
         let mut recipe = Vec::new();
         for architecture in [Architecture::X86, Architecture::Arm] {
             let folders = Folders {
-                root: "/root".as_ref(),
+                root: "/checkout".as_ref(),
                 cargo_home: "/cargo-home".as_ref(),
-                target: "/root/target".as_ref(),
+                target: "/checkout/target".as_ref(),
                 libraries: "/rust/lib/rustlib/target/lib".as_ref(),
             };
             recipe.extend(rustflags(folders, "commit-hash: 5980").into_bytes());
@@ -248,15 +248,15 @@ mod tests {
                 recipe.extend(image.unwrap().bytes);
             }
         }
-        recipe.extend(pack_function(&program).unwrap().bytes);
+        recipe.extend(pack_function(&program, &Key("5".repeat(64))).unwrap().bytes);
         Digest::of(&recipe)
     }
 
     #[test]
     fn another_recipe_has_another_version() {
         const KNOWN: (u32, &str) = (
-            1,
-            "sha256:f7383e2ceba22770c49a1534e62d302d51b0ca0761a59463e2f30373e90ecad9",
+            2,
+            "sha256:9670d07975da5f926756f32417b850b33314eae93895f2cd6ba6f7664d687b30",
         );
         let digest = recipe_digest();
         assert_eq!(

@@ -1,0 +1,200 @@
+//! Publishing, beside a Lambda that keeps to its documentation.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use super::*;
+use crate::adapters::stand_in;
+use crate::catalog::Thing;
+use crate::decide::image::{Digest as ImageDigest, Key};
+use crate::decide::site;
+
+const ZIP: &[u8] = b"our zip";
+const OTHER_CODE: &str = "other code";
+
+/// Lambda as its documentation has it: a version is pending for a while, and there is one of each
+/// code.
+#[derive(Default)]
+struct Fake {
+    /// Of `$LATEST`.
+    code_sha256: String,
+    /// Description, code, and looks until it is at rest.
+    versions: Vec<(String, String, u32)>,
+    changes: Vec<&'static str>,
+    /// What becomes of a version.
+    ends: Option<(&'static str, &'static str)>,
+    /// Somebody else's update comes right after ours.
+    is_overtaken: bool,
+    /// It stores other bytes than it is sent.
+    garbles: bool,
+}
+
+impl Fake {
+    fn answer(&mut self, asked: &str, input: &Value) -> Result<Value, &'static str> {
+        let (asked, query) = asked.split_once('?').unwrap_or((asked, ""));
+        let (method, path) = asked.split_once(' ').unwrap();
+        match (method, path.rsplit('/').next().unwrap()) {
+            ("GET", "versions") => {
+                let version = |(index, it): (usize, &(String, String, u32))| json!({ "Version": (index + 1).to_string(), "Description": it.0, "CodeSha256": it.1 });
+                let versions: Vec<_> = self.versions.iter().enumerate().map(version).collect();
+                Ok(json!({ "Versions": versions }))
+            }
+            ("GET", "configuration") => Ok(self.configuration(query.strip_prefix("Qualifier="))),
+            ("PUT", "code") => {
+                self.changes.push("update");
+                let sent = base64::decode(input["ZipFile"].as_str().unwrap()).unwrap();
+                let code = base64::encode(Sha256::digest(sent));
+                let stored = if self.garbles {
+                    OTHER_CODE.to_owned()
+                } else {
+                    code
+                };
+                self.code_sha256.clone_from(&stored);
+                if self.is_overtaken {
+                    OTHER_CODE.clone_into(&mut self.code_sha256);
+                }
+                Ok(json!({ "CodeSha256": stored, "LastUpdateStatus": "InProgress" }))
+            }
+            ("POST", "versions") => {
+                self.changes.push("publish");
+                if input["CodeSha256"] != json!(self.code_sha256) {
+                    return Err("InvalidParameterValueException");
+                }
+                let same = self.versions.iter().position(|it| it.1 == self.code_sha256);
+                let index = same.unwrap_or_else(|| {
+                    let description = input["Description"].as_str().unwrap().to_owned();
+                    self.versions
+                        .push((description, self.code_sha256.clone(), 2));
+                    self.versions.len() - 1
+                });
+                let (description, code, _) = &self.versions[index];
+                let number = (index + 1).to_string();
+                Ok(json!({ "Version": number, "Description": description, "CodeSha256": code }))
+            }
+            _ => panic!("{asked}"),
+        }
+    }
+
+    fn configuration(&mut self, version: Option<&str>) -> Value {
+        let Some(version) = version else {
+            return json!({ "State": "Active", "LastUpdateStatus": "Successful" });
+        };
+        let (_, _, looks) = &mut self.versions[version.parse::<usize>().unwrap() - 1];
+        if *looks > 0 {
+            *looks -= 1;
+            return json!({ "State": "Pending", "StateReason": "creating" });
+        }
+        self.changes.push("at rest");
+        let (state, reason) = self.ends.unwrap_or(("Active", ""));
+        json!({ "State": state, "StateReason": reason, "LastUpdateStatus": "Successful" })
+    }
+}
+
+fn key() -> String {
+    "5".repeat(64)
+}
+
+/// What became of a publishing of our zip, and what was done for it.
+async fn publish(fake: Fake) -> (Result<String>, Vec<&'static str>) {
+    let fake = Arc::new(Mutex::new(fake));
+    let asked = Arc::clone(&fake);
+    let config = stand_in::aws(move |name, input| asked.lock().unwrap().answer(name, &input));
+    let (site, _) = site::parse(site::testing::LOCAL).unwrap();
+    let artefact = Artefact {
+        thing: Thing::Governance,
+        key: Key(key()),
+        digest: ImageDigest::of(ZIP),
+        file: "packed".into(),
+        packed_bytes: 7,
+        unpacked_bytes: 7,
+    };
+    let config = config.await;
+    let lambda = Lambda::new(&config, &site);
+    let published = lambda.publish(ZIP.to_vec(), &artefact).await;
+    let changes = fake.lock().unwrap().changes.clone();
+    (published, changes)
+}
+
+fn ours() -> String {
+    base64::encode(Sha256::digest(ZIP))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_is_published_and_waited_for() {
+    let (published, changes) = publish(Fake::default()).await;
+    assert_eq!(published.unwrap(), "1");
+    assert_eq!(changes, ["update", "publish", "at rest"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_of_an_earlier_run_is_taken_where_it_has_our_code() {
+    let before = Fake {
+        versions: vec![(String::new(), "c2hlbGw=".into(), 0), (key(), ours(), 3)],
+        ..Fake::default()
+    };
+    let (published, changes) = publish(before).await;
+    assert_eq!(published.unwrap(), "2");
+    assert_eq!(changes, ["at rest"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_description_alone_is_not_believed() {
+    let forged = Fake {
+        versions: vec![(key(), OTHER_CODE.into(), 0)],
+        ..Fake::default()
+    };
+    let (published, changes) = publish(forged).await;
+    assert_eq!(published.unwrap(), "2");
+    assert_eq!(changes, ["update", "publish", "at rest"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_that_somebody_else_puts_in_between_is_not_published() {
+    let overtaken = Fake {
+        is_overtaken: true,
+        ..Fake::default()
+    };
+    let (published, _) = publish(overtaken).await;
+    let error = format!("{:#}", published.unwrap_err());
+    assert!(error.contains("InvalidParameterValueException"), "{error}");
+    let garbled = Fake {
+        garbles: true,
+        ..Fake::default()
+    };
+    let (published, changes) = publish(garbled).await;
+    let error = format!("{:#}", published.unwrap_err());
+    assert!(error.contains("other code than was sent"), "{error}");
+    assert_eq!(changes, ["update"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_of_our_code_under_another_description_is_told() {
+    let renamed = Fake {
+        versions: vec![("by hand".into(), ours(), 0)],
+        ..Fake::default()
+    };
+    let (published, _) = publish(renamed).await;
+    let error = published.unwrap_err();
+    assert!(error.to_string().contains("another description"), "{error}");
+    let hint = crate::failure::of(&error).unwrap().hint.clone().unwrap();
+    assert!(hint.contains("--qualifier 1"), "{hint}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_fails_says_why_and_one_that_stays_pending_is_given_up() {
+    let failing = Fake {
+        ends: Some(("Failed", "no subnet has an address left")),
+        ..Fake::default()
+    };
+    let (published, _) = publish(failing).await;
+    let error = published.unwrap_err().to_string();
+    assert!(error.contains("no subnet has an address left"), "{error}");
+    let pending = Fake {
+        versions: vec![(key(), ours(), u32::MAX)],
+        ..Fake::default()
+    };
+    let (published, _) = publish(pending).await;
+    let error = published.unwrap_err().to_string();
+    assert!(error.contains("did not end"), "{error}");
+}
