@@ -3,10 +3,14 @@
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
 use jiff::Timestamp;
 
 use super::aws::{explain, is_code};
 use crate::world::{LogLine, Logs};
+
+/// Of one stream's end: what has so many pages without a line is as good as empty.
+const PAGES_MAX: u32 = 20;
 
 pub struct CloudWatch {
     client: Client,
@@ -23,26 +27,41 @@ impl CloudWatch {
 #[async_trait]
 impl Logs for CloudWatch {
     async fn tail(&self, group: &str, stream: &str, lines: i32) -> Result<Vec<String>> {
-        let events = self
-            .client
-            .get_log_events()
-            .log_group_name(group)
-            .log_stream_name(stream)
-            .limit(lines)
-            .start_from_head(false)
-            .send()
-            .await;
-        match events {
-            Ok(events) => {
-                let text = |event: &aws_sdk_cloudwatchlogs::types::OutputLogEvent| {
-                    event.message().unwrap_or_default().trim_end().to_owned()
-                };
-                Ok(events.events().iter().map(text).collect())
+        let mut tail: Vec<String> = Vec::new();
+        let mut token: Option<String> = None;
+        let wanted = usize::try_from(lines).context("count lines")?;
+        for _ in 0..PAGES_MAX {
+            let page = self
+                .client
+                .get_log_events()
+                .log_group_name(group)
+                .log_stream_name(stream)
+                .limit(lines)
+                .start_from_head(false)
+                .set_next_token(token.clone())
+                .send()
+                .await;
+            let page = match page {
+                Ok(page) => page,
+                // A task that never started has no stream.
+                Err(error) if is_code(&error, "ResourceNotFoundException") => break,
+                Err(error) => {
+                    return Err(explain(error)).with_context(|| format!("read the log {stream}"));
+                }
+            };
+            let text =
+                |event: &OutputLogEvent| event.message().unwrap_or_default().trim_end().to_owned();
+            tail.splice(..0, page.events().iter().map(text));
+            // Any page may be empty. The last one is that whose token is the one it was asked by.
+            let older = page
+                .next_backward_token
+                .filter(|older| Some(older) != token.as_ref());
+            if tail.len() >= wanted || older.is_none() {
+                break;
             }
-            // A task that never started has no stream.
-            Err(error) if is_code(&error, "ResourceNotFoundException") => Ok(Vec::new()),
-            Err(error) => Err(explain(error)).with_context(|| format!("read the log {stream}")),
+            token = older;
         }
+        Ok(tail.split_off(tail.len().saturating_sub(wanted)))
     }
 
     async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>> {
@@ -90,5 +109,64 @@ impl CloudWatch {
         }
         lines.sort_by_key(|line| line.at);
         Ok(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::adapters::stand_in;
+
+    /// A stream in pages from its end: each with its lines, and a token that leads to the next.
+    /// After the last one the same token comes again, as CloudWatch has it.
+    async fn tail(pages: &'static [&'static [&'static str]], lines: i32) -> Vec<String> {
+        let config = stand_in::aws(move |operation, input| {
+            assert_eq!(operation, "GetLogEvents");
+            assert_eq!(input["startFromHead"], json!(false));
+            let asked = input["nextToken"]
+                .as_str()
+                .map_or(0, |it| it.parse().unwrap());
+            let page = pages.get(asked).copied().unwrap_or_default();
+            let events = page
+                .iter()
+                .map(|line| json!({ "message": line, "timestamp": 1 }));
+            let older = (asked + 1).min(pages.len());
+            Ok(json!({
+                "events": events.collect::<Vec<Value>>(),
+                "nextBackwardToken": older.to_string(),
+                "nextForwardToken": "f",
+            }))
+        });
+        let logs = CloudWatch::new(&config.await);
+        logs.tail("group", "stream", lines).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_streams_end_is_read_past_pages_that_are_empty() {
+        assert_eq!(tail(&[&["one", "two"]], 8).await, ["one", "two"]);
+        let pages: &[&[&str]] = &[&[], &["three"], &[], &["one", "two"], &[]];
+        assert_eq!(tail(pages, 8).await, ["one", "two", "three"]);
+        assert_eq!(tail(pages, 2).await, ["two", "three"]);
+        assert_eq!(tail(&[], 8).await, [""; 0]);
+        assert_eq!(tail(&[&[] as &[&str]; 19], 8).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_an_end_is_not_read_for_ever() {
+        let config = stand_in::aws(|_, input| {
+            let asked = input["nextToken"].as_str().unwrap_or("0").to_owned();
+            Ok(json!({ "events": [], "nextBackwardToken": asked + "0" }))
+        });
+        let logs = CloudWatch::new(&config.await);
+        assert_eq!(logs.tail("group", "stream", 8).await.unwrap(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_never_started_has_no_stream() {
+        let config = stand_in::aws(|_, _| Err("ResourceNotFoundException")).await;
+        let logs = CloudWatch::new(&config);
+        assert_eq!(logs.tail("group", "stream", 8).await.unwrap(), [""; 0]);
     }
 }

@@ -11,6 +11,8 @@ use crate::failure::Failure;
 use crate::world::World;
 
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// A line of one task can come so long after a later line of another.
+const LATENESS_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) -> Result<()> {
     let mut from = world.clock.now() - parse_since(since)?;
@@ -18,12 +20,12 @@ pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) ->
         Thing::Governance => &world.site.function.log_group,
         Thing::Axon | Thing::Orbit => &world.site.service(thing).log_group,
     };
-    // A look starts where the last one ended: lines of that very millisecond come twice.
+    let mut newest = from;
     let mut seen = BTreeSet::new();
     loop {
         for line in world.logs.since(group, from).await? {
-            from = from.max(line.at);
-            if seen.insert(line.id) {
+            newest = newest.max(line.at);
+            if seen.insert((line.at, line.id)) {
                 let value = serde_json::from_str(&line.text)
                     .unwrap_or_else(|_| serde_json::Value::String(line.text.clone()));
                 world.report.data(&value, &line.text);
@@ -32,6 +34,8 @@ pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) ->
         if !follow {
             return Ok(());
         }
+        from = from.max(newest - LATENESS_MAX);
+        seen = seen.split_off(&(from, String::new()));
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
             () = world.interrupt.wait() => return Ok(()),

@@ -1,5 +1,7 @@
 //! Why tasks died, gathered while ECS still remembers them (about an hour).
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::catalog::Thing;
@@ -7,6 +9,8 @@ use crate::decide::rollout::{StoppedContainer, StoppedTask};
 use crate::world::World;
 
 const LOG_LINES: i32 = 8;
+const LOG_LOOKS: u32 = 4;
+const LOG_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Lines that say what became of the tasks of a revision, with their last words.
 pub(super) async fn gather(world: &World<'_>, thing: Thing, revision: &str) -> Vec<String> {
@@ -20,6 +24,7 @@ async fn stopped(world: &World<'_>, thing: Thing, revision: &str) -> Result<Vec<
     let tasks = world.cluster.stopped_tasks(thing, revision).await?;
     let deaths = deaths(tasks.into_iter().filter(StoppedTask::is_evidence));
     let mut lines = Vec::new();
+    let mut looks = LOG_LOOKS;
     if deaths.is_empty() {
         lines.push(format!("tasks       no task of {revision} died of itself"));
     }
@@ -30,16 +35,36 @@ async fn stopped(world: &World<'_>, thing: Thing, revision: &str) -> Result<Vec<
             task.stop_code, task.reason
         ));
         lines.extend(task.containers.iter().map(container));
-        let group = &world.site.service(thing).log_group;
-        let stream = format!("ecs/{thing}/{}", task.id);
-        for line in world.logs.tail(group, &stream, LOG_LINES).await? {
-            lines.push(format!("  log       {line}"));
-        }
+        let words = last_words(world, thing, task, &mut looks).await;
+        lines.extend(words.iter().map(|line| format!("  log       {line}")));
         if *more > 0 {
             lines.push(format!("tasks       {more} more died the same way"));
         }
     }
     Ok(lines)
+}
+
+/// What a task wrote last. It comes some seconds after the task has stopped, so of one that ran it
+/// is waited for; `looks` are left for all of them.
+async fn last_words(
+    world: &World<'_>,
+    thing: Thing,
+    task: &StoppedTask,
+    looks: &mut u32,
+) -> Vec<String> {
+    let group = &world.site.service(thing).log_group;
+    let stream = format!("ecs/{thing}/{}", task.id);
+    let ran = task.containers.iter().any(|it| it.exit_code.is_some());
+    loop {
+        match world.logs.tail(group, &stream, LOG_LINES).await {
+            Ok(lines) if lines.is_empty() && ran && *looks > 0 => {
+                *looks -= 1;
+                tokio::time::sleep(LOG_INTERVAL).await;
+            }
+            Ok(lines) => return lines,
+            Err(error) => return vec![format!("could not be read: {error:#}")],
+        }
+    }
 }
 
 /// One task for each way in which tasks died, the newest, and how many more died that way: the

@@ -1,5 +1,6 @@
 //! `status`, `releases` and `logs`: they look, and change nothing.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use xtask::catalog::{ALL, Thing};
 use xtask::commands::logs::logs;
@@ -7,8 +8,9 @@ use xtask::commands::releases::releases;
 use xtask::commands::status::status;
 use xtask::decide::release::State;
 use xtask::report::Format;
+use xtask::world::Clock;
 
-use crate::world::{Fake, Rollout};
+use crate::world::{Fake, Rollout, Written};
 
 #[tokio::test(start_paused = true)]
 async fn status_names_what_runs_and_the_release_that_brought_it() {
@@ -120,6 +122,26 @@ async fn logs_that_are_followed_tell_each_line_once_until_ctrl_c() {
         .filter(|call| call.starts_with("since"))
         .count();
     assert!(looks > 2, "{looks}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_comes_after_later_ones_of_others_is_told() {
+    let fake = Fake::released().await;
+    let now = Clock::now(&fake);
+    let line = |text, at, arrives| Written {
+        at: now + SignedDuration::from_secs(at),
+        arrives: now + SignedDuration::from_secs(arrives),
+        text,
+    };
+    fake.state().written = vec![line("of one task", 1, 1), line("of another task", 0, 3)];
+    fake.stop_soon();
+    let told = fake
+        .run_on_site(async |_, world| logs(world, Thing::Orbit, "90s", true).await)
+        .await;
+    for text in ["of one task", "of another task"] {
+        let times = told.data.matches(text).count();
+        assert_eq!(times, 1, "{text}: {}", told.data);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,25 +110,36 @@ impl Logs for Fake {
     }
 
     async fn tail(&self, group: &str, stream: &str, lines: i32) -> Result<Vec<String>> {
-        self.call(&format!("tail {group}"), |_| {
+        self.call(&format!("tail {group}"), |state| {
             assert!(lines > 0);
+            if state.logs_are_late > 0 {
+                state.logs_are_late -= 1;
+                return Ok(Vec::new());
+            }
             Ok(vec![format!("last words in {group} {stream}")])
         })
         .await
     }
 
     async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>> {
-        self.call(&format!("since {group}"), |_| {
+        let now = xtask::world::Clock::now(self);
+        self.call(&format!("since {group}"), |state| {
             let line = |id: &str, at: Timestamp, text: &str| LogLine {
                 id: id.to_owned(),
                 at,
                 stream: "a stream".to_owned(),
                 text: format!("{text} of {group}"),
             };
-            Ok(vec![
+            let mut lines = vec![
                 line("1", from, "first line"),
                 line("2", from, "second line"),
-            ])
+            ];
+            let arrived = state
+                .written
+                .iter()
+                .filter(|it| it.arrives <= now && it.at >= from);
+            lines.extend(arrived.map(|it| line(it.text, it.at, it.text)));
+            Ok(lines)
         })
         .await
     }

@@ -130,6 +130,36 @@ async fn an_infrastructure_that_is_not_local_is_not_applied_without_a_yes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_applied_is_what_was_planned() {
+    let fake = Fake::empty();
+    fake.state().infra = "planned".to_owned();
+    fake.meanwhile("apply", |state| state.infra = "saved meanwhile".to_owned());
+    fake.deploy_all().await.succeeds();
+    let published = fake.state().published.clone().unwrap();
+    assert_eq!(published["infra_sha256"], "planned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_of_another_place_is_refused() {
+    let fake = Fake::applied();
+    for (field, value) in [
+        ("project", "other"),
+        ("environment", "staging"),
+        ("region", "eu-west-1"),
+        ("account_id", "444455556666"),
+    ] {
+        let before = fake.state().published.clone();
+        fake.state().published.as_mut().unwrap()[field] = value.into();
+        fake.deploy_all()
+            .await
+            .fails(12)
+            .says(&["/demo/local/site is not local's", field, value]);
+        assert_eq!(fake.changes(), [""; 0]);
+        fake.state().published = before;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_site_of_another_version_is_refused_and_an_unknown_field_is_told() {
     let fake = Fake::applied();
     fake.state().published.as_mut().unwrap()["colour"] = "blue".into();

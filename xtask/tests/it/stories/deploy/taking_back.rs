@@ -76,6 +76,24 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
+    for (looks, comes) in [(3, true), (1000, false)] {
+        let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+        fake.state().logs_are_late = looks;
+        let told = fake.deploy_all().await;
+        told.fails(20).says(&["container orbit exit code 101"]);
+        assert_eq!(told.talk.contains("log       last words"), comes);
+    }
+    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    fake.fail("tail", 1);
+    let told = fake.deploy_all().await;
+    told.fails(20).says(&[
+        "container orbit exit code 101",
+        "log       could not be read: throttled",
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_ecs_does_not_go_back_we_act() {
     let fake = release_where_orbit(Rollout::CrashesAndStays).await;
     fake.deploy_all().await.fails(20);
