@@ -14,10 +14,13 @@ use aws_sdk_ssm::types::ParameterType;
 use super::aws::{explain, is_code};
 use crate::decide::environment::Environment;
 use crate::decide::release::{RECORD_BYTES_MAX, Record};
+use crate::failure::Failure;
 use crate::world::Ledger;
 
 /// `GetParameters` takes so many names at most.
 const NAMES_MAX: u64 = 10;
+/// How far down a record is looked for where the newest is missing.
+const PAGES_MAX: u32 = 100;
 
 pub struct Ssm {
     client: Client,
@@ -63,6 +66,27 @@ impl Ssm {
             .collect()
     }
 
+    /// The newest record below a number.
+    async fn newest_below(&self, number: u64) -> Result<Option<Record>> {
+        let mut end = number;
+        for _ in 0..PAGES_MAX {
+            let start = end.saturating_sub(NAMES_MAX).max(1);
+            let found = self.get((start..end).map(|number| self.name(number)).collect());
+            let found = found.await?;
+            let newest = (start..end).rev().find_map(|it| found.get(&self.name(it)));
+            if newest.is_some() || start == 1 {
+                return newest.map(|text| parse(text)).transpose();
+            }
+            end = start;
+        }
+        Err(Failure::not_ready(format!(
+            "{}/newest names {number}, and there is no record near it",
+            self.path
+        ))
+        .hint("write the number of the newest record that there is into that parameter")
+        .into())
+    }
+
     async fn put(&self, name: String, value: String, overwrite: bool) -> Result<bool> {
         let put = self
             .client
@@ -76,6 +100,8 @@ impl Ssm {
         match put {
             Ok(_) => Ok(true),
             Err(error) if is_code(&error, "ParameterAlreadyExists") => Ok(false),
+            // Two create it at the same moment: whose it is tells the next look.
+            Err(error) if !overwrite && is_code(&error, "TooManyUpdates") => Ok(false),
             Err(error) => Err(explain(error)).with_context(|| format!("write {name}")),
         }
     }
@@ -96,10 +122,15 @@ impl Ledger for Ssm {
             let full = records.len() as u64 == NAMES_MAX;
             newest = records.into_iter().next_back().or(newest);
             if !full {
-                return Ok(newest);
+                break;
             }
             number += NAMES_MAX;
         }
+        // Somebody deleted the record that the hint names; those before it are there.
+        if newest.is_none() && number > 1 {
+            newest = self.newest_below(number).await?;
+        }
+        Ok(newest)
     }
 
     async fn read(&self, number: u64) -> Result<Option<Record>> {
@@ -143,4 +174,115 @@ fn to_text(record: &Record) -> Result<String> {
         text.len()
     );
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::adapters::stand_in;
+    use crate::decide::release::State;
+
+    type Parameters = Arc<Mutex<BTreeMap<String, String>>>;
+
+    /// SSM, with what it holds. `conflict`: the code with which a creation is refused.
+    async fn ledger(conflict: Option<&'static str>) -> (Ssm, Parameters) {
+        let parameters = Parameters::default();
+        let held = Arc::clone(&parameters);
+        let config = stand_in::aws(move |operation, input| {
+            let mut held = held.lock().unwrap();
+            if operation == "PutParameter" {
+                match conflict {
+                    Some(code) if input["Overwrite"] == json!(false) => return Err(code),
+                    _ => {}
+                }
+                let text = |field: &str| input[field].as_str().unwrap().to_owned();
+                held.insert(text("Name"), text("Value"));
+                return Ok(json!({ "Version": 1 }));
+            }
+            assert_eq!(operation, "GetParameters");
+            let names = input["Names"].as_array().unwrap();
+            assert!(names.len() <= 10);
+            let found = names.iter().filter_map(|name| {
+                let value = held.get(name.as_str().unwrap())?;
+                Some(json!({ "Name": name, "Value": value }))
+            });
+            Ok(json!({ "Parameters": found.collect::<Vec<Value>>() }))
+        });
+        (
+            Ssm::new(&config.await, &stand_in::environment()),
+            parameters,
+        )
+    }
+
+    fn record(number: u64) -> Record {
+        Record {
+            number,
+            state: State::Landed,
+            until: Timestamp::UNIX_EPOCH,
+            opened: Timestamp::UNIX_EPOCH,
+            closed: None,
+            who: "ada".into(),
+            host: "laptop".into(),
+            why: "deploy".into(),
+            commit: None,
+            dirty: false,
+            things: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_newest_record_is_found_however_many_there_are() {
+        let (ledger, _) = ledger(None).await;
+        assert_eq!(ledger.newest().await.unwrap(), None);
+        for number in 1..=23 {
+            assert!(ledger.create(&record(number)).await.unwrap());
+            let newest = ledger.newest().await.unwrap().unwrap();
+            assert_eq!(newest.number, number);
+        }
+    }
+
+    #[tokio::test]
+    async fn where_the_newest_record_was_deleted_the_one_before_it_counts() {
+        let (ledger, parameters) = ledger(None).await;
+        for number in 1..=27 {
+            ledger.create(&record(number)).await.unwrap();
+        }
+        let delete = |number: u64| parameters.lock().unwrap().remove(&ledger.name(number));
+        for (first, last) in [(27, 27), (12, 26), (1, 11)] {
+            for number in first..=last {
+                assert!(delete(number).is_some());
+            }
+            let newest = ledger.newest().await.unwrap();
+            let number = newest.map_or(0, |record| record.number);
+            assert_eq!(number, first - 1);
+        }
+        // And the next one can be opened.
+        assert!(ledger.create(&record(1)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hint_that_leads_nowhere_is_told() {
+        let (ledger, parameters) = ledger(None).await;
+        let hint = format!("{}/newest", ledger.path);
+        parameters.lock().unwrap().insert(hint, "5000".to_owned());
+        let error = ledger.newest().await.unwrap_err();
+        assert_eq!(crate::failure::exit_code(&error), 12);
+        assert!(error.to_string().contains("newest names 5000"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_number_that_two_create_at_once_is_one_of_theirs() {
+        for conflict in ["ParameterAlreadyExists", "TooManyUpdates"] {
+            let (ledger, _) = ledger(Some(conflict)).await;
+            assert!(!ledger.create(&record(1)).await.unwrap(), "{conflict}");
+            ledger.overwrite(&record(1)).await.unwrap();
+        }
+        let (ledger, _) = ledger(Some("AccessDeniedException")).await;
+        ledger.create(&record(1)).await.unwrap_err();
+    }
 }
