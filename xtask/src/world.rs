@@ -136,12 +136,18 @@ pub trait Infra: Send + Sync {
     async fn wanted_sha256(&self) -> Result<String>;
     /// The site as it was published; `None` where nothing was applied yet.
     async fn site(&self) -> Result<Option<String>>;
-    /// What an apply would change, for people.
-    async fn plan(&self) -> Result<String>;
-    /// Applies `infra/`.
-    async fn apply(&self) -> Result<()>;
+    /// What an apply would change. Nobody else plans or applies while the answer is kept.
+    async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>>;
     /// Whether `infra/` is well formatted, valid, as its tests want it, and safe. Needs no AWS.
     async fn check(&self) -> Result<()>;
+}
+
+/// What was planned for `infra/`: it is confirmed, and then it and nothing else is applied.
+#[async_trait]
+pub trait InfraPlan: Send + Sync {
+    /// For people.
+    fn summary(&self) -> &str;
+    async fn apply(self: Box<Self>) -> Result<()>;
 }
 
 /// Makes artefacts of the checkout's sources.

@@ -3,6 +3,9 @@
 
 mod checks;
 mod failures;
+mod plan_file;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -21,8 +24,9 @@ use crate::decide::environment::Environment;
 use crate::decide::site::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Infra, Interrupt, Surroundings};
+use crate::world::{Infra, InfraPlan, Interrupt, Surroundings};
 use failures::Run;
+use plan_file::PlanFile;
 
 /// Where a provider lies below a folder that mirrors a registry. The version is the one that
 /// `infra/versions.tf` pins.
@@ -256,16 +260,13 @@ impl<'a> Terraform<'a> {
         })
     }
 
-    async fn change(&self, verb: &str, arguments: &[&str]) -> Result<String> {
-        let sha256 = self.wanted_sha256().await?;
-        let mut command = self
+    /// Runs one verb to its end, which Ctrl-C only waits for.
+    async fn change(&self, verb: &str, arguments: Vec<String>) -> Result<String> {
+        let command = self
             .command()?
-            .arguments([verb, "-no-color", "-compact-warnings"]);
-        command = command.arguments(arguments);
-        command = command.arguments([format!("-var-file={}", self.variables_file())]);
-        for variable in self.extra_variables(&sha256) {
-            command = command.arguments(["-var".to_owned(), variable]);
-        }
+            .arguments([verb, "-no-color", "-compact-warnings"])
+            .arguments(arguments);
+        self.report.live("infra", &format!("terraform {verb}"));
         let mut done = 0_u32;
         let running = command.run_watched(|line| {
             if line.contains(" complete after ") {
@@ -333,18 +334,8 @@ impl Infra for Terraform<'_> {
         }
     }
 
-    async fn plan(&self) -> Result<String> {
-        let _turn = self.turn().await?;
-        self.prepare().await?;
-        let output = self.change("plan", &[]).await?;
-        let summary = output.lines().filter(|line| {
-            line.starts_with("Plan:") || line.starts_with("No changes") || line.starts_with("  # ")
-        });
-        Ok(summary.collect::<Vec<_>>().join("\n"))
-    }
-
-    async fn apply(&self) -> Result<()> {
-        let _turn = self.turn().await?;
+    async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>> {
+        let turn = self.turn().await?;
         let state = self.folder.join("terraform.tfstate");
         if self.emulator.is_some() && state.exists() && self.site().await?.is_none() {
             // The emulator lost what the state tells of: there is nothing that could be updated.
@@ -353,12 +344,48 @@ impl Infra for Terraform<'_> {
                 .context("remove the state of a lost emulator")?;
         }
         self.prepare().await?;
-        self.change("apply", &["-auto-approve"]).await?;
-        Ok(())
+        let file = PlanFile::new(&self.folder)?;
+        let variables = self.extra_variables(&self.wanted_sha256().await?);
+        let variables = variables.into_iter().flat_map(|it| ["-var".to_owned(), it]);
+        let mut arguments = vec![
+            format!("-out={file}"),
+            format!("-var-file={}", self.variables_file()),
+        ];
+        arguments.extend(variables);
+        let output = self.change("plan", arguments).await?;
+        let summary = output.lines().filter(|line| {
+            line.starts_with("Plan:") || line.starts_with("No changes") || line.starts_with("  # ")
+        });
+        Ok(Box::new(Planned {
+            terraform: self,
+            summary: summary.collect::<Vec<_>>().join("\n"),
+            file,
+            _turn: turn,
+        }))
     }
 
     async fn check(&self) -> Result<()> {
         self.check_all().await
+    }
+}
+
+/// A plan that Terraform has written down.
+struct Planned<'a> {
+    terraform: &'a Terraform<'a>,
+    summary: String,
+    file: PlanFile,
+    _turn: File,
+}
+
+#[async_trait]
+impl InfraPlan for Planned<'_> {
+    fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    async fn apply(self: Box<Self>) -> Result<()> {
+        let arguments = vec![self.file.to_string()];
+        self.terraform.change("apply", arguments).await.map(drop)
     }
 }
 

@@ -89,16 +89,17 @@ async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> 
         );
         return Ok(published);
     }
+    let planned = desk.infra.plan().await?;
     if !desk.environment.emulated {
-        desk.report.block(&desk.infra.plan().await?);
+        desk.report.block(planned.summary());
         confirm(desk, options.yes, "apply this to the infrastructure")?;
     }
     if first {
         // Both to their end: a compiler's error must not cut off an apply.
-        let (applied, built) = tokio::join!(desk.infra.apply(), build_ahead(desk));
+        let (applied, built) = tokio::join!(planned.apply(), build_ahead(desk));
         applied.and(built)?;
     } else {
-        desk.infra.apply().await?;
+        planned.apply().await?;
     }
     desk.report.line("infra", "applied");
     let site = published_site(desk).await?;
@@ -143,6 +144,16 @@ async fn read_site(desk: &Desk<'_>) -> Result<Option<Result<Site, Unreadable>>> 
                 .into());
         }
     };
+    let foreign = site.foreign(desk.environment);
+    if !foreign.is_empty() {
+        let name = &desk.environment.name;
+        let message = format!("{parameter} is not {name}'s: {}", foreign.join(", "));
+        return Err(Failure::not_ready(message)
+            .hint(format!(
+                "find out who wrote it there, or correct infra/environments/{name}.tfvars.json"
+            ))
+            .into());
+    }
     if !unknown.is_empty() {
         let text = format!(
             "{parameter} has fields that this checkout ignores: {}",

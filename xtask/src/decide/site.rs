@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::environment::Environment;
 use crate::catalog::{SERVICES, Thing};
 
 /// The version of the document that this checkout understands.
@@ -217,6 +218,20 @@ fn collect_unknown(place: &str, found: &Value, known: &Value, unknown: &mut Vec<
 }
 
 impl Site {
+    /// What of it belongs to another environment than this one.
+    pub fn foreign(&self, environment: &Environment) -> Vec<String> {
+        let fields = [
+            ("project", &self.project, &environment.project),
+            ("environment", &self.environment, &environment.name),
+            ("region", &self.region, &environment.region),
+            ("account_id", &self.account_id, &environment.account_id),
+        ];
+        let foreign = fields.into_iter().filter(|(_, site, file)| site != file);
+        foreign
+            .map(|(field, site, file)| format!("{field} {site} and not {file}"))
+            .collect()
+    }
+
     /// The facts of one service. Parsing made sure that each service has them.
     pub fn service(&self, thing: Thing) -> &Service {
         self.services

@@ -70,6 +70,10 @@ pub(crate) struct State {
     pub(crate) expired: bool,
     /// When that will be, if somebody knows.
     pub(crate) credentials_end: Option<Timestamp>,
+    /// So many times a task's log is read before anything is in it.
+    pub(crate) logs_are_late: u32,
+    /// Lines of any log, besides those that are always there.
+    pub(crate) written: Vec<Written>,
     /// What orbit answers to a dispatch; 200 where nothing else is said.
     pub(crate) dispatch_status: u16,
     /// Every call by its name, in order.
@@ -87,6 +91,13 @@ pub(crate) struct SecretVersion {
     pub(crate) at: Instant,
     pub(crate) arn: String,
     pub(crate) document: Value,
+}
+
+/// A line of a log, which can be read some time after it was written.
+pub(crate) struct Written {
+    pub(crate) at: Timestamp,
+    pub(crate) arrives: Timestamp,
+    pub(crate) text: &'static str,
 }
 
 struct Event {
@@ -125,7 +136,8 @@ impl Fake {
         let fake = Self::empty();
         {
             let mut state = fake.state();
-            state.apply();
+            let infra = state.infra.clone();
+            state.apply(&infra);
             for thing in SERVICES {
                 let arn = secret_arn(thing);
                 let value = json!({
@@ -163,6 +175,8 @@ impl Fake {
             ledger: BTreeMap::new(),
             expired: false,
             credentials_end: None,
+            logs_are_late: 0,
+            written: Vec::new(),
             dispatch_status: 200,
             calls: Vec::new(),
             changes: Vec::new(),
@@ -218,7 +232,12 @@ impl Fake {
 
     /// Another environment, where everything has to be confirmed.
     pub(crate) fn is_not_local(&self) {
-        self.state().environment = environment("staging", false);
+        let mut state = self.state();
+        state.environment = environment("staging", false);
+        state.site["environment"] = json!("staging");
+        if let Some(site) = &mut state.published {
+            site["environment"] = json!("staging");
+        }
     }
 
     /// The next `times` calls of this name fail without doing anything.

@@ -3,7 +3,7 @@
 
 use anyhow::anyhow;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// Whose Terraform failed.
 pub(super) struct Run<'a> {
@@ -20,7 +20,9 @@ impl Run<'_> {
     pub(super) fn failure(&self, output: &str) -> anyhow::Error {
         let told = self
             .locked(output)
+            .or_else(|| self.stale(output))
             .or_else(|| self.no_bucket(output))
+            .or_else(|| self.expired(output))
             .or_else(|| self.forbidden(output))
             .or_else(|| self.already_there(output));
         told.map_or_else(
@@ -50,6 +52,48 @@ impl Run<'_> {
             field("ID:"),
         );
         Some(Failure::refused(message).hint(hint))
+    }
+
+    /// What was confirmed is not what would happen now.
+    fn stale(&self, output: &str) -> Option<Failure> {
+        let words = ["Saved plan is stale", "Saved plan does not match"];
+        if !words.iter().any(|word| output.contains(word)) {
+            return None;
+        }
+        let message = format!(
+            "the state of {} moved on since the plan that was confirmed; nothing was applied",
+            self.environment
+        );
+        let hint = format!(
+            "look at the new plan: cargo xtask deploy --env {}",
+            self.environment
+        );
+        Some(Failure::refused(message).hint(hint))
+    }
+
+    /// As Terraform's backend and its provider say it.
+    fn expired(&self, output: &str) -> Option<Failure> {
+        let words = [
+            "ExpiredToken",
+            "RequestExpired",
+            "InvalidClientTokenId",
+            "UnrecognizedClientException",
+            "No valid credential sources found",
+            "failed to refresh cached credentials",
+            "SSO session has expired",
+        ];
+        if !words.iter().any(|word| output.contains(word)) {
+            return None;
+        }
+        let message = format!(
+            "the credentials for {} are not valid any more (terraform {}):\n{}",
+            self.environment,
+            self.verb,
+            errors_of(output)
+        );
+        let hint =
+            "sign in again, for example with `aws sso login`; in a pipeline, run the job again";
+        Some(Failure::new(Kind::Expired, message).hint(hint))
     }
 
     fn no_bucket(&self, output: &str) -> Option<Failure> {
@@ -190,6 +234,32 @@ mod tests {
             "{error}"
         );
         assert!(hint(&error).contains("deploy --env staging"));
+    }
+
+    #[test]
+    fn a_plan_that_is_behind_is_refused_and_told_how_to_be_made_anew() {
+        for title in [
+            "Saved plan is stale",
+            "Saved plan does not match the given state",
+        ] {
+            let error = run().failure(&format!("Error: {title}\n\nThe given plan file ..."));
+            assert_eq!(exit_code(&error), 11);
+            assert!(error.to_string().contains("nothing was applied"), "{error}");
+            assert!(hint(&error).contains("cargo xtask deploy --env staging"));
+        }
+    }
+
+    #[test]
+    fn credentials_that_expired_are_not_taken_for_ones_that_must_not() {
+        for reason in [
+            "StatusCode: 403, api error ExpiredToken: The provided token has expired.",
+            "No valid credential sources found",
+            "get identity: failed to refresh cached credentials, the SSO session has expired",
+        ] {
+            let error = run().failure(&format!("Error: {reason}"));
+            assert_eq!(of(&error).unwrap().kind, Kind::Expired);
+            assert!(hint(&error).contains("aws sso login"));
+        }
     }
 
     #[test]

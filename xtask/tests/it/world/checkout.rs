@@ -11,7 +11,7 @@ use xtask::catalog::{ALL, SERVICES, Thing};
 use xtask::decide::definition::hex;
 use xtask::decide::image::{Artefact, Digest, Key};
 use xtask::decide::site::Architecture;
-use xtask::world::{Builder, Commit, Infra, Source};
+use xtask::world::{Builder, Commit, Infra, InfraPlan, Source};
 
 use super::{Fake, State};
 
@@ -39,9 +39,9 @@ impl State {
     }
 
     /// Terraform creates the services on a placeholder, with none desired.
-    pub(super) fn apply(&mut self) {
+    pub(super) fn apply(&mut self, infra: &str) {
         let mut site = self.site.clone();
-        site["infra_sha256"] = json!(self.infra);
+        site["infra_sha256"] = json!(infra);
         self.published = Some(site);
         for thing in SERVICES {
             self.ecs.create(thing);
@@ -109,6 +109,27 @@ impl Builder for Fake {
     }
 }
 
+/// `infra/` as it was when it was planned.
+struct Planned<'a> {
+    fake: &'a Fake,
+    infra: String,
+}
+
+#[async_trait]
+impl InfraPlan for Planned<'_> {
+    fn summary(&self) -> &'static str {
+        "terraform would change this"
+    }
+
+    async fn apply(self: Box<Self>) -> Result<()> {
+        let work = |state: &mut State| {
+            state.apply(&self.infra);
+            Ok(())
+        };
+        self.fake.call("apply", work).await
+    }
+}
+
 #[async_trait]
 impl Infra for Fake {
     async fn wanted_sha256(&self) -> Result<String> {
@@ -122,14 +143,10 @@ impl Infra for Fake {
         .await
     }
 
-    async fn plan(&self) -> Result<String> {
-        Ok("terraform would change this".to_owned())
-    }
-
-    async fn apply(&self) -> Result<()> {
-        self.call("apply", |state| {
-            state.apply();
-            Ok(())
+    async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>> {
+        self.call("plan infra", |state| {
+            let infra = state.infra.clone();
+            Ok(Box::new(Planned { fake: self, infra }) as Box<dyn InfraPlan>)
         })
         .await
     }
