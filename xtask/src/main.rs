@@ -19,6 +19,7 @@ use xtask::adapters::python_tools::PythonTools;
 use xtask::adapters::secrets::SecretsManager;
 use xtask::adapters::source::Checkout;
 use xtask::adapters::stopwatch::Programs;
+use xtask::adapters::transport::Transport;
 use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::catalog::Thing;
@@ -197,10 +198,15 @@ async fn with_aws(
     if environment.emulated {
         reach_local(&verb, surroundings, report, &emulator).await?;
     }
+    let transport = if environment.emulated {
+        Transport::local()
+    } else {
+        Transport::real(surroundings)?
+    };
     let config = if environment.emulated {
         aws::emulated(environment, &emulator.endpoint())
     } else {
-        aws::real(surroundings, environment).await?
+        aws::real(surroundings, environment, &transport).await?
     };
     let credentials_end = environments::credentials_end(surroundings).unwrap_or_else(|error| {
         report.warn("credentials", &format!("{error:#}"));
@@ -219,10 +225,12 @@ async fn with_aws(
         connector: &connector::Aws {
             config: &config,
             credentials_end,
+            transport: &transport,
+            report,
         },
         logs: &CloudWatch::new(&config),
         ledger: &Ssm::new(&config, environment),
-        probe: &Http::new(!environment.emulated)?,
+        probe: &Http::new(&transport),
         clock: &SystemClock,
         interrupt: signals,
         report,

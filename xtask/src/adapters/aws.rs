@@ -1,23 +1,40 @@
 //! How the SDKs reach an environment's AWS, and no other: the wall against the wrong account.
 
 use std::error::Error;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, tls};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_credential_types::provider::error::{CredentialsError, TokenError};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::service_config::LoadServiceConfig;
 
+use super::transport::{CONNECT_LIMIT, Transport};
 use crate::decide::environment::Environment;
-use crate::failure::{Failure, Kind};
+use crate::failure::{self, Failure, Kind};
 use crate::world::Surroundings;
 
 /// The emulator asks nobody for a password; these are what its documentation uses.
 pub const EMULATOR_KEY: &str = "test";
+
+/// One answer of AWS takes milliseconds. The SDK itself sets a limit to connecting alone: without
+/// these, a connection that nobody closes is waited for without an end.
+const AWS_LIMITS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(40));
+/// The emulator works within a request, and on a machine that may be compiling.
+const EMULATOR_LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(70));
+
+/// The limits of a call: for one attempt, and for all of them with their pauses.
+pub fn limits((attempt, all): (Duration, Duration)) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_LIMIT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(all)
+        .build()
+}
 
 /// The SDKs' configuration for the local AWS: made from nothing, so that whatever the shell holds
 /// cannot lead anywhere else.
@@ -28,31 +45,48 @@ pub fn emulated(environment: &Environment, endpoint: &str) -> SdkConfig {
         .region(Region::new(environment.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
-        .http_client(Builder::new().build_http())
+        .timeout_config(limits(EMULATOR_LIMITS))
+        .http_client(Transport::local().sdk())
         .build()
 }
 
 /// The SDKs' configuration for a real account: the shell's credentials, once it is certain that
 /// they are of this account.
-pub async fn real(surroundings: &Surroundings, environment: &Environment) -> Result<SdkConfig> {
+pub async fn real(
+    surroundings: &Surroundings,
+    environment: &Environment,
+    transport: &Transport,
+) -> Result<SdkConfig> {
     refuse_foreign_endpoints(surroundings, environment)?;
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(environment.region.clone()))
-        .http_client(https());
-    if let Some(endpoint) = &environment.endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
-    let config = loader.load().await;
+    let config = load(loader(environment, transport), environment).await;
     require_account(&config, environment).await?;
     Ok(config)
 }
 
-/// A client that trusts what the SDK trusts. Plain `http://` endpoints need no trust roots, and
-/// reading these takes most of the time of a command that changes nothing.
-fn https() -> SharedHttpClient {
-    Builder::new()
-        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+fn loader(environment: &Environment, transport: &Transport) -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(environment.region.clone()))
+        .timeout_config(limits(AWS_LIMITS))
+        .http_client(transport.sdk())
+}
+
+/// A profile, too, can name endpoints, for all services or for one. They are left out: our calls
+/// go to AWS, or to where the environment's file says.
+async fn load(loader: ConfigLoader, environment: &Environment) -> SdkConfig {
+    let mut config = loader.load().await.into_builder();
+    config.set_endpoint_url(environment.endpoint.clone());
+    config.set_service_config(None::<Nothing>);
+    config.build()
+}
+
+/// Only names a type: no settings of single services.
+#[derive(Debug)]
+enum Nothing {}
+
+impl LoadServiceConfig for Nothing {
+    fn load_config(&self, _: aws_types::service_config::ServiceConfigKey<'_>) -> Option<String> {
+        match *self {}
+    }
 }
 
 /// `AWS_ENDPOINT_URL` and its forms for single services would send our calls elsewhere.
@@ -82,14 +116,7 @@ async fn require_account(config: &SdkConfig, environment: &Environment) -> Resul
         .get_caller_identity()
         .send()
         .await;
-    let identity = asked.map_err(|error| {
-        let failure = Failure::not_ready(format!(
-            "no usable credentials for {}: {}",
-            environment.name,
-            explain(error)
-        ));
-        failure.hint("sign in, for example with `aws sso login`, or set AWS_PROFILE")
-    })?;
+    let identity = asked.map_err(|error| no_identity(environment, error))?;
     let account = identity.account().unwrap_or("unknown");
     if account == environment.account_id {
         return Ok(());
@@ -107,11 +134,58 @@ async fn require_account(config: &SdkConfig, environment: &Environment) -> Resul
         .into())
 }
 
-/// What AWS's services call credentials, or the token that they were bought with, whose time is
-/// over: the JSON protocols, the query protocol, EC2.
-const EXPIRED: [&str; 3] = ["ExpiredTokenException", "ExpiredToken", "RequestExpired"];
+/// AWS refuses the credentials, there are none, or there is no way to AWS.
+fn no_identity<E, R>(environment: &Environment, error: SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let name = &environment.name;
+    let was_heard = error.as_service_error().is_some();
+    let why = explain(error);
+    if was_heard || failure::is(&why, Kind::Expired) {
+        Failure::not_ready(format!("no usable credentials for {name}: {why}"))
+            .hint("sign in, for example with `aws sso login`, or set AWS_PROFILE")
+    } else {
+        Failure::not_ready(format!("AWS does not answer for {name}: {why}")).hint(
+            "check the network; a company's proxy is named by HTTPS_PROXY and NO_PROXY, \
+             its authority by AWS_CA_BUNDLE or SSL_CERT_FILE",
+        )
+    }
+}
 
-/// An SDK error as one line, with the remedy where credentials expired.
+/// What AWS's services call credentials, or the token that they were bought with, whose time is
+/// over (the JSON protocols, the query protocol, EC2), and those that are not valid any more, as
+/// of a session that was ended.
+const EXPIRED: [&str; 5] = [
+    "ExpiredTokenException",
+    "ExpiredToken",
+    "RequestExpired",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+];
+
+/// Whether it is the credentials that are missing. Where they could not be had nobody was asked,
+/// and there is no code: an SSO session that is over, a program or a machine that gives none.
+fn lacks_credentials<E, R>(error: &SdkError<E, R>) -> bool
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    if let Some(service) = error.as_service_error() {
+        return service.code().is_some_and(|code| EXPIRED.contains(&code));
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<CredentialsError>() || error.is::<TokenError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// An SDK error as one line, with the remedy where it is the credentials that are missing.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "it is what `map_err` hands over"
@@ -122,9 +196,11 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let text = told(&error);
-    if EXPIRED.iter().any(|code| text.contains(code)) {
+    if lacks_credentials(&error) {
         return Failure::new(Kind::Expired, text)
-            .hint("sign in again; in a pipeline, run the job again")
+            .hint(
+                "sign in again, for example with `aws sso login`; in a pipeline, run the job again",
+            )
             .into();
     }
     anyhow!(text)
@@ -164,75 +240,4 @@ pub fn is_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, code: &str) -
 }
 
 #[cfg(test)]
-mod tests {
-    use aws_sdk_ssm::operation::get_parameter::GetParameterError;
-    use aws_smithy_types::error::ErrorMetadata;
-
-    use super::*;
-    use crate::failure;
-
-    fn staging(endpoint: Option<&str>) -> Environment {
-        Environment {
-            project: "demo".into(),
-            name: "staging".into(),
-            region: "us-east-1".into(),
-            account_id: "111122223333".into(),
-            emulated: false,
-            endpoint: endpoint.map(Into::into),
-            architecture: None,
-            service_environment: std::collections::BTreeMap::new(),
-        }
-    }
-
-    fn shell(name: &str, value: &str) -> Surroundings {
-        Surroundings {
-            root: ".".into(),
-            variables: [(name.into(), value.into())].into(),
-        }
-    }
-
-    #[test]
-    fn an_endpoint_of_another_place_is_refused_before_anything_else() {
-        let shell = shell("AWS_ENDPOINT_URL_ECS", "https://elsewhere.invalid");
-        let error = refuse_foreign_endpoints(&shell, &staging(None)).unwrap_err();
-        assert_eq!(failure::exit_code(&error), 12);
-        assert!(
-            error.to_string().contains("AWS_ENDPOINT_URL_ECS"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn the_endpoint_that_the_file_names_is_allowed() {
-        let shell = shell("AWS_ENDPOINT_URL", "https://proxy.invalid");
-        assert!(refuse_foreign_endpoints(&shell, &staging(Some("https://proxy.invalid"))).is_ok());
-    }
-
-    #[test]
-    fn credentials_that_expired_are_told_with_the_remedy() {
-        let of_code = |code: &str| {
-            let metadata = ErrorMetadata::builder().code(code).message("too late");
-            let error = GetParameterError::generic(metadata.build());
-            explain(SdkError::service_error(error, ()))
-        };
-        for code in ["ExpiredTokenException", "ExpiredToken", "RequestExpired"] {
-            let error = of_code(code);
-            let failure = failure::of(&error).unwrap();
-            assert_eq!(failure.kind, Kind::Expired);
-            assert_eq!(error.to_string(), format!("{code}: too late"));
-            assert!(failure.hint.as_ref().unwrap().starts_with("sign in again"));
-        }
-        // A web identity token is exchanged on the way to the service: no service answers then.
-        let source = Box::<dyn Error + Send + Sync>::from("ExpiredTokenException: Token expired");
-        let exchange: SdkError<GetParameterError, ()> = SdkError::construction_failure(source);
-        assert_eq!(failure::exit_code(&explain(exchange)), 12);
-        assert!(failure::of(&of_code("AccessDenied")).is_none());
-    }
-
-    #[test]
-    fn the_local_aws_is_reached_with_nothing_of_the_shell() {
-        let config = emulated(&staging(None), "http://127.0.0.1:4577");
-        assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:4577"));
-        assert_eq!(config.region().map(AsRef::as_ref), Some("us-east-1"));
-    }
-}
+mod tests;

@@ -22,8 +22,10 @@ pub mod python_tools;
 pub mod registry;
 pub mod secrets;
 pub mod source;
+#[cfg(test)]
+mod stand_in;
 pub mod stopwatch;
-mod tls;
 pub mod toolchain;
+pub mod transport;
 pub mod virtual_environment;
 pub mod workflows;

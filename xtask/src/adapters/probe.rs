@@ -5,31 +5,24 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
-use super::tls;
+use super::transport::{Client, Transport};
 use crate::world::{Probe, ProbeAnswer, ProbeRequest};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 pub struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client,
 }
 
 impl Http {
-    /// `https`: whether what is asked may speak TLS. No connection is kept: each answer shall
-    /// come from wherever the load balancer sends a new one.
-    pub fn new(https: bool) -> Result<Self> {
-        let connector = tls::connector(https)?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(connector);
-        Ok(Self { client })
+    /// No connection is kept: each answer shall come from wherever the load balancer sends a new
+    /// one.
+    pub fn new(transport: &Transport) -> Self {
+        Self {
+            client: transport.client(Some(0)),
+        }
     }
 }
 
@@ -46,13 +39,11 @@ impl Probe for Http {
             built = built.header(http::header::CONTENT_TYPE, "application/json");
         }
         let built = built
-            .body(Full::from(request.body.to_owned()))
+            .body(Bytes::from(request.body.to_owned()))
             .context("make a request")?;
         let answered = async {
-            let response = self.client.request(built).await.map_err(chain)?;
+            let response = self.client.exchange(built, BODY_BYTES_MAX).await?;
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
             let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
                 (
                     name.to_string(),
@@ -70,10 +61,4 @@ impl Probe for Http {
             Err(_) => bail!("no answer within {} s", LIMIT.as_secs()),
         }
     }
-}
-
-/// hyper's errors hide their reason in their sources.
-fn chain(error: hyper_util::client::legacy::Error) -> anyhow::Error {
-    let error = anyhow::Error::from(error);
-    anyhow::anyhow!("{error:#}")
 }

@@ -12,6 +12,7 @@ pub mod image;
 pub mod lint;
 pub mod plan;
 pub mod provenance;
+pub mod proxy;
 pub mod readiness;
 pub mod referrer;
 pub mod release;

@@ -6,14 +6,19 @@ use std::process::Output;
 
 use crate::snapshot;
 
-/// Runs xtask in the checkout, with an environment made from nothing.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    run_in(&checkout, arguments, variables)
+}
+
+/// Runs xtask in a checkout, with an environment made from nothing.
 #[expect(
     clippy::disallowed_methods,
     reason = "the program under test is a process of its own"
 )]
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command.current_dir(folder);
     command.env_clear();
     for name in ["PATH", "HOME"] {
         command.env(name, std::env::var(name).unwrap_or_default());

@@ -6,6 +6,7 @@
 mod cli;
 mod documents;
 mod infra;
+mod network;
 mod pipelines;
 mod rules;
 mod snapshot;
