@@ -3,6 +3,7 @@
 //! One release is carried out here from "opened" to "closed": whatever goes wrong on the way,
 //! everything that it changed is taken back in reverse order and the record says so.
 
+mod alarms;
 mod back;
 mod evidence;
 mod function;
@@ -21,6 +22,7 @@ use crate::decide::rollout::Outcome;
 use crate::failure::{self, Failure, Kind};
 use crate::world::{ProbeRequest, World};
 
+pub use alarms::left_without_alarms;
 pub use record::open as open_record;
 
 /// How often a moving thing is looked at. A rollout's end is noticed within this and one request.
@@ -47,6 +49,13 @@ pub struct About {
     pub why: String,
     pub commit: Option<String>,
     pub dirty: bool,
+}
+
+/// Where a release goes: on the way back ECS's deployment alarms are off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Forward,
+    Back,
 }
 
 /// Why a release can't go on.
@@ -133,15 +142,23 @@ pub async fn look(world: &World<'_>) -> Result<Look> {
 
 /// Opens a release, applies the plan and closes the release. Ctrl-C stops the watching, not AWS;
 /// the closing it does not stop, so that the record says what happened.
-pub async fn carry_out(world: &World<'_>, plan: &Plan, about: About) -> Result<Record> {
-    let mut release = Release::open(*world, plan, about).await?;
+pub async fn carry_out(world: &World<'_>, plan: &Plan, about: About, way: Way) -> Result<Record> {
+    let mut release = Release::open(*world, plan, about, way).await?;
     let end = tokio::select! {
         end = release.run(plan) => end,
         () = world.interrupt.wait() => release.left(),
     };
     let closed = match end.state {
         State::InProgress => Ok(()),
-        state => release.close(state).await,
+        // What is on its way back is left so, without alarms.
+        State::Left => release.close(State::Left).await,
+        state => {
+            if let Err(error) = release.turn_alarms_on().await {
+                let text = format!("{error:#}{}", release.without_alarms());
+                world.report.warn("release", &text);
+            }
+            release.close(state).await
+        }
     };
     let closed = closed.map_err(|error| {
         if failure::is(&error, Kind::Expired) {
@@ -159,17 +176,19 @@ pub async fn carry_out(world: &World<'_>, plan: &Plan, about: About) -> Result<R
 struct Release<'w> {
     world: World<'w>,
     record: Record,
+    way: Way,
     renewed: Instant,
 }
 
 impl<'w> Release<'w> {
-    async fn open(world: World<'w>, plan: &Plan, about: About) -> Result<Self> {
+    async fn open(world: World<'w>, plan: &Plan, about: About, way: Way) -> Result<Self> {
         let record = record::open(&world, about, plan.entries()).await?;
         let text = format!("{} opened", record.number);
         world.report.line("release", &text);
         Ok(Self {
             world,
             record,
+            way,
             renewed: Instant::now(),
         })
     }
@@ -210,6 +229,9 @@ impl<'w> Release<'w> {
             return Err(Trouble::MovedOn {
                 how: moved.join(", "),
             });
+        }
+        if self.way == Way::Forward {
+            self.turn_alarms_on().await?;
         }
         for artefact in &plan.pushes {
             let size = crate::report::megabytes(artefact.packed_bytes);
@@ -296,7 +318,8 @@ impl<'w> Release<'w> {
         let Record { number, until, .. } = &self.record;
         let message = format!(
             "the credentials expired in the middle of release {number}; what was begun in AWS \
-             goes on: {how}"
+             goes on: {how}{}",
+            self.without_alarms()
         );
         let hint = format!(
             "sign in again (in a pipeline, run the job again); the record is free at {until:.0}, then\n\
@@ -316,8 +339,9 @@ impl<'w> Release<'w> {
             }
         }
         let message = format!(
-            "stopped watching release {}; what was begun in AWS goes on",
-            self.record.number
+            "stopped watching release {}; what was begun in AWS goes on{}",
+            self.record.number,
+            self.without_alarms()
         );
         let failure = Failure::new(Kind::StoppedWatching, message).hint(
             "cargo xtask status      # what runs now\n\

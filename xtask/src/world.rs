@@ -17,7 +17,7 @@ use crate::decide::environment::Environment;
 use crate::decide::image::{Artefact, Digest, Key};
 use crate::decide::plan::Registered;
 use crate::decide::release::Record;
-use crate::decide::rollout::{FunctionState, ServiceState, StoppedTask};
+use crate::decide::rollout::{Alarms, FunctionState, ServiceState, StoppedTask};
 use crate::decide::site::{Architecture, Site};
 use crate::report::Report;
 
@@ -208,8 +208,8 @@ pub trait Cluster: Send + Sync {
     /// Registers a definition and answers its revision. `content` becomes its tag
     /// `definition-sha256`.
     async fn register(&self, definition: &Definition, content: &str) -> Result<String>;
-    /// Changes what a service runs, in one call. `desired` is sent only where it must change.
-    async fn update(&self, thing: Thing, revision: &str, desired: Option<i32>) -> Result<()>;
+    /// Changes a service in one call.
+    async fn update(&self, thing: Thing, update: &ServiceUpdate) -> Result<()>;
     /// The stopped tasks of a revision that ECS still remembers.
     async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>>;
     async fn deregister(&self, revision: &str) -> Result<()>;
@@ -217,6 +217,16 @@ pub trait Cluster: Send + Sync {
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>>;
     /// The ids of the running tasks, by which their log streams are named.
     async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>>;
+}
+
+/// What one call changes of a service; the rest stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceUpdate {
+    pub revision: Option<String>,
+    /// Sent only where it must change.
+    pub desired: Option<i32>,
+    /// Without a revision they start no deployment.
+    pub alarms: Option<Alarms>,
 }
 
 /// The load balancer.

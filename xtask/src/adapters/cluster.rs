@@ -1,14 +1,15 @@
 //! The ECS cluster. The only place that turns a definition into the SDK's input, and the only one
 //! that knows ECS's names of states.
 
+mod state;
+
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionFluentBuilder;
 use aws_sdk_ecs::types::{
-    DeploymentRolloutState, DesiredStatus, Tag, Task, TaskDefinition, TaskDefinitionField,
-    TaskDefinitionStatus,
+    DesiredStatus, Service, Tag, Task, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus,
 };
 use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
 use aws_smithy_schema::Schema;
@@ -20,11 +21,10 @@ use super::aws::explain;
 use crate::catalog::Thing;
 use crate::decide::definition::Definition;
 use crate::decide::plan::Registered;
-use crate::decide::rollout::{
-    Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
-};
+use crate::decide::rollout::{ServiceState, StoppedTask};
 use crate::decide::site::Site;
-use crate::world::Cluster;
+use crate::world::{Cluster, ServiceUpdate};
+use state::{revision_of, service_state, stopped_task, with_alarms};
 
 const SHA256_TAG: &str = "definition-sha256";
 /// `DescribeTasks` takes so many at most.
@@ -41,6 +41,21 @@ impl<'a> Ecs<'a> {
             client: Client::new(config),
             site,
         }
+    }
+
+    async fn describe(&self, thing: Thing) -> Result<Service> {
+        let name = &self.site.service(thing).ecs_service;
+        let described = self
+            .client
+            .describe_services()
+            .cluster(&self.site.cluster)
+            .services(name)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("describe the service {name}"))?;
+        let found = described.services.unwrap_or_default().into_iter().next();
+        found.with_context(|| format!("cluster {} has no service {name}", self.site.cluster))
     }
 
     async fn tasks(&self, thing: Thing, status: DesiredStatus) -> Result<Vec<Task>> {
@@ -79,20 +94,7 @@ impl<'a> Ecs<'a> {
 #[async_trait]
 impl Cluster for Ecs<'_> {
     async fn look(&self, thing: Thing) -> Result<ServiceState> {
-        let name = &self.site.service(thing).ecs_service;
-        let described = self
-            .client
-            .describe_services()
-            .cluster(&self.site.cluster)
-            .services(name)
-            .send()
-            .await
-            .map_err(explain)
-            .with_context(|| format!("describe the service {name}"))?;
-        let Some(service) = described.services().first() else {
-            bail!("cluster {} has no service {name}", self.site.cluster);
-        };
-        Ok(service_state(service))
+        Ok(service_state(&self.describe(thing).await?))
     }
 
     async fn revision(&self, revision: &str) -> Result<Option<Registered>> {
@@ -143,18 +145,23 @@ impl Cluster for Ecs<'_> {
         )?))
     }
 
-    async fn update(&self, thing: Thing, revision: &str, desired: Option<i32>) -> Result<()> {
+    async fn update(&self, thing: Thing, update: &ServiceUpdate) -> Result<()> {
         let name = &self.site.service(thing).ecs_service;
+        let configuration = match &update.alarms {
+            Some(alarms) => Some(with_alarms(&self.describe(thing).await?, alarms)?),
+            None => None,
+        };
         self.client
             .update_service()
             .cluster(&self.site.cluster)
             .service(name)
-            .task_definition(revision)
-            .set_desired_count(desired)
+            .set_task_definition(update.revision.clone())
+            .set_desired_count(update.desired)
+            .set_deployment_configuration(configuration)
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("update the service {name} to {revision}"))?;
+            .with_context(|| format!("update the service {name}"))?;
         Ok(())
     }
 
@@ -220,62 +227,6 @@ fn unknown_revision<R>(
             .message()
             .is_some_and(|text| text.to_lowercase().contains("unable to describe"))
     })
-}
-
-/// `family:n` of an ARN.
-fn revision_of(arn: &str) -> String {
-    arn.rsplit('/').next().unwrap_or(arn).to_owned()
-}
-
-fn service_state(service: &aws_sdk_ecs::types::Service) -> ServiceState {
-    ServiceState {
-        active: service.status() == Some("ACTIVE"),
-        desired: service.desired_count(),
-        running: service.running_count(),
-        pending: service.pending_count(),
-        deployments: service.deployments().iter().map(deployment).collect(),
-    }
-}
-
-fn deployment(deployment: &aws_sdk_ecs::types::Deployment) -> Deployment {
-    Deployment {
-        primary: deployment.status() == Some("PRIMARY"),
-        revision: deployment
-            .task_definition()
-            .map(revision_of)
-            .unwrap_or_default(),
-        state: match deployment.rollout_state() {
-            Some(DeploymentRolloutState::Completed) => RolloutState::Completed,
-            Some(DeploymentRolloutState::Failed) => RolloutState::Failed,
-            // A state that this SDK does not know is at least no end.
-            _ => RolloutState::InProgress,
-        },
-        reason: deployment
-            .rollout_state_reason()
-            .unwrap_or_default()
-            .to_owned(),
-        desired: deployment.desired_count(),
-        running: deployment.running_count(),
-        pending: deployment.pending_count(),
-        failed: deployment.failed_tasks(),
-    }
-}
-
-fn stopped_task(task: &Task) -> StoppedTask {
-    let container = |container: &aws_sdk_ecs::types::Container| StoppedContainer {
-        name: container.name().unwrap_or_default().to_owned(),
-        exit_code: container.exit_code(),
-        reason: container.reason().map(str::to_owned),
-    };
-    StoppedTask {
-        id: task.task_arn().map(revision_of).unwrap_or_default(),
-        stop_code: task
-            .stop_code()
-            .map(|code| code.as_str().to_owned())
-            .unwrap_or_default(),
-        reason: task.stopped_reason().unwrap_or_default().to_owned(),
-        containers: task.containers().iter().map(container).collect(),
-    }
 }
 
 /// The SDK's input of a definition. The SDK drops what it does not know without a word, so the
@@ -389,20 +340,6 @@ mod tests {
         assert_eq!(
             error,
             "ECS does not know containerDefinitions[0].stopTimeOut, famly"
-        );
-    }
-
-    #[test]
-    fn an_unknown_rollout_state_is_no_end() {
-        let unknown = aws_sdk_ecs::types::Deployment::builder()
-            .status("PRIMARY")
-            .task_definition("arn:aws:ecs:us-east-1:000000000000:task-definition/demo-axon:3")
-            .rollout_state("PONDERING".into())
-            .build();
-        let found = deployment(&unknown);
-        assert_eq!(
-            (found.state, found.revision.as_str()),
-            (RolloutState::InProgress, "demo-axon:3")
         );
     }
 }

@@ -7,7 +7,7 @@ use super::confirm::{confirm, warn_of_expiry};
 use super::{plan, secrets};
 use crate::catalog::Thing;
 use crate::decide::site::{self, Site, Unreadable};
-use crate::drive::{self, About};
+use crate::drive::{self, About, Way};
 use crate::failure::Failure;
 use crate::world::{Desk, World};
 
@@ -53,7 +53,8 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
     warn_of_expiry(desk, drive::time_limit(&plan));
     confirm(desk, options.yes, "release this")?;
 
-    let record = drive::carry_out(&world, &plan, about(&world, "deploy").await?).await?;
+    let about = about(&world, "deploy").await?;
+    let record = drive::carry_out(&world, &plan, about, Way::Forward).await?;
     let done = json!({ "outcome": "landed", "release": record.number, "base_url": site.base_url });
     world.report.data(&done, "");
     world.report.line(

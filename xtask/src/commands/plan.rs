@@ -94,7 +94,11 @@ pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
     let desired = SERVICES
         .map(|thing| (thing, world.site.service(thing).desired_count))
         .into();
-    Ok(plan::make(&wanted, look, landed.as_ref(), &desired, pushes))
+    let without_alarms = drive::left_without_alarms(world, &look).await?;
+    Ok(Plan {
+        without_alarms,
+        ..plan::make(&wanted, look, landed.as_ref(), &desired, pushes)
+    })
 }
 
 /// The names that were given, or all; always in the order of a release.
@@ -243,6 +247,12 @@ fn describe(plan: &Plan) -> String {
             artefact.digest
         ));
     }
+    for thing in &plan.without_alarms {
+        let name = thing.name();
+        lines.push(format!(
+            "{name:<11} turn its alarms on, which a release left off"
+        ));
+    }
     for step in &plan.steps {
         let name = step.thing.name();
         lines.push(format!("{name:<11} {}", what(step)));
@@ -308,5 +318,9 @@ fn as_json(plan: &Plan) -> serde_json::Value {
             })
         })
         .collect();
-    json!({ "nothing_to_do": plan.is_empty(), "steps": steps })
+    json!({
+        "nothing_to_do": plan.is_empty(),
+        "without_alarms": plan.without_alarms,
+        "steps": steps,
+    })
 }

@@ -13,12 +13,12 @@ use super::deploy::about;
 use super::plan;
 use crate::catalog::{SERVICES, Thing};
 use crate::decide::image::Digest;
-use crate::decide::plan::{Look, Wanted};
+use crate::decide::plan::{Look, Plan, Wanted};
 use crate::decide::release::{Entry, Record, Running, State};
 use crate::decide::rollout::Outcome;
-use crate::drive;
+use crate::drive::{self, Way};
 use crate::failure::Failure;
-use crate::world::{Desk, World};
+use crate::world::{Desk, ServiceUpdate, World};
 
 /// Tasks get `stopTimeout` to end; after this something is wrong. Two services in a row must end
 /// before the record's lease does.
@@ -38,7 +38,11 @@ pub async fn rollback(
         .map(|thing| (thing, world.site.service(thing).desired_count))
         .into();
     let landed = plan::landed_if_moving(world, &look).await?;
-    let plan = crate::decide::plan::make(&wanted, look, landed.as_ref(), &desired, Vec::new());
+    let without_alarms = drive::left_without_alarms(world, &look).await?;
+    let plan = Plan {
+        without_alarms,
+        ..crate::decide::plan::make(&wanted, look, landed.as_ref(), &desired, Vec::new())
+    };
     if plan.is_empty() {
         world.report.line(
             "rollback",
@@ -53,7 +57,8 @@ pub async fn rollback(
     warn_of_expiry(desk, drive::time_limit(&plan));
     confirm(desk, yes, "roll back")?;
     let why = format!("rollback to {}", target.number);
-    let record = drive::carry_out(world, &plan, about(world, &why).await?).await?;
+    let about = about(world, &why).await?;
+    let record = drive::carry_out(world, &plan, about, Way::Back).await?;
     let done = json!({ "outcome": "landed", "release": record.number, "to": target.number });
     world.report.data(&done, "");
     world.report.line(
@@ -208,7 +213,13 @@ fn stopped_entries(look: &Look, up: &[Thing]) -> BTreeMap<Thing, Entry> {
 async fn stop_all(world: &World<'_>, look: &Look, things: &[Thing]) -> Result<()> {
     for thing in things {
         let revision = &look.services[thing].revision;
-        world.cluster.update(*thing, revision, Some(0)).await?;
+        // No deployment comes of another count alone: alarms watch nothing here.
+        let none = ServiceUpdate {
+            revision: Some(revision.clone()),
+            desired: Some(0),
+            ..ServiceUpdate::default()
+        };
+        world.cluster.update(*thing, &none).await?;
         let started = Instant::now();
         loop {
             let state = world.cluster.look(*thing).await?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::plan::newest_where;
 use crate::catalog::{SERVICES, Thing};
-use crate::decide::release::Running;
+use crate::decide::release::{Record, Running};
 use crate::drive;
 use crate::world::World;
 
@@ -56,14 +56,7 @@ pub async fn status(world: &World<'_>) -> Result<()> {
         look.function.version,
         release.map_or("none".to_owned(), |number| number.to_string()),
     ));
-    if let Some(newest) = &newest {
-        lines.push(format!(
-            "{:<11} {}: {}",
-            "newest",
-            newest.about(),
-            newest.state.text()
-        ));
-    }
+    lines.extend(newest.iter().flat_map(newest_release));
     let document = json!({
         "environment": world.environment.name,
         "base_url": world.site.base_url,
@@ -78,6 +71,16 @@ pub async fn status(world: &World<'_>) -> Result<()> {
     });
     world.report.data(&document, &lines.join("\n"));
     Ok(())
+}
+
+fn newest_release(record: &Record) -> Vec<String> {
+    let about = format!("{}: {}", record.about(), record.state.text());
+    let mut lines = vec![format!("{:<11} {about}", "newest")];
+    for thing in &record.without_alarms {
+        let text = format!("the alarms of {thing} are off until the next deploy or rollback");
+        lines.push(format!("{:<11} {text}", ""));
+    }
+    lines
 }
 
 /// The newest release after which this ran.

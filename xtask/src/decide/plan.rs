@@ -1,6 +1,6 @@
 //! What a release would change, and on top of which running state: a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::Definition;
 use super::image::{Artefact, Key};
@@ -140,6 +140,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Images that the registry lacks.
     pub pushes: Vec<Artefact>,
+    /// Services whose alarms an earlier release left off: this one turns them on again.
+    pub without_alarms: BTreeSet<Thing>,
     /// What the plan stands on.
     pub look: Look,
 }
@@ -173,6 +175,7 @@ pub fn make(
     Plan {
         steps,
         pushes,
+        without_alarms: BTreeSet::new(),
         look,
     }
 }
@@ -249,9 +252,11 @@ fn function_step(thing: Thing, wanted: &Wanted, look: &Look) -> Step {
 }
 
 impl Plan {
-    /// Nothing to change, nothing to push, nothing to wait for.
+    /// Nothing to change, nothing to push, nothing to wait for, nothing to mend.
     pub fn is_empty(&self) -> bool {
-        self.pushes.is_empty() && self.steps.iter().all(|step| step.change == Change::Keep)
+        self.pushes.is_empty()
+            && self.without_alarms.is_empty()
+            && self.steps.iter().all(|step| step.change == Change::Keep)
     }
 
     /// What a record starts with: what ran before, of all things.

@@ -1,6 +1,6 @@
 //! One release as it is written down, and what its record lets others do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,9 @@ pub struct Record {
     pub commit: Option<String>,
     #[serde(default)]
     pub dirty: bool,
+    /// Services whose deployment alarms are off: whoever opens the next release takes them over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub without_alarms: BTreeSet<Thing>,
     /// Always all three, whatever the release changed.
     pub things: BTreeMap<Thing, Entry>,
 }
@@ -150,6 +153,7 @@ pub mod testing {
             why: "deploy".into(),
             commit: None,
             dirty: false,
+            without_alarms: BTreeSet::new(),
             things: catalog::ALL
                 .into_iter()
                 .map(|thing| (thing, entry(thing)))
@@ -162,6 +166,7 @@ pub mod testing {
 mod tests {
     use super::testing::record;
     use super::*;
+    use crate::catalog;
 
     #[test]
     fn a_record_in_progress_is_held_until_its_time_is_over() {
@@ -179,6 +184,7 @@ mod tests {
     #[test]
     fn the_fullest_record_fits_into_a_parameter() {
         let mut record = record(123_456, State::InProgress, &"f".repeat(64));
+        record.without_alarms = catalog::SERVICES.into();
         record.commit = Some("c".repeat(40));
         record.who = "arn:aws:sts::111122223333:assumed-role/deploy-production/a-session".repeat(2);
         for entry in record.things.values_mut() {

@@ -13,6 +13,16 @@ pub struct ServiceState {
     pub running: i32,
     pub pending: i32,
     pub deployments: Vec<Deployment>,
+    pub alarms: Option<Alarms>,
+}
+
+/// The CloudWatch alarms at which ECS fails a deployment of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarms {
+    pub names: Vec<String>,
+    pub enabled: bool,
+    /// Whether ECS goes back to the last completed deployment as well.
+    pub rollback: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,6 +292,7 @@ pub mod testing {
             running: sum(|deployment| deployment.running),
             pending: sum(|deployment| deployment.pending),
             deployments,
+            alarms: None,
         }
     }
 }

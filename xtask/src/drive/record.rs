@@ -1,6 +1,6 @@
 //! The record of a release: opened, kept up while the release goes on, closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,6 +27,7 @@ pub async fn open(
     let newest = world.ledger.newest().await?;
     let now = world.clock.now();
     let mut why = about.why;
+    let mut without_alarms = BTreeSet::new();
     if let Some(newest) = &newest {
         if newest.held(now) {
             return Err(held(newest).into());
@@ -34,6 +35,7 @@ pub async fn open(
         if newest.abandoned(now) {
             why = format!("{why}, after {} was abandoned", newest.number);
         }
+        without_alarms.clone_from(&newest.without_alarms);
     }
     let record = Record {
         number: newest.map_or(1, |newest| newest.number + 1),
@@ -46,6 +48,7 @@ pub async fn open(
         why,
         commit: about.commit,
         dirty: about.dirty,
+        without_alarms,
         things,
     };
     let created = world.ledger.create(&record).await;

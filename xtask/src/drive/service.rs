@@ -7,11 +7,11 @@ use anyhow::{Result, bail};
 use tokio::time::Instant;
 
 use super::back::Return;
-use super::{Fault, LOOK_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, Trouble, evidence};
+use super::{Fault, LOOK_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, Trouble, Way, evidence};
 use crate::catalog::Thing;
 use crate::decide::plan::{Change, Step};
 use crate::decide::rollout::{Decision, Goal, Health, Proof, Rollout, RolloutState, ServiceState};
-use crate::world::ProbeRequest;
+use crate::world::{ProbeRequest, ServiceUpdate};
 
 /// So many right answers in a row prove a revision, asked this far apart: a window of a second or
 /// more, in which a load balancer with two targets has asked both.
@@ -41,15 +41,18 @@ impl Release<'_> {
         self.write_after(thing, &revision).await?;
         let mut parents = vec![step.parent.clone()];
         if step.change != Change::Follow {
-            parents.extend(
-                world
-                    .cluster
-                    .look(thing)
-                    .await?
-                    .primary()
-                    .map(|it| it.revision.clone()),
-            );
-            world.cluster.update(thing, &revision, step.desired).await?;
+            let state = world.cluster.look(thing).await?;
+            parents.extend(state.primary().map(|it| it.revision.clone()));
+            let alarms = match self.way {
+                Way::Forward => None,
+                Way::Back => self.turn_alarms_off(thing, &state).await?,
+            };
+            let to = ServiceUpdate {
+                revision: Some(revision.clone()),
+                desired: step.desired,
+                alarms,
+            };
+            world.cluster.update(thing, &to).await?;
         }
         let goal = Goal {
             revision: revision.clone(),
@@ -205,16 +208,24 @@ impl Release<'_> {
             if !registered.is_some_and(|registered| registered.active) {
                 parent.clone_from(&ours);
             }
-            if primary != parent || state.desired != 0 {
-                world.cluster.update(thing, &parent, Some(0)).await?;
-            }
-        } else if primary == ours {
-            world.cluster.update(thing, &parent, None).await?;
+        }
+        let desired = first.then_some(0);
+        let there = match desired {
+            Some(desired) => primary == parent && state.desired == desired,
+            None => primary != ours,
+        };
+        if !there {
+            let to = ServiceUpdate {
+                revision: Some(parent.clone()),
+                desired,
+                alarms: self.turn_alarms_off(thing, &state).await?,
+            };
+            world.cluster.update(thing, &to).await?;
         }
         let goal = Goal {
             revision: parent.clone(),
             parents: vec![ours, step.parent.clone()],
-            desired: first.then_some(0),
+            desired,
         };
         match self.follow(thing, goal, ROLLOUT_LIMIT).await? {
             Decision::Probe | Decision::Wait => {}

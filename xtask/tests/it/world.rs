@@ -2,6 +2,7 @@
 //! is created once, an alias is moved by its revision id), moves on by one step with each look,
 //! and notes every call that changes something.
 
+mod alarms;
 mod checkout;
 mod command;
 mod edge;
@@ -24,7 +25,7 @@ use xtask::decide::image::{Digest, Key};
 use xtask::decide::release::Record;
 use xtask::failure::{Failure, Kind};
 
-pub(crate) use command::Told;
+pub(crate) use command::{KILLED, Told};
 pub(crate) use function::{Answers, Lambda};
 pub(crate) use services::{Ecs, Rollout};
 
@@ -41,6 +42,7 @@ const SLOW_ANSWER: Duration = Duration::from_mins(1);
 pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     interrupted: Arc<Notify>,
+    killed: Arc<Notify>,
     began: Instant,
 }
 
@@ -118,6 +120,8 @@ pub(crate) enum Way {
     Fails,
     LosesItsAnswer,
     IsInterrupted,
+    /// It is not made any more: the process is gone.
+    IsKilled,
     /// It, and every later one that needs credentials, until they are renewed.
     FindsThemExpired,
 }
@@ -126,6 +130,7 @@ enum What {
     Fail(String),
     LoseAnswer,
     Interrupt,
+    Kill,
     Expire,
     Meanwhile(Box<dyn FnOnce(&mut State) + Send>),
 }
@@ -185,6 +190,7 @@ impl Fake {
         Self {
             state: Arc::new(Mutex::new(state)),
             interrupted: Arc::new(Notify::new()),
+            killed: Arc::new(Notify::new()),
             began: Instant::now(),
         }
     }
@@ -252,6 +258,11 @@ impl Fake {
         self.event(at, What::Interrupt);
     }
 
+    /// SIGKILL right before the next call of this name: nothing is done any more.
+    pub(crate) fn kill(&self, at: &str) {
+        self.event(at, What::Kill);
+    }
+
     /// The credentials' time is over from the next call of this name on.
     pub(crate) fn expire(&self, at: &str) {
         self.event(at, What::Expire);
@@ -284,6 +295,7 @@ impl Fake {
             Way::Fails => What::Fail("throttled".to_owned()),
             Way::LosesItsAnswer => What::LoseAnswer,
             Way::IsInterrupted => What::Interrupt,
+            Way::IsKilled => What::Kill,
             Way::FindsThemExpired => What::Expire,
         };
         state.events.push(Event { at, what });
@@ -328,6 +340,10 @@ impl Fake {
             Some(What::LoseAnswer) => {
                 work(&mut self.state())?;
                 bail!("the connection was closed before `{name}` was answered");
+            }
+            Some(What::Kill) => {
+                self.killed.notify_one();
+                return std::future::pending().await;
             }
             Some(What::Interrupt) => {
                 let answer = work(&mut self.state());

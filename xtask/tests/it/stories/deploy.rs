@@ -1,5 +1,6 @@
 //! `deploy`: from the checkout to an answered dispatch, or back to where it was.
 
+mod alarms;
 mod interference;
 mod landing;
 mod refusals;

@@ -17,6 +17,9 @@ use super::Fake;
 /// No command takes longer than all the bounds of its waits together.
 const COMMAND_LIMIT: Duration = Duration::from_hours(2);
 
+/// As a shell tells the end by SIGKILL.
+pub(crate) const KILLED: u8 = 137;
+
 /// What a command told.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -77,13 +80,19 @@ impl Fake {
             report: &report,
             user: &user,
         };
-        let ended = tokio::time::timeout(COMMAND_LIMIT, command(&desk)).await;
-        let ended = ended.expect("every wait of a command has an end");
-        if let Err(error) = &ended {
-            report.failure(error);
-        }
+        let limited = tokio::time::timeout(COMMAND_LIMIT, command(&desk));
+        let exit_code = tokio::select! {
+            ended = limited => {
+                let ended = ended.expect("every wait of a command has an end");
+                if let Err(error) = &ended {
+                    report.failure(error);
+                }
+                ended.as_ref().map_or_else(failure::exit_code, |()| 0)
+            }
+            () = self.killed.notified() => KILLED,
+        };
         Told {
-            exit_code: ended.as_ref().map_or_else(failure::exit_code, |()| 0),
+            exit_code,
             data: data.text(),
             talk: talk.text(),
         }

@@ -11,9 +11,10 @@ use xtask::decide::plan::Registered;
 use xtask::decide::rollout::{
     Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
 };
-use xtask::world::{Balancer, Cluster};
+use xtask::world::{Balancer, Cluster, ServiceUpdate};
 
 use super::Fake;
+use super::alarms::{self, Watch};
 
 /// How the tasks of a revision do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,16 +66,19 @@ pub(crate) struct Service {
     before: Option<String>,
     /// The last revision whose deployment was completed: where ECS goes back to.
     completed: String,
-    /// Revisions whose deployment failed: ECS lists them for ever.
-    failed: Vec<String>,
+    /// Revisions whose deployment failed, and why: ECS lists them for ever.
+    failed: Vec<(String, &'static str)>,
     /// Tasks of a service that was scaled down and that have not ended yet.
     leaving: i32,
     /// Looks since the last update.
     step: u32,
+    pub(crate) watch: Watch,
 }
 
 /// The step at which a good rollout is completed, and a bad one is taken back.
 const LAST: u32 = 3;
+
+const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
 
 impl Ecs {
     pub(super) fn create(&mut self, thing: Thing) {
@@ -98,6 +102,7 @@ impl Ecs {
             failed: Vec::new(),
             leaving: 0,
             step: LAST,
+            watch: Watch::default(),
         };
         self.services.insert(thing, service);
     }
@@ -138,7 +143,8 @@ impl Ecs {
         service.step = 0;
         if service.primary != revision {
             let left = std::mem::replace(&mut service.primary, revision.to_owned());
-            service.failed.retain(|failed| failed != revision);
+            service.failed.retain(|(failed, _)| failed != revision);
+            service.watch.begin();
             if service.before.as_deref() == Some(revision) {
                 // Its tasks never ended.
                 service.before = None;
@@ -146,7 +152,7 @@ impl Ecs {
             } else if ran.serves() && service.before.is_none() && service.desired > 0 {
                 service.before = Some(left);
             } else if ran.crashes() {
-                service.failed.push(left);
+                service.failed.push((left, BREAKER));
             }
         }
         if desired < service.desired {
@@ -191,7 +197,10 @@ impl Service {
             primary: true,
             revision: self.primary.clone(),
             state,
-            reason: reason(state),
+            reason: match state {
+                RolloutState::Failed => BREAKER.to_owned(),
+                RolloutState::InProgress | RolloutState::Completed => String::new(),
+            },
             desired: self.desired,
             running,
             pending: if crashing { 0 } else { self.desired - running },
@@ -210,11 +219,11 @@ impl Service {
                 failed: 0,
             });
         }
-        deployments.extend(self.failed.iter().map(|revision| Deployment {
+        deployments.extend(self.failed.iter().map(|(revision, reason)| Deployment {
             primary: false,
             revision: revision.clone(),
             state: RolloutState::Failed,
-            reason: reason(RolloutState::Failed),
+            reason: (*reason).to_owned(),
             desired: 0,
             running: 0,
             pending: 0,
@@ -227,6 +236,7 @@ impl Service {
             running: sum(|it| it.running) + self.leaving,
             pending: sum(|it| it.pending),
             deployments,
+            alarms: self.watch.alarms.clone(),
         }
     }
 
@@ -252,11 +262,16 @@ impl Service {
     fn advance(&mut self, rollout: &Rollout) -> Option<&'static str> {
         self.step += 1;
         self.leaving = (self.leaving - 1).max(0);
+        if self.watch.fails(self.step) {
+            self.go_back(alarms::REASON);
+            return None;
+        }
         match rollout {
             Rollout::UsurpedBy(other) if self.step == 2 => return Some(other),
-            Rollout::CrashesAndGoesBack if self.step > LAST => self.go_back(),
+            Rollout::CrashesAndGoesBack if self.step > LAST => self.go_back(BREAKER),
             Rollout::Good | Rollout::NeverListens if self.step >= LAST => {
                 self.before = None;
+                self.watch.end();
                 self.completed.clone_from(&self.primary);
             }
             _ => {}
@@ -264,19 +279,14 @@ impl Service {
         None
     }
 
-    /// As ECS does: to what ran before, with the desired count of now. The old tasks never ended.
-    fn go_back(&mut self) {
+    /// As ECS does: to what was completed last, with the desired count of now. The old tasks never
+    /// ended.
+    fn go_back(&mut self, reason: &'static str) {
         self.before = None;
+        self.watch.end();
         let failed = std::mem::replace(&mut self.primary, self.completed.clone());
-        self.failed.push(failed);
+        self.failed.push((failed, reason));
         self.step = 2;
-    }
-}
-
-fn reason(state: RolloutState) -> String {
-    match state {
-        RolloutState::Failed => "ECS deployment circuit breaker: tasks failed to start.".to_owned(),
-        RolloutState::InProgress | RolloutState::Completed => String::new(),
     }
 }
 
@@ -325,11 +335,33 @@ impl Cluster for Fake {
         .await
     }
 
-    async fn update(&self, thing: Thing, revision: &str, desired: Option<i32>) -> Result<()> {
-        let count = desired.map_or(String::new(), |desired| format!(" desired {desired}"));
-        let name = format!("update {thing} {revision}{count}");
+    async fn update(&self, thing: Thing, update: &ServiceUpdate) -> Result<()> {
+        let mut name = format!("update {thing}");
+        if let Some(revision) = &update.revision {
+            name.push_str(&format!(" {revision}"));
+        }
+        if let Some(desired) = update.desired {
+            name.push_str(&format!(" desired {desired}"));
+        }
+        if let Some(alarms) = &update.alarms {
+            name.push_str(if alarms.enabled {
+                " alarms on"
+            } else {
+                " alarms off"
+            });
+        }
         self.call(&name, |state| {
-            state.ecs.update(thing, revision, desired)?;
+            let service = state
+                .ecs
+                .services
+                .get_mut(&thing)
+                .context("no such service")?;
+            if let Some(alarms) = &update.alarms {
+                service.watch.alarms = Some(alarms.clone());
+            }
+            if let Some(revision) = &update.revision {
+                state.ecs.update(thing, revision, update.desired)?;
+            }
             state.changed(&name);
             Ok(())
         })

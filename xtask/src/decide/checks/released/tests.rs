@@ -27,6 +27,7 @@ fn state(desired: i32, running: i32) -> ServiceState {
             pending: 0,
             failed: 0,
         }],
+        alarms: None,
     }
 }
 

@@ -21,8 +21,11 @@ fn running(fake: &Fake) -> (BTreeMap<Thing, (Option<String>, i32)>, String) {
 }
 
 /// Starts the same story anew for each call that it makes, and spoils that one.
-async fn with_each_call_spoiled<Check>(way: Way, begin: impl AsyncFn() -> Fake, check: Check)
-where
+pub(super) async fn with_each_call_spoiled<Check>(
+    way: Way,
+    begin: impl AsyncFn() -> Fake,
+    check: Check,
+) where
     Check: AsyncFn(&Fake, &str, Told),
 {
     let fake = begin().await;

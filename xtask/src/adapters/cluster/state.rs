@@ -1,0 +1,166 @@
+//! A service and its tasks as ECS tells them, in the words of `decide`; and back.
+
+use anyhow::Result;
+use aws_sdk_ecs::types::{
+    self, DeploymentAlarms, DeploymentConfiguration, DeploymentRolloutState, Service, Task,
+};
+
+use crate::decide::rollout::{
+    Alarms, Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
+};
+
+/// `family:n` of an ARN.
+pub(super) fn revision_of(arn: &str) -> String {
+    arn.rsplit('/').next().unwrap_or(arn).to_owned()
+}
+
+/// What the service has, with other alarms. AWS does not say what becomes of members that are left
+/// out, so all those that `infra/` sets are sent.
+pub(super) fn with_alarms(service: &Service, alarms: &Alarms) -> Result<DeploymentConfiguration> {
+    let alarms = DeploymentAlarms::builder()
+        .set_alarm_names(Some(alarms.names.clone()))
+        .enable(alarms.enabled)
+        .rollback(alarms.rollback)
+        .build()?;
+    let now = service.deployment_configuration();
+    Ok(DeploymentConfiguration::builder()
+        .set_maximum_percent(now.and_then(DeploymentConfiguration::maximum_percent))
+        .set_minimum_healthy_percent(now.and_then(DeploymentConfiguration::minimum_healthy_percent))
+        .set_deployment_circuit_breaker(now.and_then(|it| it.deployment_circuit_breaker.clone()))
+        .alarms(alarms)
+        .build())
+}
+
+fn alarms(alarms: &DeploymentAlarms) -> Alarms {
+    Alarms {
+        names: alarms.alarm_names().to_vec(),
+        enabled: alarms.enable(),
+        rollback: alarms.rollback(),
+    }
+}
+
+pub(super) fn service_state(service: &Service) -> ServiceState {
+    let configuration = service.deployment_configuration();
+    ServiceState {
+        active: service.status() == Some("ACTIVE"),
+        desired: service.desired_count(),
+        running: service.running_count(),
+        pending: service.pending_count(),
+        deployments: service.deployments().iter().map(deployment).collect(),
+        alarms: configuration.and_then(|it| it.alarms()).map(alarms),
+    }
+}
+
+fn deployment(deployment: &types::Deployment) -> Deployment {
+    Deployment {
+        primary: deployment.status() == Some("PRIMARY"),
+        revision: deployment
+            .task_definition()
+            .map(revision_of)
+            .unwrap_or_default(),
+        state: match deployment.rollout_state() {
+            Some(DeploymentRolloutState::Completed) => RolloutState::Completed,
+            Some(DeploymentRolloutState::Failed) => RolloutState::Failed,
+            // A state that this SDK does not know is at least no end.
+            _ => RolloutState::InProgress,
+        },
+        reason: deployment
+            .rollout_state_reason()
+            .unwrap_or_default()
+            .to_owned(),
+        desired: deployment.desired_count(),
+        running: deployment.running_count(),
+        pending: deployment.pending_count(),
+        failed: deployment.failed_tasks(),
+    }
+}
+
+pub(super) fn stopped_task(task: &Task) -> StoppedTask {
+    let container = |container: &types::Container| StoppedContainer {
+        name: container.name().unwrap_or_default().to_owned(),
+        exit_code: container.exit_code(),
+        reason: container.reason().map(str::to_owned),
+    };
+    StoppedTask {
+        id: task.task_arn().map(revision_of).unwrap_or_default(),
+        stop_code: task
+            .stop_code()
+            .map(|code| code.as_str().to_owned())
+            .unwrap_or_default(),
+        reason: task.stopped_reason().unwrap_or_default().to_owned(),
+        containers: task.containers().iter().map(container).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `infra/` makes it, and as AWS answers it: with members that nobody gave.
+    fn watched() -> Service {
+        let alarms = DeploymentAlarms::builder()
+            .alarm_names("demo-axon-unhealthy-targets")
+            .alarm_names("demo-axon-server-error-percent")
+            .enable(true)
+            .rollback(true)
+            .build();
+        let breaker = types::DeploymentCircuitBreaker::builder()
+            .enable(true)
+            .rollback(true)
+            .build();
+        let configuration = DeploymentConfiguration::builder()
+            .maximum_percent(200)
+            .minimum_healthy_percent(100)
+            .deployment_circuit_breaker(breaker)
+            .alarms(alarms.unwrap())
+            .strategy(types::DeploymentStrategy::Rolling)
+            .bake_time_in_minutes(0)
+            .build();
+        Service::builder()
+            .deployment_configuration(configuration)
+            .build()
+    }
+
+    #[test]
+    fn alarms_that_are_turned_off_keep_their_names_and_all_else_that_infra_sets() {
+        let service = watched();
+        let on = service_state(&service).alarms.unwrap();
+        assert!(on.enabled && on.rollback && on.names.len() == 2);
+        let off = Alarms {
+            enabled: false,
+            ..on.clone()
+        };
+        let sent = with_alarms(&service, &off).unwrap();
+        let now = service.deployment_configuration().unwrap();
+        assert_eq!(alarms(sent.alarms().unwrap()), off);
+        assert_eq!(sent.maximum_percent(), now.maximum_percent());
+        assert_eq!(
+            sent.minimum_healthy_percent(),
+            now.minimum_healthy_percent()
+        );
+        assert_eq!(
+            sent.deployment_circuit_breaker(),
+            now.deployment_circuit_breaker()
+        );
+    }
+
+    #[test]
+    fn a_service_without_alarms_has_none() {
+        let service = Service::builder().build();
+        assert_eq!(service_state(&service).alarms, None);
+    }
+
+    #[test]
+    fn an_unknown_rollout_state_is_no_end() {
+        let unknown = types::Deployment::builder()
+            .status("PRIMARY")
+            .task_definition("arn:aws:ecs:us-east-1:000000000000:task-definition/demo-axon:3")
+            .rollout_state("PONDERING".into())
+            .build();
+        let found = deployment(&unknown);
+        assert_eq!(
+            (found.state, found.revision.as_str()),
+            (RolloutState::InProgress, "demo-axon:3")
+        );
+    }
+}

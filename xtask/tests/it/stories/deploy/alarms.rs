@@ -1,0 +1,316 @@
+//! Alarms that end a deployment: they watch the way forward, and are off on the way back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use xtask::catalog::{ALL, SERVICES, Thing};
+use xtask::commands::rollback::{rollback, stop};
+use xtask::commands::status::status;
+use xtask::decide::release::State;
+use xtask::world::{Desk, World};
+
+use super::resilience::with_each_call_spoiled;
+use crate::world::{Fake, KILLED, Rollout, Told, Way};
+
+const AXON_BACK: &str = "update axon demo-axon:1 alarms off";
+const ORBIT_BACK: &str = "update orbit demo-orbit:1 alarms off";
+const AXON_ON: &str = "update axon alarms on";
+const ORBIT_ON: &str = "update orbit alarms on";
+
+/// A second release, of which nothing but the dispatch fails.
+async fn release_that_goes_back() -> Fake {
+    let fake = Fake::released().await;
+    fake.state().ecs.has_alarms();
+    fake.edit(&ALL, "two");
+    fake.state().dispatch_status = 502;
+    fake
+}
+
+async fn two_releases() -> Fake {
+    let fake = Fake::released_twice().await;
+    fake.state().ecs.has_alarms();
+    fake
+}
+
+async fn roll_back(fake: &Fake) -> Told {
+    fake.run_on_site(async |desk, world| rollback(desk, world, None, false).await)
+        .await
+}
+
+/// Until a record that nobody closed is free.
+async fn the_lease_runs_out() {
+    tokio::time::advance(Duration::from_mins(11)).await;
+}
+
+/// The services whose alarms are off in ECS.
+fn without_alarms(fake: &Fake) -> BTreeSet<Thing> {
+    let state = fake.state();
+    let off = |thing: &Thing| {
+        let alarms = &state.ecs.services[thing].watch.alarms;
+        alarms.as_ref().is_some_and(|alarms| !alarms.enabled)
+    };
+    SERVICES.into_iter().filter(off).collect()
+}
+
+#[track_caller]
+fn alarms_are(fake: &Fake, enabled: bool) {
+    for thing in SERVICES {
+        let alarms = fake.state().ecs.services[&thing]
+            .watch
+            .alarms
+            .clone()
+            .unwrap();
+        let expected = format!("demo-{thing}-unhealthy-targets");
+        assert_eq!(alarms.names, [expected], "{thing}");
+        assert!(alarms.rollback, "{thing}");
+        assert_eq!(alarms.enabled, enabled, "{thing}");
+    }
+}
+
+/// Orbit answers nothing but errors, and its alarms go off while it is taken back: ECS would fail
+/// that deployment too and return to the last completed one, which is the bad release.
+#[tokio::test(start_paused = true)]
+async fn alarms_that_go_off_on_the_way_back_do_not_bring_the_failed_release_again() {
+    let fake = release_that_goes_back().await;
+    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Thing::Orbit));
+    let told = fake.deploy_all().await;
+    told.fails(20).says(&[
+        "a dispatch was not answered: 502",
+        "orbit       its alarms are off for the way back",
+        "put back    orbit to demo-orbit:1",
+        "orbit       its alarms are on again",
+    ]);
+    let changes = [
+        ORBIT_BACK,
+        AXON_BACK,
+        "move alias to 2",
+        AXON_ON,
+        ORBIT_ON,
+        "close 2 back",
+    ];
+    assert_eq!(fake.changes()[9..], changes);
+    alarms_are(&fake, true);
+    assert!(fake.record(2).without_alarms.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_that_went_off_before_the_way_back_are_put_back_too() {
+    let fake = release_that_goes_back().await;
+    fake.meanwhile("dispatch", |state| {
+        state
+            .ecs
+            .services
+            .get_mut(&Thing::Orbit)
+            .unwrap()
+            .watch
+            .in_alarm = true;
+    });
+    fake.deploy_all().await.fails(20);
+    alarms_are(&fake, true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itself() {
+    let fake = Fake::released().await;
+    fake.state().ecs.has_alarms();
+    fake.edit(&ALL, "two");
+    fake.meanwhile("update orbit demo-orbit:2", |state| {
+        state.ecs.alarms_go_off(Thing::Orbit);
+    });
+    fake.deploy_all()
+        .await
+        .fails(20)
+        .says(&["what        orbit", "an alarm is in ALARM"]);
+    let changes = [AXON_BACK, "move alias to 2", AXON_ON, "close 2 back"];
+    assert_eq!(fake.changes()[9..], changes);
+    alarms_are(&fake, true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_is_not_undone_by_the_alarms_of_what_it_leaves() {
+    let fake = two_releases().await;
+    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Thing::Orbit));
+    roll_back(&fake).await.succeeds();
+    let changes = [
+        "open 3",
+        "move alias to 2",
+        AXON_BACK,
+        ORBIT_BACK,
+        AXON_ON,
+        ORBIT_ON,
+        "close 3 landed",
+    ];
+    assert_eq!(fake.changes(), changes);
+    alarms_are(&fake, true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_that_fails_puts_the_alarms_back_as_well() {
+    let fake = release_that_goes_back().await;
+    fake.state()
+        .ecs
+        .revisions
+        .get_mut("demo-orbit:1")
+        .unwrap()
+        .rollout = Rollout::CrashesAndStays;
+    fake.deploy_all()
+        .await
+        .fails(21)
+        .says(&["NOT BACK    orbit", "orbit       its alarms are on again"]);
+    alarms_are(&fake, true);
+    assert!(fake.record(2).without_alarms.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_release_goes_back_to_nothing_without_alarms() {
+    let fake = Fake::applied();
+    fake.state().ecs.has_alarms();
+    fake.state().dispatch_status = 502;
+    fake.meanwhile("update orbit demo-orbit-placeholder:1", |state| {
+        state.ecs.alarms_go_off(Thing::Orbit);
+    });
+    fake.deploy_all().await.fails(20);
+    let back = "update orbit demo-orbit-placeholder:1 desired 0 alarms off";
+    assert_eq!(fake.changes()[9], back);
+    alarms_are(&fake, true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_that_somebody_turned_off_stay_off() {
+    let fake = release_that_goes_back().await;
+    for service in fake.state().ecs.services.values_mut() {
+        service.watch.alarms.as_mut().unwrap().enabled = false;
+    }
+    fake.deploy_all().await.fails(20);
+    let changes = fake.changes();
+    assert!(
+        !changes.iter().any(|it| it.contains("alarms")),
+        "{changes:?}"
+    );
+    fake.state().dispatch_status = 200;
+    fake.edit(&ALL, "one");
+    fake.deploy_all().await.succeeds().says(&["nothing to do"]);
+    alarms_are(&fake, false);
+}
+
+/// Whatever ends a failing release early, and wherever: alarms that are off are noted, and the
+/// next release turns them on before it changes anything.
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_on_turns_on_what_was_left_off() {
+    let begin = async || {
+        let fake = Fake::released().await;
+        fake.state().ecs.has_alarms();
+        fake.edit(&ALL, "two");
+        fake.script(Thing::Orbit, Rollout::CrashesAndStays);
+        fake
+    };
+    for way in [Way::IsKilled, Way::IsInterrupted, Way::FindsThemExpired] {
+        with_each_call_spoiled(way, begin, async |fake, call, told| {
+            let off = without_alarms(fake);
+            let noted = fake.state().newest().unwrap().without_alarms;
+            assert!(off.is_subset(&noted), "{call}: {off:?}, {noted:?}");
+            if way == Way::IsInterrupted && told.exit_code != 22 {
+                // The closing is not interrupted, and the next run must not be either.
+                return;
+            }
+            drop(fake.changes());
+            fake.state().expired = false;
+            fake.state().ecs.scripts.clear();
+            the_lease_runs_out().await;
+            fake.edit(&ALL, "three");
+            let told = fake.deploy_all().await;
+            assert_eq!(told.exit_code, 0, "{call}, and then: {}", told.talk);
+            let changes = fake.changes();
+            for (index, thing) in noted.iter().enumerate() {
+                let on = format!("update {thing} alarms on");
+                assert_eq!(changes[1 + index], on, "{call}: {changes:?}");
+            }
+            assert_eq!(without_alarms(fake), [].into(), "{call}");
+            assert_eq!(fake.state().newest().unwrap().without_alarms, [].into());
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_that_stay_off_are_told_with_who_turns_them_on() {
+    let off = "; the alarms of axon and orbit are off until the next deploy or rollback";
+    let fake = two_releases().await;
+    fake.interrupt(ORBIT_BACK);
+    roll_back(&fake).await.fails(22).says(&[off]);
+
+    let fake = release_that_goes_back().await;
+    fake.expire(AXON_BACK);
+    fake.deploy_all().await.fails(22).says(&[off]);
+    assert_eq!(fake.record(2).without_alarms, SERVICES.into());
+
+    let fake = two_releases().await;
+    fake.fail(ORBIT_ON, 1);
+    let told = roll_back(&fake).await;
+    told.succeeds().says(&[
+        "axon        its alarms are on again",
+        "turn on the alarms of orbit: throttled",
+        "; the alarms of orbit are off until the next deploy or rollback",
+    ]);
+    assert_eq!(fake.record(3).state, State::Landed);
+    assert_eq!(fake.record(3).without_alarms, [Thing::Orbit].into());
+    let told = fake.run_on_site(async |_, world| status(world).await).await;
+    let off = "the alarms of orbit are off until the next deploy or rollback";
+    assert!(told.data.contains(off), "{}", told.data);
+}
+
+/// There may be nothing else to do: what a rollback left off is then all that is done.
+#[tokio::test(start_paused = true)]
+async fn alarms_alone_are_a_reason_for_a_release() {
+    for again in ["deploy", "rollback"] {
+        let fake = two_releases().await;
+        fake.kill(AXON_ON);
+        roll_back(&fake).await.fails(KILLED);
+        drop(fake.changes());
+        the_lease_runs_out().await;
+        let told = if again == "deploy" {
+            fake.edit(&ALL, "one");
+            fake.deploy_all().await
+        } else {
+            let to_one = async |desk: &Desk<'_>, world: &World<'_>| {
+                rollback(desk, world, Some(1), false).await
+            };
+            fake.run_on_site(to_one).await
+        };
+        told.succeeds()
+            .says(&["axon        turn its alarms on, which a release left off"]);
+        let changes = ["open 4", AXON_ON, ORBIT_ON, "close 4 landed"];
+        assert_eq!(fake.changes(), changes, "{again}");
+        alarms_are(&fake, true);
+    }
+}
+
+/// No deployment comes of a stop, so it turns nothing on; it hands on what it found.
+#[tokio::test(start_paused = true)]
+async fn a_stop_hands_on_what_is_left_off() {
+    let fake = two_releases().await;
+    fake.kill(AXON_ON);
+    roll_back(&fake).await.fails(KILLED);
+    the_lease_runs_out().await;
+    let stopped = async |desk: &Desk<'_>, world: &World<'_>| stop(desk, world, false).await;
+    fake.run_on_site(stopped).await.succeeds();
+    assert_eq!(fake.record(4).without_alarms, SERVICES.into());
+    fake.deploy_all().await.succeeds();
+    alarms_are(&fake, true);
+}
+
+/// A later release took over what ours had turned off, and is on its way back itself.
+#[tokio::test(start_paused = true)]
+async fn what_a_later_release_took_over_is_left_to_it() {
+    let fake = release_that_goes_back().await;
+    fake.meanwhile(AXON_BACK, |state| {
+        let mut later = state.newest().unwrap();
+        later.number = 3;
+        later.without_alarms = [Thing::Orbit].into();
+        state.put_record(&later);
+    });
+    fake.deploy_all().await.fails(23);
+    let changes = fake.changes();
+    assert!(changes.contains(&AXON_ON.to_owned()), "{changes:?}");
+    assert!(!changes.contains(&ORBIT_ON.to_owned()), "{changes:?}");
+}
