@@ -132,6 +132,9 @@ impl Attempt {
     }
 }
 
+/// What an error may say in the log: some of them repeat what was answered.
+const CAUSES_BYTES_MAX: usize = 1024;
+
 /// The error and all that caused it, on one line of the log.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -140,6 +143,10 @@ pub fn with_causes(error: &dyn Error) -> String {
         text.push_str(": ");
         text.push_str(&error.to_string());
         cause = error.source();
+    }
+    if text.len() > CAUSES_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(CAUSES_BYTES_MAX));
+        text.push('…');
     }
     text
 }

@@ -1,6 +1,5 @@
 //! Stops calling a target that fails, and tries it again with one call at a time: closed while
-//! all is well, open for a while after too many failures, half-open with a single probe after
-//! that. Calls that began before the state changed have no say in the new one.
+//! all is well, open for a while after too many failures, half-open with a probe after that. Calls that began before the state changed have no say in the new one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,11 +31,22 @@ pub(crate) struct Breaker {
     gauge: Gauge,
 }
 
+/// How long a call can wait for its answer. Half-open there is one probe of each kind at a time:
+/// who has the whole time never waits for a call that may give up any moment, and where all callers
+/// have less (a chain of services passes on a little less each time), the target is tried all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeLeft {
+    /// That of an attempt.
+    Whole,
+    Short,
+}
+
 /// Leave to make one call. Dropped without a result, it has no influence, and a probe that it
 /// was may be made by somebody else.
 pub(crate) struct Permit {
     breaker: Breaker,
     generation: u64,
+    time: TimeLeft,
 }
 
 /// No calls for so long.
@@ -55,8 +65,13 @@ struct State {
 
 enum Phase {
     Closed(Window),
-    Open { until: Instant },
-    HalfOpen { is_probing: bool },
+    Open {
+        until: Instant,
+    },
+    /// Which probes are under way, by their `TimeLeft`.
+    HalfOpen {
+        probes: [bool; 2],
+    },
 }
 
 impl Breaker {
@@ -73,7 +88,7 @@ impl Breaker {
         }
     }
 
-    pub(crate) fn permit(&self, now: Instant) -> Result<Permit, IsOpen> {
+    pub(crate) fn permit(&self, now: Instant, time: TimeLeft) -> Result<Permit, IsOpen> {
         let mut state = self.state();
         match &mut state.phase {
             Phase::Closed(_) => {}
@@ -81,20 +96,22 @@ impl Breaker {
                 return Err(IsOpen { rest: *until - now });
             }
             Phase::Open { .. } => {
-                let is_probing = true;
-                self.change(&mut state, Phase::HalfOpen { is_probing });
+                let mut probes = [false; 2];
+                probes[time as usize] = true;
+                self.change(&mut state, Phase::HalfOpen { probes });
             }
-            Phase::HalfOpen { is_probing } if *is_probing => {
+            Phase::HalfOpen { probes } if probes[time as usize] => {
                 let rest = Duration::ZERO;
                 return Err(IsOpen { rest });
             }
-            Phase::HalfOpen { is_probing } => *is_probing = true,
+            Phase::HalfOpen { probes } => probes[time as usize] = true,
         }
         let generation = state.generation;
         drop(state);
         Ok(Permit {
             breaker: self.clone(),
             generation,
+            time,
         })
     }
 
@@ -125,12 +142,12 @@ impl Breaker {
     }
 
     /// The call was given up: who made it knows nothing of the target.
-    fn release(&self, generation: u64) {
+    fn release(&self, generation: u64, time: TimeLeft) {
         let mut state = self.state();
         if generation == state.generation
-            && let Phase::HalfOpen { is_probing } = &mut state.phase
+            && let Phase::HalfOpen { probes } = &mut state.phase
         {
-            *is_probing = false;
+            probes[time as usize] = false;
         }
     }
 
@@ -167,7 +184,7 @@ impl Permit {
 impl Drop for Permit {
     /// After a result there is nothing left to give back: the probe's result changed the phase.
     fn drop(&mut self) {
-        self.breaker.release(self.generation);
+        self.breaker.release(self.generation, self.time);
     }
 }
 

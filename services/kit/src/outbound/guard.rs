@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use super::breaker::{Breaker, IsOpen};
+use super::breaker::{Breaker, IsOpen, TimeLeft};
 use super::dimensions;
 use super::retry::{ATTEMPTS_MAX, Ending, Jitter, full_jitter, pause};
 use crate::{Counter, Metrics};
@@ -77,8 +77,10 @@ impl Guard {
     where
         F: Future<Output = Result<T, E>>,
     {
-        self.budget.deposit();
         let mut last = self.attempt(deadline, &attempt, &ending).await;
+        if last.0 != Ending::GivenUp {
+            self.budget.deposit();
+        }
         for retry in 0..ATTEMPTS_MAX - 1 {
             if !last.0.is_retried(is_repeatable) {
                 break;
@@ -111,18 +113,25 @@ impl Guard {
         if deadline <= now {
             return (Ending::GivenUp, Err(CallError::Deadline));
         }
-        let permit = match self.breaker.permit(now) {
+        let time = if deadline - now < self.attempt_timeout {
+            TimeLeft::Short
+        } else {
+            TimeLeft::Whole
+        };
+        let permit = match self.breaker.permit(now, time) {
             Ok(permit) => permit,
             Err(IsOpen { rest: retry_after }) => {
                 return (Ending::GivenUp, Err(CallError::BreakerOpen { retry_after }));
             }
         };
         let until = deadline.min(now + self.attempt_timeout);
-        let (ending, result) = match timeout_at(until, pin!(attempt(until))).await {
-            Ok(result) => (ending(&result), result.map_err(CallError::Failed)),
+        let ended = timeout_at(until, pin!(attempt(until))).await.ok();
+        let ended = ended.map(|result| (ending(&result), result));
+        let (ending, result) = match ended.filter(|(ending, _)| *ending != Ending::TimedOut) {
+            Some((ending, result)) => (ending, result.map_err(CallError::Failed)),
             // The target had less time than it may take: that is not its fault.
-            Err(_) if until == deadline => (Ending::GivenUp, Err(CallError::Deadline)),
-            Err(_) => (
+            None if time == TimeLeft::Short => (Ending::GivenUp, Err(CallError::Deadline)),
+            None => (
                 Ending::TimedOut,
                 Err(CallError::Timeout(self.attempt_timeout)),
             ),

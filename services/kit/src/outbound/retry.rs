@@ -10,6 +10,9 @@ use http::{HeaderMap, Method, StatusCode};
 pub(super) const ATTEMPTS_MAX: u32 = 3;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Whatever a target asks for: longer than any call of ours may take, and what our own callers are
+/// told is no longer than this.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub enum Ending {
     Unreached,
     /// The connection was lost. The target may have done what it was asked.
     Lost,
-    /// No answer within the time of one attempt.
+    /// No answer within the time of one attempt, or the target says so itself.
     TimedOut,
     /// Given up on our side: the deadline passed, the breaker is open, or it cannot be signed.
     GivenUp,
@@ -44,6 +47,8 @@ pub enum Repeat {
 impl Ending {
     pub fn of_answer(status: StatusCode, headers: &HeaderMap) -> Self {
         match status.as_u16() {
+            // It is told how long it is waited for, and gives up when that is over.
+            408 => Self::TimedOut,
             429 => Self::Throttled {
                 retry_after: retry_after(headers),
             },
@@ -109,8 +114,11 @@ pub(super) fn pause(retry: u32, ending: Ending, jitter: Jitter) -> Duration {
 
 /// In seconds. The other form, a date, would take the target's clock for ours.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    // A number that is too large for any type of ours is a long time, too.
+    let seconds = is_number.then(|| seconds.parse().unwrap_or(u64::MAX))?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -148,7 +156,7 @@ mod tests {
             (304, Ending::Answered),
             (400, Ending::Answered),
             (404, Ending::Answered),
-            (408, Ending::Answered),
+            (408, Ending::TimedOut),
             (429, Ending::Throttled { retry_after }),
             (499, Ending::Answered),
             (500, Ending::Broken),
@@ -169,11 +177,18 @@ mod tests {
         for (text, expected) in [
             ("2", SOON),
             ("0", Some(Duration::ZERO)),
+            ("60", Some(RETRY_AFTER_MAX)),
+            ("61", Some(RETRY_AFTER_MAX)),
+            ("9223372036854775807", Some(RETRY_AFTER_MAX)),
+            ("18446744073709551615", Some(RETRY_AFTER_MAX)),
+            ("99999999999999999999", Some(RETRY_AFTER_MAX)),
             ("", None),
             ("-1", None),
+            ("+2", None),
             ("1.5", None),
+            ("2 s", None),
+            ("soon", None),
             ("Wed, 21 Oct 2026 07:28:00 GMT", None),
-            ("99999999999999999999", None),
         ] {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
             for status in [

@@ -12,13 +12,19 @@ fn breaker() -> Breaker {
 /// Fails calls at `now` until it opens.
 fn open(breaker: &Breaker, now: Instant) {
     for _ in 0..CALLS_MIN {
-        breaker.permit(now).unwrap().record(true, now);
+        breaker
+            .permit(now, TimeLeft::Whole)
+            .unwrap()
+            .record(true, now);
     }
     assert!(breaker.is_open());
 }
 
 fn rest(breaker: &Breaker, now: Instant) -> Option<Duration> {
-    breaker.permit(now).err().map(|open| open.rest)
+    breaker
+        .permit(now, TimeLeft::Whole)
+        .err()
+        .map(|open| open.rest)
 }
 
 #[test]
@@ -26,19 +32,22 @@ fn half_of_the_calls_have_to_fail_and_enough_of_them() {
     let now = Instant::now();
     let few = breaker();
     for _ in 0..CALLS_MIN - 1 {
-        few.permit(now).unwrap().record(true, now);
+        few.permit(now, TimeLeft::Whole).unwrap().record(true, now);
     }
     assert!(!few.is_open());
-    few.permit(now).unwrap().record(true, now);
+    few.permit(now, TimeLeft::Whole).unwrap().record(true, now);
     assert!(few.is_open());
 
     let mixed = breaker();
     for call in 0..100 {
-        mixed.permit(now).unwrap().record(call % 3 == 0, now);
+        mixed
+            .permit(now, TimeLeft::Whole)
+            .unwrap()
+            .record(call % 3 == 0, now);
     }
     assert!(!mixed.is_open(), "a third is not half");
     for _ in 0..100 {
-        if let Ok(permit) = mixed.permit(now) {
+        if let Ok(permit) = mixed.permit(now, TimeLeft::Whole) {
             permit.record(true, now);
         }
     }
@@ -51,7 +60,10 @@ fn failures_are_forgotten_as_the_window_slides() {
     let fail = |seconds, times| {
         let now = began + SLOT * seconds;
         for _ in 0..times {
-            breaker.permit(now).unwrap().record(true, now);
+            breaker
+                .permit(now, TimeLeft::Whole)
+                .unwrap()
+                .record(true, now);
         }
     };
     fail(0, 5);
@@ -72,10 +84,16 @@ fn it_opens_twice_as_long_after_each_failed_probe_up_to_a_bound() {
         let almost = open_time.checked_sub(Duration::from_millis(1)).unwrap();
         assert_eq!(rest(&breaker, now + almost), Some(Duration::from_millis(1)));
         now += open_time;
-        breaker.permit(now).unwrap().record(true, now);
+        breaker
+            .permit(now, TimeLeft::Whole)
+            .unwrap()
+            .record(true, now);
     }
     now += OPEN_MAX;
-    breaker.permit(now).unwrap().record(false, now);
+    breaker
+        .permit(now, TimeLeft::Whole)
+        .unwrap()
+        .record(false, now);
     open(&breaker, now);
     assert_eq!(rest(&breaker, now), Some(OPEN_MIN), "it starts anew");
 }
@@ -85,26 +103,62 @@ fn a_probe_that_is_dropped_is_given_back() {
     let (breaker, mut now) = (breaker(), Instant::now());
     open(&breaker, now);
     now += OPEN_MIN;
-    let probe = breaker.permit(now).unwrap();
+    let probe = breaker.permit(now, TimeLeft::Whole).unwrap();
     assert_eq!(rest(&breaker, now), Some(Duration::ZERO));
     drop(probe);
-    assert!(breaker.permit(now).is_ok());
+    assert!(breaker.permit(now, TimeLeft::Whole).is_ok());
+}
+
+#[test]
+fn who_may_give_up_any_moment_keeps_nobody_from_probing() {
+    let (breaker, mut now) = (breaker(), Instant::now());
+    open(&breaker, now);
+    now += OPEN_MIN;
+    let short = breaker.permit(now, TimeLeft::Short).unwrap();
+    assert!(
+        breaker.permit(now, TimeLeft::Short).is_err(),
+        "one at a time"
+    );
+    let whole = breaker.permit(now, TimeLeft::Whole).unwrap();
+    assert!(
+        breaker.permit(now, TimeLeft::Whole).is_err(),
+        "one at a time"
+    );
+    drop(short);
+    assert!(breaker.permit(now, TimeLeft::Whole).is_err());
+    let short = breaker.permit(now, TimeLeft::Short).unwrap();
+    whole.record(false, now);
+    short.record(true, now);
+    assert!(!breaker.is_open(), "the first result decides");
+}
+
+#[test]
+fn those_who_have_less_time_probe_where_there_is_nobody_else() {
+    for (fails, opens) in [(false, false), (true, true)] {
+        let (breaker, mut now) = (breaker(), Instant::now());
+        open(&breaker, now);
+        now += OPEN_MIN;
+        let probe = breaker.permit(now, TimeLeft::Short).unwrap();
+        probe.record(fails, now);
+        assert_eq!(breaker.is_open(), opens);
+    }
 }
 
 #[test]
 fn results_from_before_have_no_say() {
     let (breaker, mut now) = (breaker(), Instant::now());
-    let late: Vec<Permit> = (0..3).map(|_| breaker.permit(now).unwrap()).collect();
+    let permit = |_| breaker.permit(now, TimeLeft::Whole).unwrap();
+    let late: Vec<Permit> = (0..3).map(permit).collect();
     let [late_success, late_failure, late_drop] = late.try_into().ok().unwrap();
     open(&breaker, now);
     now += OPEN_MIN;
-    let probe = breaker.permit(now).unwrap();
+    let probe = breaker.permit(now, TimeLeft::Whole).unwrap();
     late_success.record(false, now);
     late_failure.record(true, now);
     drop(late_drop);
     assert_eq!(rest(&breaker, now), Some(Duration::ZERO), "still half-open");
     probe.record(false, now);
-    assert!(breaker.permit(now).is_ok());
+    assert!(breaker.permit(now, TimeLeft::Whole).is_ok());
 }
 
 #[test]
@@ -117,7 +171,7 @@ fn the_gauge_tells_the_state() {
     open(&breaker, now);
     assert!(is(2.0));
     now += OPEN_MIN;
-    let probe = breaker.permit(now).unwrap();
+    let probe = breaker.permit(now, TimeLeft::Whole).unwrap();
     assert!(is(1.0));
     probe.record(false, now);
     assert!(is(0.0));
@@ -126,7 +180,7 @@ fn the_gauge_tells_the_state() {
 /// What can happen, in any order. Who finishes is the nth of those under way.
 #[derive(Clone, Debug)]
 enum Step {
-    Start,
+    Start(TimeLeft),
     Succeed(prop::sample::Index),
     Fail(prop::sample::Index),
     Drop(prop::sample::Index),
@@ -135,7 +189,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => Just(Step::Start),
+        6 => prop_oneof![Just(TimeLeft::Whole), Just(TimeLeft::Short)].prop_map(Step::Start),
         2 => any::<prop::sample::Index>().prop_map(Step::Succeed),
         6 => any::<prop::sample::Index>().prop_map(Step::Fail),
         1 => any::<prop::sample::Index>().prop_map(Step::Drop),
@@ -155,7 +209,9 @@ impl Run {
         let under_way = self.under_way.len();
         let nth = |index: &prop::sample::Index| (under_way > 0).then(|| index.index(under_way));
         match step {
-            Step::Start => self.under_way.extend(self.breaker.permit(self.now).ok()),
+            Step::Start(time) => self
+                .under_way
+                .extend(self.breaker.permit(self.now, *time).ok()),
             Step::Succeed(index) => self.finish(nth(index), |call, now| call.record(false, now)),
             Step::Fail(index) => self.finish(nth(index), |call, now| call.record(true, now)),
             Step::Drop(index) => self.finish(nth(index), |call, _| drop(call)),
@@ -177,10 +233,10 @@ impl Run {
         matches!(self.breaker.state().phase, Phase::Closed(_))
     }
 
-    fn probes(&self) -> usize {
+    fn probes(&self, time: TimeLeft) -> usize {
         let state = self.breaker.state();
         let is_half_open = matches!(state.phase, Phase::HalfOpen { .. });
-        let of_now = |call: &&Permit| call.generation == state.generation;
+        let of_now = |call: &&Permit| call.generation == state.generation && call.time == time;
         usize::from(is_half_open) * self.under_way.iter().filter(of_now).count()
     }
 }
@@ -197,20 +253,22 @@ proptest! {
             run.take(step);
             let is_failure = matches!(step, Step::Fail(_));
             has_failed |= is_failure;
-            prop_assert!(run.probes() <= 1, "never more than one probe");
+            for time in [TimeLeft::Whole, TimeLeft::Short] {
+                prop_assert!(run.probes(time) <= 1, "never more than one probe of a kind");
+            }
             prop_assert!(run.is_closed() || has_failed, "never open without failures");
             prop_assert!(was_open || !run.breaker.is_open() || is_failure, "only a failure opens");
             let is_result = matches!(step, Step::Succeed(_) | Step::Fail(_) | Step::Drop(_));
             if is_result && stale {
                 prop_assert_eq!(run.generation(), generation, "a late result has no say");
             }
-            if let Err(open) = run.breaker.permit(run.now) {
+            if let Err(open) = run.breaker.permit(run.now, TimeLeft::Whole) {
                 prop_assert!(open.rest <= OPEN_MAX);
             }
         }
         run.under_way.clear();
         run.now += OPEN_MAX;
-        if let Ok(call) = run.breaker.permit(run.now) {
+        if let Ok(call) = run.breaker.permit(run.now, TimeLeft::Whole) {
             call.record(false, run.now);
         }
         prop_assert!(run.is_closed(), "a target that is well is called again");
@@ -222,7 +280,7 @@ proptest! {
         let mut run = Run { breaker, now, under_way: Vec::new() };
         for step in steps.iter().filter(|step| !matches!(step, Step::Fail(_))) {
             run.take(step);
-            prop_assert!(run.breaker.permit(run.now).is_ok());
+            prop_assert!(run.breaker.permit(run.now, TimeLeft::Whole).is_ok());
         }
     }
 }

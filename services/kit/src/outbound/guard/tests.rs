@@ -194,6 +194,74 @@ async fn a_call_that_is_given_up_does_not_speak_against_the_target() {
     assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
 }
 
+/// Who is told how long it is waited for may say itself that this was not enough.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_had_too_little_time_may_say_so() {
+    let scene = Scene::new();
+    let too_late = [Err(Ending::TimedOut)];
+    for _ in 0..20 {
+        let error = scene.call(2999, true, 0, &too_late).await.unwrap_err();
+        assert!(matches!(error, CallError::Deadline), "{error:?}");
+    }
+    assert_eq!((scene.attempts().len(), scene.count("retries")), (20, 0));
+    // In the time of an attempt it has to answer.
+    let error = scene.call(10_000, true, 0, &too_late).await.unwrap_err();
+    assert!(
+        matches!(error, CallError::Timeout(ATTEMPT_TIMEOUT)),
+        "{error:?}"
+    );
+    assert_eq!((scene.attempts().len(), scene.count("retries")), (3, 2));
+}
+
+/// A breaker that has been open for long enough.
+async fn half_open() -> Scene {
+    let scene = Scene::new();
+    while !scene.guard.breaker.is_open() {
+        assert!(scene.call(10_000, true, 0, &[LOST]).await.is_err());
+    }
+    sleep(Duration::from_secs(1)).await;
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_deadlines_do_not_hold_a_breaker_open() {
+    let scene = half_open().await;
+    let strangers = async {
+        for _ in 0..40 {
+            let error = scene.call(5, true, 20, &[WELL]).await.unwrap_err();
+            assert!(matches!(error, CallError::Deadline), "{error:?}");
+        }
+    };
+    let honest = async {
+        sleep(Duration::from_millis(2)).await;
+        scene.call(10_000, true, 20, &[WELL]).await
+    };
+    assert!(tokio::join!(strangers, honest).1.is_ok());
+    assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
+}
+
+/// As in a chain of services, where each has a little less time than the one before.
+#[tokio::test(start_paused = true)]
+async fn where_all_deadlines_are_short_a_target_that_is_well_is_called_again() {
+    let scene = half_open().await;
+    assert!(scene.call(2999, true, 20, &[WELL]).await.is_ok());
+    assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_ask_nothing_add_nothing_to_the_budget() {
+    let scene = Scene::new();
+    for _ in 0..1000 {
+        assert!(scene.call(0, true, 0, &[WELL]).await.is_err());
+    }
+    for _ in 0..200 {
+        assert!(scene.call(100, true, 0, &[throttled(0)]).await.is_err());
+    }
+    let allowed = u64::from(BUDGET_MIN_PER_SECOND) * BUDGET_WINDOW.as_secs() + 200 / 5;
+    let retries = scene.count("retries");
+    assert!((allowed - 5..=allowed).contains(&retries), "{retries}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn all_calls_share_one_budget() {
     let scene = Scene::new();
