@@ -1,12 +1,17 @@
 //! Connecting elsewhere than the URL says, as curl's `--connect-to` does: URL, Host header, TLS
 //! server name and signature stay what they are. For places without service discovery.
 
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use http::uri::Authority;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower::Service;
 
 /// `host:port`
@@ -29,16 +34,16 @@ impl FromStr for ConnectTo {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    pub(crate) inner: HttpConnector,
+    pub(crate) inner: HttpConnector<AnyOrder>,
     pub(crate) to: Option<ConnectTo>,
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpConnector as Service<Uri>>::Response;
-    type Error = <HttpConnector as Service<Uri>>::Error;
-    type Future = <HttpConnector as Service<Uri>>::Future;
+    type Response = <HttpConnector<AnyOrder> as Service<Uri>>::Response;
+    type Error = <HttpConnector<AnyOrder> as Service<Uri>>::Error;
+    type Future = <HttpConnector<AnyOrder> as Service<Uri>>::Future;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -59,9 +64,66 @@ fn elsewhere(uri: Uri, authority: &Authority) -> Uri {
     Uri::from_parts(parts).expect("only the authority of a whole URI was replaced")
 }
 
+/// The system's addresses of a name, in any order. Its own order (RFC 6724, section 6, rule 9) puts
+/// those first that are most like ours, always the same ones, and a connection goes to the first
+/// that takes it.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyOrder(GaiResolver);
+
+impl Default for AnyOrder {
+    fn default() -> Self {
+        Self(GaiResolver::new())
+    }
+}
+
+impl Service<Name> for AnyOrder {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let found = self.0.call(name);
+        Box::pin(async move { Ok(in_any_order(found.await?.collect()).into_iter()) })
+    }
+}
+
+/// IPv6 or IPv4 first, as the system has it: it knows which of them leads anywhere.
+fn in_any_order(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let is_v4_first = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    fastrand::shuffle(&mut addresses);
+    addresses.sort_by_key(|address| address.is_ipv4() != is_v4_first);
+    addresses
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn any_address_may_be_the_first_but_none_of_the_other_family() {
+        let addresses = |texts: [&str; 5]| texts.map(|text| text.parse().unwrap()).to_vec();
+        let (one, two, three) = ("10.0.0.1:0", "10.0.0.2:0", "10.0.1.1:0");
+        let (four, five) = ("[fd00::1]:0", "[fd00::2]:0");
+        for (system, first) in [
+            ([one, two, three, four, five], vec![one, two, three]),
+            ([five, four, three, two, one], vec![four, five]),
+        ] {
+            let mut seen = BTreeSet::new();
+            for _ in 0..200 {
+                let ordered = in_any_order(addresses(system));
+                assert_eq!(ordered.len(), 5);
+                seen.insert(ordered[0].to_string());
+            }
+            assert_eq!(seen.into_iter().collect::<Vec<_>>(), first);
+        }
+        assert!(in_any_order(Vec::new()).is_empty());
+    }
 
     #[test]
     fn host_and_port_are_both_needed() {

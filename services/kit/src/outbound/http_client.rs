@@ -1,5 +1,6 @@
 //! One HTTP request to a target, and an answer that is whole.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +11,12 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Builder, Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
 use tower::BoxError;
 
 use super::retry::Ending;
 use crate::TrustRoots;
-use crate::connect::{ConnectTo, Connector};
+use crate::connect::{AnyOrder, ConnectTo, Connector};
 use crate::signature::SigningError;
 
 /// Far above what our services answer.
@@ -22,6 +24,9 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Below the idle timeouts that servers and load balancers have by default (60 s on AWS).
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Under load no connection is ever idle: without a greatest age all calls would go on to the tasks
+/// that were there first, and those that scaling adds would get none.
+const POOL_AGE_MAX: Duration = Duration::from_mins(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -39,7 +44,18 @@ pub enum HttpError {
 
 /// Of one target, or of many alike. Copies share its connections.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpClient(Client<HttpsConnector<Connector>, Full<Bytes>>);
+pub(crate) struct HttpClient {
+    connector: HttpsConnector<Connector>,
+    pool: Arc<Mutex<Pool>>,
+}
+
+/// Connections of one generation. Where it is replaced, those that are idle are closed, and those
+/// that are in use once they have been answered.
+#[derive(Debug)]
+struct Pool {
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    until: Instant,
+}
 
 impl HttpError {
     pub(super) fn ending(&self) -> Ending {
@@ -54,7 +70,7 @@ impl HttpError {
 
 impl HttpClient {
     pub(crate) fn new(url: &Uri, connect_to: Option<ConnectTo>, roots: &TrustRoots) -> Self {
-        let mut inner = HttpConnector::new();
+        let mut inner = HttpConnector::new_with_resolver(AnyOrder::default());
         inner.enforce_http(false);
         inner.set_nodelay(true);
         inner.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -67,15 +83,37 @@ impl HttpClient {
         } else {
             TrustRoots::nobody()
         };
-        Self(builder().build(HttpsConnector::from((connector, tls))))
+        let connector = HttpsConnector::from((connector, tls));
+        let pool = Arc::new(Mutex::new(Pool::new(&connector)));
+        Self { connector, pool }
     }
 
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = self.0.request(request.map(Full::new)).await;
-        let (head, body) = answer.map_err(of_request)?.into_parts();
+        let answer = self.pool().client.request(request.map(Full::new));
+        let (head, body) = answer.await.map_err(of_request)?.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
         let body = body.map_err(of_body)?.to_bytes();
         Ok(Response::from_parts(head, body))
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.until <= Instant::now() {
+            *pool = Pool::new(&self.connector);
+        }
+        pool
+    }
+}
+
+impl Pool {
+    /// Ends at some time between half of the greatest age and all of it, so that tasks that started
+    /// together do not connect anew together.
+    fn new(connector: &HttpsConnector<Connector>) -> Self {
+        let age = POOL_AGE_MAX.mul_f64(1.0 - fastrand::f64() / 2.0);
+        Self {
+            client: builder().build(connector.clone()),
+            until: Instant::now() + age,
+        }
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response as Answer};
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use service_kit::outbound::{
@@ -142,17 +143,87 @@ async fn an_unknown_authority_and_another_name_are_refused() {
 #[tokio::test]
 async fn a_call_without_an_answer_ends() {
     let stand_in = StandIn::start(|_| None).await;
-    let attempt_timeout = Duration::from_millis(50);
-    let target = Target {
-        attempt_timeout,
-        ..target(&stand_in.url("/"))
-    };
-    let error = call(target, &TrustRoots::default()).await.unwrap_err();
+    let target = target(&stand_in.url("/"));
+    let attempt_timeout = target.attempt_timeout;
+    let context = CorrelationId::parse("the-id").unwrap();
+    let context = RequestContext::new(context, TraceContext::begin(), attempt_timeout * 4);
+    let outbound = Outbound::new(target, &TrustRoots::default(), &parts());
+    let call = tokio::spawn(async move { outbound.call(&context, request(Method::GET)).await });
+    for attempt in 1..=3 {
+        while stand_in.calls().len() < attempt {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        pass(attempt_timeout).await;
+    }
+    let error = call.await.unwrap().unwrap_err();
     assert!(
         matches!(error, OutboundError::Timeout(time) if time == attempt_timeout),
         "{error:?}"
     );
     assert_eq!(stand_in.calls().len(), 3);
+}
+
+/// So much time passes at once; before and after, the clock runs as it does.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Counts the connections that it accepts, each of which may be asked as often as the caller likes.
+async fn counting_connections() -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    let listener = listener.tap_io(move |_| {
+        accepted.fetch_add(1, Ordering::Relaxed);
+    });
+    let router = axum::Router::new().fallback(|| async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        "well"
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, connections)
+}
+
+#[tokio::test]
+async fn a_connection_in_use_is_not_kept_for_ever_and_no_call_is_lost_by_that() {
+    let (url, connections) = counting_connections().await;
+    let connections = || connections.load(Ordering::Relaxed);
+    let parts = parts();
+    // One attempt only: a connection that was closed under a call would fail it.
+    let target = Target {
+        repeat: Repeat::ByMethod,
+        ..target(&url)
+    };
+    let outbound = Outbound::new(target, &TrustRoots::default(), &parts);
+    let ask = async || {
+        let answer = outbound.call(&context(), request(Method::POST)).await;
+        assert_eq!(answer.unwrap().body(), "well");
+    };
+    for _ in 0..50 {
+        ask().await;
+        pass(Duration::from_secs(1)).await;
+    }
+    assert_eq!(connections(), 1, "below the age it is reused");
+    for _ in 0..100 {
+        ask().await;
+        pass(Duration::from_secs(1)).await;
+    }
+    assert!((2..=3).contains(&connections()), "{}", connections());
+    for _ in 0..20 {
+        let mut asked: Vec<_> = (0..10).map(|_| Box::pin(ask())).collect();
+        let under_way = futures_util::future::join_all(&mut asked);
+        tokio::join!(under_way, pass(Duration::from_secs(9)));
+    }
+    assert_eq!(
+        parts
+            .metrics
+            .counter("retries", &[("target", "tested")])
+            .take(),
+        0
+    );
 }
 
 #[tokio::test]
