@@ -8,14 +8,22 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::policies::{Policies, sorted};
-use crate::question::Question;
+use crate::question::{NAME_CHARACTERS_MAX, Question, is_name};
+
+/// Of a name that a reason quotes.
+const QUOTED_CHARACTERS_MAX: usize = 64;
+/// Of a reason, and of each fault: policies and Cedar say as much as they like.
+const REASON_CHARACTERS_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub verdict: Verdict,
     /// The ids of the policies that decided; none where none did.
     pub policies: Vec<String>,
+    /// What the caller is told.
     pub reason: String,
+    /// Why the policies could not be evaluated: for the log only.
+    pub faults: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +33,8 @@ pub enum Verdict {
     Forbidden,
     /// No policy matched, and none that permits means no.
     NothingPermits,
+    /// The service or the intent is no name, whatever the policies say of all names.
+    Invalid,
     /// The policies could not be evaluated, which means no.
     Failed,
 }
@@ -47,6 +57,11 @@ impl Decision {
 
 /// Cedar passes over a policy that fails to evaluate, a forbid too; here that means no.
 pub fn decide(policies: &Policies, question: &Question) -> Decision {
+    for (field, text) in [("service", &question.service), ("intent", &question.intent)] {
+        if !is_name(text) {
+            return invalid(field);
+        }
+    }
     let response = match request(policies, question) {
         Ok(request) => Authorizer::new().is_authorized(&request, &policies.set, &policies.entities),
         Err(error) => return failed(&[error]),
@@ -82,8 +97,9 @@ fn explain(policies: &Policies, question: &Question, response: &Response) -> Dec
         CedarDecision::Deny if deciding.is_empty() => (
             Verdict::NothingPermits,
             format!(
-                "no policy permits service {:?} to dispatch {:?}",
-                question.service, question.intent
+                "no policy permits service \"{}\" to dispatch \"{}\"",
+                cut(&question.service, QUOTED_CHARACTERS_MAX),
+                cut(&question.intent, QUOTED_CHARACTERS_MAX)
             ),
         ),
         CedarDecision::Deny => (Verdict::Forbidden, cite(policies, "forbidden", &deciding)),
@@ -91,7 +107,8 @@ fn explain(policies: &Policies, question: &Question, response: &Response) -> Dec
     Decision {
         verdict,
         policies: deciding,
-        reason,
+        reason: cut(&reason, REASON_CHARACTERS_MAX),
+        faults: vec![],
     }
 }
 
@@ -108,11 +125,30 @@ fn cite(policies: &Policies, verb: &str, ids: &[String]) -> String {
     format!("{verb} by policy {}", cited.join(", "))
 }
 
+fn invalid(field: &str) -> Decision {
+    Decision {
+        verdict: Verdict::Invalid,
+        policies: vec![],
+        reason: format!("{field} is not 1 to {NAME_CHARACTERS_MAX} characters of [A-Za-z0-9._-]"),
+        faults: vec![],
+    }
+}
+
+/// What Cedar says of our policies is for whoever wrote them, and not for callers.
 fn failed(errors: &[String]) -> Decision {
+    let cut = |error: &String| cut(error, REASON_CHARACTERS_MAX);
     Decision {
         verdict: Verdict::Failed,
         policies: vec![],
-        reason: format!("the policies could not be evaluated: {}", errors.join("; ")),
+        reason: "the policies could not be evaluated".to_owned(),
+        faults: errors.iter().map(cut).collect(),
+    }
+}
+
+fn cut(text: &str, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -178,8 +214,6 @@ mod tests {
             ("axon", "call_reasoning"),
             ("Orbit", "call_reasoning"),
             ("orbit", "Call_reasoning"),
-            ("orbit", "call_reasoning "),
-            ("orbit\" || true || \"", "call_reasoning"),
         ] {
             let decision = decide_in_force(service, intent);
             assert_eq!(
@@ -194,6 +228,53 @@ mod tests {
                 format!("no policy permits service {service:?} to dispatch {intent:?}")
             );
         }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_although_a_policy_permits_all() {
+        let policies = parse(
+            SCHEMA,
+            r#"@id("all") permit (principal, action, resource);"#,
+        );
+        let long = "x".repeat(129);
+        for intent in [
+            "",
+            " ",
+            "call_reasoning ",
+            "a\" || true || \"",
+            "\u{7f}",
+            "é",
+            &long,
+        ] {
+            for (service, intent, field) in [("orbit", intent, "intent"), (intent, "x", "service")]
+            {
+                let decision = decide(&policies, &question(service, intent));
+                assert_eq!(decision.verdict, Verdict::Invalid, "{intent:?}");
+                let answer = decision.answer();
+                assert!(!answer.allowed);
+                let expected = format!("{field} is not 1 to 128 characters of [A-Za-z0-9._-]");
+                assert_eq!(answer.reason, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_is_short_whatever_is_asked_and_whatever_policies_say() {
+        let longest = "x".repeat(128);
+        let reason = decide_in_force(&longest, &longest).reason;
+        let quoted = format!("\"{}…\"", "x".repeat(64));
+        assert_eq!(
+            reason,
+            format!("no policy permits service {quoted} to dispatch {quoted}")
+        );
+        let text = format!(
+            r#"@id("all") @reason("{}") permit (principal, action, resource);"#,
+            "é".repeat(10_000)
+        );
+        let policies = parse(SCHEMA, text.leak());
+        let answer = decide(&policies, &question("orbit", "x")).answer();
+        assert!(answer.allowed);
+        assert_eq!(answer.reason.chars().count(), 257);
     }
 
     #[test]
@@ -237,7 +318,9 @@ mod tests {
         let decision = decide(&policies, &question("orbit", "x"));
         assert_eq!(decision.verdict, Verdict::Failed);
         assert!(!decision.answer().allowed);
-        assert!(decision.reason.contains("overflows"), "{}", decision.reason);
+        assert_eq!(decision.reason, "the policies could not be evaluated");
+        let faults = decision.faults.join(";");
+        assert!(faults.contains("overflows"), "{faults}");
     }
 
     #[test]

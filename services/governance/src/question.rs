@@ -4,11 +4,13 @@
 use serde_json::Value;
 use thiserror::Error;
 
-const CORRELATION_ID_CHARACTERS_MAX: usize = 128;
+/// Of every name: a service's, an intent's, a correlation id.
+pub const NAME_CHARACTERS_MAX: usize = 128;
 
-/// May `service` dispatch `intent`?
+/// May `service` dispatch `intent`? Either may be no name, and is answered with a no then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
+    /// This and the intent are not longer than tells that they are too long.
     pub service: String,
     pub intent: String,
     /// For the log only; it decides nothing.
@@ -55,8 +57,7 @@ impl Question {
 fn name(payload: &Value, field: &str) -> Result<String, String> {
     match payload.get(field) {
         None => Err(format!("{field} is missing")),
-        Some(Value::String(text)) if text.is_empty() => Err(format!("{field} is empty")),
-        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::String(text)) => Ok(text.chars().take(NAME_CHARACTERS_MAX + 1).collect()),
         Some(other) => Err(format!("{field} must be a string, not {}", kind(other))),
     }
 }
@@ -65,15 +66,16 @@ fn name(payload: &Value, field: &str) -> Result<String, String> {
 fn correlation_id(payload: &Value) -> Result<Option<String>, String> {
     match payload.get("correlation_id") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if is_correlation_id(text) => Ok(Some(text.clone())),
+        Some(Value::String(text)) if is_name(text) => Ok(Some(text.clone())),
         Some(_) => Err(format!(
-            "correlation_id must be 1 to {CORRELATION_ID_CHARACTERS_MAX} characters of [A-Za-z0-9._-]"
+            "correlation_id must be 1 to {NAME_CHARACTERS_MAX} characters of [A-Za-z0-9._-]"
         )),
     }
 }
 
-fn is_correlation_id(text: &str) -> bool {
-    (1..=CORRELATION_ID_CHARACTERS_MAX).contains(&text.len())
+/// 1 to 128 characters of `[A-Za-z0-9._-]`.
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_CHARACTERS_MAX).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -141,9 +143,7 @@ mod tests {
     fn each_fault_is_named() {
         for (payload, fault) in [
             (json!({"intent": "x"}), "service is missing"),
-            (json!({"service": "", "intent": "x"}), "service is empty"),
             (json!({"service": "orbit"}), "intent is missing"),
-            (json!({"service": "orbit", "intent": ""}), "intent is empty"),
             (
                 json!({"service": "orbit", "intent": null}),
                 "intent must be a string, not null",
@@ -160,11 +160,12 @@ mod tests {
     #[test]
     fn all_faults_are_named_at_once() {
         let invalid =
-            Question::parse(&json!({"service": 7, "intent": "", "correlation_id": "a b"}))
+            Question::parse(&json!({"service": 7, "intent": [], "correlation_id": "a b"}))
                 .unwrap_err();
         assert_eq!(
             invalid.to_string(),
-            "invalid request: service must be a string, not a number; intent is empty; \
+            "invalid request: service must be a string, not a number; intent must be a string, not \
+             an array; \
              correlation_id must be 1 to 128 characters of [A-Za-z0-9._-]"
         );
         assert_eq!(invalid.correlation_id, None);
@@ -178,7 +179,20 @@ mod tests {
     }
 
     #[test]
-    fn a_correlation_id_has_a_length_and_an_alphabet() {
+    fn a_text_of_any_length_is_kept_only_until_it_is_too_long() {
+        let long = "\u{7f}".repeat(60_000);
+        let question =
+            Question::parse(&json!({"service": long, "intent": long, "correlation_id": null}));
+        let Question {
+            service, intent, ..
+        } = question.unwrap();
+        assert_eq!([service.len(), intent.len()], [NAME_CHARACTERS_MAX + 1; 2]);
+        let fault = faults(&json!({"service": [long], "intent": {long.clone(): long}})).join(";");
+        assert!(fault.len() < 200, "{fault}");
+    }
+
+    #[test]
+    fn a_name_has_a_length_and_an_alphabet() {
         for (text, sound) in [
             ("a".repeat(128), true),
             ("a".repeat(129), false),
@@ -186,7 +200,7 @@ mod tests {
             ("a\nb".to_owned(), false),
             ("é".to_owned(), false),
         ] {
-            assert_eq!(is_correlation_id(&text), sound, "{text:?}");
+            assert_eq!(is_name(&text), sound, "{text:?}");
         }
     }
 }

@@ -87,6 +87,31 @@ fn a_broken_request_is_a_function_error_and_the_next_one_is_answered() {
     assert_eq!(reply.body["allowed"], true);
 }
 
+/// It is the caller's caller who says what the intent is: that is no failure of the function.
+#[test]
+fn an_intent_that_is_none_is_a_no_of_a_few_words() {
+    let mut function = Function::start(Server::Persistent);
+    for intent in ["", "\u{7f}", "é", "x", "a b\n"] {
+        let intent = intent.repeat(60_000);
+        let question = json!({"service": "orbit", "intent": intent});
+        let reply = function.ask(&question.to_string());
+        assert!(reply.path.ends_with("/response"), "{}", reply.path);
+        assert_eq!(
+            reply.body,
+            json!({
+                "allowed": false,
+                "reason": "intent is not 1 to 128 characters of [A-Za-z0-9._-]",
+            })
+        );
+        let line = function.log_line();
+        assert_eq!(
+            (&line["level"], &line["decision"]),
+            (&json!("INFO"), &json!("invalid"))
+        );
+        assert!(line.to_string().len() < 2000, "{line}");
+    }
+}
+
 /// Lambda itself lets only JSON through; a stand-in for it may not.
 #[test]
 fn what_is_not_json_is_a_function_error() {
