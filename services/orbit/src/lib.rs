@@ -1,6 +1,8 @@
 //! Orbit, the dispatcher: asks governance, and calls axon where it may.
 
 mod clients;
+mod intent;
+mod json;
 mod routes;
 mod settings;
 

@@ -10,8 +10,9 @@ use service_kit::signature::{NotReady, Signer};
 use service_kit::{Parts, RequestContext};
 
 use super::attempt_timeout;
-use super::outcomes::Outcomes;
+use super::outcomes::{CALLERS_DEADLINE, DEADLINE, Outcomes};
 use crate::Settings;
+use crate::json::object;
 
 const TARGET: &str = "axon";
 
@@ -79,7 +80,7 @@ impl Axon {
         if response.status() != StatusCode::OK {
             return Err(AxonError::Wrong(Wrong::Status(response.status())));
         }
-        serde_json::from_slice(response.body())
+        object(response.body())
             .map(|reason: Reason| reason.message)
             .map_err(|error| AxonError::Wrong(Wrong::Body(error)))
     }
@@ -96,12 +97,19 @@ impl From<OutboundError> for AxonError {
     }
 }
 
-const OUTCOMES: [&str; 5] = ["ok", "wrong", "timeout", "breaker_open", "deadline"];
+const OUTCOMES: [&str; 6] = [
+    "ok",
+    "wrong",
+    "timeout",
+    "breaker_open",
+    DEADLINE,
+    CALLERS_DEADLINE,
+];
 
 fn outcome(result: &Result<String, AxonError>) -> &'static str {
     match result {
         Ok(_) => "ok",
-        Err(AxonError::Deadline) => "deadline",
+        Err(AxonError::Deadline) => DEADLINE,
         Err(AxonError::BreakerOpen { .. }) => "breaker_open",
         Err(AxonError::Timeout(_)) => "timeout",
         Err(AxonError::Wrong(_)) => "wrong",

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
 use service_kit::{Parts, RequestContext};
 
-use super::attempt_timeout;
-use super::outcomes::Outcomes;
+use super::outcomes::{CALLERS_DEADLINE, DEADLINE, Outcomes};
+use super::{attempt_timeout, bounded};
+use crate::json::object;
 use crate::settings::GovernanceAt;
 use crate::{SERVICE, Settings};
 
@@ -128,7 +129,7 @@ fn answer(response: Response<Bytes>) -> Result<Bytes, GovernanceError> {
         return Err(GovernanceError::Throttled { retry_after });
     }
     if let Some(error) = head.headers.get(FUNCTION_ERROR) {
-        let error = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let error = bounded(&String::from_utf8_lossy(error.as_bytes()));
         return Err(GovernanceError::Function(error));
     }
     if status != StatusCode::OK {
@@ -145,9 +146,9 @@ fn said(body: &[u8]) -> String {
         #[serde(alias = "Message")]
         message: String,
     }
-    serde_json::from_slice(body).map_or_else(
+    object(body).map_or_else(
         |_| "it does not say why".to_owned(),
-        |said: Said| said.message,
+        |said: Said| bounded(&said.message),
     )
 }
 
@@ -162,21 +163,22 @@ impl From<OutboundError> for GovernanceError {
     }
 }
 
-const OUTCOMES: [&str; 7] = [
+const OUTCOMES: [&str; 8] = [
     "allowed",
     "denied",
     "failed",
     "timeout",
     "throttled",
     "breaker_open",
-    "deadline",
+    DEADLINE,
+    CALLERS_DEADLINE,
 ];
 
 fn outcome(result: &Result<Decision, GovernanceError>) -> &'static str {
     match result {
         Ok(Decision::Allowed) => "allowed",
         Ok(Decision::Denied { .. }) => "denied",
-        Err(GovernanceError::Deadline) => "deadline",
+        Err(GovernanceError::Deadline) => DEADLINE,
         Err(GovernanceError::BreakerOpen { .. }) => "breaker_open",
         Err(GovernanceError::Timeout(_)) => "timeout",
         Err(GovernanceError::Throttled { .. }) => "throttled",
@@ -185,13 +187,12 @@ fn outcome(result: &Result<Decision, GovernanceError>) -> &'static str {
 }
 
 fn decision(answer: &[u8]) -> Result<Decision, GovernanceError> {
-    let answer: Answer = serde_json::from_slice(answer).map_err(GovernanceError::Answer)?;
+    let answer: Answer = object(answer).map_err(GovernanceError::Answer)?;
     if answer.allowed {
         return Ok(Decision::Allowed);
     }
-    let reason = answer
-        .reason
-        .unwrap_or_else(|| "governance gave no reason".to_owned());
+    let reason = answer.reason.as_deref();
+    let reason = reason.map_or_else(|| "governance gave no reason".to_owned(), bounded);
     Ok(Decision::Denied { reason })
 }
 
@@ -219,6 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_of_any_length_and_characters_does_no_harm() {
+        let reason = |text: String| {
+            let answer = serde_json::json!({"allowed": false, "reason": text}).to_string();
+            match decision(answer.as_bytes()).unwrap() {
+                Decision::Denied { reason } => reason,
+                Decision::Allowed => panic!("{answer}"),
+            }
+        };
+        let plain = r#"no policy permits service "orbit" to dispatch "sing""#;
+        assert_eq!(reason(plain.to_owned()), plain);
+        for character in ["a", "\u{7f}", "\u{9b}", "\n", "é", "\u{202e}", "\u{1f980}"] {
+            let reason = reason(character.repeat(60_000));
+            assert!(reason.len() < 300, "{}", reason.len());
+            assert!(reason.ends_with('…'), "{reason}");
+            assert!(!reason.contains(char::is_control), "{reason:?}");
+            assert!(!reason.contains('\u{202e}'), "{reason:?}");
+        }
+    }
+
+    #[test]
     fn what_aws_says_of_an_error_is_told() {
         let status = StatusCode::FORBIDDEN;
         let told = |body: &'static str| {
@@ -241,6 +262,8 @@ mod tests {
             "null",
             "true",
             "[]",
+            "[true]",
+            r#" [true,"a reason"]"#,
             "not json",
             "{}",
             r#"{"allowed":null}"#,

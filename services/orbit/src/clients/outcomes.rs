@@ -4,6 +4,11 @@ use std::sync::Arc;
 
 use service_kit::{Counter, Metrics, RequestContext};
 
+/// The deadline of the request that the call was for passed.
+pub(super) const DEADLINE: &str = "deadline";
+/// The same where the caller set it, which says nothing of whoever was called.
+pub(super) const CALLERS_DEADLINE: &str = "callers_deadline";
+
 #[derive(Clone)]
 pub(crate) struct Outcomes {
     target: &'static str,
@@ -25,6 +30,10 @@ impl Outcomes {
     }
 
     pub(crate) fn record(&self, context: &RequestContext, outcome: &'static str) {
+        let outcome = match outcome {
+            DEADLINE if context.deadline_is_callers() => CALLERS_DEADLINE,
+            outcome => outcome,
+        };
         context.note(self.target, outcome);
         let mut counters = self.counters.iter();
         if let Some((_, counter)) = counters.find(|(known, _)| *known == outcome) {

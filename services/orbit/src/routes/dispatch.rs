@@ -7,26 +7,20 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use service_kit::outbound::with_causes;
 use service_kit::{Clock, Problem, RequestContext};
 
 use crate::clients::axon::{Axon, AxonError};
 use crate::clients::governance::{Decision, Governance, GovernanceError};
-
-const DEFAULT_INTENT: &str = "call_reasoning";
+use crate::intent::Intent;
 
 pub(crate) struct Dispatcher {
     pub(crate) governance: Governance,
     pub(crate) axon: Axon,
     pub(crate) clock: Clock,
-}
-
-#[derive(Deserialize)]
-struct DispatchRequest {
-    intent: String,
 }
 
 #[derive(Serialize)]
@@ -49,14 +43,16 @@ pub(crate) async fn dispatch(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Undispatched> {
-    let intent = intent(&headers, &body)?;
+    let intent = Intent::read(&headers, &body)?;
     let Dispatcher {
         governance,
         axon,
         clock,
     } = &*dispatcher;
-    if let Decision::Denied { reason } = governance.decide(&intent, &context).await? {
-        tracing::info!(intent, reason, "denied");
+    let decision = governance.decide(intent.as_str(), &context).await;
+    let decision = decision.map_err(|error| Undispatched::by_governance(error, &context))?;
+    if let Decision::Denied { reason } = decision {
+        tracing::info!(intent = intent.as_str(), reason, "denied");
         let timestamp = clock.now_text();
         let denied = Denied {
             status: "denied",
@@ -65,7 +61,8 @@ pub(crate) async fn dispatch(
         };
         return Ok((StatusCode::FORBIDDEN, Json(denied)).into_response());
     }
-    let message = axon.reason(&context).await?;
+    let message = axon.reason(&context).await;
+    let message = message.map_err(|error| Undispatched::by_axon(error, &context))?;
     let timestamp = clock.now_text();
     Ok(Json(Dispatched {
         status: "success",
@@ -88,15 +85,20 @@ impl From<Problem> for Undispatched {
     }
 }
 
-impl From<GovernanceError> for Undispatched {
-    fn from(error: GovernanceError) -> Self {
+/// That a caller gave too little time is no error of ours, nor of those that are called.
+impl Undispatched {
+    fn by_governance(error: GovernanceError, context: &RequestContext) -> Self {
+        if matches!(error, GovernanceError::Deadline) && context.deadline_is_callers() {
+            return Self::Request(Problem::deadline_passed(context));
+        }
         tracing::error!(error = with_causes(&error), "governance cannot answer");
         Self::Governance(error)
     }
-}
 
-impl From<AxonError> for Undispatched {
-    fn from(error: AxonError) -> Self {
+    fn by_axon(error: AxonError, context: &RequestContext) -> Self {
+        if matches!(error, AxonError::Deadline) && context.deadline_is_callers() {
+            return Self::Request(Problem::deadline_passed(context));
+        }
         tracing::error!(error = with_causes(&error), "axon failed");
         Self::Axon(error)
     }
@@ -145,31 +147,4 @@ fn later(detail: &'static str, retry_after: Duration) -> Response {
     let seconds = retry_after.as_secs().saturating_add(begun).max(1);
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
     ([(RETRY_AFTER, HeaderValue::from(seconds))], problem).into_response()
-}
-
-fn intent(headers: &HeaderMap, body: &[u8]) -> Result<String, Problem> {
-    if body.is_empty() {
-        return Ok(DEFAULT_INTENT.to_owned());
-    }
-    if !is_json(headers) {
-        let detail = "the body must be of type application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
-    serde_json::from_slice(body)
-        .map(|request: DispatchRequest| request.intent)
-        .map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                format!("the body is wrong: {error}"),
-            )
-        })
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
 }

@@ -223,6 +223,75 @@ async fn the_correlation_id_reaches_governance_axon_and_the_caller() {
     assert_eq!(axon.calls()[0].headers["x-correlation-id"], "the-id");
 }
 
+/// Bodies without an intent of 1 to 128 characters of `[A-Za-z0-9._-]`.
+fn wrong_bodies() -> Vec<Vec<u8>> {
+    // Of 60,000 bytes as JSON.
+    let long = |text: &str| text.repeat(60_000 / (json!(text).to_string().len() - 2));
+    let mut intents: Vec<String> = [
+        "", " ", "a b", "a/b", "a\"b", "a\\b", "a\nb", "\0", "é", "🦀",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    intents.extend(["x".repeat(129), "x".repeat(60_000)]);
+    intents.extend(["\u{7f}", "\u{9b}", "\u{202e}", "\"", "\\", "é"].map(long));
+    let of_intent = |intent: String| json!({ "intent": intent }).to_string();
+    let mut bodies: Vec<String> = intents.into_iter().map(of_intent).collect();
+    for intent in [
+        "null",
+        "true",
+        "7",
+        "-1e99",
+        "[]",
+        "[\"a\"]",
+        "{}",
+        "{\"a\":\"b\"}",
+    ] {
+        bodies.push(format!(r#"{{"intent":{intent}}}"#));
+    }
+    let string = |text: &str| format!("\"{}\"", long(text));
+    bodies.extend([string("\u{7f}"), string("x"), "9".repeat(60_000)]);
+    bodies.extend([format!(r#"{{"intent":[{}]}}"#, string("\u{7f}"))]);
+    bodies.extend([format!("{{{}:1}}", string("\u{7f}"))]);
+    bodies.extend(["[".repeat(60_000), "{\"a\":".repeat(10_000)]);
+    bodies.extend(
+        [
+            " ",
+            "null",
+            "[\"call_reasoning\"]",
+            " [\"call_reasoning\"]",
+            "[[\"call_reasoning\"]]",
+            r#"{"Intent":"call_reasoning"}"#,
+            r#"{"intent":"a","intent":"a"}"#,
+            r#"{"intent":"a"}{"intent":"a"}"#,
+            r#"{"intent":"a",}"#,
+            r#"{"intent":"\ud800"}"#,
+            "\u{feff}{\"intent\":\"a\"}",
+        ]
+        .map(str::to_owned),
+    );
+    let mut bodies: Vec<Vec<u8>> = bodies.into_iter().map(String::into_bytes).collect();
+    bodies.push(b"{\"intent\":\"\xff\"}".to_vec());
+    bodies
+}
+
+#[tokio::test]
+async fn an_intent_may_have_every_character_of_the_contract_and_its_length() {
+    let governance = StandIn::answering(200, ALLOWED).await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let longest = "x".repeat(128);
+    for (body, intent) in [
+        (r#"{"intent":"A.b_c-9"}"#.to_owned(), "A.b_c-9"),
+        (r#" {"intent":"\u0061"} "#.to_owned(), "a"),
+        (format!(r#"{{"more":[1],"intent":"{longest}"}}"#), &longest),
+    ] {
+        let answer = ask(&governance.url("/"), &axon.url("/"), json_dispatch(), body).await;
+        assert_eq!(answer.0.status(), StatusCode::OK, "{intent}");
+        let asked = governance.calls().pop().unwrap();
+        let question: Value = serde_json::from_slice(&asked.body).unwrap();
+        assert_eq!(question["intent"], intent);
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_is_wrong_reaches_nobody() {
     let nobody = StandIn::answering(200, ALLOWED).await;
@@ -238,6 +307,14 @@ async fn a_request_that_is_wrong_reaches_nobody() {
     ] {
         let url = nobody.url("/");
         assert_problem(&ask(&url, &url, request, body.to_owned()).await, status);
+    }
+    for body in wrong_bodies() {
+        let url = nobody.url("/");
+        let answer = ask(&url, &url, json_dispatch(), body.clone()).await;
+        let shown: String = String::from_utf8_lossy(&body).chars().take(60).collect();
+        assert_problem(&answer, 400);
+        let bytes = answer.1.to_string().len();
+        assert!(bytes < 400, "{shown} is answered by {bytes} bytes");
     }
     let get = Request::get("/dispatch").header("X-Correlation-ID", "the-id");
     assert_problem(&ask(&nobody.url("/"), &nobody.url("/"), get, "").await, 405);

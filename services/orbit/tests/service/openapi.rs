@@ -1,6 +1,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use serde_json::json;
+
 use crate::document::{Answer, Document};
 use crate::process::ORBIT;
 use crate::running::Process;
@@ -42,7 +44,8 @@ async fn orbit_answers_as_its_document_has_it() {
     let wrong_axon = StandIn::answering(500, "").await;
     let hanging = StandIn::start(|_| None).await;
     let governance = StandIn::answering(200, ALLOWED).await;
-    let denying = StandIn::answering(200, r#"{"allowed":false,"reason":"no"}"#).await;
+    let no = json!({"allowed": false, "reason": "no".repeat(1000)}).to_string();
+    let denying = StandIn::answering(200, no.leak()).await;
     let failing = StandIn::answering(500, "").await;
     let too_large = format!("X-Large: {}\r\n", "x".repeat(20_000));
     let large_body = "x".repeat(100_000);
@@ -55,6 +58,7 @@ async fn orbit_answers_as_its_document_has_it() {
         (&governance, &hanging, "", "", 504),
         (&governance, &axon, JSON, "{", 400),
         (&governance, &axon, JSON, r#"{"intent":1}"#, 400),
+        (&governance, &axon, JSON, r#"{"intent":"a b"}"#, 400),
         (&governance, &axon, JSON, "[]", 400),
         (&governance, &axon, "Bad Name: x\r\n", "", 400),
         (&governance, &axon, "Content-Length: 7\r\n", "", 400),

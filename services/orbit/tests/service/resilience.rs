@@ -2,7 +2,7 @@
 //! dispatches.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
@@ -126,13 +126,72 @@ async fn a_governance_that_throttles_says_when_to_come_back() {
 async fn the_callers_deadline_holds_for_all_that_is_called() {
     let governance = StandIn::answering(200, ALLOWED).await;
     let axon = StandIn::start(|_| None).await;
-    let app = app(&settings(&governance, &axon), &parts()).await.unwrap();
-    let request = Request::post("/dispatch").header("X-Request-Timeout-Ms", "1500");
-    let response = app.answer(request.body(Body::empty()).unwrap()).await;
-    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    let parts = parts();
+    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let response = dispatch_within(&app, "1500").await;
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     for call in [&governance.calls()[0], &axon.calls()[0]] {
         let told = call.headers["x-request-timeout-ms"].to_str().unwrap();
         assert!((1..=1500).contains(&told.parse().unwrap()), "{told}");
+    }
+}
+
+async fn dispatch_within(app: &App, milliseconds: &str) -> Response<Body> {
+    let request = Request::post("/dispatch")
+        .header("Host", "x")
+        .header("X-Request-Timeout-Ms", milliseconds);
+    app.answer(request.body(Body::empty()).unwrap()).await
+}
+
+/// Governance says that its time was too short, as a service of the kit does: whether that or our
+/// own clock comes first is no matter of chance here.
+#[tokio::test]
+async fn a_time_that_is_too_short_speaks_against_nobody() {
+    let in_trouble = Arc::new(AtomicBool::new(true));
+    let is_slow = Arc::clone(&in_trouble);
+    let governance = StandIn::start(move |_| {
+        let status = if is_slow.load(Ordering::Relaxed) {
+            408
+        } else {
+            200
+        };
+        Some(answer(status, ALLOWED))
+    })
+    .await;
+    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let parts = parts();
+    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    for _ in 0..20 {
+        let status = dispatch_within(&app, "2000").await.status();
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+    }
+    assert_eq!(calls(&parts, "governance", "callers_deadline"), 20);
+    assert_eq!(calls(&parts, "governance", "deadline"), 0);
+    in_trouble.store(false, Ordering::Relaxed);
+    assert_eq!(dispatch(&app).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn no_target_can_send_our_callers_away_for_ever() {
+    for (asked, told) in [
+        ("18446744073709551615", "60"),
+        ("99999999999999999999", "60"),
+        ("61", "60"),
+        ("-1", "1"),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "1"),
+    ] {
+        let governance = StandIn::start(move |_| {
+            let mut throttled = answer(429, ALLOWED);
+            let headers = throttled.headers_mut();
+            headers.insert("Retry-After", asked.parse().unwrap());
+            Some(throttled)
+        })
+        .await;
+        let axon = StandIn::answering(200, HEARTBEAT).await;
+        let app = app(&settings(&governance, &axon), &parts()).await.unwrap();
+        let response = dispatch(&app).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], told, "{asked}");
     }
 }
 

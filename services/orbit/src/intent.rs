@@ -1,0 +1,70 @@
+//! What a caller wants to have dispatched. One that is not what the contract says reaches nobody, and
+//! nothing of it is repeated in the answer or the log.
+
+use std::borrow::Cow;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::error::Category;
+use service_kit::Problem;
+
+use crate::json::object;
+
+const DEFAULT: &str = "call_reasoning";
+const CHARACTERS_MAX: usize = 128;
+const EXPECTED: &str = "expected an object with an intent of 1 to 128 characters of [A-Za-z0-9._-]";
+
+/// 1 to 128 characters of `[A-Za-z0-9._-]`.
+pub(crate) struct Intent<'a>(Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct DispatchRequest<'a> {
+    #[serde(borrow)]
+    intent: Cow<'a, str>,
+}
+
+impl<'a> Intent<'a> {
+    /// Of a request with these headers and this body.
+    pub(crate) fn read(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, Problem> {
+        if body.is_empty() {
+            return Ok(Self(DEFAULT.into()));
+        }
+        if !is_json(headers) {
+            let detail = "the body must be of type application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, detail);
+        match object(body) {
+            Ok(DispatchRequest { intent }) if is_plain(&intent) => Ok(Self(intent)),
+            Ok(_) => Err(wrong(EXPECTED.to_owned())),
+            Err(error) => Err(wrong(what_is_wrong(&error))),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_plain(intent: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=CHARACTERS_MAX).contains(&intent.len()) && intent.bytes().all(plain)
+}
+
+/// What serde says of values that are not of the type repeats them.
+fn what_is_wrong(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => EXPECTED.to_owned(),
+        Category::Syntax | Category::Eof | Category::Io => format!("the body is not JSON: {error}"),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
