@@ -11,12 +11,14 @@
 pub mod builder;
 mod http;
 mod image;
+mod lambda;
 mod signed_axon;
 pub mod stand_in;
 pub mod workflow;
 
 pub use http::{Answer, Served, Traffic, request};
 pub use image::{Container, Image, docker};
+pub use lambda::Function;
 pub use signed_axon::SignedAxon;
 
 use std::collections::BTreeSet;

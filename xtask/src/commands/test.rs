@@ -24,7 +24,14 @@ pub enum Scope {
 const FAILURE_LINES: usize = 120;
 
 /// The files and folders of `tests/tests`.
-pub const END_TO_END: [&str; 5] = ["docker", "signers", "story", "trust", "workflow"];
+pub const END_TO_END: [&str; 6] = [
+    "docker",
+    "signers",
+    "story",
+    "strangers",
+    "trust",
+    "workflow",
+];
 
 /// What the tests need of the world.
 pub struct Parts<'a> {

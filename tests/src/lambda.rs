@@ -1,0 +1,139 @@
+//! A function as Lambda runs it: a program that asks the runtime API for one invocation after the
+//! other, and callers that Invoke it.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex as Queue, oneshot};
+
+/// Runs until it is dropped.
+pub struct Function {
+    port: u16,
+    lambda: Arc<Lambda>,
+    program: Child,
+    _runtime: Runtime,
+}
+
+/// What the function answered, or the error that it ended with.
+type Outcome = Result<Bytes, Bytes>;
+
+struct Invocation {
+    payload: Bytes,
+    outcome: oneshot::Sender<Outcome>,
+}
+
+struct Lambda {
+    asked: UnboundedSender<Invocation>,
+    waiting: Queue<UnboundedReceiver<Invocation>>,
+    /// Of the one invocation that the program has.
+    under_way: Mutex<Option<oneshot::Sender<Outcome>>>,
+    errors: AtomicUsize,
+}
+
+impl Function {
+    pub fn start(program: &str) -> Self {
+        let (asked, waiting) = unbounded_channel();
+        let lambda = Arc::new(Lambda {
+            asked,
+            waiting: Queue::new(waiting),
+            under_way: Mutex::default(),
+            errors: AtomicUsize::new(0),
+        });
+        let runtime_api = "/2018-06-01/runtime/invocation";
+        let router = Router::new()
+            .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+            .route(&format!("{runtime_api}/next"), get(next))
+            .route(&format!("{runtime_api}/{{id}}/response"), post(response))
+            .route(&format!("{runtime_api}/{{id}}/error"), post(error))
+            .with_state(Arc::clone(&lambda));
+        let runtime = Runtime::new().expect("a runtime");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = listener.expect("a free port");
+        let port = listener.local_addr().expect("its number").port();
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        let program = Command::new(program)
+            .env("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{port}"))
+            .env("AWS_LAMBDA_FUNCTION_NAME", "demo-governance")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/demo-governance")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("start the function");
+        Self {
+            port,
+            lambda,
+            program,
+            _runtime: runtime,
+        }
+    }
+
+    /// Where Lambda's API is.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How many invocations ended with an error.
+    pub fn errors(&self) -> usize {
+        self.lambda.errors.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        drop(self.program.kill());
+        drop(self.program.wait());
+    }
+}
+
+async fn invoke(State(lambda): State<Arc<Lambda>>, payload: Bytes) -> Response {
+    let (outcome, answered) = oneshot::channel();
+    let invocation = Invocation { payload, outcome };
+    drop(lambda.asked.send(invocation));
+    match answered.await {
+        Ok(Ok(answer)) => answer.into_response(),
+        Ok(Err(error)) => ([("X-Amz-Function-Error", "Unhandled")], error).into_response(),
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
+    let next = lambda.waiting.lock().await.recv().await;
+    let Invocation { payload, outcome } = next.expect("Lambda itself keeps a sender");
+    *lambda.under_way.lock().expect("no panic") = Some(outcome);
+    let headers = [
+        ("Lambda-Runtime-Aws-Request-Id", "the-invocation"),
+        ("Lambda-Runtime-Deadline-Ms", "4102444800000"),
+    ];
+    (headers, payload).into_response()
+}
+
+async fn response(State(lambda): State<Arc<Lambda>>, answer: Bytes) -> StatusCode {
+    lambda.end(Ok(answer))
+}
+
+async fn error(State(lambda): State<Arc<Lambda>>, error: Bytes) -> StatusCode {
+    lambda.errors.fetch_add(1, Ordering::Relaxed);
+    lambda.end(Err(error))
+}
+
+impl Lambda {
+    fn end(&self, outcome: Outcome) -> StatusCode {
+        let under_way = self.under_way.lock().expect("no panic").take();
+        // Whoever asked may be gone.
+        drop(under_way.map(|under_way| under_way.send(outcome)));
+        StatusCode::ACCEPTED
+    }
+}
