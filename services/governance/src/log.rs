@@ -17,9 +17,7 @@ pub fn decided(
 ) -> String {
     let level = match decision.verdict {
         Verdict::Failed => "ERROR",
-        Verdict::Permitted | Verdict::Forbidden | Verdict::NothingPermits | Verdict::Invalid => {
-            "INFO"
-        }
+        Verdict::Permitted | Verdict::Forbidden | Verdict::NothingPermits => "INFO",
     };
     Line {
         correlation_id: question.correlation_id.as_deref(),
@@ -29,7 +27,6 @@ pub fn decided(
         decision: Some(decision.verdict),
         policies: Some(&decision.policies),
         reason: Some(&decision.reason),
-        faults: Some(&*decision.faults).filter(|faults| !faults.is_empty()),
         ..Line::new(at, level, "decided")
     }
     .into_text()
@@ -107,8 +104,24 @@ impl Line<'_> {
     }
 
     fn into_text(self) -> String {
-        serde_json::to_string(&self).expect("a line is strings, and strings are always JSON")
+        let text = serde_json::to_string(&self).expect("strings are always JSON");
+        let mut line = String::with_capacity(text.len());
+        for character in text.chars() {
+            if is_harmful(character) {
+                line += &format!("\\u{:04x}", u32::from(character));
+            } else {
+                line.push(character);
+            }
+        }
+        line
     }
+}
+
+/// What a terminal acts on, or that changes the order in which it shows the rest, and JSON leaves as
+/// it is; it can only be within strings. The services' kit has the same set.
+fn is_harmful(character: char) -> bool {
+    matches!(character, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -135,7 +148,6 @@ mod tests {
             verdict: Verdict::Forbidden,
             policies: vec!["operators-only".to_owned()],
             reason: "forbidden by policy operators-only".to_owned(),
-            faults: vec![],
         };
         assert_eq!(
             parsed(&decided(
@@ -161,12 +173,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_terminal_acts_on_is_escaped() {
+        let mut harmful = question();
+        harmful.intent = "\u{1b}[2J\u{7f}\u{9b}31m\u{202e}äx".to_owned();
+        let decision = Decision {
+            verdict: Verdict::Permitted,
+            policies: vec![],
+            reason: String::new(),
+        };
+        let line = decided(Timestamp::UNIX_EPOCH, "i-1", &harmful, &decision);
+        let shown = r#""intent":"\u001b[2J\u007f\u009b31m\u202eäx""#;
+        assert!(line.contains(shown), "{line}");
+        assert_eq!(parsed(&line)["intent"], harmful.intent);
+    }
+
+    #[test]
     fn policies_that_fail_are_an_error() {
         let decision = Decision {
             verdict: Verdict::Failed,
             policies: vec![],
             reason: String::new(),
-            faults: vec!["overflow".to_owned()],
         };
         let line = parsed(&decided(
             Timestamp::UNIX_EPOCH,
@@ -175,7 +201,6 @@ mod tests {
             &decision,
         ));
         assert_eq!(line["level"], "ERROR");
-        assert_eq!(line["faults"], json!(["overflow"]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! spans around it, and the ids of the request that is being answered.
 
 mod buffer;
+mod harmless;
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -172,6 +173,7 @@ where
         event.record(&mut Visitor(&mut line));
         line.add_more_fields();
         line.text.extend_from_slice(b"}\n");
+        harmless::escape(&mut line.text);
         (self.write)(&line.text);
         line.give_back();
     }

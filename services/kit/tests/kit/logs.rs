@@ -45,6 +45,32 @@ fn every_kind_of_value_is_json() {
 #[error("outer")]
 struct Outer(#[source] std::io::Error);
 
+/// What is read back is what was logged, and the line itself is fit for a terminal.
+#[test]
+fn what_a_terminal_acts_on_is_escaped() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
+    let all: String = ('\0'..='\u{a0}').chain('\u{2000}'..='\u{2070}').collect();
+    let harmful = |character: &char| {
+        character.is_control()
+            || matches!(character, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+    };
+    let _span = tracing::info_span!("around", of_span = all).entered();
+    tracing::info!(field = all, debug = ?all, "{all}");
+    let line = &logs.lines()[0];
+    assert_eq!(
+        (&line["message"], &line["field"]),
+        (&json!(all), &json!(all))
+    );
+    assert_eq!(line["of_span"], json!(all));
+    let text = logs.text();
+    let text = text.strip_suffix('\n').unwrap();
+    assert_eq!(text.chars().find(harmful), None, "{text}");
+    assert!(
+        text.contains("\\u009b") && text.contains("\\u202e"),
+        "{text}"
+    );
+}
+
 /// Pseudo-random text of all sorts of characters: what is read back is what was logged.
 #[test]
 fn whatever_is_logged_is_read_back() {

@@ -23,9 +23,13 @@ impl CapturedLogs {
         (logs, tracing::subscriber::set_default(subscriber))
     }
 
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     /// Panics where a line is no JSON object.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = self.text();
         let line = |line| serde_json::from_str::<Value>(line).expect(line);
         let lines: Vec<Value> = text.lines().map(line).collect();
         assert!(lines.iter().all(Value::is_object), "{text}");
