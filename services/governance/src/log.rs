@@ -17,7 +17,9 @@ pub fn decided(
 ) -> String {
     let level = match decision.verdict {
         Verdict::Failed => "ERROR",
-        Verdict::Permitted | Verdict::Forbidden | Verdict::NothingPermits => "INFO",
+        Verdict::Permitted | Verdict::Forbidden | Verdict::NothingPermits | Verdict::Invalid => {
+            "INFO"
+        }
     };
     Line {
         correlation_id: question.correlation_id.as_deref(),
@@ -27,6 +29,7 @@ pub fn decided(
         decision: Some(decision.verdict),
         policies: Some(&decision.policies),
         reason: Some(&decision.reason),
+        faults: Some(&*decision.faults).filter(|faults| !faults.is_empty()),
         ..Line::new(at, level, "decided")
     }
     .into_text()
@@ -148,6 +151,7 @@ mod tests {
             verdict: Verdict::Forbidden,
             policies: vec!["operators-only".to_owned()],
             reason: "forbidden by policy operators-only".to_owned(),
+            faults: vec![],
         };
         assert_eq!(
             parsed(&decided(
@@ -193,6 +197,7 @@ mod tests {
             verdict: Verdict::Failed,
             policies: vec![],
             reason: String::new(),
+            faults: vec!["overflow".to_owned()],
         };
         let line = parsed(&decided(
             Timestamp::UNIX_EPOCH,
@@ -201,6 +206,7 @@ mod tests {
             &decision,
         ));
         assert_eq!(line["level"], "ERROR");
+        assert_eq!(line["faults"], json!(["overflow"]));
     }
 
     #[test]

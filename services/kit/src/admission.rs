@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
-use crate::deadline::LEAST_MS;
 use crate::{Counter, Gauge, Metrics, Problem, RequestContext, Unit};
 
 /// A service that says nothing of its health under load is replaced, which makes the load of the
@@ -38,17 +37,14 @@ impl Admission {
         }
     }
 
-    /// The answer by its deadline, or none at all where the caller gives too little time or too many
-    /// are in already. What is not to be shed is not counted either.
+    /// The answer by its deadline, or none at all where too many are in already. What is not to be
+    /// shed is not counted either.
     pub(crate) async fn admit(
         &self,
         context: &RequestContext,
         may_be_shed: bool,
         answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
-        if context.time_is_too_little() {
-            return too_little_time();
-        }
         let _in_flight = match may_be_shed.then(|| self.enter()) {
             Some(None) => return overloaded(),
             entered => entered,
@@ -89,11 +85,6 @@ async fn until_deadline(
             }
             Problem::deadline_passed(context).into_response()
         })
-}
-
-fn too_little_time() -> Response {
-    let detail = format!("X-Request-Timeout-Ms must be at least {LEAST_MS}");
-    Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
 }
 
 fn overloaded() -> Response {

@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
+
+use crate::{Problem, RequestContext};
 
 /// How long the caller waits for the answer, in milliseconds.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
 /// Less time than this is given to nobody: whoever asks for less is refused before any work. It
 /// would mostly end in calls that are cut off, of which each costs a connection.
-pub(crate) const LEAST_MS: u64 = 100;
+const LEAST_MS: u64 = 100;
 
 /// How long a request may take.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +45,18 @@ impl Time {
         }
     }
 
-    pub(crate) fn is_too_little(self) -> bool {
+    fn is_too_little(self) -> bool {
         self.is_callers && self.span < Duration::from_millis(LEAST_MS)
     }
+}
+
+/// Refuses a caller that gives too little time.
+pub(crate) fn check(context: &RequestContext) -> Result<(), Problem> {
+    if context.time().is_too_little() {
+        let detail = format!("X-Request-Timeout-Ms must be at least {LEAST_MS}");
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+    }
+    Ok(())
 }
 
 /// What is left. It is rounded up, and never less than what is taken, so that it is us who give up

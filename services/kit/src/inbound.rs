@@ -1,29 +1,28 @@
 //! What every request passes on its way in, in one order.
 
-use std::any::Any;
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
+use axum::body::HttpBody as _;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, Version};
-use http_body_util::Limited;
 use tower::ServiceExt as _;
 use tower::util::MapRequestLayer;
 
 use crate::access::{Observer, note_route};
 use crate::admission::{Admission, NEVER_SHED};
-use crate::correlation;
+use crate::arrival::Arrivals;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::problem::render_problem;
 use crate::settings::Base;
-use crate::{Parts, Problem};
+use crate::{Counter, Parts, Problem, RequestContext, correlation, deadline, host};
 
 /// Far above what any route of ours is sent.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -38,23 +37,31 @@ struct Inner {
     deadline: Duration,
     observer: Observer,
     lifecycle: Lifecycle,
+    arrivals: Arrivals,
     admission: Admission,
+    panics: Counter,
     routes: Router,
 }
 
 impl App {
     pub fn new(routes: Router, base: &Base, parts: &Parts) -> Self {
+        let deadline = Duration::from_millis(base.deadline_ms);
+        // The other half of the time is for the answer, the other half of the connections for others.
+        let waiting_max = base.in_flight_max.min(base.connections_max) / 2;
         Self(Arc::new(Inner {
-            deadline: Duration::from_millis(base.deadline_ms),
+            deadline,
+            arrivals: Arrivals::new(deadline / 2, waiting_max.max(1)),
             observer: Observer::new(parts),
             lifecycle: parts.lifecycle.clone(),
             admission: Admission::new(base.in_flight_max, &parts.metrics),
+            panics: parts.metrics.counter("panics", &[]),
             routes: routes.layer(MapRequestLayer::new(note_route)),
         }))
     }
 
     /// From outside: correlation id, access line, `Connection: close` where due, errors to
-    /// problems, shedding and deadline, panics, body limit, routes.
+    /// problems, what is the caller's to get right (host, time, body), shedding and deadline, panics,
+    /// routes.
     pub async fn answer(&self, mut request: Request) -> Response {
         let inner = &*self.0;
         let context = correlation::context(request.headers(), inner.deadline);
@@ -65,14 +72,22 @@ impl App {
         let has_header = request.version() <= Version::HTTP_11;
         let has_body = !request.body().is_end_stream();
         let is_chunked = has_body && request.headers().contains_key(TRANSFER_ENCODING);
-        // Pinned where they are: each step would otherwise copy, and have room for, all below it.
-        let routed = pin!(inner.route(request));
+        // Pinned where it is: each step would otherwise copy, and have room for, all below it.
         let answer = pin!(async {
-            let unharmed = AssertUnwindSafe(routed).catch_unwind();
-            let unharmed = pin!(unharmed.map(|routed| routed.unwrap_or_else(panicked)));
-            let admitted = inner.admission.admit(&context, may_be_shed, unharmed);
-            let mut response = render_problem(admitted.await, &context);
-            if has_header && (is_chunked || inner.lifecycle.phase() == Phase::Draining) {
+            let received = inner.receive(&mut request, &context).await;
+            let is_unread = has_body && received.is_err();
+            let response = match received {
+                Ok(()) => {
+                    let routed = pin!(inner.route(request));
+                    let unharmed = AssertUnwindSafe(routed).catch_unwind();
+                    let unharmed = pin!(unharmed.map(|routed| inner.unharmed(routed)));
+                    inner.admission.admit(&context, may_be_shed, unharmed).await
+                }
+                Err(problem) => problem.into_response(),
+            };
+            let mut response = render_problem(response, &context);
+            let is_draining = inner.lifecycle.phase() == Phase::Draining;
+            if has_header && (is_chunked || is_unread || is_draining) {
                 close_connection(&mut response);
             }
             response
@@ -84,39 +99,40 @@ impl App {
 }
 
 impl Inner {
-    async fn route(&self, request: Request) -> Response {
-        match limited(request) {
-            Ok(request) => {
-                let answer = self.routes.clone().oneshot(request).await;
-                answer.unwrap_or_else(|never| match never {})
-            }
-            Err(problem) => problem.into_response(),
+    /// Makes sure that the request has what is the caller's to give, and its body whole.
+    async fn receive(
+        &self,
+        request: &mut Request,
+        context: &RequestContext,
+    ) -> Result<(), Problem> {
+        host::check(request)?;
+        deadline::check(context)?;
+        if !request.body().is_end_stream() {
+            let body = mem::take(request.body_mut());
+            *request.body_mut() = self.arrivals.whole(body, context).await?.into();
         }
+        Ok(())
+    }
+
+    async fn route(&self, request: Request) -> Response {
+        let answer = self.routes.clone().oneshot(request).await;
+        answer.unwrap_or_else(|never| match never {})
+    }
+
+    /// What was said in panicking is on the line that the panic hook wrote, not in the answer.
+    fn unharmed(&self, routed: std::thread::Result<Response>) -> Response {
+        routed.unwrap_or_else(|_| {
+            self.panics.add(1);
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Problem::new(status, "the service failed").into_response()
+        })
     }
 }
 
-/// A body that says it is too large is not read, and one that does not say only up to the limit.
-fn limited(request: Request) -> Result<Request, Problem> {
-    let body = request.body();
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Err(Problem::new(status, "the body is too large"));
-    }
-    if body.is_end_stream() {
-        return Ok(request);
-    }
-    Ok(request.map(|body| Body::new(Limited::new(body, BODY_BYTES_MAX))))
-}
-
-/// While draining, and after a body in chunks: hyper passes over a length that a request gives
-/// besides, so this may be an attempt at smuggling a second request, and RFC 9112 (section 6.1)
-/// has the connection closed.
+/// While draining; where a body is not waited for any longer; and after a body in chunks: hyper passes
+/// over a length that a request gives besides, so this may be an attempt at smuggling a second
+/// request, and RFC 9112 (section 6.1) has the connection closed.
 fn close_connection(response: &mut Response) {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
-}
-
-/// What was said in panicking is on the line that the panic hook wrote, not in the answer.
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the service failed").into_response()
 }

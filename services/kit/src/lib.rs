@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod arrival;
 mod aws;
 mod clock;
 mod connect;
@@ -12,6 +13,7 @@ mod deadline;
 mod health;
 mod healthcheck;
 mod hexadecimal;
+mod host;
 pub mod inbound;
 mod keys;
 mod lifecycle;

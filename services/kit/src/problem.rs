@@ -12,6 +12,9 @@ use serde::Serialize;
 
 use crate::RequestContext;
 
+/// A detail may quote what the caller sent, such as a parser's words on it.
+const DETAIL_CHARACTERS_MAX: usize = 256;
+
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -20,11 +23,17 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `detail` goes to the caller: it must not hold anything that the caller may not know.
+    /// `detail` goes to the caller: it must not hold anything that the caller may not know. It is cut
+    /// off where it is long.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARACTERS_MAX) {
+            detail.to_mut().truncate(end);
+            detail.to_mut().push('…');
+        }
         Self {
             status,
-            detail: detail.into(),
+            detail,
             reason: None,
         }
     }

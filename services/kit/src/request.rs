@@ -66,8 +66,8 @@ impl RequestContext {
         self.0.time.is_callers
     }
 
-    pub(crate) fn time_is_too_little(&self) -> bool {
-        self.0.time.is_too_little()
+    pub(crate) fn time(&self) -> Time {
+        self.0.time
     }
 
     /// A field of the request's access line, such as what governance said. The last value counts.

@@ -5,6 +5,7 @@
 mod connection;
 mod connections;
 mod linger;
+mod unsent;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::settings::Base;
 use connections::Connections;
 
 pub use connection::{FIRST_REQUEST_TIMEOUT, HEAD_BYTES_MAX, IDLE_TIMEOUT};
+pub use linger::WRITE_TIMEOUT;
 
 /// What a response takes to leave after the deadline has made it.
 const LAST_WRITE: Duration = Duration::from_millis(500);
@@ -32,7 +34,7 @@ pub async fn serve(
     lifecycle: &Lifecycle,
     mut signals: mpsc::Receiver<()>,
 ) -> usize {
-    let mut connections = Connections::new(app, base.connections_max);
+    let mut connections = Connections::new(app, base);
     tokio::select! {
         () = connections.accept_from(&listener) => {}
         _ = signals.recv() => {}

@@ -290,7 +290,8 @@ fn connections_max(reader: &mut Reader<'_>) -> usize {
     count(reader, "CONNECTIONS_MAX", 1024)
 }
 
-/// By default what 64 MiB of memory hold, each with the largest body that is taken.
+/// By default what 64 MiB of memory hold, each with the largest body that is taken, with half as many
+/// that are waited for and the answers that nobody has taken.
 fn in_flight_max(reader: &mut Reader<'_>) -> usize {
     count(reader, "IN_FLIGHT_MAX", 512)
 }

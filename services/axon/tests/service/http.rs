@@ -19,7 +19,7 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
     let clock = Clock::fixed(NOW.parse().unwrap());
     let parts = Parts::new(SERVICE, clock);
     parts.lifecycle.ready(None);
-    let request = request.body(Body::empty()).unwrap();
+    let request = request.header("Host", "x").body(Body::empty()).unwrap();
     let (head, body) = app(&settings, &parts)
         .unwrap()
         .answer(request)

@@ -45,6 +45,8 @@ async fn axon_answers_as_its_document_has_it() {
             "",
             "Content-Length: 1000000\r\n",
             "Bad Name: x\r\n",
+            "Host: another\r\n",
+            "X-Request-Timeout-Ms: 5\r\n",
             &too_large,
         ] {
             document.judge(method, path, &ask(method, path, headers));
@@ -92,7 +94,7 @@ impl Broken {
         let routes = Router::new().route(path, get(handler));
         let app = App::new(routes, &settings.base, &parts);
         let request = Request::builder().method(method).uri(path);
-        let request = request.body(Body::empty()).unwrap();
+        let request = request.header("Host", "x").body(Body::empty()).unwrap();
         let (head, body) = app.answer(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Answer {

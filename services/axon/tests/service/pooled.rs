@@ -86,7 +86,10 @@ async fn orbit(governance_url: &str, axon: SocketAddr) -> App {
 }
 
 async fn dispatch(orbit: App) -> StatusCode {
-    let request = Request::post("/dispatch").body(Body::empty()).unwrap();
+    let request = Request::post("/dispatch")
+        .header("Host", "x")
+        .body(Body::empty())
+        .unwrap();
     orbit.answer(request).await.status()
 }
 

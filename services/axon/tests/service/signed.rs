@@ -38,7 +38,10 @@ async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
     parts.lifecycle.ready(None);
     let app = app(&settings(), &parts).unwrap();
     for (path, status) in [("/reason", 401), ("/health", 200), ("/dispatch", 404)] {
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        let request = Request::get(path)
+            .header("Host", "x")
+            .body(Body::empty())
+            .unwrap();
         let response = app.answer(request).await;
         assert_eq!(response.status(), status, "{path}");
     }

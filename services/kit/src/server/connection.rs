@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use hyper::body::{Body as _, Incoming};
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::linger::Lingering;
+use super::linger::{Lingering, WRITE_TIMEOUT};
+use super::unsent::{Leaving, PIECE_BYTES, Unsent};
 use crate::App;
 use crate::inbound::BODY_BYTES_MAX;
 
@@ -36,19 +38,37 @@ const STREAMS_MAX: u32 = 128;
 const STREAM_WINDOW: usize = BODY_BYTES_MAX;
 const CONNECTION_WINDOW: usize = 4 * BODY_BYTES_MAX;
 
-pub(super) type Protocols = Builder<TokioExecutor>;
+pub(super) type Protocols = Builder<Streams>;
+
+/// Runs the streams of HTTP/2. Each ends by itself, also where nobody takes its answer: then it is
+/// reset.
+#[derive(Clone)]
+pub(super) struct Streams {
+    longest: Duration,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(timeout(self.longest, stream));
+    }
+}
 
 /// Pings are not needed: whoever is gone is idle, or cut off by a request's deadline.
-pub(super) fn protocols() -> Protocols {
+pub(super) fn protocols(deadline: Duration) -> Protocols {
     let bytes = |size| u32::try_from(size).expect("the limits are small");
-    let mut builder = Builder::new(TokioExecutor::new());
+    let longest = deadline + WRITE_TIMEOUT;
+    let mut builder = Builder::new(Streams { longest });
     builder.http1().max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .max_header_list_size(bytes(HEAD_BYTES_MAX))
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(bytes(STREAM_WINDOW))
-        .initial_connection_window_size(bytes(CONNECTION_WINDOW));
+        .initial_connection_window_size(bytes(CONNECTION_WINDOW))
+        .max_send_buf_size(PIECE_BYTES);
     builder
 }
 
@@ -76,9 +96,10 @@ pub(super) async fn attend(
             };
             let answer = app.answer(request.map(body)).await;
             let refused = !answer.status().is_success();
-            in_flight.0.note_unread(has_body && refused);
+            let activity = Arc::clone(&in_flight.0);
+            activity.note_unread(has_body && refused);
             drop(in_flight);
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| Leaving::new(body, activity)))
         }
     });
     let mut connection = pin!(protocols.serve_connection(io, service));
@@ -116,11 +137,18 @@ pub(super) struct Activity {
     /// Of the last answer, in milliseconds since it was opened; 0 before the first one.
     answered_ms: AtomicU64,
     unread: AtomicBool,
+    unsent_of_all: Arc<Unsent>,
+    unsent_bytes: AtomicUsize,
+    /// Since when there has always been something unsent, as `answered_ms`.
+    unsent_since_ms: AtomicU64,
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(unsent_of_all: Arc<Unsent>) -> Self {
         Self {
+            unsent_of_all,
+            unsent_bytes: AtomicUsize::new(0),
+            unsent_since_ms: AtomicU64::new(0),
             opened: Instant::now(),
             in_flight: AtomicUsize::new(0),
             answered_ms: AtomicU64::new(0),
@@ -145,6 +173,29 @@ impl Activity {
     /// Whether the last answer may have come before the end of its request's body.
     pub(super) fn may_have_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Of an answer that has just been made.
+    pub(super) fn add_unsent(&self, bytes: usize) {
+        if self.unsent_bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
+            let answered_ms = self.answered_ms.load(Ordering::Relaxed);
+            self.unsent_since_ms.store(answered_ms, Ordering::Relaxed);
+        }
+        self.unsent_of_all.add(bytes);
+    }
+
+    pub(super) fn remove_unsent(&self, bytes: usize) {
+        self.unsent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.unsent_of_all.remove(bytes);
+    }
+
+    /// How much of its answers the peer has not taken, and since when there was always some.
+    pub(super) fn unsent(&self) -> (usize, Instant) {
+        let since = Duration::from_millis(self.unsent_since_ms.load(Ordering::Relaxed));
+        (
+            self.unsent_bytes.load(Ordering::Relaxed),
+            self.opened + since,
+        )
     }
 
     /// Comes when the connection has waited too long for a request.

@@ -12,7 +12,9 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{self, Activity, Protocols};
+use super::unsent::{UNSENT_BYTES_MAX, Unsent};
 use crate::App;
+use crate::settings::Base;
 
 /// How long to wait for a connection to end, or to become idle, where none can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -28,6 +30,7 @@ pub(super) struct Connections {
     protocols: Arc<Protocols>,
     tasks: JoinSet<()>,
     open: HashMap<Id, Open>,
+    unsent: Arc<Unsent>,
     finishing: watch::Sender<()>,
     warned_at: Option<Instant>,
 }
@@ -38,11 +41,13 @@ struct Open {
 }
 
 impl Connections {
-    pub(super) fn new(app: App, max: usize) -> Self {
+    pub(super) fn new(app: App, base: &Base) -> Self {
+        let deadline = Duration::from_millis(base.deadline_ms);
         Self {
             app,
-            max,
-            protocols: Arc::new(connection::protocols()),
+            max: base.connections_max,
+            protocols: Arc::new(connection::protocols(deadline)),
+            unsent: Arc::default(),
             tasks: JoinSet::new(),
             open: HashMap::new(),
             finishing: watch::Sender::new(()),
@@ -70,6 +75,7 @@ impl Connections {
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
+                () = self.unsent.too_much() => self.close_those_that_take_nothing(),
                 () = sleep(ACCEPT_PAUSE), if !has_room => self.make_room(),
             }
         }
@@ -83,7 +89,7 @@ impl Connections {
         if self.open.len() >= self.max {
             self.make_room();
         }
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(Arc::clone(&self.unsent)));
         let task = self.tasks.spawn(connection::attend(
             stream,
             self.app.clone(),
@@ -105,14 +111,38 @@ impl Connections {
         for (_, task) in waiting.iter().take(enough) {
             task.abort();
         }
+        self.warn("too many connections: the longest idle ones are closed");
+    }
+
+    /// Those that have held unsent answers longest, until the others hold few enough. They may still
+    /// be running when this is asked again, and then count no more.
+    fn close_those_that_take_nothing(&mut self) {
+        let unsent = |(id, open): (&Id, &Open)| {
+            let (bytes, since) = open.activity.unsent();
+            (bytes > 0).then_some((since, bytes, *id))
+        };
+        let mut holders: Vec<(Instant, usize, Id)> = self.open.iter().filter_map(unsent).collect();
+        holders.sort_unstable_by_key(|(since, ..)| *since);
+        let mut held: usize = holders.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, id) in holders {
+            if held <= UNSENT_BYTES_MAX {
+                return;
+            }
+            held -= bytes;
+            if let Some(open) = self.open.remove(&id) {
+                open.task.abort();
+            }
+            self.warn(
+                "too many answers that nobody takes: the oldest ones' connections are closed",
+            );
+        }
+    }
+
+    fn warn(&mut self, why: &'static str) {
         let is_due = |at: Instant| at.elapsed() >= WARNING_PAUSE;
         if self.warned_at.is_none_or(is_due) {
             self.warned_at = Some(Instant::now());
-            let open = self.open.len();
-            tracing::warn!(
-                open,
-                "too many connections: the longest idle ones are closed"
-            );
+            tracing::warn!(message = why, open = self.open.len());
         }
     }
 

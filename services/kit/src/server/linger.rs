@@ -1,4 +1,5 @@
-//! Closes a connection so that its last answer arrives. A peer that is still sending when the
+//! The end of a connection whose peer does not do its part. One that takes nothing of what is written
+//! is given up. And a connection is closed so that its last answer arrives: a peer that is still sending when the
 //! socket is closed gets a reset, which may overtake the answer: so what it sends is read and
 //! thrown away for a little while (RFC 9112, section 9.6).
 
@@ -14,6 +15,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::connection::Activity;
 
+/// How long a peer may take nothing of an answer.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 const PIECE: usize = 4096;
@@ -21,6 +24,8 @@ const PIECE: usize = 4096;
 pub(super) struct Lingering {
     stream: TcpStream,
     activity: Arc<Activity>,
+    /// While the peer takes nothing.
+    stuck: Option<Pin<Box<Sleep>>>,
     /// Once our side is closed and the peer may be sending.
     farewell: Option<Pin<Box<Sleep>>>,
     thrown_away: usize,
@@ -31,9 +36,27 @@ impl Lingering {
         Self {
             stream,
             activity,
+            stuck: None,
             farewell: None,
             thrown_away: 0,
         }
+    }
+
+    /// What became of writing, which ends where the peer takes nothing for too long.
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let stuck = self
+            .stuck
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        ready!(stuck.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Ready with whether anything came.
@@ -62,7 +85,8 @@ impl AsyncWrite for Lingering {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -100,7 +124,8 @@ impl AsyncWrite for Lingering {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

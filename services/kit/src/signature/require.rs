@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts as Head;
 use http::{HeaderValue, StatusCode};
-use http_body_util::LengthLimitError;
 
 use super::ALGORITHM;
 use super::verify::{Refusal, Verifier};
@@ -71,8 +70,7 @@ async fn let_in(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
     let verified = guard.verify(&head, body).await;
     let outcome = match &verified {
         Ok(_) => "valid",
-        Err(No::Refused(refusal)) => refusal.name(),
-        Err(No::Unread(_)) => "unread",
+        Err(refusal) => refusal.name(),
     };
     guard.outcomes.count(outcome);
     if let Some(context) = head.extensions.get::<RequestContext>() {
@@ -80,42 +78,17 @@ async fn let_in(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
     }
     match verified {
         Ok(body) => next.run(Request::from_parts(head, body.into())).await,
-        Err(No::Refused(refusal)) => refused(refusal),
-        Err(No::Unread(problem)) => problem.into_response(),
+        Err(refusal) => refused(refusal),
     }
-}
-
-/// Why a request goes no further.
-enum No {
-    Refused(Refusal),
-    /// Its body did not come, or is too large.
-    Unread(Problem),
 }
 
 impl Guard {
-    /// The body, which has been read.
-    async fn verify(&self, head: &Head, body: Body) -> Result<Bytes, No> {
-        let claim = self.verifier.claim(head).map_err(No::Refused)?;
-        let body = read(body).await.map_err(No::Unread)?;
-        let proven = self.verifier.prove(&claim, &body);
-        proven.map_err(No::Refused).map(|()| body)
+    async fn verify(&self, head: &Head, body: Body) -> Result<Bytes, Refusal> {
+        let claim = self.verifier.claim(head)?;
+        // The stack has read it; what could not be read is not what was signed.
+        let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
+        self.verifier.prove(&claim, &body).map(|()| body)
     }
-}
-
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            if error.is::<LengthLimitError>() {
-                return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-            }
-            cause = error.source();
-        }
-        Problem::new(StatusCode::BAD_REQUEST, "the body could not be read")
-    })
 }
 
 /// RFC 9110: 401 asks for (other) credentials and says of which kind, 403 has seen them.
@@ -147,7 +120,7 @@ impl Refusal {
     }
 }
 
-struct Outcomes([(&'static str, Counter); 7]);
+struct Outcomes([(&'static str, Counter); 6]);
 
 impl Outcomes {
     fn new(metrics: &Metrics) -> Self {
@@ -159,7 +132,6 @@ impl Outcomes {
             ("expired", counter(&[("outcome", "expired")])),
             ("unknown_key", counter(&[("outcome", "unknown_key")])),
             ("mismatch", counter(&[("outcome", "mismatch")])),
-            ("unread", counter(&[("outcome", "unread")])),
         ])
     }
 

@@ -51,7 +51,7 @@ async fn noted(Extension(context): Extension<RequestContext>) {
 }
 
 pub(crate) async fn ask(parts: &Parts, request: http::request::Builder) -> StatusCode {
-    let request = request.body(Body::empty()).unwrap();
+    let request = request.header("Host", "x").body(Body::empty()).unwrap();
     app(parts).answer(request).await.status()
 }
 

@@ -54,11 +54,10 @@ impl Scene {
 
     /// As the server does for each connection, with a copy of the application.
     async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
-        let request = headers
-            .iter()
-            .fold(Request::get(path), |request, (name, value)| {
-                request.header(*name, *value)
-            });
+        let request = headers.iter().fold(
+            Request::get(path).header("Host", "x"),
+            |request, (name, value)| request.header(*name, *value),
+        );
         let app = self.app.clone();
         app.answer(request.body(Body::empty()).unwrap()).await
     }

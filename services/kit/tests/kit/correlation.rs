@@ -23,7 +23,9 @@ fn answered(bytes: &[u8]) -> Option<String> {
     );
     let app = App::new(Router::new().route("/", get(async || "")), &base, &parts);
     let sent = HeaderValue::from_bytes(bytes).ok()?;
-    let request = Request::get("/").header("x-correlation-id", sent);
+    let request = Request::get("/")
+        .header("Host", "x")
+        .header("x-correlation-id", sent);
     let request = request.body(Body::empty()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -28,6 +28,10 @@ fn app(parts: &Parts) -> App {
         .route("/slow", get(async || std::future::pending::<()>().await))
         .route("/size", post(async |body: Bytes| body.len().to_string()))
         .route(
+            "/quotes",
+            post(async |body: String| Problem::new(StatusCode::BAD_REQUEST, body)),
+        )
+        .route(
             "/taken",
             get(async || Problem::new(StatusCode::CONFLICT, "it is taken")),
         )
@@ -51,7 +55,8 @@ async fn answer_of(
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> (Response<()>, Value) {
-    let response = app(parts).answer(request.body(body.into()).unwrap()).await;
+    let request = request.header("Host", "x").body(body.into()).unwrap();
+    let response = app(parts).answer(request).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (
@@ -123,8 +128,11 @@ async fn a_wrong_method_is_a_problem_that_says_what_is_allowed() {
 
 #[tokio::test]
 async fn a_panic_is_a_problem_that_does_not_tell_what_was_said() {
-    let answer = ask(Request::get("/panic"), "").await;
+    let parts = parts();
+    let answer = answer_of(&parts, Request::get("/panic"), "").await;
     assert_problem(&answer, 500, Some("the service failed"));
+    answer_of(&parts, Request::get("/own"), "").await;
+    assert_eq!(parts.metrics.counter("panics", &[]).take(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +159,8 @@ async fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
     );
     let chunks = [sized(inbound::BODY_BYTES_MAX), sized(1)].map(Ok::<_, std::io::Error>);
     let chunks = Body::from_stream(futures_util::stream::iter(chunks));
-    assert_problem(&ask(Request::post("/size"), chunks).await, 413, None);
+    let answer = ask(Request::post("/size"), chunks).await;
+    assert_problem(&answer, 413, Some("the body is too large"));
 }
 
 #[tokio::test]
@@ -164,6 +173,15 @@ async fn a_handlers_problem_is_rendered_and_its_own_json_left_alone() {
     let (response, body) = ask(Request::get("/own"), "").await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(body, json!({"own": true}));
+}
+
+#[tokio::test]
+async fn what_a_problem_quotes_is_short() {
+    let short = "é".repeat(256);
+    let answer = ask(Request::post("/quotes"), short.clone()).await;
+    assert_problem(&answer, 400, Some(&short));
+    let answer = ask(Request::post("/quotes"), "é".repeat(30_000)).await;
+    assert_problem(&answer, 400, Some(&format!("{short}…")));
 }
 
 #[tokio::test]
@@ -250,7 +268,9 @@ async fn no_level_takes_the_id_off_a_line() {
         file: &|_| unreachable!(),
     };
     let base = Base::read(&mut Reader::new(&environment), SERVICE);
-    let request = Request::get("/").header("X-Correlation-ID", "the-id");
+    let request = Request::get("/")
+        .header("Host", "x")
+        .header("X-Correlation-ID", "the-id");
     let app = App::new(routes, &base, &parts());
     app.answer(request.body(Body::empty()).unwrap()).await;
     let lines = logs.lines();

@@ -5,14 +5,17 @@
 mod access;
 mod admission;
 mod bad_input;
+mod bodies;
 mod closing;
 mod correlation;
+mod hosts;
 mod http2;
 mod inbound;
 mod logs;
 mod metrics;
 mod otlp;
 mod outbound;
+mod readers;
 mod server;
 mod settings;
 

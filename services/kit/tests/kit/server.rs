@@ -45,25 +45,6 @@ async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_byte_by_byte_is_answered_by_the_deadline_and_closed() {
-    let served = Served::start(&[]).await;
-    pause();
-    let began = Instant::now();
-    let head = "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
-    let mut stream = served.connect(head).await;
-    let mut answer = String::new();
-    while answer.is_empty() {
-        stream.write_all(b"x").await.unwrap();
-        let came = timeout(Duration::from_millis(500), some(&mut stream)).await;
-        answer.push_str(&came.unwrap_or_default());
-    }
-    answer.push_str(&rest(&mut stream).await);
-    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
-    assert!(answer.contains("the deadline passed"), "{answer}");
-    assert_took(began, Duration::from_secs(10));
-}
-
-#[tokio::test]
 async fn an_idle_connection_is_kept_for_longer_than_load_balancers_keep_it() {
     let served = Served::start(&[]).await;
     let mut stream = served.connect(HEALTH).await;

@@ -157,18 +157,6 @@ async fn a_body_too_large_is_told_so() {
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
-/// Nobody waits for the body of a request that says nothing of use.
-#[tokio::test]
-async fn the_body_of_the_unsigned_is_not_read() {
-    let parts = parts();
-    let base = base(Signatures::ByPairs);
-    let app = App::new(routes(&base, &parts).unwrap(), &base, &parts);
-    let full = http_body_util::Full::new(Bytes::from_static(b"thought"));
-    let body = Body::new(full.map_frame(|_| panic!("the body is read")));
-    let response = app.answer(echo("").map(|_| body)).await;
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-}
-
 #[tokio::test]
 async fn off_asks_nobody() {
     let (base, parts) = (base(Signatures::Off), parts());

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{App, Clock, Lifecycle, Parts, health, server};
+use service_kit::{App, Clock, Lifecycle, Metrics, Parts, health, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     /// Each one sent is a signal.
     pub(crate) signals: mpsc::Sender<()>,
+    pub(crate) metrics: Metrics,
     /// Ends with the number of requests that were cut off.
     pub(crate) ended: JoinHandle<usize>,
 }
@@ -30,12 +31,17 @@ impl Served {
     /// Routes are `GET /health`, `GET /endless`, and `POST /size`, which answers how large the
     /// body is.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
+        Self::with(variables, Router::new()).await
+    }
+
+    /// With routes of the test's besides.
+    pub(crate) async fn with(variables: &[(&str, &str)], routes: Router) -> Self {
         let lifecycle = Lifecycle::default();
         let parts = Parts {
             lifecycle: lifecycle.clone(),
             ..Parts::new(SERVICE, Clock::system())
         };
-        let routes = Router::new()
+        let routes = routes
             .route("/health", health(&parts))
             .route("/endless", get(async || std::future::pending::<()>().await))
             .route("/size", post(async |body: Bytes| body.len().to_string()));
@@ -52,6 +58,7 @@ impl Served {
         Self {
             address,
             signals,
+            metrics: parts.metrics,
             ended,
         }
     }

@@ -45,7 +45,8 @@ async fn ask_within(
     let parts = Parts::new(SERVICE, clock);
     parts.lifecycle.ready(None);
     let app = app(&settings, &parts).await.unwrap();
-    let response = app.answer(request.body(body.into()).unwrap()).await;
+    let request = request.header("Host", "x").body(body.into()).unwrap();
+    let response = app.answer(request).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (

@@ -62,6 +62,8 @@ async fn orbit_answers_as_its_document_has_it() {
         (&governance, &axon, JSON, "[]", 400),
         (&governance, &axon, "Bad Name: x\r\n", "", 400),
         (&governance, &axon, "Content-Length: 7\r\n", "", 400),
+        (&governance, &axon, "Host: another\r\n", "", 400),
+        (&governance, &axon, "X-Request-Timeout-Ms: 5\r\n", "", 408),
         (&governance, &axon, JSON, &large_body, 413),
         (&governance, &axon, "Content-Type: text/plain\r\n", "a", 415),
         (&governance, &axon, &too_large, "", 431),
@@ -93,7 +95,14 @@ fn health_and_the_rest(document: &mut Document) {
     let address = orbit.address();
     let too_large = format!("X-Large: {}\r\n", "x".repeat(20_000));
     for method in ["GET", "HEAD"] {
-        for headers in ["", "Bad Name: x\r\n", &too_large] {
+        let too_little = "X-Request-Timeout-Ms: 5\r\n";
+        for headers in [
+            "",
+            "Bad Name: x\r\n",
+            "Host: another\r\n",
+            too_little,
+            &too_large,
+        ] {
             document.judge(
                 method,
                 "/health",

@@ -38,7 +38,10 @@ fn parts() -> Parts {
 }
 
 async fn dispatch(app: &App) -> Response<Body> {
-    let request = Request::post("/dispatch").body(Body::empty()).unwrap();
+    let request = Request::post("/dispatch")
+        .header("Host", "x")
+        .body(Body::empty())
+        .unwrap();
     app.answer(request).await
 }
 

@@ -1,0 +1,174 @@
+//! Callers that ask for much and take nothing of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2::Builder;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use service_kit::server::WRITE_TIMEOUT;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, pause, sleep, timeout};
+
+use crate::served::{PATIENCE, Served, rest};
+
+const MEGABYTE: usize = 1024 * 1024;
+/// More than all sockets on the way hold.
+const LARGE_BYTES: usize = 14 * MEGABYTE;
+/// What answers that nobody takes may hold, and the one that is too much.
+const LIVE_BYTES_MAX: usize = 16 * MEGABYTE + LARGE_BYTES;
+
+/// An answer's memory, and how much there is of it.
+struct Live {
+    bytes: Vec<u8>,
+    all: Arc<AtomicUsize>,
+}
+
+impl Live {
+    fn new(size: usize, all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(size, Ordering::Relaxed);
+        let bytes = vec![b'x'; size];
+        let all = Arc::clone(all);
+        Self { bytes, all }
+    }
+}
+
+impl AsRef<[u8]> for Live {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+struct Scene {
+    served: Served,
+    live: Arc<AtomicUsize>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let live = Arc::<AtomicUsize>::default();
+        let answer = |size| {
+            let live = Arc::clone(&live);
+            get(async move || Bytes::from_owner(Live::new(size, &live)))
+        };
+        let routes = Router::new()
+            .route("/large", answer(LARGE_BYTES))
+            .route("/megabyte", answer(MEGABYTE));
+        let served = Served::with(&[], routes).await;
+        Self { served, live }
+    }
+
+    fn live_bytes(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    async fn settles_at(&self, bytes_max: usize) {
+        while self.live_bytes() > bytes_max {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+const LARGE: &str = "GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// It takes the head, so its answer has been made, and nothing more.
+async fn slow_reader(scene: &Scene) -> TcpStream {
+    let mut stream = scene.served.connect(LARGE).await;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_have_a_limit_together() {
+    let scene = Scene::new().await;
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        readers.push(slow_reader(&scene).await);
+        timeout(PATIENCE, scene.settles_at(LIVE_BYTES_MAX))
+            .await
+            .unwrap();
+    }
+    // Who takes it gets all of it, and the others are served.
+    let mut honest = slow_reader(&scene).await;
+    let whole = timeout(PATIENCE, rest(&mut honest)).await.unwrap();
+    assert!(whole.len() > LARGE_BYTES, "{}", whole.len());
+    assert!(scene.served.is_healthy().await);
+}
+
+/// Of HTTP/2 one connection has many.
+#[tokio::test]
+async fn so_have_those_of_streams() {
+    let scene = Scene::new().await;
+    let stream = TcpStream::connect(scene.served.address).await.unwrap();
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        let request = Request::get("http://x/megabyte");
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        match sender.clone().send_request(request).await {
+            Ok(answer) => answers.push(answer),
+            Err(_) => break,
+        }
+    }
+    assert!(answers.len() < 100, "the connection is closed");
+    drop(timeout(PATIENCE, connection).await.unwrap());
+    timeout(PATIENCE, scene.settles_at(0)).await.unwrap();
+    assert!(scene.served.is_healthy().await);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_given_up() {
+    let scene = Scene::new().await;
+    let _reader = slow_reader(&scene).await;
+    assert_eq!(scene.live_bytes(), LARGE_BYTES);
+    pause();
+    let began = Instant::now();
+    timeout(WRITE_TIMEOUT * 3, scene.settles_at(0))
+        .await
+        .unwrap();
+    assert!(began.elapsed() + Duration::from_secs(1) >= WRITE_TIMEOUT);
+}
+
+/// The stream is reset, and its connection goes on.
+#[tokio::test]
+async fn so_is_who_takes_nothing_of_a_stream() {
+    let scene = Scene::new().await;
+    let stream = TcpStream::connect(scene.served.address).await.unwrap();
+    let (mut sender, connection) = Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut ask = async |path: &str| {
+        let request = Request::get(format!("http://x{path}"));
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        sender.send_request(request).await.unwrap()
+    };
+    let answer = ask("/megabyte").await;
+    assert_eq!(scene.live_bytes(), MEGABYTE);
+    pause();
+    let limit = Duration::from_secs(10) + WRITE_TIMEOUT;
+    timeout(limit * 2, scene.settles_at(0)).await.unwrap();
+    assert!(answer.into_body().collect().await.is_err());
+    assert_eq!(ask("/health").await.status(), 200);
+}
