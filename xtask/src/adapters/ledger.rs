@@ -178,6 +178,7 @@ fn to_text(record: &Record) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
     use jiff::Timestamp;
@@ -231,6 +232,7 @@ mod tests {
             why: "deploy".into(),
             commit: None,
             dirty: false,
+            without_alarms: BTreeSet::new(),
             things: BTreeMap::new(),
         }
     }
