@@ -184,6 +184,7 @@ mod tests {
             verdict: Verdict::Permitted,
             policies: vec![],
             reason: String::new(),
+            faults: vec![],
         };
         let line = decided(Timestamp::UNIX_EPOCH, "i-1", &harmful, &decision);
         let shown = r#""intent":"\u001b[2J\u007f\u009b31m\u202eäx""#;
