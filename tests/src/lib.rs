@@ -141,8 +141,7 @@ impl Checkout {
     pub fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.xtask(&[arguments, &["--format", "json"]].concat());
         assert_eq!(ran.code, Some(0), "xtask {}", arguments.join(" "));
-        serde_json::from_str(ran.stdout.lines().last().unwrap_or_default())
-            .expect("a JSON document")
+        serde_json::from_str(&ran.stdout).expect("a JSON document and nothing else")
     }
 
     /// Sets one setting in a service's template, as somebody who edits the file would.

@@ -1,11 +1,12 @@
 //! All flags on one screen.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::catalog::Thing;
+use crate::catalog::{SERVICES, Thing};
 use crate::decide::compilation::Way;
 use crate::report::Format;
 
@@ -23,7 +24,8 @@ use crate::report::Format;
         cargo xtask verify                       the acceptance checks\n\n\
         Exit codes: 0 done, 1 unexpected, 2 usage, 10 findings, 11 refused, 12 not ready,\n\
         13 plan --exit-code: changes, 20 failed and all is back, 21 failed and something is not back,\n\
-        22 stopped watching, 23 usurped, 30 a check failed, 130 interrupted before anything was changed"
+        22 stopped watching, 23 usurped, 30 a check failed, 130 interrupted before anything was changed\n\n\
+        With --format json stdout is one document or nothing, and stderr one event a line."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -34,15 +36,13 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The environment: a file of infra/environments
     #[arg(
         long,
         global = true,
-        env = "XTASK_ENV",
-        default_value = "local",
-        value_name = "NAME"
+        value_name = "NAME",
+        help = "A file of infra/environments [default: $XTASK_ENV, or local]"
     )]
-    pub env: String,
+    pub env: Option<String>,
     /// How results are printed; github: for the log of a workflow
     #[arg(long, global = true, value_enum, default_value = "human")]
     pub format: Format,
@@ -74,6 +74,7 @@ pub enum Verb {
     #[command(after_help = "Example:\n  cargo xtask render axon | jq .containerDefinitions")]
     Render {
         /// axon or orbit
+        #[arg(value_parser = service)]
         name: Thing,
     },
     /// Check the task definitions, without AWS
@@ -149,11 +150,14 @@ pub enum Verb {
     /// The ledger, newest first
     Releases {
         /// How many
-        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
         last: u64,
     },
     /// Print the log of a service or of the function
-    #[command(after_help = "Example:\n  cargo xtask logs orbit --since 5m --follow")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask logs orbit --since 5m --follow\n  \
+        cargo xtask logs orbit --format json | jq .     one document a line, as they come"
+    )]
     Logs {
         /// axon, orbit or governance
         name: Thing,
@@ -265,4 +269,53 @@ pub struct Confirmation {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// The format that a command line asks for, whatever else it says.
+pub fn format_of(arguments: impl IntoIterator<Item = OsString>) -> Format {
+    let words = arguments
+        .into_iter()
+        .map(|word| word.to_string_lossy().into_owned());
+    let mut words = words.take_while(|word| word != "--");
+    let mut format = Format::Human;
+    while let Some(word) = words.next() {
+        let value = match word.strip_prefix("--format") {
+            Some("") => words.next(),
+            Some(value) => value.strip_prefix('=').map(str::to_owned),
+            None => None,
+        };
+        let known = value.and_then(|value| Format::from_str(&value, false).ok());
+        format = known.unwrap_or(format);
+    }
+    format
+}
+
+/// Only what ECS runs has a task definition.
+fn service(name: &str) -> Result<Thing, String> {
+    let known = SERVICES.into_iter().find(|thing| thing.name() == name);
+    known.ok_or_else(|| match name.parse::<Thing>() {
+        Ok(thing) => format!("{thing} has no task definition; axon and orbit have one"),
+        Err(_) => format!("no service is called {name}; there are axon, orbit"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_found_in_a_command_line_that_makes_no_sense() {
+        for (line, format) in [
+            ("depoy --format json", Format::Json),
+            ("--format=json --nope", Format::Json),
+            ("--nope --format github plan", Format::Github),
+            ("plan --format yaml", Format::Human),
+            ("plan --format", Format::Human),
+            ("plan --formats json", Format::Human),
+            ("plan -- --format json", Format::Human),
+        ] {
+            let words = line.split(' ').map(OsString::from);
+            assert_eq!(format_of(words), format, "{line}");
+        }
+    }
 }

@@ -23,22 +23,29 @@ use xtask::adapters::transport::Transport;
 use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
 use xtask::catalog::Thing;
-use xtask::cli::{Cli, LocalVerb, SecretsVerb, Verb};
+use xtask::cli::{self, Cli, LocalVerb, SecretsVerb, Verb};
 use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
 use xtask::decide::compilation::{Profile, Way};
 use xtask::decide::environment::Environment;
-use xtask::failure::{self, Failure, Kind};
+use xtask::failure::{Failure, Kind};
 use xtask::report::{Manner, Report};
 use xtask::world::{Desk, Surroundings, User};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let parsed = Cli::try_parse();
     let manner = Manner {
-        format: cli.global.format,
-        quiet: cli.global.quiet,
+        format: parsed.as_ref().map_or_else(
+            |_| cli::format_of(std::env::args_os()),
+            |cli| cli.global.format,
+        ),
+        quiet: parsed.as_ref().is_ok_and(|cli| cli.global.quiet),
         terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
     };
     let report = Arc::new(Report::to_process(manner));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(said) => return ExitCode::from(report.end_unparsed(&said)),
+    };
     if cli.global.verbose {
         xtask::report::tell_diagnostics(&report);
     }
@@ -52,14 +59,7 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             ended
         });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let error = failure::explained(error);
-            report.failure(&error);
-            ExitCode::from(failure::exit_code(&error))
-        }
-    }
+    ExitCode::from(report.end(ended))
 }
 
 async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
@@ -80,7 +80,8 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cargo-xtask", &mut script);
-            report.data(&(), &String::from_utf8_lossy(&script));
+            let script = String::from_utf8_lossy(&script);
+            report.data(&script, &script);
             Ok(())
         }
         Verb::Doctor { fix } => commands::doctor::doctor(fix, surroundings, report).await,
@@ -93,7 +94,9 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
             }
         }
         verb => {
-            let environment = environments::load(surroundings, &cli.global.env)?;
+            let named = cli.global.env.as_deref();
+            let name = named.or(surroundings.variable("XTASK_ENV"));
+            let environment = environments::load(surroundings, name.unwrap_or("local"))?;
             with_environment(verb, &environment, surroundings, report, signals).await
         }
     }
@@ -121,7 +124,7 @@ async fn with_environment(
         }
         Verb::Lint {
             file: Some(file), ..
-        } => lint::lint_file(&source, environment, report, &file).await,
+        } => lint::lint_file(&source, environment, report, &surroundings.named(&file)).await,
         Verb::Lint { names, file: None } => {
             lint::lint_templates(&source, environment, report, &names.names).await
         }
@@ -279,7 +282,7 @@ async fn run_tests(
     (scope, fix): (test::Scope, bool),
 ) -> Result<()> {
     if fix {
-        commands::doctor::doctor(true, surroundings, report).await?;
+        commands::doctor::make_ready(surroundings, report).await?;
     }
     let emulator = Emulator::new(surroundings, report)?;
     let config = aws::emulated(environment, &emulator.endpoint());

@@ -1,13 +1,18 @@
-//! Events become lines for people (stderr) or JSON (stdout). The only file that prints.
+//! Results go to stdout, all else to stderr: as lines for people, or as JSON, which is one document
+//! on stdout (of `logs` one a line) and one event a line on stderr. The only file that prints.
 //!
 //! Where stderr is a terminal, the newest live line is redrawn in place; elsewhere one is printed
 //! now and then, so that a CI log shows that something goes on and still reads like a story.
 
+mod diagnostics;
+mod ending;
 mod github;
+mod question;
+mod text;
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::io::{self, Write};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,7 +20,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::failure::{self, Kind};
+pub use diagnostics::tell_diagnostics;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -61,6 +66,12 @@ struct Streams {
     live: String,
     /// When each subject's newest live line was printed, where nothing is redrawn.
     printed: BTreeMap<String, Instant>,
+    /// A question stands on the terminal's line and was not answered.
+    asking: bool,
+    /// Nothing more can be written where results go.
+    unread: bool,
+    /// Why a result is not, or not all, where it belongs.
+    lost: Option<io::Error>,
 }
 
 /// Width of the subject column: the longest subject is `governance`.
@@ -80,17 +91,16 @@ impl Report {
                 summary: None,
                 live: String::new(),
                 printed: BTreeMap::new(),
+                asking: false,
+                unread: false,
+                lost: None,
             }),
         }
     }
 
     /// A report to the process's own streams.
     pub fn to_process(manner: Manner) -> Self {
-        Self::new(
-            manner,
-            Box::new(std::io::stdout()),
-            Box::new(std::io::stderr()),
-        )
+        Self::new(manner, Box::new(io::stdout()), Box::new(io::stderr()))
     }
 
     pub fn manner(&self) -> Manner {
@@ -112,12 +122,12 @@ impl Report {
         if self.manner.quiet || self.manner.format == Format::Json {
             return;
         }
-        let line = self.harmless(&layout(subject, text));
+        let line = text::visible(&self.harmless(&layout(subject, text)));
         let mut streams = self.streams();
         if self.manner.terminal {
             if streams.live != line {
                 let shown: String = line.chars().take(LIVE_WIDTH_MAX).collect();
-                put(&mut streams.talk, &format!("\r\x1b[2K{shown}"));
+                drop(put(&mut streams.talk, &format!("\r\x1b[2K{shown}")));
                 streams.live = line;
             }
             return;
@@ -125,7 +135,7 @@ impl Report {
         let now = Instant::now();
         let due = |printed: &Instant| now.duration_since(*printed) >= LIVE_INTERVAL;
         if streams.printed.get(subject).is_none_or(due) {
-            put(&mut streams.talk, &format!("{line}\n"));
+            drop(put(&mut streams.talk, &format!("{line}\n")));
             streams.printed.insert(subject.to_owned(), now);
         }
     }
@@ -138,8 +148,8 @@ impl Report {
     /// A block of lines that belong together: a plan, a diff, a failure's evidence.
     pub fn block(&self, text: &str) {
         match self.manner.format {
-            Format::Json => self.json_line(&json!({ "event": "block", "text": text })),
             _ if self.manner.quiet => {}
+            Format::Json => self.put_talk(&json!({ "event": "block", "text": text }).to_string()),
             Format::Human => self.talk(text),
             Format::Github => match text.trim_end().split_once('\n') {
                 Some((title, rest)) => self.put_talk(&github::group(title, rest)),
@@ -150,10 +160,10 @@ impl Report {
 
     /// A step's document: JSON where that was asked for, else a block for people.
     pub fn document(&self, event: &str, value: &impl Serialize, human: &str) {
-        if self.manner.format == Format::Json {
-            self.json_line(&json!({ "event": event, "document": value }));
-        } else {
+        if self.manner.format != Format::Json {
             self.block(human);
+        } else if !self.manner.quiet {
+            self.put_talk(&json!({ "event": event, "document": value }).to_string());
         }
     }
 
@@ -167,15 +177,17 @@ impl Report {
 
     /// A result for the page of a workflow's job, where there is one.
     pub fn summary(&self, title: &str, text: &str) {
+        let mut streams = self.streams();
         if self.manner.format == Format::Github
-            && let Some(summary) = &mut self.streams().summary
+            && let Some(summary) = &mut streams.summary
         {
-            put(summary, &github::section(title, text));
+            let written = put(summary, &github::section(title, &text::visible(text)));
+            streams.note(written);
         }
     }
 
-    /// The result of the command: JSON where that was asked for, else the text for people.
-    /// The only thing that goes to stdout in human format.
+    /// The result of the command: JSON where that was asked for, else the text for people. The only
+    /// thing that goes to stdout, and once; `logs` alone gives its results one by one.
     pub fn data(&self, value: &impl Serialize, human: &str) {
         let text = match self.manner.format {
             Format::Human | Format::Github => self.harmless(human),
@@ -183,80 +195,39 @@ impl Report {
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
         };
         let mut streams = self.streams();
-        clear_live(&mut streams, self.manner);
+        clear_line(&mut streams, self.manner);
         if !text.is_empty() {
-            put(&mut streams.data, text.trim_end_matches('\n'));
-            put(&mut streams.data, "\n");
+            let line = format!("{}\n", text::visible(&text).trim_end_matches('\n'));
+            let written = put(&mut streams.data, &line);
+            streams.note(written);
         }
-    }
-
-    /// A command's last word: what failed, why, and what to do about it.
-    pub fn failure(&self, error: &anyhow::Error) {
-        if failure::is(error, Kind::Changes) {
-            // An answer: it was told as the command's result.
-            return;
-        }
-        let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
-        if self.manner.format == Format::Json {
-            self.json_line(&json!({
-                "event": "failure",
-                "exit_code": failure::exit_code(error),
-                "error": format!("{error:#}"),
-                "hint": hint,
-            }));
-            return;
-        }
-        let mut text = format!("{error:#}");
-        for line in hint.iter().flat_map(|hint| hint.lines()) {
-            text.push_str("\n  hint: ");
-            text.push_str(line);
-        }
-        if self.manner.format == Format::Github {
-            self.summary("Failed", &text);
-            self.put_talk(&github::command("error", &[], &text));
-        } else {
-            self.talk(&format!("error: {text}"));
-        }
-    }
-
-    /// A question, answered at a terminal. Anything but yes is no.
-    pub fn ask(&self, question: &str) -> bool {
-        if !self.manner.terminal || self.manner.format != Format::Human {
-            return false;
-        }
-        put(&mut self.streams().talk, &format!("{question} [y/N] "));
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).is_ok()
-            && matches!(answer.trim(), "y" | "Y" | "yes")
     }
 
     /// One line of diagnostics (`--verbose`).
     pub fn diagnostic(&self, text: &str) {
-        self.talk(text);
-    }
-
-    fn event(&self, event: &str, subject: &str, text: &str) {
-        match self.manner {
-            Manner {
-                format: Format::Json,
-                ..
-            } => {
-                self.json_line(&json!({ "event": event, "subject": subject, "text": text }));
-            }
-            Manner { quiet: true, .. } if event != "warning" => {}
-            Manner {
-                format: Format::Github,
-                ..
-            } if event == "warning" => {
-                self.put_talk(&github::command("warning", &[("title", subject)], text));
-            }
-            _ if event == "warning" => self.talk(&layout(subject, &format!("warning: {text}"))),
-            _ => self.talk(&layout(subject, text)),
+        if self.manner.format == Format::Json {
+            self.put_talk(&json!({ "event": "diagnostic", "text": text }).to_string());
+        } else {
+            self.talk(text);
         }
     }
 
-    fn json_line(&self, value: &serde_json::Value) {
-        put(&mut self.streams().data, &format!("{value}\n"));
+    fn event(&self, event: &str, subject: &str, text: &str) {
+        let warning = event == "warning";
+        if self.manner.quiet && !warning {
+            return;
+        }
+        match self.manner.format {
+            Format::Json => {
+                let event = json!({ "event": event, "subject": subject, "text": text });
+                self.put_talk(&event.to_string());
+            }
+            Format::Github if warning => {
+                self.put_talk(&github::command("warning", &[("title", subject)], text));
+            }
+            _ if warning => self.talk(&layout(subject, &format!("warning: {text}"))),
+            _ => self.talk(&layout(subject, text)),
+        }
     }
 
     fn talk(&self, text: &str) {
@@ -273,60 +244,17 @@ impl Report {
     }
 
     fn put_talk(&self, text: &str) {
+        let line = format!("{}\n", text::visible(text).trim_end_matches('\n'));
         let mut streams = self.streams();
-        clear_live(&mut streams, self.manner);
-        put(
-            &mut streams.talk,
-            &format!("{}\n", text.trim_end_matches('\n')),
-        );
+        clear_line(&mut streams, self.manner);
+        // Where nothing can be told there is nobody to tell it to.
+        drop(put(&mut streams.talk, &line));
     }
 
     fn streams(&self) -> std::sync::MutexGuard<'_, Streams> {
         self.streams
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// `--verbose`: each command that is run, on a line of its own.
-pub fn tell_diagnostics(report: &Arc<Report>) {
-    use tracing_subscriber::layer::SubscriberExt;
-    let subscriber = tracing_subscriber::registry().with(Diagnostics(Arc::clone(report)));
-    // Fails only where a subscriber is set already.
-    drop(tracing::subscriber::set_global_default(subscriber));
-}
-
-struct Diagnostics(Arc<Report>);
-
-impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Diagnostics {
-    fn enabled(
-        &self,
-        metadata: &tracing::Metadata<'_>,
-        _: tracing_subscriber::layer::Context<'_, S>,
-    ) -> bool {
-        metadata.target().starts_with("xtask")
-    }
-
-    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        self.0.diagnostic(&line.0);
-    }
-}
-
-#[derive(Default)]
-struct Line(String);
-
-impl tracing::field::Visit for Line {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        if !self.0.is_empty() {
-            self.0.push(' ');
-        }
-        if field.name() == "message" {
-            self.0.push_str(&format!("{value:?}"));
-        } else {
-            self.0.push_str(&format!("{}={value:?}", field.name()));
-        }
     }
 }
 
@@ -341,23 +269,27 @@ fn layout(subject: &str, text: &str) -> String {
         .to_owned()
 }
 
-fn clear_live(streams: &mut Streams, manner: Manner) {
+/// What stands on the terminal's line makes way for the next.
+fn clear_line(streams: &mut Streams, manner: Manner) {
     if manner.terminal && !streams.live.is_empty() {
-        put(&mut streams.talk, "\r\x1b[2K");
+        drop(put(&mut streams.talk, "\r\x1b[2K"));
     }
     streams.live.clear();
+    if std::mem::take(&mut streams.asking) {
+        drop(put(&mut streams.talk, "\n"));
+    }
 }
 
-/// A reader that went away (`xtask logs | head`) is no failure of ours.
-fn put(sink: &mut Sink, text: &str) {
-    if sink.write_all(text.as_bytes()).is_ok() {
-        drop(sink.flush());
-    }
+fn put(sink: &mut Sink, text: &str) -> io::Result<()> {
+    sink.write_all(text.as_bytes())?;
+    sink.flush()
 }
 
 #[cfg(test)]
 pub mod testing {
     //! A report whose words a test can read.
+
+    use std::sync::Arc;
 
     use super::*;
 

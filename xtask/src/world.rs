@@ -360,6 +360,8 @@ pub trait Interrupt: Send + Sync {
 pub struct Surroundings {
     /// The checkout's root.
     pub root: PathBuf,
+    /// The folder in which the user stands: the root, or one below it.
+    pub here: PathBuf,
     /// The environment variables that the process was started with.
     pub variables: BTreeMap<String, String>,
 }
@@ -370,6 +372,12 @@ impl Surroundings {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// A path that the user wrote, as the checkout calls it: below the root, or absolute.
+    pub fn named(&self, path: &Path) -> PathBuf {
+        let path = self.here.join(path);
+        path.strip_prefix(&self.root).unwrap_or(&path).to_owned()
     }
 
     /// Where a run leaves its files: all of them lie below `target/`.

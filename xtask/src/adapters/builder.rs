@@ -357,6 +357,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("bundle-{}", std::process::id()));
         let surroundings = Surroundings {
             root: folder.clone(),
+            here: folder.clone(),
             variables: BTreeMap::new(),
         };
         let (report, _, _) = captured(Format::Human);

@@ -12,6 +12,7 @@ mod settling;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -104,14 +105,20 @@ impl<'a> Emulator<'a> {
         format!("{} {}", self.root.display(), installation::version())
     }
 
+    fn turn_name(&self) -> String {
+        format!("{}.lock", self.port)
+    }
+
     /// Waits until no other run starts or stops anything. The lock ends with the process.
     async fn turn(&self, name: &str) -> Result<File> {
         let path = self.local().join(name);
-        let opened = std::fs::create_dir_all(self.local()).and_then(|()| File::create(&path));
-        let file = opened.with_context(|| format!("open {}", path.display()))?;
         let deadline = Instant::now() + TURN_LIMIT;
         loop {
+            let opened = std::fs::create_dir_all(self.local()).and_then(|()| File::create(&path));
+            let file = opened.with_context(|| format!("open {}", path.display()))?;
             match file.try_lock() {
+                // A reset removes it: then whoever comes next has another one.
+                Ok(()) if file.metadata().is_ok_and(|it| it.nlink() == 0) => {}
                 Ok(()) => return Ok(file),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                     self.report.live("local", "waiting for another run");
@@ -275,7 +282,7 @@ impl LocalAws for Emulator<'_> {
         if self.is_up().await {
             return Ok(Began::Running);
         }
-        let turn = self.turn(&format!("{}.lock", self.port)).await?;
+        let turn = self.turn(&self.turn_name()).await?;
         if self.is_up().await {
             return Ok(Began::Running);
         }
@@ -300,12 +307,12 @@ impl LocalAws for Emulator<'_> {
     }
 
     async fn down(&self) -> Result<()> {
-        let _turn = self.turn(&format!("{}.lock", self.port)).await?;
+        let _turn = self.turn(&self.turn_name()).await?;
         self.stop().await
     }
 
     async fn reset(&self) -> Result<()> {
-        let _turn = self.turn(&format!("{}.lock", self.port)).await?;
+        let _turn = self.turn(&self.turn_name()).await?;
         self.stop().await?;
         // What Terraform believes is there goes with what is there.
         for folder in [self.folder(), self.local().join("terraform")] {
@@ -316,7 +323,10 @@ impl LocalAws for Emulator<'_> {
                 _ => {}
             }
         }
-        Ok(())
+        let turn = self.local().join(self.turn_name());
+        tokio::fs::remove_file(&turn)
+            .await
+            .with_context(|| format!("remove {}", turn.display()))
     }
 
     /// The services of a crash-looping release never come back: whoever deploys finds out why.
@@ -347,6 +357,7 @@ mod tests {
     fn surroundings(port: &str) -> Surroundings {
         Surroundings {
             root: env!("CARGO_MANIFEST_DIR").into(),
+            here: env!("CARGO_MANIFEST_DIR").into(),
             variables: [(PORT_VARIABLE.to_owned(), port.to_owned())].into(),
         }
     }
@@ -379,5 +390,33 @@ mod tests {
         assert!(failure.message.contains(&process), "{failure}");
         assert!(failure.hint.as_ref().unwrap().contains(PORT_VARIABLE));
         assert!(!emulator.is_up().await);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_turn_that_a_reset_removes_takes_the_next_one() {
+        let root = std::env::temp_dir().join(format!("turn-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let surroundings = Surroundings {
+            root: root.clone(),
+            here: root.clone(),
+            variables: std::collections::BTreeMap::new(),
+        };
+        let (report, _, _) = captured(Format::Human);
+        let emulator = Emulator::new(&surroundings, &report).unwrap();
+        let resetting = emulator.turn("4577.lock").await.unwrap();
+        let waiting = emulator.turn("4577.lock");
+        tokio::pin!(waiting);
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("two have the turn"),
+            () = sleep(POLL * 2) => {}
+        }
+        tokio::fs::remove_file(emulator.local().join("4577.lock"))
+            .await
+            .unwrap();
+        drop(resetting);
+        let turn = waiting.await.unwrap();
+        assert_eq!(turn.metadata().unwrap().nlink(), 1);
+        tokio::fs::remove_dir_all(root).await.unwrap();
     }
 }

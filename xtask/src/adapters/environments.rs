@@ -1,5 +1,6 @@
 //! What the process finds around it: the checkout, the shell's variables, the environment files.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::host;
+use crate::decide::byte_order_mark::without_mark;
 use crate::decide::environment::Environment;
 use crate::decide::site::Architecture;
 use crate::failure::Failure;
@@ -31,9 +33,14 @@ pub fn surroundings() -> Result<Surroundings> {
         ))
         .hint("cd into the checkout")
     })?;
+    // What is no text is none of ours.
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
     Ok(Surroundings {
         root: root.to_owned(),
-        variables: std::env::vars().collect(),
+        variables: std::env::vars_os().filter_map(text).collect(),
+        here,
     })
 }
 
@@ -85,7 +92,8 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     reason = "the environment's file is read here"
 )]
 fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    Ok(without_mark(&text).to_owned())
 }
 
 /// Where a workflow's step puts what its job's page shows.
@@ -153,6 +161,7 @@ mod tests {
     fn checkout() -> Surroundings {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         Surroundings {
+            here: root.clone(),
             root,
             variables: std::collections::BTreeMap::new(),
         }

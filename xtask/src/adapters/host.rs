@@ -55,6 +55,7 @@ impl Machine for Surroundings {
             python,
             infrastructure,
             git: find_program(self, "git").is_some(),
+            rust: ["cargo", "rustc"].map(|name| find_program(self, name).is_some()) == [true; 2],
             means: means(self),
         }
     }

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::aws::{EMULATOR_KEY, explain, is_code};
 use super::process::{Command, find_program};
+use crate::decide::byte_order_mark::BYTE_ORDER_MARK;
 use crate::decide::definition::hex;
 use crate::decide::environment::Environment;
 use crate::decide::site::Architecture;
@@ -145,7 +146,8 @@ impl<'a> Terraform<'a> {
 
     /// The user's own configuration, where it is there: it may name a mirror itself.
     fn cli_configuration(&self) -> Option<PathBuf> {
-        let file = PathBuf::from(self.surroundings.variable("TF_CLI_CONFIG_FILE")?);
+        let named = self.surroundings.variable("TF_CLI_CONFIG_FILE")?;
+        let file = self.surroundings.here.join(named);
         file.is_file().then_some(file)
     }
 
@@ -418,5 +420,8 @@ fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     reason = "the sources of infra/ are read here and nowhere else"
 )]
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("read {}", path.display()))
+    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    // Terraform takes no byte order mark in JSON.
+    let unmarked = bytes.strip_prefix(BYTE_ORDER_MARK.as_bytes());
+    Ok(unmarked.map_or_else(|| bytes.clone(), <[u8]>::to_vec))
 }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::failure::Failure;
 use crate::world::Surroundings;
 
 /// Variables of the user's shell that a child may have: none of them names an account.
@@ -73,10 +74,12 @@ impl Finished {
 
 impl Command {
     pub fn new(surroundings: &Surroundings, program: impl Into<OsString>) -> Self {
-        let environment = PASSED_ON
+        let mut environment: BTreeMap<String, String> = PASSED_ON
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), surroundings.variable(name)?.to_owned())))
             .collect();
+        // What cargo says is shown as text, whatever the user's configuration asks for.
+        environment.insert("CARGO_TERM_COLOR".to_owned(), "never".to_owned());
         Self {
             program: program.into(),
             arguments: Vec::new(),
@@ -144,6 +147,7 @@ impl Command {
     pub async fn run_watched(self, mut watch: impl FnMut(&str)) -> Result<Finished> {
         let shown = self.to_string();
         tracing::debug!(command = %shown, "run");
+        let missing = self.missing();
         let mut expression = duct::cmd(self.program, self.arguments)
             .full_env(self.environment)
             .stdin_null();
@@ -158,7 +162,10 @@ impl Command {
         let reader = expression
             .unchecked()
             .reader()
-            .with_context(|| format!("start `{shown}`"))?;
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => missing.into(),
+                _ => anyhow::Error::from(error).context(format!("start `{shown}`")),
+            })?;
         let reader = std::sync::Arc::new(reader);
         let kill_on_drop = KillOnDrop(std::sync::Arc::clone(&reader));
         let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel::<String>();
@@ -180,6 +187,13 @@ impl Command {
         let code = code.with_context(|| format!("read the output of `{shown}`"))?;
         drop(kill_on_drop);
         Ok(Finished { code, output })
+    }
+
+    /// The failure that it is where there is no such program.
+    fn missing(&self) -> Failure {
+        let program = self.program.to_string_lossy();
+        Failure::not_ready(format!("start `{self}`: there is no {program} on the PATH"))
+            .hint("cargo xtask doctor     # what is missing, and how to get it")
     }
 
     /// Runs to the end; anything but exit code 0 is an error with the command's last lines.
@@ -247,6 +261,7 @@ pub fn find_program(surroundings: &Surroundings, name: &str) -> Option<std::path
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure;
 
     fn surroundings() -> Surroundings {
         let variables = [
@@ -256,6 +271,7 @@ mod tests {
         ];
         Surroundings {
             root: ".".into(),
+            here: ".".into(),
             variables: variables
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
@@ -286,9 +302,11 @@ mod tests {
             .run()
             .await
             .unwrap_err();
+        assert_eq!(failure::exit_code(&error), 12);
+        let text = error.to_string();
         assert!(
-            format!("{error:#}").contains("no-such-program"),
-            "{error:#}"
+            text.ends_with("there is no no-such-program on the PATH"),
+            "{text}"
         );
     }
 }

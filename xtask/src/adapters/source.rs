@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
 use crate::catalog::Thing;
+use crate::decide::byte_order_mark::without_mark;
 use crate::decide::definition::hex;
 use crate::decide::image::{Inputs, Labels, input_paths, is_hidden};
 use crate::world::{Commit, Source, Surroundings};
@@ -22,9 +23,10 @@ pub struct Checkout {
 #[async_trait]
 impl Source for Checkout {
     async fn read(&self, path: &str) -> Result<String> {
-        tokio::fs::read_to_string(self.surroundings.root.join(path))
+        let text = tokio::fs::read_to_string(self.surroundings.root.join(path))
             .await
-            .with_context(|| format!("read {path}"))
+            .with_context(|| format!("read {path}"))?;
+        Ok(without_mark(&text).to_owned())
     }
 
     async fn services_sha256(&self) -> Result<String> {
@@ -210,6 +212,7 @@ mod tests {
             let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
             Surroundings {
                 root: self.0.clone(),
+                here: self.0.clone(),
                 variables: [path].into(),
             }
         }

@@ -8,9 +8,10 @@ use crate::failure::Failure;
 use crate::world::Desk;
 
 /// `yes` is the flag; else the user is asked at a terminal. Anything but a yes is a refusal.
-pub fn confirm(desk: &Desk<'_>, yes: bool, what: &str) -> Result<()> {
+pub async fn confirm(desk: &Desk<'_>, yes: bool, what: &str) -> Result<()> {
     let environment = &desk.environment.name;
-    if desk.environment.emulated || yes || desk.report.ask(&format!("{environment}: {what}?")) {
+    let question = format!("{environment}: {what}?");
+    if desk.environment.emulated || yes || desk.report.ask(&question).await {
         return Ok(());
     }
     Err(

@@ -51,7 +51,7 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
         return Ok(());
     }
     warn_of_expiry(desk, drive::time_limit(&plan));
-    confirm(desk, options.yes, "release this")?;
+    confirm(desk, options.yes, "release this").await?;
 
     let about = about(&world, "deploy").await?;
     let record = drive::carry_out(&world, &plan, about, Way::Forward).await?;
@@ -93,7 +93,7 @@ async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> 
     let planned = desk.infra.plan().await?;
     if !desk.environment.emulated {
         desk.report.block(planned.summary());
-        confirm(desk, options.yes, "apply this to the infrastructure")?;
+        confirm(desk, options.yes, "apply this to the infrastructure").await?;
     }
     if first {
         // Both to their end: a compiler's error must not cut off an apply.

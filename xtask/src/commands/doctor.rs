@@ -14,6 +14,25 @@ const MENDED_LIMIT: Duration = Duration::from_secs(20);
 const MENDED_INTERVAL: Duration = Duration::from_millis(500);
 
 pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result<()> {
+    let found = missing(fix, machine, report).await;
+    report.data(&found, &table(&found));
+    if found.is_empty() {
+        report.line("doctor", "nothing is missing");
+    }
+    judged(fix, &found)
+}
+
+/// As `doctor --fix`, before another command, whose result is its own.
+pub async fn make_ready(machine: &dyn Machine, report: &Report) -> Result<()> {
+    let found = missing(true, machine, report).await;
+    if !found.is_empty() {
+        report.block(&table(&found));
+    }
+    judged(true, &found)
+}
+
+/// What is missing, and with `fix` what still is once everything was tried.
+async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<Fault> {
     let mut found = faults(&machine.look(Look::Thorough).await);
     let mut tried = Vec::new();
     // Mending one fault may show the next: an engine that was installed still has to be started.
@@ -27,9 +46,11 @@ pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result
         };
         tried.push(fault);
     }
-    report.data(&found, &table(&found));
+    found
+}
+
+fn judged(fix: bool, found: &[Fault]) -> Result<()> {
     if found.is_empty() {
-        report.line("doctor", "nothing is missing");
         return Ok(());
     }
     let lacks = found.iter().map(|fault| fault.subject);
@@ -44,8 +65,8 @@ pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result
 /// Everything that keeps the local environment from running, at once, before anything is started.
 pub async fn require_local(machine: &dyn Machine) -> Result<()> {
     let mut found = faults(&machine.look(Look::Quick).await);
-    // Only what a commit is named by comes from git.
-    found.retain(|fault| fault.subject != "git");
+    // It runs without: git names a commit, Rust compiles what is not built yet.
+    found.retain(|fault| !["git", "rust"].contains(&fault.subject));
     if found.is_empty() {
         return Ok(());
     }
@@ -130,6 +151,7 @@ mod tests {
                     python: Python::NotNeeded,
                     infrastructure,
                     git: true,
+                    rust: true,
                     means,
                 }),
                 looks_until_started: Mutex::new(u32::MAX),

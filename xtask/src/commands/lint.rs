@@ -109,13 +109,12 @@ async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
 /// Findings are what the command is asked for, and go to stdout; errors among them end it.
 fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<()> {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    let nothing = findings.is_empty() && faults.is_empty();
-    let human = if nothing {
-        "no findings".to_owned()
-    } else {
-        lines.join("\n")
-    };
-    report.data(&findings, &human);
+    // Of what could not be read nobody can say that nothing is wrong with it.
+    if !findings.is_empty() {
+        report.data(&findings, &lines.join("\n"));
+    } else if faults.is_empty() {
+        report.data(&findings, "no findings");
+    }
     if !faults.is_empty() {
         return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
     }

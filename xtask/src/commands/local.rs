@@ -64,6 +64,7 @@ mod tests {
                 python: Python::Missing,
                 infrastructure: Tool::Missing,
                 git: false,
+                rust: false,
                 means: Means::default(),
             }
         }

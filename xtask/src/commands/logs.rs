@@ -31,7 +31,7 @@ pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) ->
                 world.report.data(&value, &line.text);
             }
         }
-        if !follow {
+        if !follow || !world.report.is_read() {
             return Ok(());
         }
         from = from.max(newest - LATENESS_MAX);

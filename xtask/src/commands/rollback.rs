@@ -55,7 +55,7 @@ pub async fn rollback(
         .line("rollback", &format!("to {}", target.about()));
     plan::tell(world, &plan);
     warn_of_expiry(desk, drive::time_limit(&plan));
-    confirm(desk, yes, "roll back")?;
+    confirm(desk, yes, "roll back").await?;
     let why = format!("rollback to {}", target.number);
     let about = about(world, &why).await?;
     let record = drive::carry_out(world, &plan, about, Way::Back).await?;
@@ -157,7 +157,7 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
         );
     }
     warn_of_expiry(desk, STOP_LIMIT * u32::try_from(up.len())?);
-    confirm(desk, yes, "stop these services")?;
+    confirm(desk, yes, "stop these services").await?;
     let entries = stopped_entries(&look, &up);
     let mut record = drive::open_record(world, about(world, "stop").await?, entries).await?;
     let stopped = tokio::select! {

@@ -4,13 +4,14 @@
 mod rotate;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::confirm::confirm;
 use crate::catalog::{SERVICES, Thing};
+use crate::decide::byte_order_mark::without_mark;
 use crate::decide::definition::hex;
 use crate::decide::rotation::SigningPair;
 use crate::decide::site::Site;
@@ -33,8 +34,8 @@ pub async fn init(desk: &Desk<'_>, site: &Site, yes: bool) -> Result<()> {
     if desk.environment.emulated {
         return fill(desk, site, &made_up(&found.empty)?, found.pair).await;
     }
-    let values = read_values(desk, &found.empty)?;
-    confirm(desk, yes, "give these secrets their values")?;
+    let values = read_values(desk, &found.empty).await?;
+    confirm(desk, yes, "give these secrets their values").await?;
     fill(desk, site, &values, found.pair).await
 }
 
@@ -126,28 +127,30 @@ pub async fn require(world: &World<'_>) -> Result<()> {
 }
 
 /// From a terminal one by one, without echo; else from stdin, as one JSON object.
-fn read_values(desk: &Desk<'_>, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
+async fn read_values(desk: &Desk<'_>, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
     if std::io::stdin().is_terminal() {
-        return ask_values(things);
+        return ask_values(desk, things).await;
     }
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .context("read the values from stdin")?;
-    let values = parse_values(&text, things)?;
+    // Aside, so that Ctrl-C ends it: whoever writes may never come to an end.
+    let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
+    let text = read.await?.context("read the values from stdin")?;
+    let values = parse_values(without_mark(&text), things)?;
     desk.report.line("secrets", "values read from stdin");
     Ok(values)
 }
 
 type Fields = BTreeMap<String, String>;
 
-fn ask_values(things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
+async fn ask_values(desk: &Desk<'_>, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
     let mut values = BTreeMap::new();
     for thing in things {
         let mut fields = Fields::new();
         for field in FIELDS {
-            let value = rpassword::prompt_password(format!("{field} of {thing} (not shown): "))
-                .context("read a value from the terminal")?;
+            let question = format!("{field} of {thing} (not shown): ");
+            let value = desk.report.ask_secret(&question).await?;
+            if value.is_empty() {
+                return Err(Failure::usage(format!("{field} of {thing} is empty")).into());
+            }
             fields.insert(field.to_owned(), value);
         }
         values.insert(*thing, fields);

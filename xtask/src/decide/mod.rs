@@ -1,6 +1,7 @@
 //! Pure decisions: values in, values out. No I/O, no clock, no async.
 
 pub mod archive;
+pub mod byte_order_mark;
 pub mod checks;
 pub mod compilation;
 pub mod context;

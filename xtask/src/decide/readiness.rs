@@ -30,6 +30,7 @@ pub fn faults(found: &Found) -> Vec<Fault> {
         python(&found.python, found.means),
         infrastructure(&found.infrastructure, found.means),
         git(found.git, found.means),
+        rust(found.rust),
     ]
     .into_iter()
     .flatten()
@@ -151,6 +152,12 @@ fn infrastructure(tool: &Tool, means: Means) -> Option<Fault> {
 
 fn git(found: bool, means: Means) -> Option<Fault> {
     (!found).then(|| means.install("git", "git is not installed", "git"))
+}
+
+fn rust(found: bool) -> Option<Fault> {
+    let reason = "cargo and rustc are not both on the PATH";
+    let remedy = "install Rust as https://rustup.rs says, or put ~/.cargo/bin on the PATH";
+    (!found).then(|| Fault::by_hand("rust", reason, remedy))
 }
 
 impl Means {

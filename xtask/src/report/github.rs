@@ -2,6 +2,7 @@
 //! what belongs together, and could do more than that if it were not kept from it.
 
 use super::Annotation;
+use super::text::visible;
 
 /// One command. The message may have several lines.
 pub(super) fn command(name: &str, properties: &[(&str, &str)], message: &str) -> String {
@@ -54,11 +55,10 @@ pub(super) fn inert(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// By the runner's own rules: what ends a line, and the sign that begins an escape.
+/// By the runner's own rules: what ends a line, and the sign that begins an escape. What stands
+/// in the text and acts on a terminal is shown.
 fn escaped(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
+    visible(text).replace('%', "%25").replace('\n', "%0A")
 }
 
 /// In a property also what ends one.
@@ -77,7 +77,7 @@ mod tests {
     fn what_would_end_a_command_is_escaped() {
         assert_eq!(
             command("error", &[("title", "a:b,c%")], "100 %\r\nand: more, here"),
-            "::error title=a%3Ab%2Cc%25::100 %25%0D%0Aand: more, here"
+            "::error title=a%3Ab%2Cc%25::100 %25%0Aand: more, here"
         );
         assert_eq!(command("endgroup", &[], ""), "::endgroup::");
     }

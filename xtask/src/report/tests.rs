@@ -1,6 +1,6 @@
 //! What people, programs and workflows read.
 
-use super::testing::captured;
+use super::testing::{Captured, captured};
 use super::*;
 use crate::failure::Failure;
 
@@ -35,14 +35,170 @@ fn a_failure_has_its_hint_on_a_line_of_its_own() {
 }
 
 #[test]
-fn json_puts_every_event_on_a_line_of_stdout() {
+fn json_puts_every_event_on_a_line_of_stderr() {
     let (report, data, talk) = captured(Format::Json);
     report.line("axon", "landed");
     report.failure(&Failure::refused("held").into());
     assert_eq!(
-        data.text(),
+        talk.text(),
         "{\"event\":\"line\",\"subject\":\"axon\",\"text\":\"landed\"}\n\
          {\"event\":\"failure\",\"exit_code\":11,\"error\":\"held\",\"hint\":null}\n"
     );
-    assert_eq!(talk.text(), "");
+    assert_eq!(data.text(), "");
+}
+
+#[test]
+fn quiet_json_has_warnings_and_the_failure_alone() {
+    let (data, talk) = (Captured::default(), Captured::default());
+    let manner = Manner {
+        format: Format::Json,
+        quiet: true,
+        terminal: false,
+    };
+    let report = Report::new(manner, Box::new(data.clone()), Box::new(talk.clone()));
+    report.line("axon", "landed");
+    report.block("release 2 failed");
+    report.document("plan", &json!({}), "nothing to do");
+    report.warn("orbit", "slow");
+    let code = report.end(Err(Failure::refused("held").into()));
+    assert_eq!(code, 11);
+    assert_eq!(data.text(), "");
+    let events: Vec<serde_json::Value> = talk
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<&str> = events
+        .iter()
+        .filter_map(|it| it["event"].as_str())
+        .collect();
+    assert_eq!(names, ["warning", "failure"]);
+}
+
+/// Text as others may have written it: a log, a reason, a name.
+const HOSTILE: &str = "a\u{1b}[2Jb\u{9b}31mc\u{202e}d\u{7f}\re";
+
+#[test]
+fn whatever_is_told_acts_on_no_terminal() {
+    for format in [Format::Human, Format::Github, Format::Json] {
+        let (report, data, talk) = captured(format);
+        let page = Captured::default();
+        report.summarise_to(Box::new(page.clone()));
+        report.line("axon", HOSTILE);
+        report.live(HOSTILE, HOSTILE);
+        report.warn(HOSTILE, HOSTILE);
+        report.block(&format!("{HOSTILE}\n  log  {HOSTILE}\r\n"));
+        report.document("plan", &json!({ HOSTILE: HOSTILE }), HOSTILE);
+        report.annotate(Annotation {
+            level: "error",
+            file: HOSTILE,
+            line: None,
+            text: HOSTILE,
+        });
+        report.summary("Plan", HOSTILE);
+        report.data(&json!({ HOSTILE: HOSTILE }), HOSTILE);
+        report.diagnostic(HOSTILE);
+        report.failure(&Failure::refused(HOSTILE).hint(HOSTILE).into());
+        for told in [data.text(), talk.text(), page.text()] {
+            let acts = |letter: char| letter == '\u{202e}' || letter.is_control() && letter != '\n';
+            assert!(!told.contains(acts), "{told:?}");
+            assert!(!told.contains("%0D"), "{told:?}");
+        }
+        assert!(
+            data.text().contains("\\u009b31mc\\u202ed\\u007f"),
+            "{}",
+            data.text()
+        );
+    }
+}
+
+#[test]
+fn a_live_line_is_redrawn_and_what_it_says_is_not_obeyed() {
+    let talk = Captured::default();
+    let manner = Manner {
+        format: Format::Human,
+        quiet: false,
+        terminal: true,
+    };
+    let report = Report::new(
+        manner,
+        Box::new(Captured::default()),
+        Box::new(talk.clone()),
+    );
+    report.live("axon", "compiling \u{1b}[31mred");
+    report.line("axon", "compiled");
+    assert_eq!(
+        talk.text(),
+        "\r\u{1b}[2Kaxon        compiling \\u001b[31mred\r\u{1b}[2Kaxon        compiled\n"
+    );
+}
+
+/// Where nothing can be written, and why.
+struct Broken(io::ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_result_that_is_lost_outweighs_success_and_no_failure() {
+    let changes = || {
+        Failure::new(
+            crate::failure::Kind::Changes,
+            "a release would change something",
+        )
+    };
+    for (kind, ended, code, told) in [
+        (
+            io::ErrorKind::StorageFull,
+            Ok(()),
+            1,
+            "error: write the result: no storage space\n",
+        ),
+        (
+            io::ErrorKind::StorageFull,
+            Err(changes().into()),
+            1,
+            "error: write the result: ",
+        ),
+        (
+            io::ErrorKind::StorageFull,
+            Err(Failure::refused("held").into()),
+            11,
+            "error: held\n",
+        ),
+        (io::ErrorKind::BrokenPipe, Ok(()), 0, ""),
+        (io::ErrorKind::BrokenPipe, Err(changes().into()), 13, ""),
+    ] {
+        let (broken, talk) = (Box::new(Broken(kind)), Captured::default());
+        let report = Report::new(
+            captured(Format::Human).0.manner(),
+            broken,
+            Box::new(talk.clone()),
+        );
+        assert!(report.is_read());
+        report.data(&(), "the result");
+        assert!(!report.is_read());
+        assert_eq!(report.end(ended), code, "{}", talk.text());
+        assert!(talk.text().contains(told), "{}", talk.text());
+    }
+}
+
+#[test]
+fn a_page_of_a_workflows_job_that_cannot_be_written_is_a_lost_result() {
+    let (report, _, talk) = captured(Format::Github);
+    report.summarise_to(Box::new(Broken(io::ErrorKind::StorageFull)));
+    report.summary("Plan", "nothing to do");
+    assert_eq!(report.end(Ok(())), 1);
+    assert!(
+        talk.text().contains("::error::write the result: "),
+        "{}",
+        talk.text()
+    );
 }

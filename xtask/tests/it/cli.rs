@@ -1,30 +1,23 @@
 //! The manners of the real binary: where it writes, how it ends, what its help says.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Output;
 
 use crate::snapshot;
 
+mod input;
+mod output;
+mod program;
+mod prompts;
+
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    run_in(&checkout, arguments, variables)
+    run_in(&program::root(), arguments, variables)
 }
 
 /// Runs xtask in a checkout, with an environment made from nothing.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program under test is a process of its own"
-)]
 pub(crate) fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(folder);
-    command.env_clear();
-    for name in ["PATH", "HOME"] {
-        command.env(name, std::env::var(name).unwrap_or_default());
-    }
-    command.envs(variables.iter().copied());
-    command.args(arguments).output().unwrap()
+    let mut command = program::xtask(folder, arguments);
+    command.envs(variables.iter().copied()).output().unwrap()
 }
 
 /// Exit code, stdout and stderr as one text.
@@ -38,12 +31,6 @@ fn shown(arguments: &[&str], variables: &[(&str, &str)]) -> String {
         text(&output.stdout),
         text(&output.stderr),
     )
-}
-
-/// A port on which nobody listens.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]
@@ -79,13 +66,16 @@ fn help_goes_to_stdout() {
 
 #[test]
 fn a_command_line_that_is_not_understood_is_a_usage_error() {
-    let lines: [&[&str]; 6] = [
+    let lines: [&[&str]; 9] = [
         &["depoy"],
         &["deploy", "neutron"],
         &["rollback", "--to", "3", "--stop"],
         &["status", "--quiet", "--verbose"],
         &["plan", "--env", "staggering"],
         &["lint", "--file", "no-such-definition.json"],
+        &["render", "nosuch"],
+        &["render", "governance"],
+        &["releases", "--last", "0"],
     ];
     let texts = lines.map(|arguments| shown(arguments, &[]));
     for text in &texts {
@@ -98,9 +88,19 @@ fn a_command_line_that_is_not_understood_is_a_usage_error() {
 }
 
 #[test]
-fn the_environment_can_be_named_by_a_variable() {
-    let text = shown(&["plan"], &[("XTASK_ENV", "nowhere")]);
-    assert!(text.contains("there is no environment nowhere"), "{text}");
+fn a_machine_without_rust_is_told_what_it_lacks() {
+    let bare = program::Bare::new("rustless");
+    let build = bare.run(&["build"]);
+    assert_eq!(build.status.code(), Some(12));
+    let told = program::stderr(&build);
+    for text in ["there is no rustc on the PATH", "hint: cargo xtask doctor"] {
+        assert!(told.contains(text), "{told}");
+    }
+    let doctor = program::stdout(&bare.run(&["doctor"]));
+    assert!(
+        doctor.contains("cargo and rustc are not both on the PATH"),
+        "{doctor}"
+    );
 }
 
 #[test]
@@ -110,23 +110,9 @@ fn our_own_definitions_have_no_error() {
 
 #[test]
 fn a_command_that_needs_the_local_aws_says_how_to_bring_it_up() {
-    let port = free_port().to_string();
+    let port = program::free_port().to_string();
     let text = shown(&["render", "axon"], &[("XTASK_LOCAL_PORT", &port)]);
     snapshot::matches("local-aws-down", &text);
-}
-
-#[test]
-fn a_failure_in_json_is_one_object_on_stdout() {
-    let port = free_port().to_string();
-    let variables = [("XTASK_LOCAL_PORT", port.as_str())];
-    let output = run(&["status", "--format", "json"], &variables);
-    assert_eq!(output.status.code(), Some(12));
-    let failure: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (&failure["event"], &failure["exit_code"]),
-        (&"failure".into(), &12.into())
-    );
-    assert!(output.stderr.is_empty());
 }
 
 #[test]

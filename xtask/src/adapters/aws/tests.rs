@@ -33,6 +33,7 @@ fn staging(endpoint: Option<&str>) -> Environment {
 fn shell(name: &str, value: &str) -> Surroundings {
     Surroundings {
         root: ".".into(),
+        here: ".".into(),
         variables: [(name.into(), value.into())].into(),
     }
 }

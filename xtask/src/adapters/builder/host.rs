@@ -126,7 +126,10 @@ impl Host<'_> {
 /// The folder that xtask itself was built in: cargo compiles nothing twice then.
 pub fn target_folder(surroundings: &Surroundings) -> PathBuf {
     let named = surroundings.variable("CARGO_TARGET_DIR");
-    surroundings.root.join(named.unwrap_or("target"))
+    named.map_or_else(
+        || surroundings.root.join("target"),
+        |folder| surroundings.here.join(folder),
+    )
 }
 
 fn is_setting(variable: &str) -> bool {
@@ -150,5 +153,20 @@ mod tests {
         ] {
             assert!(!is_setting(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_target_folder_is_named_from_where_the_user_stands() {
+        let named = |folder: Option<&str>| {
+            let variable = folder.map(|it| ("CARGO_TARGET_DIR".to_owned(), it.to_owned()));
+            target_folder(&Surroundings {
+                root: "/checkout".into(),
+                here: "/checkout/xtask".into(),
+                variables: variable.into_iter().collect(),
+            })
+        };
+        assert_eq!(named(None), PathBuf::from("/checkout/target"));
+        assert_eq!(named(Some("out")), PathBuf::from("/checkout/xtask/out"));
+        assert_eq!(named(Some("/tmp/out")), PathBuf::from("/tmp/out"));
     }
 }

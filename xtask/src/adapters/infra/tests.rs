@@ -50,6 +50,7 @@ impl Checkout {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:/usr/bin:/bin", root.join("bin").display());
         Self(Surroundings {
+            here: root.clone(),
             root,
             variables: [("PATH".to_owned(), path)].into(),
         })
@@ -156,4 +157,15 @@ async fn nobody_plans_while_a_plan_waits_for_its_answer() {
     planned(&checkout, async |_, plan| drop(plan))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+async fn terraform_gets_no_byte_order_mark() {
+    let checkout = Checkout::new("marked", &["main.tf"]);
+    let folder = checkout.0.root.join("infra");
+    std::fs::write(folder.join("marked.tfvars.json"), "\u{feff}{}\r\n").unwrap();
+    let found = sources(&folder).unwrap();
+    assert_eq!(found["marked.tfvars.json"], b"{}\r\n");
+    assert_eq!(found["main.tf"], b"");
 }

@@ -45,7 +45,7 @@ pub async fn rotate(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()>
         Stage::Switched => "going on: orbit has the new key, axon knows the old one still",
     };
     world.report.line("rotation", begins);
-    confirm(desk, yes, "rotate the signing key")?;
+    confirm(desk, yes, "rotate the signing key").await?;
     tokio::select! {
         rotated = carry_out(world, stage) => rotated?,
         () = world.interrupt.wait() => return Err(stopped("stopped watching").into()),

@@ -8,6 +8,8 @@ pub struct Found {
     pub python: Python,
     pub infrastructure: Tool,
     pub git: bool,
+    /// Cargo and the compiler.
+    pub rust: bool,
     pub means: Means,
 }
 

@@ -19,6 +19,7 @@ fn well() -> Found {
             version: Some("1.10.0".into()),
         },
         git: true,
+        rust: true,
         means: Means {
             root: true,
             apt: true,
@@ -59,12 +60,13 @@ fn all_faults_are_told_at_once() {
         python: Python::Missing,
         infrastructure: Tool::Missing,
         git: false,
+        rust: false,
         ..well()
     };
     let subjects: Vec<&str> = faults(&found).iter().map(|fault| fault.subject).collect();
     assert_eq!(
         subjects,
-        ["platform", "docker", "python", "terraform", "git"]
+        ["platform", "docker", "python", "terraform", "git", "rust"]
     );
 }
 

@@ -87,6 +87,7 @@ impl Company {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Surroundings {
             root: ".".into(),
+            here: ".".into(),
             variables: bundle.into_iter().chain(own).collect(),
         }
     }

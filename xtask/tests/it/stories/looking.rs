@@ -90,6 +90,28 @@ async fn a_release_that_nobody_works_on_any_more_is_listed_as_abandoned() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_record_says_acts_on_no_terminal() {
+    let fake = Fake::released().await;
+    let mut record = fake.record(1);
+    record.who = "ada\u{9b}2J".to_owned();
+    record.why = "deploy\u{1b}]0;owned\u{7}\u{202e}".to_owned();
+    fake.put_record(&record);
+    let told = fake
+        .run_on_site(async |_, world| releases(world, 20).await)
+        .await;
+    assert!(
+        told.succeeds().data.contains(r"ada\u009b2J"),
+        "{}",
+        told.data
+    );
+    assert!(
+        !told
+            .data
+            .contains(['\u{9b}', '\u{1b}', '\u{7}', '\u{202e}'])
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_ledger_is_told() {
     let fake = Fake::applied();
     let told = fake
@@ -105,6 +127,13 @@ async fn logs_go_to_stdout_as_they_are() {
         .run_on_site(async |_, world| logs(world, Thing::Orbit, "15m", false).await)
         .await;
     let expected = "first line of /ecs/demo-orbit\nsecond line of /ecs/demo-orbit\n";
+    assert_eq!(told.succeeds().data, expected);
+    let told = fake
+        .run_on_site_in(Format::Json, async |_, world| {
+            logs(world, Thing::Orbit, "15m", false).await
+        })
+        .await;
+    let expected = "\"first line of /ecs/demo-orbit\"\n\"second line of /ecs/demo-orbit\"\n";
     assert_eq!(told.succeeds().data, expected);
 }
 

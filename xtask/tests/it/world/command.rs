@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 use xtask::catalog::Thing;
 use xtask::commands::deploy::{Options, deploy, published_site};
 use xtask::decide::site::{Architecture, Site};
@@ -91,6 +92,9 @@ impl Fake {
             }
             () = self.killed.notified() => KILLED,
         };
+        if format == Format::Json {
+            is_json(&data.text(), &talk.text());
+        }
         Told {
             exit_code,
             data: data.text(),
@@ -118,6 +122,18 @@ impl Fake {
         })
         .await
     }
+}
+
+/// A result is one document, or for `logs` one a line; all else is an event a line.
+#[track_caller]
+fn is_json(data: &str, talk: &str) {
+    let line = |line: &str| serde_json::from_str::<Value>(line).is_ok();
+    assert!(data.lines().all(line), "{data}");
+    assert!(
+        data.lines().count() <= 1 || data.contains("line of /ecs/"),
+        "{data}"
+    );
+    assert!(talk.lines().all(line), "{talk}");
 }
 
 impl Told {

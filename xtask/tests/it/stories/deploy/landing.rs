@@ -199,19 +199,12 @@ async fn the_result_is_json_on_stdout_and_no_secret_is_told() {
     let told = fake
         .run_in(Format::Json, async |desk| deploy(desk, &options).await)
         .await;
-    told.succeeds();
-    assert_eq!(told.talk, "");
-    let lines: Vec<Value> = told
-        .data
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let result = lines
-        .iter()
-        .find(|line| line["outcome"] == "landed")
-        .unwrap();
+    let result: Value = serde_json::from_str(&told.succeeds().data).unwrap();
+    assert_eq!(result["outcome"], json!("landed"));
     assert_eq!(result["release"], json!(1));
-    assert!(!told.data.contains("secret-of-the"), "{}", told.data);
+    told.says(&["{\"event\":\"line\",", "\"event\":\"plan\""]);
+    let all = told.data.clone() + &told.talk;
+    assert!(!all.contains("secret-of-the"), "{all}");
 }
 
 #[tokio::test(start_paused = true)]
