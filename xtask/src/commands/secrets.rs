@@ -142,6 +142,11 @@ async fn read_values(desk: &Desk<'_>, things: &[Thing]) -> Result<BTreeMap<Thing
 type Fields = BTreeMap<String, String>;
 
 async fn ask_values(desk: &Desk<'_>, things: &[Thing]) -> Result<BTreeMap<Thing, Fields>> {
+    if !desk.report.can_ask() {
+        let message = "nobody is asked but at a terminal, in human format";
+        let hint = format!("{} on stdin", expected(things));
+        return Err(Failure::usage(message).hint(hint).into());
+    }
     let mut values = BTreeMap::new();
     for thing in things {
         let mut fields = Fields::new();

@@ -11,9 +11,14 @@ use rustix::termios::{
 use super::{Format, Report, clear_line, put, text};
 
 impl Report {
+    /// Whether questions are seen by somebody, who expects no JSON.
+    pub fn can_ask(&self) -> bool {
+        self.manner.terminal && self.manner.format == Format::Human
+    }
+
     /// Anything but yes is no.
     pub async fn ask(&self, question: &str) -> bool {
-        if !self.manner.terminal || self.manner.format != Format::Human {
+        if !self.can_ask() {
             return false;
         }
         let answer = self.answer(&format!("{question} [y/N] ")).await;

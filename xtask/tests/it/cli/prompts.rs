@@ -173,6 +173,17 @@ async fn a_value_that_is_empty_is_refused() {
 }
 
 #[tokio::test]
+async fn in_json_nobody_is_asked() {
+    let (_, command) = secrets_init("unasked", &["--format", "json"]).await;
+    let ended = at_terminal(&command, &[]).await;
+    assert_eq!(ended["exit_code"], 2, "{ended:#}");
+    let lines = ended["shown"].as_str().unwrap().lines();
+    for line in lines {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_pipe_that_never_ends_is_not_waited_for_after_a_signal() {
     let (aws, mut command) = secrets_init("pipe", &["--yes"]).await;
     command.stdin(Stdio::piped()).stderr(Stdio::piped());
