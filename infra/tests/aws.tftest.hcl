@@ -159,13 +159,84 @@ run "axon" {
   }
   assert {
     condition = jsonencode([for alarms in aws_ecs_service.service.alarms : [alarms.enable, alarms.rollback, sort(alarms.alarm_names)]]) == jsonencode([
-      [true, true, ["${var.project}-axon-errors", "${var.project}-axon-unhealthy"]]
+      [true, true, ["${var.project}-axon-server-error-percent", "${var.project}-axon-unhealthy-targets"]]
     ])
-    error_message = "ECS takes back a deployment during which the load balancer's alarms go off"
+    error_message = "ECS takes back a deployment during which these alarms go off, and no others"
   }
   assert {
     condition     = aws_cloudwatch_log_group.service.kms_key_id == var.key_arn
     error_message = "the log is encrypted"
+  }
+}
+
+# Orbit has every alarm that there is.
+run "alarms" {
+  module {
+    source = "./modules/service"
+  }
+
+  variables {
+    name              = "orbit"
+    port              = 80
+    cluster_name      = "demo-staging"
+    namespace_id      = "ns-1"
+    subnet_ids        = ["subnet-1", "subnet-2"]
+    security_group_id = "sg-1"
+    log_group         = "/ecs/demo-orbit"
+    key_arn           = "arn:aws:kms:us-east-1:111122223333:key/1"
+    tasks_min         = var.desired_counts.orbit
+    target_group = {
+      arn                      = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/demo-orbit/1"
+      arn_suffix               = "targetgroup/demo-orbit/1"
+      load_balancer_arn_suffix = "app/demo-lb/1"
+    }
+    alarms = {
+      topic_arns       = []
+      stop_deployments = false
+    }
+  }
+
+  assert {
+    condition = jsonencode([for alarms in aws_ecs_service.service.alarms : [alarms.enable, sort(alarms.alarm_names)]]) == jsonencode([
+      [false, ["${var.project}-orbit-server-error-percent", "${var.project}-orbit-unhealthy-targets"]]
+    ])
+    error_message = "alarms that shall not stop a deployment are turned off, as ECS keeps what it is not told of"
+  }
+  assert {
+    condition = jsonencode(sort(concat(
+      aws_cloudwatch_metric_alarm.unhealthy_targets[*].alarm_name,
+      aws_cloudwatch_metric_alarm.server_errors[*].alarm_name,
+      aws_cloudwatch_metric_alarm.duration[*].alarm_name,
+      aws_cloudwatch_metric_alarm.panics[*].alarm_name,
+      values(aws_cloudwatch_metric_alarm.calls)[*].alarm_name,
+      ))) == jsonencode([for name in [
+      "failed-calls-axon", "failed-calls-governance", "p99-duration", "panics", "server-error-percent", "unhealthy-targets",
+    ] : "${var.project}-orbit-${name}"])
+    error_message = "alarms are named by what they measure"
+  }
+  assert {
+    condition = alltrue([
+      for alarm in concat(
+        aws_cloudwatch_metric_alarm.unhealthy_targets, aws_cloudwatch_metric_alarm.server_errors, aws_cloudwatch_metric_alarm.duration,
+        aws_cloudwatch_metric_alarm.panics, values(aws_cloudwatch_metric_alarm.calls),
+      ) : alarm.treat_missing_data == "notBreaching" && alarm.comparison_operator == "GreaterThanThreshold"
+    ])
+    error_message = "where nothing is measured nothing is wrong: a service without requests is no alarm"
+  }
+  assert {
+    condition = jsonencode([
+      for query in aws_cloudwatch_metric_alarm.server_errors[0].metric_query : query.expression if query.return_data == true
+    ]) == jsonencode(["IF(requests >= 20, 100 * errors / requests, 0)"]) && aws_cloudwatch_metric_alarm.server_errors[0].threshold == 5
+    error_message = "errors are a share, of 20 requests a minute at least: one request alone sets nothing off"
+  }
+  assert {
+    condition = jsonencode({
+      for metric in flatten(aws_cloudwatch_metric_alarm.server_errors[0].metric_query[*].metric) :
+      metric.metric_name => [metric.namespace, metric.dimensions, metric.stat, metric.period]
+      }) == jsonencode({
+      for name in ["requests", "server_errors"] : name => [var.project, { service = "orbit" }, "Sum", 60]
+    })
+    error_message = "both are counted by the service itself, for which a caller's fault is none"
   }
 }
 

@@ -88,7 +88,7 @@ resource "aws_lambda_alias" "live" {
 resource "aws_cloudwatch_metric_alarm" "errors" {
   count = var.alarms == null ? 0 : 1
 
-  alarm_name          = "${local.name}-errors"
+  alarm_name          = "${local.name}-function-errors"
   alarm_description   = "Dispatches are refused because the governance function fails."
   namespace           = "AWS/Lambda"
   metric_name         = "Errors"

@@ -76,14 +76,15 @@ resource "aws_ecs_service" "service" {
     rollback = true
   }
 
-  # Besides tasks that fail to start: what the load balancer sees of those that did.
+  # Besides tasks that fail to start: what those do that did. The block stays where it is off: the
+  # provider sends nothing when it goes, and ECS would keep what it had.
   dynamic "alarms" {
-    for_each = try(var.alarms.stop_deployments, false) ? ["service"] : []
+    for_each = var.alarms[*]
 
     content {
-      enable      = true
+      enable      = alarms.value.stop_deployments
       rollback    = true
-      alarm_names = values(aws_cloudwatch_metric_alarm.target)[*].alarm_name
+      alarm_names = local.deployment_alarm_names
     }
   }
 

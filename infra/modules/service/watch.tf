@@ -29,36 +29,15 @@ resource "aws_appautoscaling_policy" "cpu" {
 }
 
 locals {
-  # What is wrong where the maximum or the sum of a minute is above none.
-  target_metrics = {
-    "unhealthy" = { metric = "UnHealthyHostCount", statistic = "Maximum", minutes = 3, text = "Tasks of ${var.name} fail the load balancer's health check." }
-    "errors"    = { metric = "HTTPCode_Target_5XX_Count", statistic = "Sum", minutes = 2, text = "${var.name} answers with 5xx." }
-  }
-}
+  # ECS takes back a deployment during which one of these goes off: nobody outside may be able to
+  # set one off. A slow request may be one that is sent slowly. A failed call may be the fault of
+  # the one who is called, and a panic that of the release before, whose tasks count as well; both
+  # are answered with 5xx, of which a share counts.
+  deployment_alarm_names = concat(
+    aws_cloudwatch_metric_alarm.unhealthy_targets[*].alarm_name,
+    aws_cloudwatch_metric_alarm.server_errors[*].alarm_name,
+  )
 
-resource "aws_cloudwatch_metric_alarm" "target" {
-  for_each = { for name, alarm in local.target_metrics : name => alarm if var.alarms != null }
-
-  alarm_name        = "${local.full_name}-${each.key}"
-  alarm_description = each.value.text
-  namespace         = "AWS/ApplicationELB"
-  metric_name       = each.value.metric
-  dimensions = {
-    LoadBalancer = var.target_group.load_balancer_arn_suffix
-    TargetGroup  = var.target_group.arn_suffix
-  }
-  statistic           = each.value.statistic
-  period              = 60
-  evaluation_periods  = each.value.minutes
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarms.topic_arns
-}
-
-# What the service says of itself (the kit's README has the names). A deployment during
-# which one of these alarms goes off is rolled back by ECS.
-locals {
   # A minute with fewer requests says nothing about a share.
   requests_min = 20
 
@@ -70,18 +49,34 @@ locals {
       governance = { outcomes = ["failed", "timeout", "throttled", "breaker_open"], text = "Dispatches are refused because governance cannot answer." }
     }
   }
-
-  deployment_alarm_names = concat(
-    aws_cloudwatch_metric_alarm.server_errors[*].alarm_name,
-    aws_cloudwatch_metric_alarm.latency[*].alarm_name,
-    [for alarm in aws_cloudwatch_metric_alarm.calls : alarm.alarm_name],
-  )
 }
 
+resource "aws_cloudwatch_metric_alarm" "unhealthy_targets" {
+  count = var.alarms == null ? 0 : 1
+
+  alarm_name        = "${local.full_name}-unhealthy-targets"
+  alarm_description = "Tasks of ${var.name} fail the load balancer's health check."
+  namespace         = "AWS/ApplicationELB"
+  metric_name       = "UnHealthyHostCount"
+  dimensions = {
+    LoadBalancer = var.target_group.load_balancer_arn_suffix
+    TargetGroup  = var.target_group.arn_suffix
+  }
+  statistic           = "Maximum"
+  period              = 60
+  evaluation_periods  = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarms.topic_arns
+}
+
+# What the services say of themselves from here on (the kit's README has the names). What a caller
+# does wrong is answered with 4xx and is no server error.
 resource "aws_cloudwatch_metric_alarm" "server_errors" {
   count = var.alarms == null ? 0 : 1
 
-  alarm_name          = "${local.full_name}-server-errors"
+  alarm_name          = "${local.full_name}-server-error-percent"
   alarm_description   = "${var.name} answers more than 5 % of its requests with 5xx."
   evaluation_periods  = 2
   comparison_operator = "GreaterThanThreshold"
@@ -121,10 +116,10 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "latency" {
+resource "aws_cloudwatch_metric_alarm" "duration" {
   count = var.alarms == null ? 0 : 1
 
-  alarm_name          = "${local.full_name}-latency"
+  alarm_name          = "${local.full_name}-p99-duration"
   alarm_description   = "One of a hundred requests to ${var.name} takes longer than a second."
   namespace           = var.project
   metric_name         = "request_duration"
@@ -140,10 +135,27 @@ resource "aws_cloudwatch_metric_alarm" "latency" {
   evaluate_low_sample_count_percentiles = "ignore"
 }
 
+resource "aws_cloudwatch_metric_alarm" "panics" {
+  count = var.alarms == null ? 0 : 1
+
+  alarm_name          = "${local.full_name}-panics"
+  alarm_description   = "${var.name} has a bug: a request ended in a panic, and its log has the place."
+  namespace           = var.project
+  metric_name         = "panics"
+  dimensions          = { service = var.name }
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarms.topic_arns
+}
+
 resource "aws_cloudwatch_metric_alarm" "calls" {
   for_each = var.alarms == null ? {} : local.calls[var.name]
 
-  alarm_name          = "${local.full_name}-calls-${each.key}"
+  alarm_name          = "${local.full_name}-failed-calls-${each.key}"
   alarm_description   = each.value.text
   evaluation_periods  = 2
   comparison_operator = "GreaterThanThreshold"
