@@ -5,9 +5,15 @@ variable "project" {
   description = "Prefix of every name."
   type        = string
 
+  # Each service of AWS has rules of its own for the names that begin with this.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,15}$", var.project))
-    error_message = "2 to 16 of a-z, 0-9 and -, beginning with a letter: names of load balancers end at 32."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) >= 2 && length(var.project) <= 16
+    error_message = "2 to 16 of a-z, 0-9 and single hyphens inside, beginning with a letter: names of load balancers end at 32, and ECR takes a hyphen only between letters and digits."
+  }
+
+  validation {
+    condition     = !can(regex("^(aws|ssm)", var.project)) && !can(regex("^(internal|sg|sthree|amzn)(-|$)", var.project))
+    error_message = "AWS keeps such names for itself: SSM's begin with aws and ssm, load balancers' with internal-, security groups' with sg-, and S3's with sthree- and amzn-."
   }
 }
 
@@ -16,8 +22,8 @@ variable "environment" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,15}$", var.environment))
-    error_message = "2 to 16 of a-z, 0-9 and -, beginning with a letter."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.environment)) && length(var.environment) >= 2 && length(var.environment) <= 16
+    error_message = "2 to 16 of a-z, 0-9 and single hyphens inside, beginning with a letter: it is a part of domain names."
   }
 }
 

@@ -62,6 +62,90 @@ run "no_way_out" {
   expect_failures = [aws_ssm_parameter.site]
 }
 
+run "project_of_aws" {
+  command = plan
+
+  variables {
+    project = "aws-demo"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "project_of_ssm" {
+  command = plan
+
+  variables {
+    project = "ssmdemo"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "project_that_ends_in_a_hyphen" {
+  command = plan
+
+  variables {
+    project = "demo-"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "project_with_two_hyphens" {
+  command = plan
+
+  variables {
+    project = "de--mo"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "project_that_sounds_internal" {
+  command = plan
+
+  variables {
+    project = "internal"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "project_like_a_security_group" {
+  command = plan
+
+  variables {
+    project = "sg-demo"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "zones_with_fargate" {
+  command = plan
+
+  module {
+    source = "./modules/network"
+  }
+
+  variables {
+    region         = "us-west-1"
+    cidr           = var.vpc_cidr
+    port           = 80
+    https          = true
+    flow_log_group = "/vpc/demo"
+    key_arn        = "arn:aws:kms:us-east-1:111122223333:key/1"
+  }
+
+  assert {
+    condition = jsonencode([
+      for filter in data.aws_availability_zones.available.filter : sort(filter.values) if filter.name == "zone-id"
+    ]) == jsonencode([["usw1-az1", "usw1-az3"]])
+    error_message = "tasks are placed only where there is Fargate"
+  }
+}
+
 run "balancer" {
   module {
     source = "./modules/cluster"

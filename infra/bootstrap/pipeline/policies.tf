@@ -120,10 +120,17 @@ data "aws_iam_policy_document" "release" {
     resources = local.repositories
   }
 
-  # AWS knows no resource for these two; which roles a revision may name is limited below.
+  # Which roles a revision may name is limited below.
   statement {
     sid       = "Revisions"
-    actions   = ["ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition"]
+    actions   = ["ecs:RegisterTaskDefinition"]
+    resources = local.revisions
+  }
+
+  # AWS knows no resource for this one (Service Authorization Reference, Amazon ECS).
+  statement {
+    sid       = "Deregister"
+    actions   = ["ecs:DeregisterTaskDefinition"]
     resources = ["*"]
   }
 

@@ -39,6 +39,16 @@ run "state" {
   }
 }
 
+run "project_that_aws_refuses" {
+  command = plan
+
+  variables {
+    project = "ssm-demo"
+  }
+
+  expect_failures = [var.project]
+}
+
 run "pipeline" {
   module {
     source = "./pipeline"
@@ -83,10 +93,15 @@ run "pipeline" {
       "ecs:DeregisterTaskDefinition",
       "ecs:DescribeTaskDefinition",
       "ecs:ListTasks",
-      "ecs:RegisterTaskDefinition",
       "elasticloadbalancing:DescribeTargetHealth",
     ])
     error_message = "for every resource are only the actions that AWS knows none for"
+  }
+  assert {
+    condition = jsonencode([
+      for statement in data.aws_iam_policy_document.release.statement : sort(statement.resources) if contains(statement.actions, "ecs:RegisterTaskDefinition")
+    ]) == jsonencode([[for name in ["axon", "orbit"] : "arn:aws:ecs:${var.region}:${var.account_id}:task-definition/${var.project}-${name}:*"]])
+    error_message = "a release registers revisions of the services, and of no other family"
   }
   assert {
     condition = alltrue([

@@ -52,6 +52,12 @@ resource "aws_iam_role" "flows" {
 }
 
 data "aws_iam_policy_document" "flows" {
+  # Names of groups, and those are no secret: AWS wants it to be allowed for all of them.
+  statement {
+    actions   = ["logs:DescribeLogGroups"]
+    resources = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:*"]
+  }
+
   statement {
     actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     resources = [

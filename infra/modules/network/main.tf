@@ -4,6 +4,13 @@
 locals {
   zones = slice(data.aws_availability_zones.available.names, 0, 2)
 
+  # Where not every zone has Fargate, those that do ("Supported Regions for Amazon ECS on AWS
+  # Fargate" in the ECS developer guide). By id: names of zones are each account's own.
+  fargate_zone_ids = {
+    ap-northeast-1 = ["apne1-az1", "apne1-az2", "apne1-az4"]
+    us-west-1      = ["usw1-az1", "usw1-az3"]
+  }
+
   # What a task calls: its image, its logs, its secret, its key, the function.
   endpoint_services = ["ecr.api", "ecr.dkr", "kms", "lambda", "logs", "secretsmanager"]
 }
@@ -16,6 +23,15 @@ data "aws_availability_zones" "available" {
   filter {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
+  }
+
+  dynamic "filter" {
+    for_each = [for region, ids in local.fargate_zone_ids : ids if region == var.region]
+
+    content {
+      name   = "zone-id"
+      values = filter.value
+    }
   }
 }
 
