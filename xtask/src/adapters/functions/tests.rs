@@ -78,7 +78,11 @@ impl Fake {
 
     fn configuration(&mut self, version: Option<&str>) -> Value {
         let Some(version) = version else {
-            return json!({ "State": "Active", "LastUpdateStatus": "Successful" });
+            return json!({
+                "State": "Active",
+                "LastUpdateStatus": "Successful",
+                "CodeSha256": self.code_sha256,
+            });
         };
         let (_, _, looks) = &mut self.versions[version.parse::<usize>().unwrap() - 1];
         if *looks > 0 {
