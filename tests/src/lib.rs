@@ -12,6 +12,7 @@ pub mod builder;
 mod http;
 mod image;
 mod lambda;
+mod local_aws;
 mod signed_axon;
 pub mod stand_in;
 pub mod workflow;
@@ -323,37 +324,10 @@ impl Checkout {
         local.join("venv/bin/python")
     }
 
-    /// What a crash does: no warning, no time to save anything.
-    pub fn kill_local_aws(&self) {
-        let pattern = format!("127.0.0.1:{}", self.port);
-        self.output("pkill", &["-KILL", "-f", &pattern]);
-        eventually("the local AWS is dead", || {
-            self.listening_addresses().is_empty()
-        });
-    }
-
     fn output(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(program);
         let output = command.args(arguments).current_dir(&self.root).output();
         String::from_utf8_lossy(&output.expect("run a program").stdout).into_owned()
-    }
-
-    /// Containers of this checkout's local AWS.
-    pub fn containers(&self) -> Vec<String> {
-        let output = Command::new("docker")
-            .args(["ps", "--all", "--format", "{{.Labels}}"])
-            .output()
-            .expect("list containers");
-        let ours = format!(":{}", self.port);
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter(|labels| {
-                labels
-                    .split(',')
-                    .any(|it| it.starts_with("ministack.instance=") && it.ends_with(&ours))
-            })
-            .map(str::to_owned)
-            .collect()
     }
 }
 

@@ -223,7 +223,8 @@ pub enum SecretsVerb {
     /// Give orbit and axon a new signing pair; every dispatch goes on being answered
     #[command(
         after_help = "Takes three times as long as services take to read their secret again (SECRET_REFRESH_MS).\n\
-        A run that ended early is gone on with by the next one.\n\n\
+        A run that ended early is gone on with by the next one, also where orbit was left with a key\n\
+        that axon does not have. Two at once do no harm.\n\n\
         Example:\n  cargo xtask secrets rotate --env production --yes"
     )]
     Rotate {

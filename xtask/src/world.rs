@@ -215,7 +215,8 @@ pub trait Cluster: Send + Sync {
     async fn deregister(&self, revision: &str) -> Result<()>;
     /// What ECS says of the health of each running task (`HEALTHY`, `UNHEALTHY`, `UNKNOWN`).
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>>;
-    /// The ids of the running tasks, by which their log streams are named.
+    /// The ids of the tasks whose containers run, also of those that are about to end: by these
+    /// their log streams are named.
     async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>>;
 }
 
@@ -253,12 +254,17 @@ pub trait Functions: Send + Sync {
 #[async_trait]
 pub trait Secrets: Send + Sync {
     async fn has_value(&self, arn: &str) -> Result<bool>;
-    /// The current version; `None` where there is none, or no text in it.
+    /// The current version, or one that it has replaced a short while ago: reads are eventually
+    /// consistent. `None` where there is none, or no text in it.
     async fn read(&self, arn: &str) -> Result<Option<SecretVersion>>;
     async fn put(&self, arn: &str, document: &Value) -> Result<()>;
+    /// Makes the document the current version in the place of `version`; `false`, and nothing is
+    /// changed, where that is not the current one any more.
+    async fn replace(&self, arn: &str, version: &str, document: &Value) -> Result<bool>;
 }
 
 /// A secret's value at one time. It has no `Debug`: it is never shown.
+#[derive(Clone)]
 pub struct SecretVersion {
     /// Not secret: services log it.
     pub id: String,

@@ -3,6 +3,8 @@
 
 mod state;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
@@ -179,9 +181,15 @@ impl Cluster for Ecs<'_> {
     }
 
     async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>> {
-        let tasks = self.tasks(thing, DesiredStatus::Running).await?;
-        let id = |task: &Task| Some(task.task_arn()?.rsplit_once('/')?.1.to_owned());
-        Ok(running(&tasks).filter_map(id).collect())
+        let mut ids = BTreeSet::new();
+        // In this order: one that is told to stop between the two is in the second.
+        for desired in [DesiredStatus::Running, DesiredStatus::Stopped] {
+            let tasks = self.tasks(thing, desired).await?;
+            let alive = tasks.iter().filter(|task| has_containers(task));
+            let id = |task: &Task| Some(task.task_arn()?.rsplit_once('/')?.1.to_owned());
+            ids.extend(alive.filter_map(id));
+        }
+        Ok(ids.into_iter().collect())
     }
 
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
@@ -212,6 +220,13 @@ fn running(tasks: &[Task]) -> impl Iterator<Item = &Task> {
     tasks
         .iter()
         .filter(|task| task.last_status() == Some("RUNNING"))
+}
+
+/// From the time at which its containers have started until they have ended.
+fn has_containers(task: &Task) -> bool {
+    let alive = ["ACTIVATING", "RUNNING", "DEACTIVATING", "STOPPING"];
+    task.last_status()
+        .is_some_and(|status| alive.contains(&status))
 }
 
 fn unknown_revision<R>(

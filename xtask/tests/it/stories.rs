@@ -4,6 +4,7 @@ mod credentials;
 mod deploy;
 mod looking;
 mod rollback;
+mod rotation;
 mod secrets;
 mod stop;
 mod verify;

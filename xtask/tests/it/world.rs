@@ -7,10 +7,13 @@ mod checkout;
 mod command;
 mod edge;
 mod function;
+mod secrets;
 mod services;
 mod stores;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -27,7 +30,9 @@ use xtask::failure::{Failure, Kind};
 
 pub(crate) use command::{KILLED, Told};
 pub(crate) use function::{Answers, Lambda};
+pub(crate) use secrets::Slow;
 pub(crate) use services::{Ecs, Rollout};
+use tasks::Task;
 
 /// The site of the local environment, as Terraform publishes it.
 const SITE: &str = include_str!("../../src/decide/site.local.json");
@@ -44,6 +49,8 @@ pub(crate) struct Fake {
     interrupted: Arc<Notify>,
     killed: Arc<Notify>,
     began: Instant,
+    /// Of this handle alone: one of its calls about a secret is slow.
+    slow: Option<Arc<Slow>>,
 }
 
 pub(crate) struct State {
@@ -63,10 +70,16 @@ pub(crate) struct State {
     pub(crate) ecs: Ecs,
     pub(crate) lambda: Lambda,
     pub(crate) secrets: BTreeMap<String, Value>,
-    /// When which secret got which value.
-    pub(crate) secret_versions: Vec<SecretVersion>,
+    /// Every version of every secret, from the first change of it on.
+    secret_versions: Vec<secrets::SecretVersion>,
+    /// For so long after a change, two of three reads answer the version before.
+    pub(crate) stale_for: Duration,
+    stale_reads: usize,
+    tasks: Vec<Task>,
     /// Whose tasks cannot read their secret again.
     pub(crate) keeps_its_secret: Option<Thing>,
+    /// Dispatches that failed since axon did not know the key of orbit's signature.
+    pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
     /// Whether the credentials' time is over.
     pub(crate) expired: bool,
@@ -80,19 +93,11 @@ pub(crate) struct State {
     pub(crate) dispatch_status: u16,
     /// Every call by its name, in order.
     calls: Vec<String>,
+    /// How many of them were about a secret.
+    secret_calls: usize,
     /// Every call that changed something, in order.
     changes: Vec<String>,
     events: Vec<Event>,
-}
-
-/// How long after a change the last task of a service reads its secret again.
-pub(crate) const SECRET_REFRESH: Duration = Duration::from_mins(5);
-
-#[derive(Clone)]
-pub(crate) struct SecretVersion {
-    pub(crate) at: Instant,
-    pub(crate) arn: String,
-    pub(crate) document: Value,
 }
 
 /// A line of a log, which can be read some time after it was written.
@@ -112,6 +117,8 @@ enum At {
     Name(String),
     /// The call of this index in `calls`.
     Index(usize),
+    /// That of this index among those about secrets.
+    SecretCall(usize),
 }
 
 /// How one call goes wrong.
@@ -124,6 +131,18 @@ pub(crate) enum Way {
     IsKilled,
     /// It, and every later one that needs credentials, until they are renewed.
     FindsThemExpired,
+}
+
+impl Way {
+    fn what(self) -> What {
+        match self {
+            Self::Fails => What::Fail("throttled".to_owned()),
+            Self::LosesItsAnswer => What::LoseAnswer,
+            Self::IsInterrupted => What::Interrupt,
+            Self::IsKilled => What::Kill,
+            Self::FindsThemExpired => What::Expire,
+        }
+    }
 }
 
 enum What {
@@ -176,7 +195,11 @@ impl Fake {
             lambda: Lambda::default(),
             secrets: BTreeMap::new(),
             secret_versions: Vec::new(),
+            stale_for: Duration::ZERO,
+            stale_reads: 0,
+            tasks: Vec::new(),
             keeps_its_secret: None,
+            lost: Vec::new(),
             ledger: BTreeMap::new(),
             expired: false,
             credentials_end: None,
@@ -184,6 +207,7 @@ impl Fake {
             written: Vec::new(),
             dispatch_status: 200,
             calls: Vec::new(),
+            secret_calls: 0,
             changes: Vec::new(),
             events: Vec::new(),
         };
@@ -192,6 +216,7 @@ impl Fake {
             interrupted: Arc::new(Notify::new()),
             killed: Arc::new(Notify::new()),
             began: Instant::now(),
+            slow: None,
         }
     }
 
@@ -291,13 +316,7 @@ impl Fake {
     pub(crate) fn spoil(&self, index: usize, way: Way) {
         let mut state = self.state();
         let at = At::Index(state.calls.len() + index);
-        let what = match way {
-            Way::Fails => What::Fail("throttled".to_owned()),
-            Way::LosesItsAnswer => What::LoseAnswer,
-            Way::IsInterrupted => What::Interrupt,
-            Way::IsKilled => What::Kill,
-            Way::FindsThemExpired => What::Expire,
-        };
+        let what = way.what();
         state.events.push(Event { at, what });
     }
 
@@ -325,6 +344,11 @@ impl Fake {
         name: &str,
         work: impl FnOnce(&mut State) -> Result<T> + Send,
     ) -> Result<T> {
+        if let Some(slow) = self.slow.as_ref().filter(|_| name.contains(":secret:"))
+            && slow.calls.fetch_add(1, Ordering::SeqCst) == slow.index
+        {
+            tokio::time::sleep(slow.pause).await;
+        }
         let what = self.state().take_event(name);
         if matches!(what, Some(What::Expire)) {
             self.state().expired = true;
@@ -359,10 +383,14 @@ impl Fake {
 impl State {
     fn take_event(&mut self, name: &str) -> Option<What> {
         let index = self.calls.len();
+        let is_secret = name.contains(":secret:");
+        let secrets = self.secret_calls;
+        self.secret_calls += usize::from(is_secret);
         self.calls.push(name.to_owned());
         let at = self.events.iter().position(|event| match &event.at {
             At::Name(at) => name.starts_with(at),
             At::Index(at) => *at == index,
+            At::SecretCall(at) => is_secret && *at == secrets,
         });
         at.map(|index| self.events.remove(index).what)
     }

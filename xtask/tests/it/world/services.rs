@@ -393,8 +393,13 @@ impl Cluster for Fake {
     }
 
     async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>> {
-        let running = Cluster::look(self, thing).await?.running;
-        Ok((0..running).map(|task| format!("task-{task}")).collect())
+        self.call(&format!("tasks {thing}"), |state| {
+            Ok(state
+                .tasks_alive(thing)
+                .map(|task| task.id.clone())
+                .collect())
+        })
+        .await
     }
 
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {

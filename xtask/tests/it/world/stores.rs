@@ -1,19 +1,15 @@
-//! What keeps things: the registry, Secrets Manager, CloudWatch Logs and the ledger.
+//! What keeps things: the registry, CloudWatch Logs and the ledger.
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use tokio::time::Instant;
-use xtask::catalog::{SERVICES, Thing};
+use xtask::catalog::Thing;
 use xtask::decide::image::{Artefact, Digest, Key};
 use xtask::decide::release::{RECORD_BYTES_MAX, Record, State as RecordState};
 use xtask::decide::site::Site;
-use xtask::world::{
-    Cluster, Connector, Ledger, LogLine, Logs, Registry, SecretVersion, Secrets, Sited,
-};
+use xtask::world::{Connector, Ledger, LogLine, Logs, Registry, Sited};
 
-use super::{Fake, SECRET_REFRESH, State, secret_arn};
+use super::{Fake, State};
 
 impl Connector for Fake {
     fn connect<'s>(&'s self, _: &'s Site) -> Result<Sited<'s>> {
@@ -59,54 +55,12 @@ impl Registry for Fake {
 }
 
 #[async_trait]
-impl Secrets for Fake {
-    async fn has_value(&self, arn: &str) -> Result<bool> {
-        Ok(self.state().secrets.contains_key(arn))
-    }
-
-    async fn read(&self, arn: &str) -> Result<Option<SecretVersion>> {
-        let now = xtask::world::Clock::now(self);
-        self.call(&format!("read {arn}"), |state| {
-            let document = state.secrets.get(arn).cloned();
-            Ok(document.map(|document| SecretVersion {
-                id: state.secret_version_id(arn),
-                created: now,
-                document,
-            }))
-        })
-        .await
-    }
-
-    async fn put(&self, arn: &str, document: &Value) -> Result<()> {
-        self.call(&format!("put {arn}"), |state| {
-            state.secrets.insert(arn.to_owned(), document.clone());
-            state.secret_versions.push(super::SecretVersion {
-                at: Instant::now(),
-                arn: arn.to_owned(),
-                document: document.clone(),
-            });
-            state.changed(format!("put {}", arn.rsplit(':').next().unwrap_or(arn)));
-            Ok(())
-        })
-        .await
-    }
-}
-
-#[async_trait]
 impl Logs for Fake {
     async fn mentions(&self, group: &str, from: Timestamp, text: &str) -> Result<Vec<LogLine>> {
-        let service = SERVICES.into_iter().find(|it| group.ends_with(it.name()));
-        let service = service.context("no such group")?;
-        let running = Cluster::running_tasks(self, service).await?;
-        let state = self.state();
-        let there = state.secret_version_everywhere(service) == text;
-        let line = |task: String| LogLine {
-            id: task.clone(),
-            at: from,
-            stream: format!("ecs/{service}/{task}"),
-            text: json!({ "message": "the secret has changed", "version_id": text }).to_string(),
-        };
-        Ok(running.into_iter().filter(|_| there).map(line).collect())
+        self.call(&format!("mentions {group}"), |state| {
+            Ok(state.task_lines(group, from, text))
+        })
+        .await
     }
 
     async fn tail(&self, group: &str, stream: &str, lines: i32) -> Result<Vec<String>> {
@@ -146,21 +100,6 @@ impl Logs for Fake {
 }
 
 impl State {
-    fn secret_version_id(&self, arn: &str) -> String {
-        let versions = self.secret_versions.iter().filter(|it| it.arn == arn);
-        format!("version-{}", versions.count())
-    }
-
-    /// The version that all tasks of a service have in their log.
-    fn secret_version_everywhere(&self, thing: Thing) -> String {
-        let mut read = self.secret_versions.clone();
-        read.retain(|version| version.arn == secret_arn(thing));
-        read.retain(|version| {
-            self.keeps_its_secret != Some(thing) && version.at.elapsed() >= SECRET_REFRESH
-        });
-        format!("version-{}", read.len())
-    }
-
     pub(super) fn record(&self, number: u64) -> Option<Record> {
         let text = self.ledger.get(&number)?;
         Some(serde_json::from_str(text).unwrap())

@@ -1,0 +1,357 @@
+//! `secrets rotate`: a new signing pair, and never one that axon does not know, whatever Secrets
+//! Manager answers, whoever does the same and wherever it ends. No value is told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use xtask::catalog::Thing;
+use xtask::commands::secrets::rotate;
+use xtask::decide::rotation::{SigningPair, offered, retired, switched};
+
+use crate::world::{Fake, KILLED, Slow, Told, Way, secret_arn};
+
+const ROTATION: [&str; 3] = [
+    "put demo/local/axon-AbCdEf",
+    "put demo/local/orbit-GhIjKl",
+    "put demo/local/axon-AbCdEf",
+];
+/// How long reads may be stale. It is less than the time for which every look finds the same.
+const STALE: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(3),
+    Duration::from_secs(9),
+];
+
+/// Released, with tasks that read their secrets at other times for another `chance`.
+async fn running(chance: u64) -> Fake {
+    let fake = Fake::released().await;
+    fake.start_tasks(chance);
+    fake
+}
+
+async fn rotate_key(fake: &Fake, yes: bool) -> Told {
+    fake.run_on_site(async |desk, world| rotate(desk, world, yes).await)
+        .await
+}
+
+fn document(fake: &Fake, thing: Thing) -> Value {
+    fake.state().secrets[&secret_arn(thing)].clone()
+}
+
+fn pair(id: &str) -> SigningPair {
+    SigningPair {
+        access_key_id: id.to_owned(),
+        secret_access_key: format!("secret-of-{id}"),
+    }
+}
+
+/// As it is at first, but with another pair.
+fn first_with(id: &str) -> Value {
+    let mut document = document_of_fake();
+    pair(id).put_into(&mut document);
+    document
+}
+
+fn document_of_fake() -> Value {
+    document(&Fake::applied(), Thing::Axon)
+}
+
+/// Both have one pair that is not the first, everything else is as it was, no dispatch was lost and
+/// nothing was told.
+#[track_caller]
+fn is_rotated(fake: &Fake, told: &Told) {
+    let first = document_of_fake();
+    let (axon, orbit) = (document(fake, Thing::Axon), document(fake, Thing::Orbit));
+    let everything = format!("{}{}", told.data, told.talk);
+    for name in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
+        assert_eq!(axon[name], orbit[name], "{}", told.talk);
+        assert_ne!(axon[name], first[name], "{}", told.talk);
+        assert!(
+            !everything.contains(axon[name].as_str().unwrap()),
+            "{name} is told"
+        );
+    }
+    for document in [&axon, &orbit] {
+        assert_eq!(document.as_object().unwrap().len(), 4);
+        assert_eq!(document["api_key"], first["api_key"]);
+    }
+    assert!(!everything.contains("secret-of"), "{everything}");
+    assert_eq!(fake.state().lost, [""; 0], "{}", told.talk);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_offers_switches_and_retires_and_no_dispatch_is_lost_beside_stale_reads() {
+    for stale_for in STALE {
+        for chance in 0..6 {
+            let fake = running(chance).await;
+            fake.state().stale_for = stale_for;
+            let told = rotate_key(&fake, false).await;
+            told.succeeds().says(&[
+                "axon gets a new key beside the old one",
+                "is to know a new key beside the old one",
+                "is to sign with the new key",
+                "is to forget the old key",
+                "done",
+            ]);
+            assert_eq!(fake.changes(), ROTATION);
+            is_rotated(&fake, &told);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_is_gone_on_with_from_where_it_stands() {
+    for (orbit_switched, changes) in [(false, &ROTATION[1..]), (true, &ROTATION[2..])] {
+        let fake = running(1).await;
+        let axon = offered(&document(&fake, Thing::Axon), &pair("NEW"));
+        fake.put_secret(Thing::Axon, &axon);
+        tokio::time::sleep(Duration::from_mins(6)).await;
+        if orbit_switched {
+            let orbit = switched(&document(&fake, Thing::Orbit), &axon);
+            fake.put_secret(Thing::Orbit, &orbit);
+        }
+        drop(fake.changes());
+        let told = rotate_key(&fake, false).await;
+        told.succeeds().says(&["going on: "]);
+        assert_eq!(fake.changes(), changes);
+        is_rotated(&fake, &told);
+        let new = SigningPair::current(&retired(&document(&fake, Thing::Orbit)));
+        assert!(new == Some(pair("NEW")));
+    }
+}
+
+/// Calls about secrets of one whole rotation, by their index: the first, the last, and those
+/// around each that changes something.
+async fn telling_calls(chance: u64) -> Vec<usize> {
+    let fake = running(chance).await;
+    let before = fake.calls().len();
+    rotate_key(&fake, false).await.succeeds();
+    let mut calls = fake.calls().split_off(before);
+    calls.retain(|call| call.contains(":secret:"));
+    let replaces = (0..calls.len()).filter(|index| calls[*index].starts_with("replace"));
+    let mut indices: Vec<usize> = replaces.flat_map(|index| index - 2..index + 3).collect();
+    indices.extend((0..4).chain([calls.len() - 1]));
+    indices.sort_unstable();
+    indices.dedup();
+    assert!(indices.len() > 15, "{calls:?}");
+    indices
+}
+
+/// Each telling call once fails, once loses its answer, once is met by Ctrl-C and once by SIGKILL: the next run
+/// ends it.
+#[tokio::test(start_paused = true)]
+async fn wherever_a_rotation_ends_the_next_run_goes_on() {
+    let indices = telling_calls(2).await;
+    for way in [
+        Way::Fails,
+        Way::LosesItsAnswer,
+        Way::IsInterrupted,
+        Way::IsKilled,
+    ] {
+        for (count, index) in indices.iter().copied().enumerate() {
+            let fake = running(2).await;
+            fake.state().stale_for = STALE[count % 3];
+            fake.spoil_secret_call(index, way);
+            let broken = rotate_key(&fake, false).await;
+            assert!(
+                [0, 1, 22, KILLED].contains(&broken.exit_code),
+                "{}",
+                broken.talk
+            );
+            let told = rotate_key(&fake, false).await;
+            told.succeeds();
+            is_rotated(&fake, &told);
+        }
+    }
+}
+
+/// One of them is slow at one call: the other one has gone on by a little, by a step or to the
+/// end. An index of 2 is the first call after the confirmation.
+#[tokio::test(start_paused = true)]
+async fn of_two_rotations_at_once_neither_drops_the_key_in_use() {
+    let pauses = [7, 780, 2400].map(Duration::from_secs);
+    for (count, index) in telling_calls(3).await.into_iter().enumerate() {
+        for pause in pauses {
+            let fake = running(3).await;
+            fake.state().stale_for = STALE[count % 3];
+            let slow = Arc::new(Slow {
+                index,
+                pause,
+                ..Slow::default()
+            });
+            let one = fake.with_slow_call(&slow);
+            let (one, other) = tokio::join!(rotate_key(&one, false), rotate_key(&fake, false));
+            assert!(slow.calls.load(Ordering::SeqCst) > index);
+            for told in [&one, &other] {
+                told.succeeds();
+                is_rotated(&fake, told);
+            }
+            // Whoever comes after the other's end rotates once more.
+            let changes = fake.changes();
+            assert!([3, 6].contains(&changes.len()), "{changes:?}");
+        }
+    }
+}
+
+/// Its new task may begin with a stale version, and its old one signs or verifies until it ends.
+#[tokio::test(start_paused = true)]
+async fn tasks_that_come_and_go_meanwhile_lose_no_dispatch() {
+    for thing in [Thing::Axon, Thing::Orbit] {
+        for seconds in (0..1100).step_by(50) {
+            let fake = running(4).await;
+            fake.state().stale_for = STALE[2];
+            let come_and_go = async {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                fake.replace_task(thing, seconds);
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                fake.replace_task(thing, seconds + 1);
+            };
+            let (told, ()) = tokio::join!(rotate_key(&fake, false), come_and_go);
+            told.succeeds();
+            is_rotated(&fake, &told);
+        }
+    }
+}
+
+/// Dispatches are lost until axon's tasks have read their secret again, and none after that.
+#[tokio::test(start_paused = true)]
+async fn a_key_of_orbit_that_axon_does_not_have_is_mended() {
+    let first = document_of_fake();
+    let no_pair = json!({ "api_key": first["api_key"], "database_url": first["database_url"] });
+    let axons = [
+        first_with("NEW"),
+        offered(&first_with("NEW"), &pair("NEWER")),
+        no_pair,
+    ];
+    for axon in axons {
+        let fake = Fake::released().await;
+        fake.put_secret(Thing::Axon, &axon);
+        fake.start_tasks(5);
+        assert_ne!(fake.state().lost, [""; 0]);
+        let told = rotate_key(&fake, false).await;
+        let says = [
+            "orbit signs with a key that axon does not have: axon gets it first",
+            "is to know the key that orbit signs with",
+            "done",
+        ];
+        told.succeeds().says(&says);
+        let lost = std::mem::take(&mut fake.state().lost);
+        let is_before = |it: &String| it.ends_with("\"version-01-of-axon-AbCdEf\"]");
+        assert!(lost.iter().all(is_before), "{lost:?}");
+        is_rotated(&fake, &told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orbit_without_a_key_gets_that_of_axon() {
+    let fake = Fake::released().await;
+    fake.start_tasks(6);
+    let first = document_of_fake();
+    let no_pair = json!({ "api_key": first["api_key"], "database_url": first["database_url"] });
+    fake.state().keeps_its_secret = Some(Thing::Orbit);
+    fake.put_secret(Thing::Orbit, &no_pair);
+    let mended = async {
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        fake.state().keeps_its_secret = None;
+    };
+    let (told, ()) = tokio::join!(rotate_key(&fake, false), mended);
+    told.succeeds();
+    is_rotated(&fake, &told);
+}
+
+/// In the middle of a rotation, at any time of it.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_does_by_hand_meanwhile_is_taken_in() {
+    for seconds in (0..1200).step_by(100) {
+        let fake = running(7).await;
+        let by_hand = async {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            fake.put_secret(Thing::Orbit, &first_with("BYHAND"));
+        };
+        let (told, ()) = tokio::join!(rotate_key(&fake, false), by_hand);
+        // What is done after its end is the next run's.
+        let told = if document(&fake, Thing::Axon) == document(&fake, Thing::Orbit) {
+            told
+        } else {
+            rotate_key(&fake, false).await
+        };
+        told.succeeds();
+        fake.state().lost.clear();
+        is_rotated(&fake, &told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_do_not_take_their_secret_up_stop_a_rotation() {
+    let fake = running(8).await;
+    fake.state().keeps_its_secret = Some(Thing::Axon);
+    rotate_key(&fake, false).await.fails(22).says(&[
+        "axon did not take its secret up within 390 s: axon-0, axon-1 have not logged version version-01-of-axon-AbCdEf",
+        "cargo xtask secrets rotate --env local",
+    ]);
+    assert_eq!(fake.changes(), ROTATION[..1]);
+    fake.state().keeps_its_secret = None;
+    let told = rotate_key(&fake, false).await;
+    told.succeeds();
+    is_rotated(&fake, &told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_comes_back_stops_a_rotation() {
+    let fake = running(9).await;
+    let moved_back = async {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        fake.state().move_back(Thing::Axon);
+    };
+    let (told, ()) = tokio::join!(rotate_key(&fake, false), moved_back);
+    told.fails(22).says(&[
+        "the secret of axon is answered with version version-00-of-axon-AbCdEf, which was replaced, for 390 s",
+        "aws secretsmanager list-secret-version-ids --secret-id arn:aws:",
+    ]);
+    assert_eq!(fake.changes(), ROTATION[..1]);
+    let told = rotate_key(&fake, false).await;
+    told.succeeds();
+    is_rotated(&fake, &told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_elsewhere_is_confirmed() {
+    let fake = running(0).await;
+    fake.is_not_local();
+    rotate_key(&fake, false)
+        .await
+        .fails(11)
+        .says(&["not confirmed: rotate the signing key"]);
+    assert_eq!(fake.changes(), [""; 0]);
+    rotate_key(&fake, true).await.succeeds();
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_no_step_leads_on_from_are_left_alone() {
+    let fake = running(0).await;
+    fake.is_not_local();
+    let says = async |documents: [Value; 2], texts: &[&str]| {
+        for (thing, document) in [Thing::Axon, Thing::Orbit].into_iter().zip(documents) {
+            fake.put_secret(thing, &document);
+        }
+        drop(fake.changes());
+        rotate_key(&fake, true).await.fails(12).says(texts);
+        assert_eq!(fake.changes(), [""; 0]);
+    };
+    let no_pair = "neither the secret of axon nor that of orbit has a signing pair";
+    let hint = "list-secret-version-ids --secret-id arn:";
+    says([json!({}), json!({})], &[no_pair, hint]).await;
+    let mut encrypted = document_of_fake();
+    encrypted["sigv4_secret_access_key"] = json!("kms:secret-of-the-signature");
+    let ciphertext = "a signing pair in the secret of orbit is ciphertext";
+    says([document_of_fake(), encrypted], &[ciphertext, "plain text"]).await;
+    fake.state().forget_secret(Thing::Orbit);
+    let message = "the secret of orbit has no value";
+    rotate_key(&fake, true)
+        .await
+        .fails(12)
+        .says(&[message, "cargo xtask secrets init --env staging"]);
+    assert_eq!(fake.changes(), [""; 0]);
+}

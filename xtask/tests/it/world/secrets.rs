@@ -1,0 +1,170 @@
+//! Secrets Manager. What is read may be older than what was written last.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+use xtask::catalog::Thing;
+use xtask::world::{Clock, Secrets};
+
+use super::{At, Event, Fake, State, Way, secret_arn};
+
+#[derive(Clone)]
+pub(super) struct SecretVersion {
+    pub(super) id: String,
+    arn: String,
+    /// `None`: before anything that is told.
+    since: Option<Instant>,
+    created: Timestamp,
+    pub(super) document: Value,
+}
+
+#[async_trait]
+impl Secrets for Fake {
+    async fn has_value(&self, arn: &str) -> Result<bool> {
+        Ok(self.state().secrets.contains_key(arn))
+    }
+
+    async fn read(&self, arn: &str) -> Result<Option<xtask::world::SecretVersion>> {
+        self.call(&format!("read {arn}"), |state| {
+            let seen = state.read_secret(arn);
+            Ok(seen.map(|seen| xtask::world::SecretVersion {
+                id: seen.id,
+                created: seen.created,
+                document: seen.document,
+            }))
+        })
+        .await
+    }
+
+    async fn put(&self, arn: &str, document: &Value) -> Result<()> {
+        let now = Clock::now(self);
+        self.call(&format!("put {arn}"), |state| {
+            state.put_secret(arn, document, now);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn replace(&self, arn: &str, version: &str, document: &Value) -> Result<bool> {
+        let now = Clock::now(self);
+        self.call(&format!("replace {arn}"), |state| {
+            let current = state.versions_of(arn).pop();
+            let is_current = current.is_some_and(|current| current.id == version);
+            if is_current {
+                state.put_secret(arn, document, now);
+            }
+            Ok(is_current)
+        })
+        .await
+    }
+}
+
+/// Which call about a secret, counted from 0, is under way for how long before it is done.
+#[derive(Default)]
+pub(crate) struct Slow {
+    pub(crate) index: usize,
+    pub(crate) pause: Duration,
+    pub(crate) calls: AtomicUsize,
+}
+
+impl Fake {
+    /// As this, by a handle with a slow call.
+    pub(crate) fn with_slow_call(&self, slow: &Arc<Slow>) -> Self {
+        Self {
+            slow: Some(Arc::clone(slow)),
+            ..self.clone()
+        }
+    }
+
+    /// As `spoil`, of the calls about secrets.
+    pub(crate) fn spoil_secret_call(&self, index: usize, way: Way) {
+        let mut state = self.state();
+        let at = At::SecretCall(state.secret_calls + index);
+        state.events.push(Event {
+            at,
+            what: way.what(),
+        });
+    }
+
+    /// What somebody does by hand.
+    pub(crate) fn put_secret(&self, thing: Thing, document: &Value) {
+        let now = Clock::now(self);
+        self.state().put_secret(&secret_arn(thing), document, now);
+    }
+}
+
+impl State {
+    /// Oldest first.
+    fn versions_of(&self, arn: &str) -> Vec<SecretVersion> {
+        let of_it = self.secret_versions.iter().filter(|it| it.arn == arn);
+        let mut versions: Vec<_> = of_it.cloned().collect();
+        if versions.is_empty() {
+            versions.extend(self.secrets.get(arn).map(|document| SecretVersion {
+                id: version_id(arn, 0),
+                arn: arn.to_owned(),
+                since: None,
+                created: Timestamp::UNIX_EPOCH,
+                document: document.clone(),
+            }));
+        }
+        versions
+    }
+
+    /// The first version is the current one again.
+    pub(crate) fn move_back(&mut self, thing: Thing) {
+        let first = self.versions_of(&secret_arn(thing)).remove(0);
+        self.secrets
+            .insert(first.arn.clone(), first.document.clone());
+        self.secret_versions.push(first);
+    }
+
+    /// As if it had never had a value.
+    pub(crate) fn forget_secret(&mut self, thing: Thing) {
+        let arn = secret_arn(thing);
+        self.secret_versions.retain(|version| version.arn != arn);
+        self.secrets.remove(&arn);
+    }
+
+    pub(super) fn read_secret(&mut self, arn: &str) -> Option<SecretVersion> {
+        let mut versions = self.versions_of(arn);
+        let is_recent = |version: &SecretVersion| {
+            let since = version.since.map(|since| since.elapsed());
+            since.is_some_and(|since| since < self.stale_for)
+        };
+        let recent = versions.iter().rev().take_while(|it| is_recent(it)).count();
+        if recent > 0 && versions.len() > recent {
+            self.stale_reads += 1;
+            if !self.stale_reads.is_multiple_of(3) {
+                versions.truncate(versions.len() - recent);
+            }
+        }
+        versions.pop()
+    }
+
+    fn put_secret(&mut self, arn: &str, document: &Value, now: Timestamp) {
+        let versions = self.versions_of(arn);
+        self.secret_versions.retain(|version| version.arn != arn);
+        let new = SecretVersion {
+            id: version_id(arn, versions.len()),
+            arn: arn.to_owned(),
+            since: Some(Instant::now()),
+            created: now,
+            document: document.clone(),
+        };
+        self.secret_versions.extend(versions);
+        self.secret_versions.push(new);
+        self.secrets.insert(arn.to_owned(), document.clone());
+        self.changed(format!("put {}", arn.rsplit(':').next().unwrap_or(arn)));
+    }
+}
+
+fn version_id(arn: &str, number: usize) -> String {
+    let (_, name) = arn.rsplit_once('/').unwrap_or_default();
+    format!("version-{number:02}-of-{name}")
+}

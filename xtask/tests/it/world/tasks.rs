@@ -1,0 +1,162 @@
+//! The tasks of both services as far as keys go: each reads its secret again at times of its own,
+//! says in its log which version it has, and signs or verifies with it. After every change each of
+//! orbit's may send a dispatch to each of axon's.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use xtask::catalog::{SERVICES, Thing};
+use xtask::world::{Clock, LogLine};
+
+use super::secrets::SecretVersion;
+use super::{Fake, State, secret_arn};
+
+/// How long a line is on its way into the log.
+const LOG_DELAY: Duration = Duration::from_secs(4);
+/// How long a request that was signed may be on its way.
+const IN_FLIGHT: Duration = Duration::from_secs(5);
+/// From the signal to the end: new requests come in still, and nothing is read again.
+const DRAIN: Duration = Duration::from_secs(25);
+
+pub(super) struct Task {
+    thing: Thing,
+    pub(super) id: String,
+    has: SecretVersion,
+    had: Option<(Instant, SecretVersion)>,
+    lines: Vec<(Instant, LogLine)>,
+    ends: Option<Instant>,
+}
+
+impl Fake {
+    /// Two tasks of each service. `chance` decides when they read their secrets.
+    pub(crate) fn start_tasks(&self, chance: u64) {
+        for (index, thing) in SERVICES.into_iter().cycle().take(4).enumerate() {
+            self.start_task(
+                thing,
+                chance.wrapping_mul(101).wrapping_add(index as u64 * 67),
+            );
+        }
+    }
+
+    fn start_task(&self, thing: Thing, chance: u64) {
+        let id = {
+            let mut state = self.state();
+            let of_it = state.tasks.iter().filter(|task| task.thing == thing);
+            let id = format!("{thing}-{}", of_it.count());
+            let Some(has) = state.read_secret(&secret_arn(thing)) else {
+                return;
+            };
+            state.tasks.push(Task {
+                thing,
+                id: id.clone(),
+                has,
+                had: None,
+                lines: Vec::new(),
+                ends: None,
+            });
+            state.log_version(&id, "the secret is loaded", Clock::now(self));
+            state.dispatches();
+            id
+        };
+        // Five minutes, give or take a tenth.
+        let period = Duration::from_secs(270 + chance * 7 % 61);
+        let first = Duration::from_secs(chance * 13 % 300);
+        let fake = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(first).await;
+            while fake.state().refresh(&id, Clock::now(&fake)) {
+                tokio::time::sleep(period).await;
+            }
+        });
+    }
+
+    /// One task of a service is replaced by a new one: as in a rollout, the old one drains.
+    pub(crate) fn replace_task(&self, thing: Thing, chance: u64) {
+        self.start_task(thing, chance);
+        let mut state = self.state();
+        let mut tasks = state.tasks.iter_mut();
+        let oldest = tasks.find(|task| task.thing == thing && task.ends.is_none());
+        oldest.unwrap().ends = Some(Instant::now() + DRAIN);
+    }
+}
+
+impl State {
+    pub(super) fn tasks_alive(&self, thing: Thing) -> impl Iterator<Item = &Task> {
+        let alive = |task: &&Task| task.ends.is_none_or(|ends| Instant::now() < ends);
+        let of_it = self.tasks.iter().filter(move |task| task.thing == thing);
+        of_it.filter(alive)
+    }
+
+    /// Answers whether the task will do so again.
+    fn refresh(&mut self, id: &str, now: Timestamp) -> bool {
+        let task = self.tasks.iter().find(|task| task.id == id).unwrap();
+        if task.ends.is_some() {
+            return false;
+        }
+        let thing = task.thing;
+        let keeps = self.keeps_its_secret == Some(thing);
+        let Some(read) = self.read_secret(&secret_arn(thing)).filter(|_| !keeps) else {
+            return true;
+        };
+        let task = self.tasks.iter_mut().find(|task| task.id == id).unwrap();
+        if task.has.id != read.id {
+            let had = std::mem::replace(&mut task.has, read);
+            task.had = Some((Instant::now(), had));
+            self.log_version(id, "the secret has changed", now);
+            self.dispatches();
+        }
+        true
+    }
+
+    fn log_version(&mut self, id: &str, message: &str, now: Timestamp) {
+        let task = self.tasks.iter_mut().find(|task| task.id == id).unwrap();
+        let line = LogLine {
+            id: format!("{id} {}", task.lines.len()),
+            at: now,
+            stream: format!("ecs/{}/{id}", task.thing),
+            text: json!({ "message": message, "version_id": task.has.id }).to_string(),
+        };
+        task.lines.push((Instant::now(), line));
+    }
+
+    pub(super) fn task_lines(&self, group: &str, from: Timestamp, text: &str) -> Vec<LogLine> {
+        let of_group = self
+            .tasks
+            .iter()
+            .filter(|it| group.ends_with(it.thing.name()));
+        let lines = of_group.flat_map(|task| &task.lines);
+        let arrived = lines.filter(|(at, _)| at.elapsed() >= LOG_DELAY);
+        let mut found: Vec<_> = arrived
+            .map(|(_, line)| line.clone())
+            .filter(|line| line.at >= from && line.text.contains(text))
+            .collect();
+        found.sort_by_key(|line| line.at);
+        found
+    }
+
+    fn dispatches(&mut self) {
+        let mut lost = Vec::new();
+        for orbit in self.tasks_alive(Thing::Orbit) {
+            let on_its_way = orbit
+                .had
+                .as_ref()
+                .filter(|(at, _)| at.elapsed() < IN_FLIGHT);
+            for signs in std::iter::once(&orbit.has).chain(on_its_way.map(|(_, had)| had)) {
+                for axon in self.tasks_alive(Thing::Axon) {
+                    let known = [
+                        &axon.has.document["sigv4_access_key_id"],
+                        &axon.has.document["sigv4_previous_access_key_id"],
+                    ];
+                    let key: &Value = &signs.document["sigv4_access_key_id"];
+                    if !known.contains(&key) {
+                        let ids = [&orbit.id, &signs.id, &axon.id, &axon.has.id];
+                        lost.push(format!("{ids:?}"));
+                    }
+                }
+            }
+        }
+        self.lost.extend(lost);
+    }
+}
