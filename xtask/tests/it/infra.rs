@@ -62,12 +62,41 @@ fn every_module_is_in_the_table_of_modules() {
     assert_eq!(used, told);
 }
 
+/// Of the table of alarms, those that take a deployment back.
+#[test]
+fn the_alarms_that_are_said_to_take_a_deployment_back_are_those_that_ecs_gets() {
+    let watch = read(&infra().join("modules/service/watch.tf"));
+    let between = |text: &str, from: &str, to: &str| {
+        let rest = text.split(from).nth(1).unwrap();
+        rest.split(to).next().unwrap().to_owned()
+    };
+    let list = between(&watch, "deployment_alarm_names = concat(", "\n  )\n");
+    let given: BTreeSet<String> = list
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("aws_cloudwatch_metric_alarm."))
+        .map(|rest| {
+            let resource = rest.split('[').next().unwrap();
+            let head = format!("resource \"aws_cloudwatch_metric_alarm\" \"{resource}\"");
+            let name = between(&watch, &head, "\n  alarm_description");
+            format!("<service>-{}", between(&name, "${local.full_name}-", "\""))
+        })
+        .collect();
+    let readme = read(&infra().join("README.md"));
+    let told: BTreeSet<String> = between(&readme, "\n## Alarms\n", "\n## ")
+        .lines()
+        .filter(|row| row.ends_with("| yes |"))
+        .map(|row| between(row, "`", "`"))
+        .collect();
+    assert!(!given.is_empty());
+    assert_eq!(given, told);
+}
+
 /// What AWS knows no resource for, by its service authorization reference, and the policies of
 /// keys, where `*` is the key. Everything else names ARNs.
 const FOR_EVERY_RESOURCE: [&str; 8] = [
     "ecr:GetAuthorizationToken",
     "ecr:GetAuthorizationToken",
-    "ecs:DeregisterTaskDefinition, ecs:RegisterTaskDefinition",
+    "ecs:DeregisterTaskDefinition",
     "ecs:DescribeTaskDefinition, elasticloadbalancing:DescribeTargetHealth",
     "ecs:ListTasks",
     "kms:*",
