@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -110,9 +110,14 @@ async fn secret() -> Response {
     Json(version).into_response()
 }
 
-async fn governance(State(state): Shared, headers: HeaderMap, body: String) -> Response {
+async fn governance(State(state): Shared, body: String) -> Response {
+    let question: Value = serde_json::from_str(&body).unwrap_or_default();
     let mut scene = lock(&state);
-    scene.calls.push(call(Peer::Governance, &headers, body));
+    scene.calls.push(Call {
+        peer: Peer::Governance,
+        correlation_id: question["correlation_id"].as_str().map(str::to_owned),
+        body,
+    });
     match scene.case {
         Case::Permitted | Case::WithoutId => Json(json!({ "allowed": true })).into_response(),
         Case::Denied => {
@@ -123,21 +128,14 @@ async fn governance(State(state): Shared, headers: HeaderMap, body: String) -> R
 }
 
 async fn reason(State(state): Shared, headers: HeaderMap) -> Response {
-    lock(&state)
-        .calls
-        .push(call(Peer::Axon, &headers, String::new()));
-    Json(json!({ "message": STAND_IN_MESSAGE, "service": "axon" })).into_response()
-}
-
-fn call(peer: Peer, headers: &HeaderMap, body: String) -> Call {
-    let id = headers
-        .get("x-correlation-id")
-        .and_then(|value| value.to_str().ok());
-    Call {
-        peer,
+    let id = headers.get("x-correlation-id");
+    let id = id.and_then(|value| value.to_str().ok());
+    lock(&state).calls.push(Call {
+        peer: Peer::Axon,
         correlation_id: id.map(str::to_owned),
-        body,
-    }
+        body: String::new(),
+    });
+    Json(json!({ "message": STAND_IN_MESSAGE, "service": "axon" })).into_response()
 }
 
 /// Nobody panics while holding it; if somebody did, what was written down is still right.
