@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use xtask::adapters::builder::{self, Artefacts};
+use xtask::adapters::builder::Artefacts;
 use xtask::adapters::clock::SystemClock;
 use xtask::adapters::docker::Engine;
 use xtask::adapters::emulator::Emulator;
@@ -324,7 +324,6 @@ async fn measure(
         },
         report,
         architecture: environments::architecture(environment)?,
-        target_folder: builder::target_folder(surroundings),
         environment: &environment.name,
         deploys: !environment.emulated || emulator.is_up().await,
     };

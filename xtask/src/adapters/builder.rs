@@ -32,8 +32,6 @@ use docker::InDocker;
 use host::Host;
 use shelf::Shelf;
 
-pub use host::target_folder;
-
 /// What cargo's lines of progress begin with; every other line is what somebody did wrong.
 const PROGRESS: [&str; 8] = [
     "Blocking",

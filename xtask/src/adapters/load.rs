@@ -64,7 +64,7 @@ pub(super) async fn load(
     let stage = Stage::up(surroundings, folder).await?;
     let mut loads = BTreeMap::<_, Vec<_>>::new();
     for round in 1..=ROUNDS {
-        for subject in [Subject::Bare, Subject::Reason, Subject::Dispatch] {
+        for subject in Subject::ALL {
             watch(&format!("load {round} of {ROUNDS}: {subject}"));
             let load = stage.load(surroundings, subject, now).await?;
             loads.entry(subject).or_default().push(load);

@@ -14,10 +14,10 @@ use tokio::time::{Instant, timeout};
 use super::builder::Artefacts;
 use super::load::load;
 use super::process::Command;
-use crate::catalog::Thing;
 use crate::decide::site::Architecture;
 use crate::world::{CargoRun, Clock, Load, Started, Stopwatch, Subject, Surroundings, Watch};
 
+const STARTS: usize = 20;
 const START_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// An allocator gives back what the start alone needed, or does not, by then.
@@ -33,21 +33,21 @@ pub struct Programs<'a> {
 
 #[async_trait]
 impl Stopwatch for Programs<'_> {
-    async fn start(&self, binary: &Path, thing: Thing) -> Result<Started> {
-        let port = free_port()?;
-        let mut command = Command::new(self.surroundings, binary);
-        for (name, value) in settings(thing, port) {
-            command = command.variable(name, value);
+    async fn starts(
+        &self,
+        architecture: Architecture,
+        watch: Watch<'_>,
+    ) -> Result<BTreeMap<Subject, Vec<Started>>> {
+        let folder = self.builder.build_yardstick(architecture).await?;
+        let mut starts = BTreeMap::<_, Vec<_>>::new();
+        for round in 1..=STARTS {
+            for subject in Subject::ALL {
+                watch(&format!("start {round} of {STARTS}: {subject}"));
+                let started = start(self.surroundings, &folder, subject).await?;
+                starts.entry(subject).or_default().push(started);
+            }
         }
-        let began = Instant::now();
-        let child = command.spawn()?;
-        await_health(port, thing.name()).await?;
-        let to_first_200 = began.elapsed();
-        tokio::time::sleep(IDLE_AFTER).await;
-        Ok(Started {
-            to_first_200,
-            resident_bytes: kernel_field(child.process()?, "VmRSS:")?,
-        })
+        Ok(starts)
     }
 
     async fn load(
@@ -83,26 +83,36 @@ impl Stopwatch for Programs<'_> {
     }
 }
 
-/// As a definition has them, but for the port, and for what would make stopping take its time.
-fn settings(thing: Thing, port: u16) -> Vec<(&'static str, String)> {
-    let mut settings = vec![
-        ("PORT", port.to_string()),
-        ("DRAIN_MS", "0".to_owned()),
-        ("SIGNATURES", "off".to_owned()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-    ];
-    if thing == Thing::Orbit {
-        settings.push((
-            "GOVERNANCE_FUNCTION_NAME",
-            "demo-governance:live".to_owned(),
-        ));
-        settings.push((
-            "AXON_SERVICE_URL",
-            "http://axon.demo.invalid/reason".to_owned(),
-        ));
-    }
-    settings
+async fn start(surroundings: &Surroundings, folder: &Path, subject: Subject) -> Result<Started> {
+    let port = free_port()?;
+    let command = match subject {
+        Subject::Bare => Command::new(surroundings, folder.join("yardstick"))
+            .arguments([port.to_string()])
+            .variable("SECRET", "none"),
+        Subject::Reason => service(Command::new(surroundings, folder.join("axon")), port),
+        Subject::Dispatch => service(Command::new(surroundings, folder.join("orbit")), port)
+            .variable("GOVERNANCE_FUNCTION_NAME", "demo-governance:live")
+            .variable("AXON_SERVICE_URL", "http://axon.demo.invalid/reason"),
+    };
+    let began = Instant::now();
+    let child = command.spawn()?;
+    await_health(port, &subject.to_string()).await?;
+    let to_first_200 = began.elapsed();
+    tokio::time::sleep(IDLE_AFTER).await;
+    Ok(Started {
+        to_first_200,
+        resident_bytes: kernel_field(child.process()?, "VmRSS:")?,
+    })
+}
+
+/// As a definition has it, but for the port, and for what would make stopping take its time.
+fn service(command: Command, port: u16) -> Command {
+    command
+        .variable("PORT", port.to_string())
+        .variable("DRAIN_MS", "0")
+        .variable("SIGNATURES", "off")
+        .variable("AWS_REGION", "us-east-1")
+        .variable("AWS_EC2_METADATA_DISABLED", "true")
 }
 
 pub(super) async fn await_health(port: u16, name: &str) -> Result<()> {

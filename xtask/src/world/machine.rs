@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
 
-use crate::catalog::Thing;
 use crate::decide::checks::figures::Coverage;
 use crate::decide::definition::alone::RunOptions;
 use crate::decide::readiness::found::Found;
@@ -87,8 +85,13 @@ impl CargoRun {
 /// Programs of ours, run to be measured.
 #[async_trait]
 pub trait Stopwatch: Send + Sync {
-    /// Starts a service's binary and ends it again.
-    async fn start(&self, binary: &Path, thing: Thing) -> Result<Started>;
+    /// Starts the programs that were compiled for production and ends them again, several times
+    /// each.
+    async fn starts(
+        &self,
+        architecture: Architecture,
+        watch: Watch<'_>,
+    ) -> Result<BTreeMap<Subject, Vec<Started>>>;
     /// Puts load on the programs that were compiled for production, several times each.
     async fn load(
         &self,
@@ -99,7 +102,7 @@ pub trait Stopwatch: Send + Sync {
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)>;
 }
 
-/// What is put under load.
+/// What is started, and put under load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A bare hyper handler that answers as `/reason` does.
@@ -108,6 +111,10 @@ pub enum Subject {
     Reason,
     /// `POST /dispatch` of orbit, through the Lambda API of a stand-in and axon.
     Dispatch,
+}
+
+impl Subject {
+    pub const ALL: [Self; 3] = [Self::Bare, Self::Reason, Self::Dispatch];
 }
 
 impl fmt::Display for Subject {

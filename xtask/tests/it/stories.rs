@@ -1,5 +1,6 @@
 //! Each command as a story in a world in memory.
 
+mod bench;
 mod credentials;
 mod deploy;
 mod looking;

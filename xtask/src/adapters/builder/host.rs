@@ -124,7 +124,7 @@ impl Host<'_> {
 }
 
 /// The folder that xtask itself was built in: cargo compiles nothing twice then.
-pub fn target_folder(surroundings: &Surroundings) -> PathBuf {
+fn target_folder(surroundings: &Surroundings) -> PathBuf {
     let named = surroundings.variable("CARGO_TARGET_DIR");
     named.map_or_else(
         || surroundings.root.join("target"),

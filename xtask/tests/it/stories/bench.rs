@@ -1,0 +1,111 @@
+//! `bench`: a slow machine is no fault of the services; a worse ratio is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use xtask::commands::bench::{Parts, bench};
+use xtask::decide::site::Architecture;
+use xtask::report::Format;
+use xtask::world::{CargoRun, Load, Started, Stopwatch, Subject, Watch};
+
+use crate::world::Fake;
+
+/// A machine that is so many times slower than another one, and an orbit that takes so many times
+/// the processor that the bare handler does.
+struct Slow {
+    times: u32,
+    orbit: u32,
+}
+
+#[async_trait]
+impl Stopwatch for Slow {
+    async fn starts(
+        &self,
+        _: Architecture,
+        _: Watch<'_>,
+    ) -> Result<BTreeMap<Subject, Vec<Started>>> {
+        let start = |milliseconds| Started {
+            to_first_200: Duration::from_millis(milliseconds) * self.times,
+            resident_bytes: 6_000_000,
+        };
+        let milliseconds = [1, 3, 4];
+        let starts = Subject::ALL.into_iter().zip(milliseconds);
+        Ok(starts
+            .map(|(it, took)| (it, vec![start(took); 3]))
+            .collect())
+    }
+
+    async fn load(&self, _: Architecture, _: Watch<'_>) -> Result<BTreeMap<Subject, Vec<Load>>> {
+        let load = |ratio: u32| {
+            let cpu = Duration::from_micros(5) * ratio * self.times;
+            let p99 = Duration::from_millis(10) * self.times;
+            Load::new(1000, Duration::from_secs(4), cpu * 1000, p99, 15_000_000)
+        };
+        let ratios = [1, 2, self.orbit];
+        let loads = Subject::ALL.into_iter().zip(ratios);
+        Ok(loads
+            .map(|(it, ratio)| (it, vec![load(ratio); 3]))
+            .collect())
+    }
+
+    async fn run_self(&self, _: &[&str]) -> Result<(Duration, CargoRun)> {
+        let run = CargoRun {
+            succeeded: true,
+            output: "nothing to do".to_owned(),
+        };
+        Ok((Duration::from_secs(1) * self.times, run))
+    }
+}
+
+async fn told(stopwatch: &Slow) -> String {
+    let fake = Fake::empty();
+    let told = fake
+        .run_in(Format::Human, async |desk| {
+            let parts = Parts {
+                builder: desk.builder,
+                stopwatch,
+                report: desk.report,
+                architecture: Architecture::X86,
+                environment: "local",
+                deploys: true,
+            };
+            bench(&parts).await
+        })
+        .await;
+    told.succeeds();
+    told.data
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_machine_is_no_fault() {
+    let told = told(&Slow {
+        times: 50,
+        orbit: 14,
+    })
+    .await;
+    assert!(!told.contains("ABOVE"), "{told}");
+    let limited = told.lines().filter(|line| line.contains("at most"));
+    for line in limited {
+        assert!(
+            line.ends_with(" x") || line.ends_with(" MB"),
+            "no time: {line}"
+        );
+    }
+    assert!(
+        told.contains("axon         start against bare      3.0 x"),
+        "{told}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_grew_beside_the_bare_handler_of_the_same_run_is_told() {
+    let told = told(&Slow {
+        times: 1,
+        orbit: 16,
+    })
+    .await;
+    let line = told.lines().find(|line| line.ends_with("ABOVE")).unwrap();
+    assert!(line.starts_with("orbit        CPU against bare"), "{told}");
+}
