@@ -186,14 +186,14 @@ pub enum Verb {
         /// Leave out what needs Docker or Terraform
         #[arg(long, conflicts_with_all = ["fix", "coverage", "fuzz"])]
         fast: bool,
-        /// Install what is missing on this machine first
+        /// Install what is missing on this machine first, so that no stage is skipped
         #[arg(long)]
         fix: bool,
         /// Measure the line coverage of services/ instead
         #[arg(long)]
         coverage: bool,
         /// Fuzz what services/ read instead, for a minute or so many seconds
-        #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "60", conflicts_with = "coverage")]
+        #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "60", conflicts_with_all = ["coverage", "fix"])]
         fuzz: Option<u32>,
     },
     /// Measure sizes, start-up, memory and the time of a deploy that changes nothing

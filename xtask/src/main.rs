@@ -132,25 +132,11 @@ async fn with_environment(
             coverage: true,
             fix,
             ..
-        } => {
-            let machine = surroundings;
-            test::coverage(surroundings, machine, surroundings, report, &source, fix).await
-        }
+        } => commands::coverage::coverage(surroundings, surroundings, report, &source, fix).await,
         Verb::Test {
             fuzz: Some(seconds),
-            fix,
             ..
-        } => {
-            test::fuzz(
-                surroundings,
-                surroundings,
-                surroundings,
-                report,
-                seconds,
-                fix,
-            )
-            .await
-        }
+        } => test::fuzz(surroundings, surroundings, report, seconds).await,
         Verb::Test { fast, fix, .. } => {
             let scope = if fast {
                 test::Scope::Fast
@@ -296,7 +282,9 @@ async fn run_tests(
     let parts = test::Parts {
         toolchain: surroundings,
         machine: surroundings,
+        source: &Checkout::new(surroundings),
         fix,
+        ci: surroundings.variable("CI") == Some("true"),
         workflows: &workflows,
         report,
         builder,

@@ -22,8 +22,8 @@ use crate::decide::site::{Architecture, Site};
 use crate::report::Report;
 
 pub use machine::{
-    CargoRun, Containers, Load, Look, Machine, RunningContainer, Started, Stopwatch, Subject,
-    Toolchain, Watch, Workflows,
+    CargoRun, CargoTool, Containers, Load, Look, Machine, RunningContainer, Started, Stopwatch,
+    Subject, Toolchain, Watch, Workflows,
 };
 
 /// The site and everything that acts on it: what a command that needs the environment gets.

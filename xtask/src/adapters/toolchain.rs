@@ -1,4 +1,4 @@
-//! Cargo in the checkout: runs tests, and keeps the coverage figure that they came to.
+//! Cargo in the checkout, what it makes of crates.io, and LLVM's counts of the lines that ran.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 
 use super::process::Command;
-use crate::decide::checks::figures::Coverage;
-use crate::world::{CargoRun, Surroundings, Toolchain, Watch};
+use crate::decide::checks::figures::{Coverage, coverage_of};
+use crate::world::{CargoRun, CargoTool, Surroundings, Toolchain, Watch};
 
 /// The distribution's LLVM 22 reads what Rust 1.95 writes; an older one does not.
 const LLVM_FOLDER: &str = "/usr/lib/llvm-22/bin";
-const LLVM_TOOLS: [(&str, &str); 2] =
-    [("LLVM_COV", "llvm-cov"), ("LLVM_PROFDATA", "llvm-profdata")];
+/// Below the root.
+const COUNT_LINES: &str = "xtask/tools/count-lines";
 
 #[async_trait]
 impl Toolchain for Surroundings {
@@ -27,26 +27,71 @@ impl Toolchain for Surroundings {
         for (name, value) in variables {
             command = command.variable(name, value);
         }
-        let finished = command.folder(&self.root).run_watched(watch).await?;
-        Ok(CargoRun {
-            succeeded: finished.succeeded(),
-            output: finished.output,
-        })
+        run(command.folder(&self.root), watch).await
     }
 
-    fn llvm_tools(&self) -> BTreeMap<String, String> {
-        let tools = LLVM_TOOLS.map(|(name, tool)| (name, Path::new(LLVM_FOLDER).join(tool)));
-        let there = tools.into_iter().filter(|(_, file)| file.is_file());
-        there
-            .map(|(name, file)| (name.to_owned(), file.display().to_string()))
-            .collect()
+    async fn tool(
+        &self,
+        tool: CargoTool,
+        arguments: &[&str],
+        watch: Watch<'_>,
+    ) -> Result<CargoRun> {
+        let folder = tool_folder(self, tool);
+        let program = folder.join("bin").join(tool.name);
+        if !program.is_file() {
+            make(self, tool, &folder, watch).await?;
+        }
+        // As cargo starts a subcommand: its own name comes first.
+        let subcommand = tool.name.trim_start_matches("cargo-");
+        let command = Command::new(self, program)
+            .arguments([subcommand])
+            .arguments(arguments);
+        run(command.folder(&self.root), watch).await
     }
 
-    /// Where `cargo deny` looks for one unless told otherwise.
-    fn has_advisories(&self) -> bool {
-        let folder = cargo_home(self).join("advisory-dbs");
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).any(|it| it.is_dir())
+    async fn counting(&self) -> Result<Option<BTreeMap<String, String>>> {
+        if llvm_folder(self).await?.is_none() {
+            return Ok(None);
+        }
+        let counts = counts_folder(self);
+        if counts.is_dir() {
+            let removed = tokio::fs::remove_dir_all(&counts).await;
+            removed.with_context(|| format!("remove {}", counts.display()))?;
+        }
+        // Processes of one program share up to four files.
+        let files = counts.join("%4m.profraw");
+        let wrapper = self.root.join(COUNT_LINES);
+        Ok(Some(BTreeMap::from([
+            ("LLVM_PROFILE_FILE".to_owned(), files.display().to_string()),
+            (
+                "RUSTC_WORKSPACE_WRAPPER".to_owned(),
+                wrapper.display().to_string(),
+            ),
+        ])))
+    }
+
+    async fn lines_covered(&self, programs: &[String], folders: &[&str]) -> Result<f64> {
+        let llvm = llvm_folder(self).await?;
+        let llvm = llvm.context("the tools of LLVM have gone away")?;
+        let counts = counts_folder(self);
+        let merged = counts.with_extension("profdata");
+        Command::new(self, llvm.join("llvm-profdata"))
+            .arguments(["merge", "-sparse", "-o"])
+            .arguments([&merged, &counts])
+            .succeed()
+            .await?;
+        let objects = programs.iter().map(|it| format!("-object={it}"));
+        let folders = folders.iter().map(|folder| self.root.join(folder));
+        let export = Command::new(self, llvm.join("llvm-cov"))
+            .arguments(["export", "-summary-only"])
+            .arguments([format!("-instr-profile={}", merged.display())])
+            .arguments(objects)
+            .arguments(["-sources"])
+            .arguments(folders)
+            .without_stderr()
+            .succeed()
+            .await?;
+        coverage_of(&export).context("llvm-cov tells no figure")
     }
 
     async fn coverage(&self) -> Result<Option<Coverage>> {
@@ -57,6 +102,78 @@ impl Toolchain for Surroundings {
             Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
         }
     }
+
+    async fn keep_coverage(&self, figure: &Coverage) -> Result<()> {
+        let file = Coverage::file(&self.state_folder());
+        let written = tokio::fs::write(&file, serde_json::to_string(figure)?).await;
+        written.with_context(|| format!("write {}", file.display()))
+    }
+}
+
+async fn run(command: Command, watch: Watch<'_>) -> Result<CargoRun> {
+    let finished = command.run_watched(watch).await?;
+    Ok(CargoRun {
+        succeeded: finished.succeeded(),
+        output: finished.output,
+    })
+}
+
+/// Each version has its own, so that a newer one is made where it is asked for.
+fn tool_folder(surroundings: &Surroundings, tool: CargoTool) -> PathBuf {
+    let folder = surroundings.state_folder().join("cargo");
+    folder.join(format!("{}-{}", tool.name, tool.version))
+}
+
+/// A checker that runs once a test need not be optimised: a development build takes less than half
+/// as long to compile.
+async fn make(
+    surroundings: &Surroundings,
+    tool: CargoTool,
+    folder: &Path,
+    watch: Watch<'_>,
+) -> Result<()> {
+    let CargoTool { name, version } = tool;
+    watch(&format!("compiling {name} {version}; this happens once"));
+    let root = folder.display().to_string();
+    let build = folder.join("build");
+    let made = Command::new(surroundings, "cargo")
+        .arguments(["install", "--locked", "--debug", "--no-track"])
+        .arguments(["--root", &root, "--version", version, name])
+        // A run that was cut off is gone on with by the next one, and nothing lies elsewhere.
+        .variable("CARGO_TARGET_DIR", build.display().to_string())
+        .variable("CARGO_PROFILE_DEV_DEBUG", "0")
+        .folder(&surroundings.root);
+    let made = run(made, watch).await?;
+    let last_lines = made.last_lines(20);
+    anyhow::ensure!(
+        made.succeeded,
+        "{name} {version} can't be made:\n{last_lines}"
+    );
+    let removed = tokio::fs::remove_dir_all(&build).await;
+    removed.with_context(|| format!("remove {}", build.display()))
+}
+
+/// Rustup's, for this very compiler, or else the distribution's.
+async fn llvm_folder(surroundings: &Surroundings) -> Result<Option<PathBuf>> {
+    let libraries = Command::new(surroundings, "rustc")
+        .arguments(["--print", "target-libdir"])
+        .folder(&surroundings.root)
+        .without_stderr()
+        .succeed()
+        .await?;
+    let folders = [
+        Path::new(libraries.trim()).with_file_name("bin"),
+        PathBuf::from(LLVM_FOLDER),
+    ];
+    let has_both = |folder: &PathBuf| {
+        let tools = ["llvm-cov", "llvm-profdata"];
+        tools.iter().all(|tool| folder.join(tool).is_file())
+    };
+    Ok(folders.into_iter().find(has_both))
+}
+
+fn counts_folder(surroundings: &Surroundings) -> PathBuf {
+    surroundings.state_folder().join("coverage")
 }
 
 /// Where cargo keeps what it downloads and installs.

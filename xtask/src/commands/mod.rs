@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod build;
 pub mod confirm;
+pub mod coverage;
 pub mod deploy;
 pub mod doctor;
 pub mod lint;

@@ -1,17 +1,22 @@
 //! `test`: what CI runs, in the order in which it tells a mistake soonest.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::coverage::{self, INSTALL_LLVM, NAMING_PROGRAMS};
 use super::doctor;
-use crate::decide::checks::figures::{Counts, Coverage, count_tests, coverage_of, fuzz_runs_of};
-use crate::decide::readiness::{Fault, coverage_faults, deny_fault, fuzz_faults};
+use crate::decide::checks::figures::{Counts, count_tests, fuzz_runs_of};
+use crate::decide::readiness::LLVM_MISSING;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Builder, Infra, Look, Machine, Source, Surroundings, Toolchain, Workflows};
+use crate::world::{
+    Builder, CargoRun, CargoTool, Infra, Machine, Source, Surroundings, Toolchain, Workflows,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -33,16 +38,36 @@ pub const END_TO_END: [&str; 6] = [
     "workflow",
 ];
 
+/// Everything but the end to end.
+const TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "e2e", "--locked"];
+
+/// Judges the tree of crates, by `deny.toml`.
+const DENY: CargoTool = CargoTool {
+    name: "cargo-deny",
+    version: "0.20.2",
+};
+
+const FUZZ: CargoTool = CargoTool {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+};
+
+/// A network that leads nowhere may also be one that never answers.
+const ADVISORIES_LIMIT: Duration = Duration::from_mins(1);
+
 /// What the tests need of the world.
 pub struct Parts<'a> {
     pub toolchain: &'a dyn Toolchain,
     pub report: &'a Report,
+    pub source: &'a dyn Source,
     pub builder: &'a dyn Builder,
     pub infra: &'a dyn Infra,
     pub workflows: &'a dyn Workflows,
     pub machine: &'a dyn Machine,
-    /// Whether tools that are missing are installed.
+    /// Whether what is missing on this machine is installed.
     pub fix: bool,
+    /// Whether this is CI: what is skipped there is looked at nowhere, and so fails.
+    pub ci: bool,
     /// This very program: the end-to-end test runs it, and never cargo.
     pub program: &'a std::path::Path,
     pub architecture: crate::decide::site::Architecture,
@@ -51,12 +76,16 @@ pub struct Parts<'a> {
 /// Every stage runs even if one before it failed: all faults at once.
 pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
     if scope == Scope::All {
-        require_deny(parts).await?;
+        doctor::require_local(parts.machine).await?;
+        if parts.fix {
+            coverage::install_llvm(parts.machine, parts.toolchain, parts.report).await?;
+        }
     }
     let mut suite = Suite {
         parts,
         counts: Counts::default(),
         failed: Vec::new(),
+        skipped: Vec::new(),
     };
     suite.cargo("format", &["fmt", "--all", "--check"]).await?;
     let clippy = [
@@ -69,27 +98,24 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
         "warnings",
     ];
     suite.cargo("clippy", &clippy).await?;
-    suite
-        .cargo(
-            "tests",
-            &["test", "--workspace", "--exclude", "e2e", "--locked"],
-        )
-        .await?;
-    if scope == Scope::All {
-        suite.crates().await?;
-        suite.stage("workflows", parts.workflows.check()).await;
-        suite.stage("terraform", parts.infra.check()).await;
-        let built = async {
-            let keys = parts.builder.keys(parts.architecture).await?;
-            parts
-                .builder
-                .build(parts.architecture, &keys)
-                .await
-                .map(drop)
-        };
-        suite.stage("build", built).await;
-        suite.end_to_end().await?;
+    if scope == Scope::Fast {
+        suite.cargo("tests", &TESTS).await?;
+        return suite.tell();
     }
+    suite.tests().await?;
+    suite.crates().await?;
+    suite.stage("workflows", parts.workflows.check()).await;
+    suite.stage("terraform", parts.infra.check()).await;
+    let built = async {
+        let keys = parts.builder.keys(parts.architecture).await?;
+        parts
+            .builder
+            .build(parts.architecture, &keys)
+            .await
+            .map(drop)
+    };
+    suite.stage("build", built).await;
+    suite.end_to_end().await?;
     suite.tell()
 }
 
@@ -97,24 +123,66 @@ struct Suite<'a> {
     parts: &'a Parts<'a>,
     counts: Counts,
     failed: Vec<&'static str>,
+    skipped: Vec<Skipped>,
+}
+
+/// A stage that needs more of the machine than there is.
+#[derive(Debug, Serialize)]
+struct Skipped {
+    stage: &'static str,
+    why: &'static str,
+    remedy: &'static str,
 }
 
 impl Suite<'_> {
     async fn cargo(&mut self, stage: &'static str, arguments: &[&str]) -> Result<()> {
-        self.run(stage, arguments, &BTreeMap::new()).await
+        self.run(stage, arguments, &BTreeMap::new()).await.map(drop)
     }
 
-    /// What may come into the tree of crates: `deny.toml`. What is known against one of them
-    /// stands in a database that not every network leads to.
-    async fn crates(&mut self) -> Result<()> {
-        let check = ["deny", "--locked", "check", "bans", "licenses", "sources"];
-        self.cargo("crates", &check).await?;
-        if self.parts.toolchain.has_advisories() {
-            let check = ["deny", "--offline", "check", "advisories"];
-            return self.cargo("advisories", &check).await;
+    /// Where LLVM's tools are at hand, the lines of `services/` are counted in the same run: it
+    /// costs a compilation of what is ours, and of no dependency.
+    async fn tests(&mut self) -> Result<()> {
+        let Parts {
+            toolchain, source, ..
+        } = self.parts;
+        let Some(counting) = toolchain.counting().await? else {
+            self.skipped.push(Skipped {
+                stage: "coverage",
+                why: LLVM_MISSING,
+                remedy: INSTALL_LLVM,
+            });
+            return self.cargo("tests", &TESTS).await;
+        };
+        let sources_sha256 = source.services_sha256().await?;
+        let arguments = [&TESTS[..], &[NAMING_PROGRAMS]].concat();
+        let run = self.run("tests", &arguments, &counting).await?;
+        if run.succeeded {
+            let started = Instant::now();
+            match coverage::require(*toolchain, &run.output, sources_sha256).await {
+                Ok(told) => self.pass("coverage", &format!(", {told}"), started),
+                Err(error) => self.fail("coverage", &error, started),
+            }
         }
-        let text = "SKIPPED: this machine has no database of them; `cargo deny fetch db` gets one";
-        self.parts.report.warn("advisories", text);
+        Ok(())
+    }
+
+    /// What may come into the tree of crates, and what is known against those that are in it.
+    async fn crates(&mut self) -> Result<()> {
+        let toolchain = self.parts.toolchain;
+        let check = ["--locked", "check", "bans", "licenses", "sources"];
+        self.tool("crates", &check).await?;
+        // The database of advisories comes from GitHub. That a network does not lead there is no
+        // fault of this machine, and no command mends it: it is told, but it is not a stage that
+        // was skipped, or CI in such a network could never pass.
+        let mut unseen = |_: &str| {};
+        let fetched = toolchain.tool(DENY, &["fetch", "db"], &mut unseen);
+        let fetched = timeout(ADVISORIES_LIMIT, fetched).await;
+        if matches!(fetched, Ok(Ok(ran)) if ran.succeeded) {
+            let check = ["--offline", "check", "advisories"];
+            return self.tool("advisories", &check).await;
+        }
+        let text = "not looked at: from here no way leads to their database";
+        self.parts.report.line("advisories", text);
         Ok(())
     }
 
@@ -127,7 +195,9 @@ impl Suite<'_> {
         arguments.extend(["--", "--test-threads=1", "--nocapture"]);
         let program = self.parts.program.to_string_lossy().into_owned();
         let variables = [("XTASK".to_owned(), program)].into();
-        self.run("end to end", &arguments, &variables).await
+        self.run("end to end", &arguments, &variables)
+            .await
+            .map(drop)
     }
 
     async fn run(
@@ -135,46 +205,67 @@ impl Suite<'_> {
         stage: &'static str,
         arguments: &[&str],
         variables: &BTreeMap<String, String>,
-    ) -> Result<()> {
-        let report = self.parts.report;
+    ) -> Result<CargoRun> {
+        let Parts {
+            toolchain, report, ..
+        } = self.parts;
         let started = Instant::now();
-        let mut watch = |line: &str| {
-            if !line.trim().is_empty() {
-                report.live(stage, line.trim());
-            }
-        };
-        let toolchain = self.parts.toolchain;
-        let finished = toolchain.cargo(arguments, variables, &mut watch).await?;
-        let counts = count_tests(&finished.output);
+        let mut watch = watch(report, stage);
+        let run = toolchain.cargo(arguments, variables, &mut watch).await?;
+        self.note(stage, &run, started);
+        Ok(run)
+    }
+
+    async fn tool(&mut self, stage: &'static str, arguments: &[&str]) -> Result<()> {
+        let Parts {
+            toolchain, report, ..
+        } = self.parts;
+        let started = Instant::now();
+        let mut watch = watch(report, stage);
+        match toolchain.tool(DENY, arguments, &mut watch).await {
+            Ok(run) => self.note(stage, &run, started),
+            Err(error) => self.fail(stage, &error, started),
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, stage: &'static str, run: &CargoRun, started: Instant) {
+        let counts = count_tests(&run.output);
         self.counts += counts;
         let told = if counts == Counts::default() {
             String::new()
         } else {
             format!(", {counts}")
         };
-        let took = started.elapsed().as_secs();
-        if finished.succeeded {
-            report.line(stage, &format!("passed{told} ({took} s)"));
-        } else {
-            report.block(&finished.last_lines(FAILURE_LINES));
-            report.line(stage, &format!("FAILED{told} ({took} s)"));
-            self.failed.push(stage);
+        if run.succeeded {
+            return self.pass(stage, &told, started);
         }
-        Ok(())
+        self.parts.report.block(&run.last_lines(FAILURE_LINES));
+        let took = started.elapsed().as_secs();
+        let text = format!("FAILED{told} ({took} s)");
+        self.parts.report.line(stage, &text);
+        self.failed.push(stage);
     }
 
     async fn stage(&mut self, stage: &'static str, work: impl Future<Output = Result<()>>) {
         let started = Instant::now();
-        let ended = work.await;
-        let took = started.elapsed().as_secs();
-        match ended {
-            Ok(()) => self.parts.report.line(stage, &format!("passed ({took} s)")),
-            Err(error) => {
-                self.parts.report.block(&format!("{error:#}"));
-                self.parts.report.line(stage, &format!("FAILED ({took} s)"));
-                self.failed.push(stage);
-            }
+        match work.await {
+            Ok(()) => self.pass(stage, "", started),
+            Err(error) => self.fail(stage, &error, started),
         }
+    }
+
+    fn pass(&self, stage: &'static str, told: &str, started: Instant) {
+        let took = started.elapsed().as_secs();
+        let text = format!("passed{told} ({took} s)");
+        self.parts.report.line(stage, &text);
+    }
+
+    fn fail(&mut self, stage: &'static str, why: &anyhow::Error, started: Instant) {
+        self.parts.report.block(&format!("{why:#}"));
+        let took = started.elapsed().as_secs();
+        self.parts.report.line(stage, &format!("FAILED ({took} s)"));
+        self.failed.push(stage);
     }
 
     fn tell(self) -> Result<()> {
@@ -182,152 +273,45 @@ impl Suite<'_> {
             parts,
             counts,
             failed,
+            skipped,
         } = self;
-        let result =
-            json!({ "passed": counts.passed, "failed": counts.failed, "failed_stages": failed });
-        parts.report.data(&result, &format!("tests: {counts}"));
-        if failed.is_empty() {
+        let result = json!({
+            "passed": counts.passed,
+            "failed": counts.failed,
+            "failed_stages": failed,
+            "skipped_stages": skipped,
+        });
+        let mut lines = Vec::new();
+        if !skipped.is_empty() {
+            let plural = if skipped.len() == 1 { "" } else { "s" };
+            lines.push(format!("{} stage{plural} skipped:", skipped.len()));
+        }
+        for Skipped { stage, why, remedy } in &skipped {
+            lines.push(format!("  {stage}: {why}; `{remedy}` gets it"));
+        }
+        lines.push(format!("tests: {counts}"));
+        parts.report.data(&result, &lines.join("\n"));
+        let mut faults = Vec::new();
+        if !failed.is_empty() {
+            faults.push(format!("failed: {}", failed.join(", ")));
+        }
+        if parts.ci && !skipped.is_empty() {
+            let stages: Vec<_> = skipped.iter().map(|it| it.stage).collect();
+            faults.push(format!("skipped in CI: {}", stages.join(", ")));
+        }
+        if faults.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(Kind::CheckFailed, format!("failed: {}", failed.join(", "))).into())
+        Err(Failure::new(Kind::CheckFailed, faults.join("; ")).into())
     }
 }
 
-/// The packages of `services/`, as cargo's arguments.
-pub(super) const SERVICE_PACKAGES: [&str; 8] = [
-    "--package",
-    "service-kit",
-    "--package",
-    "axon",
-    "--package",
-    "orbit",
-    "--package",
-    "governance",
-];
-
-/// `cargo deny`; with `fix` it is installed, and the database of advisories fetched where there is
-/// a way to it.
-async fn require_deny(parts: &Parts<'_>) -> Result<()> {
-    let mut unseen = |_: &str| {};
-    let nothing_added = BTreeMap::new();
-    let mut deny = async |argument: &[&str]| {
-        let arguments = [&["deny"], argument].concat();
-        let ran = parts
-            .toolchain
-            .cargo(&arguments, &nothing_added, &mut unseen);
-        ran.await.map(|ran| ran.succeeded)
-    };
-    let missing = (!deny(&["--version"]).await?).then(deny_fault);
-    if let Some(fault) = &missing {
-        if !parts.fix {
-            return Err(Failure::not_ready(&fault.reason)
-                .hint(format!(
-                    "{}\ncargo xtask test --fix    # runs this",
-                    fault.remedy
-                ))
-                .into());
+fn watch(report: &Report, stage: &'static str) -> impl FnMut(&str) + Send {
+    move |line| {
+        if let Some(line) = coverage::shown(line) {
+            report.live(stage, line);
         }
-        doctor::mend(fault, parts.machine, parts.report).await?;
     }
-    if parts.fix {
-        // Without it the advisories are skipped, and the report says so.
-        deny(&["fetch", "db"]).await?;
-    }
-    Ok(())
-}
-
-/// The tools that measure coverage; with `fix` those that are missing are installed.
-async fn require_coverage(
-    machine: &dyn Machine,
-    toolchain: &dyn Toolchain,
-    report: &Report,
-    fix: bool,
-) -> Result<()> {
-    let mut unseen = |_: &str| {};
-    let version = ["llvm-cov", "--version"];
-    let version = toolchain
-        .cargo(&version, &BTreeMap::new(), &mut unseen)
-        .await?;
-    let means = machine.look(Look::Quick).await.means;
-    let llvm = !toolchain.llvm_tools().is_empty();
-    let missing = coverage_faults(means, version.succeeded, llvm);
-    require(&missing, "--coverage", machine, report, fix).await
-}
-
-/// With `fix` what is missing is installed.
-async fn require(
-    missing: &[Fault],
-    flag: &str,
-    machine: &dyn Machine,
-    report: &Report,
-    fix: bool,
-) -> Result<()> {
-    if fix {
-        for fault in missing {
-            doctor::mend(fault, machine, report).await?;
-        }
-        return Ok(());
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let reasons: Vec<_> = missing.iter().map(|fault| fault.reason.as_str()).collect();
-    let remedies: Vec<_> = missing.iter().map(|fault| fault.remedy.as_str()).collect();
-    Err(Failure::not_ready(reasons.join("; "))
-        .hint(format!(
-            "{}\ncargo xtask test {flag} --fix    # runs these",
-            remedies.join("\n")
-        ))
-        .into())
-}
-
-/// Runs the tests of `services/` with instrumented code and keeps the figure for `verify`.
-pub async fn coverage(
-    surroundings: &Surroundings,
-    machine: &dyn Machine,
-    toolchain: &dyn Toolchain,
-    report: &Report,
-    source: &dyn Source,
-    fix: bool,
-) -> Result<()> {
-    require_coverage(machine, toolchain, report, fix).await?;
-    let tools = toolchain.llvm_tools();
-    tokio::fs::create_dir_all(surroundings.state_folder())
-        .await
-        .context("make the folder of what a run leaves")?;
-    let mut arguments = vec!["llvm-cov", "--json", "--summary-only", "--locked"];
-    arguments.extend(SERVICE_PACKAGES);
-    let output = surroundings.state_folder().join("coverage-export.json");
-    let output = output.to_string_lossy().into_owned();
-    arguments.extend([
-        "--output-path",
-        &output,
-        "--ignore-filename-regex",
-        "/(tests|xtask)/",
-    ]);
-    let mut watch = |line: &str| report.live("coverage", line.trim());
-    let finished = toolchain.cargo(&arguments, &tools, &mut watch).await?;
-    if !finished.succeeded {
-        report.block(&finished.last_lines(FAILURE_LINES));
-        return Err(Failure::new(Kind::CheckFailed, "the tests failed under coverage").into());
-    }
-    let export = tokio::fs::read_to_string(&output)
-        .await
-        .context("read the coverage export")?;
-    let figure = Coverage {
-        lines_percent: coverage_of(&export).context("the coverage export has no figure")?,
-        sources_sha256: source.services_sha256().await?,
-    };
-    let file = Coverage::file(&surroundings.state_folder());
-    tokio::fs::write(&file, serde_json::to_string(&figure)?)
-        .await
-        .context("keep the figure")?;
-    let human = format!(
-        "coverage: {:.1} % of the lines of services/",
-        figure.lines_percent
-    );
-    report.data(&figure, &human);
-    Ok(())
 }
 
 /// What the fuzzer starts with.
@@ -336,17 +320,10 @@ const FUZZ_SEEDS: &str = "services/fuzz/seeds/signature";
 /// Gives what reads strangers' input whatever LLVM's fuzzer comes up with.
 pub async fn fuzz(
     surroundings: &Surroundings,
-    machine: &dyn Machine,
     toolchain: &dyn Toolchain,
     report: &Report,
     seconds: u32,
-    fix: bool,
 ) -> Result<()> {
-    let nothing = BTreeMap::new();
-    let version = ["fuzz", "--version"];
-    let version = toolchain.cargo(&version, &nothing, &mut |_| {}).await?;
-    let missing = fuzz_faults(version.succeeded);
-    require(&missing, "--fuzz", machine, report, fix).await?;
     let corpus = surroundings.state_folder().join("fuzz/signature");
     tokio::fs::create_dir_all(&corpus)
         .await
@@ -354,7 +331,6 @@ pub async fn fuzz(
     let corpus = corpus.to_string_lossy();
     // A sanitizer is for unsafe code, of which there is none, and needs another compiler.
     let arguments = [
-        "fuzz",
         "run",
         "--fuzz-dir=services/fuzz",
         "--target-dir=target/fuzz",
@@ -365,8 +341,8 @@ pub async fn fuzz(
         "--",
         &format!("-max_total_time={seconds}"),
     ];
-    let mut watch = |line: &str| report.live("fuzz", line.trim());
-    let finished = toolchain.cargo(&arguments, &nothing, &mut watch).await?;
+    let mut watch = watch(report, "fuzz");
+    let finished = toolchain.tool(FUZZ, &arguments, &mut watch).await?;
     if !finished.succeeded {
         report.block(&finished.last_lines(FAILURE_LINES));
         return Err(Failure::new(Kind::CheckFailed, "the fuzzer did not end well").into());

@@ -163,16 +163,23 @@ fn rust(found: bool) -> Option<Fault> {
 impl Means {
     /// The fault that a package of Debian and Ubuntu mends.
     fn install(self, subject: &'static str, reason: impl Into<String>, package: &str) -> Fault {
+        self.install_by(subject, reason, &["apt-get", "install", "-y", package])
+    }
+
+    /// As `install`, by a command that ends with the package.
+    fn install_by(
+        self,
+        subject: &'static str,
+        reason: impl Into<String>,
+        command: &[&str],
+    ) -> Fault {
         if !self.apt {
+            let package = command.last().copied().unwrap_or_default();
             let remedy = format!("install what Debian calls `{package}` with your package manager");
             return Fault::by_hand(subject, reason, remedy);
         }
         let update: &[&str] = &["apt-get", "update"];
-        self.mend(
-            subject,
-            reason,
-            &[update, &["apt-get", "install", "-y", package]],
-        )
+        self.mend(subject, reason, &[update, command])
     }
 
     /// The fault that commands of the superuser mend, if this user may run them.
@@ -196,41 +203,32 @@ impl Means {
     }
 }
 
-/// What measuring the coverage lacks. Only Rust's own LLVM reads what its compiler writes, and of
-/// that a distribution has only some versions.
-pub fn coverage_faults(means: Means, subcommand: bool, llvm: bool) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if !llvm {
-        let reason = "llvm-cov of the compiler's LLVM, 22, is not installed";
-        faults.push(means.install("coverage", reason, "llvm-22"));
-    }
-    if !subcommand {
-        faults.push(subcommand_fault("coverage", &["cargo-llvm-cov"]));
-    }
-    faults
-}
+/// Why the coverage of tests can't be measured.
+pub const LLVM_MISSING: &str =
+    "llvm-cov and llvm-profdata of the compiler's LLVM, 22, are not installed";
 
-/// What fuzzing lacks.
-pub fn fuzz_faults(subcommand: bool) -> Vec<Fault> {
-    let fault = (!subcommand).then(|| subcommand_fault("fuzz", &["cargo-fuzz"]));
-    fault.into_iter().collect()
-}
-
-/// What judging the tree of crates lacks. A checker that runs once a test need not be optimised:
-/// a development build takes less than half as long to compile.
-pub fn deny_fault() -> Fault {
-    subcommand_fault("crates", &["cargo-deny", "--version", "0.20.2", "--debug"])
-}
-
-/// The fault that installing a subcommand of cargo mends.
-fn subcommand_fault(subject: &'static str, which: &[&str]) -> Fault {
-    let command = prefixed(&["cargo", "install", "--locked"], which);
-    Fault {
-        subject,
-        reason: format!("{} is not installed", which[0]),
-        remedy: shown(&command),
-        commands: vec![command],
-    }
+/// The ways to mend that, of which one is enough. Only the compiler's own LLVM reads what the
+/// compiler writes: a distribution has that version or has not, rustup has it wherever a network
+/// leads to it.
+pub fn llvm_faults(means: Means) -> [Fault; 2] {
+    // What it recommends are the headers, of which there are 300 MB.
+    let apt = [
+        "apt-get",
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "llvm-22",
+    ];
+    let rustup = ["rustup", "component", "add", "llvm-tools"].map(str::to_owned);
+    [
+        means.install_by("coverage", LLVM_MISSING, &apt),
+        Fault {
+            subject: "coverage",
+            reason: LLVM_MISSING.to_owned(),
+            remedy: shown(&rustup),
+            commands: vec![rustup.to_vec()],
+        },
+    ]
 }
 
 fn line(prefix: &[&str], commands: &[&[&str]]) -> String {

@@ -52,12 +52,28 @@ pub trait Toolchain: Send + Sync {
         variables: &BTreeMap<String, String>,
         watch: Watch<'_>,
     ) -> Result<CargoRun>;
-    /// The variables that name the tools of the compiler's own LLVM; none where they are missing.
-    fn llvm_tools(&self) -> BTreeMap<String, String>;
-    /// Whether a database of advisories about crates is on this machine.
-    fn has_advisories(&self) -> bool;
-    /// The figure of the last `test --coverage`.
+    /// Runs a program of crates.io to its end, whatever the exit code. It is made below `target/`
+    /// when it is first asked for.
+    async fn tool(&self, tool: CargoTool, arguments: &[&str], watch: Watch<'_>)
+    -> Result<CargoRun>;
+    /// The variables under which cargo compiles `services/` so that LLVM counts the lines that
+    /// run; what was counted before is forgotten. `None`: the tools that read the counts are
+    /// missing, those of the compiler's own LLVM.
+    async fn counting(&self) -> Result<Option<BTreeMap<String, String>>>;
+    /// The share of the lines of `services/` that was counted since, in percent. Of these programs,
+    /// and below these folders.
+    async fn lines_covered(&self, programs: &[String], folders: &[&str]) -> Result<f64>;
+    /// The figure that was kept last.
     async fn coverage(&self) -> Result<Option<Coverage>>;
+    async fn keep_coverage(&self, figure: &Coverage) -> Result<()>;
+}
+
+/// A program of crates.io, in the version that is used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CargoTool {
+    /// Its crate, which is a subcommand of cargo: `cargo-deny`.
+    pub name: &'static str,
+    pub version: &'static str,
 }
 
 /// The workflows of `.github/`.

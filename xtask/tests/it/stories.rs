@@ -8,4 +8,5 @@ mod rollback;
 mod rotation;
 mod secrets;
 mod stop;
+mod suite;
 mod verify;

@@ -3,10 +3,12 @@
 //! and notes every call that changes something.
 
 mod alarms;
+mod alone;
 mod checkout;
 mod command;
 mod edge;
 mod function;
+mod machine;
 mod secrets;
 mod services;
 mod stores;
@@ -28,8 +30,10 @@ use xtask::decide::image::{Digest, Key};
 use xtask::decide::release::Record;
 use xtask::failure::{Failure, Kind};
 
+pub(crate) use alone::{Alone, Wrong};
 pub(crate) use command::{KILLED, Told};
 pub(crate) use function::{Answers, Lambda};
+pub(crate) use machine::ThisMachine;
 pub(crate) use secrets::Slow;
 pub(crate) use services::{Ecs, Rollout};
 use tasks::Task;
@@ -91,6 +95,8 @@ pub(crate) struct State {
     pub(crate) written: Vec<Written>,
     /// What orbit answers to a dispatch; 200 where nothing else is said.
     pub(crate) dispatch_status: u16,
+    pub(crate) alone: Alone,
+    pub(crate) machine: ThisMachine,
     /// Every call by its name, in order.
     calls: Vec<String>,
     /// How many of them were about a secret.
@@ -206,6 +212,8 @@ impl Fake {
             logs_are_late: 0,
             written: Vec::new(),
             dispatch_status: 200,
+            alone: Alone::default(),
+            machine: ThisMachine::default(),
             calls: Vec::new(),
             secret_calls: 0,
             changes: Vec::new(),

@@ -1,94 +1,114 @@
-//! The tests of `services/`, and how much of it they cover.
+//! The tests of `services/`, and how much of it they cover: compiled once, and run once.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::super::test::SERVICE_PACKAGES;
+use super::super::coverage::{INSTALL_LLVM, NAMING_PROGRAMS, PACKAGES, measure, shown};
 use super::unseen;
 use crate::decide::checks::Criterion::{IntegrationTests, UnitTests};
 use crate::decide::checks::figures::{TestRun, count_tests, covered, passed};
-use crate::decide::checks::{Check, Criterion, Sight, Sights};
-use crate::world::{Toolchain, World};
+use crate::decide::checks::{Check, Sight, Sights};
+use crate::decide::readiness::LLVM_MISSING;
+use crate::world::{CargoRun, Toolchain, World};
 
-const MEASURE: &str = "cargo xtask test --coverage";
+/// Which of the tests, and what they are called.
+struct Kind {
+    name: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const UNIT: Kind = Kind {
+    name: "unit",
+    arguments: &["--lib", "--bins"],
+};
+const INTEGRATION: Kind = Kind {
+    name: "integration",
+    arguments: &["--test", "*"],
+};
 
 pub(super) async fn check(world: &World<'_>, toolchain: &dyn Toolchain) -> [Check; 2] {
-    let unit = Run {
-        world,
-        toolchain,
-        criterion: UnitTests,
-        kind: &["--lib", "--bins"],
-    };
-    let integration = Run {
-        world,
-        toolchain,
-        criterion: IntegrationTests,
-        kind: &["--test", "*"],
-    };
-    let unit = match tokio::try_join!(unit.look(), coverage(world, toolchain)) {
-        Ok((tests, coverage)) => {
-            let remedy = match (&tests, &coverage) {
-                (Err(_), Err(_)) => format!("{}\n{MEASURE}", unit.command()),
-                (Err(_), Ok(_)) => unit.command(),
-                (Ok(_), _) => MEASURE.to_owned(),
-            };
-            Sights::of([tests, coverage]).judge(UnitTests, &remedy)
+    match look(world, toolchain).await {
+        Ok(checks) => checks,
+        Err(error) => [(UnitTests, UNIT), (IntegrationTests, INTEGRATION)]
+            .map(|(criterion, kind)| unseen(criterion, &error, &kind.command())),
+    }
+}
+
+async fn look(world: &World<'_>, toolchain: &dyn Toolchain) -> Result<[Check; 2]> {
+    let sources_sha256 = world.source.services_sha256().await?;
+    let counting = toolchain.counting().await?;
+    let variables = counting.clone().unwrap_or_default();
+    let unit = UNIT.run(world, toolchain, &variables).await?;
+    let integration = INTEGRATION.run(world, toolchain, &variables).await?;
+
+    let kept = toolchain.coverage().await?;
+    let kept = kept.filter(|figure| figure.sources_sha256 == sources_sha256);
+    let coverage = match (kept, counting) {
+        (Some(figure), _) => Some(covered(figure.lines_percent)),
+        (None, Some(_)) => {
+            world.report.live("coverage", "reading what was counted");
+            let output = [&*unit.output, &*integration.output].concat();
+            let passed = unit.succeeded && integration.succeeded;
+            let sources_sha256 = passed.then_some(sources_sha256);
+            let lines_percent = measure(toolchain, &output, sources_sha256).await;
+            let told = lines_percent.map_err(|error| format!("coverage: {error:#}"));
+            Some(told.and_then(covered))
         }
-        Err(error) => unseen(UnitTests, &error, &unit.command()),
+        (None, None) => None,
     };
-    let integration = match integration.look().await {
-        Ok(tests) => Sights::of([tests]).judge(IntegrationTests, &integration.command()),
-        Err(error) => unseen(IntegrationTests, &error, &integration.command()),
+    Ok([
+        unit_check(sight(&unit), coverage),
+        Sights::of([sight(&integration)]).judge(IntegrationTests, &INTEGRATION.command()),
+    ])
+}
+
+fn unit_check(tests: Sight, coverage: Option<Sight>) -> Check {
+    let remedy = match (&tests, &coverage) {
+        (Ok(_), Some(Err(_))) => "cargo xtask test --coverage".to_owned(),
+        _ => UNIT.command(),
     };
-    [unit, integration]
+    let sights = match coverage {
+        Some(coverage) => Sights::of([tests, coverage]),
+        None => Sights::of([tests]).unknown(format!(
+            "coverage: not measured, since {LLVM_MISSING}; `{INSTALL_LLVM}` installs them"
+        )),
+    };
+    sights.judge(UnitTests, &remedy)
 }
 
-async fn coverage(world: &World<'_>, toolchain: &dyn Toolchain) -> Result<Sight> {
-    let (figure, sources) = tokio::try_join!(toolchain.coverage(), world.source.services_sha256())?;
-    Ok(covered(figure.as_ref(), &sources))
+fn sight(run: &CargoRun) -> Sight {
+    passed(TestRun {
+        succeeded: run.succeeded,
+        counts: count_tests(&run.output),
+    })
 }
 
-struct Run<'a> {
-    world: &'a World<'a>,
-    toolchain: &'a dyn Toolchain,
-    criterion: Criterion,
-    /// Which of the tests.
-    kind: &'static [&'static str],
-}
-
-impl Run<'_> {
-    async fn look(&self) -> Result<Sight> {
-        let report = self.world.report;
-        let subject = if self.criterion == UnitTests {
-            "unit"
-        } else {
-            "integration"
-        };
+impl Kind {
+    async fn run(
+        &self,
+        world: &World<'_>,
+        toolchain: &dyn Toolchain,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<CargoRun> {
+        let report = world.report;
         let mut watch = |line: &str| {
-            if !line.trim().is_empty() {
-                report.live(subject, line.trim());
+            if let Some(line) = shown(line) {
+                report.live(self.name, line);
             }
         };
-        let nothing_added = BTreeMap::new();
-        let arguments = self.arguments();
-        let run = self
-            .toolchain
-            .cargo(&arguments, &nothing_added, &mut watch)
-            .await?;
+        let mut arguments = self.arguments();
+        arguments.push(NAMING_PROGRAMS);
+        let run = toolchain.cargo(&arguments, variables, &mut watch).await?;
         if !run.succeeded {
             report.block(&run.last_lines(60));
         }
-        let counts = count_tests(&run.output);
-        Ok(passed(TestRun {
-            succeeded: run.succeeded,
-            counts,
-        }))
+        Ok(run)
     }
 
     fn arguments(&self) -> Vec<&'static str> {
         let first = ["test", "--locked", "--no-fail-fast"];
-        [&first, &SERVICE_PACKAGES[..], self.kind].concat()
+        [&first, &PACKAGES[..], self.arguments].concat()
     }
 
     /// As one types it.

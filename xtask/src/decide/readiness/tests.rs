@@ -176,3 +176,17 @@ fn versions_are_compared_as_numbers() {
     assert!(!older("1.10.0-rc1", INFRASTRUCTURE_VERSION_MIN));
     assert!(!older("unknown", INFRASTRUCTURE_VERSION_MIN));
 }
+
+#[test]
+fn llvm_comes_by_apt_and_else_by_rustup() {
+    let remedies = |means| llvm_faults(means).map(|fault| fault.remedy);
+    let rustup = "rustup component add llvm-tools";
+    let apt = "apt-get update && apt-get install -y --no-install-recommends llvm-22";
+    assert_eq!(remedies(well().means), [apt, rustup]);
+    let without_apt = Means {
+        apt: false,
+        ..well().means
+    };
+    let by_hand = "install what Debian calls `llvm-22` with your package manager";
+    assert_eq!(remedies(without_apt), [by_hand, rustup]);
+}

@@ -1,31 +1,167 @@
 //! `verify`: every criterion is looked at, and nothing is changed.
 
 use serde_json::Value;
-use xtask::commands::verify::{Scope, verify};
+use xtask::catalog::Thing;
+use xtask::commands::verify::{Scope, Tools, verify};
 use xtask::report::Format;
 
-use crate::world::Fake;
+use crate::world::{Fake, State, Wrong};
 
-/// The status of each criterion, in their order.
-async fn statuses(fake: &Fake) -> (u8, Vec<String>) {
+/// What a run told: its exit code, the status of each criterion in their order, and all of it.
+struct Checked {
+    exit_code: u8,
+    statuses: String,
+    checks: Vec<Value>,
+}
+
+impl Checked {
+    /// What was seen of a criterion, by its number.
+    fn seen(&self, number: usize) -> String {
+        self.checks[number - 1]["seen"].to_string()
+    }
+}
+
+async fn deployed(fake: &Fake) -> Checked {
+    checked(fake, Scope::Deployed).await
+}
+
+async fn whole(fake: &Fake) -> Checked {
+    let tools = Tools {
+        containers: fake,
+        toolchain: fake,
+    };
+    checked(fake, Scope::Whole(tools)).await
+}
+
+async fn checked(fake: &Fake, scope: Scope<'_>) -> Checked {
     let told = fake
-        .run_on_site_in(Format::Json, async |_, world| {
-            verify(world, Scope::Deployed).await
-        })
+        .run_on_site_in(Format::Json, async |_, world| verify(world, scope).await)
         .await;
     let checks: Vec<Value> = serde_json::from_str(&told.data).unwrap();
-    let status = |check: &Value| check["status"].as_str().unwrap().to_owned();
-    (told.exit_code, checks.iter().map(status).collect())
+    let statuses: Vec<&str> = checks
+        .iter()
+        .map(|check| check["status"].as_str().unwrap())
+        .collect();
+    Checked {
+        exit_code: told.exit_code,
+        statuses: statuses.join(" "),
+        checks,
+    }
+}
+
+const ALL_PASS: &str = "PASS PASS PASS PASS PASS PASS PASS PASS PASS PASS PASS PASS";
+
+#[tokio::test(start_paused = true)]
+async fn what_works_passes_each_criterion_and_nothing_is_left() {
+    let fake = Fake::released().await;
+    let checked = whole(&fake).await;
+    assert_eq!(checked.statuses, ALL_PASS, "{:#?}", checked.checks);
+    assert_eq!(checked.exit_code, 0);
+    assert_eq!(fake.changes(), [""; 0]);
+    assert_eq!(fake.state().alone.images, [""; 0]);
+    assert_eq!(fake.state().machine.installed, [""; 0]);
+}
+
+/// For each criterion, in their order, what fails it and no other.
+const FAULTS: [fn(&mut State); 12] = [
+    |state| state.alone.wrong = Some(Wrong::HealthStatus),
+    |state| state.alone.wrong = Some(Wrong::Message),
+    |state| state.alone.wrong = Some(Wrong::HealthCheck),
+    |state| state.alone.wrong = Some(Wrong::FailsOpen),
+    |state| state.alone.wrong = Some(Wrong::DenialIgnored),
+    |state| state.alone.wrong = Some(Wrong::IdLost),
+    |state| state.alone.wrong = Some(Wrong::PlainLog),
+    |state| state.alone.wrong = Some(Wrong::Size),
+    |state| state.machine.fails = Some("--lib"),
+    |state| state.machine.fails = Some("--test"),
+    |state| state.dispatch_status = 502,
+    |state| state.ecs.orbit_is_unhealthy = true,
+];
+
+#[tokio::test(start_paused = true)]
+async fn each_criterion_fails_alone_and_is_named() {
+    for (index, fault) in FAULTS.into_iter().enumerate() {
+        let fake = Fake::released().await;
+        fault(&mut fake.state());
+        let checked = whole(&fake).await;
+        let mut expected: Vec<&str> = ALL_PASS.split(' ').collect();
+        expected[index] = "FAIL";
+        assert_eq!(
+            checked.statuses,
+            expected.join(" "),
+            "{:#?}",
+            checked.checks
+        );
+        assert_eq!(checked.exit_code, 30);
+        let failed = &checked.checks[index];
+        assert!(
+            failed["seen"][0].is_string() && failed["remedy"].is_string(),
+            "{failed:#}"
+        );
+    }
+}
+
+/// Everything is compiled once and run once, and a figure that is known is not measured again.
+#[tokio::test(start_paused = true)]
+async fn coverage_is_measured_of_the_tests_own_run_and_once_for_the_same_sources() {
+    let fake = Fake::released().await;
+    let first = whole(&fake).await;
+    assert!(
+        first.seen(9).contains("coverage 90.0 % of the lines"),
+        "{}",
+        first.seen(9)
+    );
+    let ran = fake.state().machine.ran.clone();
+    assert_eq!(ran.len(), 2, "{ran:?}");
+    assert!(
+        ran.iter().all(|run| run.starts_with("counted cargo test ")),
+        "{ran:?}"
+    );
+    whole(&fake).await;
+    assert_eq!(fake.state().machine.measured, 1);
+
+    fake.edit(&[Thing::Axon], "changed");
+    fake.state().machine.lines_percent = 79.0;
+    let changed = whole(&fake).await;
+    assert_eq!(fake.state().machine.measured, 2);
+    assert!(
+        changed.statuses.ends_with("PASS FAIL PASS PASS PASS"),
+        "{}",
+        changed.statuses
+    );
+    assert!(changed.seen(9).contains("79.0 %"), "{}", changed.seen(9));
+}
+
+/// The tests themselves are run all the same, and one that fails is told.
+#[tokio::test(start_paused = true)]
+async fn without_llvm_the_coverage_is_not_known_and_how_to_get_it_is_told() {
+    let fake = Fake::released().await;
+    fake.state().machine.has_llvm = false;
+    let checked = whole(&fake).await;
+    assert_eq!(checked.exit_code, 0);
+    let expected = "PASS PASS PASS PASS PASS PASS PASS PASS SKIP PASS PASS PASS";
+    assert_eq!(checked.statuses, expected);
+    let seen = checked.seen(9);
+    assert!(
+        seen.contains("llvm-cov") && seen.contains("`cargo xtask test --fix`"),
+        "{seen}"
+    );
+    assert!(seen.contains("3 passed"), "{seen}");
+
+    fake.state().machine.fails = Some("--lib");
+    let checked = whole(&fake).await;
+    assert_eq!(checked.exit_code, 30);
+    assert!(checked.seen(9).contains("1 failed"), "{}", checked.seen(9));
 }
 
 /// The logs of this world are plain text, in which no request is found.
 #[tokio::test(start_paused = true)]
 async fn logs_that_are_no_json_fail_what_rests_on_them_and_nothing_else() {
     let fake = Fake::released().await;
-    let (exit_code, statuses) = statuses(&fake).await;
-    assert_eq!(exit_code, 30);
+    let checked = deployed(&fake).await;
+    assert_eq!(checked.exit_code, 30);
     let expected = "PASS PASS PASS SKIP FAIL FAIL FAIL SKIP SKIP SKIP PASS PASS";
-    assert_eq!(statuses.join(" "), expected);
+    assert_eq!(checked.statuses, expected);
     assert_eq!(fake.changes(), [""; 0]);
 }
 
@@ -33,18 +169,16 @@ async fn logs_that_are_no_json_fail_what_rests_on_them_and_nothing_else() {
 async fn a_dispatch_that_fails_is_no_release_that_works() {
     let fake = Fake::released().await;
     fake.state().dispatch_status = 502;
-    let (_, statuses) = statuses(&fake).await;
+    let checked = deployed(&fake).await;
     let expected = "PASS FAIL PASS FAIL FAIL FAIL FAIL SKIP SKIP SKIP FAIL PASS";
-    assert_eq!(statuses.join(" "), expected);
+    assert_eq!(checked.statuses, expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_never_released_fails_each_criterion_that_is_looked_at() {
     let fake = Fake::applied();
-    let (exit_code, statuses) = statuses(&fake).await;
-    assert_eq!(exit_code, 30);
-    let left_out = ["SKIP"; 3];
-    assert_eq!(statuses[7..10], left_out);
-    let passed = statuses.iter().filter(|status| *status == "PASS").count();
-    assert_eq!(passed, 0, "{statuses:?}");
+    let checked = deployed(&fake).await;
+    assert_eq!(checked.exit_code, 30);
+    let expected = "FAIL FAIL FAIL FAIL FAIL FAIL FAIL SKIP SKIP SKIP FAIL FAIL";
+    assert_eq!(checked.statuses, expected);
 }

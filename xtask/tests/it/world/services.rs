@@ -48,6 +48,8 @@ pub(crate) struct Ecs {
     pub(crate) revisions: BTreeMap<String, Revision>,
     /// For revisions that are registered from now on.
     pub(crate) scripts: BTreeMap<Thing, Rollout>,
+    /// Whether the health check of orbit's tasks fails.
+    pub(crate) orbit_is_unhealthy: bool,
 }
 
 #[derive(Clone)]
@@ -404,7 +406,9 @@ impl Cluster for Fake {
 
     async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
         let running = usize::try_from(Cluster::look(self, thing).await?.running)?;
-        Ok(vec!["HEALTHY".to_owned(); running])
+        let unhealthy = self.state().ecs.orbit_is_unhealthy && thing == Thing::Orbit;
+        let health = if unhealthy { "UNHEALTHY" } else { "HEALTHY" };
+        Ok(vec![health.to_owned(); running])
     }
 
     async fn deregister(&self, revision: &str) -> Result<()> {

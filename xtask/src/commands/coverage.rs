@@ -1,0 +1,129 @@
+//! How much of `services/` its tests run. LLVM counts the lines in a run that is made anyway, so
+//! nothing is compiled or run twice for the figure.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::doctor;
+use crate::decide::checks::figures::{Coverage, covered, programs_of};
+use crate::decide::readiness::{LLVM_MISSING, llvm_faults};
+use crate::failure::{Failure, Kind};
+use crate::report::Report;
+use crate::world::{Look, Machine, Source, Toolchain};
+
+/// The packages of `services/`, as cargo's arguments.
+pub(super) const PACKAGES: [&str; 8] = [
+    "--package",
+    "service-kit",
+    "--package",
+    "axon",
+    "--package",
+    "orbit",
+    "--package",
+    "governance",
+];
+
+/// Their sources. Tests in folders of their own are not what is to be covered.
+const FOLDERS: [&str; 4] = [
+    "services/kit/src",
+    "services/axon/src",
+    "services/orbit/src",
+    "services/governance/src",
+];
+
+/// What gets LLVM's tools.
+pub(super) const INSTALL_LLVM: &str = "cargo xtask test --fix";
+
+/// Makes cargo name the programs that it made: the counts are of these.
+pub(super) const NAMING_PROGRAMS: &str = "--message-format=json-render-diagnostics";
+
+/// What a person sees of such a run; `None` is for the program.
+pub(super) fn shown(line: &str) -> Option<&str> {
+    let line = line.trim();
+    (!line.is_empty() && !line.starts_with('{')).then_some(line)
+}
+
+/// The figure of tests that were counted since `Toolchain::counting`. `output` is what cargo told.
+/// It is kept as the one of these sources; `None`: it is of tests that failed.
+pub(super) async fn measure(
+    toolchain: &dyn Toolchain,
+    output: &str,
+    sources_sha256: Option<String>,
+) -> Result<f64> {
+    let programs: Vec<String> = programs_of(output).into_iter().collect();
+    let lines_percent = toolchain.lines_covered(&programs, &FOLDERS).await?;
+    if let Some(sources_sha256) = sources_sha256 {
+        let figure = Coverage {
+            lines_percent,
+            sources_sha256,
+        };
+        toolchain.keep_coverage(&figure).await?;
+    }
+    Ok(lines_percent)
+}
+
+/// As `measure`, where too little is a failure. Answers what is told of it.
+pub(super) async fn require(
+    toolchain: &dyn Toolchain,
+    output: &str,
+    sources_sha256: String,
+) -> Result<String> {
+    let lines_percent = measure(toolchain, output, Some(sources_sha256)).await?;
+    let told = covered(lines_percent);
+    told.map_err(|told| Failure::new(Kind::CheckFailed, told).into())
+}
+
+/// With `--fix`: by the first way that works. That none does is told, and what needs the tools
+/// says what it does without them.
+pub(super) async fn install_llvm(
+    machine: &dyn Machine,
+    toolchain: &dyn Toolchain,
+    report: &Report,
+) -> Result<()> {
+    for fault in llvm_faults(machine.look(Look::Quick).await.means) {
+        if toolchain.counting().await?.is_some() {
+            break;
+        }
+        if let Err(error) = doctor::mend(&fault, machine, report).await {
+            report.warn("coverage", &format!("{error:#}"));
+        }
+    }
+    Ok(())
+}
+
+/// `test --coverage`: this and nothing else.
+pub async fn coverage(
+    machine: &dyn Machine,
+    toolchain: &dyn Toolchain,
+    report: &Report,
+    source: &dyn Source,
+    fix: bool,
+) -> Result<()> {
+    if fix {
+        install_llvm(machine, toolchain, report).await?;
+    }
+    let Some(counting) = toolchain.counting().await? else {
+        let faults = llvm_faults(machine.look(Look::Quick).await.means);
+        let remedies = faults.each_ref().map(|fault| fault.remedy.as_str());
+        let hint = format!(
+            "{}\ncargo xtask test --coverage --fix    # runs the first that works",
+            remedies.join("\n")
+        );
+        return Err(Failure::not_ready(LLVM_MISSING).hint(hint).into());
+    };
+    let sources_sha256 = source.services_sha256().await?;
+    let arguments = [&["test", "--locked", NAMING_PROGRAMS], &PACKAGES[..]].concat();
+    let mut watch = |line: &str| {
+        if let Some(line) = shown(line) {
+            report.live("coverage", line);
+        }
+    };
+    let run = toolchain.cargo(&arguments, &counting, &mut watch).await?;
+    if !run.succeeded {
+        report.block(&run.last_lines(120));
+        return Err(Failure::new(Kind::CheckFailed, "the tests failed").into());
+    }
+    let told = require(toolchain, &run.output, sources_sha256).await?;
+    report.data(&json!({ "coverage": told }), &told);
+    Ok(())
+}

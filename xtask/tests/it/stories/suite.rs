@@ -1,0 +1,136 @@
+//! `test`: alone it passes and installs nothing; what it can't look at it names, and CI takes no
+//! such thing for a pass.
+
+use serde_json::Value;
+use std::path::Path;
+use xtask::commands::test::{Parts, Scope, test};
+use xtask::decide::site::Architecture;
+use xtask::report::Format;
+
+use crate::world::{Fake, Told};
+
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    fix: bool,
+    ci: bool,
+}
+
+async fn run(fake: &Fake, flags: Flags, format: Format) -> Told {
+    fake.run_in(format, async |desk| {
+        let parts = Parts {
+            toolchain: fake,
+            report: desk.report,
+            source: fake,
+            builder: fake,
+            infra: fake,
+            workflows: fake,
+            machine: fake,
+            fix: flags.fix,
+            ci: flags.ci,
+            program: Path::new("xtask"),
+            architecture: Architecture::X86,
+        };
+        test(&parts, Scope::All).await
+    })
+    .await
+}
+
+const IN_CI: Flags = Flags {
+    fix: true,
+    ci: true,
+};
+
+#[tokio::test(start_paused = true)]
+async fn alone_it_names_what_it_could_not_look_at_and_installs_nothing() {
+    let fake = Fake::empty();
+    fake.state().machine.has_llvm = false;
+    let told = run(&fake, Flags::default(), Format::Human).await;
+    told.succeeds();
+    let lines: Vec<&str> = told.data.lines().collect();
+    assert_eq!(lines[0], "1 stage skipped:");
+    assert!(lines[1].starts_with("  coverage: llvm-cov"), "{lines:?}");
+    assert!(
+        lines[1].ends_with("`cargo xtask test --fix` gets it"),
+        "{lines:?}"
+    );
+    assert_eq!(lines[2], "tests: 6 passed, 0 failed");
+    assert_eq!(fake.state().machine.installed, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_ci_a_stage_that_is_skipped_is_a_failure() {
+    let fake = Fake::empty();
+    fake.state().machine.has_llvm = false;
+    let flags = Flags {
+        fix: false,
+        ci: true,
+    };
+    let told = run(&fake, flags, Format::Human).await;
+    told.fails(30).says(&["skipped in CI: coverage"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fix_gets_what_is_missing_and_the_tests_are_run_once() {
+    let fake = Fake::empty();
+    fake.state().machine.has_llvm = false;
+    let told = run(&fake, IN_CI, Format::Json).await;
+    told.succeeds();
+    let result = told
+        .data
+        .lines()
+        .find(|line| line.contains("skipped_stages"));
+    let result: Value = serde_json::from_str(result.unwrap()).unwrap();
+    assert_eq!(result["skipped_stages"], serde_json::json!([]));
+    let machine = &fake.state().machine;
+    assert_eq!(
+        machine.installed,
+        [
+            "apt-get update",
+            "apt-get install -y --no-install-recommends llvm-22"
+        ]
+    );
+    let tests = machine
+        .ran
+        .iter()
+        .filter(|run| run.contains("--exclude e2e"));
+    let tests: Vec<&String> = tests.collect();
+    assert_eq!(tests.len(), 1, "{tests:?}");
+    assert!(
+        tests[0].starts_with("counted cargo test --workspace"),
+        "{tests:?}"
+    );
+    assert!(machine.coverage.is_some(), "verify finds it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_apt_does_not_have_rustup_has() {
+    let fake = Fake::empty();
+    fake.state().machine.has_llvm = false;
+    fake.state().machine.apt_has_llvm = false;
+    let told = run(&fake, IN_CI, Format::Human).await;
+    told.succeeds().says(&["unable to locate package"]);
+    let installed = fake.state().machine.installed.clone();
+    assert_eq!(installed.last().unwrap(), "rustup component add llvm-tools");
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_little_coverage_fails() {
+    let fake = Fake::empty();
+    fake.state().machine.lines_percent = 80.0;
+    let told = run(&fake, Flags::default(), Format::Human).await;
+    told.fails(30)
+        .says(&["expected more than 80 %", "failed: coverage"]);
+}
+
+/// A network that does not lead to their database can't be mended by a command.
+#[tokio::test(start_paused = true)]
+async fn advisories_that_nobody_can_reach_are_told_and_fail_nothing() {
+    let fake = Fake::empty();
+    fake.state().machine.has_advisories = false;
+    let told = run(&fake, IN_CI, Format::Human).await;
+    told.succeeds().says(&["advisories  not looked at"]);
+    fake.state().machine.has_advisories = true;
+    fake.state().machine.fails = Some("advisories");
+    let told = run(&fake, IN_CI, Format::Human).await;
+    told.fails(30).says(&["failed: advisories"]);
+}
