@@ -137,6 +137,11 @@ impl<'a> Terraform<'a> {
             for (name, value) in aws {
                 command = command.variable(name, value);
             }
+            // A profile can name endpoints as well. They have no say here either.
+            command = match &self.environment.endpoint {
+                Some(endpoint) => command.variable("AWS_ENDPOINT_URL", endpoint),
+                None => command.variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+            };
         }
         if let Some(file) = self.cli_configuration() {
             command = command.variable("TF_CLI_CONFIG_FILE", file.to_string_lossy());

@@ -3,12 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::adapters::stand_in;
 use crate::failure::exit_code;
 
 /// What it is asked and finds there goes into `calls`; `apply` does what a file says.
 const TERRAFORM: &str = r#"#!/bin/sh
 calls="${TF_DATA_DIR%/data}/calls"
 echo "$*" >> "$calls"
+env | grep ENDPOINT > "${TF_DATA_DIR%/data}/endpoints"
 case "$1" in
 plan)
     out="$3"; [ "${out#-out=}" != "$out" ] || out="$4"; out="${out#-out=}"
@@ -87,12 +89,36 @@ async fn planned<T>(
     checkout: &Checkout,
     act: impl AsyncFnOnce(&Terraform<'_>, Box<dyn InfraPlan + '_>) -> T,
 ) -> Result<T> {
-    let environment = crate::adapters::stand_in::environment();
+    let environment = stand_in::environment();
     let config = crate::adapters::aws::emulated(&environment, "http://127.0.0.1:1");
-    let report = crate::adapters::stand_in::report();
+    let report = stand_in::report();
     let terraform = Terraform::new(&checkout.0, &environment, &report, &config, &Never, None);
     let plan = terraform.plan().await?;
     Ok(act(&terraform, plan).await)
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+async fn no_endpoint_of_a_profile_has_a_say() {
+    let checkout = Checkout::new("endpoints", &["main.tf"]);
+    let config = crate::adapters::aws::emulated(&stand_in::environment(), "http://127.0.0.1:1");
+    let report = stand_in::report();
+    for (endpoint, expected) in [
+        (None, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true\n"),
+        (
+            Some("http://127.0.0.1:2".to_owned()),
+            "AWS_ENDPOINT_URL=http://127.0.0.1:2\n",
+        ),
+    ] {
+        let environment = Environment {
+            endpoint,
+            ..stand_in::environment()
+        };
+        let terraform = Terraform::new(&checkout.0, &environment, &report, &config, &Never, None);
+        drop(terraform.plan().await.unwrap());
+        let endpoints = std::fs::read_to_string(checkout.folder().join("endpoints")).unwrap();
+        assert_eq!(endpoints, expected);
+    }
 }
 
 #[tokio::test]
