@@ -78,8 +78,12 @@ pub(crate) struct State {
     secret_versions: Vec<secrets::SecretVersion>,
     /// For so long after a change, two of three reads answer the version before.
     pub(crate) stale_for: Duration,
+    /// Where tasks are answered by another of its servers.
+    pub(crate) stale_for_tasks: Duration,
     stale_reads: usize,
     tasks: Vec<Task>,
+    /// How often they read their secret again.
+    pub(crate) secret_refresh: Duration,
     /// Whose tasks cannot read their secret again.
     pub(crate) keeps_its_secret: Option<Thing>,
     /// Dispatches that failed since axon did not know the key of orbit's signature.
@@ -202,8 +206,10 @@ impl Fake {
             secrets: BTreeMap::new(),
             secret_versions: Vec::new(),
             stale_for: Duration::ZERO,
+            stale_for_tasks: Duration::ZERO,
             stale_reads: 0,
             tasks: Vec::new(),
+            secret_refresh: Duration::from_mins(5),
             keeps_its_secret: None,
             lost: Vec::new(),
             ledger: BTreeMap::new(),

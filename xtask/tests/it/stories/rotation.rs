@@ -101,6 +101,23 @@ async fn a_rotation_offers_switches_and_retires_and_no_dispatch_is_lost_beside_s
     }
 }
 
+/// They read again while answers are stale: what a task said that it has is not what it has now.
+#[tokio::test(start_paused = true)]
+async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
+    for (stale_for, stale_for_tasks) in [(3, 3), (9, 9), (0, 40)] {
+        for chance in 0..12 {
+            let fake = Fake::released().await;
+            fake.state().stale_for = Duration::from_secs(stale_for);
+            fake.state().stale_for_tasks = Duration::from_secs(stale_for_tasks);
+            fake.state().secret_refresh = Duration::from_secs(2);
+            fake.start_tasks(chance);
+            let told = rotate_key(&fake, false).await;
+            told.succeeds();
+            is_rotated(&fake, &told);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rotation_is_gone_on_with_from_where_it_stands() {
     for (orbit_switched, changes) in [(false, &ROTATION[1..]), (true, &ROTATION[2..])] {

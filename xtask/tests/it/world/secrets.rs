@@ -32,7 +32,7 @@ impl Secrets for Fake {
 
     async fn read(&self, arn: &str) -> Result<Option<xtask::world::SecretVersion>> {
         self.call(&format!("read {arn}"), |state| {
-            let seen = state.read_secret(arn);
+            let seen = state.read_secret(arn, state.stale_for);
             Ok(seen.map(|seen| xtask::world::SecretVersion {
                 id: seen.id,
                 created: seen.created,
@@ -131,11 +131,11 @@ impl State {
         self.secrets.remove(&arn);
     }
 
-    pub(super) fn read_secret(&mut self, arn: &str) -> Option<SecretVersion> {
+    pub(super) fn read_secret(&mut self, arn: &str, stale_for: Duration) -> Option<SecretVersion> {
         let mut versions = self.versions_of(arn);
         let is_recent = |version: &SecretVersion| {
             let since = version.since.map(|since| since.elapsed());
-            since.is_some_and(|since| since < self.stale_for)
+            since.is_some_and(|since| since < stale_for)
         };
         let recent = versions.iter().rev().take_while(|it| is_recent(it)).count();
         if recent > 0 && versions.len() > recent {

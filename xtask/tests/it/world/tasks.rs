@@ -45,7 +45,7 @@ impl Fake {
             let mut state = self.state();
             let of_it = state.tasks.iter().filter(|task| task.thing == thing);
             let id = format!("{thing}-{}", of_it.count());
-            let Some(has) = state.read_secret(&secret_arn(thing)) else {
+            let Some(has) = state.read_as_task(thing) else {
                 return;
             };
             state.tasks.push(Task {
@@ -60,9 +60,10 @@ impl Fake {
             state.dispatches();
             id
         };
-        // Five minutes, give or take a tenth.
-        let period = Duration::from_secs(270 + chance * 7 % 61);
-        let first = Duration::from_secs(chance * 13 % 300);
+        // Give or take a tenth.
+        let refresh = self.state().secret_refresh;
+        let period = refresh * 9 / 10 + refresh * u32::try_from(chance * 7 % 21).unwrap() / 100;
+        let first = refresh * u32::try_from(chance * 13 % 101).unwrap() / 100;
         let fake = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(first).await;
@@ -89,6 +90,11 @@ impl State {
         of_it.filter(alive)
     }
 
+    fn read_as_task(&mut self, thing: Thing) -> Option<SecretVersion> {
+        let stale_for = self.stale_for.max(self.stale_for_tasks);
+        self.read_secret(&secret_arn(thing), stale_for)
+    }
+
     /// Answers whether the task will do so again.
     fn refresh(&mut self, id: &str, now: Timestamp) -> bool {
         let task = self.tasks.iter().find(|task| task.id == id).unwrap();
@@ -97,7 +103,7 @@ impl State {
         }
         let thing = task.thing;
         let keeps = self.keeps_its_secret == Some(thing);
-        let Some(read) = self.read_secret(&secret_arn(thing)).filter(|_| !keeps) else {
+        let Some(read) = self.read_as_task(thing).filter(|_| !keeps) else {
             return true;
         };
         let task = self.tasks.iter_mut().find(|task| task.id == id).unwrap();
