@@ -1,4 +1,4 @@
-//! Cargo in the checkout, what it makes of crates.io, and LLVM's counts of the lines that ran.
+//! Cargo in the checkout, programs that it installs, and LLVM's counts of the lines that ran.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

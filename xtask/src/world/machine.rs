@@ -52,8 +52,8 @@ pub trait Toolchain: Send + Sync {
         variables: &BTreeMap<String, String>,
         watch: Watch<'_>,
     ) -> Result<CargoRun>;
-    /// Runs a program of crates.io to its end, whatever the exit code. It is made below `target/`
-    /// when it is first asked for.
+    /// Runs a program that cargo installs to its end, whatever the exit code. It is made below
+    /// `target/` when it is first asked for.
     async fn tool(&self, tool: CargoTool, arguments: &[&str], watch: Watch<'_>)
     -> Result<CargoRun>;
     /// The variables under which cargo compiles `services/` so that LLVM counts the lines that
@@ -68,7 +68,7 @@ pub trait Toolchain: Send + Sync {
     async fn keep_coverage(&self, figure: &Coverage) -> Result<()>;
 }
 
-/// A program of crates.io, in the version that is used here.
+/// A program that cargo installs, in the version that is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CargoTool {
     /// Its crate, which is a subcommand of cargo: `cargo-deny`.
