@@ -173,7 +173,9 @@ impl<'a> Emulator<'a> {
             .args(["-m", "hypercorn", APPLICATION])
             .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))
             // In one process: a worker would outlive a killed parent and keep the port.
-            .args(["--workers=0", "--keep-alive=75", "--graceful-timeout=1"])
+            // Connections stay for a day: what is sent at the moment when an idle one is closed may be
+            // carried out without an answer, and Terraform then makes it a second time.
+            .args(["--workers=0", "--keep-alive=86400", "--graceful-timeout=1"])
             .current_dir(&folder)
             .env_clear()
             .env(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::Thing;
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 const LATENESS_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) -> Result<()> {
-    let mut from = world.clock.now() - parse_since(since)?;
+    let mut from = start(world.clock.now(), parse_since(since)?);
     let group = match thing {
         Thing::Governance => &world.site.function.log_group,
         Thing::Axon | Thing::Orbit => &world.site.service(thing).log_group,
@@ -43,6 +43,12 @@ pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) ->
     }
 }
 
+/// No log is older than the time that CloudWatch counts from.
+fn start(now: Timestamp, since: SignedDuration) -> Timestamp {
+    let start = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    start.max(Timestamp::UNIX_EPOCH)
+}
+
 /// `90s`, `15m`, `2h`, `1d`.
 fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
     let unit = text.chars().last().unwrap_or_default();
@@ -66,6 +72,16 @@ fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_begins_with_the_epoch_however_far_back_it_is_asked_for() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let seconds_before = |text| start(now, parse_since(text).unwrap()).as_second();
+        assert_eq!(seconds_before("90s"), 1_799_999_910);
+        for far in ["99999d", "9999999999d", "99999999999h"] {
+            assert_eq!(seconds_before(far), 0, "{far}");
+        }
+    }
 
     #[test]
     fn lengths_of_time_are_read_and_nonsense_is_refused() {
