@@ -310,7 +310,7 @@ run "alarms" {
   assert {
     condition = jsonencode([
       for query in aws_cloudwatch_metric_alarm.server_errors[0].metric_query : query.expression if query.return_data == true
-    ]) == jsonencode(["IF(requests >= 20, 100 * errors / requests, 0)"]) && aws_cloudwatch_metric_alarm.server_errors[0].threshold == 5
+    ]) == jsonencode(["IF(requests - shed >= 20, 100 * (errors - shed) / (requests - shed), 0)"]) && aws_cloudwatch_metric_alarm.server_errors[0].threshold == 5
     error_message = "errors are a share, of 20 requests a minute at least: one request alone sets nothing off"
   }
   assert {
@@ -318,9 +318,9 @@ run "alarms" {
       for metric in flatten(aws_cloudwatch_metric_alarm.server_errors[0].metric_query[*].metric) :
       metric.metric_name => [metric.namespace, metric.dimensions, metric.stat, metric.period]
       }) == jsonencode({
-      for name in ["requests", "server_errors"] : name => [var.project, { service = "orbit" }, "Sum", 60]
+      for name in ["requests", "server_errors", "shed"] : name => [var.project, { service = "orbit" }, "Sum", 60]
     })
-    error_message = "both are counted by the service itself, for which a caller's fault is none"
+    error_message = "all are counted by the service itself, for which a caller's fault is none"
   }
 }
 

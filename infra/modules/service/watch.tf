@@ -72,12 +72,13 @@ resource "aws_cloudwatch_metric_alarm" "unhealthy_targets" {
 }
 
 # What the services say of themselves from here on (the kit's README has the names). What a caller
-# does wrong is answered with 4xx and is no server error.
+# does wrong is answered with 4xx and is no server error. A request that is turned away because too
+# many are in counts as none at all: one caller alone can send that many.
 resource "aws_cloudwatch_metric_alarm" "server_errors" {
   count = var.alarms == null ? 0 : 1
 
   alarm_name          = "${local.full_name}-server-error-percent"
-  alarm_description   = "${var.name} answers more than 5 % of its requests with 5xx."
+  alarm_description   = "${var.name} answers more than 5 % of the requests that it lets in with 5xx."
   evaluation_periods  = 2
   comparison_operator = "GreaterThanThreshold"
   threshold           = 5
@@ -87,7 +88,7 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
   metric_query {
     id          = "percent"
     label       = "5xx in percent"
-    expression  = "IF(requests >= ${local.requests_min}, 100 * errors / requests, 0)"
+    expression  = "IF(requests - shed >= ${local.requests_min}, 100 * (errors - shed) / (requests - shed), 0)"
     return_data = true
   }
 
@@ -109,6 +110,18 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
     metric {
       namespace   = var.project
       metric_name = "requests"
+      dimensions  = { service = var.name }
+      stat        = "Sum"
+      period      = 60
+    }
+  }
+
+  metric_query {
+    id = "shed"
+
+    metric {
+      namespace   = var.project
+      metric_name = "shed"
       dimensions  = { service = var.name }
       stat        = "Sum"
       period      = 60

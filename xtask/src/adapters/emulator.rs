@@ -173,8 +173,8 @@ impl<'a> Emulator<'a> {
             .args(["-m", "hypercorn", APPLICATION])
             .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))
             // In one process: a worker would outlive a killed parent and keep the port.
-            // Connections stay for a day: what is sent at the moment when an idle one is closed may be
-            // carried out without an answer, and Terraform then makes it a second time.
+            // Connections stay for a day: what is sent at the moment when an idle one is closed
+            // may be carried out without an answer, and Terraform then makes it a second time.
             .args(["--workers=0", "--keep-alive=86400", "--graceful-timeout=1"])
             .current_dir(&folder)
             .env_clear()
