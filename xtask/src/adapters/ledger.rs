@@ -178,15 +178,13 @@ fn to_text(record: &Record) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
-    use jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::adapters::stand_in;
-    use crate::decide::release::State;
+    use crate::decide::release::{self, State};
 
     type Parameters = Arc<Mutex<BTreeMap<String, String>>>;
 
@@ -221,20 +219,7 @@ mod tests {
     }
 
     fn record(number: u64) -> Record {
-        Record {
-            number,
-            state: State::Landed,
-            until: Timestamp::UNIX_EPOCH,
-            opened: Timestamp::UNIX_EPOCH,
-            closed: None,
-            who: "ada".into(),
-            host: "laptop".into(),
-            why: "deploy".into(),
-            commit: None,
-            dirty: false,
-            without_alarms: BTreeSet::new(),
-            things: BTreeMap::new(),
-        }
+        release::testing::record(number, State::Landed, "a")
     }
 
     #[tokio::test]

@@ -35,12 +35,17 @@ impl Fake {
     }
 
     pub(crate) async fn deploy(&self, names: &[Thing]) -> Told {
+        self.deploy_in(Format::Human, names).await
+    }
+
+    pub(crate) async fn deploy_in(&self, format: Format, names: &[Thing]) -> Told {
         let options = Options {
             names: names.to_vec(),
             dry_run: false,
             yes: false,
         };
-        self.run(async |desk| deploy(desk, &options).await).await
+        self.run_in(format, async |desk| deploy(desk, &options).await)
+            .await
     }
 
     /// A command that begins without a site.

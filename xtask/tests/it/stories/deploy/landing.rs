@@ -191,14 +191,7 @@ async fn an_abandoned_release_is_taken_over_and_named() {
 #[tokio::test(start_paused = true)]
 async fn the_result_is_json_on_stdout_and_no_secret_is_told() {
     let fake = Fake::applied();
-    let options = Options {
-        names: Vec::new(),
-        dry_run: false,
-        yes: false,
-    };
-    let told = fake
-        .run_in(Format::Json, async |desk| deploy(desk, &options).await)
-        .await;
+    let told = fake.deploy_in(Format::Json, &[]).await;
     let result: Value = serde_json::from_str(&told.succeeds().data).unwrap();
     assert_eq!(result["outcome"], json!("landed"));
     assert_eq!(result["release"], json!(1));

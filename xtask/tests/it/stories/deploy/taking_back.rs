@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use xtask::catalog::{ALL, Thing};
-use xtask::commands::deploy::{Options, deploy};
 use xtask::decide::release::State;
 use xtask::decide::rollout::Outcome;
 use xtask::report::Format;
@@ -49,14 +48,7 @@ fn everything_is_back(fake: &Fake) {
 #[tokio::test(start_paused = true)]
 async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last_event() {
     let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
-    let options = Options {
-        names: Vec::new(),
-        dry_run: false,
-        yes: false,
-    };
-    let told = fake
-        .run_in(Format::Json, async |desk| deploy(desk, &options).await)
-        .await;
+    let told = fake.deploy_in(Format::Json, &[]).await;
     assert_eq!(told.fails(20).data, "");
     let last: Value = serde_json::from_str(told.talk.lines().last().unwrap()).unwrap();
     assert_eq!(
