@@ -85,14 +85,6 @@ async fn a_slow_machine_is_no_fault() {
         orbit: 14,
     })
     .await;
-    assert!(!told.contains("ABOVE"), "{told}");
-    let limited = told.lines().filter(|line| line.contains("at most"));
-    for line in limited {
-        assert!(
-            line.ends_with(" x") || line.ends_with(" MB"),
-            "no time: {line}"
-        );
-    }
     assert!(
         told.contains("axon         start against bare      3.0 x"),
         "{told}"
@@ -106,6 +98,8 @@ async fn what_grew_beside_the_bare_handler_of_the_same_run_is_told() {
         orbit: 16,
     })
     .await;
-    let line = told.lines().find(|line| line.ends_with("ABOVE")).unwrap();
-    assert!(line.starts_with("orbit        CPU against bare"), "{told}");
+    let line = "orbit        CPU against bare       16.0 x";
+    assert!(told.lines().any(|found| found == line), "{told}");
+    let limits = told.lines().filter(|line| line.contains("at most"));
+    assert_eq!(limits.count(), 0, "{told}");
 }
