@@ -1,4 +1,4 @@
-# The site: all that xtask needs to know of this environment, in one document.
+# The outputs: all that xtask needs to know of this environment, in one document.
 
 locals {
   # A missing endpoint is the precondition's to tell.
@@ -32,7 +32,7 @@ locals {
     var.expose_axon ? { axon = { "X-Service" = "axon" } } : {},
   )
 
-  site = {
+  outputs = {
     version            = 1
     project            = var.project
     environment        = var.environment
@@ -72,18 +72,18 @@ locals {
   }
 }
 
-resource "aws_ssm_parameter" "site" {
+resource "aws_ssm_parameter" "outputs" {
   #checkov:skip=CKV2_AWS_34:names and addresses, which are no secret
 
-  name        = "/${var.project}/${var.environment}/site"
+  name        = "/${var.project}/${var.environment}/outputs"
   description = "What Terraform built for this environment, as xtask reads it."
   type        = "String"
-  value       = jsonencode(local.site)
+  value       = jsonencode(local.outputs)
 
   lifecycle {
     precondition {
-      condition     = length(jsonencode(local.site)) <= 4096
-      error_message = "The site is longer than the 4096 bytes of a standard parameter."
+      condition     = length(jsonencode(local.outputs)) <= 4096
+      error_message = "The outputs are longer than the 4096 bytes of a standard parameter."
     }
     precondition {
       condition     = !var.emulated || can(regex("^http://127\\.0\\.0\\.1:[0-9]+$", var.endpoint))
@@ -96,7 +96,7 @@ resource "aws_ssm_parameter" "site" {
   }
 }
 
-output "site" {
-  description = "The same document as the parameter `/<project>/<environment>/site`."
-  value       = local.site
+output "outputs" {
+  description = "The same document as the parameter `/<project>/<environment>/outputs`."
+  value       = local.outputs
 }

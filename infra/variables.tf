@@ -155,7 +155,7 @@ variable "https" {
 }
 
 variable "autoscaling" {
-  description = "Upper bound of tasks, and the CPU use in percent to hold; null until the first release has landed."
+  description = "Upper bound of tasks, and the CPU use in percent to hold; null until the first release has succeeded."
   type = object({
     tasks_max   = number
     cpu_percent = number
@@ -164,7 +164,7 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Where alarms are sent to, and whether those of a service make ECS take back a deployment during which they go off; null makes none."
+  description = "Where alarms are sent to, and whether those of a service make ECS roll back a deployment during which they go off; null makes none."
   type = object({
     topic_arns       = list(string)
     stop_deployments = optional(bool, false)

@@ -5,25 +5,25 @@ mock_provider "aws" {
   source = "./tests/mocks"
 }
 
-run "site" {
+run "outputs" {
   assert {
-    condition     = output.site.base_url == "https://${var.https.domain_name}"
+    condition     = output.outputs.base_url == "https://${var.https.domain_name}"
     error_message = "an AWS environment is asked by HTTPS"
   }
   assert {
-    condition     = output.site.registry == "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
+    condition     = output.outputs.registry == "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
     error_message = "images come from the account's own registry"
   }
   assert {
-    condition     = length(jsonencode(output.site)) <= 4096
-    error_message = "the site does not fit into a standard parameter"
+    condition     = length(jsonencode(output.outputs)) <= 4096
+    error_message = "the outputs do not fit into a standard parameter"
   }
   assert {
-    condition     = [for name in ["axon", "orbit"] : output.site.services[name].desired_count] == [var.desired_counts.axon, var.desired_counts.orbit]
+    condition     = [for name in ["axon", "orbit"] : output.outputs.services[name].desired_count] == [var.desired_counts.axon, var.desired_counts.orbit]
     error_message = "the first release starts what the environment's file says"
   }
   assert {
-    condition     = (output.site.services.axon.probe == null) == !var.expose_axon
+    condition     = (output.outputs.services.axon.probe == null) == !var.expose_axon
     error_message = "axon is probed from outside only where it is exposed"
   }
 }
@@ -59,7 +59,7 @@ run "no_way_out" {
     interface_endpoints = false
   }
 
-  expect_failures = [aws_ssm_parameter.site]
+  expect_failures = [aws_ssm_parameter.outputs]
 }
 
 run "project_of_aws" {
@@ -239,13 +239,13 @@ run "axon" {
   }
   assert {
     condition     = jsonencode([for breaker in aws_ecs_service.service.deployment_circuit_breaker : [breaker.enable, breaker.rollback]]) == jsonencode([[true, true]])
-    error_message = "ECS takes back a deployment whose tasks do not start"
+    error_message = "ECS rolls back a deployment whose tasks do not start"
   }
   assert {
     condition = jsonencode([for alarms in aws_ecs_service.service.alarms : [alarms.enable, alarms.rollback, sort(alarms.alarm_names)]]) == jsonencode([
       [true, true, ["${var.project}-axon-server-error-percent", "${var.project}-axon-unhealthy-targets"]]
     ])
-    error_message = "ECS takes back a deployment during which these alarms go off, and no others"
+    error_message = "ECS rolls back a deployment during which these alarms go off, and no others"
   }
   assert {
     condition     = aws_cloudwatch_log_group.service.kms_key_id == var.key_arn

@@ -72,8 +72,8 @@ impl Checkout {
         }
         copy_folder(&original.join(".git"), &root.join(".git"));
         copy_folder(
-            &original.join("target/xtask/artefacts"),
-            &root.join("target/xtask/artefacts"),
+            &original.join("target/xtask/artifacts"),
+            &root.join("target/xtask/artifacts"),
         );
         Self {
             root,
@@ -170,40 +170,44 @@ impl Checkout {
     }
 
     /// As if nothing had ever been built here.
-    pub fn forget_artefacts(&self) {
-        let folder = self.root.join("target/xtask/artefacts");
+    pub fn forget_artifacts(&self) {
+        let folder = self.root.join("target/xtask/artifacts");
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
     /// What was packed of the sources as they are.
-    pub fn packed(&self, thing: &str) -> Vec<u8> {
-        std::fs::read(self.archive(thing)).expect("read what was built")
+    pub fn packed(&self, component: &str) -> Vec<u8> {
+        std::fs::read(self.archive(component)).expect("read what was built")
     }
 
     /// Of a service its image, of the function its zip.
-    fn archive(&self, thing: &str) -> PathBuf {
-        let built = self.json(&["build", thing]);
+    fn archive(&self, component: &str) -> PathBuf {
+        let built = self.json(&["build", component]);
         let key = built[0]["key"].as_str().expect("its key");
-        let ending = if thing == "governance" { "zip" } else { "tar" };
-        let folder = self.root.join("target/xtask/artefacts");
-        folder.join(format!("{thing}-{key}.{ending}"))
+        let ending = if component == "governance" {
+            "zip"
+        } else {
+            "tar"
+        };
+        let folder = self.root.join("target/xtask/artifacts");
+        folder.join(format!("{component}-{key}.{ending}"))
     }
 
-    pub fn artefacts(&self) -> BTreeSet<String> {
-        let folder = std::fs::read_dir(self.root.join("target/xtask/artefacts"));
+    pub fn artifacts(&self) -> BTreeSet<String> {
+        let folder = std::fs::read_dir(self.root.join("target/xtask/artifacts"));
         let names = folder.into_iter().flatten().flatten();
         names
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect()
     }
 
-    /// Changes one bit of what a folder has of a thing, as a bad disk would.
-    pub fn damage(&self, folder: &str, thing: &str, ending: &str) {
+    /// Changes one bit of what a folder has of a component, as a bad disk would.
+    pub fn damage(&self, folder: &str, component: &str, ending: &str) {
         let entries = std::fs::read_dir(self.root.join(folder)).expect("a folder");
         let mut files = entries.map(|entry| entry.expect("an entry").path());
         let named = |file: &PathBuf| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with(thing) && name.ends_with(ending)
+            name.starts_with(component) && name.ends_with(ending)
         };
         let file = files.find(named).expect("what was built");
         let mut bytes = std::fs::read(&file).expect("read what was built");
@@ -264,13 +268,13 @@ impl Checkout {
 
     /// In the copy of `infra/` that xtask left.
     fn terraform(&self, verb: &str, arguments: &[&str]) -> Command {
-        let site: Value =
-            serde_json::from_str(&self.parameter("/demo/local/site")).expect("a site");
+        let outputs: Value =
+            serde_json::from_str(&self.parameter("/demo/local/outputs")).expect("outputs");
         let folder = self.terraform_folder();
         let variable = |name: &str| {
             format!(
                 "-var={name}={}",
-                site[name].as_str().expect("a field of the site")
+                outputs[name].as_str().expect("a field of the outputs")
             )
         };
         let mut command = Command::new("terraform");

@@ -19,7 +19,7 @@ fn from_nothing_to_a_changed_line_and_bad_input() {
     let checkout = Checkout::fresh("docker");
     // What the host made of these sources came with the copy.
     let axon_by_host = Image::of(&checkout, "axon");
-    let by_host = ["orbit", "governance"].map(|thing| (thing, checkout.packed(thing)));
+    let by_host = ["orbit", "governance"].map(|component| (component, checkout.packed(component)));
     let base = BuilderBase::import("e2e-builder-base");
     a_base_that_is_not_there_is_told(&checkout);
     an_engine_that_is_too_old_is_told(&checkout);
@@ -39,14 +39,17 @@ fn in_docker(checkout: &Checkout, service: &str) -> Ran {
     checkout.xtask(&["build", service, "--builder", &way])
 }
 
-/// How many crates were compiled for each thing that was built.
+/// How many crates were compiled for each component that was built.
 fn crates_compiled(ran: &Ran) -> Vec<(String, usize)> {
-    let told = ran.stderr.lines().filter_map(|line| {
-        let (thing, told) = line.split_once(" crates compiled in Docker: ")?;
-        let (count, _) = told.split_once(',')?;
-        Some((thing.trim().to_owned(), count.parse().expect("a number")))
+    let output = ran.stderr.lines().filter_map(|line| {
+        let (component, output) = line.split_once(" crates compiled in Docker: ")?;
+        let (count, _) = output.split_once(',')?;
+        Some((
+            component.trim().to_owned(),
+            count.parse().expect("a number"),
+        ))
     });
-    told.collect()
+    output.collect()
 }
 
 /// Without xtask, and by the classic builder: this machine's command line has no other.
@@ -103,8 +106,8 @@ fn the_classic_builder_makes_the_others(
 ) {
     let older = engine_of_api("1.38");
     let way = base.way();
-    let things = by_host.iter().map(|(thing, _)| *thing);
-    let arguments: Vec<_> = ["build"].into_iter().chain(things).collect();
+    let components = by_host.iter().map(|(component, _)| *component);
+    let arguments: Vec<_> = ["build"].into_iter().chain(components).collect();
     let ran = checkout
         .xtask_with(
             &[&arguments[..], &["--builder", &way]].concat(),
@@ -114,15 +117,18 @@ fn the_classic_builder_makes_the_others(
     assert!(sent_kilobytes(&ran) <= 1000);
     let crates = crates_compiled(&ran);
     assert!(crates.iter().all(|(_, count)| *count <= OURS), "{crates:?}");
-    for (thing, bytes) in by_host {
-        assert!(checkout.packed(thing) == *bytes, "the bytes of {thing}");
+    for (component, bytes) in by_host {
+        assert!(
+            checkout.packed(component) == *bytes,
+            "the bytes of {component}"
+        );
     }
 }
 
 /// What the engine was sent, as the program tells it.
 fn sent_kilobytes(ran: &Ran) -> usize {
-    let (_, told) = ran.stderr.split_once("which gets ").expect("what is sent");
-    let (count, _) = told.split_once(" kB").expect("kilobytes");
+    let (_, output) = ran.stderr.split_once("which gets ").expect("what is sent");
+    let (count, _) = output.split_once(" kB").expect("kilobytes");
     count.parse().expect("a number")
 }
 
@@ -157,7 +163,7 @@ fn what_was_built_runs(checkout: &Checkout) {
 
 fn a_compilers_error_is_told(checkout: &Checkout) {
     checkout.edit(REASON, "State(clock)", "State(clocks)");
-    let before = checkout.artefacts();
+    let before = checkout.artifacts();
     in_docker(checkout, "axon").expect(
         10,
         &[
@@ -167,7 +173,7 @@ fn a_compilers_error_is_told(checkout: &Checkout) {
             "hint: mend what cargo says above",
         ],
     );
-    assert_eq!(checkout.artefacts(), before, "nothing half-made");
+    assert_eq!(checkout.artifacts(), before, "nothing half-made");
     checkout.edit(REASON, "State(clocks)", "State(clock)");
 }
 
@@ -180,14 +186,14 @@ fn a_build_that_is_cancelled_ends_in_the_engine(checkout: &Checkout, base: &Buil
             "use axum::Json;",
             &format!("// {line}\nuse axum::Json;"),
         );
-        let before = checkout.artefacts();
+        let before = checkout.artifacts();
         let arguments = ["build", "axon", "--builder", &base.way()];
         let build = checkout.start_with(&arguments, &[("DOCKER_HOST", &engine)]);
         eventually("cargo runs in the engine", || programs_in_builds() > 0);
         interrupt(&build);
         Ran::of_child(build).expect(130, &["interrupted"]);
         eventually("nothing runs in the engine", || programs_in_builds() == 0);
-        assert_eq!(checkout.artefacts(), before, "nothing half-made");
+        assert_eq!(checkout.artifacts(), before, "nothing half-made");
         let filter = format!("ancestor={}", base.name());
         let left = || docker(&["ps", "--all", "--quiet", "--filter", &filter]);
         // The engine removes a container a moment after its program has ended.
@@ -196,7 +202,7 @@ fn a_build_that_is_cancelled_ends_in_the_engine(checkout: &Checkout, base: &Buil
 }
 
 fn a_base_that_is_not_there_is_told(checkout: &Checkout) {
-    checkout.forget_artefacts();
+    checkout.forget_artifacts();
     for api in ["1.41", "1.38"] {
         let engine = engine_of_api(api);
         checkout
@@ -212,7 +218,7 @@ fn a_base_that_is_not_there_is_told(checkout: &Checkout) {
                 ],
             );
     }
-    assert!(checkout.artefacts().is_empty());
+    assert!(checkout.artifacts().is_empty());
 }
 
 /// A compiler that writes to a full device stands in for an engine whose disk is full.

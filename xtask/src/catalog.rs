@@ -5,23 +5,23 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A thing that a release covers, in the order in which a release changes them: what is called
+/// A component that a release covers, in the order in which a release changes them: what is called
 /// comes before what calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Thing {
+pub enum Component {
     Governance,
     Axon,
     Orbit,
 }
 
-/// Every thing, in the order of a release.
-pub const ALL: [Thing; 3] = [Thing::Governance, Thing::Axon, Thing::Orbit];
+/// Every component, in the order of a release.
+pub const ALL: [Component; 3] = [Component::Governance, Component::Axon, Component::Orbit];
 
-/// The things that ECS runs.
-pub const SERVICES: [Thing; 2] = [Thing::Axon, Thing::Orbit];
+/// The components that ECS runs.
+pub const SERVICES: [Component; 2] = [Component::Axon, Component::Orbit];
 
-impl Thing {
+impl Component {
     /// Its name everywhere: crate, binary, container, repository, template.
     pub fn name(self) -> &'static str {
         match self {
@@ -51,18 +51,20 @@ impl Thing {
     }
 }
 
-impl fmt::Display for Thing {
+impl fmt::Display for Component {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
 }
 
-impl FromStr for Thing {
+impl FromStr for Component {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         ALL.into_iter()
-            .find(|thing| thing.name() == text)
-            .ok_or_else(|| format!("no thing is called {text}; there are governance, axon, orbit"))
+            .find(|component| component.name() == text)
+            .ok_or_else(|| {
+                format!("unknown component `{text}`; expected governance, axon or orbit")
+            })
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::catalog::{SERVICES, Thing};
-use crate::decide::compilation::Way;
+use crate::catalog::{Component, SERVICES};
+use crate::decide::artifact::compilation::BuildMethod;
 use crate::report::Format;
 
 /// Build, deploy, verify and roll back axon, orbit and governance.
@@ -20,11 +20,11 @@ use crate::report::Format;
         cargo xtask deploy                       bring up the local AWS and release to it\n  \
         cargo xtask plan --env staging           what a release would change there\n  \
         cargo xtask deploy axon --env staging    release one service\n  \
-        cargo xtask rollback                     back to the last release that landed\n  \
+        cargo xtask rollback                     back to the last release that succeeded\n  \
         cargo xtask verify                       the acceptance checks\n\n\
         Exit codes: 0 done, 1 unexpected, 2 usage, 10 findings, 11 refused, 12 not ready,\n\
         13 plan --exit-code: changes, 20 failed and all is back, 21 failed and something is not back,\n\
-        22 stopped watching, 23 usurped, 30 a check failed, 130 interrupted before anything was changed\n\n\
+        22 stopped watching, 23 superseded, 30 a check failed, 130 interrupted before anything was changed\n\n\
         With --format json stdout is one document or nothing, and stderr one event a line."
 )]
 pub struct Cli {
@@ -75,7 +75,7 @@ pub enum Verb {
     Render {
         /// axon or orbit
         #[arg(value_parser = service)]
-        name: Thing,
+        name: Component,
     },
     /// Check the task definitions, without AWS
     #[command(after_help = "Example:\n  cargo xtask lint --file my-definition.json")]
@@ -130,7 +130,7 @@ pub enum Verb {
         cargo xtask rollback --stop"
     )]
     Rollback {
-        /// The release to go back to; the newest that landed and does not run now, if left out
+        /// The release to go back to; the newest that succeeded and does not run now, if left out
         #[arg(long, value_name = "RELEASE")]
         to: Option<u64>,
         /// Scale the services to 0, wait, and deregister the revisions that ran
@@ -160,7 +160,7 @@ pub enum Verb {
     )]
     Logs {
         /// axon, orbit or governance
-        name: Thing,
+        name: Component,
         /// How far back, such as 90s, 15m or 2h
         #[arg(long, default_value = "15m", value_name = "TIME")]
         since: String,
@@ -247,14 +247,14 @@ pub enum LocalVerb {
 pub struct Names {
     /// governance, axon, orbit; all of them if left out
     #[arg(value_name = "NAME")]
-    pub names: Vec<Thing>,
+    pub names: Vec<Component>,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct Compilation {
     /// Who compiles: host, docker (by services/Dockerfile), or docker=IMAGE (on that base)
     #[arg(long, default_value = "host", value_name = "WAY")]
-    pub builder: Way,
+    pub builder: BuildMethod,
 }
 
 fn existing_folder(text: &str) -> Result<PathBuf, String> {
@@ -292,10 +292,12 @@ pub fn format_of(arguments: impl IntoIterator<Item = OsString>) -> Format {
 }
 
 /// Only what ECS runs has a task definition.
-fn service(name: &str) -> Result<Thing, String> {
-    let known = SERVICES.into_iter().find(|thing| thing.name() == name);
-    known.ok_or_else(|| match name.parse::<Thing>() {
-        Ok(thing) => format!("{thing} has no task definition; axon and orbit have one"),
+fn service(name: &str) -> Result<Component, String> {
+    let known = SERVICES
+        .into_iter()
+        .find(|component| component.name() == name);
+    known.ok_or_else(|| match name.parse::<Component>() {
+        Ok(component) => format!("{component} has no task definition; axon and orbit have one"),
         Err(_) => format!("no service is called {name}; there are axon, orbit"),
     })
 }

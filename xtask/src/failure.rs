@@ -12,20 +12,20 @@ pub enum Kind {
     Findings,
     /// Refused: a release is in progress, the state moved on, or it was not confirmed.
     Refused,
-    /// A tool, credentials, the site or a secret's value is missing, or the account is another one.
+    /// A tool, credentials, the outputs or a secret's value is missing, or the account is another one.
     NotReady,
     /// The credentials are not valid any more: nothing can be read or changed with them.
     Expired,
     /// No failure but an answer that was asked for: a release would change something.
     Changes,
     /// The release failed and everything is back where it was.
-    Back,
+    RolledBack,
     /// The release failed and something is not back.
-    NotBack,
+    RollbackFailed,
     /// We stopped watching; AWS goes on.
     StoppedWatching,
     /// Somebody else's deployment replaced ours.
-    Usurped,
+    Superseded,
     /// An acceptance check failed.
     CheckFailed,
     /// Ctrl-C before anything that would have to be told was changed.
@@ -41,10 +41,10 @@ impl Kind {
             Self::Refused => 11,
             Self::NotReady | Self::Expired => 12,
             Self::Changes => 13,
-            Self::Back => 20,
-            Self::NotBack => 21,
+            Self::RolledBack => 20,
+            Self::RollbackFailed => 21,
             Self::StoppedWatching => 22,
-            Self::Usurped => 23,
+            Self::Superseded => 23,
             Self::CheckFailed => 30,
             Self::Interrupted => 130,
         }

@@ -9,7 +9,7 @@ pub mod catalog;
 pub mod cli;
 pub mod commands;
 pub mod decide;
-pub mod drive;
 pub mod failure;
+pub mod release;
 pub mod report;
 pub mod world;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use xtask::adapters::builder::Artefacts;
+use xtask::adapters::builder::Artifacts;
 use xtask::adapters::clock::SystemClock;
 use xtask::adapters::docker::Engine;
 use xtask::adapters::emulator::Emulator;
@@ -22,18 +22,18 @@ use xtask::adapters::stopwatch::Programs;
 use xtask::adapters::transport::Transport;
 use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, connector, environments, host};
-use xtask::catalog::Thing;
+use xtask::catalog::Component;
 use xtask::cli::{self, Cli, LocalVerb, SecretsVerb, Verb};
 use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
-use xtask::decide::compilation::{Profile, Way};
+use xtask::decide::artifact::compilation::{BuildMethod, Profile};
 use xtask::decide::environment::Environment;
 use xtask::failure::{Failure, Kind};
-use xtask::report::{Manner, Report};
-use xtask::world::{Desk, Surroundings, User};
+use xtask::report::{OutputMode, Report};
+use xtask::world::{Desk, ProcessEnv, User};
 
 fn main() -> ExitCode {
     let parsed = Cli::try_parse();
-    let manner = Manner {
+    let mode = OutputMode {
         format: parsed.as_ref().map_or_else(
             |_| cli::format_of(std::env::args_os()),
             |cli| cli.global.format,
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         quiet: parsed.as_ref().is_ok_and(|cli| cli.global.quiet),
         terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
     };
-    let report = Arc::new(Report::to_process(manner));
+    let report = Arc::new(Report::to_process(mode));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(said) => return ExitCode::from(report.end_unparsed(&said)),
@@ -71,9 +71,9 @@ async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
 }
 
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
-    let surroundings = environments::surroundings()?;
-    let surroundings = &surroundings;
-    if let Some(file) = environments::step_summary(surroundings)? {
+    let process_env = environments::process_env()?;
+    let process_env = &process_env;
+    if let Some(file) = environments::step_summary(process_env)? {
         report.summarise_to(Box::new(file));
     }
     match cli.verb {
@@ -84,20 +84,20 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
             report.data(&script, &script);
             Ok(())
         }
-        Verb::Doctor { fix } => commands::doctor::doctor(fix, surroundings, report).await,
+        Verb::Doctor { fix } => commands::doctor::doctor(fix, process_env, report).await,
         Verb::Local { verb } => {
-            let emulator = Emulator::new(surroundings, report)?;
+            let emulator = Emulator::new(process_env, report)?;
             match verb {
-                LocalVerb::Up => commands::local::up(surroundings, report, &emulator).await,
+                LocalVerb::Up => commands::local::up(process_env, report, &emulator).await,
                 LocalVerb::Down => commands::local::down(report, &emulator).await,
                 LocalVerb::Reset => commands::local::reset(report, &emulator).await,
             }
         }
         verb => {
             let named = cli.global.env.as_deref();
-            let name = named.or(surroundings.variable("XTASK_ENV"));
-            let environment = environments::load(surroundings, name.unwrap_or("local"))?;
-            with_environment(verb, &environment, surroundings, report, signals).await
+            let name = named.or(process_env.variable("XTASK_ENV"));
+            let environment = environments::load(process_env, name.unwrap_or("local"))?;
+            with_environment(verb, &environment, process_env, report, signals).await
         }
     }
 }
@@ -106,12 +106,12 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
 async fn with_environment(
     verb: Verb,
     environment: &Environment,
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     report: &Report,
     signals: &Signals,
 ) -> Result<()> {
-    let source = Checkout::new(surroundings);
-    let builder = Artefacts::new(surroundings, report, compilation(&verb, environment));
+    let source = Checkout::new(process_env);
+    let builder = Artifacts::new(process_env, report, compilation(&verb, environment));
     match verb {
         Verb::Build {
             names,
@@ -119,12 +119,12 @@ async fn with_environment(
             out,
             ..
         } => {
-            let (things, out) = (plan::chosen(&names.names), out.as_deref());
-            build_alone(&builder, environment, report, (&things, out)).await
+            let (components, out) = (plan::chosen(&names.names), out.as_deref());
+            build_alone(&builder, environment, report, (&components, out)).await
         }
         Verb::Lint {
             file: Some(file), ..
-        } => lint::lint_file(&source, environment, report, &surroundings.named(&file)).await,
+        } => lint::lint_file(&source, environment, report, &process_env.named(&file)).await,
         Verb::Lint { names, file: None } => {
             lint::lint_templates(&source, environment, report, &names.names).await
         }
@@ -132,11 +132,11 @@ async fn with_environment(
             coverage: true,
             fix,
             ..
-        } => commands::coverage::coverage(surroundings, surroundings, report, &source, fix).await,
+        } => commands::coverage::coverage(process_env, process_env, report, &source, fix).await,
         Verb::Test {
             fuzz: Some(seconds),
             ..
-        } => test::fuzz(surroundings, surroundings, report, seconds).await,
+        } => test::fuzz(process_env, process_env, report, seconds).await,
         Verb::Test { fast, fix, .. } => {
             let scope = if fast {
                 test::Scope::Fast
@@ -146,27 +146,27 @@ async fn with_environment(
             run_tests(
                 &builder,
                 environment,
-                surroundings,
+                process_env,
                 report,
                 signals,
                 (scope, fix),
             )
             .await
         }
-        Verb::Bench => measure(&builder, environment, surroundings, report).await,
-        verb => with_aws(verb, environment, surroundings, report, signals).await,
+        Verb::Bench => measure(&builder, environment, process_env, report).await,
+        verb => with_aws(verb, environment, process_env, report, signals).await,
     }
 }
 
 /// A build that asks no registry what it has.
 async fn build_alone(
-    builder: &Artefacts<'_>,
+    builder: &Artifacts<'_>,
     environment: &Environment,
     report: &Report,
-    (things, out): (&[Thing], Option<&Path>),
+    (components, out): (&[Component], Option<&Path>),
 ) -> Result<()> {
     let request = build::Request {
-        things,
+        components,
         architecture: environments::architecture(environment)?,
         project: &environment.project,
         push: None,
@@ -179,37 +179,37 @@ async fn build_alone(
 async fn with_aws(
     verb: Verb,
     environment: &Environment,
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     report: &Report,
     signals: &Signals,
 ) -> Result<()> {
-    let emulator = Emulator::new(surroundings, report)?;
+    let emulator = Emulator::new(process_env, report)?;
     if environment.emulated {
-        reach_local(&verb, surroundings, report, &emulator).await?;
+        reach_local(&verb, process_env, report, &emulator).await?;
     }
     let transport = if environment.emulated {
         Transport::local()
     } else {
-        Transport::real(surroundings)?
+        Transport::real(process_env)?
     };
     let config = if environment.emulated {
         aws::emulated(environment, &emulator.endpoint())
     } else {
-        aws::real(surroundings, environment, &transport).await?
+        aws::real(process_env, environment, &transport).await?
     };
-    let credentials_end = environments::credentials_end(surroundings).unwrap_or_else(|error| {
+    let credentials_end = environments::credentials_end(process_env).unwrap_or_else(|error| {
         report.warn("credentials", &format!("{error:#}"));
         None
     });
     let credentials_end = credentials_end.filter(|_| !environment.emulated);
-    let builder = Artefacts::new(surroundings, report, compilation(&verb, environment));
+    let builder = Artifacts::new(process_env, report, compilation(&verb, environment));
     let local = environment.emulated.then(|| local(&emulator));
     let desk = Desk {
         environment,
         architecture: environments::architecture(environment)?,
-        source: &Checkout::new(surroundings),
+        source: &Checkout::new(process_env),
         builder: &builder.taken_from(bundle(&verb)),
-        infra: &Terraform::new(surroundings, environment, report, &config, signals, local),
+        infra: &Terraform::new(process_env, environment, report, &config, signals, local),
         secrets: &SecretsManager::new(&config),
         connector: &connector::Aws {
             config: &config,
@@ -224,22 +224,22 @@ async fn with_aws(
         interrupt: signals,
         report,
         user: &User {
-            name: environments::user(surroundings),
+            name: environments::user(process_env),
             host: host::name(),
         },
     };
-    with_desk(verb, &desk, surroundings).await
+    with_desk(verb, &desk, process_env).await
 }
 
-fn compilation(verb: &Verb, environment: &Environment) -> (Way, Profile) {
+fn compilation(verb: &Verb, environment: &Environment) -> (BuildMethod, Profile) {
     let profile = Profile::of(environment);
     match verb {
         Verb::Build { compilation, .. } | Verb::Deploy { compilation, .. } => {
             (compilation.builder.clone(), profile)
         }
         // What is measured is what production runs.
-        Verb::Bench => (Way::Host, Profile::Release),
-        _ => (Way::Host, profile),
+        Verb::Bench => (BuildMethod::Host, Profile::Release),
+        _ => (BuildMethod::Host, profile),
     }
 }
 
@@ -260,31 +260,31 @@ fn local(emulator: &Emulator<'_>) -> infra::Local {
 }
 
 async fn run_tests(
-    builder: &Artefacts<'_>,
+    builder: &Artifacts<'_>,
     environment: &Environment,
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     report: &Report,
     signals: &Signals,
     (scope, fix): (test::Scope, bool),
 ) -> Result<()> {
     if fix {
-        commands::doctor::make_ready(surroundings, report).await?;
+        commands::doctor::make_ready(process_env, report).await?;
     }
-    let emulator = Emulator::new(surroundings, report)?;
+    let emulator = Emulator::new(process_env, report)?;
     let config = aws::emulated(environment, &emulator.endpoint());
     let local = Some(local(&emulator));
-    let infra = Terraform::new(surroundings, environment, report, &config, signals, local);
-    let tools = PythonTools::new(surroundings, report);
+    let infra = Terraform::new(process_env, environment, report, &config, signals, local);
+    let tools = PythonTools::new(process_env, report);
     let workflows = Checkers {
         tools: &tools,
-        root: &surroundings.root,
+        root: &process_env.root,
     };
     let parts = test::Parts {
-        toolchain: surroundings,
-        machine: surroundings,
-        source: &Checkout::new(surroundings),
+        toolchain: process_env,
+        machine: process_env,
+        source: &Checkout::new(process_env),
         fix,
-        ci: surroundings.variable("CI") == Some("true"),
+        ci: process_env.variable("CI") == Some("true"),
         workflows: &workflows,
         report,
         builder,
@@ -296,16 +296,16 @@ async fn run_tests(
 }
 
 async fn measure(
-    builder: &Artefacts<'_>,
+    builder: &Artifacts<'_>,
     environment: &Environment,
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     report: &Report,
 ) -> Result<()> {
-    let emulator = Emulator::new(surroundings, report)?;
+    let emulator = Emulator::new(process_env, report)?;
     let parts = bench::Parts {
         builder,
         stopwatch: &Programs {
-            surroundings,
+            process_env,
             program: environments::program()?,
             clock: &SystemClock,
             builder,
@@ -321,7 +321,7 @@ async fn measure(
 /// Deploy brings the local AWS up; every other verb says that it is down.
 async fn reach_local(
     verb: &Verb,
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     report: &Report,
     emulator: &Emulator<'_>,
 ) -> Result<()> {
@@ -329,7 +329,7 @@ async fn reach_local(
         return Ok(());
     }
     if matches!(verb, Verb::Deploy { .. }) {
-        return commands::local::up(surroundings, report, emulator).await;
+        return commands::local::up(process_env, report, emulator).await;
     }
     Err(Failure::not_ready("the local AWS does not run")
         .hint("cargo xtask deploy       # brings it up and releases to it\ncargo xtask local up     # only brings it up")
@@ -337,7 +337,7 @@ async fn reach_local(
 }
 
 /// Verbs that need AWS.
-async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> Result<()> {
+async fn with_desk(verb: Verb, desk: &Desk<'_>, process_env: &ProcessEnv) -> Result<()> {
     if let Verb::Deploy {
         names,
         dry_run,
@@ -352,25 +352,25 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
         };
         return deploy::deploy(desk, &options).await;
     }
-    let site = deploy::published_site(desk).await?.ok_or_else(|| {
+    let outputs = deploy::published_outputs(desk).await?.ok_or_else(|| {
         let name = &desk.environment.name;
-        Failure::not_ready(format!("{name} has no site yet"))
+        Failure::not_ready(format!("{name} has no outputs yet"))
             .hint(format!("cargo xtask deploy --env {name}"))
     })?;
-    let sited = desk.connector.connect(&site)?;
-    let world = desk.world(&site, &sited);
+    let sited = desk.connector.connect(&outputs)?;
+    let world = desk.world(&outputs, &sited);
     match verb {
         Verb::Secrets { verb } => match verb {
-            SecretsVerb::Init { confirmed } => secrets::init(desk, &site, confirmed.yes).await,
+            SecretsVerb::Init { confirmed } => secrets::init(desk, &outputs, confirmed.yes).await,
             SecretsVerb::Rotate { confirmed } => secrets::rotate(desk, &world, confirmed.yes).await,
         },
         Verb::Build { names, out, .. } => {
             let request = build::Request {
-                things: &plan::chosen(&names.names),
-                architecture: site.architecture,
-                project: &site.project,
+                components: &plan::chosen(&names.names),
+                architecture: outputs.architecture,
+                project: &outputs.project,
                 push: Some(build::Target {
-                    site: &site,
+                    outputs: &outputs,
                     registry: world.registry,
                 }),
                 out: out.as_deref(),
@@ -384,8 +384,8 @@ async fn with_desk(verb: Verb, desk: &Desk<'_>, surroundings: &Surroundings) -> 
         Verb::Verify { deployed: true } => verify::verify(&world, verify::Scope::Deployed).await,
         Verb::Verify { deployed: false } => {
             let tools = verify::Tools {
-                containers: &Engine::connect(surroundings).await?,
-                toolchain: surroundings,
+                containers: &Engine::connect(process_env).await?,
+                toolchain: process_env,
             };
             verify::verify(&world, verify::Scope::Whole(tools)).await
         }

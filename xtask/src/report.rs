@@ -44,7 +44,7 @@ pub struct Annotation<'a> {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Manner {
+pub struct OutputMode {
     pub format: Format,
     pub quiet: bool,
     pub terminal: bool,
@@ -53,7 +53,7 @@ pub struct Manner {
 type Sink = Box<dyn Write + Send>;
 
 pub struct Report {
-    manner: Manner,
+    mode: OutputMode,
     streams: Mutex<Streams>,
 }
 
@@ -82,9 +82,9 @@ const LIVE_WIDTH_MAX: usize = 100;
 const LIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Report {
-    pub fn new(manner: Manner, data: Sink, talk: Sink) -> Self {
+    pub fn new(mode: OutputMode, data: Sink, talk: Sink) -> Self {
         Self {
-            manner,
+            mode,
             streams: Mutex::new(Streams {
                 data,
                 talk,
@@ -99,12 +99,12 @@ impl Report {
     }
 
     /// A report to the process's own streams.
-    pub fn to_process(manner: Manner) -> Self {
-        Self::new(manner, Box::new(io::stdout()), Box::new(io::stderr()))
+    pub fn to_process(mode: OutputMode) -> Self {
+        Self::new(mode, Box::new(io::stdout()), Box::new(io::stderr()))
     }
 
-    pub fn manner(&self) -> Manner {
-        self.manner
+    pub fn mode(&self) -> OutputMode {
+        self.mode
     }
 
     /// From now on results go here too.
@@ -112,19 +112,19 @@ impl Report {
         self.streams().summary = Some(summary);
     }
 
-    /// Something that is now so: `axon  landed on demo-axon:4`.
+    /// Something that is now so: `axon  rolled out demo-axon:4`.
     pub fn line(&self, subject: &str, text: &str) {
         self.event("line", subject, text);
     }
 
     /// Something that goes on and will be replaced by what comes next.
     pub fn live(&self, subject: &str, text: &str) {
-        if self.manner.quiet || self.manner.format == Format::Json {
+        if self.mode.quiet || self.mode.format == Format::Json {
             return;
         }
         let line = text::visible(&self.harmless(&layout(subject, text)));
         let mut streams = self.streams();
-        if self.manner.terminal {
+        if self.mode.terminal {
             if streams.live != line {
                 let shown: String = line.chars().take(LIVE_WIDTH_MAX).collect();
                 drop(put(&mut streams.talk, &format!("\r\x1b[2K{shown}")));
@@ -147,8 +147,8 @@ impl Report {
 
     /// A block of lines that belong together: a plan, a diff, a failure's evidence.
     pub fn block(&self, text: &str) {
-        match self.manner.format {
-            _ if self.manner.quiet => {}
+        match self.mode.format {
+            _ if self.mode.quiet => {}
             Format::Json => self.put_talk(&json!({ "event": "block", "text": text }).to_string()),
             Format::Human => self.talk(text),
             Format::Github => match text.trim_end().split_once('\n') {
@@ -160,17 +160,17 @@ impl Report {
 
     /// A step's document: JSON where that was asked for, else a block for people.
     pub fn document(&self, event: &str, value: &impl Serialize, human: &str) {
-        if self.manner.format != Format::Json {
+        if self.mode.format != Format::Json {
             self.block(human);
-        } else if !self.manner.quiet {
+        } else if !self.mode.quiet {
             self.put_talk(&json!({ "event": event, "document": value }).to_string());
         }
     }
 
     /// What is wrong at a place of the checkout's files, for those who look at a change of them.
-    /// Other formats have no such thing.
+    /// Other formats have no such component.
     pub fn annotate(&self, annotation: Annotation<'_>) {
-        if self.manner.format == Format::Github {
+        if self.mode.format == Format::Github {
             self.put_talk(&github::annotation(annotation));
         }
     }
@@ -178,7 +178,7 @@ impl Report {
     /// A result for the page of a workflow's job, where there is one.
     pub fn summary(&self, title: &str, text: &str) {
         let mut streams = self.streams();
-        if self.manner.format == Format::Github
+        if self.mode.format == Format::Github
             && let Some(summary) = &mut streams.summary
         {
             let written = put(summary, &github::section(title, &text::visible(text)));
@@ -187,15 +187,15 @@ impl Report {
     }
 
     /// The result of the command: JSON where that was asked for, else the text for people. The only
-    /// thing that goes to stdout, and once; `logs` alone gives its results one by one.
+    /// component that goes to stdout, and once; `logs` alone gives its results one by one.
     pub fn data(&self, value: &impl Serialize, human: &str) {
-        let text = match self.manner.format {
+        let text = match self.mode.format {
             Format::Human | Format::Github => self.harmless(human),
             Format::Json => serde_json::to_string(value)
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
         };
         let mut streams = self.streams();
-        clear_line(&mut streams, self.manner);
+        clear_line(&mut streams, self.mode);
         if !text.is_empty() {
             let line = format!("{}\n", text::visible(&text).trim_end_matches('\n'));
             let written = put(&mut streams.data, &line);
@@ -205,7 +205,7 @@ impl Report {
 
     /// One line of diagnostics (`--verbose`).
     pub fn diagnostic(&self, text: &str) {
-        if self.manner.format == Format::Json {
+        if self.mode.format == Format::Json {
             self.put_talk(&json!({ "event": "diagnostic", "text": text }).to_string());
         } else {
             self.talk(text);
@@ -214,10 +214,10 @@ impl Report {
 
     fn event(&self, event: &str, subject: &str, text: &str) {
         let warning = event == "warning";
-        if self.manner.quiet && !warning {
+        if self.mode.quiet && !warning {
             return;
         }
-        match self.manner.format {
+        match self.mode.format {
             Format::Json => {
                 let event = json!({ "event": event, "subject": subject, "text": text });
                 self.put_talk(&event.to_string());
@@ -236,7 +236,7 @@ impl Report {
 
     /// Where commands are read in what is printed, a text must not hold any.
     fn harmless(&self, text: &str) -> String {
-        if self.manner.format == Format::Github {
+        if self.mode.format == Format::Github {
             github::inert(text)
         } else {
             text.to_owned()
@@ -246,7 +246,7 @@ impl Report {
     fn put_talk(&self, text: &str) {
         let line = format!("{}\n", text::visible(text).trim_end_matches('\n'));
         let mut streams = self.streams();
-        clear_line(&mut streams, self.manner);
+        clear_line(&mut streams, self.mode);
         // Where nothing can be told there is nobody to tell it to.
         drop(put(&mut streams.talk, &line));
     }
@@ -270,8 +270,8 @@ fn layout(subject: &str, text: &str) -> String {
 }
 
 /// What stands on the terminal's line makes way for the next.
-fn clear_line(streams: &mut Streams, manner: Manner) {
-    if manner.terminal && !streams.live.is_empty() {
+fn clear_line(streams: &mut Streams, mode: OutputMode) {
+    if mode.terminal && !streams.live.is_empty() {
         drop(put(&mut streams.talk, "\r\x1b[2K"));
     }
     streams.live.clear();
@@ -317,13 +317,13 @@ pub mod testing {
     /// The report, its stdout and its stderr.
     pub fn captured(format: Format) -> (Report, Captured, Captured) {
         let (data, talk) = (Captured::default(), Captured::default());
-        let manner = Manner {
+        let mode = OutputMode {
             format,
             quiet: false,
             terminal: false,
         };
         (
-            Report::new(manner, Box::new(data.clone()), Box::new(talk.clone())),
+            Report::new(mode, Box::new(data.clone()), Box::new(talk.clone())),
             data,
             talk,
         )

@@ -11,26 +11,26 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::catalog::Thing;
+use crate::catalog::Component;
+use crate::decide::artifact::image::{Artifact, Digest, Key};
 use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
-use crate::decide::image::{Artefact, Digest, Key};
-use crate::decide::plan::Registered;
-use crate::decide::release::Record;
-use crate::decide::rollout::{Alarms, FunctionState, ServiceState, StoppedTask};
-use crate::decide::site::{Architecture, Site};
+use crate::decide::outputs::{Architecture, Outputs};
+use crate::decide::release::plan::Registered;
+use crate::decide::release::record::Record;
+use crate::decide::release::rollout::{Alarms, FunctionState, ServiceState, StoppedTask};
 use crate::report::Report;
 
 pub use machine::{
-    CargoRun, CargoTool, Containers, Load, Look, Machine, RunningContainer, Started, Stopwatch,
+    CargoRun, CargoTool, Containers, Depth, Load, Machine, RunningContainer, Started, Stopwatch,
     Subject, Toolchain, Watch, Workflows,
 };
 
-/// The site and everything that acts on it: what a command that needs the environment gets.
+/// The outputs and everything that acts on it: what a command that needs the environment gets.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
     pub environment: &'a Environment,
-    pub site: &'a Site,
+    pub outputs: &'a Outputs,
     pub source: &'a dyn Source,
     pub builder: &'a dyn Builder,
     pub registry: &'a dyn Registry,
@@ -47,7 +47,7 @@ pub struct World<'a> {
     pub user: &'a User,
 }
 
-/// What a command has before there is a site: `deploy` makes one.
+/// What a command has before there are outputs: `deploy` makes one.
 #[derive(Clone, Copy)]
 pub struct Desk<'a> {
     pub environment: &'a Environment,
@@ -67,11 +67,11 @@ pub struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    /// The world of a site.
-    pub fn world(&self, site: &'a Site, sited: &'a Sited<'a>) -> World<'a> {
+    /// The world of outputs.
+    pub fn world(&self, outputs: &'a Outputs, sited: &'a Sited<'a>) -> World<'a> {
         World {
             environment: self.environment,
-            site,
+            outputs,
             source: self.source,
             builder: self.builder,
             registry: &*sited.registry,
@@ -90,14 +90,14 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// Makes the adapters that need a site.
+/// Makes the adapters that need outputs.
 pub trait Connector: Send + Sync {
-    fn connect<'s>(&'s self, site: &'s Site) -> Result<Sited<'s>>;
+    fn connect<'s>(&'s self, outputs: &'s Outputs) -> Result<Sited<'s>>;
     /// When the credentials end; `None` where nobody knows it, or they are renewed by themselves.
     fn credentials_end(&self) -> Option<Timestamp>;
 }
 
-/// The adapters that need a site.
+/// The adapters that need outputs.
 pub struct Sited<'s> {
     pub registry: Box<dyn Registry + 's>,
     pub cluster: Box<dyn Cluster + 's>,
@@ -134,8 +134,8 @@ pub struct Commit {
 pub trait Infra: Send + Sync {
     /// Hash of `infra/` and of the variables that it is applied with.
     async fn wanted_sha256(&self) -> Result<String>;
-    /// The site as it was published; `None` where nothing was applied yet.
-    async fn site(&self) -> Result<Option<String>>;
+    /// The outputs as they were published; `None` where nothing was applied yet.
+    async fn outputs(&self) -> Result<Option<String>>;
     /// What an apply would change. Nobody else plans or applies while the answer is kept.
     async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>>;
     /// Whether `infra/` is well formatted, valid, as its tests want it, and safe. Needs no AWS.
@@ -150,74 +150,79 @@ pub trait InfraPlan: Send + Sync {
     async fn apply(self: Box<Self>) -> Result<()>;
 }
 
-/// Makes artefacts of the checkout's sources.
+/// Makes artifacts of the checkout's sources.
 #[async_trait]
 pub trait Builder: Send + Sync {
-    /// The key of every thing, for the architecture.
-    async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>>;
+    /// The key of every component, for the architecture.
+    async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Component, Key>>;
     /// What was built for this key before, if it is still on this machine.
-    async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>>;
+    async fn cached(&self, component: Component, key: &Key) -> Result<Option<Artifact>>;
     /// What the keys are of, where all of it is at hand.
-    async fn all_at_hand(
+    async fn all_cached(
         &self,
-        keys: &BTreeMap<Thing, Key>,
-    ) -> Result<Option<BTreeMap<Thing, Artefact>>> {
-        let mut artefacts = BTreeMap::new();
-        for (thing, key) in keys {
-            let Some(artefact) = self.at_hand(*thing, key).await? else {
+        keys: &BTreeMap<Component, Key>,
+    ) -> Result<Option<BTreeMap<Component, Artifact>>> {
+        let mut artifacts = BTreeMap::new();
+        for (component, key) in keys {
+            let Some(artifact) = self.cached(*component, key).await? else {
                 return Ok(None);
             };
-            artefacts.insert(*thing, artefact);
+            artifacts.insert(*component, artifact);
         }
-        Ok(Some(artefacts))
+        Ok(Some(artifacts))
     }
     /// Packs what the keys are of; of that it compiles what is not at hand.
     async fn build(
         &self,
         architecture: Architecture,
-        keys: &BTreeMap<Thing, Key>,
-    ) -> Result<BTreeMap<Thing, Artefact>>;
-    /// The bytes of a packed artefact.
-    async fn bytes(&self, artefact: &Artefact) -> Result<Vec<u8>>;
-    /// Where artefacts are taken from a bundle: it has these things, of the checkout as it is.
-    async fn require(&self, _architecture: Architecture, _things: &[Thing]) -> Result<()> {
+        keys: &BTreeMap<Component, Key>,
+    ) -> Result<BTreeMap<Component, Artifact>>;
+    /// The bytes of a packed artifact.
+    async fn bytes(&self, artifact: &Artifact) -> Result<Vec<u8>>;
+    /// Where artifacts are taken from a bundle: it has these components, of the checkout as it is.
+    async fn require(&self, _architecture: Architecture, _components: &[Component]) -> Result<()> {
         Ok(())
     }
-    /// Copies artefacts into a folder, from which they can be taken elsewhere.
-    async fn bundle(&self, artefacts: &BTreeMap<Thing, Artefact>, folder: &Path) -> Result<()>;
+    /// Copies artifacts into a folder, from which they can be taken elsewhere.
+    async fn bundle(&self, artifacts: &BTreeMap<Component, Artifact>, folder: &Path) -> Result<()>;
 }
 
 /// The image registry of the environment (ECR).
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// The digest of the image that is tagged with this key.
-    async fn digest(&self, thing: Thing, key: &Key) -> Result<Option<Digest>>;
+    async fn digest(&self, component: Component, key: &Key) -> Result<Option<Digest>>;
     /// Whether the registry has an image of this digest.
-    async fn has(&self, thing: Thing, digest: &Digest) -> Result<bool>;
+    async fn has(&self, component: Component, digest: &Digest) -> Result<bool>;
     /// Pushes a packed image by its digest and tags it with its key.
-    async fn push(&self, artefact: &Artefact) -> Result<()>;
+    async fn push(&self, artifact: &Artifact) -> Result<()>;
 }
 
 /// The ECS cluster and its services.
 #[async_trait]
 pub trait Cluster: Send + Sync {
     /// The service as ECS tells it now.
-    async fn look(&self, thing: Thing) -> Result<ServiceState>;
+    async fn describe_service(&self, component: Component) -> Result<ServiceState>;
     /// What a revision (`family:n`) consists of; `None` where there is no such revision.
-    async fn revision(&self, revision: &str) -> Result<Option<Registered>>;
+    async fn describe_task_definition(&self, revision: &str) -> Result<Option<Registered>>;
     /// Registers a definition and answers its revision. `content` becomes its tag
     /// `definition-sha256`.
-    async fn register(&self, definition: &Definition, content: &str) -> Result<String>;
+    async fn register_task_definition(
+        &self,
+        definition: &Definition,
+        content: &str,
+    ) -> Result<String>;
     /// Changes a service in one call.
-    async fn update(&self, thing: Thing, update: &ServiceUpdate) -> Result<()>;
+    async fn update_service(&self, component: Component, update: &ServiceUpdate) -> Result<()>;
     /// The stopped tasks of a revision that ECS still remembers.
-    async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>>;
-    async fn deregister(&self, revision: &str) -> Result<()>;
+    async fn stopped_tasks(&self, component: Component, revision: &str)
+    -> Result<Vec<StoppedTask>>;
+    async fn deregister_task_definition(&self, revision: &str) -> Result<()>;
     /// What ECS says of the health of each running task (`HEALTHY`, `UNHEALTHY`, `UNKNOWN`).
-    async fn task_health(&self, thing: Thing) -> Result<Vec<String>>;
+    async fn task_health(&self, component: Component) -> Result<Vec<String>>;
     /// The ids of the tasks whose containers run, also of those that are about to end: by these
     /// their log streams are named.
-    async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>>;
+    async fn running_tasks(&self, component: Component) -> Result<Vec<String>>;
 }
 
 /// What one call changes of a service; the rest stays as it is.
@@ -234,20 +239,20 @@ pub struct ServiceUpdate {
 #[async_trait]
 pub trait Balancer: Send + Sync {
     /// The state of each target of a service, in the words of the API (`healthy`, `draining`, ...).
-    async fn target_health(&self, thing: Thing) -> Result<Vec<String>>;
+    async fn describe_target_health(&self, component: Component) -> Result<Vec<String>>;
 }
 
 /// The governance function.
 #[async_trait]
 pub trait Functions: Send + Sync {
     /// What the alias points to.
-    async fn look(&self) -> Result<FunctionState>;
+    async fn get_alias(&self) -> Result<FunctionState>;
     /// Makes a version of this code, or finds the version that has it; its description is the key.
-    async fn publish(&self, zip: Vec<u8>, artefact: &Artefact) -> Result<String>;
+    async fn publish_version(&self, zip: Vec<u8>, artifact: &Artifact) -> Result<String>;
     /// Asks one version. A function's own error is an error here.
-    async fn ask(&self, version: &str, request: &Value) -> Result<Value>;
+    async fn invoke(&self, version: &str, request: &Value) -> Result<Value>;
     /// Moves the alias, if it has not been moved since `revision_id` was read.
-    async fn move_alias(&self, version: &str, revision_id: &str) -> Result<()>;
+    async fn update_alias(&self, version: &str, revision_id: &str) -> Result<()>;
 }
 
 /// Secrets Manager.
@@ -256,8 +261,8 @@ pub trait Secrets: Send + Sync {
     async fn has_value(&self, arn: &str) -> Result<bool>;
     /// The current version, or one that it has replaced a short while ago: reads are eventually
     /// consistent. `None` where there is none, or no text in it.
-    async fn read(&self, arn: &str) -> Result<Option<SecretVersion>>;
-    async fn put(&self, arn: &str, document: &Value) -> Result<()>;
+    async fn get_secret_value(&self, arn: &str) -> Result<Option<SecretVersion>>;
+    async fn put_secret_value(&self, arn: &str, document: &Value) -> Result<()>;
     /// Makes the document the current version in the place of `version`; `false`, and nothing is
     /// changed, where that is not the current one any more.
     async fn replace(&self, arn: &str, version: &str, document: &Value) -> Result<bool>;
@@ -361,9 +366,9 @@ pub trait Interrupt: Send + Sync {
     async fn wait(&self);
 }
 
-/// The process's surroundings, read once in `main`.
+/// The process's process_env, read once in `main`.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct ProcessEnv {
     /// The checkout's root.
     pub root: PathBuf,
     /// The folder in which the user stands: the root, or one below it.
@@ -372,7 +377,7 @@ pub struct Surroundings {
     pub variables: BTreeMap<String, String>,
 }
 
-impl Surroundings {
+impl ProcessEnv {
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)

@@ -11,7 +11,7 @@ locals {
     deploy = var.environment
   }
 
-  # In seconds. One release with its taking back takes an hour and more: two services that roll out
+  # In seconds. One release with its rolling back takes an hour and more: two services that roll out
   # and back, 15 minutes at most each time. What ends before leaves the environment half changed. To
   # plan takes minutes; an hour is the shortest that AWS takes.
   sessions = { plan = 3600, deploy = 7200 }

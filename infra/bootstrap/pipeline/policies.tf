@@ -24,7 +24,7 @@ data "aws_iam_policy_document" "look" {
   statement {
     sid       = "SiteAndLedger"
     actions   = ["ssm:GetParameter", "ssm:GetParameters"]
-    resources = ["${local.parameters}/site", "${local.parameters}/releases/*"]
+    resources = ["${local.parameters}/outputs", "${local.parameters}/releases/*"]
   }
 
   statement {

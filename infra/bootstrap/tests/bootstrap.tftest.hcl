@@ -78,7 +78,7 @@ run "pipeline" {
   }
   assert {
     condition     = jsonencode({ for job, role in aws_iam_role.job : job => role.max_session_duration }) == jsonencode({ deploy = 7200, plan = 3600 })
-    error_message = "a session to deploy outlasts a release and its taking back"
+    error_message = "a session to deploy outlasts a release and its rolling back"
   }
   assert {
     condition     = jsonencode(aws_iam_openid_connect_provider.github.client_id_list) == jsonencode(["sts.amazonaws.com"])

@@ -34,7 +34,7 @@ variable "other_log_groups" {
 }
 
 variable "function_alias_arn" {
-  description = "The only thing that orbit may invoke."
+  description = "The only component that orbit may invoke."
   type        = string
 }
 

@@ -29,7 +29,7 @@ resource "aws_appautoscaling_policy" "cpu" {
 }
 
 locals {
-  # ECS takes back a deployment during which one of these goes off: nobody outside may be able to
+  # ECS rolls back a deployment during which one of these goes off: nobody outside may be able to
   # set one off. A slow request may be one that is sent slowly. A failed call may be the fault of
   # the one who is called, and a panic that of the release before, whose tasks count as well; both
   # are answered with 5xx, of which a share counts.

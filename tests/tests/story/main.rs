@@ -24,7 +24,7 @@ fn from_a_fresh_checkout_to_a_rollback_and_down() {
     refusals::the_shell_of_another_account(&checkout);
     a_good_release_loses_no_request(&checkout);
     a_release_that_fails_goes_back(&checkout);
-    rollback_goes_to_what_landed(&checkout);
+    rollback_goes_to_what_succeeded(&checkout);
     of_two_deploys_one_wins(&checkout);
     an_interrupted_rollout_is_gone_on_with(&checkout);
     stopped_services_are_started_again(&checkout);
@@ -57,8 +57,8 @@ fn first_deploy(checkout: &Checkout) {
         0,
         &[
             "governance",
-            "landed on demo-axon:1",
-            "landed on demo-orbit:1",
+            "rolled out demo-axon:1",
+            "rolled out demo-orbit:1",
             "answered 200",
         ],
     );
@@ -122,7 +122,7 @@ fn a_dispatch_is_answered(checkout: &Checkout) {
 }
 
 /// All of it, with nothing prepared. The local AWS runs no health checks, and a machine without
-/// LLVM's tools measures no coverage: both are told, and neither fails.
+/// LLVM's tools measures no coverage: both are output, and neither fails.
 fn verify_finds_nothing_wrong(checkout: &Checkout) {
     let before = checkout.changed_files();
     let checks = checkout.json(&["verify"]);
@@ -241,8 +241,8 @@ fn a_good_release_loses_no_request(checkout: &Checkout) {
         0,
         &[
             "RUST_LOG",
-            "landed on demo-axon:2",
-            "landed on demo-orbit:2",
+            "rolled out demo-axon:2",
+            "rolled out demo-orbit:2",
         ],
     );
     assert!(served.answered > 10, "{served:?}");
@@ -258,13 +258,13 @@ fn a_release_that_fails_goes_back(checkout: &Checkout) {
     ran.expect(
         20,
         &[
-            "landed on demo-axon:3",
+            "rolled out demo-axon:3",
             "failed",
             "EssentialContainerExited",
             "exit code",
             "PORT",
-            "put back    orbit to demo-orbit:2",
-            "put back    axon to demo-axon:2",
+            "rolled back orbit to demo-orbit:2",
+            "rolled back axon to demo-axon:2",
         ],
     );
     let status = checkout.json(&["status"]);
@@ -277,10 +277,10 @@ fn a_release_that_fails_goes_back(checkout: &Checkout) {
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
 }
 
-fn rollback_goes_to_what_landed(checkout: &Checkout) {
+fn rollback_goes_to_what_succeeded(checkout: &Checkout) {
     checkout
         .run_step("rollback", "Roll back", &[("RELEASE", "")])
-        .expect(0, &["release 1", "landed on demo-orbit:1"]);
+        .expect(0, &["release 1", "rolled out demo-orbit:1"]);
     let status = checkout.json(&["status"]);
     assert_eq!(status["services"]["axon"]["revision"], "demo-axon:1");
     assert_eq!(status["newest_release"]["why"], "rollback to 1");
@@ -295,7 +295,7 @@ fn of_two_deploys_one_wins(checkout: &Checkout) {
     let mut ran = children.map(Ran::of_child);
     ran.sort_by_key(|ran| ran.code);
     let [winner, loser] = ran;
-    winner.expect(0, &["landed on demo-orbit"]);
+    winner.expect(0, &["rolled out demo-orbit"]);
     loser.expect(11, &["in progress"]);
 }
 
@@ -329,7 +329,7 @@ fn stopped_services_are_started_again(checkout: &Checkout) {
         .expect(30, &["FAIL  Services deploy to ECS successfully"]);
     checkout
         .xtask(&["rollback"])
-        .expect(0, &["landed on demo-axon"]);
+        .expect(0, &["rolled out demo-axon"]);
     a_dispatch_is_answered(checkout);
 }
 
@@ -342,8 +342,8 @@ fn a_crash_of_the_local_aws_is_mended(checkout: &Checkout) {
     checkout.xtask(&["deploy"]).expect(
         20,
         &[
-            "put back    orbit to none desired",
-            "put back    axon to none desired",
+            "rolled back orbit to none desired",
+            "rolled back axon to none desired",
         ],
     );
     let status = checkout.json(&["status"]);
@@ -351,7 +351,7 @@ fn a_crash_of_the_local_aws_is_mended(checkout: &Checkout) {
     checkout.write("task-definitions/orbit.json", &orbit);
     checkout
         .xtask(&["deploy"])
-        .expect(0, &["landed on demo-orbit", "answered 200"]);
+        .expect(0, &["rolled out demo-orbit", "answered 200"]);
     a_dispatch_is_answered(checkout);
 }
 

@@ -43,17 +43,15 @@ pub(crate) fn bad_input(checkout: &Checkout) {
         .xtask(&["deploy", "neptune"])
         .expect(2, &["neptune", "governance, axon, orbit"]);
 
-    let site = checkout.parameter("/demo/local/site");
-    let other = site.replacen("\"version\":1", "\"version\":2", 1).replacen(
-        "\"cluster\"",
-        "\"klaster\"",
-        1,
-    );
-    checkout.set_parameter("/demo/local/site", &other);
+    let outputs = checkout.parameter("/demo/local/outputs");
+    let other = outputs
+        .replacen("\"version\":1", "\"version\":2", 1)
+        .replacen("\"cluster\"", "\"klaster\"", 1);
+    checkout.set_parameter("/demo/local/outputs", &other);
     checkout
         .xtask(&["deploy"])
         .expect(12, &["version 2", "missing: cluster"]);
-    checkout.set_parameter("/demo/local/site", &site);
+    checkout.set_parameter("/demo/local/outputs", &outputs);
 
     assert_eq!(releases(checkout), before);
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);

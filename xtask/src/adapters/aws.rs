@@ -16,7 +16,7 @@ use aws_types::service_config::LoadServiceConfig;
 use super::transport::{CONNECT_LIMIT, Transport};
 use crate::decide::environment::Environment;
 use crate::failure::{self, Failure, Kind};
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 /// The emulator asks nobody for a password; these are what its documentation uses.
 pub const EMULATOR_KEY: &str = "test";
@@ -53,11 +53,11 @@ pub fn emulated(environment: &Environment, endpoint: &str) -> SdkConfig {
 /// The SDKs' configuration for a real account: the shell's credentials, once it is certain that
 /// they are of this account.
 pub async fn real(
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     environment: &Environment,
     transport: &Transport,
 ) -> Result<SdkConfig> {
-    refuse_foreign_endpoints(surroundings, environment)?;
+    refuse_foreign_endpoints(process_env, environment)?;
     let config = load(loader(environment, transport), environment).await;
     require_account(&config, environment).await?;
     Ok(config)
@@ -90,8 +90,8 @@ impl LoadServiceConfig for Nothing {
 }
 
 /// `AWS_ENDPOINT_URL` and its forms for single services would send our calls elsewhere.
-fn refuse_foreign_endpoints(surroundings: &Surroundings, environment: &Environment) -> Result<()> {
-    let foreign: Vec<&str> = surroundings
+fn refuse_foreign_endpoints(process_env: &ProcessEnv, environment: &Environment) -> Result<()> {
+    let foreign: Vec<&str> = process_env
         .variables
         .iter()
         .filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL"))

@@ -5,28 +5,28 @@ use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::Client;
 
 use super::aws::explain;
-use crate::catalog::Thing;
-use crate::decide::site::Site;
+use crate::catalog::Component;
+use crate::decide::outputs::Outputs;
 use crate::world::Balancer;
 
 pub struct Elb<'a> {
     client: Client,
-    site: &'a Site,
+    outputs: &'a Outputs,
 }
 
 impl<'a> Elb<'a> {
-    pub fn new(config: &aws_config::SdkConfig, site: &'a Site) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, outputs: &'a Outputs) -> Self {
         Self {
             client: Client::new(config),
-            site,
+            outputs,
         }
     }
 }
 
 #[async_trait]
 impl Balancer for Elb<'_> {
-    async fn target_health(&self, thing: Thing) -> Result<Vec<String>> {
-        let arn = &self.site.service(thing).target_group_arn;
+    async fn describe_target_health(&self, component: Component) -> Result<Vec<String>> {
+        let arn = &self.outputs.service(component).target_group_arn;
         let described = self
             .client
             .describe_target_health()
@@ -34,7 +34,7 @@ impl Balancer for Elb<'_> {
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("ask the load balancer for the targets of {thing}"))?;
+            .with_context(|| format!("ask the load balancer for the targets of {component}"))?;
         let state = |health: &aws_sdk_elasticloadbalancingv2::types::TargetHealthDescription| {
             let state = health.target_health().and_then(|health| health.state());
             state.map_or("unknown", |state| state.as_str()).to_owned()

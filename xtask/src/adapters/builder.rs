@@ -1,5 +1,5 @@
-//! Makes artefacts of what was compiled, by this machine's Rust or in Docker, and keeps them below
-//! `target/xtask/artefacts`; or takes them from a bundle, and makes none.
+//! Makes artifacts of what was compiled, by this machine's Rust or in Docker, and keeps them below
+//! `target/xtask/artifacts`; or takes them from a bundle, and makes none.
 
 mod docker;
 mod documents;
@@ -17,17 +17,17 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::adapters::source::Checkout;
-use crate::catalog::{ALL, Thing};
-use crate::decide::archive::{pack_function, pack_image};
-use crate::decide::compilation::{Profile, Variant, Way, check_binary};
-use crate::decide::image::{Artefact, Digest, Inputs, Key};
-use crate::decide::provenance::Built;
-use crate::decide::sbom::Tree;
-use crate::decide::scan::{scan, secret_variables};
-use crate::decide::site::Architecture;
+use crate::catalog::{ALL, Component};
+use crate::decide::artifact::archive::{pack_function, pack_image};
+use crate::decide::artifact::compilation::{BuildMethod, Profile, Variant, check_binary};
+use crate::decide::artifact::image::{Artifact, Digest, Inputs, Key};
+use crate::decide::artifact::provenance::Built;
+use crate::decide::artifact::sbom::Tree;
+use crate::decide::artifact::scan::{scan, secret_variables};
+use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::{Report, megabytes};
-use crate::world::{Builder, Surroundings};
+use crate::world::{Builder, ProcessEnv};
 use docker::InDocker;
 use host::Host;
 use shelf::Shelf;
@@ -44,114 +44,120 @@ const PROGRESS: [&str; 8] = [
     "Updating",
 ];
 
-/// The key says nothing of the way, as it says nothing of the machine: with one toolchain both
+/// The key says nothing of the method, as it says nothing of the machine: with one toolchain both
 /// make the same bytes, which an end-to-end test compares, and a base of another Rust is refused.
-pub struct Artefacts<'a> {
-    surroundings: &'a Surroundings,
+pub struct Artifacts<'a> {
+    process_env: &'a ProcessEnv,
     checkout: Checkout,
     shelf: Shelf,
     report: &'a Report,
-    /// Asked for once, whatever the number of things that are packed.
+    /// Asked for once, whatever the number of components that are packed.
     tree: OnceCell<Tree>,
-    way: Way,
+    method: BuildMethod,
     profile: Profile,
     /// Only what the shelf has is to be had: it is a bundle, and nothing is compiled.
     is_bundle: bool,
 }
 
 #[async_trait]
-impl Builder for Artefacts<'_> {
-    async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Thing, Key>> {
+impl Builder for Artifacts<'_> {
+    async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Component, Key>> {
         let inputs = self.inputs().await?;
         Ok(keys_of(&inputs, self.variant(architecture)))
     }
 
-    async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>> {
-        Ok(self.shelf.find(thing, key).await)
+    async fn cached(&self, component: Component, key: &Key) -> Result<Option<Artifact>> {
+        Ok(self.shelf.find(component, key).await)
     }
 
     async fn build(
         &self,
         architecture: Architecture,
-        keys: &BTreeMap<Thing, Key>,
-    ) -> Result<BTreeMap<Thing, Artefact>> {
+        keys: &BTreeMap<Component, Key>,
+    ) -> Result<BTreeMap<Component, Artifact>> {
         if self.is_bundle {
             self.require_of_bundle(keys).await?;
         }
-        let mut artefacts = BTreeMap::new();
-        for (thing, key) in keys {
-            if let Some(artefact) = self.shelf.find(*thing, key).await {
-                artefacts.insert(*thing, artefact);
+        let mut artifacts = BTreeMap::new();
+        for (component, key) in keys {
+            if let Some(artifact) = self.shelf.find(*component, key).await {
+                artifacts.insert(*component, artifact);
             }
         }
         let missing = keys.keys().copied();
-        let missing: Vec<Thing> = missing
-            .filter(|thing| !artefacts.contains_key(thing))
+        let missing: Vec<Component> = missing
+            .filter(|component| !artifacts.contains_key(component))
             .collect();
         if missing.is_empty() {
-            return Ok(artefacts);
+            return Ok(artifacts);
         }
         let variant = self.variant(architecture);
         let (inputs, binaries) = self.compile(variant, &missing).await?;
         let now = keys_of(&inputs, variant);
-        if keys.iter().any(|(thing, key)| now[thing] != *key) {
+        if keys.iter().any(|(component, key)| now[component] != *key) {
             return Err(
                 Failure::refused("the sources changed while they were compiled")
                     .hint("run the same command again")
                     .into(),
             );
         }
-        for (thing, binary) in binaries {
-            let artefact = self
-                .pack(thing, &keys[&thing], variant, binary, &inputs[&thing])
+        for (component, binary) in binaries {
+            let artifact = self
+                .pack(
+                    component,
+                    &keys[&component],
+                    variant,
+                    binary,
+                    &inputs[&component],
+                )
                 .await?;
-            artefacts.insert(thing, artefact);
+            artifacts.insert(component, artifact);
         }
-        Ok(artefacts)
+        Ok(artifacts)
     }
 
-    async fn bytes(&self, artefact: &Artefact) -> Result<Vec<u8>> {
-        fs::read(&artefact.file)
+    async fn bytes(&self, artifact: &Artifact) -> Result<Vec<u8>> {
+        fs::read(&artifact.file)
             .await
-            .with_context(|| format!("read {}", artefact.file.display()))
+            .with_context(|| format!("read {}", artifact.file.display()))
     }
 
-    async fn require(&self, architecture: Architecture, things: &[Thing]) -> Result<()> {
+    async fn require(&self, architecture: Architecture, components: &[Component]) -> Result<()> {
         if !self.is_bundle {
             return Ok(());
         }
         let mut keys = self.keys(architecture).await?;
-        keys.retain(|thing, _| things.contains(thing));
+        keys.retain(|component, _| components.contains(component));
         self.require_of_bundle(&keys).await
     }
 
-    async fn bundle(&self, artefacts: &BTreeMap<Thing, Artefact>, folder: &Path) -> Result<()> {
-        for artefact in artefacts.values() {
-            self.shelf.copy(artefact, folder).await?;
+    async fn bundle(&self, artifacts: &BTreeMap<Component, Artifact>, folder: &Path) -> Result<()> {
+        for artifact in artifacts.values() {
+            self.shelf.copy(artifact, folder).await?;
         }
         Ok(())
     }
 }
 
-impl<'a> Artefacts<'a> {
+impl<'a> Artifacts<'a> {
     pub fn new(
-        surroundings: &'a Surroundings,
+        process_env: &'a ProcessEnv,
         report: &'a Report,
-        (way, profile): (Way, Profile),
+        (method, profile): (BuildMethod, Profile),
     ) -> Self {
         Self {
-            surroundings,
-            checkout: Checkout::new(surroundings),
-            shelf: Shelf::new(surroundings.state_folder().join("artefacts")),
+            process_env,
+            checkout: Checkout::new(process_env),
+            shelf: Shelf::new(process_env.state_folder().join("artifacts")),
             report,
             tree: OnceCell::new(),
-            way,
+            method,
             profile,
             is_bundle: false,
         }
     }
 
-    /// The same, but that artefacts come from this folder and from nowhere else.
+    /// The same, but that artifacts come from this folder and from nowhere else.
     #[must_use]
     pub fn taken_from(mut self, bundle: Option<&Path>) -> Self {
         if let Some(folder) = bundle {
@@ -162,11 +168,11 @@ impl<'a> Artefacts<'a> {
     }
 
     /// Everything that the bundle lacks, or has with other bytes, is told at once.
-    async fn require_of_bundle(&self, keys: &BTreeMap<Thing, Key>) -> Result<()> {
+    async fn require_of_bundle(&self, keys: &BTreeMap<Component, Key>) -> Result<()> {
         let mut faults = Vec::new();
-        for (thing, key) in keys {
-            if self.shelf.find(*thing, key).await.is_none() {
-                faults.push(self.shelf.fault(*thing, key).await);
+        for (component, key) in keys {
+            if self.shelf.find(*component, key).await.is_none() {
+                faults.push(self.shelf.fault(*component, key).await);
             }
         }
         if faults.is_empty() {
@@ -191,10 +197,10 @@ impl<'a> Artefacts<'a> {
     /// folder of them all.
     pub async fn build_yardstick(&self, architecture: Architecture) -> Result<PathBuf> {
         let host = Host {
-            surroundings: self.surroundings,
+            process_env: self.process_env,
             report: self.report,
         };
-        let services = ALL.map(Thing::name);
+        let services = ALL.map(Component::name);
         // With the services: alone it would be compiled with other features of what it shares.
         host.run_cargo(
             self.variant(architecture),
@@ -203,37 +209,39 @@ impl<'a> Artefacts<'a> {
         .await
     }
 
-    async fn inputs(&self) -> Result<BTreeMap<Thing, Inputs>> {
+    async fn inputs(&self) -> Result<BTreeMap<Component, Inputs>> {
         let inputs =
-            ALL.map(|thing| async move { Ok((thing, self.checkout.inputs(thing).await?)) });
+            ALL.map(
+                |component| async move { Ok((component, self.checkout.inputs(component).await?)) },
+            );
         futures_util::future::try_join_all(inputs)
             .await
             .map(BTreeMap::from_iter)
     }
 
-    /// The binaries of some things, and the inputs that they were compiled from.
+    /// The binaries of some components, and the inputs that they were compiled from.
     async fn compile(
         &self,
         variant: Variant,
-        things: &[Thing],
-    ) -> Result<(BTreeMap<Thing, Inputs>, BTreeMap<Thing, Vec<u8>>)> {
+        components: &[Component],
+    ) -> Result<(BTreeMap<Component, Inputs>, BTreeMap<Component, Vec<u8>>)> {
         let started = Instant::now();
-        let (surroundings, report) = (self.surroundings, self.report);
-        let compiled = match &self.way {
-            Way::Host => {
+        let (process_env, report) = (self.process_env, self.report);
+        let compiled = match &self.method {
+            BuildMethod::Host => {
                 let host = Host {
-                    surroundings,
+                    process_env,
                     report,
                 };
-                let binaries = host.compile(variant, things).await?;
+                let binaries = host.compile(variant, components).await?;
                 // Cargo read the files itself, at some time until now.
                 (self.inputs().await?, binaries)
             }
-            Way::Docker { base } => {
+            BuildMethod::Docker { base } => {
                 let inputs = self.inputs().await?;
-                let docker = InDocker::connect(surroundings, report, base.as_deref()).await?;
+                let docker = InDocker::connect(process_env, report, base.as_deref()).await?;
                 let context = docker::context(&self.checkout, &inputs).await?;
-                let binaries = docker.compile(variant, things, context).await?;
+                let binaries = docker.compile(variant, components, context).await?;
                 (inputs, binaries)
             }
         };
@@ -245,72 +253,80 @@ impl<'a> Artefacts<'a> {
 
     async fn pack(
         &self,
-        thing: Thing,
+        component: Component,
         key: &Key,
         variant: Variant,
         binary: Vec<u8>,
         inputs: &Inputs,
-    ) -> Result<Artefact> {
+    ) -> Result<Artifact> {
         let architecture = variant.architecture;
-        check_binary(&binary, architecture).with_context(|| format!("the binary of {thing}"))?;
-        self.refuse_secrets(thing, &binary)?;
+        check_binary(&binary, architecture)
+            .with_context(|| format!("the binary of {component}"))?;
+        self.refuse_secrets(component, &binary)?;
         let unpacked_bytes = binary.len() as u64;
         let program = Digest::of(&binary);
         let (labels, name) = (inputs.labels.clone(), key.clone());
         let packed = tokio::task::spawn_blocking(move || {
-            if thing.is_service() {
-                pack_image(thing.name(), architecture, &binary, labels.as_ref())
+            if component.is_service() {
+                pack_image(component.name(), architecture, &binary, labels.as_ref())
             } else {
                 pack_function(&binary, &name)
             }
         })
         .await?
-        .with_context(|| format!("pack {thing}"))?;
+        .with_context(|| format!("pack {component}"))?;
         let documents = self
             .documents(&Built {
-                thing,
+                component,
                 variant,
                 key,
                 inputs,
-                builder: self.way.kind(),
+                builder: self.method.kind(),
                 program: &program,
                 digest: &packed.digest,
             })
             .await?;
-        let artefact = self
+        let artifact = self
             .shelf
-            .keep(thing, key, packed, unpacked_bytes, &documents)
+            .keep(component, key, packed, unpacked_bytes, &documents)
             .await?;
         self.report.line(
-            thing.name(),
+            component.name(),
             &format!(
                 "{} {} ({} unpacked)",
-                if thing.is_service() { "image" } else { "zip" },
-                megabytes(artefact.packed_bytes),
-                megabytes(artefact.unpacked_bytes),
+                if component.is_service() {
+                    "image"
+                } else {
+                    "zip"
+                },
+                megabytes(artifact.packed_bytes),
+                megabytes(artifact.unpacked_bytes),
             ),
         );
-        Ok(artefact)
+        Ok(artifact)
     }
 
     /// Whoever pulls an image can read what is in it.
-    fn refuse_secrets(&self, thing: Thing, binary: &[u8]) -> Result<()> {
-        let leaks = scan(binary, &secret_variables(&self.surroundings.variables));
+    fn refuse_secrets(&self, component: Component, binary: &[u8]) -> Result<()> {
+        let leaks = scan(binary, &secret_variables(&self.process_env.variables));
         if leaks.is_empty() {
             return Ok(());
         }
         let leaks: Vec<String> = leaks.iter().map(ToString::to_string).collect();
-        let message = format!("the program {thing} holds secrets: {}", leaks.join(", "));
+        let message = format!(
+            "the program {component} holds secrets: {}",
+            leaks.join(", ")
+        );
         Err(Failure::new(Kind::Findings, message)
             .hint("take them out of the sources, and replace them: they are known now")
             .into())
     }
 }
 
-fn keys_of(inputs: &BTreeMap<Thing, Inputs>, variant: Variant) -> BTreeMap<Thing, Key> {
+fn keys_of(inputs: &BTreeMap<Component, Inputs>, variant: Variant) -> BTreeMap<Component, Key> {
     inputs
         .iter()
-        .map(|(thing, inputs)| (*thing, Key::of(*thing, inputs, variant)))
+        .map(|(component, inputs)| (*component, Key::of(*component, inputs, variant)))
         .collect()
 }
 
@@ -344,7 +360,7 @@ fn tell_failure<'l>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::referrer::DOCUMENTS;
+    use crate::decide::artifact::referrer::DOCUMENTS;
     use crate::failure;
     use crate::report::Format;
     use crate::report::testing::captured;
@@ -353,33 +369,37 @@ mod tests {
     #[tokio::test]
     async fn of_a_bundle_all_that_is_missing_is_told_and_nothing_is_compiled() {
         let folder = std::env::temp_dir().join(format!("bundle-{}", std::process::id()));
-        let surroundings = Surroundings {
+        let process_env = ProcessEnv {
             root: folder.clone(),
             here: folder.clone(),
             variables: BTreeMap::new(),
         };
         let (report, _, _) = captured(Format::Human);
         let bundle = folder.join("bundle");
-        let builder = Artefacts::new(&surroundings, &report, (Way::Host, Profile::Release));
+        let builder = Artifacts::new(&process_env, &report, (BuildMethod::Host, Profile::Release));
         let builder = builder.taken_from(Some(&bundle));
         let keys = builder.keys(Architecture::X86).await.unwrap();
         let error = builder.build(Architecture::X86, &keys).await.unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
-        for thing in ALL {
-            let lack = format!("bundle has no {thing} that was built of this checkout");
+        for component in ALL {
+            let lack = format!("bundle has no {component} that was built of this checkout");
             assert!(error.to_string().contains(&lack), "{error}");
         }
 
-        let key = &keys[&Thing::Axon];
+        let key = &keys[&Component::Axon];
         let packed = pack_image("axon", Architecture::X86, b"program", None).unwrap();
         let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = builder.shelf.keep(Thing::Axon, key, packed, 7, &documents);
+        let kept = builder
+            .shelf
+            .keep(Component::Axon, key, packed, 7, &documents);
         let kept = kept.await.unwrap();
-        let alone = [(Thing::Axon, key.clone())].into();
+        let alone = [(Component::Axon, key.clone())].into();
         let built = builder.build(Architecture::X86, &alone).await.unwrap();
-        assert_eq!(built[&Thing::Axon], kept);
-        let axon = builder.require(Architecture::X86, &[Thing::Axon]).await;
-        let orbit = builder.require(Architecture::X86, &[Thing::Orbit]).await;
+        assert_eq!(built[&Component::Axon], kept);
+        let axon = builder.require(Architecture::X86, &[Component::Axon]).await;
+        let orbit = builder
+            .require(Architecture::X86, &[Component::Orbit])
+            .await;
         fs::remove_dir_all(&folder).await.unwrap();
         axon.unwrap();
         assert!(orbit.unwrap_err().to_string().contains("has no orbit"));

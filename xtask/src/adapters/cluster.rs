@@ -20,11 +20,11 @@ use aws_smithy_schema::serde::{SerializableStruct, ShapeSerializer};
 use serde_json::Value;
 
 use super::aws::explain;
-use crate::catalog::Thing;
+use crate::catalog::Component;
 use crate::decide::definition::Definition;
-use crate::decide::plan::Registered;
-use crate::decide::rollout::{ServiceState, StoppedTask};
-use crate::decide::site::Site;
+use crate::decide::outputs::Outputs;
+use crate::decide::release::plan::Registered;
+use crate::decide::release::rollout::{ServiceState, StoppedTask};
 use crate::world::{Cluster, ServiceUpdate};
 use state::{revision_of, service_state, stopped_task, with_alarms};
 
@@ -34,38 +34,38 @@ const TASKS_MAX: usize = 100;
 
 pub struct Ecs<'a> {
     client: Client,
-    site: &'a Site,
+    outputs: &'a Outputs,
 }
 
 impl<'a> Ecs<'a> {
-    pub fn new(config: &aws_config::SdkConfig, site: &'a Site) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, outputs: &'a Outputs) -> Self {
         Self {
             client: Client::new(config),
-            site,
+            outputs,
         }
     }
 
-    async fn describe(&self, thing: Thing) -> Result<Service> {
-        let name = &self.site.service(thing).ecs_service;
+    async fn describe(&self, component: Component) -> Result<Service> {
+        let name = &self.outputs.service(component).ecs_service;
         let described = self
             .client
             .describe_services()
-            .cluster(&self.site.cluster)
+            .cluster(&self.outputs.cluster)
             .services(name)
             .send()
             .await
             .map_err(explain)
             .with_context(|| format!("describe the service {name}"))?;
         let found = described.services.unwrap_or_default().into_iter().next();
-        found.with_context(|| format!("cluster {} has no service {name}", self.site.cluster))
+        found.with_context(|| format!("cluster {} has no service {name}", self.outputs.cluster))
     }
 
-    async fn tasks(&self, thing: Thing, status: DesiredStatus) -> Result<Vec<Task>> {
-        let service = &self.site.service(thing).ecs_service;
+    async fn tasks(&self, component: Component, status: DesiredStatus) -> Result<Vec<Task>> {
+        let service = &self.outputs.service(component).ecs_service;
         let mut pages = self
             .client
             .list_tasks()
-            .cluster(&self.site.cluster)
+            .cluster(&self.outputs.cluster)
             .service_name(service)
             .desired_status(status)
             .into_paginator()
@@ -81,7 +81,7 @@ impl<'a> Ecs<'a> {
             let described = self
                 .client
                 .describe_tasks()
-                .cluster(&self.site.cluster)
+                .cluster(&self.outputs.cluster)
                 .set_tasks(Some(chunk.to_vec()))
                 .send()
                 .await
@@ -95,11 +95,11 @@ impl<'a> Ecs<'a> {
 
 #[async_trait]
 impl Cluster for Ecs<'_> {
-    async fn look(&self, thing: Thing) -> Result<ServiceState> {
-        Ok(service_state(&self.describe(thing).await?))
+    async fn describe_service(&self, component: Component) -> Result<ServiceState> {
+        Ok(service_state(&self.describe(component).await?))
     }
 
-    async fn revision(&self, revision: &str) -> Result<Option<Registered>> {
+    async fn describe_task_definition(&self, revision: &str) -> Result<Option<Registered>> {
         let described = self
             .client
             .describe_task_definition()
@@ -129,7 +129,11 @@ impl Cluster for Ecs<'_> {
         }))
     }
 
-    async fn register(&self, definition: &Definition, content: &str) -> Result<String> {
+    async fn register_task_definition(
+        &self,
+        definition: &Definition,
+        content: &str,
+    ) -> Result<String> {
         let family = definition.family();
         let input = to_input(definition).with_context(|| format!("register {family}"))?;
         let tag = Tag::builder().key(SHA256_TAG).value(content).build();
@@ -147,15 +151,15 @@ impl Cluster for Ecs<'_> {
         )?))
     }
 
-    async fn update(&self, thing: Thing, update: &ServiceUpdate) -> Result<()> {
-        let name = &self.site.service(thing).ecs_service;
+    async fn update_service(&self, component: Component, update: &ServiceUpdate) -> Result<()> {
+        let name = &self.outputs.service(component).ecs_service;
         let configuration = match &update.alarms {
-            Some(alarms) => Some(with_alarms(&self.describe(thing).await?, alarms)?),
+            Some(alarms) => Some(with_alarms(&self.describe(component).await?, alarms)?),
             None => None,
         };
         self.client
             .update_service()
-            .cluster(&self.site.cluster)
+            .cluster(&self.outputs.cluster)
             .service(name)
             .set_task_definition(update.revision.clone())
             .set_desired_count(update.desired)
@@ -167,8 +171,12 @@ impl Cluster for Ecs<'_> {
         Ok(())
     }
 
-    async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>> {
-        let mut tasks = self.tasks(thing, DesiredStatus::Stopped).await?;
+    async fn stopped_tasks(
+        &self,
+        component: Component,
+        revision: &str,
+    ) -> Result<Vec<StoppedTask>> {
+        let mut tasks = self.tasks(component, DesiredStatus::Stopped).await?;
         tasks.sort_by_key(|task| {
             std::cmp::Reverse(
                 task.stopped_at()
@@ -180,11 +188,11 @@ impl Cluster for Ecs<'_> {
         Ok(tasks.iter().filter(ours).map(stopped_task).collect())
     }
 
-    async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>> {
+    async fn running_tasks(&self, component: Component) -> Result<Vec<String>> {
         let mut ids = BTreeSet::new();
         // In this order: one that is told to stop between the two is in the second.
         for desired in [DesiredStatus::Running, DesiredStatus::Stopped] {
-            let tasks = self.tasks(thing, desired).await?;
+            let tasks = self.tasks(component, desired).await?;
             let alive = tasks.iter().filter(|task| has_containers(task));
             let id = |task: &Task| Some(task.task_arn()?.rsplit_once('/')?.1.to_owned());
             ids.extend(alive.filter_map(id));
@@ -192,8 +200,8 @@ impl Cluster for Ecs<'_> {
         Ok(ids.into_iter().collect())
     }
 
-    async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
-        let tasks = self.tasks(thing, DesiredStatus::Running).await?;
+    async fn task_health(&self, component: Component) -> Result<Vec<String>> {
+        let tasks = self.tasks(component, DesiredStatus::Running).await?;
         let health = |task: &Task| {
             let status = task.health_status();
             status
@@ -203,7 +211,7 @@ impl Cluster for Ecs<'_> {
         Ok(running(&tasks).map(health).collect())
     }
 
-    async fn deregister(&self, revision: &str) -> Result<()> {
+    async fn deregister_task_definition(&self, revision: &str) -> Result<()> {
         self.client
             .deregister_task_definition()
             .task_definition(revision)

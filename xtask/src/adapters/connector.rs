@@ -1,4 +1,4 @@
-//! Makes the adapters that need a site, once there is one.
+//! Makes the adapters that need outputs, once there are some.
 
 use anyhow::Result;
 use aws_config::SdkConfig;
@@ -9,7 +9,7 @@ use super::cluster::Ecs;
 use super::functions::Lambda;
 use super::registry::Ecr;
 use super::transport::Transport;
-use crate::decide::site::Site;
+use crate::decide::outputs::Outputs;
 use crate::report::Report;
 use crate::world::{Connector, Sited};
 
@@ -21,12 +21,12 @@ pub struct Aws<'a> {
 }
 
 impl Connector for Aws<'_> {
-    fn connect<'s>(&'s self, site: &'s Site) -> Result<Sited<'s>> {
+    fn connect<'s>(&'s self, outputs: &'s Outputs) -> Result<Sited<'s>> {
         Ok(Sited {
-            registry: Box::new(Ecr::new(self.config, self.transport, site, self.report)),
-            cluster: Box::new(Ecs::new(self.config, site)),
-            balancer: Box::new(Elb::new(self.config, site)),
-            functions: Box::new(Lambda::new(self.config, site)),
+            registry: Box::new(Ecr::new(self.config, self.transport, outputs, self.report)),
+            cluster: Box::new(Ecs::new(self.config, outputs)),
+            balancer: Box::new(Elb::new(self.config, outputs)),
+            functions: Box::new(Lambda::new(self.config, outputs)),
         })
     }
 

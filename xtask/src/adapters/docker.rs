@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::host;
 pub use crate::decide::definition::alone::RunOptions;
 use crate::failure::Failure;
-use crate::world::{Containers, RunningContainer, Surroundings};
+use crate::world::{Containers, ProcessEnv, RunningContainer};
 pub use container::Container;
 
 /// Labels of every container of ours: the checkout that it belongs to, and the process.
@@ -33,16 +33,16 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 pub struct Engine {
     docker: Docker,
-    surroundings: Surroundings,
+    process_env: ProcessEnv,
 }
 
 impl Engine {
-    pub async fn connect(surroundings: &Surroundings) -> Result<Self> {
-        let docker = host::docker(surroundings)?;
+    pub async fn connect(process_env: &ProcessEnv) -> Result<Self> {
+        let docker = host::docker(process_env)?;
         ask("ask the engine for its version", docker.version()).await?;
         Ok(Self {
             docker,
-            surroundings: surroundings.clone(),
+            process_env: process_env.clone(),
         })
     }
 
@@ -102,7 +102,7 @@ impl Engine {
             .docker
             .create_container(None::<CreateContainerOptions>, self.body(options));
         let created = ask("create a container", created).await?;
-        let mut container = Container::new(&self.docker, &self.surroundings, created.id);
+        let mut container = Container::new(&self.docker, &self.process_env, created.id);
         container.start(options.port).await?;
         Ok(container)
     }
@@ -128,7 +128,7 @@ impl Engine {
             ),
             user: options.user.clone(),
             exposed_ports: port.clone().map(|port| vec![port]),
-            labels: Some(labels(&self.surroundings)),
+            labels: Some(labels(&self.process_env)),
             host_config: Some(HostConfig {
                 readonly_rootfs: Some(options.read_only),
                 cap_drop: Some(options.capabilities_dropped.clone()),
@@ -148,7 +148,7 @@ impl Engine {
 
     /// A process that was killed could not remove its containers.
     async fn remove_leftovers(&self) -> Result<()> {
-        let label = format!("{CHECKOUT_LABEL}={}", checkout(&self.surroundings));
+        let label = format!("{CHECKOUT_LABEL}={}", checkout(&self.process_env));
         let options = ListContainersOptionsBuilder::new()
             .all(true)
             .filters(&HashMap::from([("label", vec![label])]))
@@ -192,16 +192,16 @@ impl Containers for Engine {
 }
 
 /// By which a container of ours is known, should this process not be able to remove it.
-pub(super) fn labels(surroundings: &Surroundings) -> HashMap<String, String> {
+pub(super) fn labels(process_env: &ProcessEnv) -> HashMap<String, String> {
     let labels = [
-        (CHECKOUT_LABEL, checkout(surroundings)),
+        (CHECKOUT_LABEL, checkout(process_env)),
         (PROCESS_LABEL, std::process::id().to_string()),
     ];
     labels.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn checkout(surroundings: &Surroundings) -> String {
-    surroundings.root.display().to_string()
+fn checkout(process_env: &ProcessEnv) -> String {
+    process_env.root.display().to_string()
 }
 
 pub(super) async fn remove(docker: &Docker, id: &str) -> Result<()> {

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 use crate::adapters::host;
 use crate::failure::Failure;
 use crate::report::Report;
-use crate::world::{Began, LocalAws, Surroundings};
+use crate::world::{Began, LocalAws, ProcessEnv};
 
 /// Not 4566: other emulators listen there, and people may have that running.
 const PORT_DEFAULT: u16 = 4577;
@@ -45,28 +45,28 @@ const HOLDER_LIMIT: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(50);
 
 pub struct Emulator<'a> {
-    surroundings: &'a Surroundings,
+    process_env: &'a ProcessEnv,
     report: &'a Report,
     root: PathBuf,
     port: u16,
 }
 
 /// Whether all that it needs is installed, so that no Python is looked for.
-pub fn is_installed(surroundings: &Surroundings) -> bool {
-    installation::is_complete(&surroundings.state_folder().join("local"))
+pub fn is_installed(process_env: &ProcessEnv) -> bool {
+    installation::is_complete(&process_env.state_folder().join("local"))
 }
 
 impl<'a> Emulator<'a> {
-    pub fn new(surroundings: &'a Surroundings, report: &'a Report) -> Result<Self> {
-        let root = surroundings
+    pub fn new(process_env: &'a ProcessEnv, report: &'a Report) -> Result<Self> {
+        let root = process_env
             .root
             .canonicalize()
             .context("find the root of the checkout")?;
         Ok(Self {
-            surroundings,
+            process_env,
             report,
             root,
-            port: port(surroundings)?,
+            port: port(process_env)?,
         })
     }
 
@@ -180,9 +180,7 @@ impl<'a> Emulator<'a> {
             .env_clear()
             .env(
                 "PATH",
-                self.surroundings
-                    .variable("PATH")
-                    .unwrap_or("/usr/bin:/bin"),
+                self.process_env.variable("PATH").unwrap_or("/usr/bin:/bin"),
             )
             .env("LANG", "C.UTF-8")
             // The user's Docker configuration may name credential helpers for the pulls.
@@ -200,7 +198,7 @@ impl<'a> Emulator<'a> {
             .env("ECS_RESTORE_RECONCILE_DELAY_SECONDS", "0.2")
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0");
-        if let Some(engine) = self.surroundings.variable("DOCKER_HOST") {
+        if let Some(engine) = self.process_env.variable("DOCKER_HOST") {
             command.env("DOCKER_HOST", engine);
         }
         command
@@ -249,7 +247,7 @@ impl<'a> Emulator<'a> {
 
     async fn stop(&self) -> Result<()> {
         self.stop_processes().await?;
-        let docker = host::docker(self.surroundings)?;
+        let docker = host::docker(self.process_env)?;
         containers::remove(&docker, &self.instance()).await
     }
 
@@ -288,7 +286,7 @@ impl LocalAws for Emulator<'_> {
         if self.is_up().await {
             return Ok(Began::Running);
         }
-        let docker = host::docker(self.surroundings)?;
+        let docker = host::docker(self.process_env)?;
         let gateway = host::bridge_gateway(&docker).await?;
         self.stop_processes().await?;
         let addresses = [Ipv4Addr::LOCALHOST, gateway];
@@ -298,7 +296,7 @@ impl LocalAws for Emulator<'_> {
         }
         {
             let _turn = self.turn("venv.lock").await?;
-            installation::ensure(self.surroundings, self.report, &self.local()).await?;
+            installation::ensure(self.process_env, self.report, &self.local()).await?;
         }
         containers::remove(&docker, &self.instance()).await?;
         self.report.live("local", "starting the local AWS");
@@ -337,8 +335,8 @@ impl LocalAws for Emulator<'_> {
     }
 }
 
-fn port(surroundings: &Surroundings) -> Result<u16> {
-    let Some(text) = surroundings.variable(PORT_VARIABLE) else {
+fn port(process_env: &ProcessEnv) -> Result<u16> {
+    let Some(text) = process_env.variable(PORT_VARIABLE) else {
         return Ok(PORT_DEFAULT);
     };
     match text.parse() {
@@ -356,8 +354,8 @@ mod tests {
     use crate::failure::exit_code;
     use crate::report::{Format, testing::captured};
 
-    fn surroundings(port: &str) -> Surroundings {
-        Surroundings {
+    fn process_env(port: &str) -> ProcessEnv {
+        ProcessEnv {
             root: env!("CARGO_MANIFEST_DIR").into(),
             here: env!("CARGO_MANIFEST_DIR").into(),
             variables: [(PORT_VARIABLE.to_owned(), port.to_owned())].into(),
@@ -366,11 +364,11 @@ mod tests {
 
     #[test]
     fn the_port_is_a_setting_that_is_checked() {
-        assert_eq!(port(&surroundings("")).unwrap(), PORT_DEFAULT);
-        assert_eq!(port(&surroundings("4588")).unwrap(), 4588);
+        assert_eq!(port(&process_env("")).unwrap(), PORT_DEFAULT);
+        assert_eq!(port(&process_env("4588")).unwrap(), 4588);
         for wrong in ["80", "65536", "-1", "http"] {
             assert_eq!(
-                exit_code(&port(&surroundings(wrong)).unwrap_err()),
+                exit_code(&port(&process_env(wrong)).unwrap_err()),
                 2,
                 "{wrong}"
             );
@@ -381,9 +379,9 @@ mod tests {
     async fn a_taken_port_is_told_with_its_holder_and_the_remedy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let surroundings = surroundings(&port.to_string());
+        let process_env = process_env(&port.to_string());
         let (report, _, _) = captured(Format::Human);
-        let emulator = Emulator::new(&surroundings, &report).unwrap();
+        let emulator = Emulator::new(&process_env, &report).unwrap();
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         let error = emulator.expect_free(address).await.unwrap_err();
         assert_eq!(exit_code(&error), 12);
@@ -398,13 +396,13 @@ mod tests {
     async fn whoever_waits_for_a_turn_that_a_reset_removes_takes_the_next_one() {
         let root = std::env::temp_dir().join(format!("turn-{}", std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
-        let surroundings = Surroundings {
+        let process_env = ProcessEnv {
             root: root.clone(),
             here: root.clone(),
             variables: std::collections::BTreeMap::new(),
         };
         let (report, _, _) = captured(Format::Human);
-        let emulator = Emulator::new(&surroundings, &report).unwrap();
+        let emulator = Emulator::new(&process_env, &report).unwrap();
         let resetting = emulator.turn("4577.lock").await.unwrap();
         let waiting = emulator.turn("4577.lock");
         tokio::pin!(waiting);

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::host;
-use crate::decide::byte_order_mark::without_mark;
 use crate::decide::environment::Environment;
-use crate::decide::site::Architecture;
+use crate::decide::machine::byte_order_mark::without_mark;
+use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 const FOLDER: &str = "infra/environments";
 const SUFFIX: &str = ".tfvars.json";
@@ -23,7 +23,7 @@ const SUFFIX: &str = ".tfvars.json";
     clippy::disallowed_methods,
     reason = "the one place that reads the shell's variables"
 )]
-pub fn surroundings() -> Result<Surroundings> {
+pub fn process_env() -> Result<ProcessEnv> {
     let here = std::env::current_dir().context("find the current folder")?;
     let is_root = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
     let root = here.ancestors().find(is_root).ok_or_else(|| {
@@ -37,7 +37,7 @@ pub fn surroundings() -> Result<Surroundings> {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    Ok(Surroundings {
+    Ok(ProcessEnv {
         root: root.to_owned(),
         variables: std::env::vars_os().filter_map(text).collect(),
         here,
@@ -50,8 +50,8 @@ pub fn program() -> Result<std::path::PathBuf> {
 }
 
 /// The environment's file. An unknown name is told with the names that there are.
-pub fn load(surroundings: &Surroundings, name: &str) -> Result<Environment> {
-    let folder = surroundings.root.join(FOLDER);
+pub fn load(process_env: &ProcessEnv, name: &str) -> Result<Environment> {
+    let folder = process_env.root.join(FOLDER);
     let names = names(&folder)?;
     if !names.iter().any(|known| known == name) {
         let message = format!("there is no environment {name}");
@@ -63,7 +63,7 @@ pub fn load(surroundings: &Surroundings, name: &str) -> Result<Environment> {
             .into());
     }
     let file = format!("{FOLDER}/{name}{SUFFIX}");
-    let text = read(&surroundings.root.join(&file))?;
+    let text = read(&process_env.root.join(&file))?;
     let environment = Environment::parse(&file, &text)
         .map_err(|error| Failure::not_ready(error.to_string()).hint("correct the file"))?;
     if environment.name != name {
@@ -97,8 +97,8 @@ fn read(file: &Path) -> Result<String> {
 }
 
 /// Where a workflow's step puts what its job's page shows.
-pub fn step_summary(surroundings: &Surroundings) -> Result<Option<File>> {
-    let Some(path) = surroundings.variable("GITHUB_STEP_SUMMARY") else {
+pub fn step_summary(process_env: &ProcessEnv) -> Result<Option<File>> {
+    let Some(path) = process_env.variable("GITHUB_STEP_SUMMARY") else {
         return Ok(None);
     };
     let opened = File::options().append(true).create(true).open(path);
@@ -113,11 +113,11 @@ pub fn step_summary(surroundings: &Surroundings) -> Result<Option<File>> {
 ///
 /// # Errors
 /// Where what it says is no time.
-pub fn credentials_end(surroundings: &Surroundings) -> Result<Option<Timestamp>> {
+pub fn credentials_end(process_env: &ProcessEnv) -> Result<Option<Timestamp>> {
     const END: &str = "AWS_CREDENTIAL_EXPIRATION";
     let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-    let are_there = keys.iter().all(|key| surroundings.variable(key).is_some());
-    let Some(said) = surroundings.variable(END).filter(|_| are_there) else {
+    let are_there = keys.iter().all(|key| process_env.variable(key).is_some());
+    let Some(said) = process_env.variable(END).filter(|_| are_there) else {
         return Ok(None);
     };
     // GitHub's action for AWS answers a string of JSON.
@@ -143,10 +143,10 @@ pub fn architecture(environment: &Environment) -> Result<Architecture> {
 }
 
 /// Who a record names as its holder: in a pipeline the person that started it.
-pub fn user(surroundings: &Surroundings) -> String {
+pub fn user(process_env: &ProcessEnv) -> String {
     ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"]
         .into_iter()
-        .find_map(|name| surroundings.variable(name))
+        .find_map(|name| process_env.variable(name))
         .map_or_else(
             || format!("uid{}", rustix::process::geteuid().as_raw()),
             str::to_owned,
@@ -158,9 +158,9 @@ mod tests {
     use super::*;
     use crate::failure;
 
-    fn checkout() -> Surroundings {
+    fn checkout() -> ProcessEnv {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        Surroundings {
+        ProcessEnv {
             here: root.clone(),
             root,
             variables: std::collections::BTreeMap::new(),
@@ -179,7 +179,7 @@ mod tests {
     fn credentials_of_the_shell_end_when_it_says() {
         let end = |variables: &[(&str, &str)]| {
             let named = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
-            credentials_end(&Surroundings {
+            credentials_end(&ProcessEnv {
                 variables: variables.iter().map(named).collect(),
                 ..checkout()
             })

@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::aws::{explain, limits};
-use crate::decide::image::Artefact;
-use crate::decide::rollout::FunctionState;
-use crate::decide::site::Site;
+use crate::decide::artifact::image::Artifact;
+use crate::decide::outputs::Outputs;
+use crate::decide::release::rollout::FunctionState;
 use crate::failure::Failure;
 use crate::world::Functions;
 
@@ -27,19 +27,19 @@ const UPLOAD_LIMITS: (Duration, Duration) = (Duration::from_mins(3), Duration::f
 
 pub struct Lambda<'a> {
     client: Client,
-    site: &'a Site,
+    outputs: &'a Outputs,
 }
 
 impl<'a> Lambda<'a> {
-    pub fn new(config: &aws_config::SdkConfig, site: &'a Site) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, outputs: &'a Outputs) -> Self {
         Self {
             client: Client::new(config),
-            site,
+            outputs,
         }
     }
 
     fn name(&self) -> &str {
-        &self.site.function.name
+        &self.outputs.function.name
     }
 
     /// A version that has this key and this code, made by an earlier release or a run that was
@@ -165,8 +165,8 @@ impl<'a> Lambda<'a> {
 
 #[async_trait]
 impl Functions for Lambda<'_> {
-    async fn look(&self) -> Result<FunctionState> {
-        let alias_name = &self.site.function.alias;
+    async fn get_alias(&self) -> Result<FunctionState> {
+        let alias_name = &self.outputs.function.alias;
         let alias = self
             .client
             .get_alias()
@@ -194,8 +194,8 @@ impl Functions for Lambda<'_> {
         })
     }
 
-    async fn publish(&self, zip: Vec<u8>, artefact: &Artefact) -> Result<String> {
-        let key = &artefact.key.0;
+    async fn publish_version(&self, zip: Vec<u8>, artifact: &Artifact) -> Result<String> {
+        let key = &artifact.key.0;
         let code_sha256 = base64::encode(Sha256::digest(&zip));
         if let Some(version) = self.version_of(key, &code_sha256).await? {
             return self.active(version).await;
@@ -206,7 +206,7 @@ impl Functions for Lambda<'_> {
         self.active(version).await
     }
 
-    async fn ask(&self, version: &str, request: &Value) -> Result<Value> {
+    async fn invoke(&self, version: &str, request: &Value) -> Result<Value> {
         let answer = self
             .client
             .invoke()
@@ -225,8 +225,8 @@ impl Functions for Lambda<'_> {
         serde_json::from_str(&text).with_context(|| format!("answered what is not JSON: {text}"))
     }
 
-    async fn move_alias(&self, version: &str, revision_id: &str) -> Result<()> {
-        let alias = &self.site.function.alias;
+    async fn update_alias(&self, version: &str, revision_id: &str) -> Result<()> {
+        let alias = &self.outputs.function.alias;
         self.client
             .update_alias()
             .function_name(self.name())

@@ -13,10 +13,12 @@ use tokio::time::timeout;
 
 use crate::adapters::emulator;
 use crate::adapters::process::{Command, find_program};
-use crate::decide::readiness::found::{Engine, Found, Means, Platform, Python, Tool, numbers};
-use crate::decide::site::Architecture;
+use crate::decide::machine::readiness::found::{
+    Engine, Found, Means, Platform, Python, Tool, numbers,
+};
+use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
-use crate::world::{Look, Machine, Surroundings};
+use crate::world::{Depth, Machine, ProcessEnv};
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
 
@@ -34,10 +36,10 @@ const PYTHONS: [&str; 6] = [
 ];
 
 #[async_trait]
-impl Machine for Surroundings {
+impl Machine for ProcessEnv {
     /// Looks at all of it at once.
-    async fn look(&self, look: Look) -> Found {
-        let python_matters = look == Look::Thorough || !emulator::is_installed(self);
+    async fn inspect(&self, depth: Depth) -> Found {
+        let python_matters = depth == Depth::Thorough || !emulator::is_installed(self);
         let (engine, python, infrastructure) = tokio::join!(
             engine(self),
             async {
@@ -47,7 +49,7 @@ impl Machine for Surroundings {
                     Python::NotNeeded
                 }
             },
-            infrastructure(self, look),
+            infrastructure(self, depth),
         );
         Found {
             platform: platform(),
@@ -84,8 +86,8 @@ pub fn architecture() -> Architecture {
 }
 
 /// The Docker engine that the user's shell means.
-pub fn docker(surroundings: &Surroundings) -> Result<Docker> {
-    let host = surroundings.variable("DOCKER_HOST").unwrap_or(SOCKET);
+pub fn docker(process_env: &ProcessEnv) -> Result<Docker> {
+    let host = process_env.variable("DOCKER_HOST").unwrap_or(SOCKET);
     Docker::connect_with_host(host).map_err(|error| no_engine(host, &error.to_string()).into())
 }
 
@@ -126,15 +128,15 @@ pub fn name() -> String {
 }
 
 /// The first Python that can run the local AWS, else the first one there is.
-pub async fn python(surroundings: &Surroundings) -> Python {
+pub async fn python(process_env: &ProcessEnv) -> Python {
     const QUESTION: &str =
         "import sys; print('%d.%d' % sys.version_info[:2]); import ensurepip, venv; print('yes')";
     let mut first = Python::Missing;
     for program in PYTHONS {
-        if find_program(surroundings, program).is_none() {
+        if find_program(process_env, program).is_none() {
             continue;
         }
-        let asked = Command::new(surroundings, program).arguments(["-c", QUESTION]);
+        let asked = Command::new(process_env, program).arguments(["-c", QUESTION]);
         let Ok(answer) = asked.run().await else {
             continue;
         };
@@ -180,15 +182,15 @@ fn platform() -> Platform {
     }
 }
 
-async fn engine(surroundings: &Surroundings) -> Engine {
-    let silent = match (surroundings.variable("DOCKER_HOST"), daemon(surroundings)) {
+async fn engine(process_env: &ProcessEnv) -> Engine {
+    let silent = match (process_env.variable("DOCKER_HOST"), daemon(process_env)) {
         (Some(host), _) => Engine::Elsewhere {
             host: host.to_owned(),
         },
         (None, true) => Engine::Stopped,
         (None, false) => Engine::Missing,
     };
-    let Ok(docker) = docker(surroundings) else {
+    let Ok(docker) = docker(process_env) else {
         return silent;
     };
     let version = match timeout(ENGINE_LIMIT, docker.version()).await {
@@ -206,8 +208,8 @@ async fn engine(surroundings: &Surroundings) -> Engine {
 }
 
 /// Daemons live in `sbin`, which a user's `PATH` may lack.
-fn daemon(surroundings: &Surroundings) -> bool {
-    find_program(surroundings, "dockerd").is_some()
+fn daemon(process_env: &ProcessEnv) -> bool {
+    find_program(process_env, "dockerd").is_some()
         || [
             "/usr/sbin/dockerd",
             "/usr/bin/dockerd",
@@ -217,16 +219,16 @@ fn daemon(surroundings: &Surroundings) -> bool {
         .any(|file| Path::new(file).is_file())
 }
 
-async fn infrastructure(surroundings: &Surroundings, look: Look) -> Tool {
+async fn infrastructure(process_env: &ProcessEnv, depth: Depth) -> Tool {
     let Some(name) = ["terraform", "tofu"]
         .into_iter()
-        .find(|name| find_program(surroundings, name).is_some())
+        .find(|name| find_program(process_env, name).is_some())
     else {
         return Tool::Missing;
     };
     let mut version = None;
-    if look == Look::Thorough {
-        let asked = Command::new(surroundings, name).arguments(["version", "-json"]);
+    if depth == Depth::Thorough {
+        let asked = Command::new(process_env, name).arguments(["version", "-json"]);
         let answer = asked.run().await.ok();
         version = answer.and_then(|answer| {
             let document: serde_json::Value = serde_json::from_str(&answer.output).ok()?;
@@ -239,13 +241,13 @@ async fn infrastructure(surroundings: &Surroundings, look: Look) -> Tool {
     }
 }
 
-fn means(surroundings: &Surroundings) -> Means {
+fn means(process_env: &ProcessEnv) -> Means {
     Means {
         root: rustix::process::geteuid().is_root(),
-        sudo: find_program(surroundings, "sudo").is_some(),
+        sudo: find_program(process_env, "sudo").is_some(),
         terminal: std::io::stderr().is_terminal(),
-        apt: find_program(surroundings, "apt-get").is_some(),
-        snap: find_program(surroundings, "snap").is_some(),
+        apt: find_program(process_env, "apt-get").is_some(),
+        snap: find_program(process_env, "snap").is_some(),
         systemd: Path::new("/run/systemd/system").is_dir(),
         service_script: Path::new("/etc/init.d/docker").is_file(),
     }

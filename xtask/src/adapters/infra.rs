@@ -19,13 +19,13 @@ use sha2::{Digest, Sha256};
 
 use super::aws::{EMULATOR_KEY, explain, is_code};
 use super::process::{Command, find_program};
-use crate::decide::byte_order_mark::BYTE_ORDER_MARK;
 use crate::decide::definition::hex;
 use crate::decide::environment::Environment;
-use crate::decide::site::Architecture;
+use crate::decide::machine::byte_order_mark::BYTE_ORDER_MARK;
+use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Infra, InfraPlan, Interrupt, Surroundings};
+use crate::world::{Infra, InfraPlan, Interrupt, ProcessEnv};
 use failures::Run;
 use plan_file::PlanFile;
 
@@ -34,7 +34,7 @@ use plan_file::PlanFile;
 const PROVIDER: &str = "hashicorp/aws";
 
 pub struct Terraform<'a> {
-    surroundings: &'a Surroundings,
+    process_env: &'a ProcessEnv,
     environment: &'a Environment,
     report: &'a Report,
     config: &'a SdkConfig,
@@ -55,7 +55,7 @@ pub struct Local {
 
 impl<'a> Terraform<'a> {
     pub fn new(
-        surroundings: &'a Surroundings,
+        process_env: &'a ProcessEnv,
         environment: &'a Environment,
         report: &'a Report,
         config: &'a SdkConfig,
@@ -63,11 +63,11 @@ impl<'a> Terraform<'a> {
         emulator: Option<Local>,
     ) -> Self {
         let folder = emulator.as_ref().map_or_else(
-            || surroundings.state_folder().join(&environment.name),
+            || process_env.state_folder().join(&environment.name),
             |local| local.folder.clone(),
         );
         Self {
-            surroundings,
+            process_env,
             environment,
             report,
             config,
@@ -103,7 +103,7 @@ impl<'a> Terraform<'a> {
     fn program(&self) -> Result<PathBuf> {
         ["terraform", "tofu"]
             .into_iter()
-            .find_map(|name| find_program(self.surroundings, name))
+            .find_map(|name| find_program(self.process_env, name))
             .ok_or_else(|| {
                 Failure::not_ready("neither terraform nor tofu is on the PATH")
                     .hint("cargo xtask doctor")
@@ -113,7 +113,7 @@ impl<'a> Terraform<'a> {
 
     /// A command in the copy, with the environment's credentials and no others.
     fn command(&self) -> Result<Command> {
-        let mut command = Command::new(self.surroundings, self.program()?)
+        let mut command = Command::new(self.process_env, self.program()?)
             .folder(&self.folder.join("root"))
             .variable("TF_DATA_DIR", self.folder.join("data").to_string_lossy())
             .variable("TF_IN_AUTOMATION", "1")
@@ -130,7 +130,7 @@ impl<'a> Terraform<'a> {
             }
         } else {
             let aws = self
-                .surroundings
+                .process_env
                 .variables
                 .iter()
                 .filter(|(name, _)| name.starts_with("AWS_"));
@@ -151,8 +151,8 @@ impl<'a> Terraform<'a> {
 
     /// The user's own configuration, where it is there: it may name a mirror itself.
     fn cli_configuration(&self) -> Option<PathBuf> {
-        let named = self.surroundings.variable("TF_CLI_CONFIG_FILE")?;
-        let file = self.surroundings.here.join(named);
+        let named = self.process_env.variable("TF_CLI_CONFIG_FILE")?;
+        let file = self.process_env.here.join(named);
         file.is_file().then_some(file)
     }
 
@@ -198,7 +198,7 @@ impl<'a> Terraform<'a> {
                 .await
                 .with_context(|| format!("clear {}", root.display()))?;
         }
-        for (path, bytes) in sources(&self.surroundings.root.join("infra"))? {
+        for (path, bytes) in sources(&self.process_env.root.join("infra"))? {
             let file = root.join(&path);
             if let Some(parent) = file.parent() {
                 tokio::fs::create_dir_all(parent).await?;
@@ -237,9 +237,9 @@ impl<'a> Terraform<'a> {
     /// A folder on this machine that has the provider, so that nothing is fetched: the usual
     /// plugin folders, then the children of the usual install prefixes.
     fn mirror(&self) -> Option<PathBuf> {
-        let home = self.surroundings.variable("HOME").map(PathBuf::from);
+        let home = self.process_env.variable("HOME").map(PathBuf::from);
         let data = self
-            .surroundings
+            .process_env
             .variable("XDG_DATA_HOME")
             .map(PathBuf::from)
             .or_else(|| home.as_ref().map(|home| home.join(".local/share")));
@@ -317,7 +317,7 @@ impl<'a> Terraform<'a> {
 impl Infra for Terraform<'_> {
     async fn wanted_sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        for (path, bytes) in sources(&self.surroundings.root.join("infra"))? {
+        for (path, bytes) in sources(&self.process_env.root.join("infra"))? {
             if self.decides(&path) {
                 hash.update(format!("{path}\0{}\0", bytes.len()));
                 hash.update(bytes);
@@ -329,8 +329,8 @@ impl Infra for Terraform<'_> {
         Ok(hex(&hash.finalize()))
     }
 
-    async fn site(&self) -> Result<Option<String>> {
-        let name = self.environment.site_parameter();
+    async fn outputs(&self) -> Result<Option<String>> {
+        let name = self.environment.outputs_parameter();
         let client = aws_sdk_ssm::Client::new(self.config);
         match client.get_parameter().name(&name).send().await {
             Ok(found) => Ok(found
@@ -344,7 +344,7 @@ impl Infra for Terraform<'_> {
     async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>> {
         let turn = self.turn().await?;
         let state = self.folder.join("terraform.tfstate");
-        if self.emulator.is_some() && state.exists() && self.site().await?.is_none() {
+        if self.emulator.is_some() && state.exists() && self.outputs().await?.is_none() {
             // The emulator lost what the state tells of: there is nothing that could be updated.
             tokio::fs::remove_file(&state)
                 .await

@@ -1,5 +1,5 @@
 //! Ctrl-C and SIGTERM: the first one goes to the story that waits for it, if there is one; it can
-//! then leave things in a known state. The next one ends the process whatever it does.
+//! then leave components in a known state. The next one ends the process whatever it does.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! The ledger: one SSM parameter a release. Creating without overwriting is the only thing that
+//! The ledger: one SSM parameter a release. Creating without overwriting is the only component that
 //! SSM does atomically, and it is all that a lock needs.
 //!
 //! The parameter `newest` is a hint that makes finding the newest record cost the same however
@@ -13,7 +13,7 @@ use aws_sdk_ssm::types::ParameterType;
 
 use super::aws::{explain, is_code};
 use crate::decide::environment::Environment;
-use crate::decide::release::{RECORD_BYTES_MAX, Record};
+use crate::decide::release::record::{RECORD_BYTES_MAX, Record};
 use crate::failure::Failure;
 use crate::world::Ledger;
 
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::adapters::stand_in;
-    use crate::decide::release::{self, State};
+    use crate::decide::release::record::{self, ReleaseState};
 
     type Parameters = Arc<Mutex<BTreeMap<String, String>>>;
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn record(number: u64) -> Record {
-        release::testing::record(number, State::Landed, "a")
+        record::testing::record(number, ReleaseState::Succeeded, "a")
     }
 
     #[tokio::test]

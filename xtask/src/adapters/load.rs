@@ -15,7 +15,7 @@ use serde_json::json;
 use super::process::{Child, Command, find_program};
 use super::stopwatch::{await_health, free_port, kernel_field};
 use crate::failure::Failure;
-use crate::world::{Load, Subject, Surroundings, Watch};
+use crate::world::{Load, ProcessEnv, Subject, Watch};
 
 const SCRIPT: &str = include_str!("load.lua");
 const CONNECTIONS: &str = "64";
@@ -51,22 +51,22 @@ struct Figures {
 
 /// One after another, several times over: what disturbs the machine disturbs all of them.
 pub(super) async fn load(
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     folder: &Path,
     now: SystemTime,
     watch: Watch<'_>,
 ) -> Result<BTreeMap<Subject, Vec<Load>>> {
-    if find_program(surroundings, "wrk").is_none() {
+    if find_program(process_env, "wrk").is_none() {
         return Err(Failure::not_ready("wrk is not installed")
             .hint("apt-get install wrk")
             .into());
     }
-    let stage = Stage::up(surroundings, folder).await?;
+    let stage = Stage::up(process_env, folder).await?;
     let mut loads = BTreeMap::<_, Vec<_>>::new();
     for round in 1..=ROUNDS {
         for subject in Subject::ALL {
             watch(&format!("load {round} of {ROUNDS}: {subject}"));
-            let load = stage.load(surroundings, subject, now).await?;
+            let load = stage.load(process_env, subject, now).await?;
             loads.entry(subject).or_default().push(load);
         }
     }
@@ -74,7 +74,7 @@ pub(super) async fn load(
 }
 
 impl Stage {
-    async fn up(surroundings: &Surroundings, folder: &Path) -> Result<Self> {
+    async fn up(process_env: &ProcessEnv, folder: &Path) -> Result<Self> {
         let secret = json!({
             "database_url": "postgres://localhost/bench",
             "api_key": "none",
@@ -82,12 +82,12 @@ impl Stage {
             "sigv4_secret_access_key": KEY,
         });
         let bare_port = free_port()?;
-        let bare = Command::new(surroundings, folder.join("yardstick"))
+        let bare = Command::new(process_env, folder.join("yardstick"))
             .arguments([bare_port.to_string()])
             .variable("SECRET", secret.to_string());
         let bare = Program::start(bare, bare_port)?;
         let service = |name: &str, port: u16| {
-            Command::new(surroundings, folder.join(name))
+            Command::new(process_env, folder.join(name))
                 .variable("PORT", port.to_string())
                 .variable("SIGNATURES", "required")
                 .variable("METRICS", "emf")
@@ -118,7 +118,7 @@ impl Stage {
 
     async fn load(
         &self,
-        surroundings: &Surroundings,
+        process_env: &ProcessEnv,
         subject: Subject,
         now: SystemTime,
     ) -> Result<Load> {
@@ -134,8 +134,8 @@ impl Stage {
             "GET"
         };
         let headers = signed_headers(method, &url, now)?;
-        let script = surroundings.state_folder().join("load.lua");
-        tokio::fs::create_dir_all(surroundings.state_folder())
+        let script = process_env.state_folder().join("load.lua");
+        tokio::fs::create_dir_all(process_env.state_folder())
             .await
             .context("make the folder of what a run leaves")?;
         tokio::fs::write(&script, lua(method, &headers))
@@ -143,7 +143,7 @@ impl Stage {
             .with_context(|| format!("write {}", script.display()))?;
 
         let before = program.processor_time()?;
-        let wrk = Command::new(surroundings, "wrk")
+        let wrk = Command::new(process_env, "wrk")
             .arguments(["--threads", "1", "--connections", CONNECTIONS])
             .arguments(["--duration", &format!("{}s", ROUND.as_secs())])
             .arguments(["--script", &script.display().to_string(), &url]);

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::failure::Failure;
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 /// Variables of the user's shell that a child may have: none of them names an account.
 const PASSED_ON: [&str; 27] = [
@@ -73,10 +73,10 @@ impl Finished {
 }
 
 impl Command {
-    pub fn new(surroundings: &Surroundings, program: impl Into<OsString>) -> Self {
+    pub fn new(process_env: &ProcessEnv, program: impl Into<OsString>) -> Self {
         let mut environment: BTreeMap<String, String> = PASSED_ON
             .iter()
-            .filter_map(|name| Some(((*name).to_owned(), surroundings.variable(name)?.to_owned())))
+            .filter_map(|name| Some(((*name).to_owned(), process_env.variable(name)?.to_owned())))
             .collect();
         // What cargo says is shown as text, whatever the user's configuration asks for.
         environment.insert("CARGO_TERM_COLOR".to_owned(), "never".to_owned());
@@ -251,8 +251,8 @@ impl Drop for KillOnDrop {
 }
 
 /// The file that a program's name stands for on `PATH`.
-pub fn find_program(surroundings: &Surroundings, name: &str) -> Option<std::path::PathBuf> {
-    let path = surroundings.variable("PATH")?;
+pub fn find_program(process_env: &ProcessEnv, name: &str) -> Option<std::path::PathBuf> {
+    let path = process_env.variable("PATH")?;
     std::env::split_paths(path)
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
@@ -263,13 +263,13 @@ mod tests {
     use super::*;
     use crate::failure;
 
-    fn surroundings() -> Surroundings {
+    fn process_env() -> ProcessEnv {
         let variables = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
             ("AWS_ACCESS_KEY_ID", "a-key-of-another-place"),
             ("AWS_ENDPOINT_URL", "https://elsewhere.invalid"),
         ];
-        Surroundings {
+        ProcessEnv {
             root: ".".into(),
             here: ".".into(),
             variables: variables
@@ -280,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_sees_nothing_of_the_shells_credentials() {
-        let output = Command::new(&surroundings(), "env")
+        let output = Command::new(&process_env(), "env")
             .variable("OURS", "1")
             .succeed()
             .await;
@@ -291,14 +291,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_failing_command_tells_its_last_words() {
-        let command = Command::new(&surroundings(), "sh").arguments(["-c", "echo why >&2; exit 3"]);
+        let command = Command::new(&process_env(), "sh").arguments(["-c", "echo why >&2; exit 3"]);
         let error = command.succeed().await.unwrap_err().to_string();
         assert!(error.ends_with("ended with 3:\nwhy"), "{error}");
     }
 
     #[tokio::test]
     async fn a_missing_program_is_named() {
-        let error = Command::new(&surroundings(), "no-such-program")
+        let error = Command::new(&process_env(), "no-such-program")
             .run()
             .await
             .unwrap_err();

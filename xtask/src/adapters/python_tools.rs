@@ -8,27 +8,27 @@ use anyhow::{Result, bail};
 use super::process::{Command, Finished};
 use super::virtual_environment::{VirtualEnvironment, version_of};
 use crate::report::Report;
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 const REQUIREMENTS: &str = include_str!("../../tools/requirements.txt");
 
 pub struct PythonTools<'a> {
-    surroundings: &'a Surroundings,
+    process_env: &'a ProcessEnv,
     report: &'a Report,
     environment: VirtualEnvironment,
 }
 
 impl<'a> PythonTools<'a> {
-    pub fn new(surroundings: &'a Surroundings, report: &'a Report) -> Self {
+    pub fn new(process_env: &'a ProcessEnv, report: &'a Report) -> Self {
         let environment = VirtualEnvironment {
             subject: "tools",
             purpose: "the checkers that Python has",
             requirements: REQUIREMENTS,
             version: version_of(&[REQUIREMENTS]),
-            folder: surroundings.state_folder().join("tools"),
+            folder: process_env.state_folder().join("tools"),
         };
         Self {
-            surroundings,
+            process_env,
             report,
             environment,
         }
@@ -46,7 +46,7 @@ impl<'a> PythonTools<'a> {
     ) -> Result<Finished> {
         if !self.environment.is_complete() {
             self.environment
-                .install(self.surroundings, self.report)
+                .install(self.process_env, self.report)
                 .await?;
         }
         let program = self.environment.program(tool);
@@ -54,7 +54,7 @@ impl<'a> PythonTools<'a> {
             // A list may leave a tool out for an interpreter that is too old for it.
             bail!("{tool} is not among the tools that this Python can run");
         }
-        Command::new(self.surroundings, program)
+        Command::new(self.process_env, program)
             .arguments(arguments)
             .folder(folder)
             .run()

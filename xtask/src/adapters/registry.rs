@@ -10,10 +10,10 @@ use aws_sdk_ecr::types::ImageIdentifier;
 
 use super::aws::{explain, is_code};
 use super::transport::Transport;
-use crate::catalog::Thing;
-use crate::decide::archive::{MANIFEST_TYPE, open_image};
-use crate::decide::image::{Artefact, Digest, Key};
-use crate::decide::site::Site;
+use crate::catalog::Component;
+use crate::decide::artifact::archive::{MANIFEST_TYPE, open_image};
+use crate::decide::artifact::image::{Artifact, Digest, Key};
+use crate::decide::outputs::Outputs;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::world::Registry;
@@ -21,27 +21,27 @@ use distribution::{Line, Repository};
 
 pub struct Ecr<'a> {
     client: Client,
-    site: &'a Site,
+    outputs: &'a Outputs,
     line: Line,
     report: &'a Report,
 }
 
 #[async_trait]
 impl Registry for Ecr<'_> {
-    async fn digest(&self, thing: Thing, key: &Key) -> Result<Option<Digest>> {
+    async fn digest(&self, component: Component, key: &Key) -> Result<Option<Digest>> {
         let tag = ImageIdentifier::builder().image_tag(&key.0).build();
-        self.find(thing, tag).await
+        self.find(component, tag).await
     }
 
-    async fn has(&self, thing: Thing, digest: &Digest) -> Result<bool> {
+    async fn has(&self, component: Component, digest: &Digest) -> Result<bool> {
         let name = ImageIdentifier::builder().image_digest(digest.as_str());
-        let found = self.find(thing, name.build()).await?;
+        let found = self.find(component, name.build()).await?;
         Ok(found.as_ref() == Some(digest))
     }
 
-    async fn push(&self, artefact: &Artefact) -> Result<()> {
-        let pushed = self.push_image(artefact).await;
-        pushed.with_context(|| format!("push {} {}", artefact.thing, artefact.digest))
+    async fn push(&self, artifact: &Artifact) -> Result<()> {
+        let pushed = self.push_image(artifact).await;
+        pushed.with_context(|| format!("push {} {}", artifact.component, artifact.digest))
     }
 }
 
@@ -49,20 +49,20 @@ impl<'a> Ecr<'a> {
     pub fn new(
         config: &aws_config::SdkConfig,
         transport: &Transport,
-        site: &'a Site,
+        outputs: &'a Outputs,
         report: &'a Report,
     ) -> Self {
         Self {
             client: Client::new(config),
-            site,
-            line: Line::new(transport, &site.registry),
+            outputs,
+            line: Line::new(transport, &outputs.registry),
             report,
         }
     }
 
     /// The digest of an image that the repository holds.
-    async fn find(&self, thing: Thing, image: ImageIdentifier) -> Result<Option<Digest>> {
-        let repository = &self.site.service(thing).repository;
+    async fn find(&self, component: Component, image: ImageIdentifier) -> Result<Option<Digest>> {
+        let repository = &self.outputs.service(component).repository;
         let answer = self
             .client
             .describe_images()
@@ -75,7 +75,7 @@ impl<'a> Ecr<'a> {
             Err(error) if is_code(&error, "ImageNotFoundException") => return Ok(None),
             Err(error) if is_code(&error, "RepositoryNotFoundException") => {
                 return Err(Failure::not_ready(format!(
-                    "the registry has no repository {repository}, which the site names"
+                    "the registry has no repository {repository}, which the outputs name"
                 ))
                 .hint("apply infra/ of this environment, which makes the repositories")
                 .into());
@@ -90,53 +90,53 @@ impl<'a> Ecr<'a> {
             .transpose()
     }
 
-    async fn push_image(&self, artefact: &Artefact) -> Result<()> {
-        let Artefact { thing, key, .. } = artefact;
-        if self.is_tagged(artefact).await? {
+    async fn push_image(&self, artifact: &Artifact) -> Result<()> {
+        let Artifact { component, key, .. } = artifact;
+        if self.is_tagged(artifact).await? {
             return Ok(());
         }
-        let archive = tokio::fs::read(&artefact.file)
+        let archive = tokio::fs::read(&artifact.file)
             .await
-            .with_context(|| format!("read {}", artefact.file.display()))?;
-        let image = open_image(&archive).context(artefact.file.display().to_string())?;
+            .with_context(|| format!("read {}", artifact.file.display()))?;
+        let image = open_image(&archive).context(artifact.file.display().to_string())?;
         let repository = Repository {
             line: &self.line,
-            registry: &self.site.registry,
-            name: &self.site.service(*thing).repository,
+            registry: &self.outputs.registry,
+            name: &self.outputs.service(*component).repository,
             authorization: &self.authorization().await?,
         };
         let blobs = image.blobs.into_iter();
         let uploads = blobs.map(|(digest, bytes)| repository.put_blob(digest, bytes.into()));
         futures_util::future::try_join_all(uploads).await?;
         // Before the tag: what is tagged is not pushed again, and so has its documents.
-        let documents = referrers::read(artefact).await?;
+        let documents = referrers::read(artifact).await?;
         let attached = repository.attach_documents(documents, &image.digest, &image.manifest);
         if let Err(error) = attached.await {
             let text = format!(
                 "the registry takes no documents about this image, which lie beside {} only: {error:#}",
-                artefact.file.display()
+                artifact.file.display()
             );
-            self.report.warn(thing.name(), &text);
+            self.report.warn(component.name(), &text);
         }
         let put = repository
             .put_manifest(&key.0, MANIFEST_TYPE, image.manifest.into())
             .await;
         // Whoever else pushes this key at this moment pushes the same image, and where tags are
         // immutable only one of us is let in.
-        match (self.is_tagged(artefact).await, put) {
+        match (self.is_tagged(artifact).await, put) {
             (Ok(true), _) => Ok(()),
             (Err(error), _) | (Ok(false), Err(error)) => Err(error),
             (Ok(false), Ok(())) => bail!("the registry took the image and does not have it"),
         }
     }
 
-    /// Whether the artefact's key names its image already. Another image of that name is an
+    /// Whether the artifact's key names its image already. Another image of that name is an
     /// error: a key decides an image's bytes.
-    async fn is_tagged(&self, artefact: &Artefact) -> Result<bool> {
-        match self.digest(artefact.thing, &artefact.key).await? {
+    async fn is_tagged(&self, artifact: &Artifact) -> Result<bool> {
+        match self.digest(artifact.component, &artifact.key).await? {
             None => Ok(false),
-            Some(digest) if digest == artefact.digest => Ok(true),
-            Some(other) => bail!("the registry has {other} under the key {}", artefact.key),
+            Some(digest) if digest == artifact.digest => Ok(true),
+            Some(other) => bail!("the registry has {other} under the key {}", artifact.key),
         }
     }
 
@@ -166,11 +166,11 @@ mod tests {
 
     use super::*;
     use crate::adapters::stand_in;
-    use crate::decide::archive::pack_image;
-    use crate::decide::referrer::DOCUMENTS;
-    use crate::decide::site;
-    use crate::decide::site::Architecture;
-    use crate::report::{Format, Manner};
+    use crate::decide::artifact::archive::pack_image;
+    use crate::decide::artifact::referrer::DOCUMENTS;
+    use crate::decide::outputs;
+    use crate::decide::outputs::Architecture;
+    use crate::report::{Format, OutputMode};
 
     #[derive(Clone, Default)]
     struct Told(Arc<Mutex<Vec<u8>>>);
@@ -188,22 +188,22 @@ mod tests {
 
     /// An image of ours, packed into a folder, with the documents about it.
     #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
-    fn packed(folder: &std::path::Path) -> Artefact {
+    fn packed(folder: &std::path::Path) -> Artifact {
         std::fs::create_dir_all(folder).unwrap();
         let packed = pack_image("axon", Architecture::X86, b"a program", None).unwrap();
-        let artefact = Artefact {
-            thing: Thing::Axon,
+        let artifact = Artifact {
+            component: Component::Axon,
             key: Key("5".repeat(64)),
             digest: packed.digest,
             file: folder.join("axon.tar"),
             packed_bytes: packed.packed_bytes,
             unpacked_bytes: 9,
         };
-        std::fs::write(&artefact.file, packed.bytes).unwrap();
+        std::fs::write(&artifact.file, packed.bytes).unwrap();
         for document in DOCUMENTS {
-            std::fs::write(artefact.document(document), "a document").unwrap();
+            std::fs::write(artifact.document(document), "a document").unwrap();
         }
-        artefact
+        artifact
     }
 
     /// A registry that lets everything in but the question for documents.
@@ -223,8 +223,8 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
     async fn an_image_whose_documents_are_refused_is_pushed_and_that_is_told() {
         let folder = std::env::temp_dir().join(format!("push-{}", std::process::id()));
-        let artefact = packed(&folder);
-        let (looks, digest) = (Mutex::new(0), artefact.digest.clone());
+        let artifact = packed(&folder);
+        let (looks, digest) = (Mutex::new(0), artifact.digest.clone());
         let config = stand_in::aws(move |operation, _| {
             if operation == "GetAuthorizationToken" {
                 return Ok(json!({ "authorizationData": [{ "authorizationToken": "c2VjcmV0" }] }));
@@ -237,18 +237,18 @@ mod tests {
             }
             Ok(json!({ "imageDetails": [{ "imageDigest": digest.as_str() }] }))
         });
-        let (mut site, _) = site::parse(site::testing::LOCAL).unwrap();
-        site.registry = registry().await;
+        let (mut outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
+        outputs.registry = registry().await;
         let told = Told::default();
-        let manner = Manner {
+        let mode = OutputMode {
             format: Format::Human,
             quiet: false,
             terminal: false,
         };
-        let report = Report::new(manner, Box::new(std::io::sink()), Box::new(told.clone()));
+        let report = Report::new(mode, Box::new(std::io::sink()), Box::new(told.clone()));
         let config = config.await;
-        let ecr = Ecr::new(&config, &Transport::local(), &site, &report);
-        ecr.push(&artefact).await.unwrap();
+        let ecr = Ecr::new(&config, &Transport::local(), &outputs, &report);
+        ecr.push(&artifact).await.unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
         assert!(

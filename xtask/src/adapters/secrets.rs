@@ -45,7 +45,7 @@ impl Secrets for SecretsManager {
         }))
     }
 
-    async fn read(&self, arn: &str) -> Result<Option<SecretVersion>> {
+    async fn get_secret_value(&self, arn: &str) -> Result<Option<SecretVersion>> {
         let value = match self.client.get_secret_value().secret_id(arn).send().await {
             Ok(value) => value,
             // A secret without any version.
@@ -74,7 +74,7 @@ impl Secrets for SecretsManager {
         }))
     }
 
-    async fn put(&self, arn: &str, document: &Value) -> Result<()> {
+    async fn put_secret_value(&self, arn: &str, document: &Value) -> Result<()> {
         self.client
             .put_secret_value()
             .secret_id(arn)

@@ -9,21 +9,21 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
-use crate::catalog::Thing;
-use crate::decide::byte_order_mark::without_mark;
+use crate::catalog::Component;
+use crate::decide::artifact::image::{Inputs, Labels, input_paths, is_hidden};
 use crate::decide::definition::hex;
-use crate::decide::image::{Inputs, Labels, input_paths, is_hidden};
-use crate::world::{Commit, Source, Surroundings};
+use crate::decide::machine::byte_order_mark::without_mark;
+use crate::world::{Commit, ProcessEnv, Source};
 
 #[derive(Debug, Clone)]
 pub struct Checkout {
-    surroundings: Surroundings,
+    process_env: ProcessEnv,
 }
 
 #[async_trait]
 impl Source for Checkout {
     async fn read(&self, path: &str) -> Result<String> {
-        let text = tokio::fs::read_to_string(self.surroundings.root.join(path))
+        let text = tokio::fs::read_to_string(self.process_env.root.join(path))
             .await
             .with_context(|| format!("read {path}"))?;
         Ok(without_mark(&text).to_owned())
@@ -31,7 +31,7 @@ impl Source for Checkout {
 
     async fn services_sha256(&self) -> Result<String> {
         let mut files = BTreeMap::new();
-        read_files(&self.surroundings.root, "services", &mut files).context("read services/")?;
+        read_files(&self.process_env.root, "services", &mut files).context("read services/")?;
         let mut hash = Sha256::new();
         let is_source = |path: &str| {
             let ending = Path::new(path).extension().unwrap_or_default();
@@ -62,19 +62,19 @@ impl Source for Checkout {
 }
 
 impl Checkout {
-    pub fn new(surroundings: &Surroundings) -> Self {
+    pub fn new(process_env: &ProcessEnv) -> Self {
         Self {
-            surroundings: surroundings.clone(),
+            process_env: process_env.clone(),
         }
     }
 
-    /// All that decides the bytes of a thing, as it lies in the checkout now.
-    pub async fn inputs(&self, thing: Thing) -> Result<Inputs> {
-        let paths = input_paths(thing);
+    /// All that decides the bytes of a component, as it lies in the checkout now.
+    pub async fn inputs(&self, component: Component) -> Result<Inputs> {
+        let paths = input_paths(component);
         let mut files = BTreeMap::new();
         for path in &paths {
-            read_files(&self.surroundings.root, path, &mut files)
-                .with_context(|| format!("read {path}, of which {thing} is built"))?;
+            read_files(&self.process_env.root, path, &mut files)
+                .with_context(|| format!("read {path}, of which {component} is built"))?;
         }
         Ok(Inputs {
             files,
@@ -116,11 +116,11 @@ impl Checkout {
 
     /// What git says on stdout; nothing where it fails or is not there.
     async fn git<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Option<String> {
-        let finished = Command::new(&self.surroundings, "git")
+        let finished = Command::new(&self.process_env, "git")
             .arguments(["-c", "log.showSignature=false"])
             .arguments(arguments)
             .variable("GIT_OPTIONAL_LOCKS", "0") // looking must not get in the way of a commit
-            .folder(&self.surroundings.root)
+            .folder(&self.process_env.root)
             .without_stderr()
             .run()
             .await
@@ -154,8 +154,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::decide::compilation::testing::X86;
-    use crate::decide::image::Key;
+    use crate::decide::artifact::compilation::testing::X86;
+    use crate::decide::artifact::image::Key;
 
     /// A checkout of its own in a folder that goes away.
     struct Folder(PathBuf);
@@ -200,7 +200,7 @@ mod tests {
         }
 
         async fn git(&self, arguments: &[&str]) -> String {
-            Command::new(&self.surroundings(), "git")
+            Command::new(&self.process_env(), "git")
                 .arguments(arguments)
                 .folder(&self.0)
                 .succeed()
@@ -208,9 +208,9 @@ mod tests {
                 .unwrap()
         }
 
-        fn surroundings(&self) -> Surroundings {
+        fn process_env(&self) -> ProcessEnv {
             let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
-            Surroundings {
+            ProcessEnv {
                 root: self.0.clone(),
                 here: self.0.clone(),
                 variables: [path].into(),
@@ -218,8 +218,8 @@ mod tests {
         }
 
         async fn inputs(&self) -> Inputs {
-            let checkout = Checkout::new(&self.surroundings());
-            checkout.inputs(Thing::Axon).await.unwrap()
+            let checkout = Checkout::new(&self.process_env());
+            checkout.inputs(Component::Axon).await.unwrap()
         }
 
         async fn revision(&self) -> Option<String> {
@@ -243,10 +243,7 @@ mod tests {
             "{labels:?}"
         );
 
-        let commit = Checkout::new(&folder.surroundings())
-            .commit()
-            .await
-            .unwrap();
+        let commit = Checkout::new(&folder.process_env()).commit().await.unwrap();
         assert_eq!(
             commit,
             Some(Commit {
@@ -271,10 +268,7 @@ mod tests {
         folder.write("services/axon/src/main.rs", "fn main() { }");
         assert_eq!(folder.revision().await, None, "a changed file");
 
-        let commit = Checkout::new(&folder.surroundings())
-            .commit()
-            .await
-            .unwrap();
+        let commit = Checkout::new(&folder.process_env()).commit().await.unwrap();
         assert!(commit.unwrap().dirty);
     }
 
@@ -300,7 +294,7 @@ mod tests {
         folder.write("services/axon/src/main.rs", "fn main() {}");
         assert_eq!(folder.inputs().await.files.len(), 1);
         assert_eq!(folder.revision().await, None);
-        let checkout = Checkout::new(&folder.surroundings());
+        let checkout = Checkout::new(&folder.process_env());
         assert_eq!(checkout.commit().await.unwrap(), None);
         let error = checkout.read("missing.json").await.unwrap_err();
         assert!(error.to_string().contains("read missing.json"), "{error}");
@@ -309,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn the_key_follows_the_sources_and_not_what_lies_beside_them() {
         let folder = Folder::committed("key").await;
-        let key = async || Key::of(Thing::Axon, &folder.inputs().await, X86);
+        let key = async || Key::of(Component::Axon, &folder.inputs().await, X86);
         let first = key().await;
         folder.write("services/axon/README.md", "words");
         folder.write("services/axon/tests/http.rs", "#[test] fn one() {}");

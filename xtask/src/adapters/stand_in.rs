@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::aws::emulated;
 use crate::decide::environment::Environment;
-use crate::report::{Format, Manner, Report};
+use crate::report::{Format, OutputMode, Report};
 
 /// What is asked, as `GET /path?query` or as the name of a JSON protocol's operation, with what is
 /// said in it; and the answer, or the code of an error.
@@ -33,12 +33,12 @@ pub(super) async fn aws(
 
 /// Tells nobody.
 pub(super) fn report() -> Report {
-    let manner = Manner {
+    let mode = OutputMode {
         format: Format::Human,
         quiet: true,
         terminal: false,
     };
-    Report::new(manner, Box::new(io::sink()), Box::new(io::sink()))
+    Report::new(mode, Box::new(io::sink()), Box::new(io::sink()))
 }
 
 pub(super) fn environment() -> Environment {

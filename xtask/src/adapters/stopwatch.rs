@@ -11,24 +11,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::builder::Artefacts;
+use super::builder::Artifacts;
 use super::load::load;
 use super::process::Command;
-use crate::decide::site::Architecture;
-use crate::world::{CargoRun, Clock, Load, Started, Stopwatch, Subject, Surroundings, Watch};
+use crate::decide::outputs::Architecture;
+use crate::world::{CargoRun, Clock, Load, ProcessEnv, Started, Stopwatch, Subject, Watch};
 
 const STARTS: usize = 20;
 const START_LIMIT: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// An allocator gives back what the start alone needed, or does not, by then.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
 
 pub struct Programs<'a> {
-    pub surroundings: &'a Surroundings,
+    pub process_env: &'a ProcessEnv,
     /// This very program.
     pub program: PathBuf,
     pub clock: &'a dyn Clock,
-    pub builder: &'a Artefacts<'a>,
+    pub builder: &'a Artifacts<'a>,
 }
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl Stopwatch for Programs<'_> {
         for round in 1..=STARTS {
             for subject in Subject::ALL {
                 watch(&format!("start {round} of {STARTS}: {subject}"));
-                let started = start(self.surroundings, &folder, subject).await?;
+                let started = start(self.process_env, &folder, subject).await?;
                 starts.entry(subject).or_default().push(started);
             }
         }
@@ -57,16 +57,16 @@ impl Stopwatch for Programs<'_> {
     ) -> Result<BTreeMap<Subject, Vec<Load>>> {
         let folder = self.builder.build_yardstick(architecture).await?;
         let now = self.clock.now().into();
-        load(self.surroundings, &folder, now, watch).await
+        load(self.process_env, &folder, now, watch).await
     }
 
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)> {
-        let mut command = Command::new(self.surroundings, &self.program)
+        let mut command = Command::new(self.process_env, &self.program)
             .arguments(arguments)
-            .folder(&self.surroundings.root)
+            .folder(&self.process_env.root)
             .without_stderr();
         for name in ["XTASK_LOCAL_PORT", "XTASK_ENV"] {
-            if let Some(value) = self.surroundings.variable(name) {
+            if let Some(value) = self.process_env.variable(name) {
                 command = command.variable(name, value);
             }
         }
@@ -83,14 +83,14 @@ impl Stopwatch for Programs<'_> {
     }
 }
 
-async fn start(surroundings: &Surroundings, folder: &Path, subject: Subject) -> Result<Started> {
+async fn start(process_env: &ProcessEnv, folder: &Path, subject: Subject) -> Result<Started> {
     let port = free_port()?;
     let command = match subject {
-        Subject::Bare => Command::new(surroundings, folder.join("yardstick"))
+        Subject::Bare => Command::new(process_env, folder.join("yardstick"))
             .arguments([port.to_string()])
             .variable("SECRET", "none"),
-        Subject::Reason => service(Command::new(surroundings, folder.join("axon")), port),
-        Subject::Dispatch => service(Command::new(surroundings, folder.join("orbit")), port)
+        Subject::Reason => service(Command::new(process_env, folder.join("axon")), port),
+        Subject::Dispatch => service(Command::new(process_env, folder.join("orbit")), port)
             .variable("GOVERNANCE_FUNCTION_NAME", "demo-governance:live")
             .variable("AXON_SERVICE_URL", "http://axon.demo.invalid/reason"),
     };
@@ -122,7 +122,7 @@ pub(super) async fn await_health(port: u16, name: &str) -> Result<()> {
             let limit_seconds = START_LIMIT.as_secs();
             bail!("{name} is not healthy after {limit_seconds} s");
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }

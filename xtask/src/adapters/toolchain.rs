@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 
 use super::process::Command;
-use crate::decide::checks::figures::{Coverage, coverage_of};
-use crate::world::{CargoRun, CargoTool, Surroundings, Toolchain, Watch};
+use crate::decide::acceptance::figures::{Coverage, coverage_of};
+use crate::world::{CargoRun, CargoTool, ProcessEnv, Toolchain, Watch};
 
 /// The distribution's LLVM 22 reads what Rust 1.95 writes; an older one does not.
 const LLVM_FOLDER: &str = "/usr/lib/llvm-22/bin";
@@ -16,7 +16,7 @@ const LLVM_FOLDER: &str = "/usr/lib/llvm-22/bin";
 const COUNT_LINES: &str = "xtask/tools/count-lines";
 
 #[async_trait]
-impl Toolchain for Surroundings {
+impl Toolchain for ProcessEnv {
     async fn cargo(
         &self,
         arguments: &[&str],
@@ -119,15 +119,15 @@ async fn run(command: Command, watch: Watch<'_>) -> Result<CargoRun> {
 }
 
 /// Each version has its own, so that a newer one is made where it is asked for.
-fn tool_folder(surroundings: &Surroundings, tool: CargoTool) -> PathBuf {
-    let folder = surroundings.state_folder().join("cargo");
+fn tool_folder(process_env: &ProcessEnv, tool: CargoTool) -> PathBuf {
+    let folder = process_env.state_folder().join("cargo");
     folder.join(format!("{}-{}", tool.name, tool.version))
 }
 
 /// A checker that runs once a test need not be optimised: a development build takes less than half
 /// as long to compile.
 async fn make(
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     tool: CargoTool,
     folder: &Path,
     watch: Watch<'_>,
@@ -136,13 +136,13 @@ async fn make(
     watch(&format!("compiling {name} {version}; this happens once"));
     let root = folder.display().to_string();
     let build = folder.join("build");
-    let made = Command::new(surroundings, "cargo")
+    let made = Command::new(process_env, "cargo")
         .arguments(["install", "--locked", "--debug", "--no-track"])
         .arguments(["--root", &root, "--version", version, name])
         // A run that was cut off is gone on with by the next one, and nothing lies elsewhere.
         .variable("CARGO_TARGET_DIR", build.display().to_string())
         .variable("CARGO_PROFILE_DEV_DEBUG", "0")
-        .folder(&surroundings.root);
+        .folder(&process_env.root);
     let made = run(made, watch).await?;
     let last_lines = made.last_lines(20);
     anyhow::ensure!(
@@ -154,10 +154,10 @@ async fn make(
 }
 
 /// Rustup's, for this very compiler, or else the distribution's.
-async fn llvm_folder(surroundings: &Surroundings) -> Result<Option<PathBuf>> {
-    let libraries = Command::new(surroundings, "rustc")
+async fn llvm_folder(process_env: &ProcessEnv) -> Result<Option<PathBuf>> {
+    let libraries = Command::new(process_env, "rustc")
         .arguments(["--print", "target-libdir"])
-        .folder(&surroundings.root)
+        .folder(&process_env.root)
         .without_stderr()
         .succeed()
         .await?;
@@ -172,12 +172,12 @@ async fn llvm_folder(surroundings: &Surroundings) -> Result<Option<PathBuf>> {
     Ok(folders.into_iter().find(has_both))
 }
 
-fn counts_folder(surroundings: &Surroundings) -> PathBuf {
-    surroundings.state_folder().join("coverage")
+fn counts_folder(process_env: &ProcessEnv) -> PathBuf {
+    process_env.state_folder().join("coverage")
 }
 
 /// Where cargo keeps what it downloads and installs.
-pub fn cargo_home(surroundings: &Surroundings) -> PathBuf {
-    let named = |name| surroundings.variable(name).map(PathBuf::from);
+pub fn cargo_home(process_env: &ProcessEnv) -> PathBuf {
+    let named = |name| process_env.variable(name).map(PathBuf::from);
     named("CARGO_HOME").unwrap_or_else(|| named("HOME").unwrap_or_default().join(".cargo"))
 }

@@ -23,9 +23,9 @@ use http_body_util::{BodyExt, Limited};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::decide::proxy::{Proxies, Proxy};
+use crate::decide::machine::proxy::{Proxies, Proxy};
 use crate::failure::Failure;
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 /// A connection is there within this, or not at all.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -48,12 +48,12 @@ impl Transport {
 
     /// For AWS: trusts whom this machine trusts, and whoever is in the file of `AWS_CA_BUNDLE`;
     /// goes through the proxy that the shell names, as Terraform does.
-    pub fn real(surroundings: &Surroundings) -> Result<Self> {
-        let proxies = Proxies::parse(|name| surroundings.variable(name)).map_err(|unusable| {
+    pub fn real(process_env: &ProcessEnv) -> Result<Self> {
+        let proxies = Proxies::parse(|name| process_env.variable(name)).map_err(|unusable| {
             Failure::not_ready(unusable.to_string())
                 .hint("write http://HOST:PORT; what stands for itself in a password is %XX")
         })?;
-        let bundle = surroundings.variable("AWS_CA_BUNDLE").map(bundle);
+        let bundle = process_env.variable("AWS_CA_BUNDLE").map(bundle);
         Ok(Self {
             trust: Some(trust(bundle.transpose()?)?),
             proxies: Arc::new(proxies),

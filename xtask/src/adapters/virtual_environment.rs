@@ -11,7 +11,7 @@ use super::process::Command;
 use crate::decide::definition::hex;
 use crate::failure::Failure;
 use crate::report::Report;
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 /// Written last: a virtual environment without it is half-made.
 const STAMP: &str = "complete";
@@ -52,7 +52,7 @@ impl VirtualEnvironment {
     }
 
     /// Makes it anew. Nothing may run from it.
-    pub async fn install(&self, surroundings: &Surroundings, report: &Report) -> Result<()> {
+    pub async fn install(&self, process_env: &ProcessEnv, report: &Report) -> Result<()> {
         report.line(
             self.subject,
             &format!("installing {}; this happens once", self.purpose),
@@ -65,17 +65,17 @@ impl VirtualEnvironment {
         }
         let requirements = self.folder.join("requirements.txt");
         write(&requirements, self.requirements).await?;
-        let interpreter = host::python(surroundings).await.usable().ok_or_else(|| {
+        let interpreter = host::python(process_env).await.usable().ok_or_else(|| {
             Failure::not_ready(format!("no Python is fit to run {}", self.purpose))
                 .hint("cargo xtask doctor")
         })?;
         report.live(self.subject, "making a virtual environment");
-        Command::new(surroundings, interpreter)
+        Command::new(process_env, interpreter)
             .arguments(["-m".as_ref(), "venv".as_ref(), venv.as_os_str()])
             .succeed()
             .await?;
         report.live(self.subject, "installing packages");
-        self.pip(surroundings, &requirements)
+        self.pip(process_env, &requirements)
             .succeed()
             .await
             .with_context(|| format!("install the packages of {}", self.purpose))?;
@@ -85,8 +85,8 @@ impl VirtualEnvironment {
         write(&self.stamp(), &text).await
     }
 
-    fn pip(&self, surroundings: &Surroundings, requirements: &Path) -> Command {
-        let mut pip = Command::new(surroundings, self.program("python"))
+    fn pip(&self, process_env: &ProcessEnv, requirements: &Path) -> Command {
+        let mut pip = Command::new(process_env, self.program("python"))
             .arguments(["-m", "pip", "install", "--require-hashes", "--no-deps"])
             .arguments([
                 "--disable-pip-version-check",
@@ -99,7 +99,7 @@ impl VirtualEnvironment {
                 requirements.as_os_str(),
             ]);
         // A private index is told to pip in this way; no other variable of the shell reaches it.
-        for (name, value) in &surroundings.variables {
+        for (name, value) in &process_env.variables {
             if name.starts_with("PIP_") {
                 pip = pip.variable(name, value);
             }

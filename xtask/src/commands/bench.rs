@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::catalog::SERVICES;
-use crate::decide::site::Architecture;
+use crate::decide::outputs::Architecture;
 use crate::report::Report;
 use crate::world::{Builder, Load, Started, Stopwatch, Subject};
 
@@ -46,19 +46,20 @@ pub async fn bench(parts: &Parts<'_>) -> Result<()> {
 
 async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
     let keys = parts.builder.keys(parts.architecture).await?;
-    let artefacts = match parts.builder.all_at_hand(&keys).await? {
-        Some(artefacts) => artefacts,
+    let artifacts = match parts.builder.all_cached(&keys).await? {
+        Some(artifacts) => artifacts,
         None => parts.builder.build(parts.architecture, &keys).await?,
     };
     let mut figures = Vec::new();
-    for thing in SERVICES {
-        let artefact = &artefacts[&thing];
+    for component in SERVICES {
+        let artifact = &artifacts[&component];
         let sizes = [
-            ("image, packed", artefact.packed_bytes),
-            ("image, unpacked", artefact.unpacked_bytes),
+            ("image, packed", artifact.packed_bytes),
+            ("image, unpacked", artifact.unpacked_bytes),
         ];
-        figures
-            .extend(sizes.map(|(what, bytes)| figure(thing.name(), what, megabytes(bytes), "MB")));
+        figures.extend(
+            sizes.map(|(what, bytes)| figure(component.name(), what, megabytes(bytes), "MB")),
+        );
     }
     Ok(figures)
 }

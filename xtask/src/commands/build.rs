@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::catalog::Thing;
-use crate::decide::image::{Artefact, Digest, Key};
-use crate::decide::site::{Architecture, Site};
+use crate::catalog::Component;
+use crate::decide::artifact::image::{Artifact, Digest, Key};
+use crate::decide::outputs::{Architecture, Outputs};
 use crate::report::Report;
 use crate::world::{Builder, Registry};
 
 pub struct Request<'a> {
-    pub things: &'a [Thing],
+    pub components: &'a [Component],
     pub architecture: Architecture,
     /// Repositories are called `<project>/<name>`.
     pub project: &'a str,
@@ -23,17 +23,17 @@ pub struct Request<'a> {
     pub out: Option<&'a Path>,
 }
 
-/// A registry, and the site that says how its images are called.
+/// A registry, and the outputs that says how its images are called.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
-    pub site: &'a Site,
+    pub outputs: &'a Outputs,
     pub registry: &'a dyn Registry,
 }
 
 /// One line of the result.
 #[derive(Debug, Serialize)]
 struct Built {
-    name: Thing,
+    name: Component,
     key: Key,
     digest: Digest,
     /// `repository@sha256:...`; a function has none.
@@ -43,23 +43,23 @@ struct Built {
 pub async fn build(builder: &dyn Builder, report: &Report, request: &Request<'_>) -> Result<()> {
     let keys = builder.keys(request.architecture).await?;
     let mut digests = pushed_before(request, &keys).await?;
-    let wanted: Vec<Thing> = missing(request, &digests);
-    let artefacts = at_hand_or_built(builder, report, request, &keys, &wanted).await?;
+    let wanted: Vec<Component> = missing(request, &digests);
+    let artifacts = cached_or_built(builder, report, request, &keys, &wanted).await?;
     if let Some(folder) = request.out {
-        builder.bundle(&artefacts, folder).await?;
-        let names = request.things.iter().map(ToString::to_string);
+        builder.bundle(&artifacts, folder).await?;
+        let names = request.components.iter().map(ToString::to_string);
         let names: Vec<_> = names.collect();
         let text = format!("kept {} in {}", names.join(", "), folder.display());
         report.line("build", &text);
     }
-    for thing in wanted {
-        let artefact = &artefacts[&thing];
-        let is_pushed = digests.contains_key(&thing) || !thing.is_service();
+    for component in wanted {
+        let artifact = &artifacts[&component];
+        let is_pushed = digests.contains_key(&component) || !component.is_service();
         if let Some(target) = request.push.filter(|_| !is_pushed) {
-            target.registry.push(artefact).await?;
-            report.line(thing.name(), &format!("pushed {}", artefact.digest));
+            target.registry.push(artifact).await?;
+            report.line(component.name(), &format!("pushed {}", artifact.digest));
         }
-        digests.insert(thing, artefact.digest.clone());
+        digests.insert(component, artifact.digest.clone());
     }
     print(report, request, &keys, &digests);
     Ok(())
@@ -68,59 +68,65 @@ pub async fn build(builder: &dyn Builder, report: &Report, request: &Request<'_>
 /// What the registry holds under these keys was built of the same inputs: there is nothing to do.
 async fn pushed_before(
     request: &Request<'_>,
-    keys: &BTreeMap<Thing, Key>,
-) -> Result<BTreeMap<Thing, Digest>> {
+    keys: &BTreeMap<Component, Key>,
+) -> Result<BTreeMap<Component, Digest>> {
     let mut digests = BTreeMap::new();
     let Some(target) = request.push else {
         return Ok(digests);
     };
-    for thing in request.things.iter().filter(|thing| thing.is_service()) {
-        if let Some(digest) = target.registry.digest(*thing, &keys[thing]).await? {
-            digests.insert(*thing, digest);
+    for component in request
+        .components
+        .iter()
+        .filter(|component| component.is_service())
+    {
+        if let Some(digest) = target.registry.digest(*component, &keys[component]).await? {
+            digests.insert(*component, digest);
         }
     }
     Ok(digests)
 }
 
-fn missing(request: &Request<'_>, digests: &BTreeMap<Thing, Digest>) -> Vec<Thing> {
-    let things = request.things.iter().copied();
-    things
-        .filter(|thing| request.out.is_some() || !digests.contains_key(thing))
+fn missing(request: &Request<'_>, digests: &BTreeMap<Component, Digest>) -> Vec<Component> {
+    let components = request.components.iter().copied();
+    components
+        .filter(|component| request.out.is_some() || !digests.contains_key(component))
         .collect()
 }
 
-async fn at_hand_or_built(
+async fn cached_or_built(
     builder: &dyn Builder,
     report: &Report,
     request: &Request<'_>,
-    keys: &BTreeMap<Thing, Key>,
-    wanted: &[Thing],
-) -> Result<BTreeMap<Thing, Artefact>> {
-    let keys = wanted.iter().map(|thing| (*thing, keys[thing].clone()));
-    let keys: BTreeMap<Thing, Key> = keys.collect();
-    let Some(artefacts) = builder.all_at_hand(&keys).await? else {
+    keys: &BTreeMap<Component, Key>,
+    wanted: &[Component],
+) -> Result<BTreeMap<Component, Artifact>> {
+    let keys = wanted
+        .iter()
+        .map(|component| (*component, keys[component].clone()));
+    let keys: BTreeMap<Component, Key> = keys.collect();
+    let Some(artifacts) = builder.all_cached(&keys).await? else {
         return builder.build(request.architecture, &keys).await;
     };
     report.line("build", "up to date: nothing to compile");
-    Ok(artefacts)
+    Ok(artifacts)
 }
 
 fn print(
     report: &Report,
     request: &Request<'_>,
-    keys: &BTreeMap<Thing, Key>,
-    digests: &BTreeMap<Thing, Digest>,
+    keys: &BTreeMap<Component, Key>,
+    digests: &BTreeMap<Component, Digest>,
 ) {
     let built: Vec<Built> = request
-        .things
+        .components
         .iter()
-        .map(|thing| {
-            let digest = digests[thing].clone();
+        .map(|component| {
+            let digest = digests[component].clone();
             Built {
-                name: *thing,
-                key: keys[thing].clone(),
-                image: thing.is_service().then(|| {
-                    let repository = repository(request, *thing);
+                name: *component,
+                key: keys[component].clone(),
+                image: component.is_service().then(|| {
+                    let repository = repository(request, *component);
                     format!("{repository}@{digest}")
                 }),
                 digest,
@@ -137,10 +143,10 @@ fn print(
     report.data(&built, &lines.join("\n"));
 }
 
-fn repository(request: &Request<'_>, thing: Thing) -> String {
+fn repository(request: &Request<'_>, component: Component) -> String {
     request.push.map_or_else(
-        || format!("{}/{thing}", request.project),
-        |target| target.site.image_name(thing),
+        || format!("{}/{component}", request.project),
+        |target| target.outputs.image_name(component),
     )
 }
 
@@ -152,24 +158,24 @@ mod tests {
 
     use super::*;
     use crate::catalog::ALL;
-    use crate::decide::site;
+    use crate::decide::outputs;
     use crate::report::Format;
     use crate::report::testing::captured;
 
     /// A builder and a registry that write down what they are asked to do.
     #[derive(Default)]
     struct Fake {
-        at_hand: Vec<Thing>,
-        pushed: Vec<Thing>,
+        cached: Vec<Component>,
+        pushed: Vec<Component>,
         done: Mutex<Vec<String>>,
     }
 
-    fn artefact(thing: Thing) -> Artefact {
-        Artefact {
-            thing,
-            key: Key(thing.name().to_owned()),
-            digest: Digest::of(thing.name().as_bytes()),
-            file: thing.name().into(),
+    fn artifact(component: Component) -> Artifact {
+        Artifact {
+            component,
+            key: Key(component.name().to_owned()),
+            digest: Digest::of(component.name().as_bytes()),
+            file: component.name().into(),
             packed_bytes: 1,
             unpacked_bytes: 2,
         }
@@ -177,34 +183,43 @@ mod tests {
 
     #[async_trait]
     impl Builder for Fake {
-        async fn keys(&self, _: Architecture) -> Result<BTreeMap<Thing, Key>> {
-            Ok(ALL.map(|thing| (thing, artefact(thing).key)).into())
+        async fn keys(&self, _: Architecture) -> Result<BTreeMap<Component, Key>> {
+            Ok(ALL
+                .map(|component| (component, artifact(component).key))
+                .into())
         }
 
-        async fn at_hand(&self, thing: Thing, _: &Key) -> Result<Option<Artefact>> {
-            Ok(self.at_hand.contains(&thing).then(|| artefact(thing)))
+        async fn cached(&self, component: Component, _: &Key) -> Result<Option<Artifact>> {
+            Ok(self
+                .cached
+                .contains(&component)
+                .then(|| artifact(component)))
         }
 
         async fn build(
             &self,
             _: Architecture,
-            keys: &BTreeMap<Thing, Key>,
-        ) -> Result<BTreeMap<Thing, Artefact>> {
-            let names: Vec<_> = keys.keys().map(|thing| thing.name()).collect();
+            keys: &BTreeMap<Component, Key>,
+        ) -> Result<BTreeMap<Component, Artifact>> {
+            let names: Vec<_> = keys.keys().map(|component| component.name()).collect();
             let built = format!("build {}", names.join(" "));
             self.done.lock().unwrap().push(built);
             Ok(keys
                 .keys()
-                .map(|thing| (*thing, artefact(*thing)))
+                .map(|component| (*component, artifact(*component)))
                 .collect())
         }
 
-        async fn bytes(&self, _: &Artefact) -> Result<Vec<u8>> {
+        async fn bytes(&self, _: &Artifact) -> Result<Vec<u8>> {
             Ok(Vec::new())
         }
 
-        async fn bundle(&self, artefacts: &BTreeMap<Thing, Artefact>, out: &Path) -> Result<()> {
-            let names: Vec<_> = artefacts.keys().map(|thing| thing.name()).collect();
+        async fn bundle(
+            &self,
+            artifacts: &BTreeMap<Component, Artifact>,
+            out: &Path,
+        ) -> Result<()> {
+            let names: Vec<_> = artifacts.keys().map(|component| component.name()).collect();
             let kept = format!("keep {} in {}", names.join(" "), out.display());
             self.done.lock().unwrap().push(kept);
             Ok(())
@@ -213,41 +228,49 @@ mod tests {
 
     #[async_trait]
     impl Registry for Fake {
-        async fn digest(&self, thing: Thing, _: &Key) -> Result<Option<Digest>> {
-            Ok(self.pushed.contains(&thing).then(|| artefact(thing).digest))
+        async fn digest(&self, component: Component, _: &Key) -> Result<Option<Digest>> {
+            Ok(self
+                .pushed
+                .contains(&component)
+                .then(|| artifact(component).digest))
         }
 
-        async fn has(&self, thing: Thing, _: &Digest) -> Result<bool> {
-            Ok(self.pushed.contains(&thing))
+        async fn has(&self, component: Component, _: &Digest) -> Result<bool> {
+            Ok(self.pushed.contains(&component))
         }
 
-        async fn push(&self, artefact: &Artefact) -> Result<()> {
-            let pushed = format!("push {}", artefact.thing);
+        async fn push(&self, artifact: &Artifact) -> Result<()> {
+            let pushed = format!("push {}", artifact.component);
             self.done.lock().unwrap().push(pushed);
             Ok(())
         }
     }
 
     /// What was done, and stdout.
-    async fn run(fake: &Fake, things: &[Thing], push: bool, format: Format) -> (String, String) {
-        run_with(fake, things, push, None, format).await
+    async fn run(
+        fake: &Fake,
+        components: &[Component],
+        push: bool,
+        format: Format,
+    ) -> (String, String) {
+        run_with(fake, components, push, None, format).await
     }
 
     async fn run_with(
         fake: &Fake,
-        things: &[Thing],
+        components: &[Component],
         push: bool,
         out: Option<&Path>,
         format: Format,
     ) -> (String, String) {
         let (report, data, _) = captured(format);
-        let (site, _) = site::parse(site::testing::LOCAL).unwrap();
+        let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
         let request = Request {
-            things,
+            components,
             architecture: Architecture::X86,
             project: "demo",
             push: push.then_some(Target {
-                site: &site,
+                outputs: &outputs,
                 registry: fake,
             }),
             out,
@@ -261,14 +284,14 @@ mod tests {
         let fake = Fake::default();
         let (done, data) = run(&fake, &ALL, false, Format::Human).await;
         assert_eq!(done, "build governance axon orbit");
-        let digest = |thing| artefact(thing).digest;
+        let digest = |component| artifact(component).digest;
         assert_eq!(
             data,
             format!(
                 "governance {}\naxon demo/axon@{}\norbit demo/orbit@{}\n",
-                digest(Thing::Governance),
-                digest(Thing::Axon),
-                digest(Thing::Orbit)
+                digest(Component::Governance),
+                digest(Component::Axon),
+                digest(Component::Orbit)
             )
         );
     }
@@ -276,21 +299,21 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_asked_for_is_built_and_only_once() {
         let fake = Fake {
-            at_hand: vec![Thing::Axon],
+            cached: vec![Component::Axon],
             ..Fake::default()
         };
-        let (done, data) = run(&fake, &[Thing::Axon], false, Format::Human).await;
+        let (done, data) = run(&fake, &[Component::Axon], false, Format::Human).await;
         assert_eq!(done, "");
         assert!(data.starts_with("axon demo/axon@sha256:"), "{data}");
         assert_eq!(data.lines().count(), 1);
-        let (done, _) = run(&fake, &[Thing::Orbit], false, Format::Human).await;
+        let (done, _) = run(&fake, &[Component::Orbit], false, Format::Human).await;
         assert_eq!(done, "build orbit");
     }
 
     #[tokio::test]
     async fn only_what_the_registry_lacks_is_pushed() {
         let fake = Fake {
-            pushed: vec![Thing::Axon],
+            pushed: vec![Component::Axon],
             ..Fake::default()
         };
         let (done, data) = run(&fake, &ALL, true, Format::Human).await;
@@ -301,17 +324,23 @@ mod tests {
         );
 
         let fake = Fake {
-            pushed: vec![Thing::Axon, Thing::Orbit],
+            pushed: vec![Component::Axon, Component::Orbit],
             ..Fake::default()
         };
-        let (done, _) = run(&fake, &[Thing::Axon, Thing::Orbit], true, Format::Human).await;
+        let (done, _) = run(
+            &fake,
+            &[Component::Axon, Component::Orbit],
+            true,
+            Format::Human,
+        )
+        .await;
         assert_eq!(done, "");
     }
 
     #[tokio::test]
     async fn all_that_is_asked_for_is_kept_whatever_the_registry_has() {
         let fake = Fake {
-            pushed: vec![Thing::Axon],
+            pushed: vec![Component::Axon],
             ..Fake::default()
         };
         let out = Some(Path::new("there"));
@@ -325,12 +354,12 @@ mod tests {
     #[tokio::test]
     async fn json_is_a_list_of_what_was_built() {
         let fake = Fake {
-            at_hand: ALL.to_vec(),
+            cached: ALL.to_vec(),
             ..Fake::default()
         };
         let (_, data) = run(
             &fake,
-            &[Thing::Governance, Thing::Axon],
+            &[Component::Governance, Component::Axon],
             false,
             Format::Json,
         )

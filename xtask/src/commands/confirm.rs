@@ -21,7 +21,7 @@ pub async fn confirm(desk: &Desk<'_>, yes: bool, what: &str) -> Result<()> {
     )
 }
 
-/// Credentials that end before the work must have: nothing can be taken back without them.
+/// Credentials that end before the work must have: nothing can be rolled back without them.
 pub fn warn_of_expiry(desk: &Desk<'_>, limit: Duration) {
     let Some(end) = desk.connector.credentials_end() else {
         return;
@@ -29,7 +29,7 @@ pub fn warn_of_expiry(desk: &Desk<'_>, limit: Duration) {
     let latest = desk.clock.now() + limit;
     if end < latest {
         let text = format!(
-            "they end at {end:.0}, and this may take until {latest:.0}, with its way back; cut off \
+            "they end at {end:.0}, and this may take until {latest:.0}, its rollback included; cut off \
              by their end it stays as it is then (exit code 22): sign in again first, or ask for a \
              longer session"
         );

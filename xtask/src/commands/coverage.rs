@@ -5,11 +5,11 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::doctor;
-use crate::decide::checks::figures::{Coverage, covered, programs_of};
-use crate::decide::readiness::{LLVM_MISSING, llvm_faults};
+use crate::decide::acceptance::figures::{Coverage, covered, programs_of};
+use crate::decide::machine::readiness::{LLVM_MISSING, llvm_faults};
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
-use crate::world::{Look, Machine, Source, Toolchain};
+use crate::world::{Depth, Machine, Source, Toolchain};
 
 /// The packages of `services/`, as cargo's arguments.
 pub(super) const PACKAGES: [&str; 8] = [
@@ -80,7 +80,7 @@ pub(super) async fn install_llvm(
     toolchain: &dyn Toolchain,
     report: &Report,
 ) -> Result<()> {
-    for fault in llvm_faults(machine.look(Look::Quick).await.means) {
+    for fault in llvm_faults(machine.inspect(Depth::Quick).await.means) {
         if toolchain.counting().await?.is_some() {
             break;
         }
@@ -103,7 +103,7 @@ pub async fn coverage(
         install_llvm(machine, toolchain, report).await?;
     }
     let Some(counting) = toolchain.counting().await? else {
-        let faults = llvm_faults(machine.look(Look::Quick).await.means);
+        let faults = llvm_faults(machine.inspect(Depth::Quick).await.means);
         let remedies = faults.each_ref().map(|fault| fault.remedy.as_str());
         let hint = format!(
             "{}\ncargo xtask test --coverage --fix    # runs the first that works",

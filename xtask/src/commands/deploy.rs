@@ -5,37 +5,37 @@ use serde_json::json;
 
 use super::confirm::{confirm, warn_of_expiry};
 use super::{plan, secrets};
-use crate::catalog::Thing;
-use crate::decide::site::{self, Site, Unreadable};
-use crate::drive::{self, About, Way};
+use crate::catalog::Component;
+use crate::decide::outputs::{self, Outputs, Unreadable};
 use crate::failure::Failure;
+use crate::release::{self, About, Direction};
 use crate::world::{Desk, World};
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub names: Vec<Thing>,
+    pub names: Vec<Component>,
     pub dry_run: bool,
     pub yes: bool,
 }
 
 pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
-    let things = plan::chosen(&options.names);
-    desk.builder.require(desk.architecture, &things).await?;
-    let Some(site) = ready_site(desk, options).await? else {
+    let components = plan::chosen(&options.names);
+    desk.builder.require(desk.architecture, &components).await?;
+    let Some(outputs) = ready_outputs(desk, options).await? else {
         return Ok(());
     };
-    let sited = desk.connector.connect(&site)?;
-    let world = desk.world(&site, &sited);
+    let sited = desk.connector.connect(&outputs)?;
+    let world = desk.world(&outputs, &sited);
 
     if desk.environment.emulated && !options.dry_run {
         // On every run: one that was cut off behind its apply has left them empty.
-        secrets::make_up(desk, &site).await?;
+        secrets::make_up(desk, &outputs).await?;
     } else {
         secrets::require(&world).await?;
     }
     let plan = plan::make(&world, &options.names).await?;
     if plan.is_empty() {
-        let done = json!({ "outcome": "nothing to do", "base_url": site.base_url });
+        let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });
         world.report.data(&done, "");
         world.report.line(
             "deploy",
@@ -50,28 +50,29 @@ pub async fn deploy(desk: &Desk<'_>, options: &Options) -> Result<()> {
             .line("deploy", "a dry run ends here: nothing was changed");
         return Ok(());
     }
-    warn_of_expiry(desk, drive::time_limit(&plan));
+    warn_of_expiry(desk, release::time_limit(&plan));
     confirm(desk, options.yes, "release this").await?;
 
     let about = about(&world, "deploy").await?;
-    let record = drive::carry_out(&world, &plan, about, Way::Forward).await?;
-    let done = json!({ "outcome": "landed", "release": record.number, "base_url": site.base_url });
+    let record = release::carry_out(&world, &plan, about, Direction::Forward).await?;
+    let done =
+        json!({ "outcome": "succeeded", "release": record.number, "base_url": outputs.base_url });
     world.report.data(&done, "");
     world.report.line(
         "deploy",
-        &format!("done; {} answers POST /dispatch", site.base_url),
+        &format!("done; {} answers POST /dispatch", outputs.base_url),
     );
     Ok(())
 }
 
-/// The site as this checkout describes it: applied where `infra/` or its variables changed. The
+/// The outputs as this checkout describes them: applied where `infra/` or its variables changed. The
 /// first apply takes a minute or two, and the images are built meanwhile.
-async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> {
-    let (wanted, published) = tokio::try_join!(desk.infra.wanted_sha256(), read_site(desk))?;
+async fn ready_outputs(desk: &Desk<'_>, options: &Options) -> Result<Option<Outputs>> {
+    let (wanted, published) = tokio::try_join!(desk.infra.wanted_sha256(), read_outputs(desk))?;
     let first = published.is_none();
     let published = match published {
-        Some(Ok(site)) if site.infra_sha256 == wanted => return Ok(Some(site)),
-        Some(Ok(site)) => Some(site),
+        Some(Ok(outputs)) if outputs.infra_sha256 == wanted => return Ok(Some(outputs)),
+        Some(Ok(outputs)) => Some(outputs),
         Some(Err(older)) => {
             desk.report.line("infra", &older.to_string());
             None
@@ -103,40 +104,40 @@ async fn ready_site(desk: &Desk<'_>, options: &Options) -> Result<Option<Site>> 
         planned.apply().await?;
     }
     desk.report.line("infra", "applied");
-    let site = published_site(desk).await?;
-    Ok(Some(site.context("terraform published no site")?))
+    let outputs = published_outputs(desk).await?;
+    Ok(Some(outputs.context("terraform published no outputs")?))
 }
 
 async fn build_ahead(desk: &Desk<'_>) -> Result<()> {
     let keys = desk.builder.keys(desk.architecture).await?;
-    if desk.builder.all_at_hand(&keys).await?.is_none() {
+    if desk.builder.all_cached(&keys).await?.is_none() {
         desk.builder.build(desk.architecture, &keys).await?;
     }
     Ok(())
 }
 
-/// The site that Terraform published; `None` where it never did.
-pub async fn published_site(desk: &Desk<'_>) -> Result<Option<Site>> {
-    let Some(read) = read_site(desk).await? else {
+/// The outputs that Terraform published; `None` where it never did.
+pub async fn published_outputs(desk: &Desk<'_>) -> Result<Option<Outputs>> {
+    let Some(read) = read_outputs(desk).await? else {
         return Ok(None);
     };
-    let site = read.map_err(|older| {
-        let parameter = desk.environment.site_parameter();
+    let outputs = read.map_err(|older| {
+        let parameter = desk.environment.outputs_parameter();
         Failure::not_ready(format!("{parameter}: {older}")).hint(format!(
             "an older infra/ wrote it; this one is applied by: cargo xtask deploy --env {}",
             desk.environment.name
         ))
     })?;
-    Ok(Some(site))
+    Ok(Some(outputs))
 }
 
-/// As `published_site`; what an older `infra/` wrote is no failure here.
-async fn read_site(desk: &Desk<'_>) -> Result<Option<Result<Site, Unreadable>>> {
-    let Some(text) = desk.infra.site().await? else {
+/// As `published_outputs`; what an older `infra/` wrote is no failure here.
+async fn read_outputs(desk: &Desk<'_>) -> Result<Option<Result<Outputs, Unreadable>>> {
+    let Some(text) = desk.infra.outputs().await? else {
         return Ok(None);
     };
-    let parameter = desk.environment.site_parameter();
-    let (site, unknown) = match site::parse(&text) {
+    let parameter = desk.environment.outputs_parameter();
+    let (outputs, unknown) = match outputs::parse(&text) {
         Ok(parsed) => parsed,
         Err(error) if error.is_older() => return Ok(Some(Err(error))),
         Err(error) => {
@@ -145,7 +146,7 @@ async fn read_site(desk: &Desk<'_>) -> Result<Option<Result<Site, Unreadable>>> 
                 .into());
         }
     };
-    let foreign = site.foreign(desk.environment);
+    let foreign = outputs.foreign(desk.environment);
     if !foreign.is_empty() {
         let name = &desk.environment.name;
         let message = format!("{parameter} is not {name}'s: {}", foreign.join(", "));
@@ -160,9 +161,9 @@ async fn read_site(desk: &Desk<'_>) -> Result<Option<Result<Site, Unreadable>>> 
             "{parameter} has fields that this checkout ignores: {}",
             unknown.join(", ")
         );
-        desk.report.warn("site", &text);
+        desk.report.warn("outputs", &text);
     }
-    Ok(Some(Ok(site)))
+    Ok(Some(Ok(outputs)))
 }
 
 /// What the record says of this release.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::decide::readiness::{Fault, faults, shown};
+use crate::decide::machine::readiness::{Fault, faults, shown};
 use crate::failure::Failure;
 use crate::report::Report;
-use crate::world::{Look, Machine};
+use crate::world::{Depth, Machine};
 
 /// A service that was started needs a moment until it answers.
 const MENDED_LIMIT: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ pub async fn make_ready(machine: &dyn Machine, report: &Report) -> Result<()> {
 
 /// What is missing, and with `fix` what still is once everything was tried.
 async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<Fault> {
-    let mut found = faults(&machine.look(Look::Thorough).await);
+    let mut found = faults(&machine.inspect(Depth::Thorough).await);
     let mut tried = Vec::new();
     // Mending one fault may show the next: an engine that was installed still has to be started.
     while let Some(fault) = next(&found, &tried).filter(|_| fix) {
@@ -41,7 +41,7 @@ async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<Fault
             Ok(()) => without(&fault, machine).await,
             Err(error) => {
                 report.warn(fault.subject, &format!("{error:#}"));
-                faults(&machine.look(Look::Thorough).await)
+                faults(&machine.inspect(Depth::Thorough).await)
             }
         };
         tried.push(fault);
@@ -64,7 +64,7 @@ fn judged(fix: bool, found: &[Fault]) -> Result<()> {
 
 /// Everything that keeps the local environment from running, at once, before anything is started.
 pub async fn require_local(machine: &dyn Machine) -> Result<()> {
-    let mut found = faults(&machine.look(Look::Quick).await);
+    let mut found = faults(&machine.inspect(Depth::Quick).await);
     // It runs without: git names a commit, Rust compiles what is not built yet.
     found.retain(|fault| !["git", "rust"].contains(&fault.subject));
     if found.is_empty() {
@@ -98,7 +98,7 @@ pub(super) async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) 
 async fn without(fault: &Fault, machine: &dyn Machine) -> Vec<Fault> {
     let deadline = tokio::time::Instant::now() + MENDED_LIMIT;
     loop {
-        let found = faults(&machine.look(Look::Thorough).await);
+        let found = faults(&machine.inspect(Depth::Thorough).await);
         if !found.contains(fault) || tokio::time::Instant::now() > deadline {
             return found;
         }
@@ -123,7 +123,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::decide::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+    use crate::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
     use crate::failure;
     use crate::report::Format;
     use crate::report::testing::captured;
@@ -163,7 +163,7 @@ mod tests {
 
     #[async_trait]
     impl Machine for Fake {
-        async fn look(&self, _: Look) -> Found {
+        async fn inspect(&self, _: Depth) -> Found {
             let mut found = self.found.lock().unwrap();
             let mut looks = self.looks_until_started.lock().unwrap();
             *looks = looks.saturating_sub(1);

@@ -1,6 +1,6 @@
 //! `lint`: what is wrong with the task definitions, without AWS.
 //!
-//! There is no site to render them with, so stand-ins take its place: names and ARNs as Terraform
+//! There is no outputs to render them with, so invented values take their place: names and ARNs as Terraform
 //! makes them, in the environment's own region and account, and an image of no content.
 
 use std::path::Path;
@@ -8,12 +8,12 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::render::definition;
-use crate::catalog::{SERVICES, Thing};
+use crate::catalog::{Component, SERVICES};
 use crate::decide::definition::Definition;
+use crate::decide::definition::lint::{self, Facts, Finding, Severity, Target};
 use crate::decide::definition::place::line_of;
 use crate::decide::environment::Environment;
-use crate::decide::lint::{self, Facts, Finding, Severity, Target};
-use crate::decide::site::{self, Architecture, Function, Service, Site};
+use crate::decide::outputs::{self, Architecture, Function, Outputs, Service};
 use crate::failure::{Failure, Kind};
 use crate::report::{Annotation, Format, Report};
 use crate::world::Source;
@@ -23,17 +23,25 @@ pub async fn lint_templates(
     source: &dyn Source,
     environment: &Environment,
     report: &Report,
-    things: &[Thing],
+    components: &[Component],
 ) -> Result<()> {
-    let site = stand_in(environment);
+    let outputs = stand_in(environment);
     let mut findings = Vec::new();
     let mut faults = Vec::new();
-    let asked = |thing: &Thing| things.is_empty() || things.contains(thing);
-    for thing in SERVICES.into_iter().filter(asked) {
-        let image = format!("{}@sha256:{}", site.image_name(thing), "0".repeat(64));
-        match definition(source, &site, thing, &image).await {
+    let asked = |component: &Component| components.is_empty() || components.contains(component);
+    for component in SERVICES.into_iter().filter(asked) {
+        let image = format!(
+            "{}@sha256:{}",
+            outputs.image_name(component),
+            "0".repeat(64)
+        );
+        match definition(source, &outputs, component, &image).await {
             Ok(definition) => {
-                findings.extend(lint::lint(thing, &definition, &Facts::of(&site, thing)));
+                findings.extend(lint::lint(
+                    component,
+                    &definition,
+                    &Facts::of(&outputs, component),
+                ));
             }
             Err(error) => faults.push(format!("{error:#}")),
         }
@@ -75,22 +83,24 @@ pub async fn lint_file(
 
 /// Tells a finding on the way of another command.
 pub(super) async fn tell(source: &dyn Source, report: &Report, finding: &Finding) {
-    if report.manner().format == Format::Github {
+    if report.mode().format == Format::Github {
         annotate(source, report, std::slice::from_ref(finding)).await;
     } else {
         report.warn("lint", &finding.to_string());
     }
 }
 
-/// Puts findings to their places in the files, where the report's format has such a thing.
+/// Puts findings to their places in the files, where the report's format has such a component.
 async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
-    if report.manner().format != Format::Github {
+    if report.mode().format != Format::Github {
         return;
     }
     for finding in findings {
         let subject = &finding.subject;
-        let of_service = SERVICES.iter().find(|thing| thing.name() == subject);
-        let file = of_service.map_or_else(|| subject.clone(), |thing| thing.template());
+        let of_service = SERVICES
+            .iter()
+            .find(|component| component.name() == subject);
+        let file = of_service.map_or_else(|| subject.clone(), |component| component.template());
         // A finding without a line is better than none.
         let text = source.read(&file).await.unwrap_or_default();
         report.annotate(Annotation {
@@ -125,8 +135,8 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
     }
 }
 
-/// A site as Terraform would make it of this environment.
-fn stand_in(environment: &Environment) -> Site {
+/// Outputs as Terraform would make it of this environment.
+fn stand_in(environment: &Environment) -> Outputs {
     let Environment {
         project,
         name,
@@ -135,28 +145,28 @@ fn stand_in(environment: &Environment) -> Site {
         ..
     } = environment;
     let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{project}-{name}");
-    let service = |thing: Thing| Service {
-        ecs_service: format!("{project}-{thing}"),
-        repository: format!("{project}/{thing}"),
-        task_role_arn: role(thing.name()),
+    let service = |component: Component| Service {
+        ecs_service: format!("{project}-{component}"),
+        repository: format!("{project}/{component}"),
+        task_role_arn: role(component.name()),
         secret_arn: format!(
-            "arn:aws:secretsmanager:{region}:{account_id}:secret:{project}/{name}/{thing}-AbCdEf"
+            "arn:aws:secretsmanager:{region}:{account_id}:secret:{project}/{name}/{component}-AbCdEf"
         ),
-        log_group: format!("/ecs/{project}-{thing}"),
+        log_group: format!("/ecs/{project}-{component}"),
         target_group_arn: format!(
-            "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{project}-{thing}/0123456789abcdef"
+            "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{project}-{component}/0123456789abcdef"
         ),
         desired_count: 2,
         port: 80,
         probe: None,
         environment: environment
             .service_environment
-            .get(&thing)
+            .get(&component)
             .cloned()
             .unwrap_or_default(),
     };
-    Site {
-        version: site::VERSION,
+    Outputs {
+        version: outputs::VERSION,
         project: project.clone(),
         environment: name.clone(),
         region: region.clone(),
@@ -168,7 +178,9 @@ fn stand_in(environment: &Environment) -> Site {
         execution_role_arn: role("execution"),
         base_url: "http://stand-in.invalid".to_owned(),
         infra_sha256: "0".repeat(64),
-        services: SERVICES.map(|thing| (thing, service(thing))).into(),
+        services: SERVICES
+            .map(|component| (component, service(component)))
+            .into(),
         function: Function {
             name: format!("{project}-governance"),
             alias: "live".to_owned(),
@@ -237,7 +249,7 @@ mod tests {
         assert_eq!(data.text(), "no findings\n");
         assert_eq!(talk.text(), "");
         let (report, data, _) = captured(Format::Json);
-        lint_templates(&files(AXON), &environment(), &report, &[Thing::Axon])
+        lint_templates(&files(AXON), &environment(), &report, &[Component::Axon])
             .await
             .unwrap();
         assert_eq!(data.text(), "[]\n");
@@ -285,8 +297,8 @@ mod tests {
         let mut environment = environment();
         let setting = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
         environment.service_environment = [
-            (Thing::Axon, setting("API_KEY", "k")),
-            (Thing::Orbit, setting("A_TOKEN", "t")),
+            (Component::Axon, setting("API_KEY", "k")),
+            (Component::Orbit, setting("A_TOKEN", "t")),
         ]
         .into();
         let error = lint_templates(&files(AXON), &environment, &report, &[])
@@ -294,7 +306,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "task-definitions/axon.json: the site sets API_KEY, which is a secret of the template \
+            "task-definitions/axon.json: the outputs set API_KEY, which is a secret of the template \
              (containerDefinitions[0].secrets[1].name)"
         );
         assert!(

@@ -47,17 +47,17 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::decide::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+    use crate::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
     use crate::failure;
     use crate::report::Format;
     use crate::report::testing::captured;
-    use crate::world::Look;
+    use crate::world::Depth;
 
     struct Bare;
 
     #[async_trait]
     impl Machine for Bare {
-        async fn look(&self, _: Look) -> Found {
+        async fn inspect(&self, _: Depth) -> Found {
             Found {
                 platform: Platform::Linux,
                 engine: Engine::Missing,

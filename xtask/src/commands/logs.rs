@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::catalog::Thing;
+use crate::catalog::Component;
 use crate::failure::Failure;
 use crate::world::World;
 
@@ -14,11 +14,16 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// A line of one task can come so long after a later line of another.
 const LATENESS_MAX: SignedDuration = SignedDuration::from_secs(30);
 
-pub async fn logs(world: &World<'_>, thing: Thing, since: &str, follow: bool) -> Result<()> {
+pub async fn logs(
+    world: &World<'_>,
+    component: Component,
+    since: &str,
+    follow: bool,
+) -> Result<()> {
     let mut from = start(world.clock.now(), parse_since(since)?);
-    let group = match thing {
-        Thing::Governance => &world.site.function.log_group,
-        Thing::Axon | Thing::Orbit => &world.site.service(thing).log_group,
+    let group = match component {
+        Component::Governance => &world.outputs.function.log_group,
+        Component::Axon | Component::Orbit => &world.outputs.service(component).log_group,
     };
     let mut newest = from;
     let mut seen = BTreeSet::new();

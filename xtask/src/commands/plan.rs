@@ -5,24 +5,25 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::catalog::{ALL, SERVICES, Thing};
-use crate::decide::archive;
+use crate::catalog::{ALL, Component, SERVICES};
+use crate::decide::artifact::archive;
+use crate::decide::artifact::image::{Artifact, Digest, Key};
 use crate::decide::definition::Definition;
-use crate::decide::image::{Artefact, Digest, Key};
-use crate::decide::lint::{self, Facts, Finding, Severity};
-use crate::decide::plan::{self, Change, Look, Plan, Step, Wanted};
-use crate::decide::release::{Record, State};
-use crate::decide::{diff, history};
-use crate::drive;
+use crate::decide::definition::diff;
+use crate::decide::definition::lint::{self, Facts, Finding, Severity};
+use crate::decide::release::history;
+use crate::decide::release::plan::{self, Change, Plan, Snapshot, Step, Wanted};
+use crate::decide::release::record::{Record, ReleaseState};
 use crate::failure::{Failure, Kind};
+use crate::release;
 use crate::world::World;
 
-/// How far back the ledger is searched for a release that landed.
+/// How far back the ledger is searched for a release that succeeded.
 const RECORDS_MAX: u64 = 100;
 
 /// With `exit_code` the process's exit code answers too: 0 for nothing to do, 13 for changes.
-pub async fn plan(world: &World<'_>, names: &[Thing], exit_code: bool) -> Result<()> {
-    let architecture = world.site.architecture;
+pub async fn plan(world: &World<'_>, names: &[Component], exit_code: bool) -> Result<()> {
+    let architecture = world.outputs.architecture;
     world.builder.require(architecture, &chosen(names)).await?;
     let plan = make(world, names).await?;
     let human = if plan.is_empty() {
@@ -39,39 +40,41 @@ pub async fn plan(world: &World<'_>, names: &[Thing], exit_code: bool) -> Result
     Ok(())
 }
 
-/// Keys, artefacts, definitions, findings, what runs: all of it before anything is changed.
-pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
+/// Keys, artifacts, definitions, findings, what runs: all of it before anything is changed.
+pub async fn make(world: &World<'_>, names: &[Component]) -> Result<Plan> {
     let chosen = chosen(names);
-    let keys = world.builder.keys(world.site.architecture).await?;
-    let (look, digests) =
-        tokio::try_join!(drive::look(world), known_digests(world, &chosen, &keys))?;
-    let artefacts = missing_artefacts(world, &chosen, &keys, &digests, &look).await?;
+    let keys = world.builder.keys(world.outputs.architecture).await?;
+    let (snapshot, digests) = tokio::try_join!(
+        release::observe(world),
+        known_digests(world, &chosen, &keys)
+    )?;
+    let artifacts = missing_artifacts(world, &chosen, &keys, &digests, &snapshot).await?;
 
     let mut wanted = BTreeMap::new();
     let mut findings = Vec::new();
     let mut faults = Vec::new();
-    for thing in chosen.iter().copied() {
-        if !thing.is_service() {
-            let key = key_of(&keys, thing)?.clone();
+    for component in chosen.iter().copied() {
+        if !component.is_service() {
+            let key = key_of(&keys, component)?.clone();
             wanted.insert(
-                thing,
+                component,
                 Wanted::Code {
                     key,
-                    artefact: artefacts.get(&thing).cloned(),
+                    artifact: artifacts.get(&component).cloned(),
                 },
             );
             continue;
         }
         let known = digests
-            .get(&thing)
-            .or(artefacts.get(&thing).map(|it| &it.digest));
-        let digest = known.with_context(|| format!("{thing} has no image"))?;
-        match definition(world, thing, digest).await {
+            .get(&component)
+            .or(artifacts.get(&component).map(|it| &it.digest));
+        let digest = known.with_context(|| format!("{component} has no image"))?;
+        match definition(world, component, digest).await {
             Ok(definition) => {
-                findings.extend(findings_of(world, thing, &definition));
+                findings.extend(findings_of(world, component, &definition));
                 let content = definition.sha256();
                 wanted.insert(
-                    thing,
+                    component,
                     Wanted::Definition {
                         definition,
                         content,
@@ -86,43 +89,49 @@ pub async fn make(world: &World<'_>, names: &[Thing]) -> Result<Plan> {
     }
     refuse_errors(world, &findings).await?;
 
-    let pushes = artefacts
+    let pushes = artifacts
         .into_values()
-        .filter(|it| it.thing.is_service())
+        .filter(|it| it.component.is_service())
         .collect();
-    let landed = landed_if_moving(world, &look).await?;
+    let succeeded = succeeded_if_moving(world, &snapshot).await?;
     let desired = SERVICES
-        .map(|thing| (thing, world.site.service(thing).desired_count))
+        .map(|component| (component, world.outputs.service(component).desired_count))
         .into();
-    let without_alarms = drive::left_without_alarms(world, &look).await?;
+    let without_alarms = release::left_without_alarms(world, &snapshot).await?;
     Ok(Plan {
         without_alarms,
-        ..plan::make(&wanted, look, landed.as_ref(), &desired, pushes)
+        ..plan::make(&wanted, snapshot, succeeded.as_ref(), &desired, pushes)
     })
 }
 
 /// The names that were given, or all; always in the order of a release.
-pub fn chosen(names: &[Thing]) -> Vec<Thing> {
+pub fn chosen(names: &[Component]) -> Vec<Component> {
     ALL.into_iter()
-        .filter(|thing| names.is_empty() || names.contains(thing))
+        .filter(|component| names.is_empty() || names.contains(component))
         .collect()
 }
 
-fn key_of(keys: &BTreeMap<Thing, Key>, thing: Thing) -> Result<&Key> {
-    keys.get(&thing)
-        .with_context(|| format!("{thing} has no key"))
+fn key_of(keys: &BTreeMap<Component, Key>, component: Component) -> Result<&Key> {
+    keys.get(&component)
+        .with_context(|| format!("{component} has no key"))
 }
 
 /// The digests of the images that the registry has for these keys.
 async fn known_digests(
     world: &World<'_>,
-    things: &[Thing],
-    keys: &BTreeMap<Thing, Key>,
-) -> Result<BTreeMap<Thing, Digest>> {
-    let services = things.iter().copied().filter(|thing| thing.is_service());
-    let ask = services.map(async |thing| -> Result<_> {
-        let digest = world.registry.digest(thing, key_of(keys, thing)?).await?;
-        Ok(digest.map(|digest| (thing, digest)))
+    components: &[Component],
+    keys: &BTreeMap<Component, Key>,
+) -> Result<BTreeMap<Component, Digest>> {
+    let services = components
+        .iter()
+        .copied()
+        .filter(|component| component.is_service());
+    let ask = services.map(async |component| -> Result<_> {
+        let digest = world
+            .registry
+            .digest(component, key_of(keys, component)?)
+            .await?;
+        Ok(digest.map(|digest| (component, digest)))
     });
     Ok(futures_util::future::try_join_all(ask)
         .await?
@@ -131,49 +140,53 @@ async fn known_digests(
         .collect())
 }
 
-/// Artefacts that AWS does not have yet: from this machine where they are at hand, else built.
-async fn missing_artefacts(
+/// Artifacts that AWS does not have yet: from this machine where they are at hand, else built.
+async fn missing_artifacts(
     world: &World<'_>,
-    things: &[Thing],
-    keys: &BTreeMap<Thing, Key>,
-    digests: &BTreeMap<Thing, Digest>,
-    look: &Look,
-) -> Result<BTreeMap<Thing, Artefact>> {
-    let mut artefacts = BTreeMap::new();
+    components: &[Component],
+    keys: &BTreeMap<Component, Key>,
+    digests: &BTreeMap<Component, Digest>,
+    snapshot: &Snapshot,
+) -> Result<BTreeMap<Component, Artifact>> {
+    let mut artifacts = BTreeMap::new();
     let mut absent = BTreeMap::new();
-    for thing in things.iter().copied() {
-        let key = key_of(keys, thing)?;
-        let there = digests.contains_key(&thing)
-            || (!thing.is_service() && look.function.description == key.0);
+    for component in components.iter().copied() {
+        let key = key_of(keys, component)?;
+        let there = digests.contains_key(&component)
+            || (!component.is_service() && snapshot.function.description == key.0);
         if there {
             continue;
         }
-        match world.builder.at_hand(thing, key).await? {
-            Some(artefact) => drop(artefacts.insert(thing, artefact)),
-            None => drop(absent.insert(thing, key.clone())),
+        match world.builder.cached(component, key).await? {
+            Some(artifact) => drop(artifacts.insert(component, artifact)),
+            None => drop(absent.insert(component, key.clone())),
         }
     }
     if !absent.is_empty() {
-        let architecture = world.site.architecture;
-        artefacts.extend(world.builder.build(architecture, &absent).await?);
+        let architecture = world.outputs.architecture;
+        artifacts.extend(world.builder.build(architecture, &absent).await?);
     }
-    Ok(artefacts)
+    Ok(artifacts)
 }
 
 /// A service's definition for this image.
-async fn definition(world: &World<'_>, thing: Thing, digest: &Digest) -> Result<Definition> {
-    let image = format!("{}@{digest}", world.site.image_name(thing));
-    super::render::definition(world.source, world.site, thing, &image).await
+async fn definition(
+    world: &World<'_>,
+    component: Component,
+    digest: &Digest,
+) -> Result<Definition> {
+    let image = format!("{}@{digest}", world.outputs.image_name(component));
+    super::render::definition(world.source, world.outputs, component, &image).await
 }
 
-/// All of lint, with what the site, our images and the watch of a rollout say.
-fn findings_of(world: &World<'_>, thing: Thing, definition: &Definition) -> Vec<Finding> {
+/// All of lint, with what the outputs, our images and the watch of a rollout say.
+fn findings_of(world: &World<'_>, component: Component, definition: &Definition) -> Vec<Finding> {
     let facts = Facts {
-        image: Some(archive::facts(thing, world.site.architecture)),
-        rollout_seconds_max: Some(drive::ROLLOUT_LIMIT.as_secs().cast_signed()),
-        ..Facts::of(world.site, thing)
+        image: Some(archive::facts(component, world.outputs.architecture)),
+        rollout_seconds_max: Some(release::ROLLOUT_LIMIT.as_secs().cast_signed()),
+        ..Facts::of(world.outputs, component)
     };
-    lint::lint(thing.name(), definition, &facts)
+    lint::lint(component.name(), definition, &facts)
 }
 
 /// Errors end the command; warnings are told.
@@ -191,16 +204,19 @@ async fn refuse_errors(world: &World<'_>, findings: &[Finding]) -> Result<()> {
     Err(Failure::new(Kind::Findings, format!("lint found {errors} errors")).into())
 }
 
-/// Where something is in the middle of a rollout, what it goes back to is what landed last.
-pub(super) async fn landed_if_moving(world: &World<'_>, look: &Look) -> Result<Option<Record>> {
-    let settled = look
+/// Where something is in the middle of a rollout, what it goes back to is what succeeded last.
+pub(super) async fn succeeded_if_moving(
+    world: &World<'_>,
+    snapshot: &Snapshot,
+) -> Result<Option<Record>> {
+    let settled = snapshot
         .services
         .values()
         .all(|service| service.state.settled());
     if settled {
         Ok(None)
     } else {
-        newest_where(world, |record| record.state == State::Landed).await
+        newest_where(world, |record| record.state == ReleaseState::Succeeded).await
     }
 }
 
@@ -224,8 +240,8 @@ pub async fn newest_where(
 }
 
 /// The release that a rollback chooses by itself.
-pub async fn rollback_target(world: &World<'_>, look: &Look) -> Result<Option<Record>> {
-    let running = look.running();
+pub async fn rollback_target(world: &World<'_>, snapshot: &Snapshot) -> Result<Option<Record>> {
+    let running = snapshot.running();
     newest_where(world, |record| history::is_target(record, &running)).await
 }
 
@@ -236,25 +252,25 @@ pub fn tell(world: &World<'_>, plan: &Plan) {
         .document("plan", &as_json(plan), &describe(plan));
 }
 
-/// The plan as people read it: one block, a thing a paragraph.
+/// The plan as people read it: one block, a component a paragraph.
 fn describe(plan: &Plan) -> String {
     let mut lines = Vec::new();
-    for artefact in &plan.pushes {
-        let size = crate::report::megabytes(artefact.packed_bytes);
+    for artifact in &plan.pushes {
+        let size = crate::report::megabytes(artifact.packed_bytes);
         lines.push(format!(
             "{:<11} push {size}, {}",
-            artefact.thing.name(),
-            artefact.digest
+            artifact.component.name(),
+            artifact.digest
         ));
     }
-    for thing in &plan.without_alarms {
-        let name = thing.name();
+    for component in &plan.without_alarms {
+        let name = component.name();
         lines.push(format!(
             "{name:<11} turn its alarms on, which a release left off"
         ));
     }
     for step in &plan.steps {
-        let name = step.thing.name();
+        let name = step.component.name();
         lines.push(format!("{name:<11} {}", what(step)));
         for change in changes(plan, step) {
             lines.push(format!("{:<11}   {change}", ""));
@@ -279,8 +295,8 @@ fn what(step: &Step) -> String {
             )
         }
         Change::Revision(revision) => format!("roll out {revision} (now: {from})"),
-        Change::Publish(artefact) => {
-            let size = crate::report::megabytes(artefact.packed_bytes);
+        Change::Publish(artifact) => {
+            let size = crate::report::megabytes(artifact.packed_bytes);
             format!("publish a version, {size} (now: {from})")
         }
         Change::Version(version) => format!("version {version} (now: {from})"),
@@ -292,9 +308,9 @@ fn changes(plan: &Plan, step: &Step) -> Vec<String> {
         return Vec::new();
     };
     let registered = plan
-        .look
+        .snapshot
         .services
-        .get(&step.thing)
+        .get(&step.component)
         .and_then(|it| it.registered.as_ref());
     match registered.filter(|_| step.before.is_some()) {
         Some(before) => diff::diff(Some(&before.definition), definition)
@@ -311,7 +327,7 @@ fn as_json(plan: &Plan) -> serde_json::Value {
         .iter()
         .map(|step| {
             json!({
-                "name": step.thing,
+                "name": step.component,
                 "change": if step.change == Change::Keep { "keep" } else { "change" },
                 "what": what(step),
                 "differences": changes(plan, step),

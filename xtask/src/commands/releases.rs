@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::decide::release::Record;
+use crate::decide::release::record::Record;
 use crate::world::World;
 
 pub async fn releases(world: &World<'_>, last: u64) -> Result<()> {

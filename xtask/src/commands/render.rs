@@ -2,40 +2,42 @@
 
 use anyhow::Result;
 
-use crate::catalog::Thing;
+use crate::catalog::Component;
 use crate::decide::definition::Definition;
-use crate::decide::render::{self, RenderError};
-use crate::decide::site::Site;
+use crate::decide::definition::render::{self, RenderError};
+use crate::decide::outputs::Outputs;
 use crate::failure::{Failure, Kind};
 use crate::world::{Source, World};
 
 /// Prints the definition. Its image is that of the sources as they are, which have to have been
 /// built: rendering builds nothing.
-pub async fn render(world: &World<'_>, thing: Thing) -> Result<()> {
-    if !thing.is_service() {
+pub async fn render(world: &World<'_>, component: Component) -> Result<()> {
+    if !component.is_service() {
         let hint = "cargo xtask render axon\ncargo xtask render orbit";
-        return Err(Failure::usage(format!("{thing} has no task definition"))
-            .hint(hint)
-            .into());
+        return Err(
+            Failure::usage(format!("{component} has no task definition"))
+                .hint(hint)
+                .into(),
+        );
     }
-    let image = image(world, thing).await?;
-    let definition = definition(world.source, world.site, thing, &image).await?;
+    let image = image(world, component).await?;
+    let definition = definition(world.source, world.outputs, component, &image).await?;
     let human = serde_json::to_string_pretty(&definition.0)?;
     world.report.data(&definition.0, &human);
     Ok(())
 }
 
-/// A service's template with every placeholder filled from the site.
+/// A service's template with every placeholder filled from the outputs.
 pub async fn definition(
     source: &dyn Source,
-    site: &Site,
-    thing: Thing,
+    outputs: &Outputs,
+    component: Component,
     image: &str,
 ) -> Result<Definition> {
-    let file = thing.template();
+    let file = component.template();
     let template = source.read(&file).await?;
-    let values = render::values(thing, site, image);
-    let extra_environment = &site.service(thing).environment;
+    let values = render::values(component, outputs, image);
+    let extra_environment = &outputs.service(component).environment;
     Ok(render::render(&file, &template, &values, extra_environment)
         .map_err(|error| refused(&error))?)
 }
@@ -46,22 +48,25 @@ fn refused(error: &RenderError) -> Failure {
 }
 
 /// The image by its digest: from the registry, or as it was built on this machine.
-async fn image(world: &World<'_>, thing: Thing) -> Result<String> {
-    let keys = world.builder.keys(world.site.architecture).await?;
+async fn image(world: &World<'_>, component: Component) -> Result<String> {
+    let keys = world.builder.keys(world.outputs.architecture).await?;
     let mut digest = None;
-    if let Some(key) = keys.get(&thing) {
-        digest = world.registry.digest(thing, key).await?;
+    if let Some(key) = keys.get(&component) {
+        digest = world.registry.digest(component, key).await?;
         if digest.is_none() {
             digest = world
                 .builder
-                .at_hand(thing, key)
+                .cached(component, key)
                 .await?
-                .map(|artefact| artefact.digest);
+                .map(|artifact| artifact.digest);
         }
     }
     let Some(digest) = digest else {
-        let failure = Failure::not_ready(format!("{thing} has not been built from these sources"));
-        return Err(failure.hint(format!("cargo xtask build {thing}")).into());
+        let failure =
+            Failure::not_ready(format!("{component} has not been built from these sources"));
+        return Err(failure
+            .hint(format!("cargo xtask build {component}"))
+            .into());
     };
-    Ok(format!("{}@{digest}", world.site.image_name(thing)))
+    Ok(format!("{}@{digest}", world.outputs.image_name(component)))
 }

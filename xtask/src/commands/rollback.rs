@@ -1,4 +1,4 @@
-//! `rollback`: to the newest release that landed and is not what runs now. Itself a release, with
+//! `rollback`: to the newest release that succeeded and is not what runs now. Itself a release, with
 //! a record. `--stop` takes the services down.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use super::confirm::{confirm, warn_of_expiry};
 use super::deploy::about;
 use super::plan;
-use crate::catalog::{SERVICES, Thing};
-use crate::decide::image::Digest;
-use crate::decide::plan::{Look, Plan, Wanted};
-use crate::decide::release::{Entry, Record, Running, State};
-use crate::decide::rollout::Outcome;
-use crate::drive::{self, Way};
+use crate::catalog::{Component, SERVICES};
+use crate::decide::artifact::image::Digest;
+use crate::decide::release::plan::{Plan, Snapshot, Wanted};
+use crate::decide::release::record::{Entry, Record, ReleaseState, Running};
+use crate::decide::release::rollout::Outcome;
 use crate::failure::Failure;
+use crate::release::{self, Direction};
 use crate::world::{Desk, ServiceUpdate, World};
 
 /// Tasks get `stopTimeout` to end; after this something is wrong. Two services in a row must end
@@ -31,17 +31,23 @@ pub async fn rollback(
     to: Option<u64>,
     yes: bool,
 ) -> Result<()> {
-    let look = drive::look(world).await?;
-    let target = target(world, &look, to).await?;
+    let snapshot = release::observe(world).await?;
+    let target = target(world, &snapshot, to).await?;
     let wanted = wanted(world, &target).await?;
     let desired = SERVICES
-        .map(|thing| (thing, world.site.service(thing).desired_count))
+        .map(|component| (component, world.outputs.service(component).desired_count))
         .into();
-    let landed = plan::landed_if_moving(world, &look).await?;
-    let without_alarms = drive::left_without_alarms(world, &look).await?;
+    let succeeded = plan::succeeded_if_moving(world, &snapshot).await?;
+    let without_alarms = release::left_without_alarms(world, &snapshot).await?;
     let plan = Plan {
         without_alarms,
-        ..crate::decide::plan::make(&wanted, look, landed.as_ref(), &desired, Vec::new())
+        ..crate::decide::release::plan::make(
+            &wanted,
+            snapshot,
+            succeeded.as_ref(),
+            &desired,
+            Vec::new(),
+        )
     };
     if plan.is_empty() {
         world.report.line(
@@ -54,12 +60,12 @@ pub async fn rollback(
         .report
         .line("rollback", &format!("to {}", target.about()));
     plan::tell(world, &plan);
-    warn_of_expiry(desk, drive::time_limit(&plan));
+    warn_of_expiry(desk, release::time_limit(&plan));
     confirm(desk, yes, "roll back").await?;
     let why = format!("rollback to {}", target.number);
     let about = about(world, &why).await?;
-    let record = drive::carry_out(world, &plan, about, Way::Back).await?;
-    let done = json!({ "outcome": "landed", "release": record.number, "to": target.number });
+    let record = release::carry_out(world, &plan, about, Direction::Back).await?;
+    let done = json!({ "outcome": "succeeded", "release": record.number, "to": target.number });
     world.report.data(&done, "");
     world.report.line(
         "rollback",
@@ -68,18 +74,20 @@ pub async fn rollback(
     Ok(())
 }
 
-async fn target(world: &World<'_>, look: &Look, to: Option<u64>) -> Result<Record> {
+async fn target(world: &World<'_>, snapshot: &Snapshot, to: Option<u64>) -> Result<Record> {
     let see = "cargo xtask releases     # the ledger";
     let Some(number) = to else {
-        let found = plan::rollback_target(world, look).await?;
+        let found = plan::rollback_target(world, snapshot).await?;
         return Ok(found.ok_or_else(|| {
-            Failure::refused("no release landed that is not what runs now").hint(see)
+            Failure::refused("no release succeeded that is not what runs now").hint(see)
         })?);
     };
     let found = world.ledger.read(number).await?;
     let record =
         found.ok_or_else(|| Failure::refused(format!("there is no release {number}")).hint(see))?;
-    if record.state == State::Landed && record.things.values().all(|it| it.after.is_some()) {
+    if record.state == ReleaseState::Succeeded
+        && record.components.values().all(|it| it.after.is_some())
+    {
         return Ok(record);
     }
     let message = format!(
@@ -90,24 +98,24 @@ async fn target(world: &World<'_>, look: &Look, to: Option<u64>) -> Result<Recor
 }
 
 /// What ran after a release, as far as AWS still has it: all that is missing is named at once.
-async fn wanted(world: &World<'_>, target: &Record) -> Result<BTreeMap<Thing, Wanted>> {
+async fn wanted(world: &World<'_>, target: &Record) -> Result<BTreeMap<Component, Wanted>> {
     let mut wanted = BTreeMap::new();
     let mut missing = Vec::new();
-    for (thing, entry) in &target.things {
+    for (component, entry) in &target.components {
         let Some(after) = &entry.after else { continue };
-        if !thing.is_service() {
+        if !component.is_service() {
             let (version, content) = (after.revision.clone(), after.content.clone());
-            wanted.insert(*thing, Wanted::Version { version, content });
+            wanted.insert(*component, Wanted::Version { version, content });
             continue;
         }
         let digest = after.image.as_deref().and_then(Digest::parse);
         if let Some(digest) = digest
-            && !world.registry.has(*thing, &digest).await?
+            && !world.registry.has(*component, &digest).await?
         {
-            missing.push(format!("the image {digest} of {thing}"));
+            missing.push(format!("the image {digest} of {component}"));
         }
         match known(world, after).await? {
-            Some(known) => drop(wanted.insert(*thing, known)),
+            Some(known) => drop(wanted.insert(*component, known)),
             None => missing.push(format!("the revision {}", after.revision)),
         }
     }
@@ -122,7 +130,11 @@ async fn wanted(world: &World<'_>, target: &Record) -> Result<BTreeMap<Thing, Wa
 
 /// A deregistered revision can't be deployed: its content is registered anew.
 async fn known(world: &World<'_>, after: &Running) -> Result<Option<Wanted>> {
-    let Some(registered) = world.cluster.revision(&after.revision).await? else {
+    let Some(registered) = world
+        .cluster
+        .describe_task_definition(&after.revision)
+        .await?
+    else {
         return Ok(None);
     };
     let content = after.content.clone();
@@ -142,26 +154,26 @@ async fn known(world: &World<'_>, after: &Running) -> Result<Option<Wanted>> {
 /// The source document's procedure: none desired, wait, deregister what ran. Orbit goes first, so
 /// that no dispatch meets an axon that is gone.
 pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
-    let look = drive::look(world).await?;
-    let is_up = |thing: &Thing| look.services[thing].state.desired > 0;
-    let up: Vec<Thing> = SERVICES.into_iter().rev().filter(is_up).collect();
+    let snapshot = release::observe(world).await?;
+    let is_up = |component: &Component| snapshot.services[component].state.desired > 0;
+    let up: Vec<Component> = SERVICES.into_iter().rev().filter(is_up).collect();
     if up.is_empty() {
         world.report.line("stop", "nothing runs");
         return Ok(());
     }
-    for thing in &up {
-        let revision = &look.services[thing].revision;
+    for component in &up {
+        let revision = &snapshot.services[component].revision;
         world.report.line(
-            thing.name(),
+            component.name(),
             &format!("will be stopped, and {revision} deregistered"),
         );
     }
     warn_of_expiry(desk, STOP_LIMIT * u32::try_from(up.len())?);
     confirm(desk, yes, "stop these services").await?;
-    let entries = stopped_entries(&look, &up);
-    let mut record = drive::open_record(world, about(world, "stop").await?, entries).await?;
+    let entries = stopped_entries(&snapshot, &up);
+    let mut record = release::open_record(world, about(world, "stop").await?, entries).await?;
     let stopped = tokio::select! {
-        stopped = stop_all(world, &look, &up) => stopped,
+        stopped = stop_all(world, &snapshot, &up) => stopped,
         () = world.interrupt.wait() => Err(Failure::new(
             crate::failure::Kind::StoppedWatching,
             "stopped watching; tasks go on ending",
@@ -169,11 +181,11 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
         .hint("cargo xtask rollback --stop    # go on to the end").into()),
     };
     let (state, outcome) = match &stopped {
-        Ok(()) => (State::Landed, Outcome::Landed),
-        Err(_) => (State::Left, Outcome::LeftRunning),
+        Ok(()) => (ReleaseState::Succeeded, Outcome::Succeeded),
+        Err(_) => (ReleaseState::Detached, Outcome::Detached),
     };
-    for thing in &up {
-        if let Some(entry) = record.things.get_mut(thing) {
+    for component in &up {
+        if let Some(entry) = record.components.get_mut(component) {
             entry.outcome = Some(outcome);
         }
     }
@@ -193,13 +205,13 @@ pub async fn stop(desk: &Desk<'_>, world: &World<'_>, yes: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a record says of a stop: nothing runs of these things after it.
-fn stopped_entries(look: &Look, up: &[Thing]) -> BTreeMap<Thing, Entry> {
-    let entry = |(thing, before): (Thing, Option<Running>)| {
-        let after = before.clone().filter(|_| !up.contains(&thing));
+/// What a record says of a stop: nothing runs of these components after it.
+fn stopped_entries(snapshot: &Snapshot, up: &[Component]) -> BTreeMap<Component, Entry> {
+    let entry = |(component, before): (Component, Option<Running>)| {
+        let after = before.clone().filter(|_| !up.contains(&component));
         let outcome = None;
         (
-            thing,
+            component,
             Entry {
                 before,
                 after,
@@ -207,40 +219,41 @@ fn stopped_entries(look: &Look, up: &[Thing]) -> BTreeMap<Thing, Entry> {
             },
         )
     };
-    look.running().into_iter().map(entry).collect()
+    snapshot.running().into_iter().map(entry).collect()
 }
 
-async fn stop_all(world: &World<'_>, look: &Look, things: &[Thing]) -> Result<()> {
-    for thing in things {
-        let revision = &look.services[thing].revision;
+async fn stop_all(world: &World<'_>, snapshot: &Snapshot, components: &[Component]) -> Result<()> {
+    for component in components {
+        let revision = &snapshot.services[component].revision;
         // No deployment comes of another count alone: alarms watch nothing here.
         let none = ServiceUpdate {
             revision: Some(revision.clone()),
             desired: Some(0),
             ..ServiceUpdate::default()
         };
-        world.cluster.update(*thing, &none).await?;
+        world.cluster.update_service(*component, &none).await?;
         let started = Instant::now();
         loop {
-            let state = world.cluster.look(*thing).await?;
+            let state = world.cluster.describe_service(*component).await?;
             if state.running == 0 && state.pending == 0 {
                 break;
             }
             if started.elapsed() > STOP_LIMIT {
                 bail!(
-                    "{thing} has {} tasks after {} s",
+                    "{component} has {} tasks after {} s",
                     state.running,
                     STOP_LIMIT.as_secs()
                 );
             }
-            world
-                .report
-                .live(thing.name(), &format!("stopping: {} left", state.running));
+            world.report.live(
+                component.name(),
+                &format!("stopping: {} left", state.running),
+            );
             tokio::time::sleep(STOP_INTERVAL).await;
         }
-        world.cluster.deregister(revision).await?;
+        world.cluster.deregister_task_definition(revision).await?;
         world.report.line(
-            thing.name(),
+            component.name(),
             &format!("stopped; {revision} is deregistered"),
         );
     }

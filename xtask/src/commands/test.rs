@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout};
 
 use super::coverage::{self, INSTALL_LLVM, NAMING_PROGRAMS};
 use super::doctor;
-use crate::decide::checks::figures::{Counts, count_tests, fuzz_runs_of};
-use crate::decide::readiness::LLVM_MISSING;
+use crate::decide::acceptance::figures::{Counts, count_tests, fuzz_runs_of};
+use crate::decide::machine::readiness::LLVM_MISSING;
 use crate::failure::{Failure, Kind};
 use crate::report::Report;
 use crate::world::{
-    Builder, CargoRun, CargoTool, Infra, Machine, Source, Surroundings, Toolchain, Workflows,
+    Builder, CargoRun, CargoTool, Infra, Machine, ProcessEnv, Source, Toolchain, Workflows,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct Parts<'a> {
     pub ci: bool,
     /// This very program: the end-to-end test runs it, and never cargo.
     pub program: &'a std::path::Path,
-    pub architecture: crate::decide::site::Architecture,
+    pub architecture: crate::decide::outputs::Architecture,
 }
 
 /// Every stage runs even if one before it failed: all faults at once.
@@ -319,12 +319,12 @@ const FUZZ_SEEDS: &str = "services/fuzz/seeds/signature";
 
 /// Gives what reads strangers' input whatever LLVM's fuzzer comes up with.
 pub async fn fuzz(
-    surroundings: &Surroundings,
+    process_env: &ProcessEnv,
     toolchain: &dyn Toolchain,
     report: &Report,
     seconds: u32,
 ) -> Result<()> {
-    let corpus = surroundings.state_folder().join("fuzz/signature");
+    let corpus = process_env.state_folder().join("fuzz/signature");
     tokio::fs::create_dir_all(&corpus)
         .await
         .context("make the folder of what the fuzzer learns")?;

@@ -9,8 +9,8 @@ mod tests;
 
 use anyhow::Result;
 
-use crate::decide::checks::answers::{Answer, Heard};
-use crate::decide::checks::{self, Check, Criterion, failed, table};
+use crate::decide::acceptance::answers::{Answer, Heard};
+use crate::decide::acceptance::{self, Check, Criterion, failed, table};
 use crate::failure::{self, Failure, Kind};
 use crate::world::{Containers, Probe, ProbeRequest, Toolchain, World};
 
@@ -59,7 +59,11 @@ fn tell(world: &World<'_>, checks: &[Check]) -> Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
-    let message = format!("{} of {} criteria failed", failed.len(), checks::ALL.len());
+    let message = format!(
+        "{} of {} criteria failed",
+        failed.len(),
+        acceptance::ALL.len()
+    );
     Err(Failure::new(Kind::CheckFailed, message).into())
 }
 

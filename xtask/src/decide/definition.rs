@@ -4,9 +4,12 @@
 pub mod alone;
 pub mod container;
 pub mod credential;
+pub mod diff;
 pub mod keys;
+pub mod lint;
 pub mod node;
 pub mod place;
+pub mod render;
 pub mod strict;
 
 use serde_json::Value;
@@ -118,30 +121,34 @@ pub mod testing {
     //! A definition of which every rule approves.
 
     use super::*;
-    use crate::catalog::Thing;
-    use crate::decide::render;
-    use crate::decide::site;
+    use crate::catalog::Component;
+    use crate::decide::definition::render;
+    use crate::decide::outputs;
 
     /// Axon's template of this repository.
     pub const AXON: &str = include_str!("../../../task-definitions/axon.json");
     /// Orbit's template of this repository.
     pub const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
 
-    /// An image's name as the local site has it.
-    pub fn image(thing: Thing) -> String {
+    /// An image's name as the local outputs has it.
+    pub fn image(component: Component) -> String {
         format!(
-            "localhost:4577/demo/{thing}@sha256:{}",
+            "localhost:4577/demo/{component}@sha256:{}",
             "0123456789abcdef".repeat(4)
         )
     }
 
-    /// A service's definition, rendered for the local site.
-    pub fn definition(thing: Thing) -> Definition {
-        let (site, _) = site::parse(site::testing::LOCAL).unwrap();
-        let template = if thing == Thing::Axon { AXON } else { ORBIT };
-        let values = render::values(thing, &site, &image(thing));
-        let extra = &site.service(thing).environment;
-        render::render(&thing.template(), template, &values, extra).unwrap()
+    /// A service's definition, rendered for the local outputs.
+    pub fn definition(component: Component) -> Definition {
+        let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
+        let template = if component == Component::Axon {
+            AXON
+        } else {
+            ORBIT
+        };
+        let values = render::values(component, &outputs, &image(component));
+        let extra = &outputs.service(component).environment;
+        render::render(&component.template(), template, &values, extra).unwrap()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::catalog::Thing;
+use crate::catalog::Component;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Environment {
@@ -25,9 +25,9 @@ pub struct Environment {
     #[serde(default)]
     pub architecture: Option<String>,
     /// For each service, settings that its template does not have, or has with another value.
-    /// Deploy takes them from the site; lint, which has none, from here.
+    /// Deploy takes them from the outputs; lint, which has none, from here.
     #[serde(default)]
-    pub service_environment: BTreeMap<Thing, BTreeMap<String, String>>,
+    pub service_environment: BTreeMap<Component, BTreeMap<String, String>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +50,9 @@ impl Environment {
         })
     }
 
-    /// The SSM parameter that holds the site.
-    pub fn site_parameter(&self) -> String {
-        format!("/{}/{}/site", self.project, self.name)
+    /// The SSM parameter that holds the outputs.
+    pub fn outputs_parameter(&self) -> String {
+        format!("/{}/{}/outputs", self.project, self.name)
     }
 
     /// The folder of SSM parameters that is the ledger.

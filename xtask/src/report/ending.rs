@@ -30,7 +30,7 @@ impl Report {
     /// is a failure. People get it as clap prints it, with a terminal's colours.
     pub fn end_unparsed(&self, said: &clap::Error) -> u8 {
         let is_result = !said.use_stderr();
-        if self.manner.format == Format::Human {
+        if self.mode.format == Format::Human {
             let printed = said.print();
             if !is_result {
                 return Kind::Usage.exit_code();
@@ -59,7 +59,7 @@ impl Report {
             return;
         }
         let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
-        if self.manner.format == Format::Json {
+        if self.mode.format == Format::Json {
             self.put_talk(
                 &json!({
                     "event": "failure",
@@ -76,7 +76,7 @@ impl Report {
             text.push_str("\n  hint: ");
             text.push_str(line);
         }
-        if self.manner.format == Format::Github {
+        if self.mode.format == Format::Github {
             self.summary("Failed", &text);
             self.put_talk(&github::command("error", &[], &text));
         } else {

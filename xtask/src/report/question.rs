@@ -13,7 +13,7 @@ use super::{Format, Report, clear_line, put, text};
 impl Report {
     /// Whether questions are seen by somebody, who expects no JSON.
     pub fn can_ask(&self) -> bool {
-        self.manner.terminal && self.manner.format == Format::Human
+        self.mode.terminal && self.mode.format == Format::Human
     }
 
     /// Anything but yes is no.
@@ -36,7 +36,7 @@ impl Report {
     async fn answer(&self, question: &str) -> Result<String> {
         {
             let mut streams = self.streams();
-            clear_line(&mut streams, self.manner);
+            clear_line(&mut streams, self.mode);
             drop(put(&mut streams.talk, &text::visible(question)));
             streams.asking = true;
         }

@@ -12,10 +12,10 @@ async fn live_lines_are_printed_now_and_then_where_nothing_is_redrawn() {
     report.live("axon", "1/2 running");
     tokio::time::advance(LIVE_INTERVAL).await;
     report.live("axon", "2/2 running");
-    report.line("axon", "landed");
+    report.line("axon", "succeeded");
     assert_eq!(
         talk.text(),
-        "axon        0/2 running\norbit       0/2 running\naxon        2/2 running\naxon        landed\n"
+        "axon        0/2 running\norbit       0/2 running\naxon        2/2 running\naxon        succeeded\n"
     );
     assert_eq!(data.text(), "");
 }
@@ -37,11 +37,11 @@ fn a_failure_has_its_hint_on_a_line_of_its_own() {
 #[test]
 fn json_puts_every_event_on_a_line_of_stderr() {
     let (report, data, talk) = captured(Format::Json);
-    report.line("axon", "landed");
+    report.line("axon", "succeeded");
     report.failure(&Failure::refused("held").into());
     assert_eq!(
         talk.text(),
-        "{\"event\":\"line\",\"subject\":\"axon\",\"text\":\"landed\"}\n\
+        "{\"event\":\"line\",\"subject\":\"axon\",\"text\":\"succeeded\"}\n\
          {\"event\":\"failure\",\"exit_code\":11,\"error\":\"held\",\"hint\":null}\n"
     );
     assert_eq!(data.text(), "");
@@ -50,13 +50,13 @@ fn json_puts_every_event_on_a_line_of_stderr() {
 #[test]
 fn quiet_json_has_warnings_and_the_failure_alone() {
     let (data, talk) = (Captured::default(), Captured::default());
-    let manner = Manner {
+    let mode = OutputMode {
         format: Format::Json,
         quiet: true,
         terminal: false,
     };
-    let report = Report::new(manner, Box::new(data.clone()), Box::new(talk.clone()));
-    report.line("axon", "landed");
+    let report = Report::new(mode, Box::new(data.clone()), Box::new(talk.clone()));
+    report.line("axon", "succeeded");
     report.block("release 2 failed");
     report.document("plan", &json!({}), "nothing to do");
     report.warn("orbit", "slow");
@@ -115,16 +115,12 @@ fn whatever_is_told_acts_on_no_terminal() {
 #[test]
 fn a_live_line_is_redrawn_and_what_it_says_is_not_obeyed() {
     let talk = Captured::default();
-    let manner = Manner {
+    let mode = OutputMode {
         format: Format::Human,
         quiet: false,
         terminal: true,
     };
-    let report = Report::new(
-        manner,
-        Box::new(Captured::default()),
-        Box::new(talk.clone()),
-    );
+    let report = Report::new(mode, Box::new(Captured::default()), Box::new(talk.clone()));
     report.live("axon", "compiling \u{1b}[31mred");
     report.line("axon", "compiled");
     assert_eq!(
@@ -178,7 +174,7 @@ fn a_result_that_is_lost_outweighs_success_and_no_failure() {
     ] {
         let (broken, talk) = (Box::new(Broken(kind)), Captured::default());
         let report = Report::new(
-            captured(Format::Human).0.manner(),
+            captured(Format::Human).0.mode(),
             broken,
             Box::new(talk.clone()),
         );

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 
-use crate::decide::checks::figures::Coverage;
+use crate::decide::acceptance::figures::Coverage;
 use crate::decide::definition::alone::RunOptions;
-use crate::decide::readiness::found::Found;
-use crate::decide::site::Architecture;
+use crate::decide::machine::readiness::found::Found;
+use crate::decide::outputs::Architecture;
 
 /// The Docker engine of this machine: runs images alone.
 #[async_trait]
@@ -182,14 +182,14 @@ pub struct Started {
 /// This machine, as far as the local environment needs it.
 #[async_trait]
 pub trait Machine: Send + Sync {
-    async fn look(&self, look: Look) -> Found;
+    async fn inspect(&self, depth: Depth) -> Found;
     /// Runs one command that mends something.
     async fn run(&self, command: &[String]) -> Result<()>;
 }
 
 /// How closely a machine is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum Depth {
     /// What costs milliseconds and only what is needed now: before work.
     Quick,
     /// Everything, versions too: for `doctor`.

@@ -92,9 +92,9 @@ fn a_machine_without_rust_is_told_what_it_lacks() {
     let bare = program::Bare::new("rustless");
     let build = bare.run(&["build"]);
     assert_eq!(build.status.code(), Some(12));
-    let told = program::stderr(&build);
+    let output = program::stderr(&build);
     for text in ["there is no rustc on the PATH", "hint: cargo xtask doctor"] {
-        assert!(told.contains(text), "{told}");
+        assert!(output.contains(text), "{output}");
     }
     let doctor = program::stdout(&bare.run(&["doctor"]));
     assert!(

@@ -46,8 +46,8 @@ fn every_variable_has_a_row_and_every_row_a_variable() {
         .map(str::to_owned)
         .collect();
     assert!(declared.len() > 15, "{declared:?}");
-    let told = first_column(&read(&infra().join("README.md")), "Environments");
-    assert_eq!(declared, told);
+    let output = first_column(&read(&infra().join("README.md")), "Environments");
+    assert_eq!(declared, output);
 }
 
 #[test]
@@ -58,11 +58,11 @@ fn every_module_is_in_the_table_of_modules() {
         .filter_map(|line| line.strip_prefix("module \"")?.split('"').next())
         .map(str::to_owned)
         .collect();
-    let told = first_column(&read(&infra().join("README.md")), "Modules");
-    assert_eq!(used, told);
+    let output = first_column(&read(&infra().join("README.md")), "Modules");
+    assert_eq!(used, output);
 }
 
-/// Of the table of alarms, those that take a deployment back.
+/// Of the table of alarms, those that roll a deployment back.
 #[test]
 fn the_alarms_that_are_said_to_take_a_deployment_back_are_those_that_ecs_gets() {
     let watch = read(&infra().join("modules/service/watch.tf"));
@@ -82,13 +82,13 @@ fn the_alarms_that_are_said_to_take_a_deployment_back_are_those_that_ecs_gets() 
         })
         .collect();
     let readme = read(&infra().join("README.md"));
-    let told: BTreeSet<String> = between(&readme, "\n## Alarms\n", "\n## ")
+    let output: BTreeSet<String> = between(&readme, "\n## Alarms\n", "\n## ")
         .lines()
         .filter(|row| row.ends_with("| yes |"))
         .map(|row| between(row, "`", "`"))
         .collect();
     assert!(!given.is_empty());
-    assert_eq!(given, told);
+    assert_eq!(given, output);
 }
 
 /// What AWS knows no resource for, by its service authorization reference, and the policies of

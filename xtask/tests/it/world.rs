@@ -24,22 +24,22 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use xtask::catalog::{ALL, SERVICES, Thing};
+use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::decide::artifact::image::{Digest, Key};
 use xtask::decide::environment::Environment;
-use xtask::decide::image::{Digest, Key};
-use xtask::decide::release::Record;
+use xtask::decide::release::record::Record;
 use xtask::failure::{Failure, Kind};
 
 pub(crate) use alone::{Alone, Wrong};
-pub(crate) use command::{KILLED, Told};
+pub(crate) use command::{CommandOutput, KILLED};
 pub(crate) use function::{Answers, Lambda};
 pub(crate) use machine::ThisMachine;
 pub(crate) use secrets::Slow;
 pub(crate) use services::{Ecs, Rollout};
 use tasks::Task;
 
-/// The site of the local environment, as Terraform publishes it.
-const SITE: &str = include_str!("../../src/decide/site.local.json");
+/// The outputs of the local environment, as Terraform publishes it.
+const OUTPUTS: &str = include_str!("../../src/decide/outputs.local.json");
 const AXON: &str = include_str!("../../../task-definitions/axon.json");
 const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
 
@@ -49,7 +49,7 @@ const SLOW_ANSWER: Duration = Duration::from_mins(1);
 /// A handle: all clones are the same environment.
 #[derive(Clone)]
 pub(crate) struct Fake {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FakeState>>,
     interrupted: Arc<Notify>,
     killed: Arc<Notify>,
     began: Instant,
@@ -57,20 +57,20 @@ pub(crate) struct Fake {
     slow: Option<Arc<Slow>>,
 }
 
-pub(crate) struct State {
+pub(crate) struct FakeState {
     pub(crate) environment: Environment,
-    /// Stands for the sources of each thing: another text is another key.
-    pub(crate) sources: BTreeMap<Thing, String>,
+    /// Stands for the sources of each component: another text is another key.
+    pub(crate) sources: BTreeMap<Component, String>,
     /// By path below the root.
     pub(crate) templates: BTreeMap<String, String>,
     /// Hash of `infra/` as it is in the checkout.
     pub(crate) infra: String,
     /// What an apply publishes, but for the hash.
-    pub(crate) site: Value,
+    pub(crate) outputs: Value,
     pub(crate) published: Option<Value>,
-    pub(crate) at_hand: BTreeSet<Key>,
+    pub(crate) cached: BTreeSet<Key>,
     pub(crate) builds: u32,
-    pub(crate) images: BTreeMap<Thing, BTreeMap<Key, Digest>>,
+    pub(crate) images: BTreeMap<Component, BTreeMap<Key, Digest>>,
     pub(crate) ecs: Ecs,
     pub(crate) lambda: Lambda,
     pub(crate) secrets: BTreeMap<String, Value>,
@@ -85,7 +85,7 @@ pub(crate) struct State {
     /// How often they read their secret again.
     pub(crate) secret_refresh: Duration,
     /// Whose tasks cannot read their secret again.
-    pub(crate) keeps_its_secret: Option<Thing>,
+    pub(crate) keeps_its_secret: Option<Component>,
     /// Dispatches that failed since axon did not know the key of orbit's signature.
     pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
@@ -133,7 +133,7 @@ enum At {
 
 /// How one call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum CallFault {
     Fails,
     LosesItsAnswer,
     IsInterrupted,
@@ -143,7 +143,7 @@ pub(crate) enum Way {
     FindsThemExpired,
 }
 
-impl Way {
+impl CallFault {
     fn what(self) -> What {
         match self {
             Self::Fails => What::Fail("throttled".to_owned()),
@@ -161,7 +161,7 @@ enum What {
     Interrupt,
     Kill,
     Expire,
-    Meanwhile(Box<dyn FnOnce(&mut State) + Send>),
+    Meanwhile(Box<dyn FnOnce(&mut FakeState) + Send>),
 }
 
 impl Fake {
@@ -172,8 +172,8 @@ impl Fake {
             let mut state = fake.state();
             let infra = state.infra.clone();
             state.apply(&infra);
-            for thing in SERVICES {
-                let arn = secret_arn(thing);
+            for component in SERVICES {
+                let arn = secret_arn(component);
                 let value = json!({
                     "database_url": "postgres://secret-of-the-database",
                     "api_key": "secret-of-the-api",
@@ -189,16 +189,16 @@ impl Fake {
 
     /// Nothing was ever applied.
     pub(crate) fn empty() -> Self {
-        let state = State {
+        let state = FakeState {
             environment: environment("local", true),
-            sources: ALL.map(|thing| (thing, "one".to_owned())).into(),
-            templates: [(Thing::Axon, AXON), (Thing::Orbit, ORBIT)]
-                .map(|(thing, text)| (thing.template(), text.to_owned()))
+            sources: ALL.map(|component| (component, "one".to_owned())).into(),
+            templates: [(Component::Axon, AXON), (Component::Orbit, ORBIT)]
+                .map(|(component, text)| (component.template(), text.to_owned()))
                 .into(),
             infra: "infra-one".to_owned(),
-            site: serde_json::from_str(SITE).unwrap(),
+            outputs: serde_json::from_str(OUTPUTS).unwrap(),
             published: None,
-            at_hand: BTreeSet::new(),
+            cached: BTreeSet::new(),
             builds: 0,
             images: BTreeMap::new(),
             ecs: Ecs::default(),
@@ -234,7 +234,7 @@ impl Fake {
         }
     }
 
-    /// One release has landed; its changes are forgotten.
+    /// One release has succeeded; its changes are forgotten.
     pub(crate) async fn released() -> Self {
         let fake = Self::applied();
         fake.deploy_all().await.succeeds();
@@ -242,7 +242,7 @@ impl Fake {
         fake
     }
 
-    /// Two releases have landed, each of all three things.
+    /// Two releases have succeeded, each of all three components.
     pub(crate) async fn released_twice() -> Self {
         let fake = Self::released().await;
         fake.edit(&ALL, "two");
@@ -251,37 +251,37 @@ impl Fake {
         fake
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap()
     }
 
-    /// Changes the sources of things.
-    pub(crate) fn edit(&self, things: &[Thing], text: &str) {
-        for thing in things {
-            self.state().sources.insert(*thing, text.to_owned());
+    /// Changes the sources of components.
+    pub(crate) fn edit(&self, components: &[Component], text: &str) {
+        for component in components {
+            self.state().sources.insert(*component, text.to_owned());
         }
     }
 
     /// Replaces a text in the template of a service.
-    pub(crate) fn edit_template(&self, thing: Thing, from: &str, to: &str) {
+    pub(crate) fn edit_template(&self, component: Component, from: &str, to: &str) {
         let mut state = self.state();
-        let template = state.templates.get_mut(&thing.template()).unwrap();
-        assert!(template.contains(from), "{thing} has no {from}");
+        let template = state.templates.get_mut(&component.template()).unwrap();
+        assert!(template.contains(from), "{component} has no {from}");
         *template = template.replace(from, to);
     }
 
     /// How the revisions of a service do that are registered from now on.
-    pub(crate) fn script(&self, thing: Thing, rollout: Rollout) {
-        self.state().ecs.scripts.insert(thing, rollout);
+    pub(crate) fn script(&self, component: Component, rollout: Rollout) {
+        self.state().ecs.scripts.insert(component, rollout);
     }
 
     /// Another environment, where everything has to be confirmed.
     pub(crate) fn is_not_local(&self) {
         let mut state = self.state();
         state.environment = environment("staging", false);
-        state.site["environment"] = json!("staging");
-        if let Some(site) = &mut state.published {
-            site["environment"] = json!("staging");
+        state.outputs["environment"] = json!("staging");
+        if let Some(outputs) = &mut state.published {
+            outputs["environment"] = json!("staging");
         }
     }
 
@@ -292,7 +292,7 @@ impl Fake {
         }
     }
 
-    /// Ctrl-C while the next call of this name is under way: it does its work.
+    /// Ctrl-C while the next call of this name is under fault: it does its work.
     pub(crate) fn interrupt(&self, at: &str) {
         self.event(at, What::Interrupt);
     }
@@ -317,7 +317,7 @@ impl Fake {
     }
 
     /// Something that somebody else does right before the next call of this name.
-    pub(crate) fn meanwhile(&self, at: &str, act: impl FnOnce(&mut State) + Send + 'static) {
+    pub(crate) fn meanwhile(&self, at: &str, act: impl FnOnce(&mut FakeState) + Send + 'static) {
         self.event(at, What::Meanwhile(Box::new(act)));
     }
 
@@ -326,11 +326,11 @@ impl Fake {
         self.state().events.push(Event { at, what });
     }
 
-    /// The call of this index, counted from now on, goes wrong in this way.
-    pub(crate) fn spoil(&self, index: usize, way: Way) {
+    /// The call of this index, counted from now on, goes wrong in this fault.
+    pub(crate) fn spoil(&self, index: usize, fault: CallFault) {
         let mut state = self.state();
         let at = At::Index(state.calls.len() + index);
-        let what = way.what();
+        let what = fault.what();
         state.events.push(Event { at, what });
     }
 
@@ -356,7 +356,7 @@ impl Fake {
     async fn call<T>(
         &self,
         name: &str,
-        work: impl FnOnce(&mut State) -> Result<T> + Send,
+        work: impl FnOnce(&mut FakeState) -> Result<T> + Send,
     ) -> Result<T> {
         if let Some(slow) = self.slow.as_ref().filter(|_| name.contains(":secret:"))
             && slow.calls.fetch_add(1, Ordering::SeqCst) == slow.index
@@ -394,7 +394,7 @@ impl Fake {
     }
 }
 
-impl State {
+impl FakeState {
     fn take_event(&mut self, name: &str) -> Option<What> {
         let index = self.calls.len();
         let is_secret = name.contains(":secret:");
@@ -421,9 +421,9 @@ fn needs_credentials(call: &str) -> bool {
         .any(|free| call.starts_with(free))
 }
 
-pub(crate) fn secret_arn(thing: Thing) -> String {
-    let site: Value = serde_json::from_str(SITE).unwrap();
-    let arn = &site["services"][thing.name()]["secret_arn"];
+pub(crate) fn secret_arn(component: Component) -> String {
+    let outputs: Value = serde_json::from_str(OUTPUTS).unwrap();
+    let arn = &outputs["services"][component.name()]["secret_arn"];
     arn.as_str().unwrap().to_owned()
 }
 

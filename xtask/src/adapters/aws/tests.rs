@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::*;
 use crate::adapters::registry::Ecr;
 use crate::adapters::{balancer, cluster, functions, ledger, logs, secrets, stand_in};
-use crate::catalog::Thing;
-use crate::decide::image::Key;
-use crate::decide::site;
+use crate::catalog::Component;
+use crate::decide::artifact::image::Key;
+use crate::decide::outputs;
 use crate::failure;
 use crate::world::{Balancer, Cluster, Functions, Ledger, Logs, Registry, Secrets};
 
@@ -30,8 +30,8 @@ fn staging(endpoint: Option<&str>) -> Environment {
     }
 }
 
-fn shell(name: &str, value: &str) -> Surroundings {
-    Surroundings {
+fn shell(name: &str, value: &str) -> ProcessEnv {
+    ProcessEnv {
         root: ".".into(),
         here: ".".into(),
         variables: [(name.into(), value.into())].into(),
@@ -131,32 +131,32 @@ async fn configured(without: Without) -> SdkConfig {
 
 #[tokio::test]
 async fn credentials_that_cannot_be_had_in_the_middle_have_expired() {
-    let (site, _) = site::parse(site::testing::LOCAL).unwrap();
+    let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
     let report = stand_in::report();
     for without in ALL_WAYS {
         let config = configured(without).await;
-        let ecr = Ecr::new(&config, &Transport::local(), &site, &report);
+        let ecr = Ecr::new(&config, &Transport::local(), &outputs, &report);
         let errors = [
-            cluster::Ecs::new(&config, &site)
-                .look(Thing::Axon)
+            cluster::Ecs::new(&config, &outputs)
+                .describe_service(Component::Axon)
                 .await
                 .map(drop),
-            cluster::Ecs::new(&config, &site)
-                .revision("demo-axon:1")
+            cluster::Ecs::new(&config, &outputs)
+                .describe_task_definition("demo-axon:1")
                 .await
                 .map(drop),
-            functions::Lambda::new(&config, &site)
-                .look()
+            functions::Lambda::new(&config, &outputs)
+                .get_alias()
                 .await
                 .map(drop),
-            functions::Lambda::new(&config, &site)
-                .move_alias("2", "x")
+            functions::Lambda::new(&config, &outputs)
+                .update_alias("2", "x")
                 .await,
-            balancer::Elb::new(&config, &site)
-                .target_health(Thing::Axon)
+            balancer::Elb::new(&config, &outputs)
+                .describe_target_health(Component::Axon)
                 .await
                 .map(drop),
-            ecr.digest(Thing::Axon, &Key("5".repeat(64)))
+            ecr.digest(Component::Axon, &Key("5".repeat(64)))
                 .await
                 .map(drop),
             ledger::Ssm::new(&config, &staging(None))
@@ -168,7 +168,7 @@ async fn credentials_that_cannot_be_had_in_the_middle_have_expired() {
                 .await
                 .map(drop),
             secrets::SecretsManager::new(&config)
-                .read("arn")
+                .get_secret_value("arn")
                 .await
                 .map(drop),
         ];

@@ -20,13 +20,13 @@ use super::progress::Progress;
 use crate::adapters::docker::{ask, labels, remove};
 use crate::adapters::host;
 use crate::adapters::source::Checkout;
-use crate::catalog::Thing;
-use crate::decide::compilation::Variant;
-use crate::decide::context::{BESIDE_INPUTS, DOCKERFILE, pack_context};
-use crate::decide::image::Inputs;
+use crate::catalog::Component;
+use crate::decide::artifact::compilation::Variant;
+use crate::decide::artifact::context::{BESIDE_INPUTS, DOCKERFILE, pack_context};
+use crate::decide::artifact::image::Inputs;
 use crate::failure::Failure;
 use crate::report::Report;
-use crate::world::{Source, Surroundings};
+use crate::world::{ProcessEnv, Source};
 
 /// The engine's API of Docker 17.06, the first that has all that the recipe is made of: several
 /// stages, and arguments before the first one.
@@ -42,7 +42,7 @@ pub(super) struct InDocker<'a> {
     builder: BuilderVersion,
     /// In the words of images, such as `amd64`.
     engines_architecture: String,
-    surroundings: &'a Surroundings,
+    process_env: &'a ProcessEnv,
     report: &'a Report,
     base: Option<&'a str>,
 }
@@ -50,7 +50,7 @@ pub(super) struct InDocker<'a> {
 /// The zipped files that the engine gets.
 pub(super) async fn context(
     checkout: &Checkout,
-    inputs: &BTreeMap<Thing, Inputs>,
+    inputs: &BTreeMap<Component, Inputs>,
 ) -> Result<Bytes> {
     let mut files = BTreeMap::new();
     for inputs in inputs.values() {
@@ -66,19 +66,19 @@ pub(super) async fn context(
 
 impl<'a> InDocker<'a> {
     pub(super) async fn connect(
-        surroundings: &'a Surroundings,
+        process_env: &'a ProcessEnv,
         report: &'a Report,
         base: Option<&'a str>,
     ) -> Result<Self> {
         let doing = "ask the engine for its version";
-        let engine = host::docker(surroundings)?;
+        let engine = host::docker(process_env)?;
         let engine = ask(doing, engine.negotiate_version()).await?;
         let version = ask(doing, engine.version()).await?;
         Ok(Self {
             builder: builder_of(&version)?,
             engines_architecture: version.arch.unwrap_or_default(),
             engine,
-            surroundings,
+            process_env,
             report,
             base,
         })
@@ -88,9 +88,9 @@ impl<'a> InDocker<'a> {
     pub(super) async fn compile(
         &self,
         variant: Variant,
-        things: &[Thing],
+        components: &[Component],
         context: Bytes,
-    ) -> Result<BTreeMap<Thing, Vec<u8>>> {
+    ) -> Result<BTreeMap<Component, Vec<u8>>> {
         let builder = match self.builder {
             BuilderVersion::BuilderBuildKit => "BuildKit",
             BuilderVersion::BuilderV1 => "the classic builder",
@@ -99,28 +99,35 @@ impl<'a> InDocker<'a> {
         let told = format!("in Docker by {builder}, which gets {sent} kB");
         self.report.line("build", &told);
         let mut binaries = BTreeMap::new();
-        for thing in things {
-            let image = self.image(*thing, variant, context.clone()).await?;
-            let taken = self.binary(*thing, &image).await;
+        for component in components {
+            let image = self.image(*component, variant, context.clone()).await?;
+            let taken = self.binary(*component, &image).await;
             self.forget(&image).await?;
-            binaries.insert(*thing, taken?);
+            binaries.insert(*component, taken?);
         }
         Ok(binaries)
     }
 
-    /// Builds a thing's image and answers its id. Where this is dropped, the engine sees that
+    /// Builds a component's image and answers its id. Where this is dropped, the engine sees that
     /// nobody listens any more and stops.
-    async fn image(&self, thing: Thing, variant: Variant, context: Bytes) -> Result<String> {
+    async fn image(
+        &self,
+        component: Component,
+        variant: Variant,
+        context: Bytes,
+    ) -> Result<String> {
         let started = Instant::now();
-        let mut progress = Progress::new(self.report, thing);
-        let options = self.options(thing, variant);
+        let mut progress = Progress::new(self.report, component);
+        let options = self.options(component, variant);
         let body = bollard::body_full(context);
         let mut stream = self.engine.build_image(options, None, Some(body));
         let mut image = None;
         // To its end: failures come in the stream, under HTTP status 200.
         while let Some(told) = timeout(SILENCE_LIMIT, stream.next())
             .await
-            .with_context(|| format!("build {thing}: the engine said nothing for half an hour"))?
+            .with_context(|| {
+                format!("build {component}: the engine said nothing for half an hour")
+            })?
         {
             match told {
                 Ok(told) => image = progress.see(told).or(image),
@@ -130,14 +137,14 @@ impl<'a> InDocker<'a> {
         let seconds = started.elapsed().as_secs();
         let crates = progress.crates_compiled();
         let told = format!("crates compiled in Docker: {crates}, in {seconds} s");
-        self.report.line(thing.name(), &told);
-        image.with_context(|| format!("build {thing}: the engine told no image"))
+        self.report.line(component.name(), &told);
+        image.with_context(|| format!("build {component}: the engine told no image"))
     }
 
-    fn options(&self, thing: Thing, variant: Variant) -> BuildImageOptions {
+    fn options(&self, component: Component, variant: Variant) -> BuildImageOptions {
         let architecture = variant.architecture;
         let profile = variant.profile.name();
-        let mut arguments = HashMap::from([("SERVICE", thing.name()), ("PROFILE", profile)]);
+        let mut arguments = HashMap::from([("SERVICE", component.name()), ("PROFILE", profile)]);
         arguments.extend(self.base.map(|base| ("BUILDER_BASE", base)));
         let mut options = BuildImageOptionsBuilder::new()
             .dockerfile(DOCKERFILE)
@@ -146,7 +153,7 @@ impl<'a> InDocker<'a> {
             .rm(true)
             .forcerm(true);
         if self.builder == BuilderVersion::BuilderBuildKit {
-            options = options.session(&format!("xtask-{}-{thing}", std::process::id()));
+            options = options.session(&format!("xtask-{}-{component}", std::process::id()));
         }
         // The engine's own is not named: an older engine knows no platforms.
         if self.engines_architecture != architecture.oci() {
@@ -156,10 +163,10 @@ impl<'a> InDocker<'a> {
     }
 
     /// A container gives files out, whether it ever ran or not.
-    async fn binary(&self, thing: Thing, image: &str) -> Result<Vec<u8>> {
+    async fn binary(&self, component: Component, image: &str) -> Result<Vec<u8>> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
-            labels: Some(labels(self.surroundings)),
+            labels: Some(labels(self.process_env)),
             ..ContainerCreateBody::default()
         };
         let created = self
@@ -167,7 +174,7 @@ impl<'a> InDocker<'a> {
             .create_container(None::<CreateContainerOptions>, body);
         let container = ask("create a container", created).await?.id;
         let options = DownloadFromContainerOptionsBuilder::new()
-            .path(&format!("/{thing}"))
+            .path(&format!("/{component}"))
             .build();
         let chunks = self
             .engine

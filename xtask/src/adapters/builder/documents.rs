@@ -1,15 +1,15 @@
-//! The documents about an artefact: what it consists of and where it comes from.
+//! The documents about an artifact: what it consists of and where it comes from.
 
 use anyhow::{Context, Result};
 
-use super::Artefacts;
+use super::Artifacts;
 use crate::adapters::process::Command;
-use crate::decide::provenance::{Built, statement};
-use crate::decide::referrer::Document;
-use crate::decide::sbom::{Tree, bill, tree_arguments};
-use crate::decide::site::Architecture;
+use crate::decide::artifact::provenance::{Built, statement};
+use crate::decide::artifact::referrer::Document;
+use crate::decide::artifact::sbom::{Tree, bill, tree_arguments};
+use crate::decide::outputs::Architecture;
 
-impl Artefacts<'_> {
+impl Artifacts<'_> {
     pub(super) async fn documents(&self, built: &Built<'_>) -> Result<[(Document, Vec<u8>); 2]> {
         let tree = self
             .tree
@@ -26,9 +26,9 @@ impl Artefacts<'_> {
 
     /// What is linked into the programs, as cargo resolves it for the build itself.
     async fn linked(&self, architecture: Architecture) -> Result<Tree> {
-        let told = Command::new(self.surroundings, "cargo")
+        let told = Command::new(self.process_env, "cargo")
             .arguments(tree_arguments(architecture))
-            .folder(&self.surroundings.root)
+            .folder(&self.process_env.root)
             .without_variable("RUSTUP_TOOLCHAIN")
             .without_stderr()
             .succeed()

@@ -9,12 +9,12 @@ use tokio::fs;
 use super::{is_progress, tell_failure};
 use crate::adapters::process::Command;
 use crate::adapters::toolchain::cargo_home;
-use crate::catalog::{ALL, Thing};
-use crate::decide::compilation::{Folders, Variant, cargo_arguments, rustflags};
-use crate::decide::site::Architecture;
+use crate::catalog::{ALL, Component};
+use crate::decide::artifact::compilation::{Folders, Variant, cargo_arguments, rustflags};
+use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
 use crate::report::Report;
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 /// Variables by which a user tells cargo where crates come from and how to reach them.
 const CARGO_SETTINGS: [&str; 5] = [
@@ -26,25 +26,25 @@ const CARGO_SETTINGS: [&str; 5] = [
 ];
 
 pub(super) struct Host<'a> {
-    pub(super) surroundings: &'a Surroundings,
+    pub(super) process_env: &'a ProcessEnv,
     pub(super) report: &'a Report,
 }
 
 impl Host<'_> {
-    /// Compiles all things by one invocation of cargo, and reads the binaries of some.
+    /// Compiles all components by one invocation of cargo, and reads the binaries of some.
     pub(super) async fn compile(
         &self,
         variant: Variant,
-        things: &[Thing],
-    ) -> Result<BTreeMap<Thing, Vec<u8>>> {
-        let folder = self.run_cargo(variant, &ALL.map(Thing::name)).await?;
+        components: &[Component],
+    ) -> Result<BTreeMap<Component, Vec<u8>>> {
+        let folder = self.run_cargo(variant, &ALL.map(Component::name)).await?;
         let mut binaries = BTreeMap::new();
-        for thing in things {
-            let path = folder.join(thing.name());
+        for component in components {
+            let path = folder.join(component.name());
             let binary = fs::read(&path)
                 .await
                 .with_context(|| format!("read {}", path.display()))?;
-            binaries.insert(*thing, binary);
+            binaries.insert(*component, binary);
         }
         Ok(binaries)
     }
@@ -55,22 +55,22 @@ impl Host<'_> {
             self.libraries(variant.architecture),
             self.rustc(&["--version", "--verbose"]),
         )?;
-        let target = target_folder(self.surroundings);
+        let target = target_folder(self.process_env);
         let folders = Folders {
-            root: &self.surroundings.root,
-            cargo_home: &cargo_home(self.surroundings),
+            root: &self.process_env.root,
+            cargo_home: &cargo_home(self.process_env),
             target: &target,
             libraries: &libraries,
         };
         let flags = rustflags(folders, &version);
-        let mut command = Command::new(self.surroundings, "cargo")
+        let mut command = Command::new(self.process_env, "cargo")
             .arguments(cargo_arguments(variant, packages))
-            .folder(&self.surroundings.root)
+            .folder(&self.process_env.root)
             .variable("CARGO_ENCODED_RUSTFLAGS", flags)
             .variable("CARGO_TARGET_DIR", target.display().to_string())
             // Set by `cargo xtask` itself; rust-toolchain.toml, which is part of the key, decides.
             .without_variable("RUSTUP_TOOLCHAIN");
-        for (name, value) in &self.surroundings.variables {
+        for (name, value) in &self.process_env.variables {
             if is_setting(name) {
                 command = command.variable(name, value);
             }
@@ -114,9 +114,9 @@ impl Host<'_> {
     }
 
     async fn rustc(&self, arguments: &[&str]) -> Result<String> {
-        Command::new(self.surroundings, "rustc")
+        Command::new(self.process_env, "rustc")
             .arguments(arguments.iter().copied())
-            .folder(&self.surroundings.root)
+            .folder(&self.process_env.root)
             .without_variable("RUSTUP_TOOLCHAIN")
             .succeed()
             .await
@@ -124,11 +124,11 @@ impl Host<'_> {
 }
 
 /// The folder that xtask itself was built in: cargo compiles nothing twice then.
-fn target_folder(surroundings: &Surroundings) -> PathBuf {
-    let named = surroundings.variable("CARGO_TARGET_DIR");
+fn target_folder(process_env: &ProcessEnv) -> PathBuf {
+    let named = process_env.variable("CARGO_TARGET_DIR");
     named.map_or_else(
-        || surroundings.root.join("target"),
-        |folder| surroundings.here.join(folder),
+        || process_env.root.join("target"),
+        |folder| process_env.here.join(folder),
     )
 }
 
@@ -159,7 +159,7 @@ mod tests {
     fn a_target_folder_is_named_from_where_the_user_stands() {
         let named = |folder: Option<&str>| {
             let variable = folder.map(|it| ("CARGO_TARGET_DIR".to_owned(), it.to_owned()));
-            target_folder(&Surroundings {
+            target_folder(&ProcessEnv {
                 root: "/checkout".into(),
                 here: "/checkout/xtask".into(),
                 variables: variable.into_iter().collect(),

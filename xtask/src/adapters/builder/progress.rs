@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::{NO_SPACE, is_progress, tell_failure};
 use crate::adapters::docker::explain;
-use crate::catalog::Thing;
-use crate::decide::context::DOCKERFILE;
-use crate::decide::site::Architecture;
+use crate::catalog::Component;
+use crate::decide::artifact::context::DOCKERFILE;
+use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -27,7 +27,7 @@ const IN_BETWEEN: [&str; 2] = [" ---> ", "Removing intermediate container "];
 
 pub(super) struct Progress<'a> {
     report: &'a Report,
-    thing: Thing,
+    component: Component,
     steps: Vec<Step>,
     crates_compiled: usize,
 }
@@ -53,10 +53,10 @@ enum State {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(report: &'a Report, thing: Thing) -> Self {
+    pub(super) fn new(report: &'a Report, component: Component) -> Self {
         Self {
             report,
-            thing,
+            component,
             steps: Vec::new(),
             crates_compiled: 0,
         }
@@ -132,7 +132,7 @@ impl<'a> Progress<'a> {
         let name = words.join(" ");
         // What the engine does for itself is nobody's step.
         if !name.starts_with("[internal]") {
-            self.report.live(self.thing.name(), &short(&name));
+            self.report.live(self.component.name(), &short(&name));
         }
         self.steps.push(Step {
             id: id.to_owned(),
@@ -154,7 +154,7 @@ impl<'a> Progress<'a> {
         let took = step.began.elapsed();
         if state == State::Ended && took >= WORTH_A_LINE {
             let told = format!("{} ({} s)", short(&step.name), took.as_secs());
-            self.report.line(self.thing.name(), &told);
+            self.report.line(self.component.name(), &told);
         }
     }
 
@@ -168,7 +168,7 @@ impl<'a> Progress<'a> {
                 self.crates_compiled += 1;
             }
             if is_progress(&line) {
-                self.report.live(self.thing.name(), line.trim());
+                self.report.live(self.component.name(), line.trim());
             }
             step.said.push(line);
         }
@@ -181,7 +181,7 @@ impl<'a> Progress<'a> {
         architecture: Architecture,
         base: Option<&str>,
     ) -> anyhow::Error {
-        let doing = format!("build {} in Docker", self.thing);
+        let doing = format!("build {} in Docker", self.component);
         let (Error::DockerStreamError { error: message }
         | Error::DockerResponseServerError { message, .. }) = &error
         else {
@@ -310,7 +310,7 @@ mod tests {
     /// The failure's exit code, its text, and what was shown.
     fn failure_of(message: &str, see: impl FnOnce(&mut Progress<'_>)) -> (u8, String, String) {
         let (report, _, talk) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Thing::Axon);
+        let mut progress = Progress::new(&report, Component::Axon);
         see(&mut progress);
         let error = Error::DockerStreamError {
             error: message.to_owned(),
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn crates_are_counted_whichever_builder_tells_of_them() {
         let (report, _, _) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Thing::Axon);
+        let mut progress = Progress::new(&report, Component::Axon);
         classic(
             &mut progress,
             &[
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn the_last_image_that_is_named_is_the_one() {
         let (report, _, _) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Thing::Axon);
+        let mut progress = Progress::new(&report, Component::Axon);
         let image = progress.see(BuildInfo {
             aux: Some(BuildInfoAux::Default(ImageId {
                 id: Some("sha256:1".to_owned()),

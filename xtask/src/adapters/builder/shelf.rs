@@ -1,4 +1,4 @@
-//! The artefacts that this machine keeps, by thing and key.
+//! The artifacts that this machine keeps, by component and key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 
-use crate::catalog::Thing;
-use crate::decide::archive::Packed;
-use crate::decide::image::{Artefact, Digest, Key};
-use crate::decide::referrer::{DOCUMENTS, Document};
+use crate::catalog::Component;
+use crate::decide::artifact::archive::Packed;
+use crate::decide::artifact::image::{Artifact, Digest, Key};
+use crate::decide::artifact::referrer::{DOCUMENTS, Document};
 
-/// How many artefacts of a thing are kept.
+/// How many artifacts of a component are kept.
 const KEPT: usize = 5;
 
 pub(super) struct Shelf {
     folder: PathBuf,
 }
 
-/// What is written next to an artefact, and last: without it the artefact is not there.
+/// What is written next to an artifact, and last: without it the artifact is not there.
 #[derive(Serialize, Deserialize)]
 struct Note {
     digest: Digest,
@@ -31,9 +31,9 @@ struct Note {
 }
 
 impl Note {
-    fn artefact(self, thing: Thing, key: &Key, file: PathBuf) -> Artefact {
-        Artefact {
-            thing,
+    fn artifact(self, component: Component, key: &Key, file: PathBuf) -> Artifact {
+        Artifact {
+            component,
             key: key.clone(),
             digest: self.digest,
             file,
@@ -52,50 +52,53 @@ impl Shelf {
         &self.folder
     }
 
-    /// An artefact that is there and whole, with the documents about it.
-    pub(super) async fn find(&self, thing: Thing, key: &Key) -> Option<Artefact> {
-        let file = self.file(thing, key);
+    /// An artifact that is there and whole, with the documents about it.
+    pub(super) async fn find(&self, component: Component, key: &Key) -> Option<Artifact> {
+        let file = self.file(component, key);
         let note: Note = serde_json::from_slice(&fs::read(note_of(&file)).await.ok()?).ok()?;
         let mut bytes = Vec::new();
         for part in parts(&file) {
             bytes.extend(fs::read(part).await.ok()?);
         }
-        (Digest::of(&bytes) == note.content).then(|| note.artefact(thing, key, file))
+        (Digest::of(&bytes) == note.content).then(|| note.artifact(component, key, file))
     }
 
-    /// Why an artefact is not to be found.
-    pub(super) async fn fault(&self, thing: Thing, key: &Key) -> String {
+    /// Why an artifact is not to be found.
+    pub(super) async fn fault(&self, component: Component, key: &Key) -> String {
         let folder = self.folder.display();
-        if fs::metadata(note_of(&self.file(thing, key))).await.is_ok() {
-            return format!("the bytes of {thing} in {folder} are not those that were packed");
+        if fs::metadata(note_of(&self.file(component, key)))
+            .await
+            .is_ok()
+        {
+            return format!("the bytes of {component} in {folder} are not those that were packed");
         }
-        format!("{folder} has no {thing} that was built of this checkout as it is")
+        format!("{folder} has no {component} that was built of this checkout as it is")
     }
 
-    /// Copies an artefact that is here to another folder, which is a shelf like this one then.
-    pub(super) async fn copy(&self, artefact: &Artefact, folder: &Path) -> Result<()> {
+    /// Copies an artifact that is here to another folder, which is a shelf like this one then.
+    pub(super) async fn copy(&self, artifact: &Artifact, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)
             .await
             .with_context(|| format!("create {}", folder.display()))?;
-        let note = note_of(&artefact.file);
-        for file in parts(&artefact.file).into_iter().chain([note]) {
+        let note = note_of(&artifact.file);
+        for file in parts(&artifact.file).into_iter().chain([note]) {
             let bytes = fs::read(&file).await;
             let bytes = bytes.with_context(|| format!("read {}", file.display()))?;
-            let name = file.file_name().context("an artefact has a name")?;
+            let name = file.file_name().context("an artifact has a name")?;
             write_whole(&folder.join(name), &bytes).await?;
         }
         Ok(())
     }
 
-    /// Writes an artefact so that it is there as a whole or not at all.
+    /// Writes an artifact so that it is there as a whole or not at all.
     pub(super) async fn keep(
         &self,
-        thing: Thing,
+        component: Component,
         key: &Key,
         packed: Packed,
         unpacked_bytes: u64,
         documents: &[(Document, Vec<u8>)],
-    ) -> Result<Artefact> {
+    ) -> Result<Artifact> {
         let mut content = vec![packed.bytes.as_slice()];
         content.extend(documents.iter().map(|(_, bytes)| bytes.as_slice()));
         let note = Note {
@@ -107,27 +110,27 @@ impl Shelf {
         fs::create_dir_all(&self.folder)
             .await
             .with_context(|| format!("create {}", self.folder.display()))?;
-        let file = self.file(thing, key);
+        let file = self.file(component, key);
         write_whole(&file, &packed.bytes).await?;
         for (document, bytes) in documents {
             write_whole(&file.with_extension(document.ending()), bytes).await?;
         }
         write_whole(&note_of(&file), &serde_json::to_vec(&note)?).await?;
-        self.remove_old(thing)
+        self.remove_old(component)
             .await
             .with_context(|| format!("tidy up {}", self.folder.display()))?;
-        Ok(note.artefact(thing, key, file))
+        Ok(note.artifact(component, key, file))
     }
 
-    /// Removes all but the newest few artefacts of a thing, and whatever belongs to them.
-    async fn remove_old(&self, thing: Thing) -> Result<()> {
+    /// Removes all but the newest few artifacts of a component, and whatever belongs to them.
+    async fn remove_old(&self, component: Component) -> Result<()> {
         let mut newest: BTreeMap<String, SystemTime> = BTreeMap::new();
         let mut files = Vec::new();
         let mut entries = fs::read_dir(&self.folder).await?;
         while let Some(entry) = entries.next_entry().await? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let (stem, _) = name.split_once('.').unwrap_or((&name, ""));
-            if stem.starts_with(&format!("{thing}-")) {
+            if stem.starts_with(&format!("{component}-")) {
                 let modified = entry.metadata().await?.modified()?;
                 let known = newest.entry(stem.to_owned()).or_insert(modified);
                 *known = modified.max(*known);
@@ -153,9 +156,9 @@ impl Shelf {
         Ok(())
     }
 
-    fn file(&self, thing: Thing, key: &Key) -> PathBuf {
-        let ending = if thing.is_service() { "tar" } else { "zip" };
-        self.folder.join(format!("{thing}-{key}.{ending}"))
+    fn file(&self, component: Component, key: &Key) -> PathBuf {
+        let ending = if component.is_service() { "tar" } else { "zip" };
+        self.folder.join(format!("{component}-{key}.{ending}"))
     }
 }
 
@@ -188,8 +191,8 @@ async fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::archive::pack_image;
-    use crate::decide::site::Architecture;
+    use crate::decide::artifact::archive::pack_image;
+    use crate::decide::outputs::Architecture;
 
     struct Folder(PathBuf);
 
@@ -205,10 +208,10 @@ mod tests {
         (Folder(folder.clone()), Shelf::new(folder))
     }
 
-    async fn keep(shelf: &Shelf, key: &Key) -> Artefact {
+    async fn keep(shelf: &Shelf, key: &Key) -> Artifact {
         let packed = pack_image("axon", Architecture::X86, key.0.as_bytes(), None).unwrap();
         let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = shelf.keep(Thing::Axon, key, packed, 64, &documents);
+        let kept = shelf.keep(Component::Axon, key, packed, 64, &documents);
         kept.await.unwrap()
     }
 
@@ -223,21 +226,24 @@ mod tests {
     async fn what_was_kept_is_found_and_what_is_damaged_is_not() {
         let (_folder, shelf) = shelf("kept");
         let key = Key("1".repeat(64));
-        assert_eq!(shelf.find(Thing::Axon, &key).await, None);
+        assert_eq!(shelf.find(Component::Axon, &key).await, None);
 
         let kept = keep(&shelf, &key).await;
-        assert_eq!(shelf.find(Thing::Axon, &key).await.as_ref(), Some(&kept));
-        assert_eq!(shelf.find(Thing::Orbit, &key).await, None);
+        assert_eq!(
+            shelf.find(Component::Axon, &key).await.as_ref(),
+            Some(&kept)
+        );
+        assert_eq!(shelf.find(Component::Orbit, &key).await, None);
 
         for part in parts(&kept.file) {
             keep(&shelf, &key).await;
             damage(&part).await;
-            assert_eq!(shelf.find(Thing::Axon, &key).await, None);
+            assert_eq!(shelf.find(Component::Axon, &key).await, None);
         }
         for part in [note_of(&kept.file), kept.document(Document::Bill)] {
             keep(&shelf, &key).await;
             fs::remove_file(part).await.unwrap();
-            assert_eq!(shelf.find(Thing::Axon, &key).await, None);
+            assert_eq!(shelf.find(Component::Axon, &key).await, None);
         }
     }
 
@@ -248,15 +254,15 @@ mod tests {
         let kept = keep(&shelf, &key).await;
         let copy = Shelf::new(shelf.folder.join("copy"));
         shelf.copy(&kept, &copy.folder).await.unwrap();
-        let copied = copy.find(Thing::Axon, &key).await.unwrap();
+        let copied = copy.find(Component::Axon, &key).await.unwrap();
         assert_eq!(copied.digest, kept.digest);
         assert!(copied.file.starts_with(&copy.folder), "{copied:?}");
 
         damage(&copied.file).await;
-        assert_eq!(copy.find(Thing::Axon, &key).await, None);
-        let fault = copy.fault(Thing::Axon, &key).await;
+        assert_eq!(copy.find(Component::Axon, &key).await, None);
+        let fault = copy.fault(Component::Axon, &key).await;
         assert!(fault.contains("the bytes of axon in"), "{fault}");
-        let fault = copy.fault(Thing::Axon, &Key("2".repeat(64))).await;
+        let fault = copy.fault(Component::Axon, &Key("2".repeat(64))).await;
         assert!(fault.contains("has no axon that was built of"), "{fault}");
     }
 
@@ -272,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_newest_few_artefacts_are_kept() {
+    async fn only_the_newest_few_artifacts_are_kept() {
         let (_folder, shelf) = shelf("few");
         for index in 0..KEPT + 2 {
             keep(&shelf, &Key(index.to_string().repeat(64))).await;
@@ -285,6 +291,6 @@ mod tests {
         // The archive, the two documents about it and the note.
         assert_eq!(count, 4 * KEPT);
         let newest = Key((KEPT + 1).to_string().repeat(64));
-        assert!(shelf.find(Thing::Axon, &newest).await.is_some());
+        assert!(shelf.find(Component::Axon, &newest).await.is_some());
     }
 }

@@ -5,7 +5,7 @@ use aws_sdk_ecs::types::{
     self, DeploymentAlarms, DeploymentConfiguration, DeploymentRolloutState, Service, Task,
 };
 
-use crate::decide::rollout::{
+use crate::decide::release::rollout::{
     Alarms, Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
 };
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{ask, explain, remove};
 use crate::adapters::host;
-use crate::world::{RunningContainer, Surroundings};
+use crate::world::{ProcessEnv, RunningContainer};
 
 /// For removing a container on the way out.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(10);
@@ -25,17 +25,17 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(10);
 /// A running container. It goes away with this value.
 pub struct Container {
     docker: Docker,
-    surroundings: Surroundings,
+    process_env: ProcessEnv,
     id: String,
     host_port: u16,
     removed: bool,
 }
 
 impl Container {
-    pub(super) fn new(docker: &Docker, surroundings: &Surroundings, id: String) -> Self {
+    pub(super) fn new(docker: &Docker, process_env: &ProcessEnv, id: String) -> Self {
         Self {
             docker: docker.clone(),
-            surroundings: surroundings.clone(),
+            process_env: process_env.clone(),
             id,
             host_port: 0,
             removed: false,
@@ -89,7 +89,7 @@ impl Container {
         ended.exit_code.context("the engine tells no exit code")
     }
 
-    /// What the container's processes hold, without what the kernel may take back from them.
+    /// What the container's processes hold, without what the kernel may roll back from them.
     pub async fn memory_bytes(&self) -> Result<u64> {
         let options = StatsOptionsBuilder::new()
             .stream(false)
@@ -199,14 +199,14 @@ impl Drop for Container {
         if self.removed {
             return;
         }
-        let (surroundings, id) = (self.surroundings.clone(), std::mem::take(&mut self.id));
+        let (process_env, id) = (self.process_env.clone(), std::mem::take(&mut self.id));
         // In a runtime of its own, because the one that we are dropped in may be going down.
         let removing = std::thread::spawn(move || -> Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             runtime.block_on(async {
-                let docker = host::docker(&surroundings)?;
+                let docker = host::docker(&process_env)?;
                 timeout(REMOVAL_LIMIT, remove(&docker, &id)).await?
             })
         });

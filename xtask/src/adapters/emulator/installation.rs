@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::processes;
 use crate::adapters::virtual_environment::{VirtualEnvironment, version_of, write};
 use crate::report::Report;
-use crate::world::Surroundings;
+use crate::world::ProcessEnv;
 
 const REQUIREMENTS: &str = include_str!("../../../emulator/requirements.txt");
 const STARTUP: &str = include_str!("../../../emulator/sitecustomize.py");
@@ -37,11 +37,7 @@ pub(super) fn is_complete(local: &Path) -> bool {
 }
 
 /// Installs what is not installed yet.
-pub(super) async fn ensure(
-    surroundings: &Surroundings,
-    report: &Report,
-    local: &Path,
-) -> Result<()> {
+pub(super) async fn ensure(process_env: &ProcessEnv, report: &Report, local: &Path) -> Result<()> {
     if is_complete(local) {
         return Ok(());
     }
@@ -49,7 +45,7 @@ pub(super) async fn ensure(
     processes::kill(&orphans());
     processes::ended(orphans, ORPHANS_LIMIT).await;
     write(&startup_folder(local).join("sitecustomize.py"), STARTUP).await?;
-    environment(local).install(surroundings, report).await
+    environment(local).install(process_env, report).await
 }
 
 fn environment(local: &Path) -> VirtualEnvironment {

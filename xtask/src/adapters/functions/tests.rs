@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::*;
 use crate::adapters::stand_in;
-use crate::catalog::Thing;
-use crate::decide::image::{Digest as ImageDigest, Key};
-use crate::decide::site;
+use crate::catalog::Component;
+use crate::decide::artifact::image::{Digest as ImageDigest, Key};
+use crate::decide::outputs;
 
 const ZIP: &[u8] = b"our zip";
 const OTHER_CODE: &str = "other code";
@@ -104,9 +104,9 @@ async fn publish(fake: Fake) -> (Result<String>, Vec<&'static str>) {
     let fake = Arc::new(Mutex::new(fake));
     let asked = Arc::clone(&fake);
     let config = stand_in::aws(move |name, input| asked.lock().unwrap().answer(name, &input));
-    let (site, _) = site::parse(site::testing::LOCAL).unwrap();
-    let artefact = Artefact {
-        thing: Thing::Governance,
+    let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
+    let artifact = Artifact {
+        component: Component::Governance,
         key: Key(key()),
         digest: ImageDigest::of(ZIP),
         file: "packed".into(),
@@ -114,8 +114,8 @@ async fn publish(fake: Fake) -> (Result<String>, Vec<&'static str>) {
         unpacked_bytes: 7,
     };
     let config = config.await;
-    let lambda = Lambda::new(&config, &site);
-    let published = lambda.publish(ZIP.to_vec(), &artefact).await;
+    let lambda = Lambda::new(&config, &outputs);
+    let published = lambda.publish_version(ZIP.to_vec(), &artifact).await;
     let changes = fake.lock().unwrap().changes.clone();
     (published, changes)
 }

@@ -27,12 +27,12 @@ const CHECKOV: [&str; 7] = [
 
 impl Terraform<'_> {
     pub(super) async fn check_all(&self) -> Result<()> {
-        let infra = self.surroundings.root.join("infra");
+        let infra = self.process_env.root.join("infra");
         self.check_format(&infra).await?;
         // A folder of its own: what an apply left must stay as it is.
         let check = Self {
             emulator: self.emulator.clone(),
-            folder: self.surroundings.state_folder().join("check"),
+            folder: self.process_env.state_folder().join("check"),
             ..*self
         };
         check.copy().await?;
@@ -115,7 +115,7 @@ impl Terraform<'_> {
     }
 
     async fn check_security(&self, infra: &Path) -> Result<()> {
-        let tools = PythonTools::new(self.surroundings, self.report);
+        let tools = PythonTools::new(self.process_env, self.report);
         let checked = tools.run("checkov", CHECKOV, infra).await?;
         if !checked.succeeded() {
             bail!(

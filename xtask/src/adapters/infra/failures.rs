@@ -291,15 +291,15 @@ mod tests {
     #[test]
     fn any_other_error_is_told_whole_and_without_its_box() {
         let output =
-            "module.x: Creating...\n╷\n│ Error: no such thing\n│ \n│   on main.tf line 1\n╵\n";
+            "module.x: Creating...\n╷\n│ Error: no such component\n│ \n│   on main.tf line 1\n╵\n";
         assert_eq!(
             run().failure(output).to_string(),
-            "terraform apply failed:\nError: no such thing\n\n  on main.tf line 1"
+            "terraform apply failed:\nError: no such component\n\n  on main.tf line 1"
         );
-        let plain = "module.x: Creating...\n\nError: no such thing\n\n  on main.tf line 1\n";
+        let plain = "module.x: Creating...\n\nError: no such component\n\n  on main.tf line 1\n";
         assert_eq!(
             errors_of(plain),
-            "Error: no such thing\n\n  on main.tf line 1"
+            "Error: no such component\n\n  on main.tf line 1"
         );
     }
 }

@@ -16,7 +16,7 @@ plan)
     out="$3"; [ "${out#-out=}" != "$out" ] || out="$4"; out="${out#-out=}"
     stat -c 'mode %a' "$out" >> "$calls"
     echo "a secret value" > "$out"
-    [ ! -e "$PWD/fails" ] || { echo "Error: no such thing"; exit 1; }
+    [ ! -e "$PWD/fails" ] || { echo "Error: no such component"; exit 1; }
     echo "  # module.x will be created"; echo "Plan: 1 to add, 0 to change, 0 to destroy." ;;
 apply)
     eval "file=\${$#}"
@@ -35,7 +35,7 @@ impl Interrupt for Never {
 }
 
 /// A checkout with an `infra/` of these files, and the stand-in on its path.
-struct Checkout(Surroundings);
+struct Checkout(ProcessEnv);
 
 impl Checkout {
     #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
@@ -51,7 +51,7 @@ impl Checkout {
         std::fs::write(&program, TERRAFORM).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:/usr/bin:/bin", root.join("bin").display());
-        Self(Surroundings {
+        Self(ProcessEnv {
             here: root.clone(),
             root,
             variables: [("PATH".to_owned(), path)].into(),
@@ -159,7 +159,7 @@ async fn a_plan_that_is_not_confirmed_or_not_made_leaves_no_file() {
     let error = planned(&failing, async |_, plan| drop(plan))
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("no such thing"), "{error}");
+    assert!(error.to_string().contains("no such component"), "{error}");
     assert!(!failing.keeps_a_plan());
 }
 

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use tokio::time::{sleep, timeout};
 
 use crate::adapters::transport::{Client, Transport};
-use crate::decide::image::Digest;
+use crate::decide::artifact::image::Digest;
 
 /// For one request, of which the longest sends some megabytes over a slow line.
 const LIMIT: Duration = Duration::from_mins(3);

@@ -1,4 +1,4 @@
-//! Documents about an image, attached to its digest where the registry keeps such things.
+//! Documents about an image, attached to its digest where the registry keeps such components.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -6,15 +6,15 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::distribution::{Repository, succeeded};
-use crate::decide::archive::MANIFEST_TYPE;
-use crate::decide::image::{Artefact, Digest};
-use crate::decide::referrer::{DOCUMENTS, Document, Referrer, Subject, referrer};
+use crate::decide::artifact::archive::MANIFEST_TYPE;
+use crate::decide::artifact::image::{Artifact, Digest};
+use crate::decide::artifact::referrer::{DOCUMENTS, Document, Referrer, Subject, referrer};
 
-/// The documents about an artefact, which lie beside its file.
-pub(super) async fn read(artefact: &Artefact) -> Result<Vec<(Document, Vec<u8>)>> {
+/// The documents about an artifact, which lie beside its file.
+pub(super) async fn read(artifact: &Artifact) -> Result<Vec<(Document, Vec<u8>)>> {
     let mut documents = Vec::new();
     for document in DOCUMENTS {
-        let file = artefact.document(document);
+        let file = artifact.document(document);
         let content = tokio::fs::read(&file).await;
         let content = content.with_context(|| format!("read {}", file.display()))?;
         documents.push((document, content));

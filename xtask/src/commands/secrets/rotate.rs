@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::super::confirm::confirm;
 use super::random_pair;
-use crate::catalog::Thing;
-use crate::decide::rotation::{self, Step};
+use crate::catalog::Component;
+use crate::decide::release::rotation::{self, Step};
 use crate::world::{Desk, World};
 use watch::{Documents, Watch, stopped};
 
@@ -44,28 +44,36 @@ async fn carry_out(world: &World<'_>) -> Result<()> {
         let (found, step) = watch.next_step(outgoing.as_ref()).await?;
         let (axon, orbit) = (&found.axon.document, &found.orbit.document);
         outgoing = outgoing.or_else(|| rotation::outgoing(axon, orbit));
-        let (thing, document, done) = match step {
+        let (component, document, done) = match step {
             Step::Offer => {
                 let new = rotation::offered(axon, &random_pair()?);
-                (Thing::Axon, new, "is to know a new key beside the old one")
+                (
+                    Component::Axon,
+                    new,
+                    "is to know a new key beside the old one",
+                )
             }
             Step::Switch => {
                 let new = rotation::switched(orbit, axon);
-                (Thing::Orbit, new, "is to sign with the new key")
+                (Component::Orbit, new, "is to sign with the new key")
             }
             Step::Retire => (
-                Thing::Axon,
+                Component::Axon,
                 rotation::retired(axon),
                 "is to forget the old key",
             ),
             Step::Mend => {
                 let new = rotation::mended(axon, orbit);
-                (Thing::Axon, new, "is to know the key that orbit signs with")
+                (
+                    Component::Axon,
+                    new,
+                    "is to know the key that orbit signs with",
+                )
             }
             Step::Finish => return Ok(()),
         };
-        if watch.replace(thing, &found, &document).await? {
-            world.report.line(thing.name(), done);
+        if watch.replace(component, &found, &document).await? {
+            world.report.line(component.name(), done);
         }
     }
 }

@@ -10,18 +10,18 @@ use tokio::time::Instant;
 use super::super::render;
 use super::stand_ins::{self, StandIns};
 use super::{ask, signed, unseen};
-use crate::catalog::Thing;
-use crate::decide::checks::Criterion::{
+use crate::catalog::Component;
+use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
     OrbitHealth,
 };
-use crate::decide::checks::alone::{self, Alone, Case, Dispatch};
-use crate::decide::checks::answers::{self, Heard};
-use crate::decide::checks::figures::small;
-use crate::decide::checks::{Check, Criterion, Sights};
+use crate::decide::acceptance::alone::{self, Alone, Case, Dispatch};
+use crate::decide::acceptance::answers::{self, Heard};
+use crate::decide::acceptance::figures::small;
+use crate::decide::acceptance::{Check, Criterion, Sights};
+use crate::decide::artifact::image::Artifact;
 use crate::decide::definition::Definition;
 use crate::decide::definition::alone::{health_check, run_options};
-use crate::decide::image::Artefact;
 use crate::failure::{Failure, Kind};
 use crate::world::{Containers, ProbeRequest, RunningContainer, World};
 
@@ -29,7 +29,7 @@ use crate::world::{Containers, ProbeRequest, RunningContainer, World};
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// The engine passes lines on at once, but not before the answer has arrived.
 const LINES_LIMIT: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Nothing says what makes an image large better than the list of what is compiled into it.
 const WHAT_IS_IN_THEM: &str = "cargo tree --package axon\ncargo tree --package orbit";
@@ -60,7 +60,7 @@ pub(super) async fn check(world: &World<'_>, containers: &dyn Containers) -> Res
 async fn look(
     world: &World<'_>,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Thing, Image>,
+    images: &mut BTreeMap<Component, Image>,
 ) -> Vec<Check> {
     if let Err(error) = load(world, containers, images).await {
         let criteria = [
@@ -79,14 +79,14 @@ async fn look(
             .to_vec();
     }
     let place = Place { world, containers };
-    let axon = place.axon(&images[&Thing::Axon]).await;
-    let orbit = place.orbit(&images[&Thing::Orbit]).await;
+    let axon = place.axon(&images[&Component::Axon]).await;
+    let orbit = place.orbit(&images[&Component::Orbit]).await;
     let mut checks = axon_checks(&axon);
     checks.extend(orbit_checks(&orbit));
     checks.push(logs(&axon, &orbit));
-    let sizes = images
-        .iter()
-        .map(|(thing, image)| small(thing.name(), image.packed_bytes, image.unpacked_bytes));
+    let sizes = images.iter().map(|(component, image)| {
+        small(component.name(), image.packed_bytes, image.unpacked_bytes)
+    });
     checks.push(Sights::of(sizes).judge(Images, WHAT_IS_IN_THEM));
     checks
 }
@@ -102,31 +102,36 @@ struct Image {
 async fn load(
     world: &World<'_>,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Thing, Image>,
+    images: &mut BTreeMap<Component, Image>,
 ) -> Result<()> {
-    for (thing, artefact) in artefacts(world).await? {
-        world.report.live(thing.name(), "loading its image");
-        let reference = format!("{}@{}", world.site.image_name(thing), artefact.digest);
-        let definition = render::definition(world.source, world.site, thing, &reference).await?;
-        let archive = world.builder.bytes(&artefact).await?;
+    for (component, artifact) in artifacts(world).await? {
+        world.report.live(component.name(), "loading its image");
+        let reference = format!(
+            "{}@{}",
+            world.outputs.image_name(component),
+            artifact.digest
+        );
+        let definition =
+            render::definition(world.source, world.outputs, component, &reference).await?;
+        let archive = world.builder.bytes(&artifact).await?;
         let name = containers.load(archive).await?;
         let image = Image {
             unpacked_bytes: containers.size_bytes(&name).await?,
-            packed_bytes: artefact.packed_bytes,
+            packed_bytes: artifact.packed_bytes,
             name,
             definition,
         };
-        images.insert(thing, image);
+        images.insert(component, image);
     }
     Ok(())
 }
 
-async fn artefacts(world: &World<'_>) -> Result<BTreeMap<Thing, Artefact>> {
-    let architecture = world.site.architecture;
+async fn artifacts(world: &World<'_>) -> Result<BTreeMap<Component, Artifact>> {
+    let architecture = world.outputs.architecture;
     let mut keys = world.builder.keys(architecture).await?;
-    keys.retain(|thing, _| thing.is_service());
-    match world.builder.all_at_hand(&keys).await? {
-        Some(artefacts) => Ok(artefacts),
+    keys.retain(|component, _| component.is_service());
+    match world.builder.all_cached(&keys).await? {
+        Some(artifacts) => Ok(artifacts),
         None => world.builder.build(architecture, &keys).await,
     }
 }
@@ -150,7 +155,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     async fn axon(&self, image: &Image) -> Result<AxonSeen> {
-        let subject = Thing::Axon;
+        let subject = Component::Axon;
         let stand_ins = StandIns::serve(self.containers.host_address().await?).await?;
         let container = self.start(subject, image, &stand_ins.settings()).await?;
         let health = self.get(&*container, "/health").await;
@@ -173,7 +178,7 @@ impl Place<'_> {
             ),
             ("AXON_CONNECT_TO", address.to_string()),
         ]);
-        let container = self.start(Thing::Orbit, image, &changed).await?;
+        let container = self.start(Component::Orbit, image, &changed).await?;
         let health = self.get(&*container, "/health").await;
         let mut dispatches = Vec::new();
         for case in CASES {
@@ -221,13 +226,13 @@ impl Place<'_> {
     /// Starts a container and waits until it says that it is healthy.
     async fn start(
         &self,
-        thing: Thing,
+        component: Component,
         image: &Image,
         changed: &BTreeMap<&str, String>,
     ) -> Result<Box<dyn RunningContainer>> {
         self.world
             .report
-            .live(thing.name(), "running its image alone");
+            .live(component.name(), "running its image alone");
         let options = run_options(&image.definition, &image.name);
         let mut options = options.context("the definition has no container")?;
         for (name, value) in changed {
@@ -235,7 +240,7 @@ impl Place<'_> {
                 .environment
                 .insert((*name).to_owned(), value.clone());
         }
-        let doing = || format!("run the image of {thing} alone");
+        let doing = || format!("run the image of {component} alone");
         let container = self.containers.run(&options).await.with_context(doing)?;
         let started = Instant::now();
         loop {
@@ -247,16 +252,16 @@ impl Place<'_> {
                 let heard = heard.map_or_else(|why| why, |answer| answer.status.to_string());
                 let limit_seconds = START_LIMIT.as_secs();
                 let lines = container.logs().await?.join("\n");
-                bail!("{thing} alone is not healthy after {limit_seconds} s: {heard}\n{lines}");
+                bail!("{component} alone is not healthy after {limit_seconds} s: {heard}\n{lines}");
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// As orbit asks: signed.
     async fn reason(&self, container: &dyn RunningContainer) -> Result<Heard> {
         let url = format!("http://127.0.0.1:{}/reason", container.host_port());
-        let (pair, region) = (stand_ins::pair(), &self.world.site.region);
+        let (pair, region) = (stand_ins::pair(), &self.world.outputs.region);
         let now = self.world.clock.now();
         let headers = signed::headers(&pair, region, now, &url, "verify-reason")?;
         let request = ProbeRequest {
@@ -309,7 +314,7 @@ impl Place<'_> {
                     lines,
                 });
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

@@ -8,20 +8,20 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::ask;
-use crate::catalog::{SERVICES, Thing};
-use crate::decide::checks::Criterion::{
+use crate::catalog::{Component, SERVICES};
+use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, HealthChecks, JsonLogs,
     OnEcs, OrbitHealth,
 };
-use crate::decide::checks::answers::{HEARTBEAT, Heard, dispatched};
-use crate::decide::checks::released::{Asked, Health, Through, health_checks, runs};
-use crate::decide::checks::{Check, Sight, Sights};
-use crate::decide::rollout::ServiceState;
+use crate::decide::acceptance::answers::{HEARTBEAT, Heard, dispatched};
+use crate::decide::acceptance::released::{Asked, Health, Through, health_checks, runs};
+use crate::decide::acceptance::{Check, Sight, Sights};
+use crate::decide::release::rollout::ServiceState;
 use crate::world::{ProbeRequest, World};
 
 /// Logs of tasks reach CloudWatch within seconds.
 const LOGS_LIMIT: Duration = Duration::from_secs(30);
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// By so much the clock of a task may be behind ours.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(10);
 /// A load balancer with two targets asks each of them with so many requests.
@@ -30,16 +30,16 @@ const PROBES: usize = 6;
 /// Criteria 11 and 12.
 pub(super) async fn check(world: &World<'_>) -> [Check; 2] {
     world.report.live("ecs", "looking at what runs");
-    let states = join_all(SERVICES.map(|thing| look(world, thing))).await;
+    let states = join_all(SERVICES.map(|component| look(world, component))).await;
     let mut sights: Vec<Sight> = Vec::new();
     let mut health = Vec::new();
-    for (thing, state) in SERVICES.into_iter().zip(&states) {
-        let desired = world.site.service(thing).desired_count;
+    for (component, state) in SERVICES.into_iter().zip(&states) {
+        let desired = world.outputs.service(component).desired_count;
         sights.push(match state {
-            Ok(state) => runs(thing.name(), state, desired),
+            Ok(state) => runs(component.name(), state, desired),
             Err(why) => Err(why.clone()),
         });
-        health.push(health_of(world, thing, state.as_ref().ok()).await);
+        health.push(health_of(world, component, state.as_ref().ok()).await);
     }
     let asked = dispatch(world, "running", "").await;
     sights.push(dispatched(&asked.heard, HEARTBEAT));
@@ -52,34 +52,43 @@ pub(super) async fn check(world: &World<'_>) -> [Check; 2] {
     ]
 }
 
-async fn look(world: &World<'_>, thing: Thing) -> Result<ServiceState, String> {
-    let looked = world.cluster.look(thing).await;
-    looked.map_err(|error| format!("{thing}: {error:#}"))
+async fn look(world: &World<'_>, component: Component) -> Result<ServiceState, String> {
+    let looked = world.cluster.describe_service(component).await;
+    looked.map_err(|error| format!("{component}: {error:#}"))
 }
 
-async fn health_of(world: &World<'_>, thing: Thing, state: Option<&ServiceState>) -> Health {
+async fn health_of(
+    world: &World<'_>,
+    component: Component,
+    state: Option<&ServiceState>,
+) -> Health {
     let (tasks, targets) = tokio::join!(
-        world.cluster.task_health(thing),
-        world.balancer.target_health(thing)
+        world.cluster.task_health(component),
+        world.balancer.describe_target_health(component)
     );
     let mut probes = Vec::new();
     for _ in 0..PROBES {
-        probes.extend(probe(world, thing).await);
+        probes.extend(probe(world, component).await);
     }
     let primary = state.and_then(ServiceState::primary);
     Health {
-        service: thing.name(),
-        desired: world.site.service(thing).desired_count,
+        service: component.name(),
+        desired: world.outputs.service(component).desired_count,
         revision: primary.map_or_else(String::new, |primary| primary.revision.clone()),
         tasks: tasks.map_err(|error| format!("{error:#}")),
         targets: targets.map_err(|error| format!("{error:#}")),
-        probes: world.site.service(thing).probe.is_some().then_some(probes),
+        probes: world
+            .outputs
+            .service(component)
+            .probe
+            .is_some()
+            .then_some(probes),
     }
 }
 
 /// The service's health by the load balancer, where that exposes it.
-async fn probe(world: &World<'_>, thing: Thing) -> Option<Heard> {
-    let probe = world.site.service(thing).probe.as_ref()?;
+async fn probe(world: &World<'_>, component: Component) -> Option<Heard> {
+    let probe = world.outputs.service(component).probe.as_ref()?;
     let request = ProbeRequest {
         method: "GET",
         url: &probe.url,
@@ -91,7 +100,7 @@ async fn probe(world: &World<'_>, thing: Thing) -> Option<Heard> {
 
 async fn dispatch(world: &World<'_>, case: &str, body: &str) -> Asked {
     let correlation_id = format!("verify-{case}-{}", world.clock.now().as_millisecond());
-    let url = format!("{}/dispatch", world.site.base_url);
+    let url = format!("{}/dispatch", world.outputs.base_url);
     let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
     let request = ProbeRequest {
         method: "POST",
@@ -110,9 +119,9 @@ async fn dispatch(world: &World<'_>, case: &str, body: &str) -> Asked {
 pub(super) async fn check_through_balancer(world: &World<'_>) -> Vec<Check> {
     world.report.live("balancer", "asking what is deployed");
     let through = through(world).await;
-    let logs = |thing| format!("cargo xtask logs {thing}");
-    let (axon, orbit) = (logs(Thing::Axon), logs(Thing::Orbit));
-    let governance = logs(Thing::Governance);
+    let logs = |component| format!("cargo xtask logs {component}");
+    let (axon, orbit) = (logs(Component::Axon), logs(Component::Orbit));
+    let governance = logs(Component::Governance);
     vec![
         through.axon_health().judge(AxonHealth, &axon),
         through
@@ -141,9 +150,9 @@ async fn through(world: &World<'_>) -> Through {
     let denied = dispatch(world, "denied", r#"{"intent":"shutdown"}"#).await;
     let permitted = dispatch(world, "permitted", "").await;
     let mut through = Through {
-        axon_health: probe(world, Thing::Axon).await,
+        axon_health: probe(world, Component::Axon).await,
         axon_reason: reason(world).await,
-        orbit_health: probe(world, Thing::Orbit).await,
+        orbit_health: probe(world, Component::Orbit).await,
         permitted,
         denied,
         axon_lines: Ok(Vec::new()),
@@ -152,21 +161,21 @@ async fn through(world: &World<'_>) -> Through {
     let started = Instant::now();
     loop {
         (through.axon_lines, through.orbit_lines) = tokio::join!(
-            lines(world, Thing::Axon, from),
-            lines(world, Thing::Orbit, from)
+            lines(world, Component::Axon, from),
+            lines(world, Component::Orbit, from)
         );
         if through.is_logged() || started.elapsed() > LOGS_LIMIT {
             return through;
         }
         world.report.live("logs", "waiting for what was logged");
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Asked directly only where the load balancer exposes axon.
 async fn reason(world: &World<'_>) -> Option<Heard> {
-    world.site.service(Thing::Axon).probe.as_ref()?;
-    let url = format!("{}/reason", world.site.base_url);
+    world.outputs.service(Component::Axon).probe.as_ref()?;
+    let url = format!("{}/reason", world.outputs.base_url);
     let headers = BTreeMap::new();
     let request = ProbeRequest {
         method: "GET",
@@ -177,9 +186,13 @@ async fn reason(world: &World<'_>) -> Option<Heard> {
     Some(ask(world.probe, request).await)
 }
 
-async fn lines(world: &World<'_>, thing: Thing, from: Timestamp) -> Result<Vec<String>, String> {
-    let group = &world.site.service(thing).log_group;
+async fn lines(
+    world: &World<'_>,
+    component: Component,
+    from: Timestamp,
+) -> Result<Vec<String>, String> {
+    let group = &world.outputs.service(component).log_group;
     let lines = world.logs.since(group, from).await;
-    let lines = lines.map_err(|error| format!("the log of {thing}: {error:#}"))?;
+    let lines = lines.map_err(|error| format!("the log of {component}: {error:#}"))?;
     Ok(lines.into_iter().map(|line| line.text).collect())
 }

@@ -10,7 +10,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use jiff::Timestamp;
 
-use crate::decide::rotation::SigningPair;
+use crate::decide::release::rotation::SigningPair;
 
 const SERVICE: &str = "axon";
 

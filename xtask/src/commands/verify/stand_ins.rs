@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::decide::checks::alone::{Call, Case, Peer, STAND_IN_MESSAGE, STAND_IN_REASON};
-use crate::decide::rotation::SigningPair;
+use crate::decide::acceptance::alone::{Call, Case, Peer, STAND_IN_MESSAGE, STAND_IN_REASON};
+use crate::decide::release::rotation::SigningPair;
 
 /// All of them at one address. They end with this value.
 pub(super) struct StandIns {
@@ -102,7 +102,7 @@ pub(super) fn pair() -> SigningPair {
     }
 }
 
-/// `GetSecretValue`, the only thing that is asked here.
+/// `GetSecretValue`, the only component that is asked here.
 async fn secret() -> Response {
     let mut document = json!({});
     pair().put_into(&mut document);

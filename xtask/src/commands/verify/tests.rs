@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::super::coverage::{INSTALL_LLVM, NAMING_PROGRAMS, PACKAGES, measure, shown};
 use super::unseen;
-use crate::decide::checks::Criterion::{IntegrationTests, UnitTests};
-use crate::decide::checks::figures::{TestRun, count_tests, covered, passed};
-use crate::decide::checks::{Check, Sight, Sights};
-use crate::decide::readiness::LLVM_MISSING;
+use crate::decide::acceptance::Criterion::{IntegrationTests, UnitTests};
+use crate::decide::acceptance::figures::{TestRun, count_tests, covered, passed};
+use crate::decide::acceptance::{Check, Sight, Sights};
+use crate::decide::machine::readiness::LLVM_MISSING;
 use crate::world::{CargoRun, Toolchain, World};
 
 /// Which of the tests, and what they are called.

@@ -73,11 +73,11 @@ pub fn health_check(definition: &Definition) -> Vec<String> {
 mod tests {
     use super::super::testing::definition;
     use super::*;
-    use crate::catalog::Thing;
+    use crate::catalog::Component;
 
     #[test]
     fn a_container_runs_as_its_definition_says() {
-        let options = run_options(&definition(Thing::Orbit), "sha256:1").unwrap();
+        let options = run_options(&definition(Component::Orbit), "sha256:1").unwrap();
         assert_eq!(options.image, "sha256:1");
         assert_eq!(options.user.as_deref(), Some("65532:65532"));
         assert!(options.read_only);
@@ -88,12 +88,12 @@ mod tests {
         assert_eq!(options.port, Some(80));
         assert_eq!(options.environment["API_KEY"], DUMMY_SECRET);
         assert_eq!(options.environment["PORT"], "80");
-        assert_eq!(options.environment["DRAIN_MS"], "1000", "the site's own");
+        assert_eq!(options.environment["DRAIN_MS"], "1000", "the outputs' own");
     }
 
     #[test]
     fn the_health_check_is_a_command_of_the_container() {
-        let mut definition = definition(Thing::Axon);
+        let mut definition = definition(Component::Axon);
         assert_eq!(health_check(&definition), ["/axon", "healthcheck"]);
         let command = "/containerDefinitions/0/healthCheck/command";
         let mut set = |value| *definition.0.pointer_mut(command).unwrap() = value;

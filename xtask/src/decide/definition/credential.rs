@@ -20,7 +20,7 @@ const REFERENCES: [&str; 9] = [
     "_ARN", "_ID", "_NAME", "_PATH", "_FILE", "_URL", "_TTL", "_SECONDS", "_MS",
 ];
 
-/// Beginnings of values that no other thing has.
+/// Beginnings of values that no other component has.
 const SECRET_BEGINNINGS: [&str; 8] = [
     "-----BEGIN",
     "AKIA",

@@ -12,10 +12,16 @@ fn the_environment_can_be_named_by_a_variable() {
         let mut command = bare.xtask(&[&["plan"], arguments].concat());
         stderr(&command.env("XTASK_ENV", variable).output().unwrap())
     };
-    let told = plan("nowhere", &[]);
-    assert!(told.contains("there is no environment nowhere"), "{told}");
-    let told = plan("nowhere", &["--env", "elsewhere"]);
-    assert!(told.contains("there is no environment elsewhere"), "{told}");
+    let output = plan("nowhere", &[]);
+    assert!(
+        output.contains("there is no environment nowhere"),
+        "{output}"
+    );
+    let output = plan("nowhere", &["--env", "elsewhere"]);
+    assert!(
+        output.contains("there is no environment elsewhere"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -94,8 +100,8 @@ fn a_file_may_begin_with_a_byte_order_mark_and_have_lines_of_windows() {
     let output = bare.run(&["lint"]);
     assert_eq!(stdout(&output), "no findings\n", "{}", stderr(&output));
     let output = bare.run(&["lint", "--file", "task-definitions/axon.json"]);
-    let told = stdout(&output);
-    assert!(told.contains(" T52 error "), "{told}{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains(" T52 error "), "{text}{}", stderr(&output));
     let output = bare.run(&[
         "lint",
         "--file",

@@ -57,12 +57,12 @@ fn in_json_stdout_is_one_document_or_nothing_and_stderr_one_event_a_line() {
     let bare = Bare::new("json");
     let others = ["", "depoy", "--help", "--version", "deploy --help", "help"];
     for line in COMMANDS.iter().chain(&others) {
-        for manner in [
+        for mode in [
             "--format json",
             "--format=json --verbose",
             "--format json -q",
         ] {
-            let words = line.split(' ').chain(manner.split(' '));
+            let words = line.split(' ').chain(mode.split(' '));
             let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
             let output = bare.run(&words);
             keeps_the_rule(&words.join(" "), &output);
@@ -86,15 +86,15 @@ fn keeps_the_rule(line: &str, output: &Output) {
     );
     let code = output.status.code().unwrap();
     let failures = events.iter().filter(|event| event["event"] == "failure");
-    let told: Vec<i64> = failures.filter_map(|it| it["exit_code"].as_i64()).collect();
+    let output: Vec<i64> = failures.filter_map(|it| it["exit_code"].as_i64()).collect();
     let expected = if code == 0 {
         vec![]
     } else {
         vec![i64::from(code)]
     };
-    assert_eq!(told, expected, "{shown}");
+    assert_eq!(output, expected, "{shown}");
     if line.ends_with("-q") {
-        assert_eq!(events.len(), told.len(), "{shown}");
+        assert_eq!(events.len(), output.len(), "{shown}");
     }
 }
 

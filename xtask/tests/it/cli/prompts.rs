@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::program::{Bare, stderr};
 
-const SITE: &str = include_str!("../../../src/decide/site.local.json");
+const OUTPUTS: &str = include_str!("../../../src/decide/outputs.local.json");
 
 /// The calls of our AWS, and what came with them.
 #[derive(Clone, Default)]
@@ -42,9 +42,9 @@ impl Aws {
         let asked: Value = serde_json::from_str(body).unwrap();
         let answer = match target {
             "GetParameter" => {
-                let mut site: Value = serde_json::from_str(SITE).unwrap();
-                site["environment"] = json!("far");
-                json!({ "Parameter": { "Name": asked["Name"], "Value": site.to_string() } })
+                let mut outputs: Value = serde_json::from_str(OUTPUTS).unwrap();
+                outputs["environment"] = json!("far");
+                json!({ "Parameter": { "Name": asked["Name"], "Value": outputs.to_string() } })
             }
             _ => json!({ "ARN": asked["SecretId"], "Name": "demo" }),
         };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use xtask::world::Surroundings;
+use xtask::world::ProcessEnv;
 
 /// Names that only the proxy leads here, and an address of this machine that is not loopback's.
 const HOSTS: [&str; 4] = [
@@ -80,12 +80,12 @@ impl Company {
     }
 
     /// A shell that names the authority, and these variables.
-    pub(super) fn shell(&self, variables: &[(&str, &str)]) -> Surroundings {
+    pub(super) fn shell(&self, variables: &[(&str, &str)]) -> ProcessEnv {
         let bundle = [("AWS_CA_BUNDLE".to_owned(), self.authority())];
         let own = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Surroundings {
+        ProcessEnv {
             root: ".".into(),
             here: ".".into(),
             variables: bundle.into_iter().chain(own).collect(),

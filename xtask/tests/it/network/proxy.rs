@@ -9,7 +9,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use xtask::adapters::probe::Http;
 use xtask::adapters::transport::Transport;
 use xtask::failure;
-use xtask::world::{Probe, ProbeAnswer, ProbeRequest, Surroundings};
+use xtask::world::{Probe, ProbeAnswer, ProbeRequest, ProcessEnv};
 
 use super::company::{Company, write};
 use crate::cli;
@@ -17,7 +17,7 @@ use crate::cli;
 /// `ada:s@cret`
 const AUTHORIZATION: &str = "Basic YWRhOnNAY3JldA==";
 
-async fn probe(shell: &Surroundings, url: &str) -> Result<ProbeAnswer> {
+async fn probe(shell: &ProcessEnv, url: &str) -> Result<ProbeAnswer> {
     let request = ProbeRequest {
         method: "GET",
         url,
@@ -98,13 +98,13 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
         let error = probe(&shell, "https://orbit.test/health")
             .await
             .unwrap_err();
-        let told = format!("{error:#} {error:?}");
+        let output = format!("{error:#} {error:?}");
         let named = format!(
             "through the proxy http://127.0.0.1:{} (HTTPS_PROXY)",
             company.proxy_port
         );
-        assert!(told.contains(&named), "{told}");
-        assert!(!told.contains("cret"), "{told}");
+        assert!(output.contains(&named), "{output}");
+        assert!(!output.contains("cret"), "{output}");
     }
 }
 
@@ -139,13 +139,13 @@ fn what_cannot_be_used_is_refused_before_anything_else() {
     ] {
         let error = Transport::real(&company.shell(&[(name, value)])).unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
-        let told = format!("{error:#}");
-        assert!(told.contains(name) && told.contains(says), "{told}");
-        assert!(!told.contains("cret"), "{told}");
+        let output = format!("{error:#}");
+        assert!(output.contains(name) && output.contains(says), "{output}");
+        assert!(!output.contains("cret"), "{output}");
     }
 }
 
-/// What `status` told, with credentials in hand, of an environment whose file names this endpoint.
+/// What `status` output, with credentials in hand, of an environment whose file names this endpoint.
 #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
 fn status(name: &str, company: &Company, endpoint: Option<&str>) -> (Option<i32>, String) {
     let root = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
@@ -180,21 +180,21 @@ fn status(name: &str, company: &Company, endpoint: Option<&str>) -> (Option<i32>
         ],
     );
     std::fs::remove_dir_all(&root).unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     for secret in ["cret@", "s%40cret", "YWRhOnNAY3JldA", "of-the-shell"] {
-        assert!(!told.contains(secret), "{secret} in {told}");
+        assert!(!stderr.contains(secret), "{secret} in {stderr}");
     }
-    (output.status.code(), told)
+    (output.status.code(), stderr)
 }
 
 #[test]
 fn the_program_asks_who_it_is_through_the_proxy() {
     let company = Company::new();
-    let (code, told) = status("asks", &company, Some("https://aws.test"));
-    assert_eq!(code, Some(12), "{told}");
+    let (code, output) = status("asks", &company, Some("https://aws.test"));
+    assert_eq!(code, Some(12), "{output}");
     assert!(
-        told.contains("the credentials are of account 111122223333"),
-        "{told}"
+        output.contains("the credentials are of account 111122223333"),
+        "{output}"
     );
     assert_eq!(company.asked(), [through("CONNECT aws.test:443 HTTP/1.1")]);
 }
@@ -202,11 +202,11 @@ fn the_program_asks_who_it_is_through_the_proxy() {
 #[test]
 fn the_endpoints_of_a_profile_lead_nowhere() {
     let company = Company::new();
-    let (code, told) = status("profile", &company, None);
-    assert_eq!(code, Some(12), "{told}");
+    let (code, output) = status("profile", &company, None);
+    assert_eq!(code, Some(12), "{output}");
     assert!(
-        told.contains("the credentials are of account 111122223333"),
-        "{told}"
+        output.contains("the credentials are of account 111122223333"),
+        "{output}"
     );
     let expected = through("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1");
     assert_eq!(company.asked(), [expected]);
@@ -215,10 +215,16 @@ fn the_endpoints_of_a_profile_lead_nowhere() {
 #[test]
 fn a_proxy_that_refuses_is_not_a_matter_of_credentials() {
     let company = Company::refusing("403 Forbidden");
-    let (code, told) = status("refused", &company, None);
-    assert_eq!(code, Some(12), "{told}");
-    assert!(told.contains("AWS does not answer for staging"), "{told}");
+    let (code, output) = status("refused", &company, None);
+    assert_eq!(code, Some(12), "{output}");
+    assert!(
+        output.contains("AWS does not answer for staging"),
+        "{output}"
+    );
     let named = format!("through the proxy http://127.0.0.1:{}", company.proxy_port);
-    assert!(told.contains(&named) && told.contains("NO_PROXY"), "{told}");
-    assert!(!told.contains("aws sso login"), "{told}");
+    assert!(
+        output.contains(&named) && output.contains("NO_PROXY"),
+        "{output}"
+    );
+    assert!(!output.contains("aws sso login"), "{output}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use xtask::commands::bench::{Parts, bench};
-use xtask::decide::site::Architecture;
+use xtask::decide::outputs::Architecture;
 use xtask::report::Format;
 use xtask::world::{CargoRun, Load, Started, Stopwatch, Subject, Watch};
 
@@ -59,9 +59,9 @@ impl Stopwatch for Slow {
     }
 }
 
-async fn told(stopwatch: &Slow) -> String {
+async fn output_of(stopwatch: &Slow) -> String {
     let fake = Fake::empty();
-    let told = fake
+    let output = fake
         .run_in(Format::Human, async |desk| {
             let parts = Parts {
                 builder: desk.builder,
@@ -74,32 +74,32 @@ async fn told(stopwatch: &Slow) -> String {
             bench(&parts).await
         })
         .await;
-    told.succeeds();
-    told.data
+    output.succeeds();
+    output.data
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_machine_is_no_fault() {
-    let told = told(&Slow {
+    let output = output_of(&Slow {
         times: 50,
         orbit: 14,
     })
     .await;
     assert!(
-        told.contains("axon         start against bare      3.0 x"),
-        "{told}"
+        output.contains("axon         start against bare      3.0 x"),
+        "{output}"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_grew_beside_the_bare_handler_of_the_same_run_is_told() {
-    let told = told(&Slow {
+    let output = output_of(&Slow {
         times: 1,
         orbit: 16,
     })
     .await;
     let line = "orbit        CPU against bare       16.0 x";
-    assert!(told.lines().any(|found| found == line), "{told}");
-    let limits = told.lines().filter(|line| line.contains("at most"));
-    assert_eq!(limits.count(), 0, "{told}");
+    assert!(output.lines().any(|found| found == line), "{output}");
+    let limits = output.lines().filter(|line| line.contains("at most"));
+    assert_eq!(limits.count(), 0, "{output}");
 }

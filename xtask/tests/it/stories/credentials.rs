@@ -1,11 +1,11 @@
 //! Credentials whose end is known: whoever starts what they may not live to see is warned.
 
 use jiff::SignedDuration;
-use xtask::catalog::{ALL, Thing};
+use xtask::catalog::{ALL, Component};
 use xtask::commands::rollback::{rollback, stop};
 use xtask::world::Clock;
 
-use crate::world::{Fake, Told};
+use crate::world::{CommandOutput, Fake};
 
 /// What the warning says, whatever the times.
 const WARNING: &str = "credentials warning: they end at ";
@@ -17,8 +17,8 @@ fn end_in(fake: &Fake, seconds: i64) {
 }
 
 #[track_caller]
-fn is_silent(told: &Told) {
-    assert!(!told.talk.contains(WARNING), "{}", told.talk);
+fn is_silent(output: &CommandOutput) {
+    assert!(!output.talk.contains(WARNING), "{}", output.talk);
 }
 
 /// Two services, there and back, 15 minutes to roll out and 30 seconds to prove it each time, and
@@ -30,14 +30,18 @@ async fn a_release_that_they_may_not_live_to_see_is_warned_of_before_it_is_confi
     let fake = Fake::applied();
     fake.is_not_local();
     end_in(&fake, OF_ALL - 1);
-    let told = fake.deploy_all().await;
-    told.fails(11).says(&[
+    let output = fake.deploy_all().await;
+    output.fails(11).says(&[
         "they end at 2027-01-15T09:02:29Z, and this may take until 2027-01-15T09:02:30Z",
         "exit code 22",
         "longer session",
     ]);
-    let warned = told.talk.find(WARNING);
-    assert!(warned < told.talk.find("not confirmed"), "{}", told.talk);
+    let warned = output.talk.find(WARNING);
+    assert!(
+        warned < output.talk.find("not confirmed"),
+        "{}",
+        output.talk
+    );
     assert_eq!(fake.changes(), [""; 0]);
 
     end_in(&fake, OF_ALL);
@@ -52,14 +56,14 @@ async fn only_what_is_released_counts() {
     end_in(&fake, 1);
     is_silent(fake.deploy_all().await.succeeds());
 
-    fake.edit(&[Thing::Axon], "two");
+    fake.edit(&[Component::Axon], "two");
     end_in(&fake, OF_ALL / 2 + 30);
     is_silent(fake.deploy_all().await.succeeds());
-    fake.edit(&[Thing::Axon], "three");
+    fake.edit(&[Component::Axon], "three");
     end_in(&fake, OF_ALL / 2 - 30);
     fake.deploy_all().await.succeeds().says(&[WARNING]);
 
-    fake.edit(&[Thing::Governance], "two");
+    fake.edit(&[Component::Governance], "two");
     end_in(&fake, 60);
     is_silent(fake.deploy_all().await.succeeds());
 }
@@ -69,9 +73,9 @@ async fn the_way_back_is_warned_of_likewise() {
     let fake = Fake::released_twice().await;
     fake.edit(&ALL, "three");
     end_in(&fake, 60);
-    let told = fake.run_on_site(async |desk, world| rollback(desk, world, None, false).await);
-    told.await.succeeds().says(&[WARNING]);
+    let output = fake.run_on_outputs(async |desk, world| rollback(desk, world, None, false).await);
+    output.await.succeeds().says(&[WARNING]);
     end_in(&fake, 8 * 60 - 1);
-    let told = fake.run_on_site(async |desk, world| stop(desk, world, false).await);
-    told.await.succeeds().says(&[WARNING]);
+    let output = fake.run_on_outputs(async |desk, world| stop(desk, world, false).await);
+    output.await.succeeds().says(&[WARNING]);
 }

@@ -2,7 +2,7 @@
 
 mod alarms;
 mod interference;
-mod landing;
 mod refusals;
 mod resilience;
-mod taking_back;
+mod rolling_back;
+mod success;

@@ -2,11 +2,11 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use xtask::catalog::{ALL, Thing};
+use xtask::catalog::{ALL, Component};
 use xtask::commands::logs::logs;
 use xtask::commands::releases::releases;
 use xtask::commands::status::status;
-use xtask::decide::release::State;
+use xtask::decide::release::record::ReleaseState;
 use xtask::report::Format;
 use xtask::world::Clock;
 
@@ -15,14 +15,14 @@ use crate::world::{Fake, Rollout, Written};
 #[tokio::test(start_paused = true)]
 async fn status_names_what_runs_and_the_release_that_brought_it() {
     let fake = Fake::released().await;
-    fake.edit(&[Thing::Axon], "two");
+    fake.edit(&[Component::Axon], "two");
     fake.deploy_all().await.succeeds();
     drop(fake.changes());
-    let told = fake
-        .run_on_site_in(Format::Json, async |_, world| status(world).await)
+    let output = fake
+        .run_on_outputs_in(Format::Json, async |_, world| status(world).await)
         .await;
-    let document: Value = serde_json::from_str(&told.succeeds().data).unwrap();
-    let digest = fake.state().digest(Thing::Axon);
+    let document: Value = serde_json::from_str(&output.succeeds().data).unwrap();
+    let digest = fake.state().digest(Component::Axon);
     let axon = json!({
         "desired": 2,
         "running": 2,
@@ -41,29 +41,31 @@ async fn status_names_what_runs_and_the_release_that_brought_it() {
 #[tokio::test(start_paused = true)]
 async fn status_reads_well_before_anything_was_released() {
     let fake = Fake::applied();
-    let told = fake.run_on_site(async |_, world| status(world).await).await;
+    let output = fake
+        .run_on_outputs(async |_, world| status(world).await)
+        .await;
     let expected = "\
 base url    http://127.0.0.1:4577/_alb/demo
 axon        0/0 running, nothing released, release none
 orbit       0/0 running, nothing released, release none
 governance  demo-governance:live -> version 1, release none
 ";
-    assert_eq!(told.succeeds().data, expected);
+    assert_eq!(output.succeeds().data, expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn releases_are_listed_newest_first_with_what_became_of_them() {
     let fake = Fake::released_twice().await;
     fake.edit(&ALL, "three");
-    fake.script(Thing::Axon, Rollout::CrashesAndGoesBack);
+    fake.script(Component::Axon, Rollout::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
-    let told = fake
-        .run_on_site(async |_, world| releases(world, 2).await)
+    let output = fake
+        .run_on_outputs(async |_, world| releases(world, 2).await)
         .await;
-    let lines: Vec<&str> = told.succeeds().data.lines().collect();
+    let lines: Vec<&str> = output.succeeds().data.lines().collect();
     assert_eq!(lines.len(), 2);
-    assert!(lines[0].starts_with("    3  back "), "{}", lines[0]);
-    assert!(lines[1].starts_with("    2  landed "), "{}", lines[1]);
+    assert!(lines[0].starts_with("    3  rolled back "), "{}", lines[0]);
+    assert!(lines[1].starts_with("    2  succeeded "), "{}", lines[1]);
     for line in lines {
         assert!(
             line.contains("ada@laptop") && line.contains("c0ffeec0f"),
@@ -76,16 +78,16 @@ async fn releases_are_listed_newest_first_with_what_became_of_them() {
 async fn a_release_that_nobody_works_on_any_more_is_listed_as_abandoned() {
     let fake = Fake::released().await;
     let mut left = fake.record(1);
-    left.state = State::InProgress;
+    left.state = ReleaseState::InProgress;
     fake.put_record(&left);
     tokio::time::advance(std::time::Duration::from_hours(1)).await;
-    let told = fake
-        .run_on_site(async |_, world| releases(world, 20).await)
+    let output = fake
+        .run_on_outputs(async |_, world| releases(world, 20).await)
         .await;
     assert!(
-        told.succeeds().data.starts_with("    1  abandoned "),
+        output.succeeds().data.starts_with("    1  abandoned "),
         "{}",
-        told.data
+        output.data
     );
 }
 
@@ -96,16 +98,16 @@ async fn what_a_record_says_acts_on_no_terminal() {
     record.who = "ada\u{9b}2J".to_owned();
     record.why = "deploy\u{1b}]0;owned\u{7}\u{202e}".to_owned();
     fake.put_record(&record);
-    let told = fake
-        .run_on_site(async |_, world| releases(world, 20).await)
+    let output = fake
+        .run_on_outputs(async |_, world| releases(world, 20).await)
         .await;
     assert!(
-        told.succeeds().data.contains(r"ada\u009b2J"),
+        output.succeeds().data.contains(r"ada\u009b2J"),
         "{}",
-        told.data
+        output.data
     );
     assert!(
-        !told
+        !output
             .data
             .contains(['\u{9b}', '\u{1b}', '\u{7}', '\u{202e}'])
     );
@@ -114,37 +116,37 @@ async fn what_a_record_says_acts_on_no_terminal() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_ledger_is_told() {
     let fake = Fake::applied();
-    let told = fake
-        .run_on_site(async |_, world| releases(world, 20).await)
+    let output = fake
+        .run_on_outputs(async |_, world| releases(world, 20).await)
         .await;
-    assert_eq!(told.succeeds().data, "no release yet\n");
+    assert_eq!(output.succeeds().data, "no release yet\n");
 }
 
 #[tokio::test(start_paused = true)]
 async fn logs_go_to_stdout_as_they_are() {
     let fake = Fake::released().await;
-    let told = fake
-        .run_on_site(async |_, world| logs(world, Thing::Orbit, "15m", false).await)
+    let output = fake
+        .run_on_outputs(async |_, world| logs(world, Component::Orbit, "15m", false).await)
         .await;
     let expected = "first line of /ecs/demo-orbit\nsecond line of /ecs/demo-orbit\n";
-    assert_eq!(told.succeeds().data, expected);
-    let told = fake
-        .run_on_site_in(Format::Json, async |_, world| {
-            logs(world, Thing::Orbit, "15m", false).await
+    assert_eq!(output.succeeds().data, expected);
+    let output = fake
+        .run_on_outputs_in(Format::Json, async |_, world| {
+            logs(world, Component::Orbit, "15m", false).await
         })
         .await;
     let expected = "\"first line of /ecs/demo-orbit\"\n\"second line of /ecs/demo-orbit\"\n";
-    assert_eq!(told.succeeds().data, expected);
+    assert_eq!(output.succeeds().data, expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn logs_that_are_followed_tell_each_line_once_until_ctrl_c() {
     let fake = Fake::released().await;
     fake.stop_soon();
-    let told = fake
-        .run_on_site(async |_, world| logs(world, Thing::Governance, "90s", true).await)
+    let output = fake
+        .run_on_outputs(async |_, world| logs(world, Component::Governance, "90s", true).await)
         .await;
-    assert_eq!(told.succeeds().data.lines().count(), 2);
+    assert_eq!(output.succeeds().data.lines().count(), 2);
     let looks = fake
         .calls()
         .iter()
@@ -164,19 +166,19 @@ async fn a_line_that_comes_after_later_ones_of_others_is_told() {
     };
     fake.state().written = vec![line("of one task", 1, 1), line("of another task", 0, 3)];
     fake.stop_soon();
-    let told = fake
-        .run_on_site(async |_, world| logs(world, Thing::Orbit, "90s", true).await)
+    let output = fake
+        .run_on_outputs(async |_, world| logs(world, Component::Orbit, "90s", true).await)
         .await;
     for text in ["of one task", "of another task"] {
-        let times = told.data.matches(text).count();
-        assert_eq!(times, 1, "{text}: {}", told.data);
+        let times = output.data.matches(text).count();
+        assert_eq!(times, 1, "{text}: {}", output.data);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_length_of_time_that_is_none_is_a_usage_error() {
     let fake = Fake::released().await;
-    fake.run_on_site(async |_, world| logs(world, Thing::Axon, "soon", false).await)
+    fake.run_on_outputs(async |_, world| logs(world, Component::Axon, "soon", false).await)
         .await
         .fails(2)
         .says(&["`soon` is no length of time", "15m"]);

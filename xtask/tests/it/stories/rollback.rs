@@ -1,18 +1,18 @@
-//! `rollback`: to a release that landed, itself a release.
+//! `rollback`: to a release that succeeded, itself a release.
 
-use xtask::catalog::{ALL, Thing};
+use xtask::catalog::{ALL, Component};
 use xtask::commands::rollback::rollback;
-use xtask::decide::release::State;
+use xtask::decide::release::record::ReleaseState;
 
-use crate::world::{Fake, Rollout, Told};
+use crate::world::{CommandOutput, Fake, Rollout};
 
-async fn roll_back(fake: &Fake, to: Option<u64>) -> Told {
-    fake.run_on_site(async |desk, world| rollback(desk, world, to, false).await)
+async fn roll_back(fake: &Fake, to: Option<u64>) -> CommandOutput {
+    fake.run_on_outputs(async |desk, world| rollback(desk, world, to, false).await)
         .await
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_goes_to_the_newest_that_landed_and_does_not_run_and_is_itself_a_release() {
+async fn it_goes_to_the_newest_that_succeeded_and_does_not_run_and_is_itself_a_release() {
     let fake = Fake::released_twice().await;
     roll_back(&fake, None)
         .await
@@ -23,16 +23,16 @@ async fn it_goes_to_the_newest_that_landed_and_does_not_run_and_is_itself_a_rele
         "move alias to 2",
         "update axon demo-axon:1",
         "update orbit demo-orbit:1",
-        "close 3 landed",
+        "close 3 succeeded",
     ];
     assert_eq!(fake.changes(), changes);
     let record = fake.record(3);
     assert_eq!(
         (record.state, record.why.as_str()),
-        (State::Landed, "rollback to 1")
+        (ReleaseState::Succeeded, "rollback to 1")
     );
     let content = |number| {
-        fake.record(number).things[&Thing::Axon]
+        fake.record(number).components[&Component::Axon]
             .after
             .clone()
             .unwrap()
@@ -50,7 +50,7 @@ async fn a_second_rollback_goes_forward_again() {
         .succeeds()
         .says(&["to release 2"]);
     assert_eq!(
-        fake.state().ecs.services[&Thing::Orbit].primary,
+        fake.state().ecs.services[&Component::Orbit].primary,
         "demo-orbit:2"
     );
 }
@@ -59,7 +59,7 @@ async fn a_second_rollback_goes_forward_again() {
 async fn a_release_that_failed_is_no_target() {
     let fake = Fake::released_twice().await;
     fake.edit(&ALL, "three");
-    fake.script(Thing::Axon, Rollout::CrashesAndGoesBack);
+    fake.script(Component::Axon, Rollout::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
     roll_back(&fake, None)
         .await
@@ -81,7 +81,7 @@ async fn to_chooses_a_release_and_one_that_runs_is_nothing_to_do() {
     assert_eq!(fake.changes(), [""; 0]);
     roll_back(&fake, Some(1)).await.succeeds();
     assert_eq!(
-        fake.state().ecs.services[&Thing::Axon].primary,
+        fake.state().ecs.services[&Component::Axon].primary,
         "demo-axon:1"
     );
 }
@@ -92,7 +92,7 @@ async fn where_there_is_no_target_it_says_so() {
     roll_back(&fake, None)
         .await
         .fails(11)
-        .says(&["no release landed that is not what runs"]);
+        .says(&["no release succeeded that is not what runs"]);
     roll_back(&fake, Some(9))
         .await
         .fails(11)
@@ -103,7 +103,7 @@ async fn where_there_is_no_target_it_says_so() {
 #[tokio::test(start_paused = true)]
 async fn all_that_aws_does_not_have_any_more_is_named_at_once() {
     let fake = Fake::released_twice().await;
-    let digest = fake.record(1).things[&Thing::Axon]
+    let digest = fake.record(1).components[&Component::Axon]
         .after
         .clone()
         .unwrap()
@@ -111,8 +111,8 @@ async fn all_that_aws_does_not_have_any_more_is_named_at_once() {
         .unwrap();
     fake.state().images.clear();
     fake.state().ecs.revisions.remove("demo-orbit:1");
-    let told = roll_back(&fake, None).await;
-    told.fails(11).says(&[
+    let output = roll_back(&fake, None).await;
+    output.fails(11).says(&[
         &format!("the image {digest} of axon"),
         "the revision demo-orbit:1",
     ]);
@@ -161,8 +161,11 @@ async fn a_rollback_that_fails_is_itself_taken_back() {
         .rollout = Rollout::CrashesAndGoesBack;
     roll_back(&fake, None).await.fails(20);
     let state = fake.state();
-    assert_eq!(state.ecs.services[&Thing::Axon].primary, "demo-axon:2");
-    assert_eq!(state.ecs.services[&Thing::Orbit].primary, "demo-orbit:2");
+    assert_eq!(state.ecs.services[&Component::Axon].primary, "demo-axon:2");
+    assert_eq!(
+        state.ecs.services[&Component::Orbit].primary,
+        "demo-orbit:2"
+    );
     assert_eq!(state.lambda.alias, "3");
 }
 

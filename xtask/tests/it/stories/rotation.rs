@@ -1,16 +1,16 @@
 //! `secrets rotate`: a new signing pair, and never one that axon does not know, whatever Secrets
-//! Manager answers, whoever does the same and wherever it ends. No value is told.
+//! Manager answers, whoever does the same and wherever it ends. No value is output.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask::catalog::Thing;
+use xtask::catalog::Component;
 use xtask::commands::secrets::rotate;
-use xtask::decide::rotation::{SigningPair, offered, retired, switched};
+use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
 
-use crate::world::{Fake, KILLED, Slow, Told, Way, secret_arn};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, Slow, secret_arn};
 
 const ROTATION: [&str; 3] = [
     "put demo/local/axon-AbCdEf",
@@ -31,13 +31,13 @@ async fn running(chance: u64) -> Fake {
     fake
 }
 
-async fn rotate_key(fake: &Fake, yes: bool) -> Told {
-    fake.run_on_site(async |desk, world| rotate(desk, world, yes).await)
+async fn rotate_key(fake: &Fake, yes: bool) -> CommandOutput {
+    fake.run_on_outputs(async |desk, world| rotate(desk, world, yes).await)
         .await
 }
 
-fn document(fake: &Fake, thing: Thing) -> Value {
-    fake.state().secrets[&secret_arn(thing)].clone()
+fn document(fake: &Fake, component: Component) -> Value {
+    fake.state().secrets[&secret_arn(component)].clone()
 }
 
 fn pair(id: &str) -> SigningPair {
@@ -55,19 +55,22 @@ fn first_with(id: &str) -> Value {
 }
 
 fn document_of_fake() -> Value {
-    document(&Fake::applied(), Thing::Axon)
+    document(&Fake::applied(), Component::Axon)
 }
 
 /// Both have one pair that is not the first, everything else is as it was, no dispatch was lost and
-/// nothing was told.
+/// nothing was output.
 #[track_caller]
-fn is_rotated(fake: &Fake, told: &Told) {
+fn is_rotated(fake: &Fake, output: &CommandOutput) {
     let first = document_of_fake();
-    let (axon, orbit) = (document(fake, Thing::Axon), document(fake, Thing::Orbit));
-    let everything = format!("{}{}", told.data, told.talk);
+    let (axon, orbit) = (
+        document(fake, Component::Axon),
+        document(fake, Component::Orbit),
+    );
+    let everything = format!("{}{}", output.data, output.talk);
     for name in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
-        assert_eq!(axon[name], orbit[name], "{}", told.talk);
-        assert_ne!(axon[name], first[name], "{}", told.talk);
+        assert_eq!(axon[name], orbit[name], "{}", output.talk);
+        assert_ne!(axon[name], first[name], "{}", output.talk);
         assert!(
             !everything.contains(axon[name].as_str().unwrap()),
             "{name} is told"
@@ -78,7 +81,7 @@ fn is_rotated(fake: &Fake, told: &Told) {
         assert_eq!(document["api_key"], first["api_key"]);
     }
     assert!(!everything.contains("secret-of"), "{everything}");
-    assert_eq!(fake.state().lost, [""; 0], "{}", told.talk);
+    assert_eq!(fake.state().lost, [""; 0], "{}", output.talk);
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,8 +90,8 @@ async fn a_rotation_offers_switches_and_retires_and_no_dispatch_is_lost_beside_s
         for chance in 0..6 {
             let fake = running(chance).await;
             fake.state().stale_for = stale_for;
-            let told = rotate_key(&fake, false).await;
-            told.succeeds().says(&[
+            let output = rotate_key(&fake, false).await;
+            output.succeeds().says(&[
                 "axon gets a new key beside the old one",
                 "is to know a new key beside the old one",
                 "is to sign with the new key",
@@ -96,7 +99,7 @@ async fn a_rotation_offers_switches_and_retires_and_no_dispatch_is_lost_beside_s
                 "done",
             ]);
             assert_eq!(fake.changes(), ROTATION);
-            is_rotated(&fake, &told);
+            is_rotated(&fake, &output);
         }
     }
 }
@@ -111,9 +114,9 @@ async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
             fake.state().stale_for_tasks = Duration::from_secs(stale_for_tasks);
             fake.state().secret_refresh = Duration::from_secs(2);
             fake.start_tasks(chance);
-            let told = rotate_key(&fake, false).await;
-            told.succeeds();
-            is_rotated(&fake, &told);
+            let output = rotate_key(&fake, false).await;
+            output.succeeds();
+            is_rotated(&fake, &output);
         }
     }
 }
@@ -122,19 +125,19 @@ async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
 async fn a_rotation_is_gone_on_with_from_where_it_stands() {
     for (orbit_switched, changes) in [(false, &ROTATION[1..]), (true, &ROTATION[2..])] {
         let fake = running(1).await;
-        let axon = offered(&document(&fake, Thing::Axon), &pair("NEW"));
-        fake.put_secret(Thing::Axon, &axon);
+        let axon = offered(&document(&fake, Component::Axon), &pair("NEW"));
+        fake.put_secret(Component::Axon, &axon);
         tokio::time::sleep(Duration::from_mins(6)).await;
         if orbit_switched {
-            let orbit = switched(&document(&fake, Thing::Orbit), &axon);
-            fake.put_secret(Thing::Orbit, &orbit);
+            let orbit = switched(&document(&fake, Component::Orbit), &axon);
+            fake.put_secret(Component::Orbit, &orbit);
         }
         drop(fake.changes());
-        let told = rotate_key(&fake, false).await;
-        told.succeeds().says(&["going on: "]);
+        let output = rotate_key(&fake, false).await;
+        output.succeeds().says(&["going on: "]);
         assert_eq!(fake.changes(), changes);
-        is_rotated(&fake, &told);
-        let new = SigningPair::current(&retired(&document(&fake, Thing::Orbit)));
+        is_rotated(&fake, &output);
+        let new = SigningPair::current(&retired(&document(&fake, Component::Orbit)));
         assert!(new == Some(pair("NEW")));
     }
 }
@@ -161,25 +164,25 @@ async fn telling_calls(chance: u64) -> Vec<usize> {
 #[tokio::test(start_paused = true)]
 async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     let indices = telling_calls(2).await;
-    for way in [
-        Way::Fails,
-        Way::LosesItsAnswer,
-        Way::IsInterrupted,
-        Way::IsKilled,
+    for fault in [
+        CallFault::Fails,
+        CallFault::LosesItsAnswer,
+        CallFault::IsInterrupted,
+        CallFault::IsKilled,
     ] {
         for (count, index) in indices.iter().copied().enumerate() {
             let fake = running(2).await;
             fake.state().stale_for = STALE[count % 3];
-            fake.spoil_secret_call(index, way);
+            fake.spoil_secret_call(index, fault);
             let broken = rotate_key(&fake, false).await;
             assert!(
                 [0, 1, 22, KILLED].contains(&broken.exit_code),
                 "{}",
                 broken.talk
             );
-            let told = rotate_key(&fake, false).await;
-            told.succeeds();
-            is_rotated(&fake, &told);
+            let output = rotate_key(&fake, false).await;
+            output.succeeds();
+            is_rotated(&fake, &output);
         }
     }
 }
@@ -201,9 +204,9 @@ async fn of_two_rotations_at_once_neither_drops_the_key_in_use() {
             let one = fake.with_slow_call(&slow);
             let (one, other) = tokio::join!(rotate_key(&one, false), rotate_key(&fake, false));
             assert!(slow.calls.load(Ordering::SeqCst) > index);
-            for told in [&one, &other] {
-                told.succeeds();
-                is_rotated(&fake, told);
+            for output in [&one, &other] {
+                output.succeeds();
+                is_rotated(&fake, output);
             }
             // Whoever comes after the other's end rotates once more.
             let changes = fake.changes();
@@ -215,19 +218,19 @@ async fn of_two_rotations_at_once_neither_drops_the_key_in_use() {
 /// Its new task may begin with a stale version, and its old one signs or verifies until it ends.
 #[tokio::test(start_paused = true)]
 async fn tasks_that_come_and_go_meanwhile_lose_no_dispatch() {
-    for thing in [Thing::Axon, Thing::Orbit] {
+    for component in [Component::Axon, Component::Orbit] {
         for seconds in (0..1100).step_by(50) {
             let fake = running(4).await;
             fake.state().stale_for = STALE[2];
             let come_and_go = async {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
-                fake.replace_task(thing, seconds);
+                fake.replace_task(component, seconds);
                 tokio::time::sleep(Duration::from_secs(4)).await;
-                fake.replace_task(thing, seconds + 1);
+                fake.replace_task(component, seconds + 1);
             };
-            let (told, ()) = tokio::join!(rotate_key(&fake, false), come_and_go);
-            told.succeeds();
-            is_rotated(&fake, &told);
+            let (output, ()) = tokio::join!(rotate_key(&fake, false), come_and_go);
+            output.succeeds();
+            is_rotated(&fake, &output);
         }
     }
 }
@@ -244,20 +247,20 @@ async fn a_key_of_orbit_that_axon_does_not_have_is_mended() {
     ];
     for axon in axons {
         let fake = Fake::released().await;
-        fake.put_secret(Thing::Axon, &axon);
+        fake.put_secret(Component::Axon, &axon);
         fake.start_tasks(5);
         assert_ne!(fake.state().lost, [""; 0]);
-        let told = rotate_key(&fake, false).await;
+        let output = rotate_key(&fake, false).await;
         let says = [
             "orbit signs with a key that axon does not have: axon gets it first",
             "is to know the key that orbit signs with",
             "done",
         ];
-        told.succeeds().says(&says);
+        output.succeeds().says(&says);
         let lost = std::mem::take(&mut fake.state().lost);
         let is_before = |it: &String| it.ends_with("\"version-01-of-axon-AbCdEf\"]");
         assert!(lost.iter().all(is_before), "{lost:?}");
-        is_rotated(&fake, &told);
+        is_rotated(&fake, &output);
     }
 }
 
@@ -267,15 +270,15 @@ async fn an_orbit_without_a_key_gets_that_of_axon() {
     fake.start_tasks(6);
     let first = document_of_fake();
     let no_pair = json!({ "api_key": first["api_key"], "database_url": first["database_url"] });
-    fake.state().keeps_its_secret = Some(Thing::Orbit);
-    fake.put_secret(Thing::Orbit, &no_pair);
+    fake.state().keeps_its_secret = Some(Component::Orbit);
+    fake.put_secret(Component::Orbit, &no_pair);
     let mended = async {
         tokio::time::sleep(Duration::from_mins(2)).await;
         fake.state().keeps_its_secret = None;
     };
-    let (told, ()) = tokio::join!(rotate_key(&fake, false), mended);
-    told.succeeds();
-    is_rotated(&fake, &told);
+    let (output, ()) = tokio::join!(rotate_key(&fake, false), mended);
+    output.succeeds();
+    is_rotated(&fake, &output);
 }
 
 /// In the middle of a rotation, at any time of it.
@@ -285,34 +288,34 @@ async fn what_somebody_does_by_hand_meanwhile_is_taken_in() {
         let fake = running(7).await;
         let by_hand = async {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
-            fake.put_secret(Thing::Orbit, &first_with("BYHAND"));
+            fake.put_secret(Component::Orbit, &first_with("BYHAND"));
         };
-        let (told, ()) = tokio::join!(rotate_key(&fake, false), by_hand);
+        let (output, ()) = tokio::join!(rotate_key(&fake, false), by_hand);
         // What is done after its end is the next run's.
-        let told = if document(&fake, Thing::Axon) == document(&fake, Thing::Orbit) {
-            told
+        let output = if document(&fake, Component::Axon) == document(&fake, Component::Orbit) {
+            output
         } else {
             rotate_key(&fake, false).await
         };
-        told.succeeds();
+        output.succeeds();
         fake.state().lost.clear();
-        is_rotated(&fake, &told);
+        is_rotated(&fake, &output);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn tasks_that_do_not_take_their_secret_up_stop_a_rotation() {
     let fake = running(8).await;
-    fake.state().keeps_its_secret = Some(Thing::Axon);
+    fake.state().keeps_its_secret = Some(Component::Axon);
     rotate_key(&fake, false).await.fails(22).says(&[
         "axon did not take its secret up within 390 s: axon-0, axon-1 have not logged version version-01-of-axon-AbCdEf",
         "cargo xtask secrets rotate --env local",
     ]);
     assert_eq!(fake.changes(), ROTATION[..1]);
     fake.state().keeps_its_secret = None;
-    let told = rotate_key(&fake, false).await;
-    told.succeeds();
-    is_rotated(&fake, &told);
+    let output = rotate_key(&fake, false).await;
+    output.succeeds();
+    is_rotated(&fake, &output);
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,17 +323,17 @@ async fn a_version_that_comes_back_stops_a_rotation() {
     let fake = running(9).await;
     let moved_back = async {
         tokio::time::sleep(Duration::from_mins(1)).await;
-        fake.state().move_back(Thing::Axon);
+        fake.state().move_back(Component::Axon);
     };
-    let (told, ()) = tokio::join!(rotate_key(&fake, false), moved_back);
-    told.fails(22).says(&[
+    let (output, ()) = tokio::join!(rotate_key(&fake, false), moved_back);
+    output.fails(22).says(&[
         "the secret of axon is answered with version version-00-of-axon-AbCdEf, which was replaced, for 390 s",
         "aws secretsmanager list-secret-version-ids --secret-id arn:aws:",
     ]);
     assert_eq!(fake.changes(), ROTATION[..1]);
-    let told = rotate_key(&fake, false).await;
-    told.succeeds();
-    is_rotated(&fake, &told);
+    let output = rotate_key(&fake, false).await;
+    output.succeeds();
+    is_rotated(&fake, &output);
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,8 +353,11 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
     let fake = running(0).await;
     fake.is_not_local();
     let says = async |documents: [Value; 2], texts: &[&str]| {
-        for (thing, document) in [Thing::Axon, Thing::Orbit].into_iter().zip(documents) {
-            fake.put_secret(thing, &document);
+        for (component, document) in [Component::Axon, Component::Orbit]
+            .into_iter()
+            .zip(documents)
+        {
+            fake.put_secret(component, &document);
         }
         drop(fake.changes());
         rotate_key(&fake, true).await.fails(12).says(texts);
@@ -364,7 +370,7 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
     encrypted["sigv4_secret_access_key"] = json!("kms:secret-of-the-signature");
     let ciphertext = "a signing pair in the secret of orbit is ciphertext";
     says([document_of_fake(), encrypted], &[ciphertext, "plain text"]).await;
-    fake.state().forget_secret(Thing::Orbit);
+    fake.state().forget_secret(Component::Orbit);
     let message = "the secret of orbit has no value";
     rotate_key(&fake, true)
         .await

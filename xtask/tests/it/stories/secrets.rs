@@ -1,15 +1,15 @@
-//! `secrets init`: what has no value gets one, and none is told.
+//! `secrets init`: what has no value gets one, and none is output.
 
-use xtask::catalog::Thing;
-use xtask::commands::deploy::published_site;
+use xtask::catalog::Component;
+use xtask::commands::deploy::published_outputs;
 use xtask::commands::secrets::init;
 
-use crate::world::{Fake, Told, secret_arn};
+use crate::world::{CommandOutput, Fake, secret_arn};
 
-async fn give_values(fake: &Fake) -> Told {
+async fn give_values(fake: &Fake) -> CommandOutput {
     fake.run(async |desk| {
-        let site = published_site(desk).await?.unwrap();
-        init(desk, &site, false).await
+        let outputs = published_outputs(desk).await?.unwrap();
+        init(desk, &outputs, false).await
     })
     .await
 }
@@ -28,11 +28,11 @@ async fn secrets_that_have_a_value_are_left_alone() {
 async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
     let fake = Fake::applied();
     fake.state().secrets.clear();
-    let told = give_values(&fake).await;
-    told.succeeds();
+    let output = give_values(&fake).await;
+    output.succeeds();
     let state = fake.state();
-    let secret = |thing: Thing| &state.secrets[&secret_arn(thing)];
-    let (axon, orbit) = (secret(Thing::Axon), secret(Thing::Orbit));
+    let secret = |component: Component| &state.secrets[&secret_arn(component)];
+    let (axon, orbit) = (secret(Component::Axon), secret(Component::Orbit));
     for field in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
         assert_eq!(axon[field], orbit[field]);
     }
@@ -43,7 +43,7 @@ async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
         for (name, value) in document.as_object().unwrap() {
             let value = value.as_str().unwrap();
             assert!(!value.is_empty(), "{name} is empty");
-            let everything = format!("{}{}", told.data, told.talk);
+            let everything = format!("{}{}", output.data, output.talk);
             assert!(!everything.contains(value), "{name} is told");
         }
     }
@@ -52,10 +52,11 @@ async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
 #[tokio::test(start_paused = true)]
 async fn a_second_service_gets_the_signing_pair_of_the_first() {
     let fake = Fake::applied();
-    fake.state().secrets.remove(&secret_arn(Thing::Orbit));
+    fake.state().secrets.remove(&secret_arn(Component::Orbit));
     give_values(&fake).await.succeeds();
     assert_eq!(fake.changes(), ["put demo/local/orbit-GhIjKl"]);
     let state = fake.state();
-    let pair = |thing: Thing| &state.secrets[&secret_arn(thing)]["sigv4_secret_access_key"];
-    assert_eq!(pair(Thing::Orbit), pair(Thing::Axon));
+    let pair =
+        |component: Component| &state.secrets[&secret_arn(component)]["sigv4_secret_access_key"];
+    assert_eq!(pair(Component::Orbit), pair(Component::Axon));
 }

@@ -1,14 +1,14 @@
 //! `rollback --stop`: none desired, wait, deregister what ran.
 
-use xtask::catalog::Thing;
+use xtask::catalog::Component;
 use xtask::commands::rollback::{rollback, stop};
-use xtask::decide::release::State;
-use xtask::decide::rollout::Outcome;
+use xtask::decide::release::record::ReleaseState;
+use xtask::decide::release::rollout::Outcome;
 
-use crate::world::{Fake, Told};
+use crate::world::{CommandOutput, Fake};
 
-async fn stop_all(fake: &Fake) -> Told {
-    fake.run_on_site(async |desk, world| stop(desk, world, false).await)
+async fn stop_all(fake: &Fake) -> CommandOutput {
+    fake.run_on_outputs(async |desk, world| stop(desk, world, false).await)
         .await
 }
 
@@ -22,18 +22,18 @@ async fn orbit_goes_first_and_what_ran_is_deregistered() {
         "deregister demo-orbit:1",
         "update axon demo-axon:1 desired 0",
         "deregister demo-axon:1",
-        "close 2 landed",
+        "close 2 succeeded",
     ];
     assert_eq!(fake.changes(), changes);
     let record = fake.record(2);
     assert_eq!(record.why, "stop");
-    let entry = &record.things[&Thing::Axon];
+    let entry = &record.components[&Component::Axon];
     assert_eq!(
         (&entry.after, entry.outcome),
-        (&None, Some(Outcome::Landed))
+        (&None, Some(Outcome::Succeeded))
     );
     assert!(
-        record.things[&Thing::Governance].after.is_some(),
+        record.components[&Component::Governance].after.is_some(),
         "the function stays"
     );
     stop_all(&fake).await.succeeds().says(&["nothing runs"]);
@@ -45,7 +45,7 @@ async fn a_rollback_starts_again_what_ran_before_the_stop() {
     stop_all(&fake).await.succeeds();
     drop(fake.changes());
     let again = async |fake: &Fake| {
-        fake.run_on_site(async |desk, world| rollback(desk, world, None, false).await)
+        fake.run_on_outputs(async |desk, world| rollback(desk, world, None, false).await)
             .await
     };
     again(&fake)
@@ -58,7 +58,7 @@ async fn a_rollback_starts_again_what_ran_before_the_stop() {
         "update axon demo-axon:2 desired 2",
         "register demo-orbit:2",
         "update orbit demo-orbit:2 desired 2",
-        "close 3 landed",
+        "close 3 succeeded",
     ];
     assert_eq!(fake.changes(), changes);
     fake.deploy_all().await.succeeds().says(&["nothing to do"]);
@@ -81,14 +81,14 @@ async fn what_fails_on_the_way_is_recorded_and_the_next_stop_goes_on() {
     let fake = Fake::released().await;
     fake.fail("update axon", 1);
     stop_all(&fake).await.fails(1).says(&["throttled"]);
-    assert_eq!(fake.record(2).state, State::Left);
+    assert_eq!(fake.record(2).state, ReleaseState::Detached);
     drop(fake.changes());
     stop_all(&fake).await.succeeds();
     let changes = [
         "open 3",
         "update axon demo-axon:1 desired 0",
         "deregister demo-axon:1",
-        "close 3 landed",
+        "close 3 succeeded",
     ];
     assert_eq!(fake.changes(), changes);
 }
@@ -99,10 +99,10 @@ async fn ctrl_c_leaves_a_record_that_says_so() {
     fake.interrupt("update orbit");
     stop_all(&fake).await.fails(22).says(&["stopped watching"]);
     let record = fake.record(2);
-    assert_eq!(record.state, State::Left);
+    assert_eq!(record.state, ReleaseState::Detached);
     assert_eq!(
-        record.things[&Thing::Orbit].outcome,
-        Some(Outcome::LeftRunning)
+        record.components[&Component::Orbit].outcome,
+        Some(Outcome::Detached)
     );
 }
 
@@ -111,7 +111,7 @@ async fn a_release_in_progress_is_not_stopped_under_its_holder() {
     let fake = Fake::released().await;
     let mut held = fake.record(1);
     held.number = 2;
-    held.state = State::InProgress;
+    held.state = ReleaseState::InProgress;
     fake.put_record(&held);
     stop_all(&fake)
         .await

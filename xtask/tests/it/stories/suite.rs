@@ -1,13 +1,13 @@
 //! `test`: alone it passes and installs nothing; what it can't look at it names, and CI takes no
-//! such thing for a pass.
+//! such component for a pass.
 
 use serde_json::Value;
 use std::path::Path;
 use xtask::commands::test::{Parts, Scope, test};
-use xtask::decide::site::Architecture;
+use xtask::decide::outputs::Architecture;
 use xtask::report::Format;
 
-use crate::world::{Fake, Told};
+use crate::world::{CommandOutput, Fake};
 
 #[derive(Clone, Copy, Default)]
 struct Flags {
@@ -15,7 +15,7 @@ struct Flags {
     ci: bool,
 }
 
-async fn run(fake: &Fake, flags: Flags, format: Format) -> Told {
+async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
     fake.run_in(format, async |desk| {
         let parts = Parts {
             toolchain: fake,
@@ -44,9 +44,9 @@ const IN_CI: Flags = Flags {
 async fn alone_it_names_what_it_could_not_look_at_and_installs_nothing() {
     let fake = Fake::empty();
     fake.state().machine.has_llvm = false;
-    let told = run(&fake, Flags::default(), Format::Human).await;
-    told.succeeds();
-    let lines: Vec<&str> = told.data.lines().collect();
+    let output = run(&fake, Flags::default(), Format::Human).await;
+    output.succeeds();
+    let lines: Vec<&str> = output.data.lines().collect();
     assert_eq!(lines[0], "1 stage skipped:");
     assert!(lines[1].starts_with("  coverage: llvm-cov"), "{lines:?}");
     assert!(
@@ -65,17 +65,17 @@ async fn in_ci_a_stage_that_is_skipped_is_a_failure() {
         fix: false,
         ci: true,
     };
-    let told = run(&fake, flags, Format::Human).await;
-    told.fails(30).says(&["skipped in CI: coverage"]);
+    let output = run(&fake, flags, Format::Human).await;
+    output.fails(30).says(&["skipped in CI: coverage"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn fix_gets_what_is_missing_and_the_tests_are_run_once() {
     let fake = Fake::empty();
     fake.state().machine.has_llvm = false;
-    let told = run(&fake, IN_CI, Format::Json).await;
-    told.succeeds();
-    let result = told
+    let output = run(&fake, IN_CI, Format::Json).await;
+    output.succeeds();
+    let result = output
         .data
         .lines()
         .find(|line| line.contains("skipped_stages"));
@@ -107,8 +107,8 @@ async fn what_apt_does_not_have_rustup_has() {
     let fake = Fake::empty();
     fake.state().machine.has_llvm = false;
     fake.state().machine.apt_has_llvm = false;
-    let told = run(&fake, IN_CI, Format::Human).await;
-    told.succeeds().says(&["unable to locate package"]);
+    let output = run(&fake, IN_CI, Format::Human).await;
+    output.succeeds().says(&["unable to locate package"]);
     let installed = fake.state().machine.installed.clone();
     assert_eq!(installed.last().unwrap(), "rustup component add llvm-tools");
 }
@@ -117,8 +117,9 @@ async fn what_apt_does_not_have_rustup_has() {
 async fn too_little_coverage_fails() {
     let fake = Fake::empty();
     fake.state().machine.lines_percent = 80.0;
-    let told = run(&fake, Flags::default(), Format::Human).await;
-    told.fails(30)
+    let output = run(&fake, Flags::default(), Format::Human).await;
+    output
+        .fails(30)
         .says(&["expected more than 80 %", "failed: coverage"]);
 }
 
@@ -127,10 +128,10 @@ async fn too_little_coverage_fails() {
 async fn advisories_that_nobody_can_reach_are_told_and_fail_nothing() {
     let fake = Fake::empty();
     fake.state().machine.has_advisories = false;
-    let told = run(&fake, IN_CI, Format::Human).await;
-    told.succeeds().says(&["advisories  not looked at"]);
+    let output = run(&fake, IN_CI, Format::Human).await;
+    output.succeeds().says(&["advisories  not looked at"]);
     fake.state().machine.has_advisories = true;
     fake.state().machine.fails = Some("advisories");
-    let told = run(&fake, IN_CI, Format::Human).await;
-    told.fails(30).says(&["failed: advisories"]);
+    let output = run(&fake, IN_CI, Format::Human).await;
+    output.fails(30).says(&["failed: advisories"]);
 }

@@ -1,13 +1,13 @@
 //! `verify`: every criterion is looked at, and nothing is changed.
 
 use serde_json::Value;
-use xtask::catalog::Thing;
+use xtask::catalog::Component;
 use xtask::commands::verify::{Scope, Tools, verify};
 use xtask::report::Format;
 
-use crate::world::{Fake, State, Wrong};
+use crate::world::{Fake, FakeState, Wrong};
 
-/// What a run told: its exit code, the status of each criterion in their order, and all of it.
+/// What a run output: its exit code, the status of each criterion in their order, and all of it.
 struct Checked {
     exit_code: u8,
     statuses: String,
@@ -34,16 +34,16 @@ async fn whole(fake: &Fake) -> Checked {
 }
 
 async fn checked(fake: &Fake, scope: Scope<'_>) -> Checked {
-    let told = fake
-        .run_on_site_in(Format::Json, async |_, world| verify(world, scope).await)
+    let output = fake
+        .run_on_outputs_in(Format::Json, async |_, world| verify(world, scope).await)
         .await;
-    let checks: Vec<Value> = serde_json::from_str(&told.data).unwrap();
+    let checks: Vec<Value> = serde_json::from_str(&output.data).unwrap();
     let statuses: Vec<&str> = checks
         .iter()
         .map(|check| check["status"].as_str().unwrap())
         .collect();
     Checked {
-        exit_code: told.exit_code,
+        exit_code: output.exit_code,
         statuses: statuses.join(" "),
         checks,
     }
@@ -63,7 +63,7 @@ async fn what_works_passes_each_criterion_and_nothing_is_left() {
 }
 
 /// For each criterion, in their order, what fails it and no other.
-const FAULTS: [fn(&mut State); 12] = [
+const FAULTS: [fn(&mut FakeState); 12] = [
     |state| state.alone.wrong = Some(Wrong::HealthStatus),
     |state| state.alone.wrong = Some(Wrong::Message),
     |state| state.alone.wrong = Some(Wrong::HealthCheck),
@@ -120,7 +120,7 @@ async fn coverage_is_measured_of_the_tests_own_run_and_once_for_the_same_sources
     whole(&fake).await;
     assert_eq!(fake.state().machine.measured, 1);
 
-    fake.edit(&[Thing::Axon], "changed");
+    fake.edit(&[Component::Axon], "changed");
     fake.state().machine.lines_percent = 79.0;
     let changed = whole(&fake).await;
     assert_eq!(fake.state().machine.measured, 2);
@@ -132,7 +132,7 @@ async fn coverage_is_measured_of_the_tests_own_run_and_once_for_the_same_sources
     assert!(changed.seen(9).contains("79.0 %"), "{}", changed.seen(9));
 }
 
-/// The tests themselves are run all the same, and one that fails is told.
+/// The tests themselves are run all the same, and one that fails is output.
 #[tokio::test(start_paused = true)]
 async fn without_llvm_the_coverage_is_not_known_and_how_to_get_it_is_told() {
     let fake = Fake::released().await;

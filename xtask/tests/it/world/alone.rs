@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use xtask::catalog::{SERVICES, Thing};
+use xtask::catalog::{Component, SERVICES};
 use xtask::decide::definition::alone::RunOptions;
 use xtask::world::{Containers, ProbeAnswer, ProbeRequest, RunningContainer};
 
@@ -44,7 +44,7 @@ pub(crate) struct Alone {
 
 #[derive(Clone)]
 struct Program {
-    thing: Thing,
+    component: Component,
     environment: BTreeMap<String, String>,
     lines: Vec<String>,
 }
@@ -78,7 +78,7 @@ impl Fake {
         };
         let mut state = self.state();
         let lines = &mut state.alone.running.get_mut(&port)?.lines;
-        lines.push(line(program.thing, "request", &id));
+        lines.push(line(program.component, "request", &id));
         Some(ProbeAnswer {
             status,
             headers: [("x-correlation-id".to_owned(), id)].into(),
@@ -89,9 +89,9 @@ impl Fake {
 
 impl Program {
     fn health(&self, wrong: Option<Wrong>) -> Value {
-        let starting = wrong == Some(Wrong::HealthStatus) && self.thing == Thing::Axon;
+        let starting = wrong == Some(Wrong::HealthStatus) && self.component == Component::Axon;
         let status = if starting { "starting" } else { "healthy" };
-        json!({ "status": status, "service": self.thing })
+        json!({ "status": status, "service": self.component })
     }
 
     fn reason(&self, wrong: Option<Wrong>) -> Value {
@@ -163,10 +163,10 @@ fn ask(method: &str, address: &str, path: &str, id: &str, body: &str) -> (u16, V
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
-fn line(thing: Thing, message: &str, id: &str) -> String {
+fn line(component: Component, message: &str, id: &str) -> String {
     json!({
         "timestamp": "2027-01-15T08:00:00Z", "level": "INFO", "message": message,
-        "service": thing, "correlation_id": id,
+        "service": component, "correlation_id": id,
     })
     .to_string()
 }
@@ -175,9 +175,9 @@ fn line(thing: Thing, message: &str, id: &str) -> String {
 impl Containers for Fake {
     async fn load(&self, archive: Vec<u8>) -> Result<String> {
         let mut state = self.state();
-        let built = |thing: &Thing| state.key(*thing).0.as_bytes() == archive;
-        let thing = SERVICES.into_iter().find(built);
-        let name = thing.context("nobody built this")?.name().to_owned();
+        let built = |component: &Component| state.key(*component).0.as_bytes() == archive;
+        let component = SERVICES.into_iter().find(built);
+        let name = component.context("nobody built this")?.name().to_owned();
         state.alone.images.push(name.clone());
         Ok(name)
     }
@@ -197,14 +197,14 @@ impl Containers for Fake {
     }
 
     async fn run(&self, options: &RunOptions) -> Result<Box<dyn RunningContainer>> {
-        let thing: Thing = options.image.parse().unwrap();
+        let component: Component = options.image.parse().unwrap();
         let mut state = self.state();
-        let mut lines = vec![line(thing, "ready", "")];
-        if state.alone.wrong == Some(Wrong::PlainLog) && thing == Thing::Axon {
+        let mut lines = vec![line(component, "ready", "")];
+        if state.alone.wrong == Some(Wrong::PlainLog) && component == Component::Axon {
             lines.push("listening on 80".to_owned());
         }
         let program = Program {
-            thing,
+            component,
             environment: options.environment.clone(),
             lines,
         };
@@ -228,9 +228,9 @@ impl RunningContainer for Container {
 
     async fn execute(&self, command: &[String]) -> Result<i64> {
         let alone = &self.fake.state().alone;
-        let thing = alone.running[&self.port].thing;
-        assert_eq!(command, [format!("/{thing}"), "healthcheck".to_owned()]);
-        let fails = alone.wrong == Some(Wrong::HealthCheck) && thing == Thing::Orbit;
+        let component = alone.running[&self.port].component;
+        assert_eq!(command, [format!("/{component}"), "healthcheck".to_owned()]);
+        let fails = alone.wrong == Some(Wrong::HealthCheck) && component == Component::Orbit;
         Ok(i64::from(fails))
     }
 

@@ -7,31 +7,31 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use xtask::catalog::{ALL, SERVICES, Thing};
+use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::decide::artifact::image::{Artifact, Digest, Key};
 use xtask::decide::definition::hex;
-use xtask::decide::image::{Artefact, Digest, Key};
-use xtask::decide::site::Architecture;
+use xtask::decide::outputs::Architecture;
 use xtask::world::{Builder, Commit, Infra, InfraPlan, Source};
 
-use super::{Fake, State};
+use super::{Fake, FakeState};
 
-impl State {
-    /// The key of a thing's sources as they are now.
-    pub(crate) fn key(&self, thing: Thing) -> Key {
-        let text = format!("{thing} {}", self.sources[&thing]);
+impl FakeState {
+    /// The key of a component's sources as they are now.
+    pub(crate) fn key(&self, component: Component) -> Key {
+        let text = format!("{component} {}", self.sources[&component]);
         Key(hex(&Sha256::digest(text)))
     }
 
-    /// The digest of the image that is made of a thing's sources as they are now.
-    pub(crate) fn digest(&self, thing: Thing) -> Digest {
-        Digest::of(self.key(thing).0.as_bytes())
+    /// The digest of the image that is made of a component's sources as they are now.
+    pub(crate) fn digest(&self, component: Component) -> Digest {
+        Digest::of(self.key(component).0.as_bytes())
     }
 
-    fn artefact(&self, thing: Thing) -> Artefact {
-        Artefact {
-            thing,
-            key: self.key(thing),
-            digest: self.digest(thing),
+    fn artifact(&self, component: Component) -> Artifact {
+        Artifact {
+            component,
+            key: self.key(component),
+            digest: self.digest(component),
             file: PathBuf::from("packed"),
             packed_bytes: 2_500_000,
             unpacked_bytes: 6_000_000,
@@ -40,11 +40,11 @@ impl State {
 
     /// Terraform creates the services on a placeholder, with none desired.
     pub(super) fn apply(&mut self, infra: &str) {
-        let mut site = self.site.clone();
-        site["infra_sha256"] = json!(infra);
-        self.published = Some(site);
-        for thing in SERVICES {
-            self.ecs.create(thing);
+        let mut outputs = self.outputs.clone();
+        outputs["infra_sha256"] = json!(infra);
+        self.published = Some(outputs);
+        for component in SERVICES {
+            self.ecs.create(component);
         }
         self.changed("apply");
     }
@@ -74,37 +74,42 @@ impl Source for Fake {
 
 #[async_trait]
 impl Builder for Fake {
-    async fn keys(&self, _: Architecture) -> Result<BTreeMap<Thing, Key>> {
+    async fn keys(&self, _: Architecture) -> Result<BTreeMap<Component, Key>> {
         let state = self.state();
-        Ok(ALL.map(|thing| (thing, state.key(thing))).into())
+        Ok(ALL
+            .map(|component| (component, state.key(component)))
+            .into())
     }
 
-    async fn at_hand(&self, thing: Thing, key: &Key) -> Result<Option<Artefact>> {
+    async fn cached(&self, component: Component, key: &Key) -> Result<Option<Artifact>> {
         let state = self.state();
-        Ok(state.at_hand.contains(key).then(|| state.artefact(thing)))
+        Ok(state
+            .cached
+            .contains(key)
+            .then(|| state.artifact(component)))
     }
 
     async fn build(
         &self,
         _: Architecture,
-        keys: &BTreeMap<Thing, Key>,
-    ) -> Result<BTreeMap<Thing, Artefact>> {
+        keys: &BTreeMap<Component, Key>,
+    ) -> Result<BTreeMap<Component, Artifact>> {
         self.call("build", |state| {
             state.builds += 1;
-            state.at_hand.extend(keys.values().cloned());
-            let things = keys.keys();
-            Ok(things
-                .map(|thing| (*thing, state.artefact(*thing)))
+            state.cached.extend(keys.values().cloned());
+            let components = keys.keys();
+            Ok(components
+                .map(|component| (*component, state.artifact(*component)))
                 .collect())
         })
         .await
     }
 
-    async fn bytes(&self, artefact: &Artefact) -> Result<Vec<u8>> {
-        Ok(artefact.key.0.clone().into_bytes())
+    async fn bytes(&self, artifact: &Artifact) -> Result<Vec<u8>> {
+        Ok(artifact.key.0.clone().into_bytes())
     }
 
-    async fn bundle(&self, _: &BTreeMap<Thing, Artefact>, _: &Path) -> Result<()> {
+    async fn bundle(&self, _: &BTreeMap<Component, Artifact>, _: &Path) -> Result<()> {
         Ok(())
     }
 }
@@ -122,7 +127,7 @@ impl InfraPlan for Planned<'_> {
     }
 
     async fn apply(self: Box<Self>) -> Result<()> {
-        let work = |state: &mut State| {
+        let work = |state: &mut FakeState| {
             state.apply(&self.infra);
             Ok(())
         };
@@ -136,8 +141,8 @@ impl Infra for Fake {
         Ok(self.state().infra.clone())
     }
 
-    async fn site(&self) -> Result<Option<String>> {
-        self.call("read the site", |state| {
+    async fn outputs(&self) -> Result<Option<String>> {
+        self.call("read the outputs", |state| {
             Ok(state.published.as_ref().map(ToString::to_string))
         })
         .await

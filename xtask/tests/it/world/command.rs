@@ -1,4 +1,4 @@
-//! Runs one command in the world, as `main` does, and keeps what it told.
+//! Runs one command in the world, as `main` does, and keeps what it output.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
-use xtask::catalog::Thing;
-use xtask::commands::deploy::{Options, deploy, published_site};
-use xtask::decide::site::{Architecture, Site};
+use xtask::catalog::Component;
+use xtask::commands::deploy::{Options, deploy, published_outputs};
+use xtask::decide::outputs::{Architecture, Outputs};
 use xtask::failure;
-use xtask::report::{Format, Manner, Report};
+use xtask::report::{Format, OutputMode, Report};
 use xtask::world::{Desk, User, World};
 
 use super::Fake;
@@ -21,24 +21,24 @@ const COMMAND_LIMIT: Duration = Duration::from_hours(2);
 /// As a shell tells the end by SIGKILL.
 pub(crate) const KILLED: u8 = 137;
 
-/// What a command told.
+/// What a command output.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct CommandOutput {
     pub(crate) exit_code: u8,
     pub(crate) data: String,
     pub(crate) talk: String,
 }
 
 impl Fake {
-    pub(crate) async fn deploy_all(&self) -> Told {
+    pub(crate) async fn deploy_all(&self) -> CommandOutput {
         self.deploy(&[]).await
     }
 
-    pub(crate) async fn deploy(&self, names: &[Thing]) -> Told {
+    pub(crate) async fn deploy(&self, names: &[Component]) -> CommandOutput {
         self.deploy_in(Format::Human, names).await
     }
 
-    pub(crate) async fn deploy_in(&self, format: Format, names: &[Thing]) -> Told {
+    pub(crate) async fn deploy_in(&self, format: Format, names: &[Component]) -> CommandOutput {
         let options = Options {
             names: names.to_vec(),
             dry_run: false,
@@ -48,8 +48,11 @@ impl Fake {
             .await
     }
 
-    /// A command that begins without a site.
-    pub(crate) async fn run(&self, command: impl AsyncFnOnce(&Desk<'_>) -> Result<()>) -> Told {
+    /// A command that begins without outputs.
+    pub(crate) async fn run(
+        &self,
+        command: impl AsyncFnOnce(&Desk<'_>) -> Result<()>,
+    ) -> CommandOutput {
         self.run_in(Format::Human, command).await
     }
 
@@ -57,14 +60,14 @@ impl Fake {
         &self,
         format: Format,
         command: impl AsyncFnOnce(&Desk<'_>) -> Result<()>,
-    ) -> Told {
+    ) -> CommandOutput {
         let (data, talk) = (Captured::default(), Captured::default());
-        let manner = Manner {
+        let mode = OutputMode {
             format,
             quiet: false,
             terminal: false,
         };
-        let report = Report::new(manner, Box::new(data.clone()), Box::new(talk.clone()));
+        let report = Report::new(mode, Box::new(data.clone()), Box::new(talk.clone()));
         let environment = self.state().environment.clone();
         let user = User {
             name: "ada".to_owned(),
@@ -100,30 +103,30 @@ impl Fake {
         if format == Format::Json {
             is_json(&data.text(), &talk.text());
         }
-        Told {
+        CommandOutput {
             exit_code,
             data: data.text(),
             talk: talk.text(),
         }
     }
 
-    /// A command that needs a site.
-    pub(crate) async fn run_on_site(
+    /// A command that needs outputs.
+    pub(crate) async fn run_on_outputs(
         &self,
         command: impl AsyncFnOnce(&Desk<'_>, &World<'_>) -> Result<()>,
-    ) -> Told {
-        self.run_on_site_in(Format::Human, command).await
+    ) -> CommandOutput {
+        self.run_on_outputs_in(Format::Human, command).await
     }
 
-    pub(crate) async fn run_on_site_in(
+    pub(crate) async fn run_on_outputs_in(
         &self,
         format: Format,
         command: impl AsyncFnOnce(&Desk<'_>, &World<'_>) -> Result<()>,
-    ) -> Told {
+    ) -> CommandOutput {
         self.run_in(format, async |desk| {
-            let site: Site = published_site(desk).await?.unwrap();
-            let sited = desk.connector.connect(&site)?;
-            command(desk, &desk.world(&site, &sited)).await
+            let outputs: Outputs = published_outputs(desk).await?.unwrap();
+            let sited = desk.connector.connect(&outputs)?;
+            command(desk, &desk.world(&outputs, &sited)).await
         })
         .await
     }
@@ -141,7 +144,7 @@ fn is_json(data: &str, talk: &str) {
     assert!(talk.lines().all(line), "{talk}");
 }
 
-impl Told {
+impl CommandOutput {
     #[track_caller]
     pub(crate) fn succeeds(&self) -> &Self {
         assert_eq!(self.exit_code, 0, "{}", self.talk);

@@ -4,27 +4,27 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use xtask::catalog::{SERVICES, Thing};
+use xtask::catalog::{Component, SERVICES};
 use xtask::world::{Clock, Interrupt, Probe, ProbeAnswer, ProbeRequest};
 
-use super::{Fake, State};
+use super::{Fake, FakeState};
 
-impl State {
-    fn health(&self, thing: Thing) -> Result<ProbeAnswer> {
-        let Some(revision) = self.ecs.answering(thing) else {
+impl FakeState {
+    fn health(&self, component: Component) -> Result<ProbeAnswer> {
+        let Some(revision) = self.ecs.answering(component) else {
             bail!("connection refused");
         };
         Ok(ProbeAnswer {
             status: 200,
             headers: [("x-task-revision".to_owned(), revision.to_owned())].into(),
-            body: json!({ "status": "healthy", "service": thing }).to_string(),
+            body: json!({ "status": "healthy", "service": component }).to_string(),
         })
     }
 
     fn dispatch(&self, request: &ProbeRequest<'_>) -> ProbeAnswer {
         let serving = SERVICES
             .iter()
-            .all(|thing| self.ecs.answering(*thing).is_some());
+            .all(|component| self.ecs.answering(*component).is_some());
         let headers = request
             .headers
             .iter()
@@ -70,9 +70,15 @@ impl Probe for Fake {
             .headers
             .get("X-Service")
             .is_some_and(|it| it == "axon");
-        let thing = if to_axon { Thing::Axon } else { Thing::Orbit };
-        self.call(&format!("probe {thing}"), |state| state.health(thing))
-            .await
+        let component = if to_axon {
+            Component::Axon
+        } else {
+            Component::Orbit
+        };
+        self.call(&format!("probe {component}"), |state| {
+            state.health(component)
+        })
+        .await
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use xtask::decide::image::Artefact;
-use xtask::decide::rollout::FunctionState;
+use xtask::decide::artifact::image::Artifact;
+use xtask::decide::release::rollout::FunctionState;
 use xtask::world::Functions;
 
 use super::Fake;
@@ -61,7 +61,7 @@ impl Lambda {
 
 #[async_trait]
 impl Functions for Fake {
-    async fn look(&self) -> Result<FunctionState> {
+    async fn get_alias(&self) -> Result<FunctionState> {
         self.call("look governance", |state| {
             let lambda = &state.lambda;
             let version = &lambda.versions[&lambda.alias];
@@ -75,20 +75,20 @@ impl Functions for Fake {
         .await
     }
 
-    async fn publish(&self, zip: Vec<u8>, artefact: &Artefact) -> Result<String> {
+    async fn publish_version(&self, zip: Vec<u8>, artifact: &Artifact) -> Result<String> {
         self.call("publish", |state| {
             let script = state.lambda.script;
             let versions = &mut state.lambda.versions;
             let known = versions
                 .iter()
-                .find(|(_, version)| version.description == artefact.key.0);
+                .find(|(_, version)| version.description == artifact.key.0);
             if let Some((version, _)) = known {
                 return Ok(version.clone());
             }
             let number = (versions.len() + 1).to_string();
             let version = Version {
                 code_sha256: String::from_utf8(zip)?,
-                description: artefact.key.0.clone(),
+                description: artifact.key.0.clone(),
                 answers: script,
             };
             versions.insert(number.clone(), version);
@@ -98,7 +98,7 @@ impl Functions for Fake {
         .await
     }
 
-    async fn ask(&self, version: &str, request: &Value) -> Result<Value> {
+    async fn invoke(&self, version: &str, request: &Value) -> Result<Value> {
         self.call(&format!("ask {version}"), |state| {
             let answers = state
                 .lambda
@@ -111,7 +111,7 @@ impl Functions for Fake {
         .await
     }
 
-    async fn move_alias(&self, version: &str, revision_id: &str) -> Result<()> {
+    async fn update_alias(&self, version: &str, revision_id: &str) -> Result<()> {
         self.call(&format!("move alias {version}"), |state| {
             if revision_id != format!("move-{}", state.lambda.moves) {
                 bail!("the alias was moved since it was read");

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;
-use xtask::decide::checks::figures::Coverage;
-use xtask::decide::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
-use xtask::world::{CargoRun, CargoTool, Look, Machine, Toolchain, Watch, Workflows};
+use xtask::decide::acceptance::figures::Coverage;
+use xtask::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+use xtask::world::{CargoRun, CargoTool, Depth, Machine, Toolchain, Watch, Workflows};
 
 use super::Fake;
 
@@ -108,7 +108,7 @@ impl Toolchain for Fake {
 
 #[async_trait]
 impl Machine for Fake {
-    async fn look(&self, _: Look) -> Found {
+    async fn inspect(&self, _: Depth) -> Found {
         let means = Means {
             root: true,
             apt: true,

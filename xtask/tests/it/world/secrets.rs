@@ -9,16 +9,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
-use xtask::catalog::Thing;
+use xtask::catalog::Component;
 use xtask::world::{Clock, Secrets};
 
-use super::{At, Event, Fake, State, Way, secret_arn};
+use super::{At, CallFault, Event, Fake, FakeState, secret_arn};
 
 #[derive(Clone)]
 pub(super) struct SecretVersion {
     pub(super) id: String,
     arn: String,
-    /// `None`: before anything that is told.
+    /// `None`: before anything that is output.
     since: Option<Instant>,
     created: Timestamp,
     pub(super) document: Value,
@@ -30,7 +30,7 @@ impl Secrets for Fake {
         Ok(self.state().secrets.contains_key(arn))
     }
 
-    async fn read(&self, arn: &str) -> Result<Option<xtask::world::SecretVersion>> {
+    async fn get_secret_value(&self, arn: &str) -> Result<Option<xtask::world::SecretVersion>> {
         self.call(&format!("read {arn}"), |state| {
             let seen = state.read_secret(arn, state.stale_for);
             Ok(seen.map(|seen| xtask::world::SecretVersion {
@@ -42,7 +42,7 @@ impl Secrets for Fake {
         .await
     }
 
-    async fn put(&self, arn: &str, document: &Value) -> Result<()> {
+    async fn put_secret_value(&self, arn: &str, document: &Value) -> Result<()> {
         let now = Clock::now(self);
         self.call(&format!("put {arn}"), |state| {
             state.put_secret(arn, document, now);
@@ -83,23 +83,24 @@ impl Fake {
     }
 
     /// As `spoil`, of the calls about secrets.
-    pub(crate) fn spoil_secret_call(&self, index: usize, way: Way) {
+    pub(crate) fn spoil_secret_call(&self, index: usize, fault: CallFault) {
         let mut state = self.state();
         let at = At::SecretCall(state.secret_calls + index);
         state.events.push(Event {
             at,
-            what: way.what(),
+            what: fault.what(),
         });
     }
 
     /// What somebody does by hand.
-    pub(crate) fn put_secret(&self, thing: Thing, document: &Value) {
+    pub(crate) fn put_secret(&self, component: Component, document: &Value) {
         let now = Clock::now(self);
-        self.state().put_secret(&secret_arn(thing), document, now);
+        self.state()
+            .put_secret(&secret_arn(component), document, now);
     }
 }
 
-impl State {
+impl FakeState {
     /// Oldest first.
     fn versions_of(&self, arn: &str) -> Vec<SecretVersion> {
         let of_it = self.secret_versions.iter().filter(|it| it.arn == arn);
@@ -117,16 +118,16 @@ impl State {
     }
 
     /// The first version is the current one again.
-    pub(crate) fn move_back(&mut self, thing: Thing) {
-        let first = self.versions_of(&secret_arn(thing)).remove(0);
+    pub(crate) fn move_back(&mut self, component: Component) {
+        let first = self.versions_of(&secret_arn(component)).remove(0);
         self.secrets
             .insert(first.arn.clone(), first.document.clone());
         self.secret_versions.push(first);
     }
 
     /// As if it had never had a value.
-    pub(crate) fn forget_secret(&mut self, thing: Thing) {
-        let arn = secret_arn(thing);
+    pub(crate) fn forget_secret(&mut self, component: Component) {
+        let arn = secret_arn(component);
         self.secret_versions.retain(|version| version.arn != arn);
         self.secrets.remove(&arn);
     }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::json;
-use xtask::catalog::Thing;
+use xtask::catalog::Component;
 use xtask::decide::definition::Definition;
-use xtask::decide::plan::Registered;
-use xtask::decide::rollout::{
+use xtask::decide::release::plan::Registered;
+use xtask::decide::release::rollout::{
     Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
 };
 use xtask::world::{Balancer, Cluster, ServiceUpdate};
@@ -20,7 +20,7 @@ use super::alarms::{self, Watch};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rollout {
     Good,
-    /// They exit at once; the circuit breaker takes the deployment back.
+    /// They exit at once; the circuit breaker rolls the deployment back.
     CrashesAndGoesBack,
     /// They exit at once, and nobody does anything about it.
     CrashesAndStays,
@@ -44,10 +44,10 @@ impl Rollout {
 
 #[derive(Default)]
 pub(crate) struct Ecs {
-    pub(crate) services: BTreeMap<Thing, Service>,
+    pub(crate) services: BTreeMap<Component, Service>,
     pub(crate) revisions: BTreeMap<String, Revision>,
     /// For revisions that are registered from now on.
-    pub(crate) scripts: BTreeMap<Thing, Rollout>,
+    pub(crate) scripts: BTreeMap<Component, Rollout>,
     /// Whether the health check of orbit's tasks fails.
     pub(crate) orbit_is_unhealthy: bool,
 }
@@ -77,18 +77,18 @@ pub(crate) struct Service {
     pub(crate) watch: Watch,
 }
 
-/// The step at which a good rollout is completed, and a bad one is taken back.
+/// The step at which a good rollout is completed, and a bad one is rolled back.
 const LAST: u32 = 3;
 
 const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
 
 impl Ecs {
-    pub(super) fn create(&mut self, thing: Thing) {
-        if self.services.contains_key(&thing) {
+    pub(super) fn create(&mut self, component: Component) {
+        if self.services.contains_key(&component) {
             return;
         }
-        let primary = format!("demo-{thing}-placeholder:1");
-        let definition = Definition(json!({ "family": format!("demo-{thing}-placeholder") }));
+        let primary = format!("demo-{component}-placeholder:1");
+        let definition = Definition(json!({ "family": format!("demo-{component}-placeholder") }));
         let placeholder = Revision {
             definition,
             content: None,
@@ -106,12 +106,12 @@ impl Ecs {
             step: LAST,
             watch: Watch::default(),
         };
-        self.services.insert(thing, service);
+        self.services.insert(component, service);
     }
 
     /// What answers through the load balancer now.
-    pub(super) fn answering(&self, thing: Thing) -> Option<&str> {
-        let service = self.services.get(&thing)?;
+    pub(super) fn answering(&self, component: Component) -> Option<&str> {
+        let service = self.services.get(&component)?;
         if service.desired == 0 {
             return None;
         }
@@ -127,7 +127,7 @@ impl Ecs {
     /// What somebody else does by hand.
     pub(crate) fn update(
         &mut self,
-        thing: Thing,
+        component: Component,
         revision: &str,
         desired: Option<i32>,
     ) -> Result<()> {
@@ -135,7 +135,10 @@ impl Ecs {
         if !known.active {
             bail!("TaskDefinition is inactive: {revision}");
         }
-        let service = self.services.get_mut(&thing).context("no such service")?;
+        let service = self
+            .services
+            .get_mut(&component)
+            .context("no such service")?;
         let ran = &self.revisions[&service.primary].rollout;
         let running = service.show(ran).running;
         let desired = desired.unwrap_or(service.desired);
@@ -179,13 +182,16 @@ impl Ecs {
         self.revisions.insert(revision.to_owned(), by_hand);
     }
 
-    fn look(&mut self, thing: Thing) -> Result<ServiceState> {
-        let service = self.services.get_mut(&thing).context("no such service")?;
+    fn look(&mut self, component: Component) -> Result<ServiceState> {
+        let service = self
+            .services
+            .get_mut(&component)
+            .context("no such service")?;
         let rollout = self.revisions[&service.primary].rollout.clone();
         let seen = service.show(&rollout);
         if let Some(other) = service.advance(&rollout) {
             self.register_by_hand(other);
-            self.update(thing, other, None)?;
+            self.update(component, other, None)?;
         }
         Ok(seen)
     }
@@ -294,12 +300,14 @@ impl Service {
 
 #[async_trait]
 impl Cluster for Fake {
-    async fn look(&self, thing: Thing) -> Result<ServiceState> {
-        self.call(&format!("look {thing}"), |state| state.ecs.look(thing))
-            .await
+    async fn describe_service(&self, component: Component) -> Result<ServiceState> {
+        self.call(&format!("look {component}"), |state| {
+            state.ecs.look(component)
+        })
+        .await
     }
 
-    async fn revision(&self, revision: &str) -> Result<Option<Registered>> {
+    async fn describe_task_definition(&self, revision: &str) -> Result<Option<Registered>> {
         self.call(&format!("describe {revision}"), |state| {
             let known = state.ecs.revisions.get(revision).cloned();
             Ok(known.map(|known| {
@@ -316,14 +324,18 @@ impl Cluster for Fake {
         .await
     }
 
-    async fn register(&self, definition: &Definition, content: &str) -> Result<String> {
+    async fn register_task_definition(
+        &self,
+        definition: &Definition,
+        content: &str,
+    ) -> Result<String> {
         let family = definition.family();
         self.call(&format!("register {family}"), |state| {
             let of_family = |it: &&String| it.split(':').next() == Some(family);
             let number = state.ecs.revisions.keys().filter(of_family).count() + 1;
             let revision = format!("{family}:{number}");
-            let thing: Thing = family.trim_start_matches("demo-").parse().unwrap();
-            let rollout = state.ecs.scripts.get(&thing).cloned();
+            let component: Component = family.trim_start_matches("demo-").parse().unwrap();
+            let rollout = state.ecs.scripts.get(&component).cloned();
             let registered = Revision {
                 definition: definition.clone(),
                 content: Some(content.to_owned()),
@@ -337,8 +349,8 @@ impl Cluster for Fake {
         .await
     }
 
-    async fn update(&self, thing: Thing, update: &ServiceUpdate) -> Result<()> {
-        let mut name = format!("update {thing}");
+    async fn update_service(&self, component: Component, update: &ServiceUpdate) -> Result<()> {
+        let mut name = format!("update {component}");
         if let Some(revision) = &update.revision {
             name.push_str(&format!(" {revision}"));
         }
@@ -356,13 +368,13 @@ impl Cluster for Fake {
             let service = state
                 .ecs
                 .services
-                .get_mut(&thing)
+                .get_mut(&component)
                 .context("no such service")?;
             if let Some(alarms) = &update.alarms {
                 service.watch.alarms = Some(alarms.clone());
             }
             if let Some(revision) = &update.revision {
-                state.ecs.update(thing, revision, update.desired)?;
+                state.ecs.update(component, revision, update.desired)?;
             }
             state.changed(&name);
             Ok(())
@@ -370,13 +382,17 @@ impl Cluster for Fake {
         .await
     }
 
-    async fn stopped_tasks(&self, thing: Thing, revision: &str) -> Result<Vec<StoppedTask>> {
+    async fn stopped_tasks(
+        &self,
+        component: Component,
+        revision: &str,
+    ) -> Result<Vec<StoppedTask>> {
         let task = |id: &str, code: &str, exit_code| StoppedTask {
             id: id.to_owned(),
             stop_code: code.to_owned(),
             reason: "Essential container in task exited".to_owned(),
             containers: vec![StoppedContainer {
-                name: thing.name().to_owned(),
+                name: component.name().to_owned(),
                 exit_code: Some(exit_code),
                 reason: None,
             }],
@@ -394,24 +410,24 @@ impl Cluster for Fake {
         .await
     }
 
-    async fn running_tasks(&self, thing: Thing) -> Result<Vec<String>> {
-        self.call(&format!("tasks {thing}"), |state| {
+    async fn running_tasks(&self, component: Component) -> Result<Vec<String>> {
+        self.call(&format!("tasks {component}"), |state| {
             Ok(state
-                .tasks_alive(thing)
+                .tasks_alive(component)
                 .map(|task| task.id.clone())
                 .collect())
         })
         .await
     }
 
-    async fn task_health(&self, thing: Thing) -> Result<Vec<String>> {
-        let running = usize::try_from(Cluster::look(self, thing).await?.running)?;
-        let unhealthy = self.state().ecs.orbit_is_unhealthy && thing == Thing::Orbit;
+    async fn task_health(&self, component: Component) -> Result<Vec<String>> {
+        let running = usize::try_from(Cluster::describe_service(self, component).await?.running)?;
+        let unhealthy = self.state().ecs.orbit_is_unhealthy && component == Component::Orbit;
         let health = if unhealthy { "UNHEALTHY" } else { "HEALTHY" };
         Ok(vec![health.to_owned(); running])
     }
 
-    async fn deregister(&self, revision: &str) -> Result<()> {
+    async fn deregister_task_definition(&self, revision: &str) -> Result<()> {
         self.call(&format!("deregister {revision}"), |state| {
             let known = state.ecs.revisions.get_mut(revision);
             known.context("no such revision")?.active = false;
@@ -424,9 +440,9 @@ impl Cluster for Fake {
 
 #[async_trait]
 impl Balancer for Fake {
-    async fn target_health(&self, thing: Thing) -> Result<Vec<String>> {
-        self.call(&format!("target health {thing}"), |state| {
-            let service = &state.ecs.services[&thing];
+    async fn describe_target_health(&self, component: Component) -> Result<Vec<String>> {
+        self.call(&format!("target health {component}"), |state| {
+            let service = &state.ecs.services[&component];
             let health = match state.ecs.revisions[&service.primary].rollout {
                 Rollout::NeverListens => "unhealthy",
                 _ => "healthy",

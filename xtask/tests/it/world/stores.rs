@@ -1,18 +1,18 @@
-//! What keeps things: the registry, CloudWatch Logs and the ledger.
+//! What keeps components: the registry, CloudWatch Logs and the ledger.
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use xtask::catalog::Thing;
-use xtask::decide::image::{Artefact, Digest, Key};
-use xtask::decide::release::{RECORD_BYTES_MAX, Record, State as RecordState};
-use xtask::decide::site::Site;
+use xtask::catalog::Component;
+use xtask::decide::artifact::image::{Artifact, Digest, Key};
+use xtask::decide::outputs::Outputs;
+use xtask::decide::release::record::{RECORD_BYTES_MAX, Record, ReleaseState};
 use xtask::world::{Connector, Ledger, LogLine, Logs, Registry, Sited};
 
-use super::{Fake, State};
+use super::{Fake, FakeState};
 
 impl Connector for Fake {
-    fn connect<'s>(&'s self, _: &'s Site) -> Result<Sited<'s>> {
+    fn connect<'s>(&'s self, _: &'s Outputs) -> Result<Sited<'s>> {
         Ok(Sited {
             registry: Box::new(self.clone()),
             cluster: Box::new(self.clone()),
@@ -28,26 +28,26 @@ impl Connector for Fake {
 
 #[async_trait]
 impl Registry for Fake {
-    async fn digest(&self, thing: Thing, key: &Key) -> Result<Option<Digest>> {
+    async fn digest(&self, component: Component, key: &Key) -> Result<Option<Digest>> {
         let images = &self.state().images;
         Ok(images
-            .get(&thing)
+            .get(&component)
             .and_then(|images| images.get(key))
             .cloned())
     }
 
-    async fn has(&self, thing: Thing, digest: &Digest) -> Result<bool> {
+    async fn has(&self, component: Component, digest: &Digest) -> Result<bool> {
         let images = &self.state().images;
         Ok(images
-            .get(&thing)
+            .get(&component)
             .is_some_and(|images| images.values().any(|known| known == digest)))
     }
 
-    async fn push(&self, artefact: &Artefact) -> Result<()> {
-        self.call(&format!("push {}", artefact.thing), |state| {
-            let images = state.images.entry(artefact.thing).or_default();
-            images.insert(artefact.key.clone(), artefact.digest.clone());
-            state.changed(format!("push {}", artefact.thing));
+    async fn push(&self, artifact: &Artifact) -> Result<()> {
+        self.call(&format!("push {}", artifact.component), |state| {
+            let images = state.images.entry(artifact.component).or_default();
+            images.insert(artifact.key.clone(), artifact.digest.clone());
+            state.changed(format!("push {}", artifact.component));
             Ok(())
         })
         .await
@@ -99,7 +99,7 @@ impl Logs for Fake {
     }
 }
 
-impl State {
+impl FakeState {
     pub(super) fn record(&self, number: u64) -> Option<Record> {
         let text = self.ledger.get(&number)?;
         Some(serde_json::from_str(text).unwrap())
@@ -147,10 +147,10 @@ impl Ledger for Fake {
         let name = format!("write {} {}", record.number, record.state.text());
         self.call(&name, |state| {
             let before = state.record(record.number).context("no such record")?;
-            if before.state != RecordState::InProgress && before.state != record.state {
+            if before.state != ReleaseState::InProgress && before.state != record.state {
                 bail!("release {} is closed", record.number);
             }
-            if record.state != RecordState::InProgress {
+            if record.state != ReleaseState::InProgress {
                 state.changed(format!("close {} {}", record.number, record.state.text()));
             }
             state.put_record(record);

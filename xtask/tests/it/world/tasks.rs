@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use xtask::catalog::{SERVICES, Thing};
+use xtask::catalog::{Component, SERVICES};
 use xtask::world::{Clock, LogLine};
 
 use super::secrets::SecretVersion;
-use super::{Fake, State, secret_arn};
+use super::{Fake, FakeState, secret_arn};
 
 /// How long a line is on its way into the log.
 const LOG_DELAY: Duration = Duration::from_secs(4);
@@ -21,7 +21,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(25);
 
 pub(super) struct Task {
-    thing: Thing,
+    component: Component,
     pub(super) id: String,
     has: SecretVersion,
     had: Option<(Instant, SecretVersion)>,
@@ -32,24 +32,27 @@ pub(super) struct Task {
 impl Fake {
     /// Two tasks of each service. `chance` decides when they read their secrets.
     pub(crate) fn start_tasks(&self, chance: u64) {
-        for (index, thing) in SERVICES.into_iter().cycle().take(4).enumerate() {
+        for (index, component) in SERVICES.into_iter().cycle().take(4).enumerate() {
             self.start_task(
-                thing,
+                component,
                 chance.wrapping_mul(101).wrapping_add(index as u64 * 67),
             );
         }
     }
 
-    fn start_task(&self, thing: Thing, chance: u64) {
+    fn start_task(&self, component: Component, chance: u64) {
         let id = {
             let mut state = self.state();
-            let of_it = state.tasks.iter().filter(|task| task.thing == thing);
-            let id = format!("{thing}-{}", of_it.count());
-            let Some(has) = state.read_as_task(thing) else {
+            let of_it = state
+                .tasks
+                .iter()
+                .filter(|task| task.component == component);
+            let id = format!("{component}-{}", of_it.count());
+            let Some(has) = state.read_as_task(component) else {
                 return;
             };
             state.tasks.push(Task {
-                thing,
+                component,
                 id: id.clone(),
                 has,
                 had: None,
@@ -74,25 +77,28 @@ impl Fake {
     }
 
     /// One task of a service is replaced by a new one: as in a rollout, the old one drains.
-    pub(crate) fn replace_task(&self, thing: Thing, chance: u64) {
-        self.start_task(thing, chance);
+    pub(crate) fn replace_task(&self, component: Component, chance: u64) {
+        self.start_task(component, chance);
         let mut state = self.state();
         let mut tasks = state.tasks.iter_mut();
-        let oldest = tasks.find(|task| task.thing == thing && task.ends.is_none());
+        let oldest = tasks.find(|task| task.component == component && task.ends.is_none());
         oldest.unwrap().ends = Some(Instant::now() + DRAIN);
     }
 }
 
-impl State {
-    pub(super) fn tasks_alive(&self, thing: Thing) -> impl Iterator<Item = &Task> {
+impl FakeState {
+    pub(super) fn tasks_alive(&self, component: Component) -> impl Iterator<Item = &Task> {
         let alive = |task: &&Task| task.ends.is_none_or(|ends| Instant::now() < ends);
-        let of_it = self.tasks.iter().filter(move |task| task.thing == thing);
+        let of_it = self
+            .tasks
+            .iter()
+            .filter(move |task| task.component == component);
         of_it.filter(alive)
     }
 
-    fn read_as_task(&mut self, thing: Thing) -> Option<SecretVersion> {
+    fn read_as_task(&mut self, component: Component) -> Option<SecretVersion> {
         let stale_for = self.stale_for.max(self.stale_for_tasks);
-        self.read_secret(&secret_arn(thing), stale_for)
+        self.read_secret(&secret_arn(component), stale_for)
     }
 
     /// Answers whether the task will do so again.
@@ -101,9 +107,9 @@ impl State {
         if task.ends.is_some() {
             return false;
         }
-        let thing = task.thing;
-        let keeps = self.keeps_its_secret == Some(thing);
-        let Some(read) = self.read_as_task(thing).filter(|_| !keeps) else {
+        let component = task.component;
+        let keeps = self.keeps_its_secret == Some(component);
+        let Some(read) = self.read_as_task(component).filter(|_| !keeps) else {
             return true;
         };
         let task = self.tasks.iter_mut().find(|task| task.id == id).unwrap();
@@ -121,7 +127,7 @@ impl State {
         let line = LogLine {
             id: format!("{id} {}", task.lines.len()),
             at: now,
-            stream: format!("ecs/{}/{id}", task.thing),
+            stream: format!("ecs/{}/{id}", task.component),
             text: json!({ "message": message, "version_id": task.has.id }).to_string(),
         };
         task.lines.push((Instant::now(), line));
@@ -131,7 +137,7 @@ impl State {
         let of_group = self
             .tasks
             .iter()
-            .filter(|it| group.ends_with(it.thing.name()));
+            .filter(|it| group.ends_with(it.component.name()));
         let lines = of_group.flat_map(|task| &task.lines);
         let arrived = lines.filter(|(at, _)| at.elapsed() >= LOG_DELAY);
         let mut found: Vec<_> = arrived
@@ -144,13 +150,13 @@ impl State {
 
     fn dispatches(&mut self) {
         let mut lost = Vec::new();
-        for orbit in self.tasks_alive(Thing::Orbit) {
+        for orbit in self.tasks_alive(Component::Orbit) {
             let on_its_way = orbit
                 .had
                 .as_ref()
                 .filter(|(at, _)| at.elapsed() < IN_FLIGHT);
             for signs in std::iter::once(&orbit.has).chain(on_its_way.map(|(_, had)| had)) {
-                for axon in self.tasks_alive(Thing::Axon) {
+                for axon in self.tasks_alive(Component::Axon) {
                     let known = [
                         &axon.has.document["sigv4_access_key_id"],
                         &axon.has.document["sigv4_previous_access_key_id"],

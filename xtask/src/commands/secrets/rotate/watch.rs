@@ -10,8 +10,8 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::catalog::{SERVICES, Thing};
-use crate::decide::rotation::{self, SigningPair, Step, StepError};
+use crate::catalog::{Component, SERVICES};
+use crate::decide::release::rotation::{self, SigningPair, Step, StepError};
 use crate::failure::{Failure, Kind};
 use crate::world::{SecretVersion, World};
 
@@ -20,7 +20,7 @@ const REFRESH_DEFAULT: Duration = Duration::from_mins(5);
 /// Above the jitter of a refresh, the time that it may take, and the way of a line into the log.
 const REFRESH_SPREAD: f64 = 1.1;
 const MARGIN: Duration = Duration::from_mins(1);
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// So long every look finds the same. Above the time for which AWS's answers are older than what
 /// was written, and that of a request on its way which orbit signed with its former key.
 const STEADY: Duration = Duration::from_secs(10);
@@ -37,12 +37,13 @@ pub(super) struct Documents {
 
 impl Documents {
     pub(super) async fn read(world: &World<'_>) -> Result<Self> {
-        let (axon, orbit) = tokio::try_join!(read(world, Thing::Axon), read(world, Thing::Orbit))?;
+        let (axon, orbit) =
+            tokio::try_join!(read(world, Component::Axon), read(world, Component::Orbit))?;
         Ok(Self { axon, orbit })
     }
 
-    fn of(&self, thing: Thing) -> &SecretVersion {
-        if thing == Thing::Axon {
+    fn of(&self, component: Component) -> &SecretVersion {
+        if component == Component::Axon {
             &self.axon
         } else {
             &self.orbit
@@ -56,18 +57,18 @@ impl Documents {
     ) -> Result<Step> {
         let step = rotation::next_step(&self.axon.document, &self.orbit.document, outgoing);
         Ok(step.map_err(|error| {
-            let arn = |thing| &world.site.service(thing).secret_arn;
+            let arn = |component| &world.outputs.service(component).secret_arn;
             let hint = match error {
                 StepError::NoPair if world.environment.emulated => init(world),
                 StepError::NoPair => format!(
                     "aws secretsmanager list-secret-version-ids --secret-id {}    # one that had it\n\
                      or give both secrets the same sigv4_access_key_id and sigv4_secret_access_key",
-                    arn(Thing::Orbit)
+                    arn(Component::Orbit)
                 ),
-                StepError::Ciphertext(thing) => format!(
+                StepError::Ciphertext(component) => format!(
                     "aws secretsmanager put-secret-value --secret-id {}    # the pair as plain text: \
                      a secret is encrypted as a whole",
-                    arn(thing)
+                    arn(component)
                 ),
             };
             Failure::not_ready(error.to_string()).hint(hint)
@@ -75,10 +76,12 @@ impl Documents {
     }
 }
 
-async fn read(world: &World<'_>, thing: Thing) -> Result<SecretVersion> {
-    let found = world.secrets.read(&world.site.service(thing).secret_arn);
+async fn read(world: &World<'_>, component: Component) -> Result<SecretVersion> {
+    let found = world
+        .secrets
+        .get_secret_value(&world.outputs.service(component).secret_arn);
     Ok(found.await?.ok_or_else(|| {
-        Failure::not_ready(format!("the secret of {thing} has no value")).hint(init(world))
+        Failure::not_ready(format!("the secret of {component} has no value")).hint(init(world))
     })?)
 }
 
@@ -90,7 +93,7 @@ pub(super) struct Watch<'a> {
     world: &'a World<'a>,
     /// How long it may take until every task has read its secret again.
     limit: Duration,
-    newest: BTreeMap<Thing, SecretVersion>,
+    newest: BTreeMap<Component, SecretVersion>,
     /// Versions that are known to have been replaced.
     replaced: BTreeSet<String>,
 }
@@ -98,14 +101,14 @@ pub(super) struct Watch<'a> {
 /// What speaks against the next step.
 enum Obstacle {
     /// A secret that is answered with a version that was replaced.
-    Stale(Thing),
+    Stale(Component),
     /// Tasks, of how many, that have not said that they have their secret's version.
-    Late(Thing, Vec<String>, usize),
+    Late(Component, Vec<String>, usize),
 }
 
 impl<'a> Watch<'a> {
     pub(super) async fn new(world: &'a World<'a>) -> Result<Self> {
-        let intervals = SERVICES.map(|thing| refresh_interval(world, thing));
+        let intervals = SERVICES.map(|component| refresh_interval(world, component));
         let intervals = futures_util::future::try_join_all(intervals).await?;
         let longest = intervals.into_iter().max().unwrap_or(REFRESH_DEFAULT);
         Ok(Self {
@@ -116,15 +119,15 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Makes the document the version of the thing in the place of the one that was found.
+    /// Makes the document the version of the component in the place of the one that was found.
     pub(super) async fn replace(
         &mut self,
-        thing: Thing,
+        component: Component,
         found: &Documents,
         document: &Value,
     ) -> Result<bool> {
-        let version = &found.of(thing).id;
-        let arn = &self.world.site.service(thing).secret_arn;
+        let version = &found.of(component).id;
+        let arn = &self.world.outputs.service(component).secret_arn;
         let again = "nothing has to be put back: run it again";
         let replaced = self.world.secrets.replace(arn, version, document).await;
         let replaced = replaced.context(again)?;
@@ -152,7 +155,7 @@ impl<'a> Watch<'a> {
                 if looked.saturating_duration_since(clear_since) >= STEADY {
                     return Ok((found, step?));
                 }
-                tokio::time::sleep(LOOK_INTERVAL).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
             clear_since = None;
@@ -162,24 +165,24 @@ impl<'a> Watch<'a> {
             if left.is_zero() {
                 return Err(self.gave_up(&obstacle, &found).into());
             }
-            if let Obstacle::Late(thing, missing, count) = obstacle {
+            if let Obstacle::Late(component, missing, count) = obstacle {
                 let (have, left) = (count - missing.len(), left.as_secs());
                 let text =
                     format!("{have} of {count} tasks have their new secret; {left} s at most");
-                self.world.report.live(thing.name(), &text);
+                self.world.report.live(component.name(), &text);
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Takes in what is newer than all that was read before; answers whether anything is.
     fn learn(&mut self, found: &Documents) -> bool {
         let mut learned = false;
-        for thing in SERVICES {
-            let version = found.of(thing);
-            let known = self.newest.get(&thing);
+        for component in SERVICES {
+            let version = found.of(component);
+            let known = self.newest.get(&component);
             if known.is_none_or(|known| known.created < version.created) {
-                if let Some(known) = self.newest.insert(thing, version.clone()) {
+                if let Some(known) = self.newest.insert(component, version.clone()) {
                     self.replaced.insert(known.id);
                 }
                 learned = true;
@@ -191,40 +194,40 @@ impl<'a> Watch<'a> {
     async fn obstacle(
         &self,
         found: &Documents,
-        awaited: Option<Thing>,
+        awaited: Option<Component>,
     ) -> Result<Option<Obstacle>> {
-        let stale = SERVICES.into_iter().find(|thing| {
-            let version = found.of(*thing);
-            self.replaced.contains(&version.id) || self.newest[thing].id != version.id
+        let stale = SERVICES.into_iter().find(|component| {
+            let version = found.of(*component);
+            self.replaced.contains(&version.id) || self.newest[component].id != version.id
         });
         if stale.is_some() {
             return Ok(stale.map(Obstacle::Stale));
         }
-        let Some(thing) = awaited else {
+        let Some(component) = awaited else {
             return Ok(None);
         };
-        let running = self.world.cluster.running_tasks(thing).await?;
+        let running = self.world.cluster.running_tasks(component).await?;
         let count = running.len();
-        let missing = without(self.world, thing, found.of(thing), running).await?;
-        Ok((!missing.is_empty()).then_some(Obstacle::Late(thing, missing, count)))
+        let missing = without(self.world, component, found.of(component), running).await?;
+        Ok((!missing.is_empty()).then_some(Obstacle::Late(component, missing, count)))
     }
 
     fn gave_up(&self, obstacle: &Obstacle, found: &Documents) -> Failure {
         let limit = self.limit.as_secs();
         match obstacle {
-            Obstacle::Late(thing, missing, _) => {
+            Obstacle::Late(component, missing, _) => {
                 let message = format!(
-                    "{thing} did not take its secret up within {limit} s: {} have not logged version {}",
+                    "{component} did not take its secret up within {limit} s: {} have not logged version {}",
                     missing.join(", "),
-                    found.of(*thing).id
+                    found.of(*component).id
                 );
                 stopped(self.world, &message)
             }
-            Obstacle::Stale(thing) => {
-                let arn = &self.world.site.service(*thing).secret_arn;
+            Obstacle::Stale(component) => {
+                let arn = &self.world.outputs.service(*component).secret_arn;
                 let message = format!(
-                    "the secret of {thing} is answered with version {}, which was replaced, for {limit} s",
-                    found.of(*thing).id
+                    "the secret of {component} is answered with version {}, which was replaced, for {limit} s",
+                    found.of(*component).id
                 );
                 let environment = &self.world.environment.name;
                 Failure::new(Kind::StoppedWatching, message).hint(format!(
@@ -240,11 +243,11 @@ impl<'a> Watch<'a> {
 /// The tasks whose log does not have the version, or has another one after it.
 async fn without(
     world: &World<'_>,
-    thing: Thing,
+    component: Component,
     version: &SecretVersion,
     mut running: Vec<String>,
 ) -> Result<Vec<String>> {
-    let group = &world.site.service(thing).log_group;
+    let group = &world.outputs.service(component).log_group;
     let from = version.created - CLOCK_SKEW;
     let lines = world.logs.mentions(group, from, VERSION_FIELD).await?;
     let has = |task: &String| {
@@ -256,12 +259,15 @@ async fn without(
 }
 
 /// As the definition has it that runs now.
-async fn refresh_interval(world: &World<'_>, thing: Thing) -> Result<Duration> {
-    let state = world.cluster.look(thing).await?;
+async fn refresh_interval(world: &World<'_>, component: Component) -> Result<Duration> {
+    let state = world.cluster.describe_service(component).await?;
     let Some(primary) = state.primary() else {
         return Ok(REFRESH_DEFAULT);
     };
-    let registered = world.cluster.revision(&primary.revision).await?;
+    let registered = world
+        .cluster
+        .describe_task_definition(&primary.revision)
+        .await?;
     let setting = registered.as_ref().and_then(|registered| {
         let environment = registered.definition.container()?.environment();
         environment.get("SECRET_REFRESH_MS")?.parse().ok()

@@ -1,16 +1,16 @@
-//! Alarms that end a deployment: they watch the way forward, and are off on the way back.
+//! Alarms that end a deployment: they watch a release, and are off during a rollback.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use xtask::catalog::{ALL, SERVICES, Thing};
+use xtask::catalog::{ALL, Component, SERVICES};
 use xtask::commands::rollback::{rollback, stop};
 use xtask::commands::status::status;
-use xtask::decide::release::State;
+use xtask::decide::release::record::ReleaseState;
 use xtask::world::{Desk, World};
 
 use super::resilience::with_each_call_spoiled;
-use crate::world::{Fake, KILLED, Rollout, Told, Way};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, Rollout};
 
 const AXON_BACK: &str = "update axon demo-axon:1 alarms off";
 const ORBIT_BACK: &str = "update orbit demo-orbit:1 alarms off";
@@ -32,8 +32,8 @@ async fn two_releases() -> Fake {
     fake
 }
 
-async fn roll_back(fake: &Fake) -> Told {
-    fake.run_on_site(async |desk, world| rollback(desk, world, None, false).await)
+async fn roll_back(fake: &Fake) -> CommandOutput {
+    fake.run_on_outputs(async |desk, world| rollback(desk, world, None, false).await)
         .await
 }
 
@@ -43,10 +43,10 @@ async fn the_lease_runs_out() {
 }
 
 /// The services whose alarms are off in ECS.
-fn without_alarms(fake: &Fake) -> BTreeSet<Thing> {
+fn without_alarms(fake: &Fake) -> BTreeSet<Component> {
     let state = fake.state();
-    let off = |thing: &Thing| {
-        let alarms = &state.ecs.services[thing].watch.alarms;
+    let off = |component: &Component| {
+        let alarms = &state.ecs.services[component].watch.alarms;
         alarms.as_ref().is_some_and(|alarms| !alarms.enabled)
     };
     SERVICES.into_iter().filter(off).collect()
@@ -54,30 +54,32 @@ fn without_alarms(fake: &Fake) -> BTreeSet<Thing> {
 
 #[track_caller]
 fn alarms_are(fake: &Fake, enabled: bool) {
-    for thing in SERVICES {
-        let alarms = fake.state().ecs.services[&thing]
+    for component in SERVICES {
+        let alarms = fake.state().ecs.services[&component]
             .watch
             .alarms
             .clone()
             .unwrap();
-        let expected = format!("demo-{thing}-unhealthy-targets");
-        assert_eq!(alarms.names, [expected], "{thing}");
-        assert!(alarms.rollback, "{thing}");
-        assert_eq!(alarms.enabled, enabled, "{thing}");
+        let expected = format!("demo-{component}-unhealthy-targets");
+        assert_eq!(alarms.names, [expected], "{component}");
+        assert!(alarms.rollback, "{component}");
+        assert_eq!(alarms.enabled, enabled, "{component}");
     }
 }
 
-/// Orbit answers nothing but errors, and its alarms go off while it is taken back: ECS would fail
+/// Orbit answers nothing but errors, and its alarms go off while it is rolled back: ECS would fail
 /// that deployment too and return to the last completed one, which is the bad release.
 #[tokio::test(start_paused = true)]
-async fn alarms_that_go_off_on_the_way_back_do_not_bring_the_failed_release_again() {
+async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_again() {
     let fake = release_that_goes_back().await;
-    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Thing::Orbit));
-    let told = fake.deploy_all().await;
-    told.fails(20).says(&[
+    fake.meanwhile(ORBIT_BACK, |state| {
+        state.ecs.alarms_go_off(Component::Orbit)
+    });
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&[
         "a dispatch was not answered: 502",
-        "orbit       its alarms are off for the way back",
-        "put back    orbit to demo-orbit:1",
+        "orbit       its alarms are off for the rollback",
+        "rolled back orbit to demo-orbit:1",
         "orbit       its alarms are on again",
     ]);
     let changes = [
@@ -86,7 +88,7 @@ async fn alarms_that_go_off_on_the_way_back_do_not_bring_the_failed_release_agai
         "move alias to 2",
         AXON_ON,
         ORBIT_ON,
-        "close 2 back",
+        "close 2 rolled back",
     ];
     assert_eq!(fake.changes()[9..], changes);
     alarms_are(&fake, true);
@@ -94,13 +96,13 @@ async fn alarms_that_go_off_on_the_way_back_do_not_bring_the_failed_release_agai
 }
 
 #[tokio::test(start_paused = true)]
-async fn alarms_that_went_off_before_the_way_back_are_put_back_too() {
+async fn alarms_that_went_off_before_the_rollback_are_put_back_too() {
     let fake = release_that_goes_back().await;
     fake.meanwhile("dispatch", |state| {
         state
             .ecs
             .services
-            .get_mut(&Thing::Orbit)
+            .get_mut(&Component::Orbit)
             .unwrap()
             .watch
             .in_alarm = true;
@@ -115,13 +117,13 @@ async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itse
     fake.state().ecs.has_alarms();
     fake.edit(&ALL, "two");
     fake.meanwhile("update orbit demo-orbit:2", |state| {
-        state.ecs.alarms_go_off(Thing::Orbit);
+        state.ecs.alarms_go_off(Component::Orbit);
     });
     fake.deploy_all()
         .await
         .fails(20)
         .says(&["what        orbit", "an alarm is in ALARM"]);
-    let changes = [AXON_BACK, "move alias to 2", AXON_ON, "close 2 back"];
+    let changes = [AXON_BACK, "move alias to 2", AXON_ON, "close 2 rolled back"];
     assert_eq!(fake.changes()[9..], changes);
     alarms_are(&fake, true);
 }
@@ -129,7 +131,9 @@ async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itse
 #[tokio::test(start_paused = true)]
 async fn a_rollback_is_not_undone_by_the_alarms_of_what_it_leaves() {
     let fake = two_releases().await;
-    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Thing::Orbit));
+    fake.meanwhile(ORBIT_BACK, |state| {
+        state.ecs.alarms_go_off(Component::Orbit)
+    });
     roll_back(&fake).await.succeeds();
     let changes = [
         "open 3",
@@ -138,7 +142,7 @@ async fn a_rollback_is_not_undone_by_the_alarms_of_what_it_leaves() {
         ORBIT_BACK,
         AXON_ON,
         ORBIT_ON,
-        "close 3 landed",
+        "close 3 succeeded",
     ];
     assert_eq!(fake.changes(), changes);
     alarms_are(&fake, true);
@@ -153,10 +157,10 @@ async fn a_way_back_that_fails_puts_the_alarms_back_as_well() {
         .get_mut("demo-orbit:1")
         .unwrap()
         .rollout = Rollout::CrashesAndStays;
-    fake.deploy_all()
-        .await
-        .fails(21)
-        .says(&["NOT BACK    orbit", "orbit       its alarms are on again"]);
+    fake.deploy_all().await.fails(21).says(&[
+        "ROLLBACK FAILED  orbit",
+        "orbit       its alarms are on again",
+    ]);
     alarms_are(&fake, true);
     assert!(fake.record(2).without_alarms.is_empty());
 }
@@ -167,7 +171,7 @@ async fn a_first_release_goes_back_to_nothing_without_alarms() {
     fake.state().ecs.has_alarms();
     fake.state().dispatch_status = 502;
     fake.meanwhile("update orbit demo-orbit-placeholder:1", |state| {
-        state.ecs.alarms_go_off(Thing::Orbit);
+        state.ecs.alarms_go_off(Component::Orbit);
     });
     fake.deploy_all().await.fails(20);
     let back = "update orbit demo-orbit-placeholder:1 desired 0 alarms off";
@@ -201,15 +205,19 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
         let fake = Fake::released().await;
         fake.state().ecs.has_alarms();
         fake.edit(&ALL, "two");
-        fake.script(Thing::Orbit, Rollout::CrashesAndStays);
+        fake.script(Component::Orbit, Rollout::CrashesAndStays);
         fake
     };
-    for way in [Way::IsKilled, Way::IsInterrupted, Way::FindsThemExpired] {
-        with_each_call_spoiled(way, begin, async |fake, call, told| {
+    for fault in [
+        CallFault::IsKilled,
+        CallFault::IsInterrupted,
+        CallFault::FindsThemExpired,
+    ] {
+        with_each_call_spoiled(fault, begin, async |fake, call, output| {
             let off = without_alarms(fake);
             let noted = fake.state().newest().unwrap().without_alarms;
             assert!(off.is_subset(&noted), "{call}: {off:?}, {noted:?}");
-            if way == Way::IsInterrupted && told.exit_code != 22 {
+            if fault == CallFault::IsInterrupted && output.exit_code != 22 {
                 // The closing is not interrupted, and the next run must not be either.
                 return;
             }
@@ -218,11 +226,11 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
             fake.state().ecs.scripts.clear();
             the_lease_runs_out().await;
             fake.edit(&ALL, "three");
-            let told = fake.deploy_all().await;
-            assert_eq!(told.exit_code, 0, "{call}, and then: {}", told.talk);
+            let output = fake.deploy_all().await;
+            assert_eq!(output.exit_code, 0, "{call}, and then: {}", output.talk);
             let changes = fake.changes();
-            for (index, thing) in noted.iter().enumerate() {
-                let on = format!("update {thing} alarms on");
+            for (index, component) in noted.iter().enumerate() {
+                let on = format!("update {component} alarms on");
                 assert_eq!(changes[1 + index], on, "{call}: {changes:?}");
             }
             assert_eq!(without_alarms(fake), [].into(), "{call}");
@@ -246,17 +254,19 @@ async fn alarms_that_stay_off_are_told_with_who_turns_them_on() {
 
     let fake = two_releases().await;
     fake.fail(ORBIT_ON, 1);
-    let told = roll_back(&fake).await;
-    told.succeeds().says(&[
+    let output = roll_back(&fake).await;
+    output.succeeds().says(&[
         "axon        its alarms are on again",
         "turn on the alarms of orbit: throttled",
         "; the alarms of orbit are off until the next deploy or rollback",
     ]);
-    assert_eq!(fake.record(3).state, State::Landed);
-    assert_eq!(fake.record(3).without_alarms, [Thing::Orbit].into());
-    let told = fake.run_on_site(async |_, world| status(world).await).await;
+    assert_eq!(fake.record(3).state, ReleaseState::Succeeded);
+    assert_eq!(fake.record(3).without_alarms, [Component::Orbit].into());
+    let output = fake
+        .run_on_outputs(async |_, world| status(world).await)
+        .await;
     let off = "the alarms of orbit are off until the next deploy or rollback";
-    assert!(told.data.contains(off), "{}", told.data);
+    assert!(output.data.contains(off), "{}", output.data);
 }
 
 /// There may be nothing else to do: what a rollback left off is then all that is done.
@@ -268,18 +278,19 @@ async fn alarms_alone_are_a_reason_for_a_release() {
         roll_back(&fake).await.fails(KILLED);
         drop(fake.changes());
         the_lease_runs_out().await;
-        let told = if again == "deploy" {
+        let output = if again == "deploy" {
             fake.edit(&ALL, "one");
             fake.deploy_all().await
         } else {
             let to_one = async |desk: &Desk<'_>, world: &World<'_>| {
                 rollback(desk, world, Some(1), false).await
             };
-            fake.run_on_site(to_one).await
+            fake.run_on_outputs(to_one).await
         };
-        told.succeeds()
+        output
+            .succeeds()
             .says(&["axon        turn its alarms on, which a release left off"]);
-        let changes = ["open 4", AXON_ON, ORBIT_ON, "close 4 landed"];
+        let changes = ["open 4", AXON_ON, ORBIT_ON, "close 4 succeeded"];
         assert_eq!(fake.changes(), changes, "{again}");
         alarms_are(&fake, true);
     }
@@ -293,20 +304,20 @@ async fn a_stop_hands_on_what_is_left_off() {
     roll_back(&fake).await.fails(KILLED);
     the_lease_runs_out().await;
     let stopped = async |desk: &Desk<'_>, world: &World<'_>| stop(desk, world, false).await;
-    fake.run_on_site(stopped).await.succeeds();
+    fake.run_on_outputs(stopped).await.succeeds();
     assert_eq!(fake.record(4).without_alarms, SERVICES.into());
     fake.deploy_all().await.succeeds();
     alarms_are(&fake, true);
 }
 
-/// A later release took over what ours had turned off, and is on its way back itself.
+/// A later release took over what ours had turned off, and is being rolled back itself.
 #[tokio::test(start_paused = true)]
 async fn what_a_later_release_took_over_is_left_to_it() {
     let fake = release_that_goes_back().await;
     fake.meanwhile(AXON_BACK, |state| {
         let mut later = state.newest().unwrap();
         later.number = 3;
-        later.without_alarms = [Thing::Orbit].into();
+        later.without_alarms = [Component::Orbit].into();
         state.put_record(&later);
     });
     fake.deploy_all().await.fails(23);

@@ -1,9 +1,9 @@
 //! Others at work, and a user who walks away.
 
 use jiff::SignedDuration;
-use xtask::catalog::{ALL, Thing};
-use xtask::decide::release::{LEASE, State};
-use xtask::decide::rollout::Outcome;
+use xtask::catalog::{ALL, Component};
+use xtask::decide::release::record::{LEASE, ReleaseState};
+use xtask::decide::release::rollout::Outcome;
 
 use crate::world::{Fake, Rollout};
 
@@ -11,18 +11,25 @@ use crate::world::{Fake, Rollout};
 async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let fake = Fake::released().await;
     fake.edit(&ALL, "two");
-    fake.script(Thing::Orbit, Rollout::UsurpedBy("demo-orbit:99"));
-    let told = fake.deploy_all().await;
-    told.fails(23)
-        .says(&["usurped: demo-orbit:99", "nothing was taken back"]);
+    fake.script(Component::Orbit, Rollout::UsurpedBy("demo-orbit:99"));
+    let output = fake.deploy_all().await;
+    output
+        .fails(23)
+        .says(&["superseded: demo-orbit:99", "nothing was rolled back"]);
     assert_eq!(
         fake.changes()[8..],
-        ["update orbit demo-orbit:2", "close 2 usurped"]
+        ["update orbit demo-orbit:2", "close 2 superseded"]
     );
     let record = fake.record(2);
-    assert_eq!(record.state, State::Usurped);
-    assert_eq!(record.things[&Thing::Orbit].outcome, Some(Outcome::Usurped));
-    assert_eq!(record.things[&Thing::Axon].outcome, Some(Outcome::Landed));
+    assert_eq!(record.state, ReleaseState::Superseded);
+    assert_eq!(
+        record.components[&Component::Orbit].outcome,
+        Some(Outcome::Superseded)
+    );
+    assert_eq!(
+        record.components[&Component::Axon].outcome,
+        Some(Outcome::Succeeded)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -31,15 +38,16 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
     fake.edit(&ALL, "two");
     let mut later = fake.record(1);
     later.number = 3;
-    later.state = State::InProgress;
+    later.state = ReleaseState::InProgress;
     "grace".clone_into(&mut later.who);
     fake.meanwhile("probe axon", move |state| state.put_record(&later));
-    let told = fake.deploy_all().await;
-    told.fails(23)
-        .says(&["release 2 was usurped: release 3 by grace@laptop"]);
+    let output = fake.deploy_all().await;
+    output
+        .fails(23)
+        .says(&["release 2 was superseded: release 3 by grace@laptop"]);
     assert_eq!(
         fake.changes()[6..],
-        ["update axon demo-axon:2", "close 2 usurped"]
+        ["update axon demo-axon:2", "close 2 superseded"]
     );
 }
 
@@ -47,45 +55,45 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
 async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
     let fake = Fake::released().await;
     fake.edit(&ALL, "two");
-    fake.script(Thing::Orbit, Rollout::Hangs);
+    fake.script(Component::Orbit, Rollout::Hangs);
     fake.meanwhile("stopped tasks demo-orbit:2", |state| {
         let record = state.newest().unwrap();
         let worked = record.until.duration_since(record.opened);
         assert!(worked > LEASE + SignedDuration::from_mins(13), "{worked}");
     });
     fake.deploy_all().await.fails(20);
-    assert_eq!(fake.changes().last().unwrap(), "close 2 back");
+    assert_eq!(fake.changes().last().unwrap(), "close 2 rolled back");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_later_release_stops_the_taking_back_too() {
     let fake = Fake::released().await;
     fake.edit(&ALL, "two");
-    fake.script(Thing::Orbit, Rollout::CrashesAndStays);
+    fake.script(Component::Orbit, Rollout::CrashesAndStays);
     let mut later = fake.record(1);
     later.number = 3;
-    later.state = State::InProgress;
+    later.state = ReleaseState::InProgress;
     "grace".clone_into(&mut later.who);
     fake.meanwhile("stopped tasks demo-orbit:2", move |state| {
         state.put_record(&later);
     });
-    let told = fake.deploy_all().await;
-    told.fails(23).says(&["release 3 by grace@laptop"]);
+    let output = fake.deploy_all().await;
+    output.fails(23).says(&["release 3 by grace@laptop"]);
     assert!(
-        !told.talk.contains("aws ecs update-service"),
+        !output.talk.contains("aws ecs update-service"),
         "{}",
-        told.talk
+        output.talk
     );
     assert_eq!(
         fake.changes()[8..],
-        ["update orbit demo-orbit:2", "close 2 usurped"]
+        ["update orbit demo-orbit:2", "close 2 superseded"]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_somebody_else_moved_is_left_alone() {
     let fake = Fake::released().await;
-    fake.edit(&[Thing::Governance], "two");
+    fake.edit(&[Component::Governance], "two");
     fake.meanwhile("ask 3", |state| state.lambda.move_alias("1"));
     fake.deploy_all()
         .await
@@ -93,7 +101,7 @@ async fn an_alias_that_somebody_else_moved_is_left_alone() {
         .says(&["the alias names version 1 now"]);
     assert_eq!(
         fake.changes(),
-        ["open 2", "publish version 3", "close 2 usurped"]
+        ["open 2", "publish version 3", "close 2 superseded"]
     );
     assert_eq!(fake.state().lambda.alias, "1");
 }
@@ -103,34 +111,38 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
     let fake = Fake::released().await;
     fake.edit(&ALL, "two");
     fake.interrupt("update orbit demo-orbit:2");
-    let told = fake.deploy_all().await;
-    told.fails(22)
+    let output = fake.deploy_all().await;
+    output
+        .fails(22)
         .says(&["stopped watching release 2", "cargo xtask status"]);
     let record = fake.record(2);
-    assert_eq!(record.state, State::Left);
-    assert_eq!(record.things[&Thing::Axon].outcome, Some(Outcome::Landed));
+    assert_eq!(record.state, ReleaseState::Detached);
     assert_eq!(
-        record.things[&Thing::Orbit].outcome,
-        Some(Outcome::LeftRunning)
+        record.components[&Component::Axon].outcome,
+        Some(Outcome::Succeeded)
+    );
+    assert_eq!(
+        record.components[&Component::Orbit].outcome,
+        Some(Outcome::Detached)
     );
     assert_eq!(
         fake.changes()[8..],
-        ["update orbit demo-orbit:2", "close 2 left"]
+        ["update orbit demo-orbit:2", "close 2 detached"]
     );
 
     fake.deploy_all()
         .await
         .succeeds()
         .says(&["follow it", "answered 200"]);
-    assert_eq!(fake.changes(), ["open 3", "close 3 landed"]);
-    assert_eq!(fake.record(3).state, State::Landed);
+    assert_eq!(fake.changes(), ["open 3", "close 3 succeeded"]);
+    assert_eq!(fake.record(3).state, ReleaseState::Succeeded);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_left_running_and_fails_goes_back_to_what_landed_last() {
+async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
     let fake = Fake::released().await;
     fake.edit(&ALL, "two");
-    fake.script(Thing::Orbit, Rollout::CrashesAndStays);
+    fake.script(Component::Orbit, Rollout::CrashesAndStays);
     fake.interrupt("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(22);
     drop(fake.changes());
@@ -138,9 +150,9 @@ async fn what_was_left_running_and_fails_goes_back_to_what_landed_last() {
     fake.deploy_all().await.fails(20);
     assert_eq!(
         fake.changes(),
-        ["open 3", "update orbit demo-orbit:1", "close 3 back"]
+        ["open 3", "update orbit demo-orbit:1", "close 3 rolled back"]
     );
     fake.state().ecs.scripts.clear();
-    fake.edit(&[Thing::Orbit], "three");
+    fake.edit(&[Component::Orbit], "three");
     fake.deploy_all().await.succeeds();
 }

@@ -1,33 +1,35 @@
 //! What ends a deploy before it has changed anything.
 
-use xtask::catalog::{ALL, Thing};
-use xtask::commands::deploy::{Options, deploy, published_site};
-use xtask::decide::release::State;
+use xtask::catalog::{ALL, Component};
+use xtask::commands::deploy::{Options, deploy, published_outputs};
+use xtask::decide::release::record::ReleaseState;
 
 use crate::world::{Fake, secret_arn};
 
 #[tokio::test(start_paused = true)]
 async fn a_release_in_progress_is_named_with_its_holder() {
     let fake = Fake::released().await;
-    fake.edit(&[Thing::Axon], "two");
+    fake.edit(&[Component::Axon], "two");
     let mut held = fake.record(1);
     held.number = 2;
-    held.state = State::InProgress;
+    held.state = ReleaseState::InProgress;
     "grace".clone_into(&mut held.who);
     "desk".clone_into(&mut held.host);
     fake.put_record(&held);
-    let told = fake.deploy_all().await;
-    told.fails(11).says(&["release 2 by grace@desk", "hint: "]);
+    let output = fake.deploy_all().await;
+    output
+        .fails(11)
+        .says(&["release 2 by grace@desk", "hint: "]);
     assert_eq!(fake.changes(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_opens_the_same_number_first_wins() {
     let fake = Fake::released().await;
-    fake.edit(&[Thing::Axon], "two");
+    fake.edit(&[Component::Axon], "two");
     let mut first = fake.record(1);
     first.number = 2;
-    first.state = State::InProgress;
+    first.state = ReleaseState::InProgress;
     "grace".clone_into(&mut first.who);
     fake.meanwhile("create 2", move |state| state.put_record(&first));
     fake.deploy_all()
@@ -45,31 +47,32 @@ async fn a_plan_is_applied_only_on_what_it_was_made_for() {
         state.ecs.register_by_hand("demo-orbit:7");
         state
             .ecs
-            .update(Thing::Orbit, "demo-orbit:7", None)
+            .update(Component::Orbit, "demo-orbit:7", None)
             .unwrap();
     });
-    let told = fake.deploy_all().await;
-    told.fails(11)
+    let output = fake.deploy_all().await;
+    output
+        .fails(11)
         .says(&["orbit went from demo-orbit:1 to demo-orbit:7"]);
-    assert_eq!(fake.changes(), ["open 2", "close 2 back"]);
+    assert_eq!(fake.changes(), ["open 2", "close 2 rolled back"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_was_moved_since_the_plan_is_noticed() {
     let fake = Fake::released().await;
-    fake.edit(&[Thing::Axon], "two");
+    fake.edit(&[Component::Axon], "two");
     fake.meanwhile("create 2", |state| state.lambda.move_alias("1"));
     fake.deploy_all().await.fails(11).says(&["alias was moved"]);
-    assert_eq!(fake.changes(), ["open 2", "close 2 back"]);
+    assert_eq!(fake.changes(), ["open 2", "close 2 rolled back"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_without_a_value_is_named_with_the_command_that_gives_it_one() {
     let fake = Fake::applied();
     fake.is_not_local();
-    fake.state().secrets.remove(&secret_arn(Thing::Orbit));
-    let told = fake.deploy_all().await;
-    told.fails(12).says(&[
+    fake.state().secrets.remove(&secret_arn(Component::Orbit));
+    let output = fake.deploy_all().await;
+    output.fails(12).says(&[
         "the secrets of orbit",
         "cargo xtask secrets init --env staging",
     ]);
@@ -79,9 +82,10 @@ async fn a_secret_without_a_value_is_named_with_the_command_that_gives_it_one() 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_lint_ends_a_deploy_before_anything_is_changed() {
     let fake = Fake::applied();
-    fake.edit_template(Thing::Orbit, ":database_url::", ":database_url");
-    let told = fake.deploy_all().await;
-    told.fails(10)
+    fake.edit_template(Component::Orbit, ":database_url::", ":database_url");
+    let output = fake.deploy_all().await;
+    output
+        .fails(10)
         .says(&["orbit T05 error", "lint found 1 errors"]);
     assert_eq!(fake.changes(), [""; 0]);
 }
@@ -89,10 +93,10 @@ async fn an_error_of_lint_ends_a_deploy_before_anything_is_changed() {
 #[tokio::test(start_paused = true)]
 async fn faults_of_both_templates_are_told_at_once() {
     let fake = Fake::applied();
-    fake.edit_template(Thing::Axon, "${AXON_IMAGE}", "${AXON_IMAGES}");
-    fake.edit_template(Thing::Orbit, "${LOG_GROUP}", "${LOG GROUP}");
-    let told = fake.deploy_all().await;
-    told.fails(10).says(&[
+    fake.edit_template(Component::Axon, "${AXON_IMAGE}", "${AXON_IMAGES}");
+    fake.edit_template(Component::Orbit, "${LOG_GROUP}", "${LOG GROUP}");
+    let output = fake.deploy_all().await;
+    output.fails(10).says(&[
         "task-definitions/axon.json: nothing fills ${AXON_IMAGES}",
         "task-definitions/orbit.json: ",
         "`${LOG GROUP}` is no placeholder",
@@ -123,8 +127,9 @@ async fn an_environment_that_is_not_local_is_not_changed_without_a_yes() {
 async fn an_infrastructure_that_is_not_local_is_not_applied_without_a_yes() {
     let fake = Fake::empty();
     fake.is_not_local();
-    let told = fake.deploy_all().await;
-    told.fails(11)
+    let output = fake.deploy_all().await;
+    output
+        .fails(11)
         .says(&["terraform would change this", "not confirmed"]);
     assert_eq!(fake.changes(), [""; 0]);
 }
@@ -140,7 +145,7 @@ async fn what_is_applied_is_what_was_planned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_of_another_place_is_refused() {
+async fn outputs_of_another_place_is_refused() {
     let fake = Fake::applied();
     for (field, value) in [
         ("project", "other"),
@@ -150,17 +155,18 @@ async fn a_site_of_another_place_is_refused() {
     ] {
         let before = fake.state().published.clone();
         fake.state().published.as_mut().unwrap()[field] = value.into();
-        fake.deploy_all()
-            .await
-            .fails(12)
-            .says(&["/demo/local/site is not local's", field, value]);
+        fake.deploy_all().await.fails(12).says(&[
+            "/demo/local/outputs is not local's",
+            field,
+            value,
+        ]);
         assert_eq!(fake.changes(), [""; 0]);
         fake.state().published = before;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_of_another_version_is_refused_and_an_unknown_field_is_told() {
+async fn outputs_of_another_version_is_refused_and_an_unknown_field_is_told() {
     let fake = Fake::applied();
     fake.state().published.as_mut().unwrap()["colour"] = "blue".into();
     fake.deploy_all()
@@ -171,19 +177,19 @@ async fn a_site_of_another_version_is_refused_and_an_unknown_field_is_told() {
     fake.deploy_all()
         .await
         .fails(12)
-        .says(&["/demo/local/site", "version 2", "as new as"]);
+        .says(&["/demo/local/outputs", "version 2", "as new as"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_of_an_older_infra_is_applied_again_by_a_deploy_and_refused_by_others() {
+async fn outputs_of_an_older_infra_is_applied_again_by_a_deploy_and_refused_by_others() {
     let fake = Fake::applied();
     let outdate = || {
         let mut state = fake.state();
-        let site = state.published.as_mut().unwrap().as_object_mut().unwrap();
-        site.remove("namespace");
+        let outputs = state.published.as_mut().unwrap().as_object_mut().unwrap();
+        outputs.remove("namespace");
     };
     outdate();
-    let looked = fake.run(async |desk| published_site(desk).await.map(drop));
+    let looked = fake.run(async |desk| published_outputs(desk).await.map(drop));
     looked
         .await
         .fails(12)

@@ -4,29 +4,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xtask::catalog::{ALL, SERVICES, Thing};
-use xtask::decide::release::State;
+use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::decide::release::record::ReleaseState;
 
-use crate::world::{Fake, Rollout, Told, Way};
+use crate::world::{CallFault, CommandOutput, Fake, Rollout};
 
 /// What runs: the content of each service's primary revision, how many, and the alias.
-fn running(fake: &Fake) -> (BTreeMap<Thing, (Option<String>, i32)>, String) {
+fn running(fake: &Fake) -> (BTreeMap<Component, (Option<String>, i32)>, String) {
     let state = fake.state();
-    let service = |thing: Thing| {
-        let service = &state.ecs.services[&thing];
+    let service = |component: Component| {
+        let service = &state.ecs.services[&component];
         let revision = &state.ecs.revisions[&service.primary];
-        (thing, (revision.content.clone(), service.desired))
+        (component, (revision.content.clone(), service.desired))
     };
     (SERVICES.map(service).into(), state.lambda.alias.clone())
 }
 
 /// Starts the same story anew for each call that it makes, and spoils that one.
 pub(super) async fn with_each_call_spoiled<Check>(
-    way: Way,
+    fault: CallFault,
     begin: impl AsyncFn() -> Fake,
     check: Check,
 ) where
-    Check: AsyncFn(&Fake, &str, Told),
+    Check: AsyncFn(&Fake, &str, CommandOutput),
 {
     let fake = begin().await;
     let before = fake.calls().len();
@@ -37,16 +37,19 @@ pub(super) async fn with_each_call_spoiled<Check>(
         .position(|call| call.starts_with("create"))
         .unwrap();
     // Before a release is opened, Ctrl-C ends the process and expired credentials are refused.
-    let first = if matches!(way, Way::IsInterrupted | Way::FindsThemExpired) {
+    let first = if matches!(
+        fault,
+        CallFault::IsInterrupted | CallFault::FindsThemExpired
+    ) {
         opened + 1
     } else {
         0
     };
     for (index, call) in calls.iter().enumerate().skip(first) {
         let fake = begin().await;
-        fake.spoil(index, way);
-        let told = fake.deploy_all().await;
-        check(&fake, &format!("call {index}, {call}, {way:?}"), told).await;
+        fake.spoil(index, fault);
+        let output = fake.deploy_all().await;
+        check(&fake, &format!("call {index}, {call}, {fault:?}"), output).await;
     }
 }
 
@@ -62,34 +65,34 @@ async fn a_first_release() -> Fake {
 
 #[tokio::test(start_paused = true)]
 async fn one_call_that_fails_leaves_everything_new_or_everything_as_before() {
-    for way in [Way::Fails, Way::LosesItsAnswer] {
-        with_each_call_spoiled(way, a_second_release, all_or_nothing).await;
-        with_each_call_spoiled(way, a_first_release, all_or_nothing).await;
+    for fault in [CallFault::Fails, CallFault::LosesItsAnswer] {
+        with_each_call_spoiled(fault, a_second_release, all_or_nothing).await;
+        with_each_call_spoiled(fault, a_first_release, all_or_nothing).await;
     }
 }
 
-async fn all_or_nothing(fake: &Fake, call: &str, told: Told) {
+async fn all_or_nothing(fake: &Fake, call: &str, output: CommandOutput) {
     let after = running(fake);
     let newest = fake.state().newest();
     let opened = newest
         .as_ref()
         .filter(|record| record.opened != record.until);
-    match told.exit_code {
-        0 => assert_eq!(opened.unwrap().state, State::Landed, "{call}"),
+    match output.exit_code {
+        0 => assert_eq!(opened.unwrap().state, ReleaseState::Succeeded, "{call}"),
         20 => {
-            assert_eq!(opened.unwrap().state, State::Back, "{call}");
+            assert_eq!(opened.unwrap().state, ReleaseState::RolledBack, "{call}");
             let (services, alias) = &after;
             let first = newest.as_ref().unwrap().number == 1;
-            for (thing, (content, desired)) in services {
-                assert_eq!(*desired, if first { 0 } else { 2 }, "{call}: {thing}");
-                assert_eq!(content.is_none(), first, "{call}: {thing}");
+            for (component, (content, desired)) in services {
+                assert_eq!(*desired, if first { 0 } else { 2 }, "{call}: {component}");
+                assert_eq!(content.is_none(), first, "{call}: {component}");
             }
             assert_eq!(alias, if first { "1" } else { "2" }, "{call}");
         }
-        1 => assert_eq!(fake.changes(), [""; 0], "{call}: {}", told.talk),
-        code => panic!("{call} ended with {code}:\n{}", told.talk),
+        1 => assert_eq!(fake.changes(), [""; 0], "{call}: {}", output.talk),
+        code => panic!("{call} ended with {code}:\n{}", output.talk),
     }
-    let held = newest.is_some_and(|record| record.state == State::InProgress);
+    let held = newest.is_some_and(|record| record.state == ReleaseState::InProgress);
     assert!(!held, "{call} left the record open");
     let again = fake.deploy_all().await;
     assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
@@ -99,29 +102,33 @@ async fn all_or_nothing(fake: &Fake, call: &str, told: Told) {
 async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
     let begin = async || {
         let fake = a_second_release().await;
-        fake.script(Thing::Orbit, Rollout::CrashesAndGoesBack);
+        fake.script(Component::Orbit, Rollout::CrashesAndGoesBack);
         fake
     };
-    for way in [Way::Fails, Way::LosesItsAnswer] {
-        with_each_call_spoiled(way, begin, async |fake, call, told| {
+    for fault in [CallFault::Fails, CallFault::LosesItsAnswer] {
+        with_each_call_spoiled(fault, begin, async |fake, call, output| {
             let newest = fake.state().newest().unwrap();
-            match told.exit_code {
-                1 => assert_eq!(fake.changes(), [""; 0], "{call}: {}", told.talk),
+            match output.exit_code {
+                1 => assert_eq!(fake.changes(), [""; 0], "{call}: {}", output.talk),
                 20 => {
-                    assert_eq!(newest.state, State::Back, "{call}");
+                    assert_eq!(newest.state, ReleaseState::RolledBack, "{call}");
                     let (services, alias) = running(fake);
                     let as_before = fake.record(1);
-                    for (thing, (content, _)) in services {
-                        let before = as_before.things[&thing].after.as_ref().unwrap();
+                    for (component, (content, _)) in services {
+                        let before = as_before.components[&component].after.as_ref().unwrap();
                         assert_eq!(content.as_ref(), Some(&before.content), "{call}");
                     }
                     assert_eq!(alias, "2", "{call}");
                 }
                 21 => {
-                    assert_eq!(newest.state, State::Stuck, "{call}");
-                    assert!(told.talk.contains("hint: aws "), "{call}: {}", told.talk);
+                    assert_eq!(newest.state, ReleaseState::RollbackFailed, "{call}");
+                    assert!(
+                        output.talk.contains("hint: aws "),
+                        "{call}: {}",
+                        output.talk
+                    );
                 }
-                code => panic!("{call} ended with {code}:\n{}", told.talk),
+                code => panic!("{call} ended with {code}:\n{}", output.talk),
             }
         })
         .await;
@@ -131,22 +138,22 @@ async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
 #[tokio::test(start_paused = true)]
 async fn ctrl_c_at_any_call_leaves_a_record_that_says_so_and_the_next_run_ends_it() {
     with_each_call_spoiled(
-        Way::IsInterrupted,
+        CallFault::IsInterrupted,
         a_second_release,
-        async |fake, call, told| {
+        async |fake, call, output| {
             // The closing of the record is not interrupted: it says what happened.
-            let closes = call.contains("write 2 landed");
+            let closes = call.contains("write 2 succeeded");
             let (code, state) = if closes {
-                (0, State::Landed)
+                (0, ReleaseState::Succeeded)
             } else {
-                (22, State::Left)
+                (22, ReleaseState::Detached)
             };
-            assert_eq!(told.exit_code, code, "{call}: {}", told.talk);
+            assert_eq!(output.exit_code, code, "{call}: {}", output.talk);
             assert_eq!(fake.record(2).state, state, "{call}");
             let again = fake.deploy_all().await;
             assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
             let state = fake.state();
-            assert_eq!(state.ecs.services[&Thing::Axon].desired, 2);
+            assert_eq!(state.ecs.services[&Component::Axon].desired, 2);
             assert_eq!(state.lambda.alias, "3", "{call}");
         },
     )
@@ -156,17 +163,17 @@ async fn ctrl_c_at_any_call_leaves_a_record_that_says_so_and_the_next_run_ends_i
 #[tokio::test(start_paused = true)]
 async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_time_is_over() {
     with_each_call_spoiled(
-        Way::FindsThemExpired,
+        CallFault::FindsThemExpired,
         a_second_release,
-        async |fake, call, told| {
-            told.fails(22).says(&[
+        async |fake, call, output| {
+            output.fails(22).says(&[
                 "expired in the middle of release 2",
                 "ExpiredTokenException",
                 "hint: sign in again",
                 "cargo xtask deploy",
             ]);
-            assert_eq!(told.talk.matches("error: ").count(), 1, "{}", told.talk);
-            assert_eq!(fake.record(2).state, State::InProgress, "{call}");
+            assert_eq!(output.talk.matches("error: ").count(), 1, "{}", output.talk);
+            assert_eq!(fake.record(2).state, ReleaseState::InProgress, "{call}");
 
             fake.state().expired = false;
             let at_once = fake.deploy_all().await;
@@ -177,7 +184,7 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
             let again = fake.deploy_all().await;
             assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
             let state = fake.state();
-            assert_eq!(state.ecs.services[&Thing::Orbit].desired, 2);
+            assert_eq!(state.ecs.services[&Component::Orbit].desired, 2);
             assert_eq!(state.lambda.alias, "3", "{call}");
         },
     )
@@ -187,13 +194,13 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
 #[tokio::test(start_paused = true)]
 async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
     let fake = a_second_release().await;
-    fake.script(Thing::Orbit, Rollout::CrashesAndGoesBack);
+    fake.script(Component::Orbit, Rollout::CrashesAndGoesBack);
     fake.expire("update axon demo-axon:1");
-    let told = fake.deploy_all().await;
-    told.fails(22).says(&[
+    let output = fake.deploy_all().await;
+    output.fails(22).says(&[
         "release 2 failed",
-        "NOT BACK    axon",
+        "ROLLBACK FAILED  axon",
         "expired in the middle of release 2",
     ]);
-    assert_eq!(fake.record(2).state, State::InProgress);
+    assert_eq!(fake.record(2).state, ReleaseState::InProgress);
 }

@@ -1,0 +1,92 @@
+//! What Docker gets to build from: the files that decide a key, and nothing else.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+pub const DOCKERFILE: &str = "services/Dockerfile";
+
+/// Files that decide nothing, and that the build does not go without: the recipe itself, and the
+/// manifests of members that are not compiled, because the lock file is of all members.
+pub const BESIDE_INPUTS: [&str; 4] = [
+    DOCKERFILE,
+    "services/yardstick/Cargo.toml",
+    "tests/Cargo.toml",
+    "xtask/Cargo.toml",
+];
+
+/// The files as a zipped archive. The times of files are left out: the engine's cache does not
+/// look at them, and cargo compiles again what the recipe tells it to.
+pub fn pack_context(files: &BTreeMap<String, Vec<u8>>) -> io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(bytes.len() as u64);
+        header.set_entry_type(tar::EntryType::Regular);
+        archive.append_data(&mut header, path, bytes.as_slice())?;
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&archive.into_inner()?)?;
+    encoder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+    use crate::catalog::{ALL, Component};
+    use crate::decide::artifact::compilation::cargo_arguments;
+    use crate::decide::artifact::compilation::testing::X86;
+
+    const RECIPE: &str = include_str!("../../../../services/Dockerfile");
+    const TOOLCHAIN: &str = include_str!("../../../../rust-toolchain.toml");
+
+    #[test]
+    fn the_recipe_compiles_as_the_host_does() {
+        let arguments = cargo_arguments(X86, &ALL.map(Component::name)).join(" ");
+        // In the recipe variables say these.
+        let target = format!(" --target {}", X86.architecture.target());
+        let arguments = arguments.replace(&target, "");
+        let arguments = arguments.replace("--profile release", "--profile ${PROFILE}");
+        let command = format!("\"cargo {arguments}\"");
+        assert!(RECIPE.contains(&command), "{command}");
+    }
+
+    #[test]
+    fn the_base_that_the_recipe_names_has_the_rust_of_the_checkout() {
+        let channel = TOOLCHAIN
+            .lines()
+            .find_map(|line| line.strip_prefix("channel = "));
+        let base = format!(
+            "ARG BUILDER_BASE=rust:{}-",
+            channel.unwrap().trim_matches('"')
+        );
+        let line = RECIPE.lines().find(|line| line.starts_with(&base)).unwrap();
+        assert!(line.contains("@sha256:"), "{line}");
+    }
+
+    #[test]
+    fn a_context_holds_its_files_under_their_paths() {
+        let files = ["Cargo.lock", "services/axon/src/main.rs"]
+            .map(|path| (path.to_owned(), path.as_bytes().to_vec()));
+        let packed = pack_context(&files.clone().into()).unwrap();
+        let mut archive = tar::Archive::new(GzDecoder::new(packed.as_slice()));
+        let found = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            (path, bytes)
+        });
+        assert_eq!(found.collect::<Vec<_>>(), files);
+    }
+}

@@ -1,0 +1,266 @@
+//! What a program consists of, for scanners: a bill of materials by `CycloneDX` 1.6. It names what
+//! is linked: no build script, no macro, no test ever is. The same inputs give the same bill.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::catalog::ALL;
+use crate::decide::artifact::image::Inputs;
+use crate::decide::artifact::provenance::Built;
+use crate::decide::outputs::Architecture;
+
+/// Cargo's arguments: the crates that are linked into each program, as features unite where all of
+/// them are compiled by one invocation.
+pub fn tree_arguments(architecture: Architecture) -> Vec<String> {
+    let fixed = "tree --locked --offline --prefix depth --edges normal,no-proc-macro --target";
+    let format = ["--format", " {p}\t{l}"].map(str::to_owned);
+    let packages = ALL.map(|component| ["--package".to_owned(), component.name().to_owned()]);
+    fixed
+        .split(' ')
+        .map(str::to_owned)
+        .chain([architecture.target().to_owned()])
+        .chain(format)
+        .chain(packages.into_iter().flatten())
+        .collect()
+}
+
+/// Name and version of a crate.
+type Crate = (String, String);
+
+/// What `cargo tree` tells: who links whom.
+#[derive(Debug, Default)]
+pub struct Tree {
+    links: BTreeMap<Crate, BTreeSet<Crate>>,
+    licenses: BTreeMap<Crate, String>,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is no line of cargo's tree")]
+pub struct NoTree(String);
+
+impl Tree {
+    /// Of lines such as `2 bytes v1.12.2\tMIT`, the number being the depth. What was told before
+    /// is not told again, which is marked `(*)`.
+    pub fn parse(output: &str) -> Result<Self, NoTree> {
+        let mut tree = Self::default();
+        let mut path: Vec<Crate> = Vec::new();
+        for line in output.lines().filter(|line| !line.is_empty()) {
+            let (depth, package, license) =
+                parse_line(line).ok_or_else(|| NoTree(line.to_owned()))?;
+            path.truncate(depth);
+            if let Some(parent) = path.last() {
+                let links = tree.links.entry(parent.clone()).or_default();
+                links.insert(package.clone());
+            }
+            tree.links.entry(package.clone()).or_default();
+            tree.licenses.insert(package.clone(), license);
+            path.push(package);
+        }
+        Ok(tree)
+    }
+
+    /// The program and all that it links, however far away.
+    fn reached_from(&self, name: &str) -> BTreeSet<&Crate> {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<&Crate> = self.links.keys().filter(|it| it.0 == name).collect();
+        while let Some(package) = next.pop() {
+            if reached.insert(package) {
+                next.extend(&self.links[package]);
+            }
+        }
+        reached
+    }
+}
+
+fn parse_line(line: &str) -> Option<(usize, Crate, String)> {
+    let (depth, rest) = line.split_once(' ')?;
+    let (package, license) = rest.split_once('\t')?;
+    let mut words = package.split(' ');
+    let name = words.next()?.to_owned();
+    let version = words.next()?.strip_prefix('v')?.to_owned();
+    let license = license.trim_end_matches(" (*)").trim();
+    // The form of before SPDX.
+    let license = license.replace(" / ", " OR ").replace('/', " OR ");
+    Some((depth.parse().ok()?, (name, version), license))
+}
+
+/// The bill of one program.
+pub fn bill(built: &Built<'_>, tree: &Tree) -> Value {
+    let name = built.component.name();
+    let checksums = checksums(&text_of(built.inputs, "Cargo.lock"));
+    let reached = tree.reached_from(name);
+    let (programs, crates): (Vec<&Crate>, Vec<&Crate>) =
+        reached.iter().partition(|package| package.0 == name);
+    let components = crates.iter().map(|package| {
+        let mut component = component("library", package);
+        component["licenses"] = json!([{ "expression": tree.licenses[*package] }]);
+        if let Some(checksum) = checksums.get(*package) {
+            component["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
+        }
+        component
+    });
+    let links = reached.iter().map(|package| {
+        let links = tree.links[*package].iter().map(reference);
+        json!({ "ref": reference(package), "dependsOn": links.collect::<Vec<_>>() })
+    });
+    let program = programs.first().map(|package| {
+        let mut program = component("application", package);
+        program["hashes"] = json!([{ "alg": "SHA-256", "content": built.program.hex() }]);
+        program["properties"] = json!([
+            { "name": "xtask:key", "value": built.key },
+            { "name": "xtask:target", "value": built.variant.architecture.target() },
+        ]);
+        program
+    });
+    let mut metadata = json!({ "component": program });
+    if let Some(labels) = &built.inputs.labels {
+        metadata["timestamp"] = json!(labels.created);
+    }
+    json!({
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": metadata,
+        "components": components.chain(standard_library(built.inputs)).collect::<Vec<_>>(),
+        "dependencies": links.collect::<Vec<_>>(),
+    })
+}
+
+fn component(kind: &str, package: &Crate) -> Value {
+    let (name, version) = package;
+    let reference = reference(package);
+    json!({
+        "type": kind,
+        "bom-ref": reference,
+        "name": name,
+        "version": version,
+        "purl": reference,
+    })
+}
+
+/// A package URL, which is what scanners look for.
+fn reference((name, version): &Crate) -> String {
+    format!("pkg:cargo/{name}@{version}")
+}
+
+/// It is linked into every program and in no lock file.
+fn standard_library(inputs: &Inputs) -> Option<Value> {
+    let toolchain = text_of(inputs, "rust-toolchain.toml");
+    let version = values(&toolchain, "channel").next()?.to_owned();
+    let reference = format!("pkg:generic/rust-std@{version}");
+    Some(json!({
+        "type": "library",
+        "bom-ref": reference,
+        "name": "rust-std",
+        "version": version,
+        "licenses": [{ "expression": "MIT OR Apache-2.0" }],
+        "purl": reference,
+    }))
+}
+
+/// The checksums of a lock file, which are of the packed crates as the registry has them.
+fn checksums(lock: &str) -> BTreeMap<Crate, String> {
+    let packages = lock.split("[[package]]").skip(1);
+    packages
+        .filter_map(|package| {
+            let value = |key| values(package, key).next().map(str::to_owned);
+            Some(((value("name")?, value("version")?), value("checksum")?))
+        })
+        .collect()
+}
+
+/// The values of the lines `key = "value"`.
+fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let value = move |line: &'a str| line.strip_prefix(key)?.trim().strip_prefix('=');
+    text.lines()
+        .filter_map(value)
+        .map(|value| value.trim().trim_matches('"'))
+}
+
+fn text_of(inputs: &Inputs, path: &str) -> String {
+    let bytes = inputs.files.get(path);
+    String::from_utf8_lossy(bytes.map_or(&[][..], Vec::as_slice)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::artifact::image::{Digest, Key};
+    use crate::decide::artifact::provenance::testing::{built, inputs};
+
+    const TREE: &str = "0 axon v0.1.0 (/somewhere/services/axon)\tMIT\n\
+        1 http v1.5.0\tApache-2.0 / MIT\n\
+        2 bytes v1.12.2\tMIT\n\
+        1 bytes v1.12.2\tMIT\n\
+        \n\
+        0 orbit v0.1.0 (/somewhere/services/orbit)\tMIT\n\
+        1 http v1.5.0\tApache-2.0 / MIT (*)\n\
+        1 ring v0.17.14\tApache-2.0 AND ISC\n";
+
+    fn of(tree: &str) -> Value {
+        let (key, digest) = (Key("5".repeat(64)), Digest::of(b"a program"));
+        let inputs = inputs(true);
+        bill(&built(&inputs, &key, &digest), &Tree::parse(tree).unwrap())
+    }
+
+    #[test]
+    fn a_bill_names_what_the_program_links_and_nothing_of_others() {
+        let bill = of(TREE);
+        let names: Vec<&str> = bill["components"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|component| component["bom-ref"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "pkg:cargo/bytes@1.12.2",
+                "pkg:cargo/http@1.5.0",
+                "pkg:generic/rust-std@1.95.0"
+            ]
+        );
+        let program = &bill["metadata"]["component"];
+        assert_eq!(program["bom-ref"], "pkg:cargo/axon@0.1.0");
+        assert_eq!(
+            program["hashes"][0]["content"],
+            Digest::of(b"a program").hex()
+        );
+        assert_eq!(bill["metadata"]["timestamp"], "2026-01-02T03:04:05+00:00");
+        assert!(!bill.to_string().contains("/somewhere"), "{bill}");
+    }
+
+    #[test]
+    fn a_crate_has_its_license_its_checksum_and_what_it_links() {
+        let bill = of(TREE);
+        let bytes = &bill["components"][0];
+        assert_eq!(bytes["hashes"][0]["content"], "ab12");
+        assert_eq!(
+            bill["components"][1]["licenses"][0]["expression"],
+            "Apache-2.0 OR MIT"
+        );
+        let axon = &bill["dependencies"][0];
+        assert_eq!(axon["ref"], "pkg:cargo/axon@0.1.0");
+        assert_eq!(
+            axon["dependsOn"],
+            json!(["pkg:cargo/bytes@1.12.2", "pkg:cargo/http@1.5.0"])
+        );
+    }
+
+    #[test]
+    fn what_a_repeated_crate_links_is_taken_from_where_it_was_told() {
+        let tree = Tree::parse(TREE).unwrap();
+        let names = |root| -> Vec<String> {
+            let reached = tree.reached_from(root).into_iter();
+            reached.map(|package| package.0.clone()).collect()
+        };
+        assert_eq!(names("orbit"), ["bytes", "http", "orbit", "ring"]);
+    }
+
+    #[test]
+    fn what_is_no_tree_is_named() {
+        let error = Tree::parse("error: no such package").unwrap_err();
+        assert!(error.to_string().contains("no such package"), "{error}");
+    }
+}

@@ -1,0 +1,327 @@
+//! The outputs: what Terraform built for one environment, as one JSON document.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalog::{Component, SERVICES};
+use crate::decide::environment::Environment;
+
+/// The version of the document that this checkout understands.
+pub const VERSION: u64 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outputs {
+    pub version: u64,
+    pub project: String,
+    pub environment: String,
+    pub region: String,
+    pub account_id: String,
+    pub cluster: String,
+    /// Private DNS name of the Cloud Map namespace.
+    pub namespace: String,
+    pub architecture: Architecture,
+    /// Host (and port) that images are pushed to and named by.
+    pub registry: String,
+    pub execution_role_arn: String,
+    /// URL of the load balancer, without a slash at its end.
+    pub base_url: String,
+    /// Hash of the Terraform sources and variables that made these outputs.
+    pub infra_sha256: String,
+    pub services: BTreeMap<Component, Service>,
+    pub function: Function,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    pub ecs_service: String,
+    pub repository: String,
+    pub task_role_arn: String,
+    pub secret_arn: String,
+    pub log_group: String,
+    pub target_group_arn: String,
+    pub desired_count: i32,
+    pub port: u16,
+    /// Absent where the load balancer does not expose the service.
+    pub probe: Option<Probe>,
+    pub environment: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    pub url: String,
+    pub headers: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    pub name: String,
+    pub alias: String,
+    pub log_group: String,
+}
+
+/// The names are those of ECS's `runtimePlatform`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Architecture {
+    #[serde(rename = "X86_64")]
+    X86,
+    #[serde(rename = "ARM64")]
+    Arm,
+}
+
+impl Architecture {
+    pub fn ecs(self) -> &'static str {
+        match self {
+            Self::X86 => "X86_64",
+            Self::Arm => "ARM64",
+        }
+    }
+
+    /// As OCI images and Docker name it.
+    pub fn oci(self) -> &'static str {
+        match self {
+            Self::X86 => "amd64",
+            Self::Arm => "arm64",
+        }
+    }
+
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::X86 => "x86_64-unknown-linux-gnu",
+            Self::Arm => "aarch64-unknown-linux-gnu",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unreadable {
+    #[error("the outputs are not JSON: {0}")]
+    NotJson(String),
+    #[error("the outputs are of version {found}, this checkout reads version {VERSION}{}", list(.missing))]
+    Version { found: String, missing: Vec<String> },
+    #[error("the outputs are not what this checkout reads{}", list(.missing))]
+    Fields { missing: Vec<String> },
+    #[error("the outputs have a field of the wrong type: {0}")]
+    Type(String),
+}
+
+impl Unreadable {
+    /// Whether an older `infra/` wrote it: then an apply of this checkout's makes it readable.
+    pub fn is_older(&self) -> bool {
+        match self {
+            Self::Version { found, .. } => found.parse().is_ok_and(|found: u64| found < VERSION),
+            Self::Fields { .. } => true,
+            Self::NotJson(_) | Self::Type(_) => false,
+        }
+    }
+}
+
+fn list(missing: &[String]) -> String {
+    if missing.is_empty() {
+        String::new()
+    } else {
+        format!("; missing: {}", missing.join(", "))
+    }
+}
+
+/// Outputs, and the fields of the document that this checkout does not know: they are a warning
+/// and not an error, so that an older checkout can still roll back.
+pub fn parse(text: &str) -> Result<(Outputs, Vec<String>), Unreadable> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| Unreadable::NotJson(error.to_string()))?;
+    let missing = missing_fields(&value);
+    match value.get("version") {
+        Some(Value::Number(number)) if number.as_u64() == Some(VERSION) => {}
+        found => {
+            let found = found.map_or_else(|| "none".to_owned(), Value::to_string);
+            return Err(Unreadable::Version { found, missing });
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Unreadable::Fields { missing });
+    }
+    let outputs: Outputs = serde_json::from_value(value.clone())
+        .map_err(|error| Unreadable::Type(error.to_string()))?;
+    let known = serde_json::to_value(&outputs).unwrap_or_default();
+    let mut unknown = Vec::new();
+    collect_unknown("", &value, &known, &mut unknown);
+    Ok((outputs, unknown))
+}
+
+const FIELDS: [&str; 13] = [
+    "project",
+    "environment",
+    "region",
+    "account_id",
+    "cluster",
+    "namespace",
+    "architecture",
+    "registry",
+    "execution_role_arn",
+    "base_url",
+    "infra_sha256",
+    "services",
+    "function",
+];
+const SERVICE_FIELDS: [&str; 9] = [
+    "ecs_service",
+    "repository",
+    "task_role_arn",
+    "secret_arn",
+    "log_group",
+    "target_group_arn",
+    "desired_count",
+    "port",
+    "environment",
+];
+const FUNCTION_FIELDS: [&str; 3] = ["name", "alias", "log_group"];
+
+fn missing_fields(value: &Value) -> Vec<String> {
+    let mut missing = absent("", value, &FIELDS);
+    for service in SERVICES {
+        let place = format!("services.{service}");
+        match value.pointer(&format!("/services/{service}")) {
+            Some(found) => missing.extend(absent(&format!("{place}."), found, &SERVICE_FIELDS)),
+            None => missing.push(place),
+        }
+    }
+    if let Some(function) = value.get("function") {
+        missing.extend(absent("function.", function, &FUNCTION_FIELDS));
+    }
+    missing
+}
+
+fn absent(prefix: &str, value: &Value, fields: &[&str]) -> Vec<String> {
+    fields
+        .iter()
+        .filter(|field| value.get(**field).is_none())
+        .map(|field| format!("{prefix}{field}"))
+        .collect()
+}
+
+fn collect_unknown(place: &str, found: &Value, known: &Value, unknown: &mut Vec<String>) {
+    let (Value::Object(found), Value::Object(known)) = (found, known) else {
+        return;
+    };
+    for (key, value) in found {
+        let place = if place.is_empty() {
+            key.clone()
+        } else {
+            format!("{place}.{key}")
+        };
+        match known.get(key) {
+            Some(known) => collect_unknown(&place, value, known, unknown),
+            None => unknown.push(place),
+        }
+    }
+}
+
+impl Outputs {
+    /// What of it belongs to another environment than this one.
+    pub fn foreign(&self, environment: &Environment) -> Vec<String> {
+        let fields = [
+            ("project", &self.project, &environment.project),
+            ("environment", &self.environment, &environment.name),
+            ("region", &self.region, &environment.region),
+            ("account_id", &self.account_id, &environment.account_id),
+        ];
+        let foreign = fields
+            .into_iter()
+            .filter(|(_, outputs, file)| outputs != file);
+        foreign
+            .map(|(field, outputs, file)| format!("{field} {outputs} and not {file}"))
+            .collect()
+    }
+
+    /// The facts of one service. Parsing made sure that each service has them.
+    pub fn service(&self, component: Component) -> &Service {
+        self.services
+            .get(&component)
+            .expect("parsed outputs have every service")
+    }
+
+    /// `registry/repository`, without tag or digest.
+    pub fn image_name(&self, component: Component) -> String {
+        format!("{}/{}", self.registry, self.service(component).repository)
+    }
+
+    /// What orbit calls: the function by its alias, never `$LATEST`.
+    pub fn function_name(&self) -> String {
+        format!("{}:{}", self.function.name, self.function.alias)
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    /// Outputs as Terraform writes it for local.
+    pub const LOCAL: &str = include_str!("outputs.local.json");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::LOCAL;
+    use super::*;
+
+    #[test]
+    fn the_local_outputs_is_read() {
+        let (outputs, unknown) = parse(LOCAL).unwrap();
+        assert_eq!(unknown, Vec::<String>::new());
+        assert_eq!(
+            outputs.image_name(Component::Axon),
+            "localhost:4577/demo/axon"
+        );
+        assert_eq!(outputs.function_name(), "demo-governance:live");
+    }
+
+    #[test]
+    fn all_missing_fields_are_named_at_once() {
+        let mut value: Value = serde_json::from_str(LOCAL).unwrap();
+        value.as_object_mut().unwrap().remove("cluster");
+        value["services"]["orbit"]
+            .as_object_mut()
+            .unwrap()
+            .remove("port");
+        let error = parse(&value.to_string()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the outputs are not what this checkout reads; missing: cluster, services.orbit.port"
+        );
+    }
+
+    #[test]
+    fn another_version_is_refused_with_what_it_lacks() {
+        let error = parse(&json!({ "version": 2, "project": "demo" }).to_string()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("version 2"), "{text}");
+        assert!(
+            text.contains("cluster") && text.contains("services.axon"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_an_older_infra_wrote_is_told_from_what_a_newer_one_did() {
+        let is_older = |version: u64| {
+            let text = json!({ "version": version }).to_string();
+            parse(&text).unwrap_err().is_older()
+        };
+        assert!(is_older(VERSION - 1));
+        assert!(
+            is_older(VERSION),
+            "of this version, before it had all fields"
+        );
+        assert!(!is_older(VERSION + 1));
+        assert!(!parse("{}").unwrap_err().is_older());
+    }
+
+    #[test]
+    fn an_unknown_field_is_told_and_not_refused() {
+        let mut value: Value = serde_json::from_str(LOCAL).unwrap();
+        value["services"]["axon"]["colour"] = json!("blue");
+        let (_, unknown) = parse(&value.to_string()).unwrap();
+        assert_eq!(unknown, ["services.axon.colour"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! Why tasks died, gathered while ECS still remembers them (about an hour).
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::catalog::Component;
+use crate::decide::release::rollout::{StoppedContainer, StoppedTask};
+use crate::world::World;
+
+const LOG_LINES: i32 = 8;
+const LOG_LOOKS: u32 = 4;
+const LOG_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Lines that say what became of the tasks of a revision, with their last words.
+pub(super) async fn gather(world: &World<'_>, component: Component, revision: &str) -> Vec<String> {
+    match stopped(world, component, revision).await {
+        Ok(lines) => lines,
+        Err(error) => vec![format!("evidence    could not be read: {error:#}")],
+    }
+}
+
+async fn stopped(world: &World<'_>, component: Component, revision: &str) -> Result<Vec<String>> {
+    let tasks = world.cluster.stopped_tasks(component, revision).await?;
+    let deaths = deaths(tasks.into_iter().filter(StoppedTask::is_evidence));
+    let mut lines = Vec::new();
+    let mut looks = LOG_LOOKS;
+    if deaths.is_empty() {
+        lines.push(format!("tasks       no task of {revision} died of itself"));
+    }
+    for (task, more) in &deaths {
+        let short = task.id.get(..8).unwrap_or(&task.id);
+        lines.push(format!(
+            "task        {short} {}: {}",
+            task.stop_code, task.reason
+        ));
+        lines.extend(task.containers.iter().map(container));
+        let words = last_words(world, component, task, &mut looks).await;
+        lines.extend(words.iter().map(|line| format!("  log       {line}")));
+        if *more > 0 {
+            lines.push(format!("tasks       {more} more died the same way"));
+        }
+    }
+    Ok(lines)
+}
+
+/// What a task wrote last. It comes some seconds after the task has stopped, so of one that ran it
+/// is waited for; `looks` are left for all of them.
+async fn last_words(
+    world: &World<'_>,
+    component: Component,
+    task: &StoppedTask,
+    looks: &mut u32,
+) -> Vec<String> {
+    let group = &world.outputs.service(component).log_group;
+    let stream = format!("ecs/{component}/{}", task.id);
+    let ran = task.containers.iter().any(|it| it.exit_code.is_some());
+    loop {
+        match world.logs.tail(group, &stream, LOG_LINES).await {
+            Ok(lines) if lines.is_empty() && ran && *looks > 0 => {
+                *looks -= 1;
+                tokio::time::sleep(LOG_INTERVAL).await;
+            }
+            Ok(lines) => return lines,
+            Err(error) => return vec![format!("could not be read: {error:#}")],
+        }
+    }
+}
+
+/// One task for each way in which tasks died, the newest, and how many more died that way: the
+/// same failure told twice says nothing new.
+fn deaths(tasks: impl Iterator<Item = StoppedTask>) -> Vec<(StoppedTask, usize)> {
+    let mut deaths: Vec<(StoppedTask, usize)> = Vec::new();
+    for task in tasks {
+        match deaths.iter_mut().find(|(known, _)| same_way(known, &task)) {
+            Some((_, more)) => *more += 1,
+            None => deaths.push((task, 0)),
+        }
+    }
+    deaths
+}
+
+fn same_way(one: &StoppedTask, other: &StoppedTask) -> bool {
+    one.stop_code == other.stop_code
+        && one.reason == other.reason
+        && one.containers == other.containers
+}
+
+fn container(container: &StoppedContainer) -> String {
+    let code = container
+        .exit_code
+        .map_or("none".to_owned(), |code| code.to_string());
+    let reason = container
+        .reason
+        .as_deref()
+        .map_or(String::new(), |it| format!(" ({it})"));
+    format!("  container {} exit code {code}{reason}", container.name)
+}

@@ -1,0 +1,288 @@
+//! Releases that fail: everything that they changed goes back, in reverse order.
+
+use serde_json::Value;
+use xtask::catalog::{ALL, Component};
+use xtask::decide::release::record::ReleaseState;
+use xtask::decide::release::rollout::Outcome;
+use xtask::report::Format;
+
+use crate::world::{Answers, Fake, Rollout};
+
+/// All three components changed, up to orbit.
+const FORWARD: [&str; 9] = [
+    "open 2",
+    "push axon",
+    "push orbit",
+    "publish version 3",
+    "move alias to 3",
+    "register demo-axon:2",
+    "update axon demo-axon:2",
+    "register demo-orbit:2",
+    "update orbit demo-orbit:2",
+];
+
+/// A release of all three components in which orbit does so.
+async fn release_where_orbit(rollout: Rollout) -> Fake {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.script(Component::Orbit, rollout);
+    fake
+}
+
+#[track_caller]
+fn everything_is_back(fake: &Fake) {
+    let state = fake.state();
+    assert_eq!(state.ecs.services[&Component::Axon].primary, "demo-axon:1");
+    assert_eq!(
+        state.ecs.services[&Component::Orbit].primary,
+        "demo-orbit:1"
+    );
+    assert_eq!(state.lambda.alias, "2");
+    drop(state);
+    let record = fake.record(2);
+    assert_eq!(record.state, ReleaseState::RolledBack);
+    assert!(record.closed.is_some());
+    for entry in record.components.values() {
+        assert_eq!(entry.outcome, Some(Outcome::RolledBack));
+        assert_eq!(entry.after, entry.before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last_event() {
+    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let output = fake.deploy_in(Format::Json, &[]).await;
+    assert_eq!(output.fails(20).data, "");
+    let last: Value = serde_json::from_str(output.talk.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["event"], &last["exit_code"]),
+        (&"failure".into(), &20.into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
+    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let output = fake.deploy_all().await;
+    output.fails(20);
+    let changes = fake.changes();
+    assert_eq!(changes[..9], FORWARD);
+    assert_eq!(
+        changes[9..],
+        [
+            "update axon demo-axon:1",
+            "move alias to 2",
+            "close 2 rolled back"
+        ]
+    );
+    everything_is_back(&fake);
+    output.says(&[
+        "release 2 failed",
+        "what        orbit",
+        "circuit breaker: tasks failed to start",
+        "task        1crashed EssentialContainerExited: Essential container in task exited",
+        "container orbit exit code 101",
+        "log       last words in /ecs/demo-orbit ecs/orbit/1crashed",
+        "tasks       2 more died the same way",
+        "rolled back orbit to demo-orbit:1",
+        "rolled back axon to demo-axon:1",
+        "rolled back governance to 2",
+    ]);
+    assert!(
+        !output.talk.contains("0drained"),
+        "a drained task is no evidence:\n{}",
+        output.talk
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
+    for (looks, comes) in [(3, true), (1000, false)] {
+        let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+        fake.state().logs_are_late = looks;
+        let output = fake.deploy_all().await;
+        output.fails(20).says(&["container orbit exit code 101"]);
+        assert_eq!(output.talk.contains("log       last words"), comes);
+    }
+    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    fake.fail("tail", 1);
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&[
+        "container orbit exit code 101",
+        "log       could not be read: throttled",
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_ecs_does_not_go_back_we_act() {
+    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    fake.deploy_all().await.fails(20);
+    let back = [
+        "update orbit demo-orbit:1",
+        "update axon demo-axon:1",
+        "move alias to 2",
+        "close 2 rolled back",
+    ];
+    assert_eq!(fake.changes()[9..], back);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_listens_has_not_succeeded_although_ecs_says_so() {
+    let fake = release_where_orbit(Rollout::NeverListens).await;
+    let output = fake.deploy_all().await;
+    output
+        .fails(20)
+        .says(&["did not prove itself", "connection refused"]);
+    assert_eq!(fake.changes()[9], "update orbit demo-orbit:1");
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
+    let fake = release_where_orbit(Rollout::Hangs).await;
+    let output = fake.deploy_all().await;
+    output
+        .fails(20)
+        .says(&["only 0 of 2 tasks run and the time is over"]);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatch_that_is_not_answered_takes_everything_back() {
+    let fake = release_where_orbit(Rollout::Good).await;
+    fake.state().dispatch_status = 502;
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&["a dispatch was not answered: 502"]);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desired() {
+    for rollout in [
+        Rollout::CrashesAndGoesBack,
+        Rollout::CrashesAndStays,
+        Rollout::NeverListens,
+        Rollout::Hangs,
+    ] {
+        let fake = Fake::applied();
+        fake.script(Component::Orbit, rollout.clone());
+        fake.deploy_all().await.fails(20);
+        let back = [
+            "update orbit demo-orbit-placeholder:1 desired 0",
+            "update axon demo-axon-placeholder:1 desired 0",
+            "move alias to 1",
+            "close 1 rolled back",
+        ];
+        assert_eq!(fake.changes()[9..], back, "{rollout:?}");
+        for service in fake.state().ecs.services.values() {
+            assert_eq!(service.desired, 0);
+            assert!(service.primary.contains("placeholder"));
+        }
+        fake.script(Component::Orbit, Rollout::Good);
+        fake.edit(&[Component::Orbit], "two");
+        fake.deploy_all().await.succeeds();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.state().lambda.script = Answers::YesToAll;
+    let output = fake.deploy_all().await;
+    output
+        .fails(20)
+        .says(&["version 3 answered", "expected \"allowed\": false"]);
+    let changes = [
+        "open 2",
+        "push axon",
+        "push orbit",
+        "publish version 3",
+        "close 2 rolled back",
+    ];
+    assert_eq!(fake.changes(), changes);
+    assert_eq!(fake.state().lambda.alias, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
+    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    fake.fail("update orbit demo-orbit:1", 5);
+    let output = fake.deploy_all().await;
+    output.fails(21).says(&[
+        "ROLLBACK FAILED  orbit: throttled",
+        "rolled back axon to demo-axon:1",
+        "rolled back governance to 2",
+        "hint: aws ecs update-service --cluster demo-local --service demo-orbit \
+         --task-definition demo-orbit:1\n",
+    ]);
+    let record = fake.record(2);
+    assert_eq!(record.state, ReleaseState::RollbackFailed);
+    assert_eq!(
+        record.components[&Component::Orbit].outcome,
+        Some(Outcome::RollbackFailed)
+    );
+    assert_eq!(
+        record.components[&Component::Axon].outcome,
+        Some(Outcome::RolledBack)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count() {
+    let fake = Fake::applied();
+    fake.script(Component::Axon, Rollout::CrashesAndStays);
+    fake.fail("update axon demo-axon-placeholder:1", 5);
+    let output = fake.deploy_all().await;
+    output
+        .fails(21)
+        .says(&["update-service --cluster demo-local --service demo-axon --desired-count 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_cannot_be_registered_has_changed_nothing_that_runs() {
+    let fake = Fake::released().await;
+    fake.edit(&[Component::Axon], "two");
+    fake.fail("register demo-axon", 1);
+    fake.deploy_all()
+        .await
+        .fails(20)
+        .says(&["what        axon", "throttled"]);
+    assert_eq!(
+        fake.changes(),
+        ["open 2", "push axon", "close 2 rolled back"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_after_a_stop_that_fails_stops_again() {
+    let fake = Fake::released().await;
+    fake.run_on_outputs(async |desk, world| {
+        xtask::commands::rollback::stop(desk, world, true).await
+    })
+    .await
+    .succeeds();
+    fake.edit(&ALL, "two");
+    fake.script(Component::Orbit, Rollout::CrashesAndStays);
+    fake.deploy_all().await.fails(20);
+    for service in fake.state().ecs.services.values() {
+        assert_eq!(service.desired, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_exposed_is_taken_back_by_what_its_targets_say() {
+    let fake = Fake::released().await;
+    fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
+    fake.edit(&[Component::Axon], "two");
+    fake.script(Component::Axon, Rollout::NeverListens);
+    fake.deploy_all()
+        .await
+        .fails(20)
+        .says(&["targets are unhealthy, unhealthy"]);
+    assert_eq!(
+        fake.changes()[4..],
+        ["update axon demo-axon:1", "close 2 rolled back"]
+    );
+}

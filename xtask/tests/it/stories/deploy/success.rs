@@ -1,0 +1,275 @@
+//! Releases that land, and runs that change nothing.
+
+use serde_json::{Value, json};
+use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::commands::deploy::{Options, deploy};
+use xtask::commands::plan;
+use xtask::decide::release::record::ReleaseState;
+use xtask::decide::release::rollout::Outcome;
+use xtask::report::Format;
+
+use crate::world::{Fake, secret_arn};
+
+const FIRST: [&str; 10] = [
+    "open 1",
+    "push axon",
+    "push orbit",
+    "publish version 2",
+    "move alias to 2",
+    "register demo-axon:1",
+    "update axon demo-axon:1 desired 2",
+    "register demo-orbit:1",
+    "update orbit demo-orbit:1 desired 2",
+    "close 1 succeeded",
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_first_release_sends_the_desired_counts_and_ends_with_an_answered_dispatch() {
+    let fake = Fake::applied();
+    let output = fake.deploy_all().await;
+    output
+        .succeeds()
+        .says(&["answered 200", "release     1 closed: succeeded"]);
+    assert_eq!(fake.changes(), FIRST);
+    let record = fake.record(1);
+    assert_eq!(record.state, ReleaseState::Succeeded);
+    for component in ALL {
+        assert_eq!(
+            record.components[&component].outcome,
+            Some(Outcome::Succeeded)
+        );
+        assert_eq!(record.components[&component].before, None);
+        assert!(record.components[&component].after.is_some());
+    }
+    let image = record.components[&Component::Axon]
+        .after
+        .clone()
+        .unwrap()
+        .image;
+    assert_eq!(
+        image.as_deref(),
+        Some(fake.state().digest(Component::Axon).as_str())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_very_first_run_applies_the_infrastructure_and_makes_up_the_secrets() {
+    let fake = Fake::empty();
+    fake.deploy_all().await.succeeds();
+    let changes = fake.changes();
+    let before = [
+        "apply",
+        "put demo/local/axon-AbCdEf",
+        "put demo/local/orbit-GhIjKl",
+    ];
+    // `put` names the secret by the last part of its ARN.
+    assert_eq!(changes[..3], before);
+    assert_eq!(changes[3..], FIRST);
+    assert_eq!(
+        fake.state().builds,
+        1,
+        "the images are built once, while the apply goes on"
+    );
+}
+
+/// It was applied, but the secrets were not made up any more.
+#[tokio::test(start_paused = true)]
+async fn a_first_run_that_was_cut_off_is_gone_on_with() {
+    let fake = Fake::applied();
+    fake.state().secrets.clear();
+    fake.deploy_all().await.succeeds();
+    let changes = fake.changes();
+    let secrets = ["put demo/local/axon-AbCdEf", "put demo/local/orbit-GhIjKl"];
+    assert_eq!(changes[..2], secrets);
+    assert_eq!(changes[2..], FIRST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_run_changes_nothing_and_says_so() {
+    let fake = Fake::released().await;
+    let output = fake.deploy_all().await;
+    output.succeeds().says(&["nothing to do"]);
+    assert_eq!(fake.changes(), [""; 0]);
+    assert_eq!(fake.state().builds, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_release_changes_what_changed_and_leaves_the_desired_count_alone() {
+    let fake = Fake::released().await;
+    fake.edit(&[Component::Axon], "two");
+    fake.deploy_all().await.succeeds();
+    let changes = [
+        "open 2",
+        "push axon",
+        "register demo-axon:2",
+        "update axon demo-axon:2",
+        "close 2 succeeded",
+    ];
+    assert_eq!(fake.changes(), changes);
+    let record = fake.record(2);
+    assert_eq!(record.components.len(), 3, "a record covers all three");
+    assert_eq!(record.components[&Component::Orbit].outcome, None);
+    let before = record.components[&Component::Axon].before.clone().unwrap();
+    assert_eq!(before.revision, "demo-axon:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_prints_the_plan_of_the_run_and_changes_nothing() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    let options = Options {
+        names: Vec::new(),
+        dry_run: true,
+        yes: false,
+    };
+    let dry = fake.run(async |desk| deploy(desk, &options).await).await;
+    dry.succeeds().says(&["nothing was changed"]);
+    assert_eq!(fake.changes(), [""; 0]);
+    let output = fake.deploy_all().await;
+    let plan = |talk: &str| talk.split("deploy  ").next().unwrap().to_owned();
+    let printed = plan(&dry.talk);
+    assert!(printed.contains("register demo-axon"), "{printed}");
+    assert!(
+        output.talk.starts_with(&printed),
+        "{printed}\nis not how this begins:\n{}",
+        output.talk
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_before_the_first_apply_applies_nothing() {
+    let fake = Fake::empty();
+    let options = Options {
+        names: Vec::new(),
+        dry_run: true,
+        yes: true,
+    };
+    let output = fake.run(async |desk| deploy(desk, &options).await).await;
+    output.succeeds().says(&["was never applied"]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_restrict_a_release() {
+    let fake = Fake::released().await;
+    fake.edit(&ALL, "two");
+    fake.deploy(&[Component::Orbit]).await.succeeds();
+    let changes = [
+        "open 2",
+        "push orbit",
+        "register demo-orbit:2",
+        "update orbit demo-orbit:2",
+        "close 2 succeeded",
+    ];
+    assert_eq!(fake.changes(), changes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_infrastructure_is_applied_and_leaves_the_secrets_alone() {
+    let fake = Fake::released().await;
+    "infra-two".clone_into(&mut fake.state().infra);
+    let before = fake.state().secrets[&secret_arn(Component::Axon)].clone();
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.changes(), ["apply"]);
+    assert_eq!(fake.state().secrets[&secret_arn(Component::Axon)], before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_exposed_is_proven_by_its_targets() {
+    let fake = Fake::applied();
+    fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
+    fake.fail("probe axon", 100);
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.changes(), FIRST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_release_is_taken_over_and_named() {
+    let fake = Fake::released().await;
+    fake.edit(&[Component::Axon], "two");
+    let mut abandoned = fake.record(1);
+    abandoned.number = 2;
+    abandoned.state = ReleaseState::InProgress;
+    fake.put_record(&abandoned);
+    tokio::time::advance(std::time::Duration::from_mins(11)).await;
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.record(3).why, "deploy, after 2 was abandoned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_result_is_json_on_stdout_and_no_secret_is_told() {
+    let fake = Fake::applied();
+    let output = fake.deploy_in(Format::Json, &[]).await;
+    let result: Value = serde_json::from_str(&output.succeeds().data).unwrap();
+    assert_eq!(result["outcome"], json!("succeeded"));
+    assert_eq!(result["release"], json!(1));
+    output.says(&["{\"event\":\"line\",", "\"event\":\"plan\""]);
+    let all = output.data.clone() + &output.talk;
+    assert!(!all.contains("secret-of-the"), "{all}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_says_what_deploy_would_change_and_changes_nothing() {
+    let fake = Fake::released().await;
+    fake.edit_template(Component::Axon, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
+    fake.edit_template(
+        Component::Axon,
+        "\"memory\": \"512\"",
+        "\"memory\": \"1024\"",
+    );
+    let output = fake
+        .run_on_outputs(async |_, world| plan::plan(world, &[], false).await)
+        .await;
+    output.succeeds();
+    let texts = [
+        "governance  unchanged, 2 runs",
+        "axon        register demo-axon and roll it out (now: demo-axon:1)",
+        "cpu",
+        "orbit       unchanged, demo-orbit:1 runs",
+    ];
+    for text in texts {
+        assert!(
+            output.data.contains(text),
+            "no `{text}` in:\n{}",
+            output.data
+        );
+    }
+    assert!(
+        !output.data.contains("status"),
+        "what only ECS writes is no change:\n{}",
+        output.data
+    );
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_names_nothing_to_do() {
+    let fake = Fake::released().await;
+    let output = fake
+        .run_on_outputs(async |_, world| plan::plan(world, &SERVICES, false).await)
+        .await;
+    assert_eq!(output.succeeds().data, "nothing to do\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() {
+    let fake = Fake::released().await;
+    let plan_all = async |fake: &Fake| {
+        fake.run_on_outputs(async |_, world| plan::plan(world, &[], true).await)
+            .await
+    };
+    plan_all(&fake).await.succeeds();
+    fake.edit(&[Component::Orbit], "two");
+    let output = plan_all(&fake).await;
+    output.fails(13);
+    assert!(
+        output.data.contains("orbit       register"),
+        "{}",
+        output.data
+    );
+    assert!(!output.talk.contains("error"), "an answer: {}", output.talk);
+    // What keeps a plan from being made is another code still.
+    fake.edit_template(Component::Orbit, ":database_url::", ":database_url");
+    plan_all(&fake).await.fails(10);
+    assert_eq!(fake.changes(), [""; 0]);
+}
