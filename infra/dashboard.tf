@@ -1,7 +1,7 @@
-# All that the services say of themselves, on one page.
+# One page with all metrics of the services.
 
 locals {
-  # Graphs of each service. Metrics are found by name and by which dimensions they have.
+  # The graphs of each service. `by` names a metric's dimensions, `of` the services that have it.
   graphs = [
     { title = "requests by status", metric = "requests", by = "service,route,status", stats = ["Sum"], of = ["axon", "orbit"] },
     { title = "duration in ms", metric = "request_duration", by = "service", stats = ["p50", "p99"], of = ["axon", "orbit"] },

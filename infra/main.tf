@@ -1,4 +1,4 @@
-# One environment, from the network to the services that wait for their first release.
+# One environment, from the network to the services, which have no tasks before the first release.
 
 locals {
   services = toset(["axon", "orbit"])
@@ -6,7 +6,8 @@ locals {
 
   log_groups = { for name in local.services : name => "/ecs/${var.project}-${name}" }
 
-  # Names, not references: the key's policy names the groups that the key encrypts.
+  # Names and not references, which would be a cycle: the key's policy names the log groups, and
+  # the log groups name the key.
   function_log_group = "/aws/lambda/${var.project}-governance"
   flow_log_group     = "/vpc/${var.project}"
 }

@@ -1,19 +1,19 @@
-# Everything that may differ between environments. The values are in
+# Everything that can differ between environments. The values are in
 # environments/<name>.tfvars.json, which xtask reads as well.
 
 variable "project" {
   description = "Prefix of every name."
   type        = string
 
-  # Each service of AWS has rules of its own for the names that begin with this.
+  # Each AWS service has its own rules for names, and every name begins with this prefix.
   validation {
     condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) >= 2 && length(var.project) <= 16
-    error_message = "2 to 16 of a-z, 0-9 and single hyphens inside, beginning with a letter: names of load balancers end at 32, and ECR takes a hyphen only between letters and digits."
+    error_message = "Use 2 to 16 characters of a-z, 0-9 and single inner hyphens, beginning with a letter: a load balancer's name has at most 32 characters, and ECR allows a hyphen only between letters and digits."
   }
 
   validation {
     condition     = !can(regex("^(aws|ssm)", var.project)) && !can(regex("^(internal|sg|sthree|amzn)(-|$)", var.project))
-    error_message = "AWS keeps such names for itself: SSM's begin with aws and ssm, load balancers' with internal-, security groups' with sg-, and S3's with sthree- and amzn-."
+    error_message = "AWS reserves these prefixes: aws and ssm (SSM), internal- (load balancers), sg- (security groups), sthree- and amzn- (S3)."
   }
 }
 
@@ -23,17 +23,17 @@ variable "environment" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.environment)) && length(var.environment) >= 2 && length(var.environment) <= 16
-    error_message = "2 to 16 of a-z, 0-9 and single hyphens inside, beginning with a letter: it is a part of domain names."
+    error_message = "Use 2 to 16 characters of a-z, 0-9 and single inner hyphens, beginning with a letter: the name is part of domain names."
   }
 }
 
 variable "region" {
-  description = "AWS region that everything is in."
+  description = "AWS region of all resources."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z]{2}-[a-z]+-[0-9]$", var.region))
-    error_message = "A region of the standard partition, such as us-east-1."
+    error_message = "Use a region of the standard partition, such as us-east-1."
   }
 }
 
@@ -43,49 +43,49 @@ variable "account_id" {
 
   validation {
     condition     = can(regex("^[0-9]{12}$", var.account_id))
-    error_message = "12 digits."
+    error_message = "Use 12 digits."
   }
 }
 
 variable "emulated" {
-  description = "Whether this environment is the local AWS: addresses take the emulator's forms."
+  description = "Whether this environment is the local AWS, whose addresses have the emulator's form."
   type        = bool
 }
 
 variable "endpoint" {
-  description = "Where the AWS API answers, if not at AWS's own addresses."
+  description = "URL of the AWS API, if it is not AWS's own."
   type        = string
   default     = null
 
   validation {
     condition     = var.endpoint == null || can(regex("^https?://[^/]+$", var.endpoint))
-    error_message = "A URL without a path, or null."
+    error_message = "Use a URL without a path, or null."
   }
 }
 
 variable "architecture" {
-  description = "Processor of the services and the function, as ECS spells it."
+  description = "CPU architecture of the services and the function, as ECS spells it."
   type        = string
 
   validation {
     condition     = contains(["X86_64", "ARM64"], var.architecture)
-    error_message = "X86_64 or ARM64."
+    error_message = "Use X86_64 or ARM64."
   }
 }
 
 variable "infra_sha256" {
-  description = "Hash of these sources and variables, by which xtask knows what was applied; the default is nobody's."
+  description = "Hash of these sources and variables, by which xtask knows what was applied; the default matches none."
   type        = string
   default     = "0000000000000000000000000000000000000000000000000000000000000000"
 
   validation {
     condition     = can(regex("^[0-9a-f]{64}$", var.infra_sha256))
-    error_message = "64 hexadecimal digits."
+    error_message = "Use 64 lower-case hexadecimal digits."
   }
 }
 
 variable "desired_counts" {
-  description = "For each service, how many tasks its first release starts."
+  description = "For each service, the number of tasks that its first release starts."
   type = object({
     axon  = number
     orbit = number
@@ -93,12 +93,12 @@ variable "desired_counts" {
 
   validation {
     condition     = alltrue([for count in values(var.desired_counts) : count >= 1 && floor(count) == count])
-    error_message = "Whole numbers from 1."
+    error_message = "Use whole numbers from 1."
   }
 }
 
 variable "service_environment" {
-  description = "For each service, settings that its template does not have, or has with another value."
+  description = "For each service, settings that are added to its template, or replace its own."
   type = object({
     axon  = map(string)
     orbit = map(string)
@@ -106,17 +106,17 @@ variable "service_environment" {
 }
 
 variable "expose_axon" {
-  description = "Whether the load balancer forwards /reason and axon's /health from outside."
+  description = "Whether the load balancer forwards /reason, and /health with `X-Service: axon`, to axon."
   type        = bool
 }
 
 variable "vpc_cidr" {
-  description = "Addresses of the network; a /16 makes subnets of 4096."
+  description = "Address range of the network; a /16 gives subnets of 4096 addresses."
   type        = string
 
   validation {
     condition     = can(cidrsubnet(var.vpc_cidr, 4, 15))
-    error_message = "An IPv4 range that can be divided by 16."
+    error_message = "Use an IPv4 range that can be divided into 16 subnets."
   }
 }
 
@@ -126,12 +126,12 @@ variable "nat_gateway" {
 }
 
 variable "interface_endpoints" {
-  description = "Whether tasks reach the AWS APIs through endpoints inside the network."
+  description = "Whether tasks reach the AWS APIs through interface endpoints in the network."
   type        = bool
 }
 
 variable "https" {
-  description = "Certificate of the load balancer and the name that it is for; null, which only the local AWS may have, serves plain HTTP."
+  description = "Certificate of the load balancer and its domain name; null serves plain HTTP, and is allowed for the local AWS only."
   type = object({
     certificate_arn = string
     domain_name     = string
@@ -140,22 +140,22 @@ variable "https" {
 
   validation {
     condition     = var.emulated || var.https != null
-    error_message = "An AWS environment serves HTTPS: give https a certificate_arn and a domain_name."
+    error_message = "An AWS environment serves HTTPS: set certificate_arn and domain_name of https."
   }
 
   validation {
     condition     = var.https == null || startswith(try(var.https.certificate_arn, ""), "arn:aws:acm:${var.region}:${var.account_id}:certificate/")
-    error_message = "The certificate is one of ACM, of this account and in this region: a load balancer takes no other."
+    error_message = "Use a certificate of ACM in this account and region: a load balancer accepts no other."
   }
 
   validation {
     condition     = var.https == null || can(regex("^([a-z0-9-]+\\.)+[a-z]+$", var.https.domain_name))
-    error_message = "A domain name such as staging.example.com."
+    error_message = "Use a domain name such as staging.example.com."
   }
 }
 
 variable "autoscaling" {
-  description = "Upper bound of tasks, and the CPU use in percent to hold; null until the first release has succeeded."
+  description = "Maximum number of tasks, and the target CPU utilization in percent; null until the first release has succeeded."
   type = object({
     tasks_max   = number
     cpu_percent = number
@@ -164,7 +164,7 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Where alarms are sent to, and whether those of a service make ECS roll back a deployment during which they go off; null makes none."
+  description = "SNS topics of the alarms, and whether ECS rolls back a deployment during which a service's alarms go off; null creates no alarm."
   type = object({
     topic_arns       = list(string)
     stop_deployments = optional(bool, false)
@@ -173,7 +173,7 @@ variable "alarms" {
 }
 
 variable "audit_logs" {
-  description = "Whether the network's flows and the load balancer's requests are logged."
+  description = "Whether the VPC's flows and the load balancer's requests are logged."
   type        = bool
 }
 
@@ -183,11 +183,11 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365], var.log_retention_days)
-    error_message = "One of the periods that CloudWatch Logs knows."
+    error_message = "Use one of the periods that CloudWatch Logs supports."
   }
 }
 
 variable "disposable" {
-  description = "Whether a destroy takes images and secret values with it, at once and for good."
+  description = "Whether a destroy deletes images, secret values and request logs at once."
   type        = bool
 }

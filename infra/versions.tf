@@ -8,15 +8,15 @@ terraform {
     }
   }
 
-  # Empty: `init -backend-config=environments/<name>.s3.tfbackend` fills it.
-  # The emulated environment replaces it by a local one, in an override file.
+  # Empty: `init -backend-config=environments/<name>.s3.tfbackend` fills it. For the local AWS an
+  # override file replaces it by a local backend.
   backend "s3" {}
 }
 
 provider "aws" {
   region = var.region
 
-  # Credentials of another account stop every plan before it starts.
+  # A plan with credentials of another account fails before it starts.
   allowed_account_ids = [var.account_id]
 
   default_tags {

@@ -1,16 +1,16 @@
 # What an account needs before Terraform and the pipeline can work in it: applied once, by a
-# person. `destroy` does not take the bucket, which holds the states of all that is left.
+# person. `destroy` keeps the bucket, because it holds every other state of the account.
 
 locals {
   name   = "${var.project}-terraform"
   bucket = "${local.name}-${var.account_id}"
 }
 
-# A key's policy is attached to the key: `*` is this key and nothing else.
+# In a key policy `*` means the key that the policy is attached to.
 data "aws_iam_policy_document" "key" {
-  #checkov:skip=CKV_AWS_109:the policy of a key: the account itself, or nobody could change it
-  #checkov:skip=CKV_AWS_111:the policy of a key: the account itself, or nobody could change it
-  #checkov:skip=CKV_AWS_356:the policy of a key: * is this key
+  #checkov:skip=CKV_AWS_109:without the account's root in its policy, a key can't be managed
+  #checkov:skip=CKV_AWS_111:without the account's root in its policy, a key can't be managed
+  #checkov:skip=CKV_AWS_356:in a key policy * is this key
 
   statement {
     sid       = "Account"
@@ -42,9 +42,9 @@ resource "aws_kms_alias" "state" {
 }
 
 resource "aws_s3_bucket" "state" {
-  #checkov:skip=CKV_AWS_18:who reads a state is in CloudTrail, with the name behind it; a log bucket would need one more bucket
-  #checkov:skip=CKV_AWS_144:a lost state is made again from old versions or by import; a second region would have to be paid and guarded too
-  #checkov:skip=CKV2_AWS_62:nobody waits for a state to change
+  #checkov:skip=CKV_AWS_18:CloudTrail records who reads a state; an access log would need another bucket
+  #checkov:skip=CKV_AWS_144:a lost state is restored from an old version or by import; a replica would have to be paid for and protected as well
+  #checkov:skip=CKV2_AWS_62:nothing reacts to a change of a state
 
   bucket = local.bucket
 
@@ -90,7 +90,7 @@ resource "aws_s3_bucket_versioning" "state" {
   }
 }
 
-# A version is a way back from an apply that went wrong; after a year nobody takes it.
+# Old versions allow a recovery from a failed apply; after a year they have no use.
 resource "aws_s3_bucket_lifecycle_configuration" "state" {
   bucket = aws_s3_bucket.state.id
 
@@ -110,13 +110,13 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
     }
   }
 
-  # Versions first: the rule speaks of them.
+  # The rule is about versions: versioning has to be on first.
   depends_on = [aws_s3_bucket_versioning.state]
 }
 
 data "aws_iam_policy_document" "state" {
   statement {
-    sid       = "OnlyByTls"
+    sid       = "DenyInsecureTransport"
     effect    = "Deny"
     actions   = ["s3:*"]
     resources = ["arn:aws:s3:::${local.bucket}", "arn:aws:s3:::${local.bucket}/*"]
@@ -138,7 +138,7 @@ resource "aws_s3_bucket_policy" "state" {
   bucket = aws_s3_bucket.state.id
   policy = data.aws_iam_policy_document.state.json
 
-  # Both change who may read the bucket, and S3 refuses two such changes at once.
+  # S3 refuses concurrent changes of a bucket's access settings.
   depends_on = [aws_s3_bucket_public_access_block.state]
 }
 

@@ -1,9 +1,9 @@
 output "state_bucket" {
-  description = "As ../environments/<name>.s3.tfbackend names it."
+  description = "The bucket that ../environments/<name>.s3.tfbackend names."
   value       = aws_s3_bucket.state.id
 }
 
 output "roles" {
-  description = "What jobs of the pipeline become: `deploy` those of the environment, `plan` those of `<environment>-plan`."
+  description = "The roles that jobs of the pipeline assume: `deploy` in GitHub's environment `<environment>`, `plan` in `<environment>-plan`."
   value       = module.pipeline.roles
 }

@@ -1,29 +1,29 @@
-# Those of ../variables.tf that an account needs before its environment: they come from the same
-# file. What the pipeline is, repository.auto.tfvars.json says for all accounts.
+# The variables of ../variables.tf that the account's own resources need; their values come from
+# the environment's file. `repository` is the same for all accounts: repository.auto.tfvars.json.
 
 variable "project" {
   description = "Prefix of every name."
   type        = string
 
-  # As in ../variables.tf: a bucket that was made can't be given another name.
+  # The same rules as in ../variables.tf: a bucket can't be renamed once it exists.
   validation {
     condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) >= 2 && length(var.project) <= 16
-    error_message = "2 to 16 of a-z, 0-9 and single hyphens inside, beginning with a letter: names of load balancers end at 32, and ECR takes a hyphen only between letters and digits."
+    error_message = "Use 2 to 16 characters of a-z, 0-9 and single inner hyphens, beginning with a letter: a load balancer's name has at most 32 characters, and ECR allows a hyphen only between letters and digits."
   }
 
   validation {
     condition     = !can(regex("^(aws|ssm)", var.project)) && !can(regex("^(internal|sg|sthree|amzn)(-|$)", var.project))
-    error_message = "AWS keeps such names for itself: SSM's begin with aws and ssm, load balancers' with internal-, security groups' with sg-, and S3's with sthree- and amzn-."
+    error_message = "AWS reserves these prefixes: aws and ssm (SSM), internal- (load balancers), sg- (security groups), sthree- and amzn- (S3)."
   }
 }
 
 variable "environment" {
-  description = "Name of the environment that the account is for."
+  description = "Name of the environment that the account holds."
   type        = string
 }
 
 variable "region" {
-  description = "AWS region that everything is in."
+  description = "AWS region of all resources."
   type        = string
 }
 
@@ -33,12 +33,12 @@ variable "account_id" {
 }
 
 variable "repository" {
-  description = "The repository on GitHub, as the subject claim of its tokens has it behind `repo:`; with numbers in it where the repository is of after June 2026."
+  description = "The repository on GitHub, as the subject claim of its tokens spells it after `repo:`; for a repository created after June 2026 that includes numeric ids."
   type        = string
 
   validation {
-    # The claim is compared as it is: a wildcard would match nothing, and look as if it did.
+    # The claim is compared literally: a wildcard would match nothing.
     condition     = can(regex("^[A-Za-z0-9._@-]+/[A-Za-z0-9._@-]+$", var.repository))
-    error_message = "OWNER/REPOSITORY, as `gh api repos/OWNER/REPOSITORY/actions/oidc/customization/sub` shows it."
+    error_message = "Use OWNER/REPOSITORY, as `gh api repos/OWNER/REPOSITORY/actions/oidc/customization/sub` shows it."
   }
 }

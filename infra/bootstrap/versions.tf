@@ -8,15 +8,14 @@ terraform {
     }
   }
 
-  # Empty: the first apply makes the bucket that later ones keep their state in. README.md has
-  # the commands.
+  # Empty: the first apply creates the bucket for this state. ../README.md has the commands.
   backend "s3" {}
 }
 
 provider "aws" {
   region = var.region
 
-  # Credentials of another account stop every plan before it starts.
+  # A plan with credentials of another account fails before it starts.
   allowed_account_ids = [var.account_id]
 
   default_tags {

@@ -1,4 +1,4 @@
-# What holds in every AWS environment. Run with the variables of one:
+# What holds in every AWS environment. Run with the variables of one of them:
 # `terraform test -var-file=environments/staging.tfvars.json -filter=tests/aws.tftest.hcl`.
 
 mock_provider "aws" {
@@ -8,7 +8,7 @@ mock_provider "aws" {
 run "outputs" {
   assert {
     condition     = output.outputs.base_url == "https://${var.https.domain_name}"
-    error_message = "an AWS environment is asked by HTTPS"
+    error_message = "an AWS environment is reached by HTTPS"
   }
   assert {
     condition     = output.outputs.registry == "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
@@ -16,11 +16,11 @@ run "outputs" {
   }
   assert {
     condition     = length(jsonencode(output.outputs)) <= 4096
-    error_message = "the outputs do not fit into a standard parameter"
+    error_message = "the outputs fit into a standard parameter"
   }
   assert {
     condition     = [for name in ["axon", "orbit"] : output.outputs.services[name].desired_count] == [var.desired_counts.axon, var.desired_counts.orbit]
-    error_message = "the first release starts what the environment's file says"
+    error_message = "the first release starts the counts of the environment's file"
   }
   assert {
     condition     = (output.outputs.services.axon.probe == null) == !var.expose_axon
@@ -51,7 +51,7 @@ run "foreign_certificate" {
   expect_failures = [var.https]
 }
 
-run "no_way_out" {
+run "no_route_to_aws" {
   command = plan
 
   variables {
@@ -62,7 +62,7 @@ run "no_way_out" {
   expect_failures = [aws_ssm_parameter.outputs]
 }
 
-run "project_of_aws" {
+run "project_reserved_by_aws" {
   command = plan
 
   variables {
@@ -72,7 +72,7 @@ run "project_of_aws" {
   expect_failures = [var.project]
 }
 
-run "project_of_ssm" {
+run "project_reserved_by_ssm" {
   command = plan
 
   variables {
@@ -82,7 +82,7 @@ run "project_of_ssm" {
   expect_failures = [var.project]
 }
 
-run "project_that_ends_in_a_hyphen" {
+run "project_with_a_hyphen_at_its_end" {
   command = plan
 
   variables {
@@ -102,7 +102,7 @@ run "project_with_two_hyphens" {
   expect_failures = [var.project]
 }
 
-run "project_that_sounds_internal" {
+run "project_reserved_for_load_balancers" {
   command = plan
 
   variables {
@@ -112,7 +112,7 @@ run "project_that_sounds_internal" {
   expect_failures = [var.project]
 }
 
-run "project_like_a_security_group" {
+run "project_reserved_for_security_groups" {
   command = plan
 
   variables {
@@ -142,7 +142,7 @@ run "zones_with_fargate" {
     condition = jsonencode([
       for filter in data.aws_availability_zones.available.filter : sort(filter.values) if filter.name == "zone-id"
     ]) == jsonencode([["usw1-az1", "usw1-az3"]])
-    error_message = "tasks are placed only where there is Fargate"
+    error_message = "only zones with Fargate are used"
   }
 }
 
@@ -164,15 +164,15 @@ run "balancer" {
       for redirect in flatten(aws_lb_listener.http.default_action[*].redirect) :
       "${redirect.protocol} ${redirect.port} ${redirect.status_code}" == "HTTPS 443 HTTP_301"
     ])
-    error_message = "plain HTTP does nothing but redirect"
+    error_message = "plain HTTP only redirects"
   }
   assert {
     condition     = [aws_lb_listener.https[0].protocol, aws_lb_listener.https[0].port, aws_lb_listener.https[0].certificate_arn] == ["HTTPS", 443, var.https.certificate_arn]
-    error_message = "HTTPS is served with the environment's certificate"
+    error_message = "HTTPS uses the environment's certificate"
   }
   assert {
     condition     = aws_lb_listener.https[0].ssl_policy == "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
-    error_message = "the TLS policy is the one that AWS recommends"
+    error_message = "the TLS policy is AWS's recommended one"
   }
   assert {
     condition     = alltrue([for rule in values(aws_lb_listener_rule.axon) : rule.listener_arn == aws_lb_listener.https[0].arn])
@@ -180,7 +180,7 @@ run "balancer" {
   }
   assert {
     condition     = aws_lb.main.enable_deletion_protection && !aws_s3_bucket.access_logs[0].force_destroy
-    error_message = "no apply takes the load balancer or its log away"
+    error_message = "no apply deletes the load balancer or its log"
   }
   assert {
     condition     = aws_lb.main.access_logs[0].enabled && aws_lb.main.access_logs[0].bucket == aws_s3_bucket.access_logs[0].id
@@ -197,9 +197,9 @@ run "balancer" {
       for statement in data.aws_iam_policy_document.access_logs[0].statement : [statement.sid, sort(statement.actions), sort(statement.resources)]
       ]) == jsonencode([
       ["LoadBalancer", ["s3:PutObject"], ["${aws_s3_bucket.access_logs[0].arn}/AWSLogs/${var.account_id}/*"]],
-      ["OnlyByTls", ["s3:*"], [aws_s3_bucket.access_logs[0].arn, "${aws_s3_bucket.access_logs[0].arn}/*"]],
+      ["DenyInsecureTransport", ["s3:*"], [aws_s3_bucket.access_logs[0].arn, "${aws_s3_bucket.access_logs[0].arn}/*"]],
     ])
-    error_message = "the load balancer writes to its own folder, and nobody without TLS"
+    error_message = "only the load balancer writes, to its own folder, and every request needs TLS"
   }
 }
 
@@ -231,7 +231,7 @@ run "axon" {
   }
   assert {
     condition     = aws_ecs_service.service.task_definition == aws_ecs_task_definition.placeholder.arn && aws_ecs_task_definition.placeholder.family == "${var.project}-axon-placeholder" && aws_ecs_task_definition.placeholder.skip_destroy
-    error_message = "a service is made on the placeholder revision"
+    error_message = "a service is created with the placeholder's revision"
   }
   assert {
     condition     = alltrue([for network in aws_ecs_service.service.network_configuration : !network.assign_public_ip])
@@ -253,7 +253,7 @@ run "axon" {
   }
 }
 
-# Orbit has every alarm that there is.
+# Orbit has all kinds of alarms.
 run "alarms" {
   module {
     source = "./modules/service"
@@ -284,34 +284,33 @@ run "alarms" {
     condition = jsonencode([for alarms in aws_ecs_service.service.alarms : [alarms.enable, sort(alarms.alarm_names)]]) == jsonencode([
       [false, ["${var.project}-orbit-server-error-percent", "${var.project}-orbit-unhealthy-targets"]]
     ])
-    error_message = "alarms that shall not stop a deployment are turned off, as ECS keeps what it is not told of"
+    error_message = "alarms that must not stop a deployment are turned off explicitly: ECS keeps a list that is not sent"
   }
   assert {
     condition = jsonencode(sort(concat(
       aws_cloudwatch_metric_alarm.unhealthy_targets[*].alarm_name,
       aws_cloudwatch_metric_alarm.server_errors[*].alarm_name,
-      aws_cloudwatch_metric_alarm.duration[*].alarm_name,
-      aws_cloudwatch_metric_alarm.panics[*].alarm_name,
+      values(aws_cloudwatch_metric_alarm.metric)[*].alarm_name,
       values(aws_cloudwatch_metric_alarm.calls)[*].alarm_name,
       ))) == jsonencode([for name in [
       "failed-calls-axon", "failed-calls-governance", "p99-duration", "panics", "server-error-percent", "unhealthy-targets",
     ] : "${var.project}-orbit-${name}"])
-    error_message = "alarms are named by what they measure"
+    error_message = "alarms are named after what they measure"
   }
   assert {
     condition = alltrue([
       for alarm in concat(
-        aws_cloudwatch_metric_alarm.unhealthy_targets, aws_cloudwatch_metric_alarm.server_errors, aws_cloudwatch_metric_alarm.duration,
-        aws_cloudwatch_metric_alarm.panics, values(aws_cloudwatch_metric_alarm.calls),
+        aws_cloudwatch_metric_alarm.unhealthy_targets, aws_cloudwatch_metric_alarm.server_errors,
+        values(aws_cloudwatch_metric_alarm.metric), values(aws_cloudwatch_metric_alarm.calls),
       ) : alarm.treat_missing_data == "notBreaching" && alarm.comparison_operator == "GreaterThanThreshold"
     ])
-    error_message = "where nothing is measured nothing is wrong: a service without requests is no alarm"
+    error_message = "missing data is not breaching: a service without requests sets off no alarm"
   }
   assert {
     condition = jsonencode([
       for query in aws_cloudwatch_metric_alarm.server_errors[0].metric_query : query.expression if query.return_data == true
     ]) == jsonencode(["IF(requests - shed >= 20, 100 * (errors - shed) / (requests - shed), 0)"]) && aws_cloudwatch_metric_alarm.server_errors[0].threshold == 5
-    error_message = "errors are a share, of 20 requests a minute at least: one request alone sets nothing off"
+    error_message = "errors are a percentage of at least 20 requests a minute: a single request sets off no alarm"
   }
   assert {
     condition = jsonencode({
@@ -320,7 +319,7 @@ run "alarms" {
       }) == jsonencode({
       for name in ["requests", "server_errors", "shed"] : name => [var.project, { service = "orbit" }, "Sum", 60]
     })
-    error_message = "all are counted by the service itself, for which a caller's fault is none"
+    error_message = "all three are the service's own metrics, which do not count a client's faults"
   }
 }
 
@@ -346,7 +345,7 @@ run "roles" {
         data.aws_iam_policy_document.governance.statement,
       ) : sort(statement.actions) if contains(statement.resources, "*")
     ])) == jsonencode(["ecr:GetAuthorizationToken"])
-    error_message = "only the registry's token is for every resource, because AWS knows none for it"
+    error_message = "only the registry's token, which has no resource-level permissions, is allowed on every resource"
   }
   assert {
     condition     = jsonencode([for statement in data.aws_iam_policy_document.governance.statement : sort(statement.resources)]) == jsonencode([[var.function_alias_arn]])
@@ -354,11 +353,11 @@ run "roles" {
   }
   assert {
     condition     = aws_kms_key.main.enable_key_rotation && aws_kms_key.main.deletion_window_in_days == 30
-    error_message = "the key is renewed, and its deletion can be undone for a month"
+    error_message = "the key is rotated, and its deletion can be undone for 30 days"
   }
   assert {
     condition     = alltrue([for secret in aws_secretsmanager_secret.service : secret.kms_key_id == aws_kms_key.main.arn && secret.recovery_window_in_days == 30])
-    error_message = "secrets are encrypted by the key and can be had back for a month"
+    error_message = "secrets are encrypted by the key and can be restored for 30 days"
   }
   assert {
     condition = jsonencode(flatten([
@@ -366,7 +365,7 @@ run "roles" {
       ])) == jsonencode(sort([
       for group in concat(var.task_log_groups, var.other_log_groups) : "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}"
     ]))
-    error_message = "CloudWatch Logs uses the key for the environment's groups only"
+    error_message = "CloudWatch Logs uses the key for the environment's log groups only"
   }
 }
 
@@ -405,7 +404,7 @@ run "registry" {
       for repository in aws_ecr_repository.service :
       repository.image_tag_mutability == "IMMUTABLE" && !repository.force_delete && repository.encryption_configuration[0].encryption_type == "KMS" && repository.encryption_configuration[0].kms_key == var.key_arn
     ])
-    error_message = "a tag is never moved, and images are encrypted and not taken by a destroy"
+    error_message = "tags are immutable, and images are encrypted and survive a destroy"
   }
   assert {
     condition = alltrue([
@@ -413,6 +412,6 @@ run "registry" {
         for rule in jsondecode(policy.policy).rules : rule.selection.tagStatus == "untagged"
       ])
     ])
-    error_message = "no image that was released expires: a rollback may need it"
+    error_message = "no released image expires, as a rollback may need it"
   }
 }

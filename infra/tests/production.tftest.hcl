@@ -1,4 +1,4 @@
-# What holds in production and in no other environment.
+# What holds in production only.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -17,8 +17,8 @@ run "traffic" {
     key_arn        = "arn:aws:kms:us-east-1:111122223333:key/1"
   }
 
-  # Every rule there is, as resource and key. The ways to the AWS APIs go
-  # through endpoints, and no task reaches the internet.
+  # All rules, by resource and key. The AWS APIs are reached through interface endpoints, and no
+  # task reaches the internet.
   assert {
     condition = jsonencode(sort(concat(
       [for name in keys(aws_vpc_security_group_ingress_rule.internet) : "in: internet to load balancer, ${name}"],
@@ -44,7 +44,7 @@ run "traffic" {
       "out: orbit to image layers",
       "out: orbit_to_axon",
     ])
-    error_message = "these connections can be opened, and no others"
+    error_message = "only these connections can be opened"
   }
   assert {
     condition = alltrue([
@@ -57,15 +57,15 @@ run "traffic" {
   }
   assert {
     condition     = length(aws_default_security_group.unused.ingress) == 0 && length(aws_default_security_group.unused.egress) == 0
-    error_message = "the default group lets nothing through"
+    error_message = "the default security group has no rules"
   }
   assert {
     condition     = alltrue([for subnet in concat(aws_subnet.private, aws_subnet.public) : subnet.map_public_ip_on_launch != true])
-    error_message = "nothing is given a public address by its subnet"
+    error_message = "no subnet assigns public addresses"
   }
   assert {
     condition     = length(aws_nat_gateway.main) == 0 && length(aws_route.private_internet) == 0 && length(aws_vpc_endpoint.interface) == 6
-    error_message = "tasks reach the AWS APIs inside the network and nothing outside"
+    error_message = "tasks reach the AWS APIs through endpoints, and nothing outside the network"
   }
   assert {
     condition     = aws_flow_log.main[0].traffic_type == "ALL" && aws_cloudwatch_log_group.flows[0].kms_key_id == var.key_arn

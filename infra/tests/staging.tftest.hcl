@@ -1,4 +1,4 @@
-# What holds in staging and in no other environment.
+# What holds in staging only.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -17,8 +17,7 @@ run "traffic" {
     key_arn        = "arn:aws:kms:us-east-1:111122223333:key/1"
   }
 
-  # Every rule there is, as resource and key. The ways to the AWS APIs go
-  # through the NAT gateway.
+  # All rules, by resource and key. The AWS APIs are reached through the NAT gateway.
   assert {
     condition = jsonencode(sort(concat(
       [for name in keys(aws_vpc_security_group_ingress_rule.internet) : "in: internet to load balancer, ${name}"],
@@ -40,7 +39,7 @@ run "traffic" {
       "out: orbit to internet",
       "out: orbit_to_axon",
     ])
-    error_message = "these connections can be opened, and no others"
+    error_message = "only these connections can be opened"
   }
   assert {
     condition = alltrue([
@@ -53,11 +52,11 @@ run "traffic" {
   }
   assert {
     condition     = length(aws_default_security_group.unused.ingress) == 0 && length(aws_default_security_group.unused.egress) == 0
-    error_message = "the default group lets nothing through"
+    error_message = "the default security group has no rules"
   }
   assert {
     condition     = alltrue([for subnet in concat(aws_subnet.private, aws_subnet.public) : subnet.map_public_ip_on_launch != true])
-    error_message = "nothing is given a public address by its subnet"
+    error_message = "no subnet assigns public addresses"
   }
   assert {
     condition     = length(aws_nat_gateway.main) == 1 && length(aws_vpc_endpoint.interface) == 0

@@ -1,19 +1,19 @@
-# Who the pipeline is in this account: GitHub vouches for a job, and by the job's environment it
-# becomes one of two roles. No key of any of them is stored anywhere.
+# The pipeline's identity in this account: a job of GitHub Actions assumes one of two roles by
+# OpenID Connect, chosen by the job's GitHub environment. No access key is stored.
 
 locals {
   issuer = "token.actions.githubusercontent.com"
 
-  # A job of `<environment>-plan` may look, one of `<environment>` may also release. Who may start
-  # which is set on GitHub, where an environment has reviewers and branches.
+  # Jobs of GitHub's environment `<environment>-plan` may read; those of `<environment>` may also
+  # release. GitHub's environments have the reviewers and branches that decide who starts them.
   jobs = {
     plan   = "${var.environment}-plan"
     deploy = var.environment
   }
 
-  # In seconds. One release with its rolling back takes an hour and more: two services that roll out
-  # and back, 15 minutes at most each time. What ends before leaves the environment half changed. To
-  # plan takes minutes; an hour is the shortest that AWS takes.
+  # In seconds. A release with its rollback can take more than an hour: two services roll out and
+  # back, at most 15 minutes each time. Credentials that expire earlier leave the environment half
+  # changed. A plan takes minutes; an hour is the shortest session that AWS allows here.
   sessions = { plan = 3600, deploy = 7200 }
 }
 
@@ -51,7 +51,7 @@ resource "aws_iam_role" "job" {
   for_each = local.jobs
 
   name               = "${var.project}-${each.key}"
-  description        = "Jobs of GitHub's environment ${each.value}."
+  description        = "For jobs of GitHub's environment ${each.value}."
   assume_role_policy = data.aws_iam_policy_document.trust[each.key].json
 
   max_session_duration = local.sessions[each.key]

@@ -1,6 +1,6 @@
-# The calls that `xtask/src/adapters` makes, and no others. Names are those that `infra/` gives, as
-# the roles are there before what they act on. An apply of `infra/` is not among them: whoever
-# may make roles may become anything, so that stays with people.
+# The calls that `xtask/src/adapters` makes, and no others. Resources are named as `infra/` names
+# them, because the roles exist before the resources do. Applying `infra/` is not allowed: who may
+# create roles can gain every permission, so that is left to people.
 
 locals {
   here       = "${var.region}:${var.account_id}"
@@ -10,11 +10,11 @@ locals {
 
   services     = [for name in var.services : "arn:aws:ecs:${local.here}:service/${var.project}-${var.environment}/${var.project}-${name}"]
   repositories = [for name in var.services : "arn:aws:ecr:${local.here}:repository/${var.project}/${name}"]
-  # Secrets Manager adds six characters of its own to a name.
+  # Secrets Manager appends six random characters to a secret's name.
   secrets    = [for name in var.services : "arn:aws:secretsmanager:${local.here}:secret:${var.project}/${var.environment}/${name}-??????"]
   log_groups = concat([for name in var.services : "/ecs/${var.project}-${name}"], ["/aws/lambda/${var.project}-governance"])
 
-  # The revisions of the services, which are numbered; not those that never run.
+  # The services' own revisions, not those of the placeholders.
   revisions = [for name in var.services : "arn:aws:ecs:${local.here}:task-definition/${var.project}-${name}:*"]
 
   task_roles = [for name in concat(["execution"], sort(var.services)) : "arn:aws:iam::${var.account_id}:role/${var.project}-${name}"]
@@ -22,7 +22,7 @@ locals {
 
 data "aws_iam_policy_document" "look" {
   statement {
-    sid       = "SiteAndLedger"
+    sid       = "OutputsAndLedger"
     actions   = ["ssm:GetParameter", "ssm:GetParameters"]
     resources = ["${local.parameters}/outputs", "${local.parameters}/releases/*"]
   }
@@ -39,8 +39,7 @@ data "aws_iam_policy_document" "look" {
     resources = local.services
   }
 
-  # AWS knows no resource for these: a revision is read by whoever may read any, and a target
-  # group's health likewise.
+  # These actions have no resource-level permissions (Service Authorization Reference).
   statement {
     sid       = "RevisionsAndTargets"
     actions   = ["ecs:DescribeTaskDefinition", "elasticloadbalancing:DescribeTargetHealth"]
@@ -53,7 +52,8 @@ data "aws_iam_policy_document" "look" {
     resources = ["arn:aws:ecs:${local.here}:task/${var.project}-${var.environment}/*"]
   }
 
-  # AWS knows a resource for this only where tasks run on instances; what limits it is the cluster.
+  # The only resource type of this action is a container instance, which Fargate has none of. The
+  # condition limits it to the cluster.
   statement {
     sid       = "ListTasks"
     actions   = ["ecs:ListTasks"]
@@ -72,7 +72,7 @@ data "aws_iam_policy_document" "look" {
     resources = [local.function, "${local.function}:*"]
   }
 
-  # Whether there is a value, not which.
+  # Tells whether a secret has a value, and does not return it.
   statement {
     sid       = "Secrets"
     actions   = ["secretsmanager:DescribeSecret"]
@@ -98,8 +98,8 @@ data "aws_iam_policy_document" "release" {
     resources = ["${local.parameters}/releases/*"]
   }
 
-  # AWS knows no resource for this action: a token is for the whole registry, and what may be
-  # pushed with it is the next statement's.
+  # No resource-level permissions: a token is valid for the whole registry, and the next statement
+  # limits what can be pushed with it.
   statement {
     sid       = "RegistryToken"
     actions   = ["ecr:GetAuthorizationToken"]
@@ -120,21 +120,21 @@ data "aws_iam_policy_document" "release" {
     resources = local.repositories
   }
 
-  # Which roles a revision may name is limited below.
+  # The statement TaskRoles below limits the roles that a revision may name.
   statement {
     sid       = "Revisions"
     actions   = ["ecs:RegisterTaskDefinition"]
     resources = local.revisions
   }
 
-  # AWS knows no resource for this one (Service Authorization Reference, Amazon ECS).
+  # No resource-level permissions (Service Authorization Reference, Amazon ECS).
   statement {
     sid       = "Deregister"
     actions   = ["ecs:DeregisterTaskDefinition"]
     resources = ["*"]
   }
 
-  # A revision is given its hash as a tag when it is registered, and only then.
+  # A revision is tagged with its hash when it is registered, and only then.
   statement {
     sid       = "RevisionTags"
     actions   = ["ecs:TagResource"]

@@ -15,7 +15,7 @@ variable "account_id" {
 }
 
 variable "repository" {
-  description = "As the subject claim has it."
+  description = "The repository on GitHub, as the subject claim of its tokens spells it."
   type        = string
 }
 

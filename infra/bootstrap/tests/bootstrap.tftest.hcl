@@ -1,4 +1,4 @@
-# What an account gets once: the bucket for states, and what the pipeline may do. Run with the
+# What an account gets once: the bucket for states, and the pipeline's permissions. Run with the
 # variables of an environment: `terraform test -var-file=../environments/staging.tfvars.json`.
 
 mock_provider "aws" {
@@ -6,23 +6,23 @@ mock_provider "aws" {
 }
 
 run "state" {
-  # The bucket can't be destroyed, not even where it was never made: nothing is applied.
+  # An apply could not be cleaned up: the bucket refuses to be destroyed.
   command = plan
 
   assert {
     condition     = aws_s3_bucket.state.bucket == "${var.project}-terraform-${var.account_id}" && aws_kms_alias.state.name == "alias/${var.project}-terraform"
-    error_message = "bucket and key have the names that environments/*.s3.tfbackend have"
+    error_message = "bucket and key have the names that environments/*.s3.tfbackend use"
   }
   assert {
     condition     = aws_s3_bucket_versioning.state.versioning_configuration[0].status == "Enabled"
-    error_message = "every state can be had back"
+    error_message = "earlier versions of a state can be restored"
   }
   assert {
     condition = jsonencode([
       for rule in aws_s3_bucket_server_side_encryption_configuration.state.rule :
       rule.apply_server_side_encryption_by_default[*].sse_algorithm
     ]) == jsonencode([["aws:kms"]])
-    error_message = "states are encrypted by a key"
+    error_message = "states are encrypted with a KMS key"
   }
   assert {
     condition     = aws_s3_bucket_public_access_block.state.block_public_acls && aws_s3_bucket_public_access_block.state.block_public_policy && aws_s3_bucket_public_access_block.state.ignore_public_acls && aws_s3_bucket_public_access_block.state.restrict_public_buckets
@@ -35,7 +35,7 @@ run "state" {
       ]) == jsonencode([
       ["Deny", ["s3:*"], ["arn:aws:s3:::${aws_s3_bucket.state.bucket}", "arn:aws:s3:::${aws_s3_bucket.state.bucket}/*"], [["aws:SecureTransport", ["false"]]]]
     ])
-    error_message = "nobody reads a state without TLS"
+    error_message = "states can't be read without TLS"
   }
 }
 
@@ -70,19 +70,19 @@ run "pipeline" {
         "StringEquals token.actions.githubusercontent.com:sub" = ["repo:example/demo:environment:${environment}"]
       }
     })
-    error_message = "only jobs of this repository, in this environment, become a role"
+    error_message = "only jobs of this repository, in this environment, assume a role"
   }
   assert {
     condition     = alltrue([for statement in flatten(values(data.aws_iam_policy_document.trust)[*].statement) : length(statement.condition) == 2])
-    error_message = "both conditions are of one statement"
+    error_message = "both conditions are in one statement"
   }
   assert {
     condition     = jsonencode({ for job, role in aws_iam_role.job : job => role.max_session_duration }) == jsonencode({ deploy = 7200, plan = 3600 })
-    error_message = "a session to deploy outlasts a release and its rolling back"
+    error_message = "a session to deploy outlasts a release and its rollback"
   }
   assert {
     condition     = jsonencode(aws_iam_openid_connect_provider.github.client_id_list) == jsonencode(["sts.amazonaws.com"])
-    error_message = "tokens for somebody else are not taken"
+    error_message = "tokens for another audience are refused"
   }
   assert {
     condition = jsonencode(sort(flatten([
@@ -95,24 +95,24 @@ run "pipeline" {
       "ecs:ListTasks",
       "elasticloadbalancing:DescribeTargetHealth",
     ])
-    error_message = "for every resource are only the actions that AWS knows none for"
+    error_message = "only actions without resource-level permissions are allowed on every resource"
   }
   assert {
     condition = jsonencode([
       for statement in data.aws_iam_policy_document.release.statement : sort(statement.resources) if contains(statement.actions, "ecs:RegisterTaskDefinition")
     ]) == jsonencode([[for name in ["axon", "orbit"] : "arn:aws:ecs:${var.region}:${var.account_id}:task-definition/${var.project}-${name}:*"]])
-    error_message = "a release registers revisions of the services, and of no other family"
+    error_message = "a release registers revisions of the services' families only"
   }
   assert {
     condition = alltrue([
       for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement) :
       alltrue([for action in statement.actions : !strcontains(action, "*")])
     ])
-    error_message = "each action is named"
+    error_message = "no action has a wildcard"
   }
   assert {
     condition     = alltrue([for statement in data.aws_iam_policy_document.look.statement : alltrue([for action in statement.actions : can(regex(":(Describe|Filter|Get|List)", action))])])
-    error_message = "who plans changes nothing"
+    error_message = "the plan role can only read"
   }
   assert {
     condition = jsonencode([
@@ -123,6 +123,6 @@ run "pipeline" {
         [for name in ["axon", "execution", "orbit"] : "arn:aws:iam::${var.account_id}:role/${var.project}-${name}"],
         [["StringEquals", "iam:PassedToService", ["ecs-tasks.amazonaws.com"]]],
     ]])
-    error_message = "a release gives ECS the tasks' roles, and nobody any other"
+    error_message = "a release passes the tasks' roles, and only to ECS"
   }
 }

@@ -1,10 +1,10 @@
-# Who asked the load balancer for what.
+# The load balancer's access log, in S3.
 
 resource "aws_s3_bucket" "access_logs" {
-  #checkov:skip=CKV_AWS_18:it is the log
+  #checkov:skip=CKV_AWS_18:this bucket is an access log itself
   #checkov:skip=CKV_AWS_144:a log of some weeks, on which nothing depends
-  #checkov:skip=CKV_AWS_145:the load balancer writes to no bucket that is encrypted by another key than S3's own
-  #checkov:skip=CKV2_AWS_62:nobody waits for a log file
+  #checkov:skip=CKV_AWS_145:access logs of a load balancer support SSE-S3 only
+  #checkov:skip=CKV2_AWS_62:nothing reacts to a log file
 
   count = var.audit_logs ? 1 : 0
 
@@ -32,7 +32,7 @@ resource "aws_s3_bucket_ownership_controls" "access_logs" {
   }
 }
 
-# The load balancer writes to no bucket that is encrypted by another key than S3's own.
+# SSE-S3 is the only encryption that a load balancer's access log supports.
 resource "aws_s3_bucket_server_side_encryption_configuration" "access_logs" {
   count = var.audit_logs ? 1 : 0
 
@@ -79,7 +79,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "access_logs" {
     }
   }
 
-  # Versions first: the rule speaks of them.
+  # The rule is about versions: versioning has to be on first.
   depends_on = [aws_s3_bucket_versioning.access_logs]
 }
 
@@ -104,7 +104,7 @@ data "aws_iam_policy_document" "access_logs" {
   }
 
   statement {
-    sid       = "OnlyByTls"
+    sid       = "DenyInsecureTransport"
     effect    = "Deny"
     actions   = ["s3:*"]
     resources = [aws_s3_bucket.access_logs[0].arn, "${aws_s3_bucket.access_logs[0].arn}/*"]
@@ -128,6 +128,6 @@ resource "aws_s3_bucket_policy" "access_logs" {
   bucket = aws_s3_bucket.access_logs[0].id
   policy = data.aws_iam_policy_document.access_logs[0].json
 
-  # Both change who may read the bucket, and S3 refuses two such changes at once.
+  # S3 refuses concurrent changes of a bucket's access settings.
   depends_on = [aws_s3_bucket_public_access_block.access_logs]
 }

@@ -1,8 +1,8 @@
-# Which request goes to whom. Orbit is what the outside sees; axon's two rules are there
-# where the environment exposes it.
+# The load balancer and its routes: orbit by default, and axon by two rules where the environment
+# exposes it.
 
 locals {
-  # The listener that answers; with a certificate, plain HTTP only redirects to it.
+  # The listener that forwards; where there is a certificate, plain HTTP only redirects.
   listener_arn = var.https == null ? aws_lb_listener.http.arn : aws_lb_listener.https[0].arn
 
   axon_rules = {
@@ -12,8 +12,8 @@ locals {
 }
 
 resource "aws_lb" "main" {
-  #checkov:skip=CKV_AWS_150:locked unless disposable, which tests/staging.tftest.hcl and tests/production.tftest.hcl hold
-  #checkov:skip=CKV2_AWS_28:which rules a firewall has, and who looks at what it refuses, is for the account to say; it can be associated from outside
+  #checkov:skip=CKV_AWS_150:protected unless disposable, which tests/aws.tftest.hcl checks
+  #checkov:skip=CKV2_AWS_28:the rules of a web application firewall are the account's decision; one can be associated from outside
 
   name                       = "${var.project}-lb"
   load_balancer_type         = "application"
@@ -31,12 +31,12 @@ resource "aws_lb" "main" {
     }
   }
 
-  # Without the right to write there, the load balancer refuses the bucket.
+  # AWS tests the write permission when access logs are turned on.
   depends_on = [aws_s3_bucket_policy.access_logs]
 }
 
 resource "aws_lb_target_group" "service" {
-  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; only its security group reaches the tasks, and orbit signs what it sends to axon
+  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; only its security group reaches the tasks, and orbit signs its requests to axon
 
   for_each = var.services
 
@@ -46,7 +46,7 @@ resource "aws_lb_target_group" "service" {
   port        = var.port
   vpc_id      = var.vpc_id
 
-  # A task that stops drains by itself; the default of 300 s would only make releases slow.
+  # A task drains by itself after SIGTERM; the default of 300 s would only slow releases down.
   deregistration_delay = 15
 
   health_check {
@@ -88,8 +88,8 @@ resource "aws_lb_listener" "https" {
   port              = 443
   certificate_arn   = var.https.certificate_arn
 
-  # TLS 1.2 and 1.3, forward secrecy only, keys that a quantum computer does not break: what AWS
-  # recommends since November 2025.
+  # TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange: AWS's recommendation since
+  # November 2025.
   ssl_policy = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 
   default_action {
@@ -129,8 +129,8 @@ resource "aws_lb_listener_rule" "axon" {
   tags = { Name = "${var.project}-axon-${each.key}" }
 }
 
-# ECS takes only target groups that a load balancer uses, and axon's health is wanted
-# even where no request reaches it: a share of none makes it used. Orbit answers 404.
+# ECS accepts only target groups that a load balancer uses, and axon's target health is needed even
+# where no request is forwarded to it. A weight of 0 makes the group used; orbit answers 404.
 resource "aws_lb_listener_rule" "axon_unexposed" {
   count = var.expose_axon ? 0 : 1
 

@@ -1,4 +1,4 @@
-# Where tasks run, and the names by which they find each other.
+# The ECS cluster, and the DNS namespace by which services find each other.
 
 resource "aws_ecs_cluster" "main" {
   name = "${var.project}-${var.environment}"

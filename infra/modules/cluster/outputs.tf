@@ -19,7 +19,7 @@ output "load_balancer_dns_name" {
 }
 
 output "target_groups" {
-  description = "For each service, its target group. Metrics know it and the load balancer by suffixes."
+  description = "For each service, its target group; the ARN suffixes are dimensions of CloudWatch's metrics."
   value = {
     for name, group in aws_lb_target_group.service : name => {
       arn                      = group.arn
@@ -28,7 +28,7 @@ output "target_groups" {
     }
   }
 
-  # ECS refuses a target group that no listener uses yet.
+  # ECS refuses a target group that no listener uses.
   depends_on = [
     aws_lb_listener.http,
     aws_lb_listener.https,

@@ -19,12 +19,12 @@ variable "services" {
 }
 
 variable "port" {
-  description = "Where services listen."
+  description = "The port that services listen on."
   type        = number
 }
 
 variable "expose_axon" {
-  description = "Whether requests from outside reach axon."
+  description = "Whether the load balancer forwards requests to axon."
   type        = bool
 }
 
@@ -46,12 +46,12 @@ variable "subnet_ids" {
 }
 
 variable "security_group_id" {
-  description = "Of the load balancer."
+  description = "Security group of the load balancer."
   type        = string
 }
 
 variable "disposable" {
-  description = "Whether the load balancer may be deleted without being unlocked first, and its log with it."
+  description = "Whether the load balancer and its log can be deleted without further steps."
   type        = bool
 }
 

@@ -1,5 +1,5 @@
-# The function that is asked before each dispatch: its shell, its role, its log and the
-# alias that callers use. Code and versions are xtask's.
+# The governance function, which orbit invokes before each dispatch: the function itself, its role,
+# its log and the alias that callers use. xtask owns its code and versions.
 
 locals {
   name = "${var.project}-governance"
@@ -48,11 +48,11 @@ resource "aws_iam_role_policy" "logs" {
 }
 
 resource "aws_lambda_function" "governance" {
-  #checkov:skip=CKV_AWS_50:a dispatch is followed by its correlation id, in the logs of all three
-  #checkov:skip=CKV_AWS_115:what calls it is limited: orbit, and how much each of its tasks does at once
-  #checkov:skip=CKV_AWS_116:it is asked and waited for; nothing is queued that could be lost
-  #checkov:skip=CKV_AWS_117:it calls nobody; in the network it would only start later
-  #checkov:skip=CKV_AWS_272:a version is published by the hash of the code that was built, and asked before it goes live
+  #checkov:skip=CKV_AWS_50:a dispatch is traced by its correlation id in the logs of both services and the function
+  #checkov:skip=CKV_AWS_115:only orbit invokes it, and each of its tasks limits its concurrency
+  #checkov:skip=CKV_AWS_116:it is invoked synchronously; no event is queued that could be lost
+  #checkov:skip=CKV_AWS_117:it calls nothing; in a VPC it would only start more slowly
+  #checkov:skip=CKV_AWS_272:a version is published only if its code has the hash of the zip that was built, and is tested before it goes live
 
   function_name = local.name
   description   = "Says whether a dispatch is allowed."
@@ -63,7 +63,7 @@ resource "aws_lambda_function" "governance" {
   memory_size   = 256
   timeout       = 5
 
-  # Answers every question with no, until the first release.
+  # Denies every dispatch until the first release.
   filename = "${path.module}/placeholder.zip"
   publish  = true
 
@@ -76,7 +76,7 @@ resource "aws_lambda_function" "governance" {
 
 resource "aws_lambda_alias" "live" {
   name             = "live"
-  description      = "The version that a release has proven."
+  description      = "The released version."
   function_name    = aws_lambda_function.governance.function_name
   function_version = aws_lambda_function.governance.version
 

@@ -11,7 +11,7 @@ variable "account_id" {
 }
 
 variable "architecture" {
-  description = "As ECS spells it: X86_64 or ARM64."
+  description = "CPU architecture as ECS spells it: X86_64 or ARM64."
   type        = string
 }
 
@@ -29,7 +29,7 @@ variable "key_arn" {
 }
 
 variable "alarms" {
-  description = "Where alarms are sent to; null makes none."
+  description = "SNS topics of the alarm; null creates none."
   type = object({
     topic_arns = list(string)
   })

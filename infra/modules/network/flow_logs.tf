@@ -1,4 +1,4 @@
-# Who connected to whom, refused or not: what an investigation asks for first.
+# The VPC's flow log: all connections, accepted and rejected.
 
 resource "aws_cloudwatch_log_group" "flows" {
   count = var.audit_logs ? 1 : 0
@@ -52,7 +52,7 @@ resource "aws_iam_role" "flows" {
 }
 
 data "aws_iam_policy_document" "flows" {
-  # Names of groups, and those are no secret: AWS wants it to be allowed for all of them.
+  # AWS requires this action for all log groups; it returns only their names and settings.
   statement {
     actions   = ["logs:DescribeLogGroups"]
     resources = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:*"]

@@ -1,22 +1,22 @@
-# Two zones, each with a public subnet for the load balancer and a private one for
-# tasks, and the ways out of the private ones that the environment asks for.
+# Two availability zones, each with a public subnet for the load balancer and a private one for
+# tasks. The private subnets reach AWS by a NAT gateway or by interface endpoints.
 
 locals {
   zones = slice(data.aws_availability_zones.available.names, 0, 2)
 
-  # Where not every zone has Fargate, those that do ("Supported Regions for Amazon ECS on AWS
-  # Fargate" in the ECS developer guide). By id: names of zones are each account's own.
+  # In regions where not every zone has Fargate, those that have it ("Supported Regions for Amazon
+  # ECS on AWS Fargate" in the ECS developer guide). By id: zone names differ between accounts.
   fargate_zone_ids = {
     ap-northeast-1 = ["apne1-az1", "apne1-az2", "apne1-az4"]
     us-west-1      = ["usw1-az1", "usw1-az3"]
   }
 
-  # What a task calls: its image, its logs, its secret, its key, the function.
+  # The APIs that a task needs: image, log, secret, key and the governance function.
   endpoint_services = ["ecr.api", "ecr.dkr", "kms", "lambda", "logs", "secretsmanager"]
 }
 
 data "aws_availability_zones" "available" {
-  #checkov:skip=CKV_AWS_394:the first two by name are taken, and AWS gives a new zone the next letter
+  #checkov:skip=CKV_AWS_394:the first two zones by name are used, and a new zone gets the next letter
 
   state = "available"
 
@@ -101,7 +101,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private.id
 }
 
-# One gateway: where the loss of its zone must not stop new tasks, use endpoints.
+# One gateway in one zone: use interface endpoints where the loss of a zone must not stop new tasks.
 resource "aws_eip" "nat" {
   count = var.nat_gateway ? 1 : 0
 
@@ -129,7 +129,7 @@ resource "aws_route" "private_internet" {
   nat_gateway_id         = aws_nat_gateway.main[0].id
 }
 
-# ECR keeps image layers in S3. This endpoint costs nothing, so NAT uses it too.
+# ECR keeps image layers in S3. A gateway endpoint is free, so it is there beside NAT as well.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.main.id
   service_name      = "com.amazonaws.${var.region}.s3"

@@ -1,9 +1,8 @@
-# Who may open a connection to whom. Rules name security groups, not addresses;
-# what no rule names is refused.
+# Security groups and their rules. Inside the network rules name security groups, not addresses.
 
 locals {
-  # On the services' own port. The load balancer asks axon for its health even
-  # where it forwards nothing to it.
+  # On the services' port. The load balancer checks axon's health even where it forwards no request
+  # to it.
   calls = {
     load_balancer_to_axon  = { from = aws_security_group.load_balancer.id, to = aws_security_group.service["axon"].id }
     load_balancer_to_orbit = { from = aws_security_group.load_balancer.id, to = aws_security_group.service["orbit"].id }
@@ -12,7 +11,7 @@ locals {
 
   load_balancer_ports = var.https ? [80, 443] : [80]
 
-  # Which tasks take which way to the AWS APIs.
+  # How each service's tasks reach the AWS APIs.
   through_endpoints = { for name, group in aws_security_group.service : name => group.id if var.interface_endpoints }
   through_nat       = { for name, group in aws_security_group.service : name => group.id if var.nat_gateway }
 }
@@ -24,7 +23,7 @@ resource "aws_default_security_group" "unused" {
 }
 
 resource "aws_security_group" "load_balancer" {
-  #checkov:skip=CKV2_AWS_5:attached in module cluster, which checkov does not follow
+  #checkov:skip=CKV2_AWS_5:attached in the module cluster, which checkov does not follow
 
   name        = "${var.project}-load-balancer"
   description = "The load balancer"
@@ -34,7 +33,7 @@ resource "aws_security_group" "load_balancer" {
 }
 
 resource "aws_security_group" "service" {
-  #checkov:skip=CKV2_AWS_5:attached in module service, which checkov does not follow
+  #checkov:skip=CKV2_AWS_5:attached in the module service, which checkov does not follow
 
   for_each = toset(["axon", "orbit"])
 
@@ -88,7 +87,7 @@ resource "aws_vpc_security_group_ingress_rule" "call" {
   to_port                      = var.port
 }
 
-# The ways to the AWS APIs, all by TLS.
+# To the AWS APIs, by TLS only.
 
 resource "aws_vpc_security_group_egress_rule" "endpoints" {
   for_each = local.through_endpoints

@@ -7,7 +7,7 @@ variable "region" {
 }
 
 variable "cidr" {
-  description = "Addresses of the network."
+  description = "Address range of the network."
   type        = string
 }
 
@@ -16,7 +16,7 @@ variable "account_id" {
 }
 
 variable "port" {
-  description = "Where services listen."
+  description = "The port that services listen on."
   type        = number
 }
 
@@ -31,12 +31,12 @@ variable "nat_gateway" {
 }
 
 variable "interface_endpoints" {
-  description = "Whether tasks reach the AWS APIs through endpoints inside the network."
+  description = "Whether tasks reach the AWS APIs through interface endpoints in the network."
   type        = bool
 }
 
 variable "audit_logs" {
-  description = "Whether flows are logged."
+  description = "Whether the VPC's flows are logged."
   type        = bool
 }
 

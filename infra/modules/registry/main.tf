@@ -1,4 +1,4 @@
-# Where images are pushed to and pulled from, one repository a service.
+# The services' images, one ECR repository each.
 
 resource "aws_ecr_repository" "service" {
   for_each = var.services
@@ -17,10 +17,9 @@ resource "aws_ecr_repository" "service" {
   }
 }
 
-# Every image that was ever released carries a tag, so no rule here may touch tagged
-# ones: whatever a rollback needs stays. Untagged are pushes that were cut short, and
-# what is attached to an image (its bill of materials): that can be made again, but not
-# in the middle of an investigation.
+# Every released image has a tag and may be needed by a rollback, so no rule expires tagged images.
+# Untagged are interrupted pushes, and the SBOMs and provenance that are attached to images: these
+# are kept for a year, for investigations.
 resource "aws_ecr_lifecycle_policy" "service" {
   for_each = aws_ecr_repository.service
 
@@ -28,7 +27,7 @@ resource "aws_ecr_lifecycle_policy" "service" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Pushes that were cut short, and what was attached to images of a year ago"
+      description  = "Interrupted pushes, and documents attached to images, after a year"
       selection = {
         tagStatus   = "untagged"
         countType   = "sinceImagePushed"

@@ -1,5 +1,5 @@
 output "names" {
-  description = "For each service, its repository."
+  description = "For each service, the name of its repository."
   value       = { for name, repository in aws_ecr_repository.service : name => repository.name }
 }
 

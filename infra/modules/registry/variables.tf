@@ -12,6 +12,6 @@ variable "key_arn" {
 }
 
 variable "disposable" {
-  description = "Whether a destroy takes the images with it."
+  description = "Whether a destroy deletes the images."
   type        = bool
 }

@@ -1,13 +1,13 @@
-# The key and the secrets that it encrypts. Secrets are made without a value:
-# `cargo xtask secrets init` gives them one, so none is ever in Terraform's state.
+# The key, and the secrets that it encrypts. Secrets are created without a value:
+# `cargo xtask secrets init` gives them one, so no value is ever in Terraform's state.
 
-# A key's policy is attached to the key: `*` is this key and nothing else.
+# In a key policy `*` means the key that the policy is attached to.
 data "aws_iam_policy_document" "key" {
-  #checkov:skip=CKV_AWS_109:the policy of a key: the account itself, or nobody could change it
-  #checkov:skip=CKV_AWS_111:the policy of a key: the account itself, or nobody could change it
-  #checkov:skip=CKV_AWS_356:the policy of a key: * is this key
+  #checkov:skip=CKV_AWS_109:without the account's root in its policy, a key can't be managed
+  #checkov:skip=CKV_AWS_111:without the account's root in its policy, a key can't be managed
+  #checkov:skip=CKV_AWS_356:in a key policy * is this key
 
-  # Whoever else may use the key, policies of the account's roles say.
+  # Lets the account's IAM policies decide who may use the key.
   statement {
     sid       = "Account"
     actions   = ["kms:*"]
@@ -53,12 +53,12 @@ resource "aws_kms_alias" "main" {
 }
 
 resource "aws_secretsmanager_secret" "service" {
-  #checkov:skip=CKV2_AWS_57:people rotate them, and the old pair stays valid for a while: sigv4_previous_* in the document
+  #checkov:skip=CKV2_AWS_57:`cargo xtask secrets rotate` rotates them, so that the old pair stays valid meanwhile
 
   for_each = var.services
 
   name                    = "${var.project}/${var.environment}/${each.key}"
-  description             = "Settings of ${each.key} that must not be read by others."
+  description             = "Secret settings of ${each.key}."
   kms_key_id              = aws_kms_key.main.arn
   recovery_window_in_days = var.disposable ? 0 : 30
 }

@@ -1,5 +1,5 @@
-# Who may do what. ECS itself starts tasks by the execution role; the program inside a
-# task has the role of its service.
+# The IAM roles: ECS starts tasks with the execution role, and the program in a task has the task
+# role of its service.
 
 data "aws_iam_policy_document" "trust" {
   statement {
@@ -33,8 +33,8 @@ resource "aws_iam_role" "execution" {
 }
 
 data "aws_iam_policy_document" "execution" {
-  # AWS knows no resource for this action: a token is for the whole registry, and what
-  # may be pulled with it is the next statement's.
+  # No resource-level permissions: a token is valid for the whole registry, and the next statement
+  # limits what can be pulled with it.
   statement {
     actions   = ["ecr:GetAuthorizationToken"]
     resources = ["*"]
@@ -91,7 +91,7 @@ data "aws_iam_policy_document" "task" {
     resources = [aws_secretsmanager_secret.service[each.key].arn]
   }
 
-  # The secret as Secrets Manager encrypts it.
+  # Secrets Manager decrypts with this encryption context.
   statement {
     actions   = ["kms:Decrypt"]
     resources = [aws_kms_key.main.arn]
@@ -103,7 +103,7 @@ data "aws_iam_policy_document" "task" {
     }
   }
 
-  # Settings that begin `kms:`, encrypted for this service and no other.
+  # Settings that begin with `kms:` are encrypted for one service, by this encryption context.
   statement {
     actions   = ["kms:Decrypt"]
     resources = [aws_kms_key.main.arn]

@@ -19,26 +19,26 @@ variable "services" {
 }
 
 variable "repository_arns" {
-  description = "What ECS may pull."
+  description = "Repositories that ECS may pull from."
   type        = list(string)
 }
 
 variable "task_log_groups" {
-  description = "Names of the groups that ECS may write to."
+  description = "Names of the log groups that ECS may write to."
   type        = list(string)
 }
 
 variable "other_log_groups" {
-  description = "Names of all other groups that the key encrypts."
+  description = "Names of all other log groups that the key encrypts."
   type        = list(string)
 }
 
 variable "function_alias_arn" {
-  description = "The only component that orbit may invoke."
+  description = "The only alias that orbit may invoke."
   type        = string
 }
 
 variable "disposable" {
-  description = "Whether a destroy takes secret values with it, at once."
+  description = "Whether a destroy deletes secret values at once."
   type        = bool
 }

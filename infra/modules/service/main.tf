@@ -1,4 +1,4 @@
-# One service as ECS keeps it running. What it runs, and how many of it, are xtask's.
+# One ECS service. xtask owns the task definition that it runs, and its desired count.
 
 locals {
   full_name = "${var.project}-${var.name}"
@@ -14,7 +14,7 @@ resource "aws_service_discovery_service" "service" {
   name        = var.name
   description = "Tasks of ${local.full_name}"
 
-  # The local AWS reads only this one of the two.
+  # The local AWS reads this one, and not that of `dns_config`.
   namespace_id = var.namespace_id
 
   dns_config {
@@ -33,8 +33,8 @@ resource "aws_service_discovery_service" "service" {
   }
 }
 
-# ECS wants a definition to make a service of. This one is never started, and its image
-# is a name that nobody can pull; destroy leaves it, as all revisions.
+# ECS can't create a service without a task definition. This one is never started, and its image
+# can't be pulled. A destroy leaves it registered, like every other revision.
 resource "aws_ecs_task_definition" "placeholder" {
   family                   = "${local.full_name}-placeholder"
   requires_compatibilities = ["FARGATE"]
@@ -76,8 +76,8 @@ resource "aws_ecs_service" "service" {
     rollback = true
   }
 
-  # Besides tasks that fail to start: what those do that did. The block stays where it is off: the
-  # provider sends nothing when it goes, and ECS would keep what it had.
+  # The circuit breaker sees tasks that fail to start, alarms see those that fail later. The block
+  # is also there when turned off: without it the provider sends nothing, and ECS keeps its alarms.
   dynamic "alarms" {
     for_each = var.alarms[*]
 

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "The service: axon or orbit. Its container has the same name."
+  description = "Name of the service and of its container."
   type        = string
 }
 
@@ -8,12 +8,12 @@ variable "project" {
 }
 
 variable "architecture" {
-  description = "X86_64 or ARM64."
+  description = "CPU architecture as ECS spells it: X86_64 or ARM64."
   type        = string
 }
 
 variable "port" {
-  description = "Where the service listens."
+  description = "The port that the service listens on."
   type        = number
 }
 
@@ -22,12 +22,12 @@ variable "cluster_name" {
 }
 
 variable "namespace_id" {
-  description = "Where the service is found by name."
+  description = "DNS namespace in which the service is registered."
   type        = string
 }
 
 variable "target_group" {
-  description = "Of this service; in use by a listener."
+  description = "Target group of the service; a listener must use it already."
   type = object({
     arn                      = string
     arn_suffix               = string
@@ -41,7 +41,7 @@ variable "subnet_ids" {
 }
 
 variable "security_group_id" {
-  description = "Of the tasks."
+  description = "Security group of the tasks."
   type        = string
 }
 
@@ -59,12 +59,12 @@ variable "key_arn" {
 }
 
 variable "tasks_min" {
-  description = "Autoscaling never goes below."
+  description = "Minimum number of tasks of autoscaling."
   type        = number
 }
 
 variable "autoscaling" {
-  description = "Upper bound of tasks, and the CPU use in percent to hold; null leaves the number alone."
+  description = "Maximum number of tasks, and the target CPU utilization in percent; null turns autoscaling off."
   type = object({
     tasks_max   = number
     cpu_percent = number
@@ -72,7 +72,7 @@ variable "autoscaling" {
 }
 
 variable "alarms" {
-  description = "Where alarms are sent to, and whether they stop a deployment; null makes none."
+  description = "SNS topics of the alarms, and whether alarms stop a deployment; null creates no alarm."
   type = object({
     topic_arns       = list(string)
     stop_deployments = bool

@@ -1,4 +1,4 @@
-# What reacts by itself: the number of tasks follows the load, and somebody is told.
+# Autoscaling, and the service's alarms.
 
 resource "aws_appautoscaling_target" "tasks" {
   count = var.autoscaling == null ? 0 : 1
@@ -29,19 +29,37 @@ resource "aws_appautoscaling_policy" "cpu" {
 }
 
 locals {
-  # ECS rolls back a deployment during which one of these goes off: nobody outside may be able to
-  # set one off. A slow request may be one that is sent slowly. A failed call may be the fault of
-  # the one who is called, and a panic that of the release before, whose tasks count as well; both
-  # are answered with 5xx, of which a share counts.
+  # ECS rolls back a deployment during which one of these goes off, so no client may be able to
+  # trigger one. The others are left out: a slow request may have been sent slowly, a failed call
+  # may be the called service's fault, and a panic may come from a task of the release before. The
+  # last two are answered with 5xx, which the alarm of server errors counts.
   deployment_alarm_names = concat(
     aws_cloudwatch_metric_alarm.unhealthy_targets[*].alarm_name,
     aws_cloudwatch_metric_alarm.server_errors[*].alarm_name,
   )
 
-  # A minute with fewer requests says nothing about a share.
+  # Below this many requests a minute a percentage means nothing.
   requests_min = 20
 
-  # Ways in which a call ends that are an alarm, by the one who is called.
+  # Alarms of one metric that the service writes.
+  metrics = {
+    p99-duration = {
+      text      = "One of a hundred requests to ${var.name} takes longer than a second."
+      metric    = "request_duration"
+      sum       = false
+      minutes   = 3
+      threshold = 1000
+    }
+    panics = {
+      text      = "${var.name} has a bug: a request ended in a panic, and its log has the place."
+      metric    = "panics"
+      sum       = true
+      minutes   = 1
+      threshold = 0
+    }
+  }
+
+  # The outcomes of calls that set off an alarm, by the called service.
   calls = {
     axon = {}
     orbit = {
@@ -71,9 +89,9 @@ resource "aws_cloudwatch_metric_alarm" "unhealthy_targets" {
   alarm_actions       = var.alarms.topic_arns
 }
 
-# What the services say of themselves from here on (the kit's README has the names). What a caller
-# does wrong is answered with 4xx and is no server error. A request that is turned away because too
-# many are in counts as none at all: one caller alone can send that many.
+# From here on the metrics are those that the services write (the kit's README lists them). A
+# client's fault is answered with 4xx and is no server error. Requests that are shed under load are
+# not counted at all: one client alone can send that many.
 resource "aws_cloudwatch_metric_alarm" "server_errors" {
   count = var.alarms == null ? 0 : 1
 
@@ -129,40 +147,37 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "duration" {
-  count = var.alarms == null ? 0 : 1
+resource "aws_cloudwatch_metric_alarm" "metric" {
+  for_each = { for name, metric in local.metrics : name => metric if var.alarms != null }
 
-  alarm_name          = "${local.full_name}-p99-duration"
-  alarm_description   = "One of a hundred requests to ${var.name} takes longer than a second."
+  alarm_name          = "${local.full_name}-${each.key}"
+  alarm_description   = each.value.text
   namespace           = var.project
-  metric_name         = "request_duration"
+  metric_name         = each.value.metric
   dimensions          = { service = var.name }
-  extended_statistic  = "p99"
+  statistic           = each.value.sum ? "Sum" : null
+  extended_statistic  = each.value.sum ? null : "p99"
   period              = 60
-  evaluation_periods  = 3
+  evaluation_periods  = each.value.minutes
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 1000
+  threshold           = each.value.threshold
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarms.topic_arns
 
-  evaluate_low_sample_count_percentiles = "ignore"
+  # For percentiles only.
+  evaluate_low_sample_count_percentiles = each.value.sum ? null : "ignore"
 }
 
-resource "aws_cloudwatch_metric_alarm" "panics" {
-  count = var.alarms == null ? 0 : 1
+# Moved and not recreated: both addresses have the same alarm's name, so destroying the old one
+# would delete the new one.
+moved {
+  from = aws_cloudwatch_metric_alarm.duration[0]
+  to   = aws_cloudwatch_metric_alarm.metric["p99-duration"]
+}
 
-  alarm_name          = "${local.full_name}-panics"
-  alarm_description   = "${var.name} has a bug: a request ended in a panic, and its log has the place."
-  namespace           = var.project
-  metric_name         = "panics"
-  dimensions          = { service = var.name }
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarms.topic_arns
+moved {
+  from = aws_cloudwatch_metric_alarm.panics[0]
+  to   = aws_cloudwatch_metric_alarm.metric["panics"]
 }
 
 resource "aws_cloudwatch_metric_alarm" "calls" {

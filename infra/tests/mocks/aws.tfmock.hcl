@@ -1,4 +1,4 @@
-# What the provider would have answered, where it looks at the form of an answer.
+# Values for attributes whose format the provider validates.
 
 mock_data "aws_availability_zones" {
   defaults = {
