@@ -33,7 +33,7 @@ locals {
   )
 
   outputs = {
-    version            = 1
+    version            = 2
     project            = var.project
     environment        = var.environment
     region             = var.region
@@ -64,10 +64,12 @@ locals {
       }
     }
 
-    function = {
-      name      = module.governance.name
-      alias     = module.governance.alias
-      log_group = module.governance.log_group
+    functions = {
+      governance = {
+        name      = module.governance.name
+        alias     = module.governance.alias
+        log_group = module.governance.log_group
+      }
     }
   }
 }

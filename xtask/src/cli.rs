@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::catalog::{Component, SERVICES};
+use crate::catalog::{Component, Service};
 use crate::decide::artifact::compilation::BuildMethod;
 use crate::report::Format;
 
@@ -49,42 +49,38 @@ pub struct Global {
     /// Say nothing but results, warnings and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Tell each command that is run
+    /// Print every command before it is run
     #[arg(long, short, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
 }
 
+/// The commands, grouped by what they need.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Compile, and make the images and the function's zip
     #[command(after_help = "Example:\n  cargo xtask build axon --push --env staging")]
-    Build {
-        #[command(flatten)]
-        names: Names,
-        /// Push the images that the registry lacks
-        #[arg(long)]
-        push: bool,
-        /// Keep what was built in a folder, for deploy --artifacts
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-        #[command(flatten)]
-        compilation: Compilation,
-    },
+    Build(BuildArguments),
+    /// Release: all or nothing
+    #[command(after_help = "Examples:\n  cargo xtask deploy\n  \
+        cargo xtask deploy --env production --yes\n  \
+        cargo xtask deploy --env production --artifacts target/bundle    # where nothing may be compiled")]
+    Deploy(DeployArguments),
+    #[command(flatten)]
+    Deployed(DeployedVerb),
+    #[command(flatten)]
+    Checkout(CheckoutVerb),
+    #[command(flatten)]
+    Machine(MachineVerb),
+}
+
+/// These need AWS, and an environment whose infrastructure was applied.
+#[derive(Debug, Subcommand)]
+pub enum DeployedVerb {
     /// Print a task definition with every placeholder filled
     #[command(after_help = "Example:\n  cargo xtask render axon | jq .containerDefinitions")]
     Render {
         /// axon or orbit
-        #[arg(value_parser = service)]
-        name: Component,
-    },
-    /// Check the task definitions, without AWS
-    #[command(after_help = "Example:\n  cargo xtask lint --file my-definition.json")]
-    Lint {
-        #[command(flatten)]
-        names: Names,
-        /// A rendered definition to check instead of ours
-        #[arg(long, value_name = "PATH", conflicts_with = "names")]
-        file: Option<PathBuf>,
+        name: Service,
     },
     /// Show what deploy would change
     #[command(after_help = "Examples:\n  cargo xtask plan --env production\n  \
@@ -98,24 +94,6 @@ pub enum Verb {
         /// Compile nothing: take what build --out left in this folder
         #[arg(long, value_name = "DIR", value_parser = existing_folder)]
         artifacts: Option<PathBuf>,
-    },
-    /// Release: all or nothing
-    #[command(after_help = "Examples:\n  cargo xtask deploy\n  \
-        cargo xtask deploy --env production --yes\n  \
-        cargo xtask deploy --env production --artifacts target/bundle    # where nothing may be compiled")]
-    Deploy {
-        #[command(flatten)]
-        names: Names,
-        /// Stop before anything outside this machine is changed
-        #[arg(long)]
-        dry_run: bool,
-        /// Compile nothing: take what build --out left in this folder
-        #[arg(long, value_name = "DIR", value_parser = existing_folder, conflicts_with = "builder")]
-        artifacts: Option<PathBuf>,
-        #[command(flatten)]
-        compilation: Compilation,
-        #[command(flatten)]
-        confirmed: Confirmation,
     },
     /// Run the acceptance checks; changes nothing in the environment
     #[command(after_help = "Example:\n  cargo xtask verify --deployed --env staging --format json")]
@@ -168,16 +146,20 @@ pub enum Verb {
         #[arg(long, short)]
         follow: bool,
     },
-    /// The local AWS
-    Local {
-        #[command(subcommand)]
-        verb: LocalVerb,
-    },
-    /// What is missing on this machine, and the command that mends it
-    Doctor {
-        /// Run these commands
-        #[arg(long)]
-        fix: bool,
+}
+
+/// These need an environment's file and no AWS.
+#[derive(Debug, Subcommand)]
+pub enum CheckoutVerb {
+    /// Check the task definitions, without AWS
+    #[command(after_help = "Example:\n  cargo xtask lint --file my-definition.json")]
+    Lint {
+        /// axon, orbit; all of them if left out
+        #[arg(value_name = "NAME")]
+        names: Vec<Service>,
+        /// A rendered definition to check instead of ours
+        #[arg(long, value_name = "PATH", conflicts_with = "names")]
+        file: Option<PathBuf>,
     },
     /// What CI runs
     #[command(after_help = "Examples:\n  cargo xtask test           all of it\n  \
@@ -198,6 +180,22 @@ pub enum Verb {
     },
     /// Measure sizes, start-up, memory and the time of a deploy that changes nothing
     Bench,
+}
+
+/// These need this machine alone.
+#[derive(Debug, Subcommand)]
+pub enum MachineVerb {
+    /// The local AWS
+    Local {
+        #[command(subcommand)]
+        verb: LocalVerb,
+    },
+    /// What is missing on this machine, and the command that fixes it
+    Doctor {
+        /// Run these commands
+        #[arg(long)]
+        fix: bool,
+    },
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask"
@@ -206,6 +204,36 @@ pub enum Verb {
         /// The shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct BuildArguments {
+    #[command(flatten)]
+    pub names: Names,
+    /// Push the images that the registry lacks
+    #[arg(long)]
+    pub push: bool,
+    /// Keep what was built in a folder, for deploy --artifacts
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub compilation: Compilation,
+}
+
+#[derive(Debug, Args)]
+pub struct DeployArguments {
+    #[command(flatten)]
+    pub names: Names,
+    /// Stop before anything outside this machine is changed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Compile nothing: take what build --out left in this folder
+    #[arg(long, value_name = "DIR", value_parser = existing_folder, conflicts_with = "builder")]
+    pub artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub compilation: Compilation,
+    #[command(flatten)]
+    pub confirmed: Confirmation,
 }
 
 #[derive(Debug, Subcommand)]
@@ -223,8 +251,8 @@ pub enum SecretsVerb {
     /// Give orbit and axon a new signing pair; every dispatch goes on being answered
     #[command(
         after_help = "Takes three times as long as services take to read their secret again (SECRET_REFRESH_MS).\n\
-        A run that ended early is gone on with by the next one, also where orbit was left with a key\n\
-        that axon does not have. Two at once do no harm.\n\n\
+        Safe to run again: the next run resumes where one ended early, also where orbit was left with\n\
+        a key that axon does not have. Two at once do no harm.\n\n\
         Example:\n  cargo xtask secrets rotate --env production --yes"
     )]
     Rotate {
@@ -253,7 +281,7 @@ pub struct Names {
 #[derive(Debug, Clone, Args)]
 pub struct Compilation {
     /// Who compiles: host, docker (by services/Dockerfile), or docker=IMAGE (on that base)
-    #[arg(long, default_value = "host", value_name = "WAY")]
+    #[arg(long, default_value = "host", value_name = "BUILDER")]
     pub builder: BuildMethod,
 }
 
@@ -289,17 +317,6 @@ pub fn format_of(arguments: impl IntoIterator<Item = OsString>) -> Format {
         format = known.unwrap_or(format);
     }
     format
-}
-
-/// Only what ECS runs has a task definition.
-fn service(name: &str) -> Result<Component, String> {
-    let known = SERVICES
-        .into_iter()
-        .find(|component| component.name() == name);
-    known.ok_or_else(|| match name.parse::<Component>() {
-        Ok(component) => format!("{component} has no task definition; axon and orbit have one"),
-        Err(_) => format!("no service is called {name}; there are axon, orbit"),
-    })
 }
 
 #[cfg(test)]

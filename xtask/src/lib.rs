@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commands;
 pub mod decide;
 pub mod failure;
+pub mod planning;
+pub mod ports;
 pub mod release;
 pub mod report;
-pub mod world;

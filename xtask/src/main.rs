@@ -1,35 +1,43 @@
-//! Parse, wire the real world, run one command, exit code.
+//! Parse, wire the adapters, run one command, exit code.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::{CommandFactory, Parser};
+use xtask::adapters::balancer::Elb;
 use xtask::adapters::builder::Artifacts;
 use xtask::adapters::clock::SystemClock;
+use xtask::adapters::cluster::Ecs;
 use xtask::adapters::docker::Engine;
 use xtask::adapters::emulator::Emulator;
+use xtask::adapters::functions::Lambda;
 use xtask::adapters::infra::{self, Terraform};
 use xtask::adapters::interrupt::Signals;
 use xtask::adapters::ledger::Ssm;
 use xtask::adapters::logs::CloudWatch;
 use xtask::adapters::probe::Http;
 use xtask::adapters::python_tools::PythonTools;
+use xtask::adapters::registry::Ecr;
 use xtask::adapters::secrets::SecretsManager;
 use xtask::adapters::source::Checkout;
 use xtask::adapters::stopwatch::Programs;
 use xtask::adapters::transport::Transport;
 use xtask::adapters::workflows::Checkers;
-use xtask::adapters::{aws, connector, environments, host};
-use xtask::catalog::Component;
-use xtask::cli::{self, Cli, LocalVerb, SecretsVerb, Verb};
+use xtask::adapters::{aws, environments, host};
+use xtask::cli::{
+    self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LocalVerb, MachineVerb,
+    SecretsVerb, Verb,
+};
 use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
 use xtask::decide::artifact::compilation::{BuildMethod, Profile};
 use xtask::decide::environment::Environment;
+use xtask::decide::outputs::Outputs;
 use xtask::failure::{Failure, Kind};
+use xtask::planning;
+use xtask::ports::{Context, ProcessEnv, User};
 use xtask::report::{OutputMode, Report};
-use xtask::world::{Desk, ProcessEnv, User};
 
 fn main() -> ExitCode {
     let parsed = Cli::try_parse();
@@ -70,153 +78,263 @@ async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
     }
 }
 
+/// What every command has.
+#[derive(Clone, Copy)]
+struct Process<'a> {
+    env: &'a ProcessEnv,
+    report: &'a Report,
+    signals: &'a Signals,
+}
+
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
-    let process_env = environments::process_env()?;
-    let process_env = &process_env;
-    if let Some(file) = environments::step_summary(process_env)? {
+    let env = &environments::process_env()?;
+    let process = Process {
+        env,
+        report,
+        signals,
+    };
+    if let Some(file) = environments::step_summary(env)? {
         report.summarise_to(Box::new(file));
     }
+    let environment = || {
+        let named = cli.global.env.as_deref().or(env.variable("XTASK_ENV"));
+        environments::load(env, named.unwrap_or("local"))
+    };
     match cli.verb {
-        Verb::Completions { shell } => {
+        Verb::Machine(verb) => run_on_machine(verb, process).await,
+        Verb::Checkout(verb) => run_in_checkout(verb, &environment()?, process).await,
+        Verb::Build(arguments) => run_build(arguments, &environment()?, process).await,
+        Verb::Deploy(arguments) => run_deploy(arguments, &environment()?, process).await,
+        Verb::Deployed(verb) => run_deployed(verb, &environment()?, process).await,
+    }
+}
+
+async fn run_on_machine(verb: MachineVerb, process: Process<'_>) -> Result<()> {
+    let Process { env, report, .. } = process;
+    match verb {
+        MachineVerb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cargo-xtask", &mut script);
             let script = String::from_utf8_lossy(&script);
             report.data(&script, &script);
             Ok(())
         }
-        Verb::Doctor { fix } => commands::doctor::doctor(fix, process_env, report).await,
-        Verb::Local { verb } => {
-            let emulator = Emulator::new(process_env, report)?;
+        MachineVerb::Doctor { fix } => commands::doctor::doctor(fix, env, report).await,
+        MachineVerb::Local { verb } => {
+            let emulator = Emulator::new(env, report)?;
             match verb {
-                LocalVerb::Up => commands::local::up(process_env, report, &emulator).await,
+                LocalVerb::Up => commands::local::up(env, report, &emulator).await,
                 LocalVerb::Down => commands::local::down(report, &emulator).await,
                 LocalVerb::Reset => commands::local::reset(report, &emulator).await,
             }
         }
-        verb => {
-            let named = cli.global.env.as_deref();
-            let name = named.or(process_env.variable("XTASK_ENV"));
-            let environment = environments::load(process_env, name.unwrap_or("local"))?;
-            with_environment(verb, &environment, process_env, report, signals).await
-        }
     }
 }
 
-/// Verbs that know an environment, but need no AWS.
-async fn with_environment(
-    verb: Verb,
+async fn run_in_checkout(
+    verb: CheckoutVerb,
     environment: &Environment,
-    process_env: &ProcessEnv,
-    report: &Report,
-    signals: &Signals,
+    process: Process<'_>,
 ) -> Result<()> {
-    let source = Checkout::new(process_env);
-    let builder = Artifacts::new(process_env, report, compilation(&verb, environment));
+    let Process { env, report, .. } = process;
+    let source = Checkout::new(env);
     match verb {
-        Verb::Build {
-            names,
-            push: false,
-            out,
-            ..
-        } => {
-            let (components, out) = (plan::chosen(&names.names), out.as_deref());
-            build_alone(&builder, environment, report, (&components, out)).await
-        }
-        Verb::Lint {
+        CheckoutVerb::Lint {
             file: Some(file), ..
-        } => lint::lint_file(&source, environment, report, &process_env.named(&file)).await,
-        Verb::Lint { names, file: None } => {
-            lint::lint_templates(&source, environment, report, &names.names).await
+        } => lint::lint_file(&source, environment, report, &env.named(&file)).await,
+        CheckoutVerb::Lint { names, file: None } => {
+            lint::lint_templates(&source, environment, report, &names).await
         }
-        Verb::Test {
+        CheckoutVerb::Test {
             coverage: true,
             fix,
             ..
-        } => commands::coverage::coverage(process_env, process_env, report, &source, fix).await,
-        Verb::Test {
+        } => commands::coverage::coverage(env, env, report, &source, fix).await,
+        CheckoutVerb::Test {
             fuzz: Some(seconds),
             ..
-        } => test::fuzz(process_env, process_env, report, seconds).await,
-        Verb::Test { fast, fix, .. } => {
+        } => test::fuzz(env, env, report, seconds).await,
+        CheckoutVerb::Test { fast, fix, .. } => {
             let scope = if fast {
                 test::Scope::Fast
             } else {
                 test::Scope::All
             };
-            run_tests(
-                &builder,
-                environment,
-                process_env,
-                report,
-                signals,
-                (scope, fix),
-            )
-            .await
+            run_tests(environment, process, scope, fix).await
         }
-        Verb::Bench => measure(&builder, environment, process_env, report).await,
-        verb => with_aws(verb, environment, process_env, report, signals).await,
+        CheckoutVerb::Bench => measure(environment, process).await,
     }
 }
 
-/// A build that asks no registry what it has.
-async fn build_alone(
-    builder: &Artifacts<'_>,
+async fn run_build(
+    arguments: BuildArguments,
     environment: &Environment,
-    report: &Report,
-    (components, out): (&[Component], Option<&Path>),
+    process: Process<'_>,
 ) -> Result<()> {
-    let request = build::Request {
-        components,
-        architecture: environments::architecture(environment)?,
-        project: &environment.project,
-        push: None,
-        out,
-    };
-    build::build(builder, report, &request).await
+    let method = arguments.compilation.builder;
+    let components = planning::chosen(&arguments.names.names);
+    let out = arguments.out.as_deref();
+    if !arguments.push {
+        let compilation = (method, Profile::of(environment));
+        let builder = Artifacts::new(process.env, process.report, compilation);
+        let request = build::Request {
+            components: &components,
+            architecture: environments::architecture(environment)?,
+            project: &environment.project,
+            push: None,
+            out,
+        };
+        return build::build(&builder, process.report, &request).await;
+    }
+    with_context(environment, process, method, None, async |context| {
+        let outputs = planning::outputs::required(context).await?;
+        let request = build::Request {
+            components: &components,
+            architecture: outputs.architecture,
+            project: &outputs.project,
+            push: Some(build::Target {
+                outputs: &outputs,
+                registry: context.registry,
+            }),
+            out,
+        };
+        build::build(context.builder, context.report, &request).await
+    })
+    .await
 }
 
-/// Wires the real world of an environment.
-async fn with_aws(
-    verb: Verb,
+async fn run_deploy(
+    arguments: DeployArguments,
     environment: &Environment,
-    process_env: &ProcessEnv,
-    report: &Report,
-    signals: &Signals,
+    process: Process<'_>,
 ) -> Result<()> {
-    let emulator = Emulator::new(process_env, report)?;
     if environment.emulated {
-        reach_local(&verb, process_env, report, &emulator).await?;
+        let emulator = Emulator::new(process.env, process.report)?;
+        if !emulator.is_up().await {
+            commands::local::up(process.env, process.report, &emulator).await?;
+        }
+    }
+    let options = deploy::Options {
+        names: arguments.names.names,
+        dry_run: arguments.dry_run,
+        yes: arguments.confirmed.yes,
+    };
+    let method = arguments.compilation.builder;
+    let bundle = arguments.artifacts.as_deref();
+    with_context(environment, process, method, bundle, async |context| {
+        deploy::deploy(context, &options).await
+    })
+    .await
+}
+
+async fn run_deployed(
+    verb: DeployedVerb,
+    environment: &Environment,
+    process: Process<'_>,
+) -> Result<()> {
+    let bundle = match &verb {
+        DeployedVerb::Plan { artifacts, .. } => artifacts.clone(),
+        _ => None,
+    };
+    let bundle = bundle.as_deref();
+    let method = BuildMethod::Host;
+    with_context(environment, process, method, bundle, async |context| {
+        let outputs = planning::outputs::required(context).await?;
+        run_with_outputs(verb, context, &outputs, process.env).await
+    })
+    .await
+}
+
+async fn run_with_outputs(
+    verb: DeployedVerb,
+    context: &Context<'_>,
+    outputs: &Outputs,
+    env: &ProcessEnv,
+) -> Result<()> {
+    match verb {
+        DeployedVerb::Render { name } => commands::render::render(context, outputs, name).await,
+        DeployedVerb::Plan {
+            names, exit_code, ..
+        } => plan::plan(context, outputs, &names.names, exit_code).await,
+        DeployedVerb::Verify { deployed: true } => {
+            verify::verify(context, outputs, verify::Scope::Deployed).await
+        }
+        DeployedVerb::Verify { deployed: false } => {
+            let tools = verify::Tools {
+                containers: &Engine::connect(env).await?,
+                toolchain: env,
+            };
+            verify::verify(context, outputs, verify::Scope::Whole(tools)).await
+        }
+        DeployedVerb::Rollback {
+            stop: true,
+            confirmed,
+            ..
+        } => rollback::stop(context, outputs, confirmed.yes).await,
+        DeployedVerb::Rollback { to, confirmed, .. } => {
+            rollback::rollback(context, outputs, to, confirmed.yes).await
+        }
+        DeployedVerb::Secrets { verb } => match verb {
+            SecretsVerb::Init { confirmed } => secrets::init(context, outputs, confirmed.yes).await,
+            SecretsVerb::Rotate { confirmed } => {
+                secrets::rotate(context, outputs, confirmed.yes).await
+            }
+        },
+        DeployedVerb::Status => commands::status::status(context, outputs).await,
+        DeployedVerb::Releases { last } => commands::releases::releases(context, last).await,
+        DeployedVerb::Logs {
+            name,
+            since,
+            follow,
+        } => commands::logs::logs(context, outputs, name, &since, follow).await,
+    }
+}
+
+/// Wires the adapters of an environment. With a bundle, what was built is taken from there and
+/// nothing is compiled.
+async fn with_context(
+    environment: &Environment,
+    process: Process<'_>,
+    method: BuildMethod,
+    bundle: Option<&Path>,
+    command: impl AsyncFnOnce(&Context<'_>) -> Result<()>,
+) -> Result<()> {
+    let Process {
+        env,
+        report,
+        signals,
+    } = process;
+    let emulator = Emulator::new(env, report)?;
+    if environment.emulated && !emulator.is_up().await {
+        return Err(local_aws_is_down().into());
     }
     let transport = if environment.emulated {
         Transport::local()
     } else {
-        Transport::real(process_env)?
+        Transport::real(env)?
     };
     let config = if environment.emulated {
         aws::emulated(environment, &emulator.endpoint())
     } else {
-        aws::real(process_env, environment, &transport).await?
+        aws::real(env, environment, &transport).await?
     };
-    let credentials_end = environments::credentials_end(process_env).unwrap_or_else(|error| {
+    let credentials_end = environments::credentials_end(env).unwrap_or_else(|error| {
         report.warn("credentials", &format!("{error:#}"));
         None
     });
-    let credentials_end = credentials_end.filter(|_| !environment.emulated);
-    let builder = Artifacts::new(process_env, report, compilation(&verb, environment));
+    let builder = Artifacts::new(env, report, (method, Profile::of(environment)));
     let local = environment.emulated.then(|| local(&emulator));
-    let desk = Desk {
+    let context = Context {
         environment,
         architecture: environments::architecture(environment)?,
-        source: &Checkout::new(process_env),
-        builder: &builder.taken_from(bundle(&verb)),
-        infra: &Terraform::new(process_env, environment, report, &config, signals, local),
+        source: &Checkout::new(env),
+        builder: &builder.taken_from(bundle),
+        infra: &Terraform::new(env, environment, report, &config, signals, local),
+        registry: &Ecr::new(&config, &transport, report),
+        cluster: &Ecs::new(&config),
+        balancer: &Elb::new(&config),
+        functions: &Lambda::new(&config),
         secrets: &SecretsManager::new(&config),
-        connector: &connector::Aws {
-            config: &config,
-            credentials_end,
-            transport: &transport,
-            report,
-        },
         logs: &CloudWatch::new(&config),
         ledger: &Ssm::new(&config, environment),
         probe: &Http::new(&transport),
@@ -224,31 +342,19 @@ async fn with_aws(
         interrupt: signals,
         report,
         user: &User {
-            name: environments::user(process_env),
+            name: environments::user(env),
             host: host::name(),
         },
+        credentials_end: credentials_end.filter(|_| !environment.emulated),
     };
-    with_desk(verb, &desk, process_env).await
+    command(&context).await
 }
 
-fn compilation(verb: &Verb, environment: &Environment) -> (BuildMethod, Profile) {
-    let profile = Profile::of(environment);
-    match verb {
-        Verb::Build { compilation, .. } | Verb::Deploy { compilation, .. } => {
-            (compilation.builder.clone(), profile)
-        }
-        // What is measured is what production runs.
-        Verb::Bench => (BuildMethod::Host, Profile::Release),
-        _ => (BuildMethod::Host, profile),
-    }
-}
-
-/// The folder that what was built is taken from, where something must not be compiled.
-fn bundle(verb: &Verb) -> Option<&Path> {
-    match verb {
-        Verb::Plan { artifacts, .. } | Verb::Deploy { artifacts, .. } => artifacts.as_deref(),
-        _ => None,
-    }
+fn local_aws_is_down() -> Failure {
+    Failure::not_ready("the local AWS does not run").hint(
+        "cargo xtask deploy       # brings it up and releases to it\n\
+         cargo xtask local up     # only brings it up",
+    )
 }
 
 fn local(emulator: &Emulator<'_>) -> infra::Local {
@@ -260,34 +366,37 @@ fn local(emulator: &Emulator<'_>) -> infra::Local {
 }
 
 async fn run_tests(
-    builder: &Artifacts<'_>,
     environment: &Environment,
-    process_env: &ProcessEnv,
-    report: &Report,
-    signals: &Signals,
-    (scope, fix): (test::Scope, bool),
+    process: Process<'_>,
+    scope: test::Scope,
+    fix: bool,
 ) -> Result<()> {
+    let Process {
+        env,
+        report,
+        signals,
+    } = process;
     if fix {
-        commands::doctor::make_ready(process_env, report).await?;
+        commands::doctor::make_ready(env, report).await?;
     }
-    let emulator = Emulator::new(process_env, report)?;
+    let emulator = Emulator::new(env, report)?;
     let config = aws::emulated(environment, &emulator.endpoint());
     let local = Some(local(&emulator));
-    let infra = Terraform::new(process_env, environment, report, &config, signals, local);
-    let tools = PythonTools::new(process_env, report);
+    let infra = Terraform::new(env, environment, report, &config, signals, local);
+    let tools = PythonTools::new(env, report);
     let workflows = Checkers {
         tools: &tools,
-        root: &process_env.root,
+        root: &env.root,
     };
     let parts = test::Parts {
-        toolchain: process_env,
-        machine: process_env,
-        source: &Checkout::new(process_env),
+        toolchain: env,
+        machine: env,
+        source: &Checkout::new(env),
         fix,
-        ci: process_env.variable("CI") == Some("true"),
+        ci: env.variable("CI") == Some("true"),
         workflows: &workflows,
         report,
-        builder,
+        builder: &Artifacts::new(env, report, (BuildMethod::Host, Profile::of(environment))),
         infra: &infra,
         program: &environments::program()?,
         architecture: environments::architecture(environment)?,
@@ -295,20 +404,18 @@ async fn run_tests(
     test::test(&parts, scope).await
 }
 
-async fn measure(
-    builder: &Artifacts<'_>,
-    environment: &Environment,
-    process_env: &ProcessEnv,
-    report: &Report,
-) -> Result<()> {
-    let emulator = Emulator::new(process_env, report)?;
+async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> {
+    let Process { env, report, .. } = process;
+    let emulator = Emulator::new(env, report)?;
+    // What is measured is what production runs.
+    let builder = Artifacts::new(env, report, (BuildMethod::Host, Profile::Release));
     let parts = bench::Parts {
-        builder,
+        builder: &builder,
         stopwatch: &Programs {
-            process_env,
+            process_env: env,
             program: environments::program()?,
             clock: &SystemClock,
-            builder,
+            builder: &builder,
         },
         report,
         architecture: environments::architecture(environment)?,
@@ -316,94 +423,4 @@ async fn measure(
         deploys: !environment.emulated || emulator.is_up().await,
     };
     bench::bench(&parts).await
-}
-
-/// Deploy brings the local AWS up; every other verb says that it is down.
-async fn reach_local(
-    verb: &Verb,
-    process_env: &ProcessEnv,
-    report: &Report,
-    emulator: &Emulator<'_>,
-) -> Result<()> {
-    if emulator.is_up().await {
-        return Ok(());
-    }
-    if matches!(verb, Verb::Deploy { .. }) {
-        return commands::local::up(process_env, report, emulator).await;
-    }
-    Err(Failure::not_ready("the local AWS does not run")
-        .hint("cargo xtask deploy       # brings it up and releases to it\ncargo xtask local up     # only brings it up")
-        .into())
-}
-
-/// Verbs that need AWS.
-async fn with_desk(verb: Verb, desk: &Desk<'_>, process_env: &ProcessEnv) -> Result<()> {
-    if let Verb::Deploy {
-        names,
-        dry_run,
-        confirmed,
-        ..
-    } = verb
-    {
-        let options = deploy::Options {
-            names: names.names,
-            dry_run,
-            yes: confirmed.yes,
-        };
-        return deploy::deploy(desk, &options).await;
-    }
-    let outputs = deploy::published_outputs(desk).await?.ok_or_else(|| {
-        let name = &desk.environment.name;
-        Failure::not_ready(format!("{name} has no outputs yet"))
-            .hint(format!("cargo xtask deploy --env {name}"))
-    })?;
-    let sited = desk.connector.connect(&outputs)?;
-    let world = desk.world(&outputs, &sited);
-    match verb {
-        Verb::Secrets { verb } => match verb {
-            SecretsVerb::Init { confirmed } => secrets::init(desk, &outputs, confirmed.yes).await,
-            SecretsVerb::Rotate { confirmed } => secrets::rotate(desk, &world, confirmed.yes).await,
-        },
-        Verb::Build { names, out, .. } => {
-            let request = build::Request {
-                components: &plan::chosen(&names.names),
-                architecture: outputs.architecture,
-                project: &outputs.project,
-                push: Some(build::Target {
-                    outputs: &outputs,
-                    registry: world.registry,
-                }),
-                out: out.as_deref(),
-            };
-            build::build(desk.builder, desk.report, &request).await
-        }
-        Verb::Render { name } => commands::render::render(&world, name).await,
-        Verb::Plan {
-            names, exit_code, ..
-        } => plan::plan(&world, &names.names, exit_code).await,
-        Verb::Verify { deployed: true } => verify::verify(&world, verify::Scope::Deployed).await,
-        Verb::Verify { deployed: false } => {
-            let tools = verify::Tools {
-                containers: &Engine::connect(process_env).await?,
-                toolchain: process_env,
-            };
-            verify::verify(&world, verify::Scope::Whole(tools)).await
-        }
-        Verb::Rollback {
-            stop: true,
-            confirmed,
-            ..
-        } => rollback::stop(desk, &world, confirmed.yes).await,
-        Verb::Rollback { to, confirmed, .. } => {
-            rollback::rollback(desk, &world, to, confirmed.yes).await
-        }
-        Verb::Status => commands::status::status(&world).await,
-        Verb::Releases { last } => commands::releases::releases(&world, last).await,
-        Verb::Logs {
-            name,
-            since,
-            follow,
-        } => commands::logs::logs(&world, name, &since, follow).await,
-        _ => Err(Failure::usage("this verb is not for an environment").into()),
-    }
 }

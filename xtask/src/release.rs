@@ -1,44 +1,58 @@
-//! The only code that changes an environment: snapshot, decide, act, report; every wait is bounded.
+//! The release engine: the only code that changes AWS. Look, decide, act, report; every wait has a
+//! limit.
 //!
-//! One release is carried out here from "opened" to "closed": whatever goes wrong on the way,
-//! everything that it changed is rolled back in reverse order and the record says so.
+//! A release holds the environment's lock (its record in the ledger) from "opened" to "closed".
+//! What fails in between is rolled back in reverse order, and the record says how that ended.
 
 mod alarms;
-mod back;
+mod confirmation;
 mod evidence;
 mod function;
-mod record;
+mod lock;
+mod observe;
+mod push;
+mod rollback;
+mod rotate;
+mod secrets;
 mod service;
+mod stop;
 
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tokio::time::Instant;
 
-use crate::catalog::{Component, SERVICES};
-use crate::decide::release::plan::{Change, Plan, ServiceSnapshot, Snapshot, Step};
-use crate::decide::release::record::{Record, ReleaseState};
+use crate::catalog::Component;
+use crate::decide::outputs::Outputs;
+use crate::decide::release::plan::{Plan, Step};
+use crate::decide::release::record::{Entries, Record, ReleaseState};
 use crate::decide::release::rollout::Outcome;
 use crate::failure::{self, Failure, Kind};
-use crate::world::{ProbeRequest, World};
+use crate::ports::{Context, ProbeRequest};
 
 pub use alarms::left_without_alarms;
-pub use record::open as open_record;
+pub use confirmation::{Confirmed, confirm, warn_of_expiry};
+pub use observe::observe;
+pub use push::push;
+pub use rotate::{next_rotation_step, rotate};
+pub use secrets::give_values;
+pub use stop::{StopPlan, stop};
 
-/// How often a moving component is looked at. A rollout's end is noticed within this and one request.
+/// How often something that moves is looked at. The end of a rollout is noticed within this and
+/// one request.
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
 /// After an update ECS has this long to bring its tasks up.
 pub const ROLLOUT_LIMIT: Duration = Duration::from_mins(15);
 /// A running service has this long to prove itself.
 const PROOF_LIMIT: Duration = Duration::from_secs(30);
 
-/// What a release takes at most, its rollback included: each service has its limits in both directions.
-/// The function's calls are a matter of seconds.
+/// What a release takes at most, its rollback included: each service has its limits in both
+/// directions. The calls for a function are a matter of seconds.
 pub fn time_limit(plan: &Plan) -> Duration {
-    let is_moved = |step: &&Step| step.component.is_service() && step.change != Change::Keep;
-    let services = plan.steps.iter().filter(is_moved);
-    let both_ways = |_| 2 * (ROLLOUT_LIMIT + PROOF_LIMIT);
-    services.map(both_ways).sum::<Duration>() + PROOF_LIMIT
+    let is_changed = |step: &&Step| matches!(step, Step::Service(_)) && !step.changes_nothing();
+    let services = plan.steps.iter().filter(is_changed);
+    let both_directions = |_| 2 * (ROLLOUT_LIMIT + PROOF_LIMIT);
+    services.map(both_directions).sum::<Duration>() + PROOF_LIMIT
 }
 
 /// What a record says about a release besides what it changed.
@@ -51,11 +65,13 @@ pub struct About {
     pub dirty: bool,
 }
 
-/// Where a release goes: during the rollback ECS's deployment alarms are off.
+/// What a release is for. During a rollback ECS's deployment alarms are off; a stop starts no
+/// deployment, and leaves alarms as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+enum Direction {
     Forward,
     Back,
+    Stop,
 }
 
 /// Why a release can't go on.
@@ -70,7 +86,7 @@ enum ReleaseError {
     Expired {
         how: String,
     },
-    /// What runs is not what the plan stands on. Nothing was changed yet.
+    /// What runs is not what the plan was made for. Nothing was changed yet.
     MovedOn {
         how: String,
     },
@@ -98,7 +114,7 @@ impl From<anyhow::Error> for ReleaseError {
 }
 
 impl ReleaseError {
-    /// The same, of a component that was being changed.
+    /// The same, about the component that was being changed.
     fn of(mut self, changed: Component) -> Self {
         if let Self::Failed(ComponentFailure { component, .. })
         | Self::Superseded { component, .. } = &mut self
@@ -115,90 +131,80 @@ struct End {
     result: Result<()>,
 }
 
-/// Looks at all that runs, at one moment.
-pub async fn observe(world: &World<'_>) -> Result<Snapshot> {
-    let service = async |component: Component| -> Result<(Component, ServiceSnapshot)> {
-        let state = world.cluster.describe_service(component).await?;
-        let revision = state
-            .primary()
-            .map_or_else(String::new, |first| first.revision.clone());
-        let registered = world.cluster.describe_task_definition(&revision).await?;
-        Ok((
-            component,
-            ServiceSnapshot {
-                state,
-                revision,
-                registered,
-            },
-        ))
-    };
-    let (function, services) = tokio::try_join!(
-        world.functions.get_alias(),
-        futures_util::future::try_join_all(SERVICES.map(service))
-    )?;
-    Ok(Snapshot {
-        services: services.into_iter().collect(),
-        function,
-    })
+impl End {
+    fn succeeded() -> Self {
+        Self {
+            state: ReleaseState::Succeeded,
+            result: Ok(()),
+        }
+    }
 }
 
-/// Opens a release, applies the plan and closes the release. Ctrl-C stops the watching, not AWS;
-/// the closing it does not stop, so that the record says what happened.
-pub async fn carry_out(
-    world: &World<'_>,
+/// Opens a release, applies the plan and closes the release. Ctrl-C stops the watching, not AWS.
+pub async fn deploy(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    plan: &Plan,
+    about: About,
+    _: Confirmed,
+) -> Result<Record> {
+    carry_out(context, outputs, plan, about, Direction::Forward).await
+}
+
+/// As `deploy`, to what ran after an earlier release.
+pub async fn roll_back(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    plan: &Plan,
+    about: About,
+    _: Confirmed,
+) -> Result<Record> {
+    carry_out(context, outputs, plan, about, Direction::Back).await
+}
+
+async fn carry_out(
+    context: &Context<'_>,
+    outputs: &Outputs,
     plan: &Plan,
     about: About,
     direction: Direction,
 ) -> Result<Record> {
-    let mut release = Release::open(*world, plan, about, direction).await?;
+    let mut release = Release::open(context, outputs, about, plan.entries(), direction).await?;
     let end = tokio::select! {
         end = release.run(plan) => end,
-        () = world.interrupt.wait() => release.left(),
+        () = context.interrupt.wait() => release.detach(
+            "cargo xtask status      # what runs now\n\
+             cargo xtask deploy      # go on to the end\n\
+             cargo xtask rollback    # back to the last release that succeeded",
+        ),
     };
-    let closed = match end.state {
-        ReleaseState::InProgress => Ok(()),
-        // What is being rolled back is left so, without alarms.
-        ReleaseState::Detached => release.close(ReleaseState::Detached).await,
-        state => {
-            if let Err(error) = release.turn_alarms_on().await {
-                let text = format!("{error:#}{}", release.without_alarms());
-                world.report.warn("release", &text);
-            }
-            release.close(state).await
-        }
-    };
-    let closed = closed.map_err(|error| {
-        if failure::is(&error, Kind::Expired) {
-            return release.expired(&format!("{error:#}"));
-        }
-        error
-    });
-    if let (Err(_), Err(error)) = (&end.result, &closed) {
-        world.report.warn("release", &format!("{error:#}"));
-    }
-    end.result.and(closed)?;
-    Ok(release.record)
+    release.finish(end).await
 }
 
-struct Release<'w> {
-    world: World<'w>,
+/// One release while it is under way.
+struct Release<'a> {
+    context: Context<'a>,
+    outputs: &'a Outputs,
     record: Record,
     direction: Direction,
+    /// When the record was written last.
     renewed: Instant,
 }
 
-impl<'w> Release<'w> {
+impl<'a> Release<'a> {
     async fn open(
-        world: World<'w>,
-        plan: &Plan,
+        context: &Context<'a>,
+        outputs: &'a Outputs,
         about: About,
+        entries: Entries,
         direction: Direction,
     ) -> Result<Self> {
-        let record = record::open(&world, about, plan.entries()).await?;
+        let record = lock::open(context, about, entries).await?;
         let text = format!("{} opened", record.number);
-        world.report.line("release", &text);
+        context.report.line("release", &text);
         Ok(Self {
-            world,
+            context: *context,
+            outputs,
             record,
             direction,
             renewed: Instant::now(),
@@ -207,17 +213,89 @@ impl<'w> Release<'w> {
 
     async fn run(&mut self, plan: &Plan) -> End {
         let mut changed = Vec::new();
-        let error = match self.forward(plan, &mut changed).await {
-            Ok(()) => {
-                return End {
-                    state: ReleaseState::Succeeded,
-                    result: Ok(()),
-                };
-            }
-            Err(error) => error,
+        match self.apply(plan, &mut changed).await {
+            Ok(()) => End::succeeded(),
+            Err(ReleaseError::Failed(failure)) => self.failed(&changed, &failure).await,
+            Err(error) => self.ended_by(error),
+        }
+    }
+
+    async fn apply<'p>(
+        &mut self,
+        plan: &'p Plan,
+        changed: &mut Vec<&'p Step>,
+    ) -> Result<(), ReleaseError> {
+        let now = observe(&self.context, self.outputs).await?;
+        unchanged(&plan.snapshot.changed_since(&now))?;
+        if self.direction == Direction::Forward {
+            self.turn_alarms_on().await?;
+        }
+        for artifact in &plan.pushes {
+            let Context {
+                registry, report, ..
+            } = self.context;
+            push(registry, self.outputs, report, artifact).await?;
+        }
+        for step in plan.steps.iter().filter(|step| !step.changes_nothing()) {
+            self.ensure_lock_held().await?;
+            changed.push(step);
+            let ended = match step {
+                Step::Function(step) => self.change_function(step).await,
+                Step::Service(step) => self.change_service(step).await,
+            };
+            ended.map_err(|error| error.of(step.component()))?;
+            self.set_outcome(step.component(), Outcome::Succeeded)
+                .await?;
+        }
+        if !changed.is_empty() {
+            self.dispatch().await?;
+        }
+        Ok(())
+    }
+
+    /// A real dispatch, through the load balancer.
+    async fn dispatch(&self) -> Result<(), ReleaseError> {
+        let Context { report, probe, .. } = self.context;
+        let correlation_id = format!("release-{}", self.record.number);
+        let url = format!("{}/dispatch", self.outputs.base_url);
+        let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
+        let request = ProbeRequest {
+            method: "POST",
+            url: &url,
+            headers: &headers,
+            body: "",
         };
+        let started = Instant::now();
+        loop {
+            report.live("dispatch", &format!("POST {url}"));
+            let answer = match probe.send(request).await {
+                Ok(answer) if answer.status == 200 => {
+                    if answer.headers.get("x-correlation-id") == Some(&correlation_id) {
+                        report.line("dispatch", &format!("answered 200: {}", answer.body));
+                        return Ok(());
+                    }
+                    format!("200 without the correlation id {correlation_id}")
+                }
+                Ok(answer) => format!("{} {}", answer.status, answer.body),
+                Err(error) => format!("{error:#}"),
+            };
+            if started.elapsed() > PROOF_LIMIT {
+                return Err(anyhow!("a dispatch was not answered: {answer}").into());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// An end at which nothing is rolled back.
+    fn ended_by(&mut self, error: ReleaseError) -> End {
         match error {
-            ReleaseError::Failed(fault) => self.failed(plan, &changed, &fault).await,
+            ReleaseError::Failed(failure) => {
+                self.record.entries.detach();
+                End {
+                    state: ReleaseState::Detached,
+                    result: Err(anyhow!(failure.reason)),
+                }
+            }
             ReleaseError::Superseded { component, by } => self.superseded(component, &by),
             ReleaseError::Expired { how } => End {
                 state: ReleaseState::InProgress,
@@ -235,91 +313,9 @@ impl<'w> Release<'w> {
         }
     }
 
-    async fn forward(
-        &mut self,
-        plan: &Plan,
-        changed: &mut Vec<Component>,
-    ) -> Result<(), ReleaseError> {
-        let moved = plan.moved_on(&observe(&self.world).await?);
-        if !moved.is_empty() {
-            return Err(ReleaseError::MovedOn {
-                how: moved.join(", "),
-            });
-        }
-        if self.direction == Direction::Forward {
-            self.turn_alarms_on().await?;
-        }
-        for artifact in &plan.pushes {
-            let size = crate::report::megabytes(artifact.packed_bytes);
-            self.world
-                .report
-                .live(artifact.component.name(), &format!("pushing {size}"));
-            self.world.registry.push(artifact).await?;
-            self.world.report.line(
-                artifact.component.name(),
-                &format!("pushed {}", artifact.digest),
-            );
-        }
-        for step in &plan.steps {
-            if step.change == Change::Keep {
-                continue;
-            }
-            self.guard().await?;
-            changed.push(step.component);
-            let ended = if step.component.is_service() {
-                self.change_service(step).await
-            } else {
-                self.change_function(step).await
-            };
-            ended.map_err(|error| error.of(step.component))?;
-            self.set_outcome(step.component, Outcome::Succeeded).await?;
-        }
-        if plan.steps.iter().any(|step| step.change != Change::Keep) {
-            self.dispatch().await?;
-        }
-        Ok(())
-    }
-
-    /// A real dispatch, through the load balancer, the whole way and back.
-    async fn dispatch(&self) -> Result<(), ReleaseError> {
-        let correlation_id = format!("release-{}", self.record.number);
-        let url = format!("{}/dispatch", self.world.outputs.base_url);
-        let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
-        let request = ProbeRequest {
-            method: "POST",
-            url: &url,
-            headers: &headers,
-            body: "",
-        };
-        let started = Instant::now();
-        loop {
-            self.world.report.live("dispatch", &format!("POST {url}"));
-            let heard = match self.world.probe.send(request).await {
-                Ok(answer) if answer.status == 200 => {
-                    let echoed = answer.headers.get("x-correlation-id");
-                    if echoed == Some(&correlation_id) {
-                        self.world
-                            .report
-                            .line("dispatch", &format!("answered 200: {}", answer.body));
-                        return Ok(());
-                    }
-                    format!("200 without the correlation id {correlation_id}")
-                }
-                Ok(answer) => format!("{} {}", answer.status, answer.body),
-                Err(error) => format!("{error:#}"),
-            };
-            if started.elapsed() > PROOF_LIMIT {
-                return Err(anyhow!("a dispatch was not answered: {heard}").into());
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-
     fn superseded(&mut self, component: Option<Component>, by: &str) -> End {
-        if let Some(entry) =
-            component.and_then(|component| self.record.components.get_mut(&component))
-        {
-            entry.outcome = Some(Outcome::Superseded);
+        if let Some(component) = component {
+            self.record.entries.conclude(component, Outcome::Superseded);
         }
         let message = format!("release {} was superseded: {by}", self.record.number);
         let failure = Failure::new(Kind::Superseded, message)
@@ -330,8 +326,8 @@ impl<'w> Release<'w> {
         }
     }
 
-    /// Without credentials the record stays in progress: its time runs out, and then whoever opens
-    /// the next release goes on from what runs.
+    /// Without credentials the record stays in progress until its lease ends; whoever opens the
+    /// next release goes on from what runs.
     fn expired(&self, how: &str) -> anyhow::Error {
         let Record { number, until, .. } = &self.record;
         let message = format!(
@@ -350,25 +346,56 @@ impl<'w> Release<'w> {
     }
 
     /// The user stopped watching. What AWS was told to do goes on, and the record says so.
-    fn left(&mut self) -> End {
-        for entry in self.record.components.values_mut() {
-            if entry.after != entry.before && entry.outcome.is_none() {
-                entry.outcome = Some(Outcome::Detached);
-            }
-        }
+    fn detach(&mut self, hint: &str) -> End {
+        self.record.entries.detach();
         let message = format!(
             "stopped watching release {}; what was begun in AWS goes on{}",
             self.record.number,
             self.without_alarms()
         );
-        let failure = Failure::new(Kind::StoppedWatching, message).hint(
-            "cargo xtask status      # what runs now\n\
-             cargo xtask deploy      # go on to the end\n\
-             cargo xtask rollback    # back to the last release that succeeded",
-        );
         End {
             state: ReleaseState::Detached,
-            result: Err(failure.into()),
+            result: Err(Failure::new(Kind::StoppedWatching, message)
+                .hint(hint)
+                .into()),
         }
     }
+
+    /// Closes the record. Ctrl-C does not stop this, so that the record says what happened.
+    async fn finish(mut self, end: End) -> Result<Record> {
+        let closed = match end.state {
+            ReleaseState::InProgress => Ok(()),
+            // A rollback that goes on without us keeps its alarms off.
+            ReleaseState::Detached => self.close(ReleaseState::Detached).await,
+            state if self.direction == Direction::Stop => self.close(state).await,
+            state => {
+                if let Err(error) = self.turn_alarms_on().await {
+                    let text = format!("{error:#}{}", self.without_alarms());
+                    self.context.report.warn("release", &text);
+                }
+                self.close(state).await
+            }
+        };
+        let closed = closed.map_err(|error| {
+            if failure::is(&error, Kind::Expired) {
+                return self.expired(&format!("{error:#}"));
+            }
+            error
+        });
+        if let (Err(_), Err(error)) = (&end.result, &closed) {
+            self.context.report.warn("release", &format!("{error:#}"));
+        }
+        end.result.and(closed)?;
+        Ok(self.record)
+    }
+}
+
+/// A plan is applied only to the snapshot that it was made for.
+fn unchanged(changes: &[String]) -> Result<(), ReleaseError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(ReleaseError::MovedOn {
+        how: changes.join(", "),
+    })
 }

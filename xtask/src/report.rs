@@ -258,6 +258,14 @@ impl Report {
     }
 }
 
+/// A number and what is counted: `1 error`, `2 errors`.
+pub fn count(number: usize, singular: &str) -> String {
+    match number {
+        1 => format!("1 {singular}"),
+        _ => format!("{number} {singular}s"),
+    }
+}
+
 /// A size as people read it: `5.9 MB` (millions of bytes).
 pub fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)

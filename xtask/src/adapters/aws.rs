@@ -16,7 +16,7 @@ use aws_types::service_config::LoadServiceConfig;
 use super::transport::{CONNECT_LIMIT, Transport};
 use crate::decide::environment::Environment;
 use crate::failure::{self, Failure, Kind};
-use crate::world::ProcessEnv;
+use crate::ports::ProcessEnv;
 
 /// The emulator asks nobody for a password; these are what its documentation uses.
 pub const EMULATOR_KEY: &str = "test";

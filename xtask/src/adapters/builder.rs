@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::adapters::source::Checkout;
-use crate::catalog::{ALL, Component};
+use crate::catalog::{COMPONENTS, Component};
 use crate::decide::artifact::archive::{pack_function, pack_image};
 use crate::decide::artifact::compilation::{BuildMethod, Profile, Variant, check_binary};
 use crate::decide::artifact::image::{Artifact, Digest, Inputs, Key};
@@ -26,8 +26,8 @@ use crate::decide::artifact::sbom::Tree;
 use crate::decide::artifact::scan::{scan, secret_variables};
 use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
+use crate::ports::{Builder, ProcessEnv};
 use crate::report::{Report, megabytes};
-use crate::world::{Builder, ProcessEnv};
 use docker::InDocker;
 use host::Host;
 use shelf::Shelf;
@@ -200,7 +200,7 @@ impl<'a> Artifacts<'a> {
             process_env: self.process_env,
             report: self.report,
         };
-        let services = ALL.map(Component::name);
+        let services = COMPONENTS.map(Component::name);
         // With the services: alone it would be compiled with other features of what it shares.
         host.run_cargo(
             self.variant(architecture),
@@ -210,10 +210,9 @@ impl<'a> Artifacts<'a> {
     }
 
     async fn inputs(&self) -> Result<BTreeMap<Component, Inputs>> {
-        let inputs =
-            ALL.map(
-                |component| async move { Ok((component, self.checkout.inputs(component).await?)) },
-            );
+        let inputs = COMPONENTS.map(|component| async move {
+            Ok((component, self.checkout.inputs(component).await?))
+        });
         futures_util::future::try_join_all(inputs)
             .await
             .map(BTreeMap::from_iter)
@@ -267,7 +266,7 @@ impl<'a> Artifacts<'a> {
         let program = Digest::of(&binary);
         let (labels, name) = (inputs.labels.clone(), key.clone());
         let packed = tokio::task::spawn_blocking(move || {
-            if component.is_service() {
+            if component.service().is_some() {
                 pack_image(component.name(), architecture, &binary, labels.as_ref())
             } else {
                 pack_function(&binary, &name)
@@ -294,7 +293,7 @@ impl<'a> Artifacts<'a> {
             component.name(),
             &format!(
                 "{} {} ({} unpacked)",
-                if component.is_service() {
+                if component.service().is_some() {
                     "image"
                 } else {
                     "zip"
@@ -360,6 +359,7 @@ fn tell_failure<'l>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Service;
     use crate::decide::artifact::referrer::DOCUMENTS;
     use crate::failure;
     use crate::report::Format;
@@ -381,24 +381,30 @@ mod tests {
         let keys = builder.keys(Architecture::X86).await.unwrap();
         let error = builder.build(Architecture::X86, &keys).await.unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
-        for component in ALL {
+        for component in COMPONENTS {
             let lack = format!("bundle has no {component} that was built of this checkout");
             assert!(error.to_string().contains(&lack), "{error}");
         }
 
-        let key = &keys[&Component::Axon];
+        let key = &keys[&Component::Service(Service::Axon)];
         let packed = pack_image("axon", Architecture::X86, b"program", None).unwrap();
         let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = builder
-            .shelf
-            .keep(Component::Axon, key, packed, 7, &documents);
+        let kept = builder.shelf.keep(
+            Component::Service(Service::Axon),
+            key,
+            packed,
+            7,
+            &documents,
+        );
         let kept = kept.await.unwrap();
-        let alone = [(Component::Axon, key.clone())].into();
+        let alone = [(Component::Service(Service::Axon), key.clone())].into();
         let built = builder.build(Architecture::X86, &alone).await.unwrap();
-        assert_eq!(built[&Component::Axon], kept);
-        let axon = builder.require(Architecture::X86, &[Component::Axon]).await;
+        assert_eq!(built[&Component::Service(Service::Axon)], kept);
+        let axon = builder
+            .require(Architecture::X86, &[Component::Service(Service::Axon)])
+            .await;
         let orbit = builder
-            .require(Architecture::X86, &[Component::Orbit])
+            .require(Architecture::X86, &[Component::Service(Service::Orbit)])
             .await;
         fs::remove_dir_all(&folder).await.unwrap();
         axon.unwrap();

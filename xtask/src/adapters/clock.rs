@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::world::Clock;
+use crate::ports::Clock;
 
 pub struct SystemClock;
 

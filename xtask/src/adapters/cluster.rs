@@ -11,7 +11,7 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionFluentBuilder;
 use aws_sdk_ecs::types::{
-    DesiredStatus, Service, Tag, Task, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus,
+    self, DesiredStatus, Tag, Task, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus,
 };
 use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
 use aws_smithy_schema::Schema;
@@ -20,53 +20,55 @@ use aws_smithy_schema::serde::{SerializableStruct, ShapeSerializer};
 use serde_json::Value;
 
 use super::aws::explain;
-use crate::catalog::Component;
+use crate::catalog::Service;
 use crate::decide::definition::Definition;
 use crate::decide::outputs::Outputs;
-use crate::decide::release::plan::Registered;
-use crate::decide::release::rollout::{ServiceState, StoppedTask};
-use crate::world::{Cluster, ServiceUpdate};
-use state::{revision_of, service_state, stopped_task, with_alarms};
+use crate::decide::release::snapshot::{Registered, Revision, ServiceState, StoppedTask};
+use crate::ports::{Cluster, ServiceUpdate};
+use state::{name_of, revision_of, service_state, stopped_task, with_alarms};
 
 const SHA256_TAG: &str = "definition-sha256";
 /// `DescribeTasks` takes so many at most.
 const TASKS_MAX: usize = 100;
 
-pub struct Ecs<'a> {
+pub struct Ecs {
     client: Client,
-    outputs: &'a Outputs,
 }
 
-impl<'a> Ecs<'a> {
-    pub fn new(config: &aws_config::SdkConfig, outputs: &'a Outputs) -> Self {
+impl Ecs {
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
         Self {
             client: Client::new(config),
-            outputs,
         }
     }
 
-    async fn describe(&self, component: Component) -> Result<Service> {
-        let name = &self.outputs.service(component).ecs_service;
+    async fn describe(&self, outputs: &Outputs, service: Service) -> Result<types::Service> {
+        let name = &outputs.service(service).ecs_service;
         let described = self
             .client
             .describe_services()
-            .cluster(&self.outputs.cluster)
+            .cluster(&outputs.cluster)
             .services(name)
             .send()
             .await
             .map_err(explain)
             .with_context(|| format!("describe the service {name}"))?;
         let found = described.services.unwrap_or_default().into_iter().next();
-        found.with_context(|| format!("cluster {} has no service {name}", self.outputs.cluster))
+        found.with_context(|| format!("cluster {} has no service {name}", outputs.cluster))
     }
 
-    async fn tasks(&self, component: Component, status: DesiredStatus) -> Result<Vec<Task>> {
-        let service = &self.outputs.service(component).ecs_service;
+    async fn tasks(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        status: DesiredStatus,
+    ) -> Result<Vec<Task>> {
+        let name = &outputs.service(service).ecs_service;
         let mut pages = self
             .client
             .list_tasks()
-            .cluster(&self.outputs.cluster)
-            .service_name(service)
+            .cluster(&outputs.cluster)
+            .service_name(name)
             .desired_status(status)
             .into_paginator()
             .items()
@@ -74,19 +76,19 @@ impl<'a> Ecs<'a> {
         let mut arns = Vec::new();
         while let Some(arn) = pages.next().await {
             let arn = arn.map_err(explain);
-            arns.push(arn.with_context(|| format!("list the tasks of {service}"))?);
+            arns.push(arn.with_context(|| format!("list the tasks of {name}"))?);
         }
         let mut tasks = Vec::new();
         for chunk in arns.chunks(TASKS_MAX) {
             let described = self
                 .client
                 .describe_tasks()
-                .cluster(&self.outputs.cluster)
+                .cluster(&outputs.cluster)
                 .set_tasks(Some(chunk.to_vec()))
                 .send()
                 .await
                 .map_err(explain)
-                .with_context(|| format!("describe the tasks of {service}"))?;
+                .with_context(|| format!("describe the tasks of {name}"))?;
             tasks.extend(described.tasks.unwrap_or_default());
         }
         Ok(tasks)
@@ -94,16 +96,16 @@ impl<'a> Ecs<'a> {
 }
 
 #[async_trait]
-impl Cluster for Ecs<'_> {
-    async fn describe_service(&self, component: Component) -> Result<ServiceState> {
-        Ok(service_state(&self.describe(component).await?))
+impl Cluster for Ecs {
+    async fn describe_service(&self, outputs: &Outputs, service: Service) -> Result<ServiceState> {
+        service_state(&self.describe(outputs, service).await?)
     }
 
-    async fn describe_task_definition(&self, revision: &str) -> Result<Option<Registered>> {
+    async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>> {
         let described = self
             .client
             .describe_task_definition()
-            .task_definition(revision)
+            .task_definition(revision.as_str())
             .include(TaskDefinitionField::Tags)
             .send()
             .await;
@@ -133,7 +135,7 @@ impl Cluster for Ecs<'_> {
         &self,
         definition: &Definition,
         content: &str,
-    ) -> Result<String> {
+    ) -> Result<Revision> {
         let family = definition.family();
         let input = to_input(definition).with_context(|| format!("register {family}"))?;
         let tag = Tag::builder().key(SHA256_TAG).value(content).build();
@@ -146,22 +148,28 @@ impl Cluster for Ecs<'_> {
         let arn = registered
             .task_definition()
             .and_then(TaskDefinition::task_definition_arn);
-        Ok(revision_of(arn.context(
-            "ECS registered a definition and did not name it",
-        )?))
+        revision_of(arn.context("ECS registered a definition and did not name it")?)
     }
 
-    async fn update_service(&self, component: Component, update: &ServiceUpdate) -> Result<()> {
-        let name = &self.outputs.service(component).ecs_service;
+    async fn update_service(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        update: &ServiceUpdate,
+    ) -> Result<()> {
+        let name = &outputs.service(service).ecs_service;
         let configuration = match &update.alarms {
-            Some(alarms) => Some(with_alarms(&self.describe(component).await?, alarms)?),
+            Some(alarms) => Some(with_alarms(
+                &self.describe(outputs, service).await?,
+                alarms,
+            )?),
             None => None,
         };
         self.client
             .update_service()
-            .cluster(&self.outputs.cluster)
+            .cluster(&outputs.cluster)
             .service(name)
-            .set_task_definition(update.revision.clone())
+            .set_task_definition(update.revision.clone().map(String::from))
             .set_desired_count(update.desired)
             .set_deployment_configuration(configuration)
             .send()
@@ -173,10 +181,11 @@ impl Cluster for Ecs<'_> {
 
     async fn stopped_tasks(
         &self,
-        component: Component,
-        revision: &str,
+        outputs: &Outputs,
+        service: Service,
+        revision: &Revision,
     ) -> Result<Vec<StoppedTask>> {
-        let mut tasks = self.tasks(component, DesiredStatus::Stopped).await?;
+        let mut tasks = self.tasks(outputs, service, DesiredStatus::Stopped).await?;
         tasks.sort_by_key(|task| {
             std::cmp::Reverse(
                 task.stopped_at()
@@ -184,15 +193,15 @@ impl Cluster for Ecs<'_> {
             )
         });
         let ours =
-            |task: &&Task| task.task_definition_arn().map(revision_of).as_deref() == Some(revision);
+            |task: &&Task| task.task_definition_arn().map(name_of) == Some(revision.as_str());
         Ok(tasks.iter().filter(ours).map(stopped_task).collect())
     }
 
-    async fn running_tasks(&self, component: Component) -> Result<Vec<String>> {
+    async fn running_tasks(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>> {
         let mut ids = BTreeSet::new();
         // In this order: one that is told to stop between the two is in the second.
         for desired in [DesiredStatus::Running, DesiredStatus::Stopped] {
-            let tasks = self.tasks(component, desired).await?;
+            let tasks = self.tasks(outputs, service, desired).await?;
             let alive = tasks.iter().filter(|task| has_containers(task));
             let id = |task: &Task| Some(task.task_arn()?.rsplit_once('/')?.1.to_owned());
             ids.extend(alive.filter_map(id));
@@ -200,8 +209,8 @@ impl Cluster for Ecs<'_> {
         Ok(ids.into_iter().collect())
     }
 
-    async fn task_health(&self, component: Component) -> Result<Vec<String>> {
-        let tasks = self.tasks(component, DesiredStatus::Running).await?;
+    async fn task_health(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>> {
+        let tasks = self.tasks(outputs, service, DesiredStatus::Running).await?;
         let health = |task: &Task| {
             let status = task.health_status();
             status
@@ -211,10 +220,10 @@ impl Cluster for Ecs<'_> {
         Ok(running(&tasks).map(health).collect())
     }
 
-    async fn deregister_task_definition(&self, revision: &str) -> Result<()> {
+    async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {
         self.client
             .deregister_task_definition()
-            .task_definition(revision)
+            .task_definition(revision.as_str())
             .send()
             .await
             .map_err(explain)

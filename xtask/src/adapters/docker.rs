@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::host;
 pub use crate::decide::definition::alone::RunOptions;
 use crate::failure::Failure;
-use crate::world::{Containers, ProcessEnv, RunningContainer};
+use crate::ports::{Containers, ProcessEnv, RunningContainer};
 pub use container::Container;
 
 /// Labels of every container of ours: the checkout that it belongs to, and the process.

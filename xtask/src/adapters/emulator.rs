@@ -24,8 +24,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::adapters::host;
 use crate::failure::Failure;
+use crate::ports::{Began, LocalAws, ProcessEnv};
 use crate::report::Report;
-use crate::world::{Began, LocalAws, ProcessEnv};
 
 /// Not 4566: other emulators listen there, and people may have that running.
 const PORT_DEFAULT: u16 = 4577;

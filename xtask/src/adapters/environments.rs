@@ -13,7 +13,7 @@ use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
-use crate::world::ProcessEnv;
+use crate::ports::ProcessEnv;
 
 const FOLDER: &str = "infra/environments";
 const SUFFIX: &str = ".tfvars.json";

@@ -14,41 +14,36 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::aws::{explain, limits};
-use crate::decide::artifact::image::Artifact;
-use crate::decide::outputs::Outputs;
-use crate::decide::release::rollout::FunctionState;
+use crate::decide::artifact::image::Key;
+use crate::decide::outputs::FunctionOutputs;
+use crate::decide::release::snapshot::{FunctionState, FunctionVersion};
 use crate::failure::Failure;
-use crate::world::Functions;
+use crate::ports::{Functions, PublishedVersion};
 
 const UPDATE_LIMIT: Duration = Duration::from_mins(2);
 const UPDATE_INTERVAL: Duration = Duration::from_millis(300);
 /// Some megabytes of code, over a slow line.
 const UPLOAD_LIMITS: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(7));
 
-pub struct Lambda<'a> {
-    client: Client,
-    outputs: &'a Outputs,
-}
+pub struct Lambda(Client);
 
-impl<'a> Lambda<'a> {
-    pub fn new(config: &aws_config::SdkConfig, outputs: &'a Outputs) -> Self {
-        Self {
-            client: Client::new(config),
-            outputs,
-        }
-    }
-
-    fn name(&self) -> &str {
-        &self.outputs.function.name
+impl Lambda {
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
+        Self(Client::new(config))
     }
 
     /// A version that has this key and this code, made by an earlier release or a run that was
     /// stopped. A description alone is only what somebody wrote.
-    async fn version_of(&self, key: &str, code_sha256: &str) -> Result<Option<String>> {
+    async fn version_of(
+        &self,
+        name: &str,
+        key: &Key,
+        code_sha256: &str,
+    ) -> Result<Option<FunctionVersion>> {
         let mut pages = self
-            .client
+            .0
             .list_versions_by_function()
-            .function_name(self.name())
+            .function_name(name)
             .into_paginator()
             .items()
             .send();
@@ -56,9 +51,10 @@ impl<'a> Lambda<'a> {
             let version = version
                 .map_err(explain)
                 .context("list the function's versions")?;
-            let ours = (Some(key), Some(code_sha256));
+            let ours = (Some(&*key.0), Some(code_sha256));
             if (version.description(), version.code_sha256()) == ours {
-                return Ok(version.version().map(str::to_owned));
+                let number = version.version().unwrap_or_default();
+                return Ok(Some(number.parse()?));
             }
         }
         Ok(None)
@@ -66,14 +62,18 @@ impl<'a> Lambda<'a> {
 
     /// The function, or a version of it, once nothing is under way in it: until then it is neither
     /// updated nor published nor asked.
-    async fn at_rest(&self, version: Option<&str>) -> Result<GetFunctionConfigurationOutput> {
+    async fn at_rest(
+        &self,
+        name: &str,
+        version: Option<&FunctionVersion>,
+    ) -> Result<GetFunctionConfigurationOutput> {
         let started = Instant::now();
         loop {
             let found = self
-                .client
+                .0
                 .get_function_configuration()
-                .function_name(self.name())
-                .set_qualifier(version.map(str::to_owned))
+                .function_name(name)
+                .set_qualifier(version.map(ToString::to_string))
                 .send()
                 .await
                 .map_err(explain)
@@ -90,25 +90,25 @@ impl<'a> Lambda<'a> {
         }
     }
 
-    async fn update(&self, zip: Vec<u8>, code_sha256: &str) -> Result<()> {
+    async fn update(&self, name: &str, zip: Vec<u8>, code_sha256: &str) -> Result<()> {
         let slow = Config::builder().timeout_config(limits(UPLOAD_LIMITS));
         let updated = self
-            .client
+            .0
             .update_function_code()
-            .function_name(self.name())
+            .function_name(name)
             .zip_file(Blob::new(zip))
             .customize()
             .config_override(slow)
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("update the code of {}", self.name()))?;
+            .with_context(|| format!("update the code of {name}"))?;
         ensure!(
             updated.code_sha256() == Some(code_sha256),
             "Lambda got other code than was sent: {} and not {code_sha256}",
             updated.code_sha256().unwrap_or("none")
         );
-        let updated = self.at_rest(None).await?;
+        let updated = self.at_rest(name, None).await?;
         let reason = updated.last_update_status_reason();
         ensure!(
             updated.last_update_status() != Some(&LastUpdateStatus::Failed),
@@ -120,43 +120,45 @@ impl<'a> Lambda<'a> {
 
     /// Publishes the code that was sent: Lambda refuses where somebody has put other code there
     /// since.
-    async fn publish_code(&self, key: &str, code_sha256: &str) -> Result<String> {
+    async fn publish_code(
+        &self,
+        name: &str,
+        key: &Key,
+        code_sha256: &str,
+    ) -> Result<FunctionVersion> {
         let published = self
-            .client
+            .0
             .publish_version()
-            .function_name(self.name())
+            .function_name(name)
             .code_sha256(code_sha256)
-            .description(key)
+            .description(&key.0)
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("publish a version of {}", self.name()))?;
+            .with_context(|| format!("publish a version of {name}"))?;
         let version = published
             .version()
             .context("Lambda published a version without a name")?;
         // Where it has a version of this code already, it answers that one as it is.
-        if published.description() != Some(key) {
+        if published.description() != Some(&*key.0) {
             return Err(Failure::not_ready(format!(
-                "version {version} of {} has this very code and another description",
-                self.name()
+                "version {version} of {name} has this very code and another description"
             ))
             .hint(format!(
-                "aws lambda delete-function --function-name {} --qualifier {version}    # this one \
-                 version, where no alias names it",
-                self.name()
+                "aws lambda delete-function --function-name {name} --qualifier {version}    # this one \
+                 version, where no alias names it"
             ))
             .into());
         }
-        Ok(version.to_owned())
+        Ok(version.parse()?)
     }
 
     /// A version is asked only when it can answer.
-    async fn active(&self, version: String) -> Result<String> {
-        let found = self.at_rest(Some(&version)).await?;
+    async fn active(&self, name: &str, version: FunctionVersion) -> Result<FunctionVersion> {
+        let found = self.at_rest(name, Some(&version)).await?;
         ensure!(
             found.state() != Some(&State::Failed),
-            "version {version} of {} failed: {}",
-            self.name(),
+            "version {version} of {name} failed: {}",
             found.state_reason().unwrap_or("no reason given")
         );
         Ok(version)
@@ -164,54 +166,73 @@ impl<'a> Lambda<'a> {
 }
 
 #[async_trait]
-impl Functions for Lambda<'_> {
-    async fn get_alias(&self) -> Result<FunctionState> {
-        let alias_name = &self.outputs.function.alias;
-        let alias = self
-            .client
+impl Functions for Lambda {
+    async fn get_alias(&self, function: &FunctionOutputs) -> Result<FunctionState> {
+        let FunctionOutputs { name, alias, .. } = function;
+        let found = self
+            .0
             .get_alias()
-            .function_name(self.name())
-            .name(alias_name)
+            .function_name(name)
+            .name(alias)
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("read the alias {alias_name} of {}", self.name()))?;
-        let version = alias.function_version().unwrap_or_default().to_owned();
+            .with_context(|| format!("read the alias {alias} of {name}"))?;
+        let version = found.function_version().unwrap_or_default();
+        let version: FunctionVersion = version
+            .parse()
+            .with_context(|| format!("read the alias {alias} of {name}"))?;
         let state = self
-            .client
+            .0
             .get_function_configuration()
-            .function_name(self.name())
-            .qualifier(&version)
+            .function_name(name)
+            .qualifier(version.as_str())
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("describe version {version} of {}", self.name()))?;
+            .with_context(|| format!("describe version {version} of {name}"))?;
         Ok(FunctionState {
             version,
             code_sha256: state.code_sha256().unwrap_or_default().to_owned(),
-            description: state.description().unwrap_or_default().to_owned(),
-            revision_id: alias.revision_id().unwrap_or_default().to_owned(),
+            key: state.description().and_then(Key::parse),
+            revision_id: found.revision_id().unwrap_or_default().to_owned(),
         })
     }
 
-    async fn publish_version(&self, zip: Vec<u8>, artifact: &Artifact) -> Result<String> {
-        let key = &artifact.key.0;
+    async fn publish_version(
+        &self,
+        function: &FunctionOutputs,
+        zip: Vec<u8>,
+        key: &Key,
+    ) -> Result<PublishedVersion> {
+        let name = &function.name;
         let code_sha256 = base64::encode(Sha256::digest(&zip));
-        if let Some(version) = self.version_of(key, &code_sha256).await? {
-            return self.active(version).await;
-        }
-        self.at_rest(None).await?;
-        self.update(zip, &code_sha256).await?;
-        let version = self.publish_code(key, &code_sha256).await?;
-        self.active(version).await
+        let known = self.version_of(name, key, &code_sha256).await?;
+        let version = if let Some(version) = known {
+            version
+        } else {
+            self.at_rest(name, None).await?;
+            self.update(name, zip, &code_sha256).await?;
+            self.publish_code(name, key, &code_sha256).await?
+        };
+        Ok(PublishedVersion {
+            version: self.active(name, version).await?,
+            code_sha256,
+        })
     }
 
-    async fn invoke(&self, version: &str, request: &Value) -> Result<Value> {
+    async fn invoke(
+        &self,
+        function: &FunctionOutputs,
+        version: &FunctionVersion,
+        request: &Value,
+    ) -> Result<Value> {
+        let name = &function.name;
         let answer = self
-            .client
+            .0
             .invoke()
-            .function_name(self.name())
-            .qualifier(version)
+            .function_name(name)
+            .qualifier(version.as_str())
             .payload(Blob::new(request.to_string()))
             .send()
             .await
@@ -225,13 +246,18 @@ impl Functions for Lambda<'_> {
         serde_json::from_str(&text).with_context(|| format!("answered what is not JSON: {text}"))
     }
 
-    async fn update_alias(&self, version: &str, revision_id: &str) -> Result<()> {
-        let alias = &self.outputs.function.alias;
-        self.client
+    async fn update_alias(
+        &self,
+        function: &FunctionOutputs,
+        version: &FunctionVersion,
+        revision_id: &str,
+    ) -> Result<()> {
+        let FunctionOutputs { name, alias, .. } = function;
+        self.0
             .update_alias()
-            .function_name(self.name())
+            .function_name(name)
             .name(alias)
-            .function_version(version)
+            .function_version(version.as_str())
             .revision_id(revision_id)
             .send()
             .await

@@ -18,7 +18,7 @@ use crate::decide::machine::readiness::found::{
 };
 use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
-use crate::world::{Depth, Machine, ProcessEnv};
+use crate::ports::{Depth, Machine, ProcessEnv};
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
 

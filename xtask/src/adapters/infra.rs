@@ -24,8 +24,8 @@ use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::BYTE_ORDER_MARK;
 use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
+use crate::ports::{Infra, InfraPlan, Interrupt, ProcessEnv};
 use crate::report::Report;
-use crate::world::{Infra, InfraPlan, Interrupt, ProcessEnv};
 use failures::Run;
 use plan_file::PlanFile;
 

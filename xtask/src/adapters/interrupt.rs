@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::world::Interrupt;
+use crate::ports::Interrupt;
 
 pub struct Signals {
     count: watch::Receiver<usize>,

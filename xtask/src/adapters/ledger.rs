@@ -15,7 +15,7 @@ use super::aws::{explain, is_code};
 use crate::decide::environment::Environment;
 use crate::decide::release::record::{RECORD_BYTES_MAX, Record};
 use crate::failure::Failure;
-use crate::world::Ledger;
+use crate::ports::Ledger;
 
 /// `GetParameters` takes so many names at most.
 const NAMES_MAX: u64 = 10;

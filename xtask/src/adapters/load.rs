@@ -15,7 +15,7 @@ use serde_json::json;
 use super::process::{Child, Command, find_program};
 use super::stopwatch::{await_health, free_port, kernel_field};
 use crate::failure::Failure;
-use crate::world::{Load, ProcessEnv, Subject, Watch};
+use crate::ports::{Load, ProcessEnv, Subject, Watch};
 
 const SCRIPT: &str = include_str!("load.lua");
 const CONNECTIONS: &str = "64";

@@ -7,7 +7,7 @@ use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
 use jiff::Timestamp;
 
 use super::aws::{explain, is_code};
-use crate::world::{LogLine, Logs};
+use crate::ports::{LogLine, Logs};
 
 /// Of one stream's end: what has so many pages without a line is as good as empty.
 const PAGES_MAX: u32 = 20;

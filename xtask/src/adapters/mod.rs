@@ -5,7 +5,6 @@ pub mod balancer;
 pub mod builder;
 pub mod clock;
 pub mod cluster;
-pub mod connector;
 pub mod docker;
 pub mod emulator;
 pub mod environments;

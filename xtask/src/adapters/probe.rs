@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::transport::{Client, Transport};
-use crate::world::{Probe, ProbeAnswer, ProbeRequest};
+use crate::ports::{Probe, ProbeAnswer, ProbeRequest};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 64 * 1024;

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::failure::Failure;
-use crate::world::ProcessEnv;
+use crate::ports::ProcessEnv;
 
 /// Variables of the user's shell that a child may have: none of them names an account.
 const PASSED_ON: [&str; 27] = [

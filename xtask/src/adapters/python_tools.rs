@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 
 use super::process::{Command, Finished};
 use super::virtual_environment::{VirtualEnvironment, version_of};
+use crate::ports::ProcessEnv;
 use crate::report::Report;
-use crate::world::ProcessEnv;
 
 const REQUIREMENTS: &str = include_str!("../../tools/requirements.txt");
 

@@ -9,60 +9,63 @@ use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::ImageIdentifier;
 
 use super::aws::{explain, is_code};
-use super::transport::Transport;
-use crate::catalog::Component;
+use super::transport::{self, Transport};
+use crate::catalog::Service;
 use crate::decide::artifact::archive::{MANIFEST_TYPE, open_image};
 use crate::decide::artifact::image::{Artifact, Digest, Key};
 use crate::decide::outputs::Outputs;
 use crate::failure::Failure;
+use crate::ports::Registry;
 use crate::report::Report;
-use crate::world::Registry;
-use distribution::{Line, Repository};
+use distribution::Repository;
 
 pub struct Ecr<'a> {
     client: Client,
-    outputs: &'a Outputs,
-    line: Line,
+    transport: transport::Client,
     report: &'a Report,
 }
 
 #[async_trait]
 impl Registry for Ecr<'_> {
-    async fn digest(&self, component: Component, key: &Key) -> Result<Option<Digest>> {
+    async fn digest(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        key: &Key,
+    ) -> Result<Option<Digest>> {
         let tag = ImageIdentifier::builder().image_tag(&key.0).build();
-        self.find(component, tag).await
+        self.find(outputs, service, tag).await
     }
 
-    async fn has(&self, component: Component, digest: &Digest) -> Result<bool> {
+    async fn has(&self, outputs: &Outputs, service: Service, digest: &Digest) -> Result<bool> {
         let name = ImageIdentifier::builder().image_digest(digest.as_str());
-        let found = self.find(component, name.build()).await?;
+        let found = self.find(outputs, service, name.build()).await?;
         Ok(found.as_ref() == Some(digest))
     }
 
-    async fn push(&self, artifact: &Artifact) -> Result<()> {
-        let pushed = self.push_image(artifact).await;
-        pushed.with_context(|| format!("push {} {}", artifact.component, artifact.digest))
+    async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {
+        let pushed = self.push_image(outputs, service, artifact).await;
+        pushed.with_context(|| format!("push {service} {}", artifact.digest))
     }
 }
 
 impl<'a> Ecr<'a> {
-    pub fn new(
-        config: &aws_config::SdkConfig,
-        transport: &Transport,
-        outputs: &'a Outputs,
-        report: &'a Report,
-    ) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, transport: &Transport, report: &'a Report) -> Self {
         Self {
             client: Client::new(config),
-            outputs,
-            line: Line::new(transport, &outputs.registry),
+            transport: transport.client(None),
             report,
         }
     }
 
     /// The digest of an image that the repository holds.
-    async fn find(&self, component: Component, image: ImageIdentifier) -> Result<Option<Digest>> {
-        let repository = &self.outputs.service(component).repository;
+    async fn find(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        image: ImageIdentifier,
+    ) -> Result<Option<Digest>> {
+        let repository = &outputs.service(service).repository;
         let answer = self
             .client
             .describe_images()
@@ -90,9 +93,14 @@ impl<'a> Ecr<'a> {
             .transpose()
     }
 
-    async fn push_image(&self, artifact: &Artifact) -> Result<()> {
-        let Artifact { component, key, .. } = artifact;
-        if self.is_tagged(artifact).await? {
+    async fn push_image(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        artifact: &Artifact,
+    ) -> Result<()> {
+        let key = &artifact.key;
+        if self.is_tagged(outputs, service, artifact).await? {
             return Ok(());
         }
         let archive = tokio::fs::read(&artifact.file)
@@ -100,9 +108,9 @@ impl<'a> Ecr<'a> {
             .with_context(|| format!("read {}", artifact.file.display()))?;
         let image = open_image(&archive).context(artifact.file.display().to_string())?;
         let repository = Repository {
-            line: &self.line,
-            registry: &self.outputs.registry,
-            name: &self.outputs.service(*component).repository,
+            client: &self.transport,
+            registry: &outputs.registry,
+            name: &outputs.service(service).repository,
             authorization: &self.authorization().await?,
         };
         let blobs = image.blobs.into_iter();
@@ -116,14 +124,14 @@ impl<'a> Ecr<'a> {
                 "the registry takes no documents about this image, which lie beside {} only: {error:#}",
                 artifact.file.display()
             );
-            self.report.warn(component.name(), &text);
+            self.report.warn(service.name(), &text);
         }
         let put = repository
             .put_manifest(&key.0, MANIFEST_TYPE, image.manifest.into())
             .await;
         // Whoever else pushes this key at this moment pushes the same image, and where tags are
         // immutable only one of us is let in.
-        match (self.is_tagged(artifact).await, put) {
+        match (self.is_tagged(outputs, service, artifact).await, put) {
             (Ok(true), _) => Ok(()),
             (Err(error), _) | (Ok(false), Err(error)) => Err(error),
             (Ok(false), Ok(())) => bail!("the registry took the image and does not have it"),
@@ -132,8 +140,13 @@ impl<'a> Ecr<'a> {
 
     /// Whether the artifact's key names its image already. Another image of that name is an
     /// error: a key decides an image's bytes.
-    async fn is_tagged(&self, artifact: &Artifact) -> Result<bool> {
-        match self.digest(artifact.component, &artifact.key).await? {
+    async fn is_tagged(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        artifact: &Artifact,
+    ) -> Result<bool> {
+        match self.digest(outputs, service, &artifact.key).await? {
             None => Ok(false),
             Some(digest) if digest == artifact.digest => Ok(true),
             Some(other) => bail!("the registry has {other} under the key {}", artifact.key),
@@ -192,7 +205,7 @@ mod tests {
         std::fs::create_dir_all(folder).unwrap();
         let packed = pack_image("axon", Architecture::X86, b"a program", None).unwrap();
         let artifact = Artifact {
-            component: Component::Axon,
+            component: Service::Axon.into(),
             key: Key("5".repeat(64)),
             digest: packed.digest,
             file: folder.join("axon.tar"),
@@ -247,8 +260,8 @@ mod tests {
         };
         let report = Report::new(mode, Box::new(std::io::sink()), Box::new(told.clone()));
         let config = config.await;
-        let ecr = Ecr::new(&config, &Transport::local(), &outputs, &report);
-        ecr.push(&artifact).await.unwrap();
+        let ecr = Ecr::new(&config, &Transport::local(), &report);
+        ecr.push(&outputs, Service::Axon, &artifact).await.unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
         assert!(

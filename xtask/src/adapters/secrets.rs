@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::aws::{explain, is_code};
 use crate::failure::Failure;
-use crate::world::{SecretVersion, Secrets};
+use crate::ports::{SecretVersion, Secrets};
 
 /// The label of a version that is not current yet. It stays on one version of a secret.
 const STAGED: &str = "XTASKSTAGED";

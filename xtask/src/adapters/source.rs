@@ -13,7 +13,7 @@ use crate::catalog::Component;
 use crate::decide::artifact::image::{Inputs, Labels, input_paths, is_hidden};
 use crate::decide::definition::hex;
 use crate::decide::machine::byte_order_mark::without_mark;
-use crate::world::{Commit, ProcessEnv, Source};
+use crate::ports::{Commit, ProcessEnv, Source};
 
 #[derive(Debug, Clone)]
 pub struct Checkout {
@@ -154,6 +154,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::catalog::Service;
     use crate::decide::artifact::compilation::testing::X86;
     use crate::decide::artifact::image::Key;
 
@@ -219,7 +220,10 @@ mod tests {
 
         async fn inputs(&self) -> Inputs {
             let checkout = Checkout::new(&self.process_env());
-            checkout.inputs(Component::Axon).await.unwrap()
+            checkout
+                .inputs(Component::Service(Service::Axon))
+                .await
+                .unwrap()
         }
 
         async fn revision(&self) -> Option<String> {
@@ -303,7 +307,13 @@ mod tests {
     #[tokio::test]
     async fn the_key_follows_the_sources_and_not_what_lies_beside_them() {
         let folder = Folder::committed("key").await;
-        let key = async || Key::of(Component::Axon, &folder.inputs().await, X86);
+        let key = async || {
+            Key::of(
+                Component::Service(Service::Axon),
+                &folder.inputs().await,
+                X86,
+            )
+        };
         let first = key().await;
         folder.write("services/axon/README.md", "words");
         folder.write("services/axon/tests/http.rs", "#[test] fn one() {}");

@@ -15,7 +15,7 @@ use super::builder::Artifacts;
 use super::load::load;
 use super::process::Command;
 use crate::decide::outputs::Architecture;
-use crate::world::{CargoRun, Clock, Load, ProcessEnv, Started, Stopwatch, Subject, Watch};
+use crate::ports::{CargoRun, Clock, Load, ProcessEnv, Started, Stopwatch, Subject, Watch};
 
 const STARTS: usize = 20;
 const START_LIMIT: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::process::Command;
 use crate::decide::acceptance::figures::{Coverage, coverage_of};
-use crate::world::{CargoRun, CargoTool, ProcessEnv, Toolchain, Watch};
+use crate::ports::{CargoRun, CargoTool, ProcessEnv, Toolchain, Watch};
 
 /// The distribution's LLVM 22 reads what Rust 1.95 writes; an older one does not.
 const LLVM_FOLDER: &str = "/usr/lib/llvm-22/bin";

@@ -25,7 +25,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::decide::machine::proxy::{Proxies, Proxy};
 use crate::failure::Failure;
-use crate::world::ProcessEnv;
+use crate::ports::ProcessEnv;
 
 /// A connection is there within this, or not at all.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use super::host;
 use super::process::Command;
 use crate::decide::definition::hex;
 use crate::failure::Failure;
+use crate::ports::ProcessEnv;
 use crate::report::Report;
-use crate::world::ProcessEnv;
 
 /// Written last: a virtual environment without it is half-made.
 const STAMP: &str = "complete";

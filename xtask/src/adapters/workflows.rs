@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 
 use super::python_tools::PythonTools;
-use crate::world::Workflows;
+use crate::ports::Workflows;
 
 /// Below the root.
 const FOLDER: &str = ".github/workflows";

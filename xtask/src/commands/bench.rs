@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::catalog::SERVICES;
 use crate::decide::outputs::Architecture;
+use crate::ports::{Builder, Load, Started, Stopwatch, Subject};
 use crate::report::Report;
-use crate::world::{Builder, Load, Started, Stopwatch, Subject};
 
 const DEPLOYS: usize = 3;
 
@@ -51,14 +51,14 @@ async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
         None => parts.builder.build(parts.architecture, &keys).await?,
     };
     let mut figures = Vec::new();
-    for component in SERVICES {
-        let artifact = &artifacts[&component];
+    for service in SERVICES {
+        let artifact = &artifacts[&service.into()];
         let sizes = [
             ("image, packed", artifact.packed_bytes),
             ("image, unpacked", artifact.unpacked_bytes),
         ];
         figures.extend(
-            sizes.map(|(what, bytes)| figure(component.name(), what, megabytes(bytes), "MB")),
+            sizes.map(|(what, bytes)| figure(service.name(), what, megabytes(bytes), "MB")),
         );
     }
     Ok(figures)

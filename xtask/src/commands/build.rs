@@ -6,11 +6,12 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::catalog::Component;
+use crate::catalog::{Component, Service};
 use crate::decide::artifact::image::{Artifact, Digest, Key};
 use crate::decide::outputs::{Architecture, Outputs};
+use crate::ports::{Builder, Registry};
+use crate::release::push;
 use crate::report::Report;
-use crate::world::{Builder, Registry};
 
 pub struct Request<'a> {
     pub components: &'a [Component],
@@ -23,7 +24,7 @@ pub struct Request<'a> {
     pub out: Option<&'a Path>,
 }
 
-/// A registry, and the outputs that says how its images are called.
+/// A registry, and the outputs that name its repositories.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     pub outputs: &'a Outputs,
@@ -54,10 +55,9 @@ pub async fn build(builder: &dyn Builder, report: &Report, request: &Request<'_>
     }
     for component in wanted {
         let artifact = &artifacts[&component];
-        let is_pushed = digests.contains_key(&component) || !component.is_service();
+        let is_pushed = digests.contains_key(&component);
         if let Some(target) = request.push.filter(|_| !is_pushed) {
-            target.registry.push(artifact).await?;
-            report.line(component.name(), &format!("pushed {}", artifact.digest));
+            push(target.registry, target.outputs, report, artifact).await?;
         }
         digests.insert(component, artifact.digest.clone());
     }
@@ -74,13 +74,10 @@ async fn pushed_before(
     let Some(target) = request.push else {
         return Ok(digests);
     };
-    for component in request
-        .components
-        .iter()
-        .filter(|component| component.is_service())
-    {
-        if let Some(digest) = target.registry.digest(*component, &keys[component]).await? {
-            digests.insert(*component, digest);
+    for service in request.components.iter().filter_map(|it| it.service()) {
+        let key = &keys[&service.into()];
+        if let Some(digest) = target.registry.digest(target.outputs, service, key).await? {
+            digests.insert(service.into(), digest);
         }
     }
     Ok(digests)
@@ -125,8 +122,8 @@ fn print(
             Built {
                 name: *component,
                 key: keys[component].clone(),
-                image: component.is_service().then(|| {
-                    let repository = repository(request, *component);
+                image: component.service().map(|service| {
+                    let repository = repository(request, service);
                     format!("{repository}@{digest}")
                 }),
                 digest,
@@ -143,10 +140,10 @@ fn print(
     report.data(&built, &lines.join("\n"));
 }
 
-fn repository(request: &Request<'_>, component: Component) -> String {
+fn repository(request: &Request<'_>, service: Service) -> String {
     request.push.map_or_else(
-        || format!("{}/{component}", request.project),
-        |target| target.outputs.image_name(component),
+        || format!("{}/{service}", request.project),
+        |target| target.outputs.image_name(service),
     )
 }
 
@@ -157,7 +154,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::catalog::ALL;
+    use crate::catalog::{COMPONENTS, Function, Service};
     use crate::decide::outputs;
     use crate::report::Format;
     use crate::report::testing::captured;
@@ -184,7 +181,7 @@ mod tests {
     #[async_trait]
     impl Builder for Fake {
         async fn keys(&self, _: Architecture) -> Result<BTreeMap<Component, Key>> {
-            Ok(ALL
+            Ok(COMPONENTS
                 .map(|component| (component, artifact(component).key))
                 .into())
         }
@@ -228,18 +225,20 @@ mod tests {
 
     #[async_trait]
     impl Registry for Fake {
-        async fn digest(&self, component: Component, _: &Key) -> Result<Option<Digest>> {
+        async fn digest(&self, _: &Outputs, service: Service, _: &Key) -> Result<Option<Digest>> {
+            let component = service.into();
             Ok(self
                 .pushed
                 .contains(&component)
                 .then(|| artifact(component).digest))
         }
 
-        async fn has(&self, component: Component, _: &Digest) -> Result<bool> {
+        async fn has(&self, _: &Outputs, service: Service, _: &Digest) -> Result<bool> {
+            let component = service.into();
             Ok(self.pushed.contains(&component))
         }
 
-        async fn push(&self, artifact: &Artifact) -> Result<()> {
+        async fn push(&self, _: &Outputs, _: Service, artifact: &Artifact) -> Result<()> {
             let pushed = format!("push {}", artifact.component);
             self.done.lock().unwrap().push(pushed);
             Ok(())
@@ -282,16 +281,16 @@ mod tests {
     #[tokio::test]
     async fn without_a_push_names_are_those_of_the_project() {
         let fake = Fake::default();
-        let (done, data) = run(&fake, &ALL, false, Format::Human).await;
+        let (done, data) = run(&fake, &COMPONENTS, false, Format::Human).await;
         assert_eq!(done, "build governance axon orbit");
         let digest = |component| artifact(component).digest;
         assert_eq!(
             data,
             format!(
                 "governance {}\naxon demo/axon@{}\norbit demo/orbit@{}\n",
-                digest(Component::Governance),
-                digest(Component::Axon),
-                digest(Component::Orbit)
+                digest(Component::Function(Function::Governance)),
+                digest(Component::Service(Service::Axon)),
+                digest(Component::Service(Service::Orbit))
             )
         );
     }
@@ -299,24 +298,36 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_asked_for_is_built_and_only_once() {
         let fake = Fake {
-            cached: vec![Component::Axon],
+            cached: vec![Component::Service(Service::Axon)],
             ..Fake::default()
         };
-        let (done, data) = run(&fake, &[Component::Axon], false, Format::Human).await;
+        let (done, data) = run(
+            &fake,
+            &[Component::Service(Service::Axon)],
+            false,
+            Format::Human,
+        )
+        .await;
         assert_eq!(done, "");
         assert!(data.starts_with("axon demo/axon@sha256:"), "{data}");
         assert_eq!(data.lines().count(), 1);
-        let (done, _) = run(&fake, &[Component::Orbit], false, Format::Human).await;
+        let (done, _) = run(
+            &fake,
+            &[Component::Service(Service::Orbit)],
+            false,
+            Format::Human,
+        )
+        .await;
         assert_eq!(done, "build orbit");
     }
 
     #[tokio::test]
     async fn only_what_the_registry_lacks_is_pushed() {
         let fake = Fake {
-            pushed: vec![Component::Axon],
+            pushed: vec![Component::Service(Service::Axon)],
             ..Fake::default()
         };
-        let (done, data) = run(&fake, &ALL, true, Format::Human).await;
+        let (done, data) = run(&fake, &COMPONENTS, true, Format::Human).await;
         assert_eq!(done, "build governance orbit, push orbit");
         assert!(
             data.contains("axon localhost:4577/demo/axon@sha256:"),
@@ -324,12 +335,18 @@ mod tests {
         );
 
         let fake = Fake {
-            pushed: vec![Component::Axon, Component::Orbit],
+            pushed: vec![
+                Component::Service(Service::Axon),
+                Component::Service(Service::Orbit),
+            ],
             ..Fake::default()
         };
         let (done, _) = run(
             &fake,
-            &[Component::Axon, Component::Orbit],
+            &[
+                Component::Service(Service::Axon),
+                Component::Service(Service::Orbit),
+            ],
             true,
             Format::Human,
         )
@@ -340,11 +357,11 @@ mod tests {
     #[tokio::test]
     async fn all_that_is_asked_for_is_kept_whatever_the_registry_has() {
         let fake = Fake {
-            pushed: vec![Component::Axon],
+            pushed: vec![Component::Service(Service::Axon)],
             ..Fake::default()
         };
         let out = Some(Path::new("there"));
-        let (done, _) = run_with(&fake, &ALL, true, out, Format::Human).await;
+        let (done, _) = run_with(&fake, &COMPONENTS, true, out, Format::Human).await;
         assert_eq!(
             done,
             "build governance axon orbit, keep governance axon orbit in there, push orbit"
@@ -354,12 +371,15 @@ mod tests {
     #[tokio::test]
     async fn json_is_a_list_of_what_was_built() {
         let fake = Fake {
-            cached: ALL.to_vec(),
+            cached: COMPONENTS.to_vec(),
             ..Fake::default()
         };
         let (_, data) = run(
             &fake,
-            &[Component::Governance, Component::Axon],
+            &[
+                Component::Function(Function::Governance),
+                Component::Service(Service::Axon),
+            ],
             false,
             Format::Json,
         )

@@ -8,8 +8,8 @@ use super::doctor;
 use crate::decide::acceptance::figures::{Coverage, covered, programs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, llvm_faults};
 use crate::failure::{Failure, Kind};
+use crate::ports::{Depth, Machine, Source, Toolchain};
 use crate::report::Report;
-use crate::world::{Depth, Machine, Source, Toolchain};
 
 /// The packages of `services/`, as cargo's arguments.
 pub(super) const PACKAGES: [&str; 8] = [

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::decide::machine::readiness::{Fault, faults, shown};
 use crate::failure::Failure;
+use crate::ports::{Depth, Machine};
 use crate::report::Report;
-use crate::world::{Depth, Machine};
 
 /// A service that was started needs a moment until it answers.
 const MENDED_LIMIT: Duration = Duration::from_secs(20);

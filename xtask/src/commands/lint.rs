@@ -7,40 +7,36 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::render::definition;
-use crate::catalog::{Component, SERVICES};
+use crate::catalog::{FUNCTIONS, Function, SERVICES, Service};
 use crate::decide::definition::Definition;
 use crate::decide::definition::lint::{self, Facts, Finding, Severity, Target};
 use crate::decide::definition::place::line_of;
 use crate::decide::environment::Environment;
-use crate::decide::outputs::{self, Architecture, Function, Outputs, Service};
+use crate::decide::outputs::{self, Architecture, FunctionOutputs, Outputs, ServiceOutputs};
 use crate::failure::{Failure, Kind};
-use crate::report::{Annotation, Format, Report};
-use crate::world::Source;
+use crate::planning::definitions;
+use crate::ports::Source;
+use crate::report::{Annotation, Format, Report, count};
 
 /// Prints the findings of these services' definitions; of all where none is named.
 pub async fn lint_templates(
     source: &dyn Source,
     environment: &Environment,
     report: &Report,
-    components: &[Component],
+    services: &[Service],
 ) -> Result<()> {
-    let outputs = stand_in(environment);
+    let outputs = invented_outputs(environment);
     let mut findings = Vec::new();
     let mut faults = Vec::new();
-    let asked = |component: &Component| components.is_empty() || components.contains(component);
-    for component in SERVICES.into_iter().filter(asked) {
-        let image = format!(
-            "{}@sha256:{}",
-            outputs.image_name(component),
-            "0".repeat(64)
-        );
-        match definition(source, &outputs, component, &image).await {
+    let asked = |service: &Service| services.is_empty() || services.contains(service);
+    for service in SERVICES.into_iter().filter(asked) {
+        let image = format!("{}@sha256:{}", outputs.image_name(service), "0".repeat(64));
+        match definitions::rendered(source, &outputs, service, &image).await {
             Ok(definition) => {
                 findings.extend(lint::lint(
-                    component,
+                    service.name(),
                     &definition,
-                    &Facts::of(&outputs, component),
+                    &Facts::of(&outputs, service),
                 ));
             }
             Err(error) => faults.push(format!("{error:#}")),
@@ -81,8 +77,8 @@ pub async fn lint_file(
     conclude(report, &findings, &faults)
 }
 
-/// Tells a finding on the way of another command.
-pub(super) async fn tell(source: &dyn Source, report: &Report, finding: &Finding) {
+/// Prints a finding that another command came upon.
+pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding) {
     if report.mode().format == Format::Github {
         annotate(source, report, std::slice::from_ref(finding)).await;
     } else {
@@ -90,17 +86,15 @@ pub(super) async fn tell(source: &dyn Source, report: &Report, finding: &Finding
     }
 }
 
-/// Puts findings to their places in the files, where the report's format has such a component.
+/// Puts findings to their places in the files, where the report's format has annotations.
 async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
     if report.mode().format != Format::Github {
         return;
     }
     for finding in findings {
         let subject = &finding.subject;
-        let of_service = SERVICES
-            .iter()
-            .find(|component| component.name() == subject);
-        let file = of_service.map_or_else(|| subject.clone(), |component| component.template());
+        let of_service = SERVICES.iter().find(|service| service.name() == subject);
+        let file = of_service.map_or_else(|| subject.clone(), |service| service.template());
         // A finding without a line is better than none.
         let text = source.read(&file).await.unwrap_or_default();
         report.annotate(Annotation {
@@ -130,13 +124,15 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
     }
     match lint::errors(findings) {
         0 => Ok(()),
-        1 => Err(Failure::new(Kind::Findings, "lint found an error").into()),
-        errors => Err(Failure::new(Kind::Findings, format!("lint found {errors} errors")).into()),
+        errors => {
+            let message = format!("lint found {}", count(errors, "error"));
+            Err(Failure::new(Kind::Findings, message).into())
+        }
     }
 }
 
-/// Outputs as Terraform would make it of this environment.
-fn stand_in(environment: &Environment) -> Outputs {
+/// Outputs as Terraform would make them of this environment.
+fn invented_outputs(environment: &Environment) -> Outputs {
     let Environment {
         project,
         name,
@@ -145,25 +141,30 @@ fn stand_in(environment: &Environment) -> Outputs {
         ..
     } = environment;
     let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{project}-{name}");
-    let service = |component: Component| Service {
-        ecs_service: format!("{project}-{component}"),
-        repository: format!("{project}/{component}"),
-        task_role_arn: role(component.name()),
+    let facts = |service: Service| ServiceOutputs {
+        ecs_service: format!("{project}-{service}"),
+        repository: format!("{project}/{service}"),
+        task_role_arn: role(service.name()),
         secret_arn: format!(
-            "arn:aws:secretsmanager:{region}:{account_id}:secret:{project}/{name}/{component}-AbCdEf"
+            "arn:aws:secretsmanager:{region}:{account_id}:secret:{project}/{name}/{service}-AbCdEf"
         ),
-        log_group: format!("/ecs/{project}-{component}"),
+        log_group: format!("/ecs/{project}-{service}"),
         target_group_arn: format!(
-            "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{project}-{component}/0123456789abcdef"
+            "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{project}-{service}/0123456789abcdef"
         ),
         desired_count: 2,
         port: 80,
         probe: None,
         environment: environment
             .service_environment
-            .get(&component)
+            .get(&service)
             .cloned()
             .unwrap_or_default(),
+    };
+    let function_facts = |function: Function| FunctionOutputs {
+        name: format!("{project}-{function}"),
+        alias: "live".to_owned(),
+        log_group: format!("/aws/lambda/{project}-{function}"),
     };
     Outputs {
         version: outputs::VERSION,
@@ -178,14 +179,10 @@ fn stand_in(environment: &Environment) -> Outputs {
         execution_role_arn: role("execution"),
         base_url: "http://stand-in.invalid".to_owned(),
         infra_sha256: "0".repeat(64),
-        services: SERVICES
-            .map(|component| (component, service(component)))
+        services: SERVICES.map(|service| (service, facts(service))).into(),
+        functions: FUNCTIONS
+            .map(|function| (function, function_facts(function)))
             .into(),
-        function: Function {
-            name: format!("{project}-governance"),
-            alias: "live".to_owned(),
-            log_group: format!("/aws/lambda/{project}-governance"),
-        },
     }
 }
 
@@ -199,8 +196,8 @@ mod tests {
     use super::*;
     use crate::decide::definition::testing::{AXON, ORBIT};
     use crate::failure::exit_code;
+    use crate::ports::Commit;
     use crate::report::testing::captured;
-    use crate::world::Commit;
 
     struct Files(BTreeMap<String, String>);
 
@@ -249,7 +246,7 @@ mod tests {
         assert_eq!(data.text(), "no findings\n");
         assert_eq!(talk.text(), "");
         let (report, data, _) = captured(Format::Json);
-        lint_templates(&files(AXON), &environment(), &report, &[Component::Axon])
+        lint_templates(&files(AXON), &environment(), &report, &[Service::Axon])
             .await
             .unwrap();
         assert_eq!(data.text(), "[]\n");
@@ -264,7 +261,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             (exit_code(&error), error.to_string().as_str()),
-            (10, "lint found an error")
+            (10, "lint found 1 error")
         );
         assert_eq!(
             data.text(),
@@ -297,8 +294,8 @@ mod tests {
         let mut environment = environment();
         let setting = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
         environment.service_environment = [
-            (Component::Axon, setting("API_KEY", "k")),
-            (Component::Orbit, setting("A_TOKEN", "t")),
+            (Service::Axon, setting("API_KEY", "k")),
+            (Service::Orbit, setting("A_TOKEN", "t")),
         ]
         .into();
         let error = lint_templates(&files(AXON), &environment, &report, &[])

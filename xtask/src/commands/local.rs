@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::doctor::require_local;
+use crate::ports::{Began, LocalAws, Machine};
 use crate::report::Report;
-use crate::world::{Began, LocalAws, Machine};
 
 pub async fn up(machine: &dyn Machine, report: &Report, aws: &dyn LocalAws) -> Result<()> {
     if !aws.is_up().await {
@@ -49,9 +49,9 @@ mod tests {
     use super::*;
     use crate::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
     use crate::failure;
+    use crate::ports::Depth;
     use crate::report::Format;
     use crate::report::testing::captured;
-    use crate::world::Depth;
 
     struct Bare;
 

@@ -7,43 +7,42 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::Component;
+use crate::decide::outputs::Outputs;
 use crate::failure::Failure;
-use crate::world::World;
+use crate::ports::Context;
 
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// A line of one task can come so long after a later line of another.
 const LATENESS_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 pub async fn logs(
-    world: &World<'_>,
+    context: &Context<'_>,
+    outputs: &Outputs,
     component: Component,
     since: &str,
     follow: bool,
 ) -> Result<()> {
-    let mut from = start(world.clock.now(), parse_since(since)?);
-    let group = match component {
-        Component::Governance => &world.outputs.function.log_group,
-        Component::Axon | Component::Orbit => &world.outputs.service(component).log_group,
-    };
+    let mut from = start(context.clock.now(), parse_since(since)?);
+    let group = outputs.log_group(component);
     let mut newest = from;
     let mut seen = BTreeSet::new();
     loop {
-        for line in world.logs.since(group, from).await? {
+        for line in context.logs.since(group, from).await? {
             newest = newest.max(line.at);
             if seen.insert((line.at, line.id)) {
                 let value = serde_json::from_str(&line.text)
                     .unwrap_or_else(|_| serde_json::Value::String(line.text.clone()));
-                world.report.data(&value, &line.text);
+                context.report.data(&value, &line.text);
             }
         }
-        if !follow || !world.report.is_read() {
+        if !follow || !context.report.is_read() {
             return Ok(());
         }
         from = from.max(newest - LATENESS_MAX);
         seen = seen.split_off(&(from, String::new()));
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
-            () = world.interrupt.wait() => return Ok(()),
+            () = context.interrupt.wait() => return Ok(()),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 pub mod bench;
 pub mod build;
-pub mod confirm;
 pub mod coverage;
 pub mod deploy;
 pub mod doctor;

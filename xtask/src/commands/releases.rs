@@ -3,26 +3,26 @@
 use anyhow::Result;
 
 use crate::decide::release::record::Record;
-use crate::world::World;
+use crate::ports::Context;
 
-pub async fn releases(world: &World<'_>, last: u64) -> Result<()> {
-    let Some(newest) = world.ledger.newest().await? else {
-        world.report.data(&Vec::<Record>::new(), "no release yet");
+pub async fn releases(context: &Context<'_>, last: u64) -> Result<()> {
+    let Some(newest) = context.ledger.newest().await? else {
+        context.report.data(&Vec::<Record>::new(), "no release yet");
         return Ok(());
     };
     let first = newest.number.saturating_sub(last.saturating_sub(1)).max(1);
     let mut records = Vec::new();
     for number in (first..newest.number).rev() {
-        records.extend(world.ledger.read(number).await?);
+        records.extend(context.ledger.read(number).await?);
     }
     records.insert(0, newest);
-    let lines: Vec<_> = records.iter().map(|record| line(record, world)).collect();
-    world.report.data(&records, &lines.join("\n"));
+    let lines: Vec<_> = records.iter().map(|record| line(record, context)).collect();
+    context.report.data(&records, &lines.join("\n"));
     Ok(())
 }
 
-fn line(record: &Record, world: &World<'_>) -> String {
-    let state = if record.abandoned(world.clock.now()) {
+fn line(record: &Record, context: &Context<'_>) -> String {
+    let state = if record.abandoned(context.clock.now()) {
         "abandoned"
     } else {
         record.state.text()

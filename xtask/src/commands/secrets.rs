@@ -1,115 +1,130 @@
 //! `secrets init`: every secret of the environment that has no value gets one. No value is ever
 //! printed.
 
-mod rotate;
-
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::confirm::confirm;
-use crate::catalog::{Component, SERVICES};
+use crate::catalog::{SERVICES, Service};
 use crate::decide::definition::hex;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Outputs;
-use crate::decide::release::rotation::SigningPair;
+use crate::decide::release::rotation::{RotationStep, SigningPair};
 use crate::failure::Failure;
-use crate::world::{Desk, World};
-
-pub use rotate::rotate;
+use crate::ports::Context;
+use crate::release::{self, confirm};
 
 /// What a user must know; the signing pair is random.
 const FIELDS: [&str; 2] = ["database_url", "api_key"];
 
-pub async fn init(desk: &Desk<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
-    let found = survey(desk, outputs).await?;
-    for component in SERVICES.iter().filter(|it| !found.empty.contains(it)) {
-        desk.report.line(component.name(), "has its secret already");
+pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
+    let found = survey(context, outputs).await?;
+    for service in SERVICES.iter().filter(|it| !found.empty.contains(it)) {
+        context
+            .report
+            .line(service.name(), "has its secret already");
     }
     if found.empty.is_empty() {
         return Ok(());
     }
-    if desk.environment.emulated {
-        return fill(desk, outputs, &made_up(&found.empty)?, found.pair).await;
-    }
-    let values = read_values(desk, &found.empty).await?;
-    confirm(desk, yes, "give these secrets their values").await?;
-    fill(desk, outputs, &values, found.pair).await
+    let values = if context.environment.emulated {
+        made_up(&found.empty)?
+    } else {
+        read_values(context, &found.empty).await?
+    };
+    let confirmed = confirm(context, yes, "give these secrets their values").await?;
+    let documents = documents(&values, found.pair)?;
+    release::give_values(context, outputs, &documents, confirmed).await
 }
 
-/// Values for the secrets of the local AWS that have none: nobody needs to know them.
-pub async fn make_up(desk: &Desk<'_>, outputs: &Outputs) -> Result<()> {
-    let found = survey(desk, outputs).await?;
-    fill(desk, outputs, &made_up(&found.empty)?, found.pair).await
+/// Values for the secrets of the local AWS that have none: no person needs to know them.
+pub async fn make_up(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    let found = survey(context, outputs).await?;
+    let confirmed = confirm(context, false, "give the secrets their values").await?;
+    let documents = documents(&made_up(&found.empty)?, found.pair)?;
+    release::give_values(context, outputs, &documents, confirmed).await
+}
+
+/// `secrets rotate`: a new signing pair for orbit and axon, without a dispatch that fails.
+pub async fn rotate(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
+    let begins = match release::next_rotation_step(context, outputs).await? {
+        RotationStep::Offer | RotationStep::Finish => "axon gets a new key beside the old one",
+        RotationStep::Switch => "going on: axon has a new key, orbit does not sign with it yet",
+        RotationStep::Retire => "going on: orbit has the new key, axon knows the old one still",
+        RotationStep::Repair => {
+            "orbit signs with a key that axon does not have: axon gets it first"
+        }
+    };
+    context.report.line("rotation", begins);
+    let confirmed = confirm(context, yes, "rotate the signing key").await?;
+    release::rotate(context, outputs, random_pair, confirmed).await?;
+    context.report.data(&json!({ "outcome": "rotated" }), "");
+    let text = "done: the old key is of no use any more";
+    context.report.line("rotation", text);
+    Ok(())
 }
 
 /// Which secrets have no value, and the signing pair of those that have one.
-struct Found {
-    empty: Vec<Component>,
+struct Survey {
+    empty: Vec<Service>,
     pair: Option<SigningPair>,
 }
 
-async fn survey(desk: &Desk<'_>, outputs: &Outputs) -> Result<Found> {
+async fn survey(context: &Context<'_>, outputs: &Outputs) -> Result<Survey> {
     let mut empty = Vec::new();
     let mut pair = None;
-    for component in SERVICES {
-        let arn = &outputs.service(component).secret_arn;
-        let versioned = desk.secrets.has_value(arn).await?;
+    for service in SERVICES {
+        let arn = &outputs.service(service).secret_arn;
+        let versioned = context.secrets.has_value(arn).await?;
         let found = if versioned {
-            let version = desk.secrets.get_secret_value(arn).await?;
+            let version = context.secrets.get_secret_value(arn).await?;
             version.and_then(|version| SigningPair::current(&version.document))
         } else {
             None
         };
-        // The local AWS gives an empty secret a version too: there the value itself tells.
-        if !versioned || (desk.environment.emulated && found.is_none()) {
-            empty.push(component);
+        // The local AWS gives an empty secret a version too: there the value itself decides.
+        if !versioned || (context.environment.emulated && found.is_none()) {
+            empty.push(service);
         }
         pair = pair.or(found);
     }
-    Ok(Found { empty, pair })
+    Ok(Survey { empty, pair })
 }
 
 /// Both services sign and verify with one pair: the one that is there, or a new one.
-async fn fill(
-    desk: &Desk<'_>,
-    outputs: &Outputs,
-    values: &BTreeMap<Component, Fields>,
+fn documents(
+    values: &BTreeMap<Service, Fields>,
     pair: Option<SigningPair>,
-) -> Result<()> {
+) -> Result<BTreeMap<Service, Value>> {
     let pair = pair.map_or_else(random_pair, Ok)?;
-    for (component, fields) in values {
-        let arn = &outputs.service(*component).secret_arn;
-        desk.secrets
-            .put_secret_value(arn, &document(fields, &pair))
-            .await?;
-        desk.report.line(component.name(), "secret has a value now");
-    }
-    Ok(())
+    let values = values.iter();
+    Ok(values
+        .map(|(service, fields)| (*service, document(fields, &pair)))
+        .collect())
 }
 
-fn made_up(components: &[Component]) -> Result<BTreeMap<Component, Fields>> {
-    let fields = |component: &Component| -> Result<_> {
-        let url = format!("postgres://{component}@localhost/{component}");
+fn made_up(services: &[Service]) -> Result<BTreeMap<Service, Fields>> {
+    let fields = |service: &Service| -> Result<_> {
+        let url = format!("postgres://{service}@localhost/{service}");
         let fields = [("database_url", url), ("api_key", random_hex(16)?)];
         Ok((
-            *component,
+            *service,
             fields.map(|(name, value)| (name.to_owned(), value)).into(),
         ))
     };
-    components.iter().map(fields).collect()
+    services.iter().map(fields).collect()
 }
 
 /// Every secret has a value, or the command that gives it one is named.
-pub async fn require(world: &World<'_>) -> Result<()> {
-    let ask = SERVICES.map(async |component| -> Result<_> {
-        let there = world
+pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    let ask = SERVICES.map(async |service| -> Result<_> {
+        let there = context
             .secrets
-            .has_value(&world.outputs.service(component).secret_arn)
+            .has_value(&outputs.service(service).secret_arn)
             .await?;
-        Ok((!there).then_some(component.name()))
+        Ok((!there).then_some(service.name()))
     });
     let empty: Vec<_> = futures_util::future::try_join_all(ask)
         .await?
@@ -119,7 +134,7 @@ pub async fn require(world: &World<'_>) -> Result<()> {
     if empty.is_empty() {
         return Ok(());
     }
-    let environment = &world.environment.name;
+    let environment = &context.environment.name;
     Err(Failure::not_ready(format!(
         "the secrets of {} have no value",
         empty.join(" and ")
@@ -130,85 +145,85 @@ pub async fn require(world: &World<'_>) -> Result<()> {
 
 /// From a terminal one by one, without echo; else from stdin, as one JSON object.
 async fn read_values(
-    desk: &Desk<'_>,
-    components: &[Component],
-) -> Result<BTreeMap<Component, Fields>> {
+    context: &Context<'_>,
+    services: &[Service],
+) -> Result<BTreeMap<Service, Fields>> {
     if std::io::stdin().is_terminal() {
-        return ask_values(desk, components).await;
+        return ask_values(context, services).await;
     }
     // Aside, so that Ctrl-C ends it: whoever writes may never come to an end.
     let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     let text = read.await?.context("read the values from stdin")?;
-    let values = parse_values(without_mark(&text), components)?;
-    desk.report.line("secrets", "values read from stdin");
+    let values = parse_values(without_mark(&text), services)?;
+    context.report.line("secrets", "values read from stdin");
     Ok(values)
 }
 
 type Fields = BTreeMap<String, String>;
 
 async fn ask_values(
-    desk: &Desk<'_>,
-    components: &[Component],
-) -> Result<BTreeMap<Component, Fields>> {
-    if !desk.report.can_ask() {
+    context: &Context<'_>,
+    services: &[Service],
+) -> Result<BTreeMap<Service, Fields>> {
+    if !context.report.can_ask() {
         let message = "nobody is asked but at a terminal, in human format";
-        let hint = format!("{} on stdin", expected(components));
+        let hint = format!("{} on stdin", expected(services));
         return Err(Failure::usage(message).hint(hint).into());
     }
     let mut values = BTreeMap::new();
-    for component in components {
+    for service in services {
         let mut fields = Fields::new();
         for field in FIELDS {
-            let question = format!("{field} of {component} (not shown): ");
-            let value = desk.report.ask_secret(&question).await?;
+            let question = format!("{field} of {service} (not shown): ");
+            let value = context.report.ask_secret(&question).await?;
             if value.is_empty() {
-                return Err(Failure::usage(format!("{field} of {component} is empty")).into());
+                return Err(Failure::usage(format!("{field} of {service} is empty")).into());
             }
             fields.insert(field.to_owned(), value);
         }
-        values.insert(*component, fields);
+        values.insert(*service, fields);
     }
     Ok(values)
 }
 
 /// Faults name fields and never what is in them.
-fn parse_values(text: &str, components: &[Component]) -> Result<BTreeMap<Component, Fields>> {
+fn parse_values(text: &str, services: &[Service]) -> Result<BTreeMap<Service, Fields>> {
     let parsed: Value = serde_json::from_str(text).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
-        Failure::usage(format!("stdin is not a JSON object ({place})")).hint(expected(components))
+        Failure::usage(format!("stdin is not a JSON object ({place})")).hint(expected(services))
     })?;
     let mut faults = Vec::new();
     let mut values = BTreeMap::new();
-    for component in components {
+    for service in services {
         let mut fields = Fields::new();
         for field in FIELDS {
             match parsed
-                .pointer(&format!("/{component}/{field}"))
+                .pointer(&format!("/{service}/{field}"))
                 .and_then(Value::as_str)
             {
                 Some(value) if !value.is_empty() => {
                     fields.insert(field.to_owned(), value.to_owned());
                 }
-                _ => faults.push(format!("{component}.{field}")),
+                _ => faults.push(format!("{service}.{field}")),
             }
         }
-        values.insert(*component, fields);
+        values.insert(*service, fields);
     }
     if faults.is_empty() {
         return Ok(values);
     }
     let message = format!("stdin lacks {}, each a string", faults.join(", "));
-    Err(Failure::usage(message).hint(expected(components)).into())
+    Err(Failure::usage(message).hint(expected(services)).into())
 }
 
-fn expected(components: &[Component]) -> String {
+fn expected(services: &[Service]) -> String {
     let fields: Vec<_> = FIELDS
         .iter()
         .map(|field| format!("\"{field}\": \"...\""))
         .collect();
-    let object: Vec<_> = components
+    let object: Vec<_> = services
         .iter()
-        .map(|component| format!("\"{component}\": {{{}}}", fields.join(", ")))
+        .map(|service| format!("\"{service}\": {{{}}}", fields.join(", ")))
         .collect();
     format!("give {{{}}}", object.join(", "))
 }

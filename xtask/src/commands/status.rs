@@ -1,106 +1,138 @@
 //! `status`: what runs, by which release.
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::plan::newest_where;
-use crate::catalog::{Component, SERVICES};
-use crate::decide::release::record::{Record, Running};
+use crate::catalog::{Function, Service};
+use crate::decide::outputs::Outputs;
+use crate::decide::release::record::Record;
+use crate::decide::release::snapshot::{FunctionState, ServiceSnapshot};
+use crate::planning::ledger::newest_where;
+use crate::ports::Context;
 use crate::release;
-use crate::world::World;
 
-pub async fn status(world: &World<'_>) -> Result<()> {
-    let (snapshot, newest) = tokio::try_join!(release::observe(world), world.ledger.newest())?;
-    let running = snapshot.running();
-    let mut services = serde_json::Map::new();
-    let mut lines = vec![format!("{:<11} {}", "base url", world.outputs.base_url)];
-    for component in SERVICES {
-        let service = &snapshot.services[&component];
-        let known = running.get(&component).and_then(Option::as_ref);
-        let release = release_of(world, component, known).await?;
-        let image = known.and_then(|running| running.image.clone());
-        services.insert(
-            component.name().to_owned(),
-            json!({
-                "desired": service.state.desired,
-                "running": service.state.running,
-                "settled": service.state.settled(),
-                "image": image,
-                "revision": known.map(|running| running.revision.clone()),
-                "release": release,
-            }),
-        );
-        let moving = if service.state.settled() {
-            ""
-        } else {
-            ", moving"
-        };
-        lines.push(format!(
-            "{:<11} {}/{} running{moving}, {}, release {}",
-            component.name(),
-            service.state.running,
-            service.state.desired,
-            known.map_or("nothing released", |running| running.revision.as_str()),
-            release.map_or("none".to_owned(), |number| number.to_string()),
-        ));
-        if let Some(image) = image {
-            lines.push(format!("{:<11}   {image}", ""));
-        }
+pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    let (snapshot, newest) =
+        tokio::try_join!(release::observe(context, outputs), context.ledger.newest())?;
+    let mut lines = vec![format!("{:<11} {}", "base url", outputs.base_url)];
+    let mut services = Map::new();
+    for (service, found) in &snapshot.services {
+        let release = release_of(context, *service, found).await?;
+        services.insert(service.name().to_owned(), service_json(found, release));
+        lines.extend(service_lines(*service, found, release));
     }
-    let known = running.get(&Component::Governance).and_then(Option::as_ref);
-    let release = release_of(world, Component::Governance, known).await?;
-    lines.push(format!(
-        "{:<11} {} -> version {}, release {}",
-        Component::Governance.name(),
-        world.outputs.function_name(),
-        snapshot.function.version,
-        release.map_or("none".to_owned(), |number| number.to_string()),
-    ));
+    let mut functions = Map::new();
+    for (function, found) in &snapshot.functions {
+        let release = release_of_function(context, *function, found).await?;
+        let facts = outputs.function(*function);
+        let document = json!({
+            "name": facts.name,
+            "alias": facts.alias,
+            "version": found.version,
+            "release": release,
+        });
+        functions.insert(function.name().to_owned(), document);
+        lines.push(format!(
+            "{:<11} {} -> version {}, release {}",
+            function.name(),
+            facts.qualified_name(),
+            found.version,
+            number(release),
+        ));
+    }
     lines.extend(newest.iter().flat_map(newest_release));
     let document = json!({
-        "environment": world.environment.name,
-        "base_url": world.outputs.base_url,
+        "environment": context.environment.name,
+        "base_url": outputs.base_url,
         "services": services,
-        "function": {
-            "name": world.outputs.function.name,
-            "alias": world.outputs.function.alias,
-            "version": snapshot.function.version,
-            "release": release,
-        },
+        "functions": functions,
         "newest_release": newest,
     });
-    world.report.data(&document, &lines.join("\n"));
+    context.report.data(&document, &lines.join("\n"));
     Ok(())
+}
+
+fn service_json(found: &ServiceSnapshot, release: Option<u64>) -> Value {
+    let running = found.running();
+    json!({
+        "desired": found.state.desired,
+        "running": found.state.running,
+        "settled": found.state.settled(),
+        "image": running.as_ref().map(|it| &it.image),
+        "revision": running.as_ref().map(|it| &it.revision),
+        "release": release,
+    })
+}
+
+fn service_lines(service: Service, found: &ServiceSnapshot, release: Option<u64>) -> Vec<String> {
+    let running = found.running();
+    let moving = if found.state.settled() {
+        ""
+    } else {
+        ", moving"
+    };
+    let revision = running.as_ref().map(|it| it.revision.as_str());
+    let mut lines = vec![format!(
+        "{:<11} {}/{} running{moving}, {}, release {}",
+        service.name(),
+        found.state.running,
+        found.state.desired,
+        revision.unwrap_or("nothing released"),
+        number(release),
+    )];
+    let image = running.and_then(|running| running.image);
+    lines.extend(image.map(|image| format!("{:<11}   {image}", "")));
+    lines
+}
+
+fn number(release: Option<u64>) -> String {
+    release.map_or("none".to_owned(), |number| number.to_string())
 }
 
 fn newest_release(record: &Record) -> Vec<String> {
     let about = format!("{}: {}", record.about(), record.state.text());
     let mut lines = vec![format!("{:<11} {about}", "newest")];
-    for component in &record.without_alarms {
-        let text = format!("the alarms of {component} are off until the next deploy or rollback");
+    for service in &record.without_alarms {
+        let text = format!("the alarms of {service} are off until the next deploy or rollback");
         lines.push(format!("{:<11} {text}", ""));
     }
     lines
 }
 
-/// The newest release after which this ran.
+/// The newest release after which this revision ran.
 async fn release_of(
-    world: &World<'_>,
-    component: Component,
-    running: Option<&Running>,
+    context: &Context<'_>,
+    service: Service,
+    found: &ServiceSnapshot,
 ) -> Result<Option<u64>> {
-    let Some(running) = running else {
+    let Some(running) = found.running() else {
         return Ok(None);
     };
-    let record = newest_where(world, |record| {
-        let entry = record.components.get(&component);
-        entry.is_some_and(|entry| {
-            entry.outcome.is_some()
-                && entry
-                    .after
-                    .as_ref()
-                    .is_some_and(|after| after.revision == running.revision)
-        })
+    let record = newest_where(context, |record| {
+        let entry = record.entries.services.get(&service);
+        let after = entry
+            .filter(|it| it.outcome.is_some())
+            .and_then(|it| it.after.as_ref());
+        after.is_some_and(|after| after.revision == running.revision)
+    });
+    Ok(record.await?.map(|record| record.number))
+}
+
+/// The newest release after which the alias named this version.
+async fn release_of_function(
+    context: &Context<'_>,
+    function: Function,
+    found: &FunctionState,
+) -> Result<Option<u64>> {
+    let Some(running) = found.running() else {
+        return Ok(None);
+    };
+    let record = newest_where(context, |record| {
+        let entry = record.entries.functions.get(&function);
+        let after = entry
+            .filter(|it| it.outcome.is_some())
+            .and_then(|it| it.after.as_ref());
+        after.is_some_and(|after| after.version == running.version)
     });
     Ok(record.await?.map(|record| record.number))
 }

@@ -13,10 +13,10 @@ use super::doctor;
 use crate::decide::acceptance::figures::{Counts, count_tests, fuzz_runs_of};
 use crate::decide::machine::readiness::LLVM_MISSING;
 use crate::failure::{Failure, Kind};
-use crate::report::Report;
-use crate::world::{
+use crate::ports::{
     Builder, CargoRun, CargoTool, Infra, Machine, ProcessEnv, Source, Toolchain, Workflows,
 };
+use crate::report::Report;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {

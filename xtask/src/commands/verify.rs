@@ -11,8 +11,9 @@ use anyhow::Result;
 
 use crate::decide::acceptance::answers::{Answer, Heard};
 use crate::decide::acceptance::{self, Check, Criterion, failed, table};
+use crate::decide::outputs::Outputs;
 use crate::failure::{self, Failure, Kind};
-use crate::world::{Containers, Probe, ProbeRequest, Toolchain, World};
+use crate::ports::{Containers, Context, Probe, ProbeRequest, Toolchain};
 
 /// How much is looked at.
 #[derive(Clone, Copy)]
@@ -30,15 +31,15 @@ pub struct Tools<'a> {
     pub toolchain: &'a dyn Toolchain,
 }
 
-pub async fn verify(world: &World<'_>, scope: Scope<'_>) -> Result<()> {
+pub async fn verify(context: &Context<'_>, outputs: &Outputs, scope: Scope<'_>) -> Result<()> {
     let mut checks = match scope {
         Scope::Whole(tools) => {
-            let mut checks = alone::check(world, tools.containers).await?;
-            checks.extend(tests::check(world, tools.toolchain).await);
+            let mut checks = alone::check(context, outputs, tools.containers).await?;
+            checks.extend(tests::check(context, tools.toolchain).await);
             checks
         }
         Scope::Deployed => {
-            let mut checks = released::check_through_balancer(world).await;
+            let mut checks = released::check_through_balancer(context, outputs).await;
             let left_out = [
                 Criterion::Images,
                 Criterion::UnitTests,
@@ -49,12 +50,12 @@ pub async fn verify(world: &World<'_>, scope: Scope<'_>) -> Result<()> {
             checks
         }
     };
-    checks.extend(released::check(world).await);
-    tell(world, &checks)
+    checks.extend(released::check(context, outputs).await);
+    conclude(context, &checks)
 }
 
-fn tell(world: &World<'_>, checks: &[Check]) -> Result<()> {
-    world.report.data(&checks, &table(checks));
+fn conclude(context: &Context<'_>, checks: &[Check]) -> Result<()> {
+    context.report.data(&checks, &table(checks));
     let failed = failed(checks);
     if failed.is_empty() {
         return Ok(());

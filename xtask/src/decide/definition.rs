@@ -121,7 +121,7 @@ pub mod testing {
     //! A definition of which every rule approves.
 
     use super::*;
-    use crate::catalog::Component;
+    use crate::catalog::Service;
     use crate::decide::definition::render;
     use crate::decide::outputs;
 
@@ -131,24 +131,24 @@ pub mod testing {
     pub const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
 
     /// An image's name as the local outputs has it.
-    pub fn image(component: Component) -> String {
+    pub fn image(service: Service) -> String {
         format!(
-            "localhost:4577/demo/{component}@sha256:{}",
+            "localhost:4577/demo/{service}@sha256:{}",
             "0123456789abcdef".repeat(4)
         )
     }
 
     /// A service's definition, rendered for the local outputs.
-    pub fn definition(component: Component) -> Definition {
+    pub fn definition(service: Service) -> Definition {
         let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
-        let template = if component == Component::Axon {
+        let template = if service == Service::Axon {
             AXON
         } else {
             ORBIT
         };
-        let values = render::values(component, &outputs, &image(component));
-        let extra = &outputs.service(component).environment;
-        render::render(&component.template(), template, &values, extra).unwrap()
+        let values = render::values(service, &outputs, &image(service));
+        let extra = &outputs.service(service).environment;
+        render::render(&service.template(), template, &values, extra).unwrap()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::catalog::Component;
+use crate::catalog::Service;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Environment {
@@ -27,7 +27,7 @@ pub struct Environment {
     /// For each service, settings that its template does not have, or has with another value.
     /// Deploy takes them from the outputs; lint, which has none, from here.
     #[serde(default)]
-    pub service_environment: BTreeMap<Component, BTreeMap<String, String>>,
+    pub service_environment: BTreeMap<Service, BTreeMap<String, String>>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::{Component, SERVICES};
+use crate::catalog::{Component, FUNCTIONS, Function, SERVICES, Service};
 use crate::decide::environment::Environment;
 
 /// The version of the document that this checkout understands.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outputs {
@@ -29,12 +29,13 @@ pub struct Outputs {
     pub base_url: String,
     /// Hash of the Terraform sources and variables that made these outputs.
     pub infra_sha256: String,
-    pub services: BTreeMap<Component, Service>,
-    pub function: Function,
+    pub services: BTreeMap<Service, ServiceOutputs>,
+    pub functions: BTreeMap<Function, FunctionOutputs>,
 }
 
+/// What one service is called in AWS, and what its definition needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Service {
+pub struct ServiceOutputs {
     pub ecs_service: String,
     pub repository: String,
     pub task_role_arn: String,
@@ -44,18 +45,19 @@ pub struct Service {
     pub desired_count: i32,
     pub port: u16,
     /// Absent where the load balancer does not expose the service.
-    pub probe: Option<Probe>,
+    pub probe: Option<HealthUrl>,
     pub environment: BTreeMap<String, String>,
 }
 
+/// Where a service answers `GET /health` through the load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
+pub struct HealthUrl {
     pub url: String,
     pub headers: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Function {
+pub struct FunctionOutputs {
     pub name: String,
     pub alias: String,
     pub log_group: String,
@@ -95,7 +97,7 @@ impl Architecture {
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum OutputsError {
     #[error("the outputs are not JSON: {0}")]
     NotJson(String),
     #[error("the outputs are of version {found}, this checkout reads version {VERSION}{}", list(.missing))]
@@ -106,7 +108,7 @@ pub enum Unreadable {
     Type(String),
 }
 
-impl Unreadable {
+impl OutputsError {
     /// Whether an older `infra/` wrote it: then an apply of this checkout's makes it readable.
     pub fn is_older(&self) -> bool {
         match self {
@@ -127,22 +129,22 @@ fn list(missing: &[String]) -> String {
 
 /// Outputs, and the fields of the document that this checkout does not know: they are a warning
 /// and not an error, so that an older checkout can still roll back.
-pub fn parse(text: &str) -> Result<(Outputs, Vec<String>), Unreadable> {
+pub fn parse(text: &str) -> Result<(Outputs, Vec<String>), OutputsError> {
     let value: Value =
-        serde_json::from_str(text).map_err(|error| Unreadable::NotJson(error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| OutputsError::NotJson(error.to_string()))?;
     let missing = missing_fields(&value);
     match value.get("version") {
         Some(Value::Number(number)) if number.as_u64() == Some(VERSION) => {}
         found => {
             let found = found.map_or_else(|| "none".to_owned(), Value::to_string);
-            return Err(Unreadable::Version { found, missing });
+            return Err(OutputsError::Version { found, missing });
         }
     }
     if !missing.is_empty() {
-        return Err(Unreadable::Fields { missing });
+        return Err(OutputsError::Fields { missing });
     }
     let outputs: Outputs = serde_json::from_value(value.clone())
-        .map_err(|error| Unreadable::Type(error.to_string()))?;
+        .map_err(|error| OutputsError::Type(error.to_string()))?;
     let known = serde_json::to_value(&outputs).unwrap_or_default();
     let mut unknown = Vec::new();
     collect_unknown("", &value, &known, &mut unknown);
@@ -162,7 +164,7 @@ const FIELDS: [&str; 13] = [
     "base_url",
     "infra_sha256",
     "services",
-    "function",
+    "functions",
 ];
 const SERVICE_FIELDS: [&str; 9] = [
     "ecs_service",
@@ -180,14 +182,18 @@ const FUNCTION_FIELDS: [&str; 3] = ["name", "alias", "log_group"];
 fn missing_fields(value: &Value) -> Vec<String> {
     let mut missing = absent("", value, &FIELDS);
     for service in SERVICES {
-        let place = format!("services.{service}");
+        let path = format!("services.{service}");
         match value.pointer(&format!("/services/{service}")) {
-            Some(found) => missing.extend(absent(&format!("{place}."), found, &SERVICE_FIELDS)),
-            None => missing.push(place),
+            Some(found) => missing.extend(absent(&format!("{path}."), found, &SERVICE_FIELDS)),
+            None => missing.push(path),
         }
     }
-    if let Some(function) = value.get("function") {
-        missing.extend(absent("function.", function, &FUNCTION_FIELDS));
+    for function in FUNCTIONS {
+        let path = format!("functions.{function}");
+        match value.pointer(&format!("/functions/{function}")) {
+            Some(found) => missing.extend(absent(&format!("{path}."), found, &FUNCTION_FIELDS)),
+            None => missing.push(path),
+        }
     }
     missing
 }
@@ -235,20 +241,36 @@ impl Outputs {
     }
 
     /// The facts of one service. Parsing made sure that each service has them.
-    pub fn service(&self, component: Component) -> &Service {
+    pub fn service(&self, service: Service) -> &ServiceOutputs {
         self.services
-            .get(&component)
+            .get(&service)
             .expect("parsed outputs have every service")
     }
 
-    /// `registry/repository`, without tag or digest.
-    pub fn image_name(&self, component: Component) -> String {
-        format!("{}/{}", self.registry, self.service(component).repository)
+    /// The facts of one function. Parsing made sure that each function has them.
+    pub fn function(&self, function: Function) -> &FunctionOutputs {
+        self.functions
+            .get(&function)
+            .expect("parsed outputs have every function")
     }
 
-    /// What orbit calls: the function by its alias, never `$LATEST`.
-    pub fn function_name(&self) -> String {
-        format!("{}:{}", self.function.name, self.function.alias)
+    pub fn log_group(&self, component: Component) -> &str {
+        match component {
+            Component::Service(service) => &self.service(service).log_group,
+            Component::Function(function) => &self.function(function).log_group,
+        }
+    }
+
+    /// `registry/repository`, without tag or digest.
+    pub fn image_name(&self, service: Service) -> String {
+        format!("{}/{}", self.registry, self.service(service).repository)
+    }
+}
+
+impl FunctionOutputs {
+    /// What services call: the function by its alias, never `$LATEST`.
+    pub fn qualified_name(&self) -> String {
+        format!("{}:{}", self.name, self.alias)
     }
 }
 
@@ -270,10 +292,13 @@ mod tests {
         let (outputs, unknown) = parse(LOCAL).unwrap();
         assert_eq!(unknown, Vec::<String>::new());
         assert_eq!(
-            outputs.image_name(Component::Axon),
+            outputs.image_name(Service::Axon),
             "localhost:4577/demo/axon"
         );
-        assert_eq!(outputs.function_name(), "demo-governance:live");
+        assert_eq!(
+            outputs.function(Function::Governance).qualified_name(),
+            "demo-governance:live"
+        );
     }
 
     #[test]
@@ -293,9 +318,9 @@ mod tests {
 
     #[test]
     fn another_version_is_refused_with_what_it_lacks() {
-        let error = parse(&json!({ "version": 2, "project": "demo" }).to_string()).unwrap_err();
+        let error = parse(&json!({ "version": 9, "project": "demo" }).to_string()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("version 2"), "{text}");
+        assert!(text.contains("version 9"), "{text}");
         assert!(
             text.contains("cluster") && text.contains("services.axon"),
             "{text}"

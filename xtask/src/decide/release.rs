@@ -5,3 +5,4 @@ pub mod plan;
 pub mod record;
 pub mod rollout;
 pub mod rotation;
+pub mod snapshot;

@@ -9,36 +9,32 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
 use super::Release;
-use crate::catalog::Component;
-use crate::decide::release::plan::Snapshot;
-use crate::decide::release::rollout::{Alarms, ServiceState};
+use crate::catalog::Service;
+use crate::decide::release::snapshot::{Alarms, ServiceState, Snapshot};
 use crate::failure::{self, Kind};
-use crate::world::{ServiceUpdate, World};
+use crate::ports::{Context, ServiceUpdate};
 
 /// The services whose alarms an earlier release turned off, and did not live to turn on again.
 pub async fn left_without_alarms(
-    world: &World<'_>,
+    context: &Context<'_>,
     snapshot: &Snapshot,
-) -> Result<BTreeSet<Component>> {
-    let off = |state: &ServiceState| alarms_of(state).is_some_and(|alarms| !alarms.enabled);
-    let mut components: BTreeSet<Component> = snapshot.services.keys().copied().collect();
-    components.retain(|component| off(&snapshot.services[component].state));
-    if components.is_empty() {
-        return Ok(components);
+) -> Result<BTreeSet<Service>> {
+    let off = |state: &ServiceState| state.watched_by().is_some_and(|alarms| !alarms.enabled);
+    let found = snapshot.services.iter();
+    let found = found.filter(|(_, found)| off(&found.state));
+    let mut services: BTreeSet<Service> = found.map(|(service, _)| *service).collect();
+    if services.is_empty() {
+        return Ok(services);
     }
-    let newest = world.ledger.newest().await?;
-    // Somebody who is at work turns them on himself.
-    let newest = newest.filter(|record| !record.held(world.clock.now()));
-    let noted = newest.map(|record| record.without_alarms);
-    components.retain(|component| {
-        noted
-            .as_ref()
-            .is_some_and(|noted| noted.contains(component))
-    });
-    Ok(components)
+    let newest = context.ledger.newest().await?;
+    // A release that is in progress turns them on itself.
+    let newest = newest.filter(|record| !record.held(context.clock.now()));
+    let noted = newest.map_or_else(BTreeSet::new, |record| record.without_alarms);
+    services.retain(|service| noted.contains(service));
+    Ok(services)
 }
 
 impl Release<'_> {
@@ -46,23 +42,23 @@ impl Release<'_> {
     /// watches it.
     pub(super) async fn turn_alarms_off(
         &mut self,
-        component: Component,
+        service: Service,
         state: &ServiceState,
     ) -> Result<Option<Alarms>> {
-        let Some(alarms) = alarms_of(state).filter(|alarms| alarms.enabled) else {
+        let Some(alarms) = state.watched_by().filter(|alarms| alarms.enabled) else {
             return Ok(None);
         };
         // Noted before it is done: whoever goes on after us turns them on again.
-        self.record.without_alarms.insert(component);
+        self.record.without_alarms.insert(service);
         match self.save().await {
             Err(error) if failure::is(&error, Kind::Expired) => return Err(error),
             // The closing of the record writes it once more: the rollback goes on.
-            Err(error) => self.world.report.warn("release", &format!("{error:#}")),
+            Err(error) => self.context.report.warn("release", &format!("{error:#}")),
             Ok(()) => {}
         }
-        self.world
+        self.context
             .report
-            .line(component.name(), "its alarms are off for the rollback");
+            .line(service.name(), "its alarms are off for the rollback");
         Ok(Some(Alarms {
             enabled: false,
             ..alarms.clone()
@@ -74,18 +70,18 @@ impl Release<'_> {
         if self.record.without_alarms.is_empty() {
             return Ok(());
         }
-        let newest = self.world.ledger.newest().await?;
+        let newest = self.context.ledger.newest().await?;
         let later = newest.filter(|newest| newest.number > self.record.number);
         // A later release has taken these over, and may be rolling back.
         let theirs = later.map_or_else(BTreeSet::new, |later| later.without_alarms);
         let mut result = Ok(());
-        for component in self.record.without_alarms.clone() {
-            if theirs.contains(&component) {
+        for service in self.record.without_alarms.clone() {
+            if theirs.contains(&service) {
                 continue;
             }
-            let on = self.turn_on(component).await;
-            match on.with_context(|| format!("turn on the alarms of {component}")) {
-                Ok(()) => drop(self.record.without_alarms.remove(&component)),
+            let on = self.turn_on(service).await;
+            match on.with_context(|| format!("turn on the alarms of {service}")) {
+                Ok(()) => drop(self.record.without_alarms.remove(&service)),
                 Err(error) => result = result.and(Err(error)),
             }
         }
@@ -93,10 +89,12 @@ impl Release<'_> {
     }
 
     /// Sent even where a snapshot says that they are on: it may be older than our own call.
-    async fn turn_on(&self, component: Component) -> Result<()> {
-        let world = self.world;
-        let state = world.cluster.describe_service(component).await?;
-        let Some(alarms) = alarms_of(&state) else {
+    async fn turn_on(&self, service: Service) -> Result<()> {
+        let Context {
+            cluster, report, ..
+        } = self.context;
+        let state = cluster.describe_service(self.outputs, service).await?;
+        let Some(alarms) = state.watched_by() else {
             return Ok(());
         };
         let on = ServiceUpdate {
@@ -106,10 +104,8 @@ impl Release<'_> {
             }),
             ..ServiceUpdate::default()
         };
-        world.cluster.update_service(component, &on).await?;
-        world
-            .report
-            .line(component.name(), "its alarms are on again");
+        cluster.update_service(self.outputs, service, &on).await?;
+        report.line(service.name(), "its alarms are on again");
         Ok(())
     }
 
@@ -127,11 +123,4 @@ impl Release<'_> {
         let names = names.join(" and ");
         format!("; the alarms of {names} are off until the next deploy or rollback")
     }
-}
-
-fn alarms_of(state: &ServiceState) -> Option<&Alarms> {
-    state
-        .alarms
-        .as_ref()
-        .filter(|alarms| !alarms.names.is_empty())
 }

@@ -4,24 +4,38 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::catalog::Component;
-use crate::decide::release::rollout::{StoppedContainer, StoppedTask};
-use crate::world::World;
+use crate::catalog::Service;
+use crate::decide::outputs::Outputs;
+use crate::decide::release::snapshot::{Revision, StoppedContainer, StoppedTask};
+use crate::ports::Context;
 
 const LOG_LINES: i32 = 8;
 const LOG_LOOKS: u32 = 4;
 const LOG_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Lines that say what became of the tasks of a revision, with their last words.
-pub(super) async fn gather(world: &World<'_>, component: Component, revision: &str) -> Vec<String> {
-    match stopped(world, component, revision).await {
+pub(super) async fn gather(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+    revision: &Revision,
+) -> Vec<String> {
+    match stopped(context, outputs, service, revision).await {
         Ok(lines) => lines,
         Err(error) => vec![format!("evidence    could not be read: {error:#}")],
     }
 }
 
-async fn stopped(world: &World<'_>, component: Component, revision: &str) -> Result<Vec<String>> {
-    let tasks = world.cluster.stopped_tasks(component, revision).await?;
+async fn stopped(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+    revision: &Revision,
+) -> Result<Vec<String>> {
+    let tasks = context
+        .cluster
+        .stopped_tasks(outputs, service, revision)
+        .await?;
     let deaths = deaths(tasks.into_iter().filter(StoppedTask::is_evidence));
     let mut lines = Vec::new();
     let mut looks = LOG_LOOKS;
@@ -35,7 +49,7 @@ async fn stopped(world: &World<'_>, component: Component, revision: &str) -> Res
             task.stop_code, task.reason
         ));
         lines.extend(task.containers.iter().map(container));
-        let words = last_words(world, component, task, &mut looks).await;
+        let words = last_words(context, outputs, service, task, &mut looks).await;
         lines.extend(words.iter().map(|line| format!("  log       {line}")));
         if *more > 0 {
             lines.push(format!("tasks       {more} more died the same way"));
@@ -47,16 +61,17 @@ async fn stopped(world: &World<'_>, component: Component, revision: &str) -> Res
 /// What a task wrote last. It comes some seconds after the task has stopped, so of one that ran it
 /// is waited for; `looks` are left for all of them.
 async fn last_words(
-    world: &World<'_>,
-    component: Component,
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
     task: &StoppedTask,
     looks: &mut u32,
 ) -> Vec<String> {
-    let group = &world.outputs.service(component).log_group;
-    let stream = format!("ecs/{component}/{}", task.id);
+    let group = &outputs.service(service).log_group;
+    let stream = format!("ecs/{service}/{}", task.id);
     let ran = task.containers.iter().any(|it| it.exit_code.is_some());
     loop {
-        match world.logs.tail(group, &stream, LOG_LINES).await {
+        match context.logs.tail(group, &stream, LOG_LINES).await {
             Ok(lines) if lines.is_empty() && ran && *looks > 0 => {
                 *looks -= 1;
                 tokio::time::sleep(LOG_INTERVAL).await;

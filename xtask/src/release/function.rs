@@ -1,97 +1,108 @@
-//! The function's part of a release: publish, ask, move the alias; and back.
+//! A function's part of a release: publish, call, move the alias; and back.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::back::RollbackOutcome;
+use super::rollback::RollbackOutcome;
 use super::{ComponentFailure, Release, ReleaseError};
-use crate::catalog::Component;
-use crate::decide::release::plan::{Change, Step};
-use crate::decide::release::record::Running;
+use crate::catalog::Function;
+use crate::decide::release::plan::{FunctionAction, FunctionStep};
+use crate::decide::release::record::FunctionRunning;
+use crate::decide::release::snapshot::FunctionVersion;
+use crate::ports::Context;
 
 impl Release<'_> {
-    /// The new version is asked before the alias names it, so that no dispatch meets a version
+    /// The new version is called before the alias names it, so that no dispatch meets a version
     /// that does not answer.
-    pub(super) async fn change_function(&mut self, step: &Step) -> Result<(), ReleaseError> {
-        let functions = self.world.functions;
-        let version = match &step.change {
-            Change::Publish(artifact) => {
-                self.world
-                    .report
-                    .live(step.component.name(), "publishing a version");
-                let zip = self.world.builder.bytes(artifact).await?;
-                functions.publish_version(zip, artifact).await?
-            }
-            Change::Version(version) => version.clone(),
-            Change::Keep | Change::Follow | Change::Register { .. } | Change::Revision(_) => {
-                return Ok(());
+    pub(super) async fn change_function(
+        &mut self,
+        step: &FunctionStep,
+    ) -> Result<(), ReleaseError> {
+        let Context { functions, .. } = self.context;
+        let function = step.function;
+        let facts = self.outputs.function(function);
+        let brought = match &step.action {
+            FunctionAction::Keep => return Ok(()),
+            FunctionAction::MoveAlias(running) => running.clone(),
+            FunctionAction::Publish(artifact) => {
+                let Context {
+                    builder, report, ..
+                } = self.context;
+                report.live(function.name(), "publishing a version");
+                let zip = builder.bytes(artifact).await?;
+                let published = functions.publish_version(facts, zip, &artifact.key);
+                let published = published.await?;
+                FunctionRunning {
+                    version: published.version,
+                    code_sha256: published.code_sha256,
+                }
             }
         };
-        self.ask(&version)
+        let version = brought.version.clone();
+        self.call(function, &version)
             .await
             .map_err(|error| match ReleaseError::from(error) {
-                ReleaseError::Failed(fault) => ReleaseError::Failed(ComponentFailure {
-                    component: Some(step.component),
-                    reason: format!("version {version} {}", fault.reason),
-                    evidence: vec![format!("alias       stays on version {}", step.parent)],
+                ReleaseError::Failed(failure) => ReleaseError::Failed(ComponentFailure {
+                    component: Some(function.into()),
+                    reason: format!("version {version} {}", failure.reason),
+                    evidence: vec![format!(
+                        "alias       stays on version {}",
+                        step.rollback_version
+                    )],
                 }),
                 error => error,
             })?;
-        let alias = functions.get_alias().await?;
-        if alias.version != step.parent {
-            let by = format!("the alias names version {} now", alias.version);
+        let alias = functions.get_alias(facts).await?;
+        if alias.version != step.rollback_version {
             return Err(ReleaseError::Superseded {
-                component: Some(step.component),
-                by,
+                component: Some(function.into()),
+                by: format!("the alias names version {} now", alias.version),
             });
         }
-        // Written down before it is moved: an answer that is lost leaves the alias moved.
-        self.write_version(&version, String::new()).await?;
-        functions.update_alias(&version, &alias.revision_id).await?;
-        let now = functions.get_alias().await?;
-        self.write_version(&now.version, now.code_sha256).await?;
-        let text = format!("rolled out version {version} (was {})", step.parent);
-        self.world.report.line(step.component.name(), &text);
+        // Written down before it is moved: where the answer is lost, the alias is moved.
+        if let Some(entry) = self.record.entries.functions.get_mut(&function) {
+            entry.after = Some(brought);
+        }
+        self.save().await?;
+        let moved = functions.update_alias(facts, &version, &alias.revision_id);
+        moved.await?;
+        let text = format!(
+            "rolled out version {version} (was {})",
+            step.rollback_version
+        );
+        self.context.report.line(function.name(), &text);
         Ok(())
     }
 
-    async fn write_version(&mut self, version: &str, content: String) -> Result<()> {
-        if let Some(entry) = self.record.components.get_mut(&Component::Governance) {
-            entry.after = Some(Running {
-                revision: version.to_owned(),
-                content,
-                image: None,
-            });
-        }
-        self.save().await
-    }
-
-    pub(super) async fn take_back_function(&mut self, step: &Step) -> Result<RollbackOutcome> {
-        let alias = self.world.functions.get_alias().await?;
-        if alias.version == step.parent {
+    pub(super) async fn roll_back_function(
+        &mut self,
+        step: &FunctionStep,
+    ) -> Result<RollbackOutcome> {
+        let functions = self.context.functions;
+        let facts = self.outputs.function(step.function);
+        let alias = functions.get_alias(facts).await?;
+        if alias.version == step.rollback_version {
             return Ok(RollbackOutcome::Done);
         }
-        let ours = self
-            .record
-            .components
-            .get(&step.component)
-            .and_then(|entry| entry.after.as_ref());
-        if ours.is_none_or(|ours| ours.revision != alias.version) {
+        let entry = self.record.entries.functions.get(&step.function);
+        let ours = entry.and_then(|entry| entry.after.as_ref());
+        if ours.is_none_or(|ours| ours.version != alias.version) {
             let by = format!("version {}, which the alias names now", alias.version);
             return Ok(RollbackOutcome::Superseded { by });
         }
-        let functions = self.world.functions;
         functions
-            .update_alias(&step.parent, &alias.revision_id)
+            .update_alias(facts, &step.rollback_version, &alias.revision_id)
             .await?;
         Ok(RollbackOutcome::Done)
     }
 
     /// One request that must be permitted and one that must be denied.
-    async fn ask(&self, version: &str) -> Result<()> {
+    async fn call(&self, function: Function, version: &FunctionVersion) -> Result<()> {
+        let facts = self.outputs.function(function);
         for (intent, expected) in [("call_reasoning", true), ("shutdown", false)] {
             let request = json!({ "service": "orbit", "intent": intent });
-            let answer = self.world.functions.invoke(version, &request).await?;
+            let functions = self.context.functions;
+            let answer = functions.invoke(facts, version, &request).await?;
             if answer.get("allowed").and_then(Value::as_bool) != Some(expected) {
                 bail!("answered {answer} to {request}, expected \"allowed\": {expected}");
             }

@@ -3,20 +3,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
-use super::back::RollbackOutcome;
+use super::rollback::RollbackOutcome;
 use super::{
     ComponentFailure, Direction, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError,
     evidence,
 };
-use crate::catalog::Component;
-use crate::decide::release::plan::{Change, Step};
-use crate::decide::release::rollout::{
-    Decision, Goal, Health, Proof, Rollout, RolloutState, ServiceState,
-};
-use crate::world::{ProbeRequest, ServiceUpdate};
+use crate::catalog::Service;
+use crate::decide::release::plan::{ServiceAction, ServiceStep};
+use crate::decide::release::rollout::{Decision, Goal, HealthAnswer, Proof, Rollout};
+use crate::decide::release::snapshot::{Revision, RolloutState, ServiceState};
+use crate::ports::{Context, ProbeRequest, ServiceUpdate};
 
 /// So many right answers in a row prove a revision, asked this far apart: a window of a second or
 /// more, in which a load balancer with two targets has asked both.
@@ -26,109 +25,112 @@ const PROOF_INTERVAL: Duration = Duration::from_millis(200);
 const ECS_ROLLBACK_GRACE: Duration = Duration::from_secs(10);
 
 impl Release<'_> {
-    pub(super) async fn change_service(&mut self, step: &Step) -> Result<(), ReleaseError> {
-        let world = self.world;
-        let component = step.component;
-        let revision = match &step.change {
-            Change::Register {
+    pub(super) async fn change_service(&mut self, step: &ServiceStep) -> Result<(), ReleaseError> {
+        let Context { cluster, .. } = self.context;
+        let service = step.service;
+        let revision = match &step.action {
+            ServiceAction::Keep => return Ok(()),
+            ServiceAction::Register {
                 definition,
                 content,
             } => {
-                world
-                    .cluster
+                cluster
                     .register_task_definition(definition, content)
                     .await?
             }
-            Change::Revision(revision) => revision.clone(),
-            Change::Follow => world
-                .cluster
-                .describe_service(component)
-                .await?
-                .primary()
-                .map_or_else(String::new, |primary| primary.revision.clone()),
-            Change::Keep | Change::Publish(_) | Change::Version(_) => return Ok(()),
+            ServiceAction::Deploy(revision) => revision.clone(),
+            ServiceAction::Follow => self.primary_revision(service).await?,
         };
-        self.write_after(component, &revision).await?;
-        let mut parents = vec![step.parent.clone()];
-        if step.change != Change::Follow {
-            let state = world.cluster.describe_service(component).await?;
-            parents.extend(state.primary().map(|it| it.revision.clone()));
+        self.write_after(service, &revision).await?;
+        let mut previous = vec![step.rollback_revision.clone()];
+        if step.action != ServiceAction::Follow {
+            let state = cluster.describe_service(self.outputs, service).await?;
+            previous.extend(state.primary().map(|it| it.revision.clone()));
             let alarms = match self.direction {
-                Direction::Forward => None,
-                Direction::Back => self.turn_alarms_off(component, &state).await?,
+                Direction::Forward | Direction::Stop => None,
+                Direction::Back => self.turn_alarms_off(service, &state).await?,
             };
-            let to = ServiceUpdate {
+            let update = ServiceUpdate {
                 revision: Some(revision.clone()),
-                desired: step.desired,
+                desired: step.count,
                 alarms,
             };
-            world.cluster.update_service(component, &to).await?;
+            cluster
+                .update_service(self.outputs, service, &update)
+                .await?;
         }
         let goal = Goal {
             revision: revision.clone(),
-            parents,
-            desired: step.desired,
+            previous,
+            desired: step.count,
         };
-        let reason = match self.follow(component, goal, ROLLOUT_LIMIT).await? {
+        self.reach(step, goal).await
+    }
+
+    /// Waits for the outcome of an update that was sent.
+    async fn reach(&mut self, step: &ServiceStep, goal: Goal) -> Result<(), ReleaseError> {
+        let service = step.service;
+        let revision = goal.revision.clone();
+        let reason = match self.follow(service, goal, ROLLOUT_LIMIT).await? {
             Decision::Superseded { by } => {
                 return Err(ReleaseError::Superseded {
-                    component: Some(component),
+                    component: Some(service.into()),
                     by,
                 });
             }
             Decision::Failed { reason }
             | Decision::RolledBack { reason }
             | Decision::RollingBack { reason } => reason,
-            Decision::Wait | Decision::Probe => match self.prove(component, &revision).await {
+            Decision::Wait | Decision::Probe => match self.prove(service, &revision).await {
                 Ok(()) => {
-                    let text = format!("rolled out {revision} (was {})", step.parent);
-                    world.report.line(component.name(), &text);
+                    let text = format!("rolled out {revision} (was {})", step.rollback_revision);
+                    self.context.report.line(service.name(), &text);
                     return Ok(());
                 }
                 Err(error) => format!("{error:#}"),
             },
         };
-        let evidence = evidence::gather(&world, component, &revision).await;
+        let evidence = evidence::gather(&self.context, self.outputs, service, &revision).await;
         Err(ReleaseError::Failed(ComponentFailure {
-            component: Some(component),
+            component: Some(service.into()),
             reason,
             evidence,
         }))
     }
 
+    async fn primary_revision(&self, service: Service) -> Result<Revision> {
+        let cluster = self.context.cluster;
+        let state = cluster.describe_service(self.outputs, service).await?;
+        let primary = state.primary().map(|it| it.revision.clone());
+        primary.with_context(|| format!("ECS has no deployment of {service}"))
+    }
+
     /// Notes in the record what this release brings to a service, before it is brought.
-    async fn write_after(&mut self, component: Component, revision: &str) -> Result<()> {
-        let registered = self
-            .world
-            .cluster
-            .describe_task_definition(revision)
-            .await?;
-        if let Some(entry) = self.record.components.get_mut(&component) {
+    async fn write_after(&mut self, service: Service, revision: &Revision) -> Result<()> {
+        let cluster = self.context.cluster;
+        let registered = cluster.describe_task_definition(revision).await?;
+        if let Some(entry) = self.record.entries.services.get_mut(&service) {
             entry.after = registered.map(|registered| registered.running(revision));
         }
         self.save().await
     }
 
-    /// Looks until the rollout has an outcome or asks for a proof. ECS going back by itself is an
-    /// end of the way forward: the rollback is followed in `take_back_service`.
-    async fn follow(
-        &mut self,
-        component: Component,
-        goal: Goal,
-        limit: Duration,
-    ) -> Result<Decision> {
+    /// Looks until the rollout has an outcome or asks for a proof. ECS rolling back by itself is
+    /// an end of the release: that rollback is followed in `roll_back_service`.
+    async fn follow(&mut self, service: Service, goal: Goal, limit: Duration) -> Result<Decision> {
+        let Context {
+            cluster, report, ..
+        } = self.context;
         let started = Instant::now();
         let revision = goal.revision.clone();
         let mut rollout = Rollout::new(goal);
         loop {
-            let state = self.world.cluster.describe_service(component).await?;
+            let state = cluster.describe_service(self.outputs, service).await?;
             match rollout.observe(&state, started.elapsed() > limit) {
                 Decision::Wait => {}
                 decision => return Ok(decision),
             }
-            self.world
-                .report
-                .live(component.name(), &progress(&revision, &state));
+            report.live(service.name(), &progress(&revision, &state));
             self.renew().await?;
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -136,43 +138,35 @@ impl Release<'_> {
 
     /// Asks through the load balancer until only the revision answers. A service that is not
     /// exposed is proven by its targets.
-    async fn prove(&mut self, component: Component, revision: &str) -> Result<()> {
+    async fn prove(&mut self, service: Service, revision: &Revision) -> Result<()> {
         let started = Instant::now();
         let mut proof = Proof::new(PROOF_ANSWERS);
         loop {
-            let (health, heard) = self.health(component, revision).await;
+            let (health, found) = self.health(service, revision).await;
             if proof.observe(health.as_ref(), revision) {
                 return Ok(());
             }
             if started.elapsed() > PROOF_LIMIT {
+                let limit = PROOF_LIMIT.as_secs();
                 bail!(
-                    "its tasks run, but {revision} did not prove itself within {} s: {heard}",
-                    PROOF_LIMIT.as_secs()
+                    "its tasks run, but {revision} did not prove itself within {limit} s: {found}"
                 );
             }
-            self.world.report.live(
-                component.name(),
-                &format!("{revision} runs; asking it: {heard}"),
-            );
+            let text = format!("{revision} runs; asking it: {found}");
+            self.context.report.live(service.name(), &text);
             self.renew().await?;
             tokio::time::sleep(PROOF_INTERVAL).await;
         }
     }
 
-    async fn health(&self, component: Component, revision: &str) -> (Option<Health>, String) {
-        let Some(probe) = &self.world.outputs.service(component).probe else {
-            return match self.world.balancer.describe_target_health(component).await {
-                Ok(targets) => {
-                    let healthy = !targets.is_empty() && targets.iter().all(|it| it == "healthy");
-                    let revision = Some(revision.to_owned());
-                    let health = Health {
-                        status: if healthy { 200 } else { 503 },
-                        revision,
-                    };
-                    (Some(health), format!("targets are {}", targets.join(", ")))
-                }
-                Err(error) => (None, format!("{error:#}")),
-            };
+    /// One answer of a service about its health, and the same as text.
+    async fn health(
+        &self,
+        service: Service,
+        revision: &Revision,
+    ) -> (Option<HealthAnswer>, String) {
+        let Some(probe) = &self.outputs.service(service).probe else {
+            return self.health_of_targets(service, revision).await;
         };
         let request = ProbeRequest {
             method: "GET",
@@ -180,82 +174,111 @@ impl Release<'_> {
             headers: &probe.headers,
             body: "",
         };
-        match self.world.probe.send(request).await {
-            Ok(answer) => {
-                let revision = answer.headers.get("x-task-revision").cloned();
-                let from = revision
-                    .as_deref()
-                    .unwrap_or("a task that names no revision");
-                let heard = format!("{} from {from}", answer.status);
-                (
-                    Some(Health {
-                        status: answer.status,
-                        revision,
-                    }),
-                    heard,
-                )
+        let answer = match self.context.probe.send(request).await {
+            Ok(answer) => answer,
+            Err(error) => return (None, format!("{error:#}")),
+        };
+        let revision = answer.headers.get("x-task-revision");
+        let from = revision.map_or("a task that names no revision", |it| it.as_str());
+        let text = format!("{} from {from}", answer.status);
+        let health = HealthAnswer {
+            status: answer.status,
+            revision: revision.and_then(|text| text.parse().ok()),
+        };
+        (Some(health), text)
+    }
+
+    async fn health_of_targets(
+        &self,
+        service: Service,
+        revision: &Revision,
+    ) -> (Option<HealthAnswer>, String) {
+        let balancer = self.context.balancer;
+        match balancer.describe_target_health(self.outputs, service).await {
+            Ok(targets) => {
+                let healthy = !targets.is_empty() && targets.iter().all(|it| it == "healthy");
+                let health = HealthAnswer {
+                    status: if healthy { 200 } else { 503 },
+                    revision: Some(revision.clone()),
+                };
+                (Some(health), format!("targets are {}", targets.join(", ")))
             }
             Err(error) => (None, format!("{error:#}")),
         }
     }
 
-    /// Brings a service back to what ran before. Where ECS goes back by itself that is followed;
-    /// only where it does not end on the parent do we act.
-    pub(super) async fn take_back_service(&mut self, step: &Step) -> Result<RollbackOutcome> {
-        let world = self.world;
-        let component = step.component;
-        let entry = self.record.components.get(&component);
-        let follows = step.change == Change::Follow;
+    /// Brings a service back to what ran before. Where ECS rolls back by itself that is followed;
+    /// only where it does not end on the revision of before do we act.
+    pub(super) async fn roll_back_service(
+        &mut self,
+        step: &ServiceStep,
+    ) -> Result<RollbackOutcome> {
+        let service = step.service;
+        let entry = self.record.entries.services.get(&service);
+        let follows = step.action == ServiceAction::Follow;
         let brought = entry.filter(|entry| follows || entry.after != entry.before);
         let Some(ours) = brought.and_then(|entry| entry.after.as_ref()) else {
             return Ok(RollbackOutcome::Done);
         };
         let ours = ours.revision.clone();
-        let first = step.parent_desired == 0;
-        let state = self.wait_for_ecs_to_turn(component, &ours).await?;
+        let state = self.wait_for_ecs_to_turn(service, &ours).await?;
         let primary = state
             .primary()
-            .map_or(String::new(), |it| it.revision.clone());
-        if primary != ours && primary != step.parent {
-            return Ok(RollbackOutcome::Superseded { by: primary });
+            .with_context(|| format!("ECS has no deployment of {service}"))?
+            .revision
+            .clone();
+        if primary != ours && primary != step.rollback_revision {
+            let by = primary.to_string();
+            return Ok(RollbackOutcome::Superseded { by });
         }
-        let mut parent = step.parent.clone();
-        if first {
-            // After a stop the parent is deregistered and can't be deployed. None desired of ours
-            // is as good: nothing runs.
-            let registered = world.cluster.describe_task_definition(&parent).await?;
+        let is_first = step.rollback_count == 0;
+        let mut target = step.rollback_revision.clone();
+        if is_first {
+            // After a stop this revision is deregistered and can't be deployed. None desired of
+            // ours is as good: nothing runs.
+            let cluster = self.context.cluster;
+            let registered = cluster.describe_task_definition(&target).await?;
             if !registered.is_some_and(|registered| registered.active) {
-                parent.clone_from(&ours);
+                target.clone_from(&ours);
             }
         }
-        let desired = first.then_some(0);
-        let there = match desired {
-            Some(desired) => primary == parent && state.desired == desired,
+        let desired = is_first.then_some(0);
+        let is_there = match desired {
+            Some(desired) => primary == target && state.desired == desired,
             None => primary != ours,
         };
-        if !there {
-            let to = ServiceUpdate {
-                revision: Some(parent.clone()),
+        if !is_there {
+            let update = ServiceUpdate {
+                revision: Some(target.clone()),
                 desired,
-                alarms: self.turn_alarms_off(component, &state).await?,
+                alarms: self.turn_alarms_off(service, &state).await?,
             };
-            world.cluster.update_service(component, &to).await?;
+            let cluster = self.context.cluster;
+            cluster
+                .update_service(self.outputs, service, &update)
+                .await?;
         }
         let goal = Goal {
-            revision: parent.clone(),
-            parents: vec![ours, step.parent.clone()],
+            revision: target.clone(),
+            previous: vec![ours, step.rollback_revision.clone()],
             desired,
         };
-        match self.follow(component, goal, ROLLOUT_LIMIT).await? {
+        self.reach_back(service, goal).await
+    }
+
+    /// Waits for the outcome of a rollback, of ours or of ECS.
+    async fn reach_back(&mut self, service: Service, goal: Goal) -> Result<RollbackOutcome> {
+        let (target, desired) = (goal.revision.clone(), goal.desired);
+        match self.follow(service, goal, ROLLOUT_LIMIT).await? {
             Decision::Probe | Decision::Wait => {}
             Decision::Superseded { by } => return Ok(RollbackOutcome::Superseded { by }),
-            Decision::RollingBack { .. } => bail!("ECS did not go back to {parent}"),
+            Decision::RollingBack { .. } => bail!("ECS did not go back to {target}"),
             Decision::Failed { reason } | Decision::RolledBack { reason } => {
-                bail!("{parent} did not come back: {reason}")
+                bail!("{target} did not come back: {reason}")
             }
         }
-        if !first {
-            self.prove(component, &parent).await?;
+        if desired.is_none() {
+            self.prove(service, &target).await?;
         }
         Ok(RollbackOutcome::Done)
     }
@@ -263,14 +286,15 @@ impl Release<'_> {
     /// Right after a deployment failed it is still the primary one for a moment.
     async fn wait_for_ecs_to_turn(
         &mut self,
-        component: Component,
-        ours: &str,
+        service: Service,
+        ours: &Revision,
     ) -> Result<ServiceState> {
         let started = Instant::now();
         loop {
-            let state = self.world.cluster.describe_service(component).await?;
+            let cluster = self.context.cluster;
+            let state = cluster.describe_service(self.outputs, service).await?;
             let failed = state.primary().is_some_and(|primary| {
-                primary.revision == ours && primary.state == RolloutState::Failed
+                primary.revision == *ours && primary.state == RolloutState::Failed
             });
             if !failed || started.elapsed() > ECS_ROLLBACK_GRACE {
                 return Ok(state);
@@ -280,7 +304,7 @@ impl Release<'_> {
     }
 }
 
-fn progress(revision: &str, state: &ServiceState) -> String {
+fn progress(revision: &Revision, state: &ServiceState) -> String {
     let Some(primary) = state.primary() else {
         return format!("{revision}: no deployment");
     };

@@ -116,7 +116,7 @@ fn deciding_reads_nothing_and_waits_for_nothing() {
         "crate::adapters",
         "crate::commands",
         "crate::release",
-        "crate::world",
+        "crate::ports",
         "crate::report",
         "crate::cli",
     ];

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::catalog::{COMPONENTS, Component, SERVICES, Service};
 use xtask::decide::artifact::image::{Digest, Key};
 use xtask::decide::environment::Environment;
 use xtask::decide::release::record::Record;
@@ -70,7 +70,7 @@ pub(crate) struct FakeState {
     pub(crate) published: Option<Value>,
     pub(crate) cached: BTreeSet<Key>,
     pub(crate) builds: u32,
-    pub(crate) images: BTreeMap<Component, BTreeMap<Key, Digest>>,
+    pub(crate) images: BTreeMap<Service, BTreeMap<Key, Digest>>,
     pub(crate) ecs: Ecs,
     pub(crate) lambda: Lambda,
     pub(crate) secrets: BTreeMap<String, Value>,
@@ -85,7 +85,7 @@ pub(crate) struct FakeState {
     /// How often they read their secret again.
     pub(crate) secret_refresh: Duration,
     /// Whose tasks cannot read their secret again.
-    pub(crate) keeps_its_secret: Option<Component>,
+    pub(crate) keeps_its_secret: Option<Service>,
     /// Dispatches that failed since axon did not know the key of orbit's signature.
     pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
@@ -191,8 +191,10 @@ impl Fake {
     pub(crate) fn empty() -> Self {
         let state = FakeState {
             environment: environment("local", true),
-            sources: ALL.map(|component| (component, "one".to_owned())).into(),
-            templates: [(Component::Axon, AXON), (Component::Orbit, ORBIT)]
+            sources: COMPONENTS
+                .map(|component| (component, "one".to_owned()))
+                .into(),
+            templates: [(Service::Axon, AXON), (Service::Orbit, ORBIT)]
                 .map(|(component, text)| (component.template(), text.to_owned()))
                 .into(),
             infra: "infra-one".to_owned(),
@@ -245,7 +247,7 @@ impl Fake {
     /// Two releases have succeeded, each of all three components.
     pub(crate) async fn released_twice() -> Self {
         let fake = Self::released().await;
-        fake.edit(&ALL, "two");
+        fake.edit(&COMPONENTS, "two");
         fake.deploy_all().await.succeeds();
         drop(fake.changes());
         fake
@@ -256,23 +258,25 @@ impl Fake {
     }
 
     /// Changes the sources of components.
-    pub(crate) fn edit(&self, components: &[Component], text: &str) {
+    pub(crate) fn edit<C: Into<Component> + Copy>(&self, components: &[C], text: &str) {
         for component in components {
-            self.state().sources.insert(*component, text.to_owned());
+            self.state()
+                .sources
+                .insert((*component).into(), text.to_owned());
         }
     }
 
     /// Replaces a text in the template of a service.
-    pub(crate) fn edit_template(&self, component: Component, from: &str, to: &str) {
+    pub(crate) fn edit_template(&self, service: Service, from: &str, to: &str) {
         let mut state = self.state();
-        let template = state.templates.get_mut(&component.template()).unwrap();
-        assert!(template.contains(from), "{component} has no {from}");
+        let template = state.templates.get_mut(&service.template()).unwrap();
+        assert!(template.contains(from), "{service} has no {from}");
         *template = template.replace(from, to);
     }
 
     /// How the revisions of a service do that are registered from now on.
-    pub(crate) fn script(&self, component: Component, rollout: Rollout) {
-        self.state().ecs.scripts.insert(component, rollout);
+    pub(crate) fn script(&self, service: Service, rollout: Rollout) {
+        self.state().ecs.scripts.insert(service, rollout);
     }
 
     /// Another environment, where everything has to be confirmed.
@@ -421,9 +425,9 @@ fn needs_credentials(call: &str) -> bool {
         .any(|free| call.starts_with(free))
 }
 
-pub(crate) fn secret_arn(component: Component) -> String {
+pub(crate) fn secret_arn(service: Service) -> String {
     let outputs: Value = serde_json::from_str(OUTPUTS).unwrap();
-    let arn = &outputs["services"][component.name()]["secret_arn"];
+    let arn = &outputs["services"][service.name()]["secret_arn"];
     arn.as_str().unwrap().to_owned()
 }
 

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::*;
 use crate::adapters::registry::Ecr;
 use crate::adapters::{balancer, cluster, functions, ledger, logs, secrets, stand_in};
-use crate::catalog::Component;
+use crate::catalog::{Function, Service};
 use crate::decide::artifact::image::Key;
 use crate::decide::outputs;
 use crate::failure;
-use crate::world::{Balancer, Cluster, Functions, Ledger, Logs, Registry, Secrets};
+use crate::ports::{Balancer, Cluster, Functions, Ledger, Logs, Registry, Secrets};
 
 fn staging(endpoint: Option<&str>) -> Environment {
     Environment {
@@ -132,31 +132,32 @@ async fn configured(without: Without) -> SdkConfig {
 #[tokio::test]
 async fn credentials_that_cannot_be_had_in_the_middle_have_expired() {
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
+    let function = outputs.function(Function::Governance);
     let report = stand_in::report();
     for without in ALL_WAYS {
         let config = configured(without).await;
-        let ecr = Ecr::new(&config, &Transport::local(), &outputs, &report);
+        let ecr = Ecr::new(&config, &Transport::local(), &report);
         let errors = [
-            cluster::Ecs::new(&config, &outputs)
-                .describe_service(Component::Axon)
+            cluster::Ecs::new(&config)
+                .describe_service(&outputs, Service::Axon)
                 .await
                 .map(drop),
-            cluster::Ecs::new(&config, &outputs)
-                .describe_task_definition("demo-axon:1")
+            cluster::Ecs::new(&config)
+                .describe_task_definition(&"demo-axon:1".parse().unwrap())
                 .await
                 .map(drop),
-            functions::Lambda::new(&config, &outputs)
-                .get_alias()
+            functions::Lambda::new(&config)
+                .get_alias(function)
                 .await
                 .map(drop),
-            functions::Lambda::new(&config, &outputs)
-                .update_alias("2", "x")
+            functions::Lambda::new(&config)
+                .update_alias(function, &"2".parse().unwrap(), "x")
                 .await,
-            balancer::Elb::new(&config, &outputs)
-                .describe_target_health(Component::Axon)
+            balancer::Elb::new(&config)
+                .describe_target_health(&outputs, Service::Axon)
                 .await
                 .map(drop),
-            ecr.digest(Component::Axon, &Key("5".repeat(64)))
+            ecr.digest(&outputs, Service::Axon, &Key("5".repeat(64)))
                 .await
                 .map(drop),
             ledger::Ssm::new(&config, &staging(None))

@@ -25,8 +25,8 @@ use crate::decide::artifact::compilation::Variant;
 use crate::decide::artifact::context::{BESIDE_INPUTS, DOCKERFILE, pack_context};
 use crate::decide::artifact::image::Inputs;
 use crate::failure::Failure;
+use crate::ports::{ProcessEnv, Source};
 use crate::report::Report;
-use crate::world::{ProcessEnv, Source};
 
 /// The engine's API of Docker 17.06, the first that has all that the recipe is made of: several
 /// stages, and arguments before the first one.

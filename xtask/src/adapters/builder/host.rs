@@ -9,12 +9,12 @@ use tokio::fs;
 use super::{is_progress, tell_failure};
 use crate::adapters::process::Command;
 use crate::adapters::toolchain::cargo_home;
-use crate::catalog::{ALL, Component};
+use crate::catalog::{COMPONENTS, Component};
 use crate::decide::artifact::compilation::{Folders, Variant, cargo_arguments, rustflags};
 use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
+use crate::ports::ProcessEnv;
 use crate::report::Report;
-use crate::world::ProcessEnv;
 
 /// Variables by which a user tells cargo where crates come from and how to reach them.
 const CARGO_SETTINGS: [&str; 5] = [
@@ -37,7 +37,9 @@ impl Host<'_> {
         variant: Variant,
         components: &[Component],
     ) -> Result<BTreeMap<Component, Vec<u8>>> {
-        let folder = self.run_cargo(variant, &ALL.map(Component::name)).await?;
+        let folder = self
+            .run_cargo(variant, &COMPONENTS.map(Component::name))
+            .await?;
         let mut binaries = BTreeMap::new();
         for component in components {
             let path = folder.join(component.name());

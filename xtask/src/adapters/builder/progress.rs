@@ -267,6 +267,7 @@ mod tests {
     use bollard::models::ImageId;
 
     use super::*;
+    use crate::catalog::Service;
     use crate::failure;
     use crate::report::Format;
     use crate::report::testing::captured;
@@ -310,7 +311,7 @@ mod tests {
     /// The failure's exit code, its text, and what was shown.
     fn failure_of(message: &str, see: impl FnOnce(&mut Progress<'_>)) -> (u8, String, String) {
         let (report, _, talk) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Component::Axon);
+        let mut progress = Progress::new(&report, Component::Service(Service::Axon));
         see(&mut progress);
         let error = Error::DockerStreamError {
             error: message.to_owned(),
@@ -326,7 +327,7 @@ mod tests {
     #[test]
     fn crates_are_counted_whichever_builder_tells_of_them() {
         let (report, _, _) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Component::Axon);
+        let mut progress = Progress::new(&report, Component::Service(Service::Axon));
         classic(
             &mut progress,
             &[
@@ -349,7 +350,7 @@ mod tests {
     #[test]
     fn the_last_image_that_is_named_is_the_one() {
         let (report, _, _) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Component::Axon);
+        let mut progress = Progress::new(&report, Component::Service(Service::Axon));
         let image = progress.see(BuildInfo {
             aux: Some(BuildInfoAux::Default(ImageId {
                 id: Some("sha256:1".to_owned()),

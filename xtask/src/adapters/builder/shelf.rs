@@ -157,7 +157,11 @@ impl Shelf {
     }
 
     fn file(&self, component: Component, key: &Key) -> PathBuf {
-        let ending = if component.is_service() { "tar" } else { "zip" };
+        let ending = if component.service().is_some() {
+            "tar"
+        } else {
+            "zip"
+        };
         self.folder.join(format!("{component}-{key}.{ending}"))
     }
 }
@@ -191,6 +195,7 @@ async fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Service;
     use crate::decide::artifact::archive::pack_image;
     use crate::decide::outputs::Architecture;
 
@@ -211,7 +216,13 @@ mod tests {
     async fn keep(shelf: &Shelf, key: &Key) -> Artifact {
         let packed = pack_image("axon", Architecture::X86, key.0.as_bytes(), None).unwrap();
         let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = shelf.keep(Component::Axon, key, packed, 64, &documents);
+        let kept = shelf.keep(
+            Component::Service(Service::Axon),
+            key,
+            packed,
+            64,
+            &documents,
+        );
         kept.await.unwrap()
     }
 
@@ -226,24 +237,39 @@ mod tests {
     async fn what_was_kept_is_found_and_what_is_damaged_is_not() {
         let (_folder, shelf) = shelf("kept");
         let key = Key("1".repeat(64));
-        assert_eq!(shelf.find(Component::Axon, &key).await, None);
+        assert_eq!(
+            shelf.find(Component::Service(Service::Axon), &key).await,
+            None
+        );
 
         let kept = keep(&shelf, &key).await;
         assert_eq!(
-            shelf.find(Component::Axon, &key).await.as_ref(),
+            shelf
+                .find(Component::Service(Service::Axon), &key)
+                .await
+                .as_ref(),
             Some(&kept)
         );
-        assert_eq!(shelf.find(Component::Orbit, &key).await, None);
+        assert_eq!(
+            shelf.find(Component::Service(Service::Orbit), &key).await,
+            None
+        );
 
         for part in parts(&kept.file) {
             keep(&shelf, &key).await;
             damage(&part).await;
-            assert_eq!(shelf.find(Component::Axon, &key).await, None);
+            assert_eq!(
+                shelf.find(Component::Service(Service::Axon), &key).await,
+                None
+            );
         }
         for part in [note_of(&kept.file), kept.document(Document::Bill)] {
             keep(&shelf, &key).await;
             fs::remove_file(part).await.unwrap();
-            assert_eq!(shelf.find(Component::Axon, &key).await, None);
+            assert_eq!(
+                shelf.find(Component::Service(Service::Axon), &key).await,
+                None
+            );
         }
     }
 
@@ -254,15 +280,23 @@ mod tests {
         let kept = keep(&shelf, &key).await;
         let copy = Shelf::new(shelf.folder.join("copy"));
         shelf.copy(&kept, &copy.folder).await.unwrap();
-        let copied = copy.find(Component::Axon, &key).await.unwrap();
+        let copied = copy
+            .find(Component::Service(Service::Axon), &key)
+            .await
+            .unwrap();
         assert_eq!(copied.digest, kept.digest);
         assert!(copied.file.starts_with(&copy.folder), "{copied:?}");
 
         damage(&copied.file).await;
-        assert_eq!(copy.find(Component::Axon, &key).await, None);
-        let fault = copy.fault(Component::Axon, &key).await;
+        assert_eq!(
+            copy.find(Component::Service(Service::Axon), &key).await,
+            None
+        );
+        let fault = copy.fault(Component::Service(Service::Axon), &key).await;
         assert!(fault.contains("the bytes of axon in"), "{fault}");
-        let fault = copy.fault(Component::Axon, &Key("2".repeat(64))).await;
+        let fault = copy
+            .fault(Component::Service(Service::Axon), &Key("2".repeat(64)))
+            .await;
         assert!(fault.contains("has no axon that was built of"), "{fault}");
     }
 
@@ -291,6 +325,11 @@ mod tests {
         // The archive, the two documents about it and the note.
         assert_eq!(count, 4 * KEPT);
         let newest = Key((KEPT + 1).to_string().repeat(64));
-        assert!(shelf.find(Component::Axon, &newest).await.is_some());
+        assert!(
+            shelf
+                .find(Component::Service(Service::Axon), &newest)
+                .await
+                .is_some()
+        );
     }
 }

@@ -1,17 +1,21 @@
 //! A service and its tasks as ECS tells them, in the words of `decide`; and back.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use aws_sdk_ecs::types::{
     self, DeploymentAlarms, DeploymentConfiguration, DeploymentRolloutState, Service, Task,
 };
 
-use crate::decide::release::rollout::{
-    Alarms, Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
+use crate::decide::release::snapshot::{
+    Alarms, Deployment, Revision, RolloutState, ServiceState, StoppedContainer, StoppedTask,
 };
 
-/// `family:n` of an ARN.
-pub(super) fn revision_of(arn: &str) -> String {
-    arn.rsplit('/').next().unwrap_or(arn).to_owned()
+/// The last part of an ARN: of a task definition `family:number`, of a task its id.
+pub(super) fn name_of(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+pub(super) fn revision_of(arn: &str) -> Result<Revision> {
+    Ok(name_of(arn).parse()?)
 }
 
 /// What the service has, with other alarms. AWS does not say what becomes of members that are left
@@ -39,25 +43,27 @@ fn alarms(alarms: &DeploymentAlarms) -> Alarms {
     }
 }
 
-pub(super) fn service_state(service: &Service) -> ServiceState {
+pub(super) fn service_state(service: &Service) -> Result<ServiceState> {
     let configuration = service.deployment_configuration();
-    ServiceState {
+    Ok(ServiceState {
         active: service.status() == Some("ACTIVE"),
         desired: service.desired_count(),
         running: service.running_count(),
         pending: service.pending_count(),
-        deployments: service.deployments().iter().map(deployment).collect(),
+        deployments: service
+            .deployments()
+            .iter()
+            .map(deployment)
+            .collect::<Result<_>>()?,
         alarms: configuration.and_then(|it| it.alarms()).map(alarms),
-    }
+    })
 }
 
-fn deployment(deployment: &types::Deployment) -> Deployment {
-    Deployment {
+fn deployment(deployment: &types::Deployment) -> Result<Deployment> {
+    Ok(Deployment {
         primary: deployment.status() == Some("PRIMARY"),
-        revision: deployment
-            .task_definition()
-            .map(revision_of)
-            .unwrap_or_default(),
+        revision: revision_of(deployment.task_definition().unwrap_or_default())
+            .context("ECS has a deployment without a revision")?,
         state: match deployment.rollout_state() {
             Some(DeploymentRolloutState::Completed) => RolloutState::Completed,
             Some(DeploymentRolloutState::Failed) => RolloutState::Failed,
@@ -72,7 +78,7 @@ fn deployment(deployment: &types::Deployment) -> Deployment {
         running: deployment.running_count(),
         pending: deployment.pending_count(),
         failed: deployment.failed_tasks(),
-    }
+    })
 }
 
 pub(super) fn stopped_task(task: &Task) -> StoppedTask {
@@ -82,7 +88,7 @@ pub(super) fn stopped_task(task: &Task) -> StoppedTask {
         reason: container.reason().map(str::to_owned),
     };
     StoppedTask {
-        id: task.task_arn().map(revision_of).unwrap_or_default(),
+        id: task.task_arn().map(name_of).unwrap_or_default().to_owned(),
         stop_code: task
             .stop_code()
             .map(|code| code.as_str().to_owned())
@@ -124,7 +130,7 @@ mod tests {
     #[test]
     fn alarms_that_are_turned_off_keep_their_names_and_all_else_that_infra_sets() {
         let service = watched();
-        let on = service_state(&service).alarms.unwrap();
+        let on = service_state(&service).unwrap().alarms.unwrap();
         assert!(on.enabled && on.rollback && on.names.len() == 2);
         let off = Alarms {
             enabled: false,
@@ -147,7 +153,7 @@ mod tests {
     #[test]
     fn a_service_without_alarms_has_none() {
         let service = Service::builder().build();
-        assert_eq!(service_state(&service).alarms, None);
+        assert_eq!(service_state(&service).unwrap().alarms, None);
     }
 
     #[test]
@@ -157,7 +163,7 @@ mod tests {
             .task_definition("arn:aws:ecs:us-east-1:000000000000:task-definition/demo-axon:3")
             .rollout_state("PONDERING".into())
             .build();
-        let found = deployment(&unknown);
+        let found = deployment(&unknown).unwrap();
         assert_eq!(
             (found.state, found.revision.as_str()),
             (RolloutState::InProgress, "demo-axon:3")

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{ask, explain, remove};
 use crate::adapters::host;
-use crate::world::{ProcessEnv, RunningContainer};
+use crate::ports::{ProcessEnv, RunningContainer};
 
 /// For removing a container on the way out.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::processes;
 use crate::adapters::virtual_environment::{VirtualEnvironment, version_of, write};
+use crate::ports::ProcessEnv;
 use crate::report::Report;
-use crate::world::ProcessEnv;
 
 const REQUIREMENTS: &str = include_str!("../../../emulator/requirements.txt");
 const STARTUP: &str = include_str!("../../../emulator/sitecustomize.py");

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::adapters::stand_in;
-use crate::catalog::Component;
-use crate::decide::artifact::image::{Digest as ImageDigest, Key};
+use crate::catalog::Function;
+use crate::decide::artifact::image::Key;
 use crate::decide::outputs;
 
 const ZIP: &[u8] = b"our zip";
@@ -105,17 +105,13 @@ async fn publish(fake: Fake) -> (Result<String>, Vec<&'static str>) {
     let asked = Arc::clone(&fake);
     let config = stand_in::aws(move |name, input| asked.lock().unwrap().answer(name, &input));
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
-    let artifact = Artifact {
-        component: Component::Governance,
-        key: Key(key()),
-        digest: ImageDigest::of(ZIP),
-        file: "packed".into(),
-        packed_bytes: 7,
-        unpacked_bytes: 7,
-    };
     let config = config.await;
-    let lambda = Lambda::new(&config, &outputs);
-    let published = lambda.publish_version(ZIP.to_vec(), &artifact).await;
+    let lambda = Lambda::new(&config);
+    let function = outputs.function(Function::Governance);
+    let published = lambda
+        .publish_version(function, ZIP.to_vec(), &Key(key()))
+        .await;
+    let published = published.map(|published| published.version.to_string());
     let changes = fake.lock().unwrap().changes.clone();
     (published, changes)
 }

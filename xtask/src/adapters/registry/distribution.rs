@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::{sleep, timeout};
 
-use crate::adapters::transport::{Client, Transport};
+use crate::adapters::transport::Client;
 use crate::decide::artifact::image::Digest;
 
 /// For one request, of which the longest sends some megabytes over a slow line.
@@ -17,30 +17,10 @@ const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// A way to a registry.
-pub(super) struct Line {
-    client: Client,
-    scheme: &'static str,
-}
-
-impl Line {
-    /// A registry on this machine speaks HTTP, every other one HTTPS.
-    pub(super) fn new(transport: &Transport, registry: &str) -> Self {
-        let host = registry.split(':').next().unwrap_or_default();
-        Self {
-            client: transport.client(None),
-            scheme: match host {
-                "localhost" | "127.0.0.1" => "http",
-                _ => "https",
-            },
-        }
-    }
-}
-
 /// One repository of a registry, and the right to push there.
 #[derive(Clone, Copy)]
 pub(super) struct Repository<'a> {
-    pub(super) line: &'a Line,
+    pub(super) client: &'a Client,
     /// Host and port.
     pub(super) registry: &'a str,
     pub(super) name: &'a str,
@@ -48,6 +28,14 @@ pub(super) struct Repository<'a> {
 }
 
 impl Repository<'_> {
+    /// A registry on this machine speaks HTTP, every other one HTTPS.
+    fn scheme(self) -> &'static str {
+        match self.registry.split(':').next() {
+            Some("localhost" | "127.0.0.1") => "http",
+            _ => "https",
+        }
+    }
+
     /// Uploads a blob, unless it is there.
     pub(super) async fn put_blob(self, digest: Digest, bytes: Bytes) -> Result<()> {
         let name = self.name;
@@ -114,7 +102,7 @@ impl Repository<'_> {
             request = request.header(CONTENT_LENGTH, 0);
         }
         let request = request.body(bytes).context("make a request")?;
-        let exchange = self.line.client.exchange(request, ANSWER_BYTES_MAX);
+        let exchange = self.client.exchange(request, ANSWER_BYTES_MAX);
         match timeout(LIMIT, exchange).await {
             Ok(answer) => answer.with_context(|| format!("{shown}: no answer")),
             Err(_) => bail!("{shown}: no answer within {} s", LIMIT.as_secs()),
@@ -130,7 +118,7 @@ impl Repository<'_> {
         Ok(if location.contains("://") {
             location.to_owned()
         } else if location.starts_with("//") {
-            format!("{}:{location}", self.line.scheme)
+            format!("{}:{location}", self.scheme())
         } else if location.starts_with('/') {
             format!("{}{location}", self.origin())
         } else {
@@ -157,7 +145,7 @@ impl Repository<'_> {
     }
 
     fn origin(self) -> String {
-        format!("{}://{}", self.line.scheme, self.registry)
+        format!("{}://{}", self.scheme(), self.registry)
     }
 
     pub(super) fn url(self, path: &str) -> String {
@@ -201,6 +189,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::adapters::transport::Transport;
 
     /// A registry that answers as ECR does, writes down what it is asked, and fails as many times
     /// as it is told to.
@@ -271,7 +260,7 @@ mod tests {
         let app = Router::new().fallback(answer).with_state(fake);
         let serving = tokio::spawn(async { axum::serve(listener, app).await });
         let repository = Repository {
-            line: &Line::new(&Transport::local(), &registry),
+            client: &Transport::local().client(None),
             registry: &registry,
             name: "demo/axon",
             authorization: "Basic c2VjcmV0",
@@ -360,7 +349,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = listener.local_addr().unwrap().to_string();
         let repository = Repository {
-            line: &Line::new(&Transport::local(), &registry),
+            client: &Transport::local().client(None),
             registry: &registry,
             name: "demo/axon",
             authorization: "Basic c2VjcmV0",

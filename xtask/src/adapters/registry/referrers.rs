@@ -87,7 +87,6 @@ mod tests {
     use http::header::LOCATION;
     use http_body_util::BodyExt;
 
-    use super::super::distribution::Line;
     use super::*;
     use crate::adapters::transport::Transport;
 
@@ -141,7 +140,7 @@ mod tests {
         let app = Router::new().fallback(answer).with_state(fake.clone());
         let serving = tokio::spawn(async { axum::serve(listener, app).await });
         let repository = Repository {
-            line: &Line::new(&Transport::local(), &registry),
+            client: &Transport::local().client(None),
             registry: &registry,
             name: "demo/axon",
             authorization: "Basic c2VjcmV0",

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
-use super::super::render;
 use super::stand_ins::{self, StandIns};
 use super::{ask, signed, unseen};
-use crate::catalog::Component;
+use crate::catalog::{Component, Service};
 use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
     OrbitHealth,
@@ -22,8 +21,10 @@ use crate::decide::acceptance::{Check, Criterion, Sights};
 use crate::decide::artifact::image::Artifact;
 use crate::decide::definition::Definition;
 use crate::decide::definition::alone::{health_check, run_options};
+use crate::decide::outputs::Outputs;
 use crate::failure::{Failure, Kind};
-use crate::world::{Containers, ProbeRequest, RunningContainer, World};
+use crate::planning::definitions;
+use crate::ports::{Containers, Context, ProbeRequest, RunningContainer};
 
 /// A start takes milliseconds; a machine at its limits takes longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -42,27 +43,32 @@ const CASES: [Case; 4] = [
 ];
 
 /// Criteria 1 to 8. Ctrl-C ends it early, and the images that were loaded go all the same.
-pub(super) async fn check(world: &World<'_>, containers: &dyn Containers) -> Result<Vec<Check>> {
+pub(super) async fn check(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    containers: &dyn Containers,
+) -> Result<Vec<Check>> {
     let mut images = BTreeMap::new();
     let looked = tokio::select! {
-        looked = look(world, containers, &mut images) => Ok(looked),
-        () = world.interrupt.wait() => Err(Failure::new(Kind::Interrupted, "interrupted")),
+        looked = look(context, outputs, containers, &mut images) => Ok(looked),
+        () = context.interrupt.wait() => Err(Failure::new(Kind::Interrupted, "interrupted")),
     };
     for image in images.values() {
         if let Err(error) = containers.forget(&image.name).await {
             let text = format!("an image is left behind: {error:#}");
-            world.report.warn("verify", &text);
+            context.report.warn("verify", &text);
         }
     }
     Ok(looked?)
 }
 
 async fn look(
-    world: &World<'_>,
+    context: &Context<'_>,
+    outputs: &Outputs,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Component, Image>,
+    images: &mut BTreeMap<Service, Image>,
 ) -> Vec<Check> {
-    if let Err(error) = load(world, containers, images).await {
+    if let Err(error) = load(context, outputs, containers, images).await {
         let criteria = [
             AxonHealth,
             AxonReason,
@@ -78,15 +84,19 @@ async fn look(
             .map(|criterion| unseen(criterion, &error, "cargo xtask build"))
             .to_vec();
     }
-    let place = Place { world, containers };
-    let axon = place.axon(&images[&Component::Axon]).await;
-    let orbit = place.orbit(&images[&Component::Orbit]).await;
+    let place = Place {
+        context,
+        outputs,
+        containers,
+    };
+    let axon = place.axon(&images[&Service::Axon]).await;
+    let orbit = place.orbit(&images[&Service::Orbit]).await;
     let mut checks = axon_checks(&axon);
     checks.extend(orbit_checks(&orbit));
     checks.push(logs(&axon, &orbit));
-    let sizes = images.iter().map(|(component, image)| {
-        small(component.name(), image.packed_bytes, image.unpacked_bytes)
-    });
+    let sizes = images
+        .iter()
+        .map(|(service, image)| small(service.name(), image.packed_bytes, image.unpacked_bytes));
     checks.push(Sights::of(sizes).judge(Images, WHAT_IS_IN_THEM));
     checks
 }
@@ -100,20 +110,20 @@ struct Image {
 }
 
 async fn load(
-    world: &World<'_>,
+    context: &Context<'_>,
+    outputs: &Outputs,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Component, Image>,
+    images: &mut BTreeMap<Service, Image>,
 ) -> Result<()> {
-    for (component, artifact) in artifacts(world).await? {
-        world.report.live(component.name(), "loading its image");
-        let reference = format!(
-            "{}@{}",
-            world.outputs.image_name(component),
-            artifact.digest
-        );
+    for (component, artifact) in artifacts(context, outputs).await? {
+        let Some(service) = component.service() else {
+            continue;
+        };
+        context.report.live(service.name(), "loading its image");
+        let reference = format!("{}@{}", outputs.image_name(service), artifact.digest);
         let definition =
-            render::definition(world.source, world.outputs, component, &reference).await?;
-        let archive = world.builder.bytes(&artifact).await?;
+            definitions::rendered(context.source, outputs, service, &reference).await?;
+        let archive = context.builder.bytes(&artifact).await?;
         let name = containers.load(archive).await?;
         let image = Image {
             unpacked_bytes: containers.size_bytes(&name).await?,
@@ -121,18 +131,21 @@ async fn load(
             name,
             definition,
         };
-        images.insert(component, image);
+        images.insert(service, image);
     }
     Ok(())
 }
 
-async fn artifacts(world: &World<'_>) -> Result<BTreeMap<Component, Artifact>> {
-    let architecture = world.outputs.architecture;
-    let mut keys = world.builder.keys(architecture).await?;
-    keys.retain(|component, _| component.is_service());
-    match world.builder.all_cached(&keys).await? {
+async fn artifacts(
+    context: &Context<'_>,
+    outputs: &Outputs,
+) -> Result<BTreeMap<Component, Artifact>> {
+    let architecture = outputs.architecture;
+    let mut keys = context.builder.keys(architecture).await?;
+    keys.retain(|component, _| component.service().is_some());
+    match context.builder.all_cached(&keys).await? {
         Some(artifacts) => Ok(artifacts),
-        None => world.builder.build(architecture, &keys).await,
+        None => context.builder.build(architecture, &keys).await,
     }
 }
 
@@ -149,13 +162,14 @@ struct OrbitSeen {
 }
 
 struct Place<'a> {
-    world: &'a World<'a>,
+    context: &'a Context<'a>,
+    outputs: &'a Outputs,
     containers: &'a dyn Containers,
 }
 
 impl Place<'_> {
     async fn axon(&self, image: &Image) -> Result<AxonSeen> {
-        let subject = Component::Axon;
+        let subject = Service::Axon;
         let stand_ins = StandIns::serve(self.containers.host_address().await?).await?;
         let container = self.start(subject, image, &stand_ins.settings()).await?;
         let health = self.get(&*container, "/health").await;
@@ -178,7 +192,7 @@ impl Place<'_> {
             ),
             ("AXON_CONNECT_TO", address.to_string()),
         ]);
-        let container = self.start(Component::Orbit, image, &changed).await?;
+        let container = self.start(Service::Orbit, image, &changed).await?;
         let health = self.get(&*container, "/health").await;
         let mut dispatches = Vec::new();
         for case in CASES {
@@ -214,7 +228,7 @@ impl Place<'_> {
             headers: &headers,
             body: "",
         };
-        let heard = ask(self.world.probe, request).await;
+        let heard = ask(self.context.probe, request).await;
         Dispatch {
             case,
             correlation_id,
@@ -226,13 +240,13 @@ impl Place<'_> {
     /// Starts a container and waits until it says that it is healthy.
     async fn start(
         &self,
-        component: Component,
+        service: Service,
         image: &Image,
         changed: &BTreeMap<&str, String>,
     ) -> Result<Box<dyn RunningContainer>> {
-        self.world
+        self.context
             .report
-            .live(component.name(), "running its image alone");
+            .live(service.name(), "running its image alone");
         let options = run_options(&image.definition, &image.name);
         let mut options = options.context("the definition has no container")?;
         for (name, value) in changed {
@@ -240,7 +254,7 @@ impl Place<'_> {
                 .environment
                 .insert((*name).to_owned(), value.clone());
         }
-        let doing = || format!("run the image of {component} alone");
+        let doing = || format!("run the image of {service} alone");
         let container = self.containers.run(&options).await.with_context(doing)?;
         let started = Instant::now();
         loop {
@@ -252,7 +266,7 @@ impl Place<'_> {
                 let heard = heard.map_or_else(|why| why, |answer| answer.status.to_string());
                 let limit_seconds = START_LIMIT.as_secs();
                 let lines = container.logs().await?.join("\n");
-                bail!("{component} alone is not healthy after {limit_seconds} s: {heard}\n{lines}");
+                bail!("{service} alone is not healthy after {limit_seconds} s: {heard}\n{lines}");
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -261,8 +275,8 @@ impl Place<'_> {
     /// As orbit asks: signed.
     async fn reason(&self, container: &dyn RunningContainer) -> Result<Heard> {
         let url = format!("http://127.0.0.1:{}/reason", container.host_port());
-        let (pair, region) = (stand_ins::pair(), &self.world.outputs.region);
-        let now = self.world.clock.now();
+        let (pair, region) = (stand_ins::pair(), &self.outputs.region);
+        let now = self.context.clock.now();
         let headers = signed::headers(&pair, region, now, &url, "verify-reason")?;
         let request = ProbeRequest {
             method: "GET",
@@ -270,7 +284,7 @@ impl Place<'_> {
             headers: &headers,
             body: "",
         };
-        Ok(ask(self.world.probe, request).await)
+        Ok(ask(self.context.probe, request).await)
     }
 
     async fn get(&self, container: &dyn RunningContainer, path: &str) -> Heard {
@@ -282,7 +296,7 @@ impl Place<'_> {
             headers: &headers,
             body: "",
         };
-        ask(self.world.probe, request).await
+        ask(self.context.probe, request).await
     }
 
     /// The health check and the log, once all requests that were answered are in it.

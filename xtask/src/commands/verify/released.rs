@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::ask;
-use crate::catalog::{Component, SERVICES};
+use crate::catalog::{Component, Function, SERVICES, Service};
 use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, HealthChecks, JsonLogs,
     OnEcs, OrbitHealth,
@@ -16,8 +16,9 @@ use crate::decide::acceptance::Criterion::{
 use crate::decide::acceptance::answers::{HEARTBEAT, Heard, dispatched};
 use crate::decide::acceptance::released::{Asked, Health, Through, health_checks, runs};
 use crate::decide::acceptance::{Check, Sight, Sights};
-use crate::decide::release::rollout::ServiceState;
-use crate::world::{ProbeRequest, World};
+use crate::decide::outputs::Outputs;
+use crate::decide::release::snapshot::ServiceState;
+use crate::ports::{Context, ProbeRequest};
 
 /// Logs of tasks reach CloudWatch within seconds.
 const LOGS_LIMIT: Duration = Duration::from_secs(30);
@@ -28,20 +29,20 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(10);
 const PROBES: usize = 6;
 
 /// Criteria 11 and 12.
-pub(super) async fn check(world: &World<'_>) -> [Check; 2] {
-    world.report.live("ecs", "looking at what runs");
-    let states = join_all(SERVICES.map(|component| look(world, component))).await;
+pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2] {
+    context.report.live("ecs", "looking at what runs");
+    let states = join_all(SERVICES.map(|service| look(context, outputs, service))).await;
     let mut sights: Vec<Sight> = Vec::new();
     let mut health = Vec::new();
-    for (component, state) in SERVICES.into_iter().zip(&states) {
-        let desired = world.outputs.service(component).desired_count;
+    for (service, state) in SERVICES.into_iter().zip(&states) {
+        let desired = outputs.service(service).desired_count;
         sights.push(match state {
-            Ok(state) => runs(component.name(), state, desired),
+            Ok(state) => runs(service.name(), state, desired),
             Err(why) => Err(why.clone()),
         });
-        health.push(health_of(world, component, state.as_ref().ok()).await);
+        health.push(health_of(context, outputs, service, state.as_ref().ok()).await);
     }
-    let asked = dispatch(world, "running", "").await;
+    let asked = dispatch(context, outputs, "running", "").await;
     sights.push(dispatched(&asked.heard, HEARTBEAT));
     [
         Sights::of(sights).judge(OnEcs, "cargo xtask status\ncargo xtask deploy"),
@@ -52,55 +53,55 @@ pub(super) async fn check(world: &World<'_>) -> [Check; 2] {
     ]
 }
 
-async fn look(world: &World<'_>, component: Component) -> Result<ServiceState, String> {
-    let looked = world.cluster.describe_service(component).await;
-    looked.map_err(|error| format!("{component}: {error:#}"))
+async fn look(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+) -> Result<ServiceState, String> {
+    let looked = context.cluster.describe_service(outputs, service).await;
+    looked.map_err(|error| format!("{service}: {error:#}"))
 }
 
 async fn health_of(
-    world: &World<'_>,
-    component: Component,
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
     state: Option<&ServiceState>,
 ) -> Health {
     let (tasks, targets) = tokio::join!(
-        world.cluster.task_health(component),
-        world.balancer.describe_target_health(component)
+        context.cluster.task_health(outputs, service),
+        context.balancer.describe_target_health(outputs, service)
     );
     let mut probes = Vec::new();
     for _ in 0..PROBES {
-        probes.extend(probe(world, component).await);
+        probes.extend(probe(context, outputs, service).await);
     }
     let primary = state.and_then(ServiceState::primary);
     Health {
-        service: component.name(),
-        desired: world.outputs.service(component).desired_count,
-        revision: primary.map_or_else(String::new, |primary| primary.revision.clone()),
+        service: service.name(),
+        desired: outputs.service(service).desired_count,
+        revision: primary.map_or_else(String::new, |primary| primary.revision.to_string()),
         tasks: tasks.map_err(|error| format!("{error:#}")),
         targets: targets.map_err(|error| format!("{error:#}")),
-        probes: world
-            .outputs
-            .service(component)
-            .probe
-            .is_some()
-            .then_some(probes),
+        probes: outputs.service(service).probe.is_some().then_some(probes),
     }
 }
 
 /// The service's health by the load balancer, where that exposes it.
-async fn probe(world: &World<'_>, component: Component) -> Option<Heard> {
-    let probe = world.outputs.service(component).probe.as_ref()?;
+async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<Heard> {
+    let probe = outputs.service(service).probe.as_ref()?;
     let request = ProbeRequest {
         method: "GET",
         url: &probe.url,
         headers: &probe.headers,
         body: "",
     };
-    Some(ask(world.probe, request).await)
+    Some(ask(context.probe, request).await)
 }
 
-async fn dispatch(world: &World<'_>, case: &str, body: &str) -> Asked {
-    let correlation_id = format!("verify-{case}-{}", world.clock.now().as_millisecond());
-    let url = format!("{}/dispatch", world.outputs.base_url);
+async fn dispatch(context: &Context<'_>, outputs: &Outputs, case: &str, body: &str) -> Asked {
+    let correlation_id = format!("verify-{case}-{}", context.clock.now().as_millisecond());
+    let url = format!("{}/dispatch", outputs.base_url);
     let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
     let request = ProbeRequest {
         method: "POST",
@@ -108,7 +109,7 @@ async fn dispatch(world: &World<'_>, case: &str, body: &str) -> Asked {
         headers: &headers,
         body,
     };
-    let heard = ask(world.probe, request).await;
+    let heard = ask(context.probe, request).await;
     Asked {
         correlation_id,
         heard,
@@ -116,12 +117,12 @@ async fn dispatch(world: &World<'_>, case: &str, body: &str) -> Asked {
 }
 
 /// Criteria 1 to 7, as far as they can be seen from outside.
-pub(super) async fn check_through_balancer(world: &World<'_>) -> Vec<Check> {
-    world.report.live("balancer", "asking what is deployed");
-    let through = through(world).await;
-    let logs = |component| format!("cargo xtask logs {component}");
-    let (axon, orbit) = (logs(Component::Axon), logs(Component::Orbit));
-    let governance = logs(Component::Governance);
+pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outputs) -> Vec<Check> {
+    context.report.live("balancer", "asking what is deployed");
+    let through = through(context, outputs).await;
+    let logs = |name: Component| format!("cargo xtask logs {name}");
+    let (axon, orbit) = (logs(Service::Axon.into()), logs(Service::Orbit.into()));
+    let governance = logs(Function::Governance.into());
     vec![
         through.axon_health().judge(AxonHealth, &axon),
         through
@@ -145,14 +146,14 @@ pub(super) async fn check_through_balancer(world: &World<'_>) -> Vec<Check> {
 
 /// The denied dispatch comes first: once the permitted one is in axon's log, it says something
 /// that the denied one is not.
-async fn through(world: &World<'_>) -> Through {
-    let from = world.clock.now() - CLOCK_SKEW;
-    let denied = dispatch(world, "denied", r#"{"intent":"shutdown"}"#).await;
-    let permitted = dispatch(world, "permitted", "").await;
+async fn through(context: &Context<'_>, outputs: &Outputs) -> Through {
+    let from = context.clock.now() - CLOCK_SKEW;
+    let denied = dispatch(context, outputs, "denied", r#"{"intent":"shutdown"}"#).await;
+    let permitted = dispatch(context, outputs, "permitted", "").await;
     let mut through = Through {
-        axon_health: probe(world, Component::Axon).await,
-        axon_reason: reason(world).await,
-        orbit_health: probe(world, Component::Orbit).await,
+        axon_health: probe(context, outputs, Service::Axon).await,
+        axon_reason: reason(context, outputs).await,
+        orbit_health: probe(context, outputs, Service::Orbit).await,
         permitted,
         denied,
         axon_lines: Ok(Vec::new()),
@@ -161,21 +162,21 @@ async fn through(world: &World<'_>) -> Through {
     let started = Instant::now();
     loop {
         (through.axon_lines, through.orbit_lines) = tokio::join!(
-            lines(world, Component::Axon, from),
-            lines(world, Component::Orbit, from)
+            lines(context, outputs, Service::Axon, from),
+            lines(context, outputs, Service::Orbit, from)
         );
         if through.is_logged() || started.elapsed() > LOGS_LIMIT {
             return through;
         }
-        world.report.live("logs", "waiting for what was logged");
+        context.report.live("logs", "waiting for what was logged");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Asked directly only where the load balancer exposes axon.
-async fn reason(world: &World<'_>) -> Option<Heard> {
-    world.outputs.service(Component::Axon).probe.as_ref()?;
-    let url = format!("{}/reason", world.outputs.base_url);
+async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<Heard> {
+    outputs.service(Service::Axon).probe.as_ref()?;
+    let url = format!("{}/reason", outputs.base_url);
     let headers = BTreeMap::new();
     let request = ProbeRequest {
         method: "GET",
@@ -183,16 +184,17 @@ async fn reason(world: &World<'_>) -> Option<Heard> {
         headers: &headers,
         body: "",
     };
-    Some(ask(world.probe, request).await)
+    Some(ask(context.probe, request).await)
 }
 
 async fn lines(
-    world: &World<'_>,
-    component: Component,
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
     from: Timestamp,
 ) -> Result<Vec<String>, String> {
-    let group = &world.outputs.service(component).log_group;
-    let lines = world.logs.since(group, from).await;
-    let lines = lines.map_err(|error| format!("the log of {component}: {error:#}"))?;
+    let group = &outputs.service(service).log_group;
+    let lines = context.logs.since(group, from).await;
+    let lines = lines.map_err(|error| format!("the log of {service}: {error:#}"))?;
     Ok(lines.into_iter().map(|line| line.text).collect())
 }

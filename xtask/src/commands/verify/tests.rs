@@ -10,7 +10,7 @@ use crate::decide::acceptance::Criterion::{IntegrationTests, UnitTests};
 use crate::decide::acceptance::figures::{TestRun, count_tests, covered, passed};
 use crate::decide::acceptance::{Check, Sight, Sights};
 use crate::decide::machine::readiness::LLVM_MISSING;
-use crate::world::{CargoRun, Toolchain, World};
+use crate::ports::{CargoRun, Context, Toolchain};
 
 /// Which of the tests, and what they are called.
 struct Kind {
@@ -27,27 +27,27 @@ const INTEGRATION: Kind = Kind {
     arguments: &["--test", "*"],
 };
 
-pub(super) async fn check(world: &World<'_>, toolchain: &dyn Toolchain) -> [Check; 2] {
-    match look(world, toolchain).await {
+pub(super) async fn check(context: &Context<'_>, toolchain: &dyn Toolchain) -> [Check; 2] {
+    match look(context, toolchain).await {
         Ok(checks) => checks,
         Err(error) => [(UnitTests, UNIT), (IntegrationTests, INTEGRATION)]
             .map(|(criterion, kind)| unseen(criterion, &error, &kind.command())),
     }
 }
 
-async fn look(world: &World<'_>, toolchain: &dyn Toolchain) -> Result<[Check; 2]> {
-    let sources_sha256 = world.source.services_sha256().await?;
+async fn look(context: &Context<'_>, toolchain: &dyn Toolchain) -> Result<[Check; 2]> {
+    let sources_sha256 = context.source.services_sha256().await?;
     let counting = toolchain.counting().await?;
     let variables = counting.clone().unwrap_or_default();
-    let unit = UNIT.run(world, toolchain, &variables).await?;
-    let integration = INTEGRATION.run(world, toolchain, &variables).await?;
+    let unit = UNIT.run(context, toolchain, &variables).await?;
+    let integration = INTEGRATION.run(context, toolchain, &variables).await?;
 
     let kept = toolchain.coverage().await?;
     let kept = kept.filter(|figure| figure.sources_sha256 == sources_sha256);
     let coverage = match (kept, counting) {
         (Some(figure), _) => Some(covered(figure.lines_percent)),
         (None, Some(_)) => {
-            world.report.live("coverage", "reading what was counted");
+            context.report.live("coverage", "reading what was counted");
             let output = [&*unit.output, &*integration.output].concat();
             let passed = unit.succeeded && integration.succeeded;
             let sources_sha256 = passed.then_some(sources_sha256);
@@ -87,11 +87,11 @@ fn sight(run: &CargoRun) -> Sight {
 impl Kind {
     async fn run(
         &self,
-        world: &World<'_>,
+        context: &Context<'_>,
         toolchain: &dyn Toolchain,
         variables: &BTreeMap<String, String>,
     ) -> Result<CargoRun> {
-        let report = world.report;
+        let report = context.report;
         let mut watch = |line: &str| {
             if let Some(line) = shown(line) {
                 report.live(self.name, line);

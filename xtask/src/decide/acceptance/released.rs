@@ -2,7 +2,7 @@
 
 use super::answers::{self, HEARTBEAT, Heard};
 use super::{Sight, Sights};
-use crate::decide::release::rollout::ServiceState;
+use crate::decide::release::snapshot::ServiceState;
 
 /// As many tasks as the outputs say run, all of them of the primary revision, and nothing moves.
 pub fn runs(service: &str, state: &ServiceState, desired: i32) -> Sight {

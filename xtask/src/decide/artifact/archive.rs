@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 
 use flate2::{Compression, GzBuilder};
 
-use crate::catalog::Component;
+use crate::catalog::Service;
 use crate::decide::artifact::image::{Digest, Key, Labels};
 use crate::decide::definition::lint::ImageFacts;
 use crate::decide::outputs::Architecture;
@@ -39,8 +39,8 @@ pub struct Packed {
 }
 
 /// What lint must know of the image that `pack_image` makes.
-pub fn facts(component: Component, architecture: Architecture) -> ImageFacts {
-    let binary = format!("/{component}");
+pub fn facts(service: Service, architecture: Architecture) -> ImageFacts {
+    let binary = format!("/{service}");
     ImageFacts {
         user: USER.to_owned(),
         architecture,

@@ -91,6 +91,12 @@ impl Digest {
 }
 
 impl Key {
+    /// `None` for what is not a key, such as the description of a version that is not ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (text.len() == 64 && is_hex).then(|| Self(text.to_owned()))
+    }
+
     pub fn of(component: Component, inputs: &Inputs, variant: Variant) -> Self {
         let mut hash = Sha256::new();
         let mut put = |field: &[u8]| {
@@ -150,6 +156,7 @@ impl Artifact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Service;
     use crate::decide::artifact::archive::{pack_function, pack_image};
     use crate::decide::artifact::compilation::testing::X86;
     use crate::decide::artifact::compilation::{Folders, Profile, cargo_arguments, rustflags};
@@ -170,7 +177,7 @@ mod tests {
     fn key(change: impl FnOnce(&mut Inputs)) -> Key {
         let mut inputs = inputs();
         change(&mut inputs);
-        Key::of(Component::Axon, &inputs, X86)
+        Key::of(Component::Service(Service::Axon), &inputs, X86)
     }
 
     #[test]
@@ -197,7 +204,7 @@ mod tests {
                 });
             }),
             Key::of(
-                Component::Axon,
+                Component::Service(Service::Axon),
                 &inputs(),
                 Variant {
                     architecture: Architecture::Arm,
@@ -205,14 +212,14 @@ mod tests {
                 },
             ),
             Key::of(
-                Component::Axon,
+                Component::Service(Service::Axon),
                 &inputs(),
                 Variant {
                     profile: Profile::Local,
                     ..X86
                 },
             ),
-            Key::of(Component::Orbit, &inputs(), X86),
+            Key::of(Component::Service(Service::Orbit), &inputs(), X86),
         ];
         let different: std::collections::BTreeSet<&Key> = keys.iter().collect();
         assert_eq!(different.len(), keys.len(), "{keys:?}");
@@ -276,7 +283,7 @@ mod tests {
 
     #[test]
     fn tests_and_readmes_are_no_inputs() {
-        let paths = input_paths(Component::Orbit);
+        let paths = input_paths(Component::Service(Service::Orbit));
         assert!(paths.contains(&"services/kit/src".to_owned()), "{paths:?}");
         assert!(paths.contains(&"Cargo.lock".to_owned()), "{paths:?}");
         let strays = ["tests", "README", "axon", "xtask"];

@@ -83,6 +83,7 @@ pub fn statement(built: &Built<'_>) -> Value {
 #[cfg(test)]
 pub mod testing {
     use super::*;
+    use crate::catalog::Service;
     use crate::decide::artifact::compilation::testing::X86;
     use crate::decide::artifact::image::Labels;
 
@@ -109,7 +110,7 @@ pub mod testing {
 
     pub fn built<'a>(inputs: &'a Inputs, key: &'a Key, digest: &'a Digest) -> Built<'a> {
         Built {
-            component: Component::Axon,
+            component: Component::Service(Service::Axon),
             variant: X86,
             key,
             inputs,

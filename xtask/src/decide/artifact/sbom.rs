@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::catalog::ALL;
+use crate::catalog::COMPONENTS;
 use crate::decide::artifact::image::Inputs;
 use crate::decide::artifact::provenance::Built;
 use crate::decide::outputs::Architecture;
@@ -15,7 +15,8 @@ use crate::decide::outputs::Architecture;
 pub fn tree_arguments(architecture: Architecture) -> Vec<String> {
     let fixed = "tree --locked --offline --prefix depth --edges normal,no-proc-macro --target";
     let format = ["--format", " {p}\t{l}"].map(str::to_owned);
-    let packages = ALL.map(|component| ["--package".to_owned(), component.name().to_owned()]);
+    let packages =
+        COMPONENTS.map(|component| ["--package".to_owned(), component.name().to_owned()]);
     fixed
         .split(' ')
         .map(str::to_owned)

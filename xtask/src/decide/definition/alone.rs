@@ -73,11 +73,11 @@ pub fn health_check(definition: &Definition) -> Vec<String> {
 mod tests {
     use super::super::testing::definition;
     use super::*;
-    use crate::catalog::Component;
+    use crate::catalog::Service;
 
     #[test]
     fn a_container_runs_as_its_definition_says() {
-        let options = run_options(&definition(Component::Orbit), "sha256:1").unwrap();
+        let options = run_options(&definition(Service::Orbit), "sha256:1").unwrap();
         assert_eq!(options.image, "sha256:1");
         assert_eq!(options.user.as_deref(), Some("65532:65532"));
         assert!(options.read_only);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_health_check_is_a_command_of_the_container() {
-        let mut definition = definition(Component::Axon);
+        let mut definition = definition(Service::Axon);
         assert_eq!(health_check(&definition), ["/axon", "healthcheck"]);
         let command = "/containerDefinitions/0/healthCheck/command";
         let mut set = |value| *definition.0.pointer_mut(command).unwrap() = value;

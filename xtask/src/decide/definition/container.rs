@@ -97,12 +97,12 @@ impl<'a> Container<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::catalog::Component;
+    use crate::catalog::Service;
     use crate::decide::definition::testing::definition;
 
     #[test]
     fn a_container_tells_how_to_run_its_image() {
-        let definition = definition(Component::Axon);
+        let definition = definition(Service::Axon);
         let container = definition.container().unwrap();
         assert_eq!(container.name(), Some("axon"));
         assert_eq!(container.port(), Some(80));

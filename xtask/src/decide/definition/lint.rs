@@ -14,7 +14,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::catalog::Component;
+use crate::catalog::Service;
 use crate::decide::definition::Definition;
 use crate::decide::outputs::{Architecture, Outputs};
 
@@ -79,14 +79,14 @@ pub struct Finding {
 
 impl Facts {
     /// What the outputs say about a service.
-    pub fn of(outputs: &Outputs, component: Component) -> Self {
+    pub fn of(outputs: &Outputs, service: Service) -> Self {
         let target = Target {
             region: outputs.region.clone(),
             account_id: outputs.account_id.clone(),
         };
         let service = ServiceFacts {
-            container_name: component.name().to_owned(),
-            container_port: outputs.service(component).port,
+            container_name: service.name().to_owned(),
+            container_port: outputs.service(service).port,
         };
         Self {
             target: Some(target),

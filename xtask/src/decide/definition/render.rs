@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::catalog::Component;
+use crate::catalog::{Function, Service};
 use crate::decide::definition::Definition;
 use crate::decide::definition::strict::{self, NotJson};
 use crate::decide::outputs::Outputs;
@@ -18,7 +18,7 @@ pub enum RenderError {
     Faults { file: String, faults: Vec<Fault> },
 }
 
-/// One component that template and values disagree on.
+/// One service that template and values disagree on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error("nothing fills ${{{name}}} ({})", .places.join(", "))]
@@ -71,32 +71,29 @@ pub fn render(
     }
 }
 
-/// The value of each placeholder that a service's template has. None for a function, which has
-/// no template.
-pub fn values(
-    component: Component,
-    outputs: &Outputs,
-    image: &str,
-) -> BTreeMap<&'static str, String> {
-    let [role, secret, its_image] = match component {
-        Component::Axon => ["AXON_ROLE_ARN", "AXON_SECRET_ARN", "AXON_IMAGE"],
-        Component::Orbit => ["ORBIT_ROLE_ARN", "ORBIT_SECRET_ARN", "ORBIT_IMAGE"],
-        Component::Governance => return BTreeMap::new(),
+/// The value of each placeholder that a service's template has.
+pub fn values(service: Service, outputs: &Outputs, image: &str) -> BTreeMap<&'static str, String> {
+    let [role, secret, its_image] = match service {
+        Service::Axon => ["AXON_ROLE_ARN", "AXON_SECRET_ARN", "AXON_IMAGE"],
+        Service::Orbit => ["ORBIT_ROLE_ARN", "ORBIT_SECRET_ARN", "ORBIT_IMAGE"],
     };
-    let service = outputs.service(component);
+    let facts = outputs.service(service);
     let mut values = BTreeMap::from([
         ("PROJECT_NAME", outputs.project.clone()),
         ("AWS_REGION", outputs.region.clone()),
         ("ECS_EXECUTION_ROLE_ARN", outputs.execution_role_arn.clone()),
-        ("LOG_GROUP", service.log_group.clone()),
+        ("LOG_GROUP", facts.log_group.clone()),
         ("CPU_ARCHITECTURE", outputs.architecture.ecs().to_owned()),
-        (role, service.task_role_arn.clone()),
-        (secret, service.secret_arn.clone()),
+        (role, facts.task_role_arn.clone()),
+        (secret, facts.secret_arn.clone()),
         (its_image, image.to_owned()),
     ]);
-    if component == Component::Orbit {
+    if service == Service::Orbit {
         values.insert("NAMESPACE", outputs.namespace.clone());
-        values.insert("GOVERNANCE_FUNCTION_NAME", outputs.function_name());
+        values.insert(
+            "GOVERNANCE_FUNCTION_NAME",
+            outputs.function(Function::Governance).qualified_name(),
+        );
     }
     values
 }
@@ -321,8 +318,8 @@ mod tests {
     #[test]
     fn leaving_out_any_value_or_adding_one_is_told_for_every_template() {
         let (outputs, _) = outputs::parse(LOCAL).unwrap();
-        for (component, template) in [(Component::Axon, AXON), (Component::Orbit, ORBIT)] {
-            let values = values(component, &outputs, &image(component));
+        for (service, template) in [(Service::Axon, AXON), (Service::Orbit, ORBIT)] {
+            let values = values(service, &outputs, &image(service));
             for name in values.keys() {
                 let mut fewer = values.clone();
                 fewer.remove(name);
@@ -360,7 +357,7 @@ mod tests {
 
     #[test]
     fn settings_of_the_outputs_replace_and_are_sorted() {
-        let definition = definition(Component::Orbit);
+        let definition = definition(Service::Orbit);
         let container = definition.container().unwrap();
         assert_eq!(container.environment()["DRAIN_MS"], "1000");
         assert_eq!(

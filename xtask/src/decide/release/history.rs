@@ -1,30 +1,52 @@
-//! Which earlier release to go back to.
+//! Which earlier release a rollback goes to.
 
-use std::collections::BTreeMap;
+use super::record::{Record, ReleaseState};
+use super::snapshot::Snapshot;
 
-use crate::catalog::Component;
-use crate::decide::release::record::{Record, ReleaseState, Running};
-
-/// Whether a rollback may choose this release by itself: it succeeded, it left something running, and
-/// that is not what runs now. "One revision less" would be a release that may never have worked.
-pub fn is_target(record: &Record, now: &BTreeMap<Component, Option<Running>>) -> bool {
+/// Whether a rollback may choose this release by itself: it succeeded, it left every component
+/// running, and that is not what runs now. "One revision less" would be a release that may never
+/// have worked.
+pub fn is_target(record: &Record, now: &Snapshot) -> bool {
     record.state == ReleaseState::Succeeded
-        && record
-            .components
-            .values()
-            .all(|entry| entry.after.is_some())
-        && !record.runs(now)
+        && record.entries.all_run()
+        && !record.entries.run_in(now)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::catalog::ALL;
-    use crate::decide::release::record::testing::{record, running};
+    use serde_json::json;
 
-    fn now(content: &str) -> BTreeMap<Component, Option<Running>> {
-        ALL.map(|component| (component, Some(running("x", content))))
-            .into()
+    use super::*;
+    use crate::catalog::{FUNCTIONS, SERVICES};
+    use crate::decide::artifact::image::Key;
+    use crate::decide::definition::Definition;
+    use crate::decide::release::record::testing::record;
+    use crate::decide::release::snapshot::testing::{deployment, revision, service};
+    use crate::decide::release::snapshot::{
+        FunctionState, Registered, RolloutState, ServiceSnapshot,
+    };
+
+    /// Every component runs `content`, under other revisions than the records have.
+    fn now(content: &str) -> Snapshot {
+        let of_service = ServiceSnapshot {
+            state: service(vec![deployment("other:7", RolloutState::Completed, 2, 2)]),
+            revision: revision("other:7"),
+            registered: Some(Registered {
+                definition: Definition(json!({})),
+                active: true,
+                sha256: Some(content.to_owned()),
+            }),
+        };
+        let of_function = FunctionState {
+            version: "7".parse().unwrap(),
+            code_sha256: content.to_owned(),
+            key: Some(Key("1".repeat(64))),
+            revision_id: "r".to_owned(),
+        };
+        Snapshot {
+            services: SERVICES.map(|name| (name, of_service.clone())).into(),
+            functions: FUNCTIONS.map(|name| (name, of_function.clone())).into(),
+        }
     }
 
     #[test]
@@ -50,7 +72,7 @@ mod tests {
     #[test]
     fn a_release_that_left_nothing_running_is_no_target() {
         let mut stopped = record(2, ReleaseState::Succeeded, "b");
-        for entry in stopped.components.values_mut() {
+        for entry in stopped.entries.services.values_mut() {
             entry.after = None;
         }
         assert!(!is_target(&stopped, &now("a")));

@@ -1,137 +1,94 @@
-//! What a release would change, and on top of which running state: a value.
+//! What a release would change, and on top of which snapshot: a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{ALL, Component};
+use super::record::{Entries, FunctionRunning, Record, ServiceRunning};
+use super::snapshot::{FunctionState, FunctionVersion, Revision, ServiceSnapshot, Snapshot};
+use crate::catalog::{Component, Function, Service};
 use crate::decide::artifact::image::{Artifact, Key};
 use crate::decide::definition::Definition;
-use crate::decide::release::record::{Entry, Record, Running};
-use crate::decide::release::rollout::{FunctionState, ServiceState};
 
-/// A revision as ECS has it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Registered {
-    pub definition: Definition,
-    pub active: bool,
-    /// The tag `definition-sha256`.
-    pub sha256: Option<String>,
-}
-
-/// What runs of all components, as seen at one moment: what a plan stands on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Snapshot {
-    pub services: BTreeMap<Component, ServiceSnapshot>,
-    pub function: FunctionState,
+/// What the components that a release covers shall become.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    pub services: BTreeMap<Service, DesiredService>,
+    pub functions: BTreeMap<Function, DesiredFunction>,
+    /// How many tasks each service starts with.
+    pub counts: BTreeMap<Service, i32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct ServiceSnapshot {
-    pub state: ServiceState,
-    /// The primary deployment's revision.
-    pub revision: String,
-    pub registered: Option<Registered>,
-}
-
-impl ServiceSnapshot {
-    /// Terraform creates a service on a revision that never runs, with none desired.
-    fn is_first(&self) -> bool {
-        self.state.desired == 0
-    }
-
-    pub fn running(&self) -> Option<Running> {
-        let registered = self.registered.as_ref().filter(|_| !self.is_first())?;
-        Some(registered.running(&self.revision))
-    }
-}
-
-impl Registered {
-    /// What runs where this revision runs.
-    pub fn running(&self, revision: &str) -> Running {
-        let content = self.sha256.clone();
-        let image = self
-            .definition
-            .image()
-            .and_then(|image| image.split_once('@'));
-        Running {
-            revision: revision.to_owned(),
-            content: content.unwrap_or_else(|| self.definition.sha256()),
-            image: image.map(|(_, digest)| digest.to_owned()),
-        }
-    }
-}
-
-impl Snapshot {
-    /// What runs of every component, as a record writes it down.
-    pub fn running(&self) -> BTreeMap<Component, Option<Running>> {
-        ALL.into_iter()
-            .map(|component| (component, self.running_of(component)))
-            .collect()
-    }
-
-    fn running_of(&self, component: Component) -> Option<Running> {
-        match self.services.get(&component) {
-            Some(service) => service.running(),
-            None => is_key(&self.function.description).then(|| Running {
-                revision: self.function.version.clone(),
-                content: self.function.code_sha256.clone(),
-                image: None,
-            }),
-        }
-    }
-}
-
-/// A version of ours has its key as its description; the shell's first version has none.
-fn is_key(description: &str) -> bool {
-    description.len() == 64 && description.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// What a component shall become.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
+pub enum DesiredService {
     /// `content` is what a record knows it by: its hash when it was first rendered.
     Definition {
         definition: Definition,
         content: String,
     },
-    /// A revision that ECS knows.
-    Revision { revision: String, content: String },
+    /// A revision that ECS has.
+    Revision { revision: Revision, content: String },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum DesiredFunction {
     /// Code by its key; the artifact is there where the key is not what runs already.
     Code {
         key: Key,
         artifact: Option<Artifact>,
     },
-    /// A version that Lambda knows.
-    Version { version: String, content: String },
+    /// A version that Lambda has.
+    Version(FunctionRunning),
 }
 
-/// How a component becomes what is wanted.
+/// How a service becomes what is desired.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum ServiceAction {
     /// It is that already.
     Keep,
-    /// It is on its way there, from a release whose watcher went away.
+    /// It is being rolled out, by a release that nobody watches any more.
     Follow,
     Register {
         definition: Definition,
         content: String,
     },
-    Revision(String),
+    Deploy(Revision),
+}
+
+/// How a function becomes what is desired.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FunctionAction {
+    Keep,
     Publish(Artifact),
-    Version(String),
+    MoveAlias(FunctionRunning),
+}
+
+/// One component's part of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Function(FunctionStep),
+    Service(ServiceStep),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    pub component: Component,
-    pub change: Change,
+pub struct ServiceStep {
+    pub service: Service,
+    pub action: ServiceAction,
     /// What ran before; `None`: a placeholder, or none desired.
-    pub before: Option<Running>,
-    /// What rolling back goes to: the revision or version that was settled last.
-    pub parent: String,
-    /// How many tasks the parent had.
-    pub parent_desired: i32,
+    pub previous: Option<ServiceRunning>,
+    /// What a rollback goes to: the revision that was settled last.
+    pub rollback_revision: Revision,
+    /// How many tasks that revision had.
+    pub rollback_count: i32,
     /// Sent only where it must change: autoscaling owns it otherwise.
-    pub desired: Option<i32>,
+    pub count: Option<i32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct FunctionStep {
+    pub function: Function,
+    pub action: FunctionAction,
+    pub previous: Option<FunctionRunning>,
+    /// What a rollback moves the alias back to.
+    pub rollback_version: FunctionVersion,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -141,162 +98,130 @@ pub struct Plan {
     /// Images that the registry lacks.
     pub pushes: Vec<Artifact>,
     /// Services whose alarms an earlier release left off: this one turns them on again.
-    pub without_alarms: BTreeSet<Component>,
-    /// What the plan stands on.
+    pub without_alarms: BTreeSet<Service>,
+    /// What the plan is made for.
     pub snapshot: Snapshot,
 }
 
-/// Compares what is wanted with what runs.
-///
-/// `succeeded` is the newest release that succeeded: where a service is in the middle of a rollout,
-/// what it goes back to is what ran after that release. `desired` is how many tasks each service
-/// starts with.
-pub fn make(
-    wanted: &BTreeMap<Component, Wanted>,
-    snapshot: Snapshot,
-    succeeded: Option<&Record>,
-    desired: &BTreeMap<Component, i32>,
-    pushes: Vec<Artifact>,
-) -> Plan {
-    let steps = ALL
-        .into_iter()
-        .filter_map(|component| {
-            let wanted = wanted.get(&component)?;
-            let known =
-                succeeded.and_then(|record| record.components.get(&component)?.after.as_ref());
-            Some(match snapshot.services.get(&component) {
-                Some(service) => {
-                    let desired = desired.get(&component).copied().unwrap_or(1);
-                    service_step(component, wanted, service, known, desired)
-                }
-                None => function_step(component, wanted, &snapshot),
-            })
-        })
-        .collect();
-    Plan {
-        steps,
-        pushes,
-        without_alarms: BTreeSet::new(),
-        snapshot,
-    }
-}
-
-fn service_step(
-    component: Component,
-    wanted: &Wanted,
-    snapshot: &ServiceSnapshot,
-    succeeded: Option<&Running>,
-    desired: i32,
-) -> Step {
-    let content = match wanted {
-        Wanted::Definition { content, .. }
-        | Wanted::Revision { content, .. }
-        | Wanted::Version { content, .. } => content.clone(),
-        Wanted::Code { key, .. } => key.to_string(),
-    };
-    let running = snapshot.running();
-    let same = running
-        .as_ref()
-        .is_some_and(|running| running.content == content);
-    let change = match wanted {
-        _ if same && snapshot.state.settled() => Change::Keep,
-        _ if same => Change::Follow,
-        Wanted::Definition {
-            definition,
-            content,
-        } => Change::Register {
-            definition: definition.clone(),
-            content: content.clone(),
-        },
-        Wanted::Revision { revision, .. } => Change::Revision(revision.clone()),
-        Wanted::Version { version, .. } => Change::Version(version.clone()),
-        Wanted::Code { .. } => Change::Keep,
-    };
-    let settled = snapshot.state.settled() || snapshot.is_first();
-    let parent = succeeded
-        .filter(|_| !settled)
-        .map_or(&snapshot.revision, |running| &running.revision);
-    Step {
-        component,
-        change,
-        before: if settled {
-            running
-        } else {
-            succeeded.cloned().or(running)
-        },
-        parent: parent.clone(),
-        parent_desired: snapshot.state.desired,
-        desired: snapshot.is_first().then_some(desired),
-    }
-}
-
-fn function_step(component: Component, wanted: &Wanted, snapshot: &Snapshot) -> Step {
-    let function = &snapshot.function;
-    let change = match wanted {
-        Wanted::Code { key, artifact } => match artifact {
-            Some(artifact) if key.0 != function.description => Change::Publish(artifact.clone()),
-            _ => Change::Keep,
-        },
-        Wanted::Version { version, .. } if *version != function.version => {
-            Change::Version(version.clone())
+impl Step {
+    pub fn component(&self) -> Component {
+        match self {
+            Self::Function(step) => step.function.into(),
+            Self::Service(step) => step.service.into(),
         }
-        _ => Change::Keep,
-    };
-    Step {
-        component,
-        change,
-        before: snapshot.running_of(component),
-        parent: function.version.clone(),
-        parent_desired: 0,
-        desired: None,
+    }
+
+    pub fn changes_nothing(&self) -> bool {
+        match self {
+            Self::Function(step) => step.action == FunctionAction::Keep,
+            Self::Service(step) => step.action == ServiceAction::Keep,
+        }
     }
 }
 
 impl Plan {
-    /// Nothing to change, nothing to push, nothing to wait for, nothing to mend.
+    /// Compares what is desired with what runs.
+    ///
+    /// `succeeded` is the newest release that succeeded: where a service is in the middle of a
+    /// rollout, what it goes back to is what ran after that release.
+    pub fn new(desired: &Desired, snapshot: Snapshot, succeeded: Option<&Record>) -> Self {
+        let functions = desired.functions.iter().filter_map(|(function, desired)| {
+            let state = snapshot.functions.get(function)?;
+            Some(Step::Function(function_step(*function, desired, state)))
+        });
+        let services = desired.services.iter().filter_map(|(service, wanted)| {
+            let found = snapshot.services.get(service)?;
+            let entries = succeeded.map(|record| &record.entries.services);
+            let known = entries.and_then(|entries| entries.get(service)?.after.as_ref());
+            let count = desired.counts.get(service).copied().unwrap_or(1);
+            Some(Step::Service(service_step(
+                *service, wanted, found, known, count,
+            )))
+        });
+        Self {
+            steps: functions.chain(services).collect(),
+            pushes: Vec::new(),
+            without_alarms: BTreeSet::new(),
+            snapshot,
+        }
+    }
+
+    /// Nothing to change, nothing to push, nothing to follow, no alarms to turn on.
     pub fn is_empty(&self) -> bool {
         self.pushes.is_empty()
             && self.without_alarms.is_empty()
-            && self.steps.iter().all(|step| step.change == Change::Keep)
+            && self.steps.iter().all(Step::changes_nothing)
     }
 
-    /// What a record starts with: what ran before, of all components.
-    pub fn entries(&self) -> BTreeMap<Component, Entry> {
-        let running = self.snapshot.running();
-        let entry = |(component, running): (Component, Option<Running>)| {
-            let step = self.steps.iter().find(|step| step.component == component);
-            let before = step.map_or_else(|| running.clone(), |step| step.before.clone());
-            (
-                component,
-                Entry {
-                    before,
-                    after: running,
-                    outcome: None,
-                },
-            )
-        };
-        running.into_iter().map(entry).collect()
-    }
-
-    /// What is not any more as the plan saw it. A plan is applied only on its parent.
-    pub fn moved_on(&self, now: &Snapshot) -> Vec<String> {
-        let mut moved = Vec::new();
-        for (component, then) in &self.snapshot.services {
-            match now.services.get(component) {
-                Some(now) if now.revision != then.revision => {
-                    moved.push(format!(
-                        "{component} went from {} to {}",
-                        then.revision, now.revision
-                    ));
-                }
-                Some(_) => {}
-                None => moved.push(format!("{component} is gone")),
+    /// What a record starts with: what ran before, of every component.
+    pub fn entries(&self) -> Entries {
+        let mut entries = Entries::of(&self.snapshot);
+        for step in &self.steps {
+            if let Step::Service(step) = step
+                && let Some(entry) = entries.services.get_mut(&step.service)
+            {
+                entry.before.clone_from(&step.previous);
             }
         }
-        if self.snapshot.function.revision_id != now.function.revision_id {
-            moved.push("the function's alias was moved".to_owned());
+        entries
+    }
+}
+
+fn service_step(
+    service: Service,
+    desired: &DesiredService,
+    found: &ServiceSnapshot,
+    succeeded: Option<&ServiceRunning>,
+    count: i32,
+) -> ServiceStep {
+    let (DesiredService::Definition { content, .. } | DesiredService::Revision { content, .. }) =
+        desired;
+    let running = found.running();
+    let is_same = running.as_ref().is_some_and(|it| it.content == *content);
+    let action = match desired {
+        _ if is_same && found.state.settled() => ServiceAction::Keep,
+        _ if is_same => ServiceAction::Follow,
+        DesiredService::Definition {
+            definition,
+            content,
+        } => ServiceAction::Register {
+            definition: definition.clone(),
+            content: content.clone(),
+        },
+        DesiredService::Revision { revision, .. } => ServiceAction::Deploy(revision.clone()),
+    };
+    let settled = found.state.settled() || found.is_first();
+    let succeeded = succeeded.filter(|_| !settled);
+    ServiceStep {
+        service,
+        action,
+        previous: succeeded.cloned().or(running),
+        rollback_revision: succeeded.map_or(&found.revision, |it| &it.revision).clone(),
+        rollback_count: found.state.desired,
+        count: found.is_first().then_some(count),
+    }
+}
+
+fn function_step(
+    function: Function,
+    desired: &DesiredFunction,
+    found: &FunctionState,
+) -> FunctionStep {
+    let action = match desired {
+        DesiredFunction::Code {
+            key,
+            artifact: Some(artifact),
+        } if found.key.as_ref() != Some(key) => FunctionAction::Publish(artifact.clone()),
+        DesiredFunction::Version(running) if running.version != found.version => {
+            FunctionAction::MoveAlias(running.clone())
         }
-        moved
+        DesiredFunction::Code { .. } | DesiredFunction::Version(_) => FunctionAction::Keep,
+    };
+    FunctionStep {
+        function,
+        action,
+        previous: found.running(),
+        rollback_version: found.version.clone(),
     }
 }
 
@@ -307,8 +232,9 @@ mod tests {
     use super::*;
     use crate::decide::release::record::ReleaseState;
     use crate::decide::release::record::testing::record;
-    use crate::decide::release::rollout::RolloutState::{Completed, InProgress};
-    use crate::decide::release::rollout::testing::{deployment, service};
+    use crate::decide::release::snapshot::RolloutState::{Completed, InProgress};
+    use crate::decide::release::snapshot::testing::{deployment, service};
+    use crate::decide::release::snapshot::{Registered, ServiceState};
 
     fn definition(image: &str) -> Definition {
         let image = format!("localhost:4577/demo/axon@sha256:{image}");
@@ -316,94 +242,76 @@ mod tests {
     }
 
     fn snapshot_of(state: ServiceState, image: &str) -> Snapshot {
-        let revision = state
-            .primary()
-            .map_or_else(String::new, |first| first.revision.clone());
         let definition = definition(image);
-        let sha256 = Some(definition.sha256());
-        let registered = Some(Registered {
-            definition,
-            active: true,
-            sha256,
-        });
         let axon = ServiceSnapshot {
+            revision: state.primary().unwrap().revision.clone(),
+            registered: Some(Registered {
+                sha256: Some(definition.sha256()),
+                definition,
+                active: true,
+            }),
             state,
-            revision,
-            registered,
         };
         Snapshot {
-            services: [(Component::Axon, axon)].into(),
-            function: FunctionState {
-                version: "1".into(),
-                code_sha256: "c2hlbGw=".into(),
-                description: String::new(),
-                revision_id: "r1".into(),
-            },
+            services: [(Service::Axon, axon)].into(),
+            functions: BTreeMap::new(),
         }
     }
 
     fn plan(image: &str, snapshot: Snapshot, succeeded: Option<&Record>) -> Plan {
-        let wanted = [(
-            Component::Axon,
-            Wanted::Definition {
-                definition: definition(image),
-                content: definition(image).sha256(),
-            },
-        )]
-        .into();
-        make(
-            &wanted,
-            snapshot,
-            succeeded,
-            &[(Component::Axon, 2)].into(),
-            Vec::new(),
-        )
+        let axon = DesiredService::Definition {
+            definition: definition(image),
+            content: definition(image).sha256(),
+        };
+        let desired = Desired {
+            services: [(Service::Axon, axon)].into(),
+            functions: BTreeMap::new(),
+            counts: [(Service::Axon, 2)].into(),
+        };
+        Plan::new(&desired, snapshot, succeeded)
+    }
+
+    fn axon(plan: &Plan) -> &ServiceStep {
+        match &plan.steps[0] {
+            Step::Service(step) => step,
+            Step::Function(step) => panic!("{step:?}"),
+        }
     }
 
     #[test]
     fn the_same_definition_settled_is_kept() {
-        let snapshot = snapshot_of(
-            service(vec![deployment("demo-axon:4", Completed, 2, 2)]),
-            "aa",
-        );
-        assert!(plan("aa", snapshot, None).is_empty());
+        let running = service(vec![deployment("demo-axon:4", Completed, 2, 2)]);
+        assert!(plan("aa", snapshot_of(running, "aa"), None).is_empty());
     }
 
     #[test]
     fn a_first_release_sends_the_desired_count_and_has_nothing_before() {
         let placeholder = service(vec![deployment("demo-axon-placeholder:1", Completed, 0, 0)]);
         let plan = plan("aa", snapshot_of(placeholder, "none"), None);
-        let step = &plan.steps[0];
+        let step = axon(&plan);
         assert_eq!(
-            (step.desired, &step.before, step.parent_desired),
+            (step.count, &step.previous, step.rollback_count),
             (Some(2), &None, 0)
         );
-        assert_eq!(step.parent, "demo-axon-placeholder:1");
+        assert_eq!(step.rollback_revision.as_str(), "demo-axon-placeholder:1");
     }
 
     #[test]
     fn a_later_release_leaves_the_desired_count_alone() {
-        let snapshot = snapshot_of(
-            service(vec![deployment("demo-axon:4", Completed, 5, 5)]),
-            "aa",
-        );
-        let plan = plan("bb", snapshot, None);
-        let content = definition("bb").sha256();
-        let register = Change::Register {
+        let running = service(vec![deployment("demo-axon:4", Completed, 5, 5)]);
+        let plan = plan("bb", snapshot_of(running, "aa"), None);
+        let register = ServiceAction::Register {
             definition: definition("bb"),
-            content,
+            content: definition("bb").sha256(),
         };
-        assert_eq!(plan.steps[0].change, register);
-        assert_eq!(plan.steps[0].desired, None);
+        assert_eq!((&axon(&plan).action, axon(&plan).count), (&register, None));
     }
 
     #[test]
-    fn what_is_on_its_way_is_followed() {
+    fn a_rollout_under_way_to_what_is_desired_is_followed() {
         let state = service(vec![deployment("demo-axon:4", InProgress, 1, 2)]);
-        assert_eq!(
-            plan("aa", snapshot_of(state, "aa"), None).steps[0].change,
-            Change::Follow
-        );
+        let plan = plan("aa", snapshot_of(state, "aa"), None);
+        assert_eq!(axon(&plan).action, ServiceAction::Follow);
     }
 
     #[test]
@@ -411,23 +319,21 @@ mod tests {
         let state = service(vec![deployment("demo-axon:9", InProgress, 1, 2)]);
         let succeeded = record(3, ReleaseState::Succeeded, "c");
         let plan = plan("bb", snapshot_of(state, "aa"), Some(&succeeded));
-        assert_eq!(plan.steps[0].parent, "demo-axon:3");
-        assert_eq!(
-            plan.entries()[&Component::Axon]
-                .before
-                .as_ref()
-                .unwrap()
-                .revision,
-            "demo-axon:3"
-        );
+        assert_eq!(axon(&plan).rollback_revision.as_str(), "demo-axon:3");
+        let entry = &plan.entries().services[&Service::Axon];
+        let before = entry.before.as_ref().unwrap();
+        assert_eq!(before.revision.as_str(), "demo-axon:3");
     }
 
     #[test]
-    fn a_plan_sees_that_the_state_moved_on() {
+    fn what_changed_since_a_snapshot_is_named() {
         let state = |revision| service(vec![deployment(revision, Completed, 2, 2)]);
-        let plan = plan("bb", snapshot_of(state("demo-axon:4"), "aa"), None);
-        assert_eq!(plan.moved_on(&plan.snapshot), Vec::<String>::new());
-        let moved = plan.moved_on(&snapshot_of(state("demo-axon:5"), "aa"));
-        assert_eq!(moved, ["axon went from demo-axon:4 to demo-axon:5"]);
+        let then = snapshot_of(state("demo-axon:4"), "aa");
+        assert_eq!(then.changed_since(&then), Vec::<String>::new());
+        let now = snapshot_of(state("demo-axon:5"), "aa");
+        assert_eq!(
+            then.changed_since(&now),
+            ["axon went from demo-axon:4 to demo-axon:5"]
+        );
     }
 }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Component;
-use crate::decide::release::rollout::Outcome;
+use super::rollout::Outcome;
+use super::snapshot::{FunctionVersion, Revision, Snapshot};
+use crate::catalog::{Component, Function, Service};
+use crate::decide::artifact::image::Digest;
 
 /// How long a holder may be silent before its record counts as abandoned. It renews the time
-/// while it works, so this only has to outlast one step without a look.
+/// while it works, so this only has to outlast one step without a renewal.
 pub const LEASE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The longest value of an SSM parameter of the standard tier.
@@ -34,16 +36,23 @@ pub struct Record {
     pub dirty: bool,
     /// Services whose deployment alarms are off: whoever opens the next release takes them over.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub without_alarms: BTreeSet<Component>,
-    /// Always all three, whatever the release changed.
-    pub components: BTreeMap<Component, Entry>,
+    pub without_alarms: BTreeSet<Service>,
+    #[serde(flatten)]
+    pub entries: Entries,
+}
+
+/// Always every component, whatever the release changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entries {
+    pub services: BTreeMap<Service, Entry<ServiceRunning>>,
+    pub functions: BTreeMap<Function, Entry<FunctionRunning>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleaseState {
     InProgress,
-    /// Everything runs and was asked.
+    /// Everything runs and has answered.
     Succeeded,
     /// It failed, and everything is back where it was.
     RolledBack,
@@ -70,27 +79,123 @@ impl ReleaseState {
 
 /// What one release did to one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct Entry<R> {
     /// `None`: a placeholder, or none desired.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Running>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Running>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub before: Option<R>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub after: Option<R>,
     /// `None`: this release did not touch it, or not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 }
 
-/// What runs of a component.
+fn none<R>() -> Option<R> {
+    None
+}
+
+/// What runs of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
-    /// A revision `family:n`, or a function's version.
-    pub revision: String,
-    /// What identifies the content: the definition's hash, or the code's as Lambda has it.
+pub struct ServiceRunning {
+    pub revision: Revision,
+    /// The definition's hash when it was first rendered.
     pub content: String,
-    /// The digest of a service's image.
+    /// `None` where the definition names its image by a tag, which this tool never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
+    pub image: Option<Digest>,
+}
+
+/// What runs of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionRunning {
+    pub version: FunctionVersion,
+    /// Base64, as Lambda has it.
+    pub code_sha256: String,
+}
+
+impl<R: Clone + PartialEq> Entry<R> {
+    /// Of a component that runs, before a release touches it.
+    pub fn untouched(running: Option<R>) -> Self {
+        Self {
+            before: running.clone(),
+            after: running,
+            outcome: None,
+        }
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        if outcome == Outcome::RolledBack {
+            self.after.clone_from(&self.before);
+        }
+    }
+
+    fn detach(&mut self) {
+        if self.after != self.before && self.outcome.is_none() {
+            self.outcome = Some(Outcome::Detached);
+        }
+    }
+}
+
+impl Entries {
+    /// What runs now, untouched.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let services = snapshot.services.iter();
+        let functions = snapshot.functions.iter();
+        Self {
+            services: services
+                .map(|(service, found)| (*service, Entry::untouched(found.running())))
+                .collect(),
+            functions: functions
+                .map(|(function, found)| (*function, Entry::untouched(found.running())))
+                .collect(),
+        }
+    }
+
+    pub fn conclude(&mut self, component: Component, outcome: Outcome) {
+        match component {
+            Component::Service(service) => {
+                if let Some(entry) = self.services.get_mut(&service) {
+                    entry.conclude(outcome);
+                }
+            }
+            Component::Function(function) => {
+                if let Some(entry) = self.functions.get_mut(&function) {
+                    entry.conclude(outcome);
+                }
+            }
+        }
+    }
+
+    /// Whatever was begun and has no outcome goes on without us.
+    pub fn detach(&mut self) {
+        self.services.values_mut().for_each(Entry::detach);
+        self.functions.values_mut().for_each(Entry::detach);
+    }
+
+    /// Whether something ran of every component afterwards.
+    pub fn all_run(&self) -> bool {
+        self.services.values().all(|entry| entry.after.is_some())
+            && self.functions.values().all(|entry| entry.after.is_some())
+    }
+
+    /// Whether what it left behind is what runs now. Content decides: the same definition may be
+    /// registered under two revisions.
+    pub fn run_in(&self, now: &Snapshot) -> bool {
+        let services = self.services.iter().all(|(service, entry)| {
+            let found = now.services.get(service);
+            let running = found.map(super::snapshot::ServiceSnapshot::running);
+            let content = |it: &Option<ServiceRunning>| it.as_ref().map(|it| it.content.clone());
+            running.is_some_and(|running| content(&running) == content(&entry.after))
+        });
+        let functions = self.functions.iter().all(|(function, entry)| {
+            let found = now.functions.get(function);
+            let running = found.map(super::snapshot::FunctionState::running);
+            let code = |it: &Option<FunctionRunning>| it.as_ref().map(|it| it.code_sha256.clone());
+            running.is_some_and(|running| code(&running) == code(&entry.after))
+        });
+        services && functions
+    }
 }
 
 impl Record {
@@ -99,7 +204,7 @@ impl Record {
         self.state == ReleaseState::InProgress && now < self.until
     }
 
-    /// Whether somebody was at work on it and went away without a word.
+    /// Whether its holder stopped renewing it without closing it.
     pub fn abandoned(&self, now: Timestamp) -> bool {
         self.state == ReleaseState::InProgress && !self.held(now)
     }
@@ -111,25 +216,16 @@ impl Record {
             self.number, self.who, self.host, self.why
         )
     }
-
-    /// Whether what it left behind is what runs now.
-    pub fn runs(&self, now: &BTreeMap<Component, Option<Running>>) -> bool {
-        self.components.iter().all(|(component, entry)| {
-            let content = |running: &Option<Running>| running.as_ref().map(|it| it.content.clone());
-            now.get(component)
-                .is_some_and(|running| content(running) == content(&entry.after))
-        })
-    }
 }
 
 #[cfg(test)]
 pub mod testing {
     use super::*;
-    use crate::catalog;
+    use crate::catalog::{FUNCTIONS, SERVICES};
 
-    pub fn running(revision: &str, content: &str) -> Running {
-        Running {
-            revision: revision.to_owned(),
+    pub fn service_running(revision: &str, content: &str) -> ServiceRunning {
+        ServiceRunning {
+            revision: revision.parse().unwrap(),
             content: content.to_owned(),
             image: None,
         }
@@ -137,9 +233,20 @@ pub mod testing {
 
     /// A record of a release after which every component runs `content`.
     pub fn record(number: u64, state: ReleaseState, content: &str) -> Record {
-        let entry = |component: Component| Entry {
+        let service = |service: Service| Entry {
             before: None,
-            after: Some(running(&format!("demo-{component}:{number}"), content)),
+            after: Some(service_running(
+                &format!("demo-{service}:{number}"),
+                content,
+            )),
+            outcome: Some(Outcome::Succeeded),
+        };
+        let function = Entry {
+            before: None,
+            after: Some(FunctionRunning {
+                version: number.to_string().parse().unwrap(),
+                code_sha256: content.to_owned(),
+            }),
             outcome: Some(Outcome::Succeeded),
         };
         Record {
@@ -154,10 +261,10 @@ pub mod testing {
             commit: None,
             dirty: false,
             without_alarms: BTreeSet::new(),
-            components: catalog::ALL
-                .into_iter()
-                .map(|component| (component, entry(component)))
-                .collect(),
+            entries: Entries {
+                services: SERVICES.map(|name| (name, service(name))).into(),
+                functions: FUNCTIONS.map(|name| (name, function.clone())).into(),
+            },
         }
     }
 }
@@ -187,30 +294,26 @@ mod tests {
         record.without_alarms = catalog::SERVICES.into();
         record.commit = Some("c".repeat(40));
         record.who = "arn:aws:sts::111122223333:assumed-role/deploy-production/a-session".repeat(2);
-        for entry in record.components.values_mut() {
-            let full = Running {
-                revision: "a-rather-long-project-name-orbit:123456".into(),
+        for entry in record.entries.services.values_mut() {
+            let full = ServiceRunning {
+                revision: "a-rather-long-project-name-orbit:123456".parse().unwrap(),
                 content: "f".repeat(64),
-                image: Some(format!("sha256:{}", "d".repeat(64))),
+                image: Digest::parse(&format!("sha256:{}", "d".repeat(64))),
             };
             entry.before = Some(full.clone());
             entry.after = Some(full);
+        }
+        for entry in record.entries.functions.values_mut() {
+            entry.before.clone_from(&entry.after);
         }
         let bytes = serde_json::to_string(&record).unwrap().len();
         assert!(bytes < RECORD_BYTES_MAX, "{bytes}");
     }
 
     #[test]
-    fn what_runs_is_compared_by_content_and_not_by_revision() {
+    fn a_record_is_read_as_it_was_written() {
         let record = record(3, ReleaseState::Succeeded, "a");
-        let now = |content: &str| {
-            record
-                .components
-                .keys()
-                .map(|component| (*component, Some(testing::running("other:7", content))))
-                .collect::<BTreeMap<_, _>>()
-        };
-        assert!(record.runs(&now("a")));
-        assert!(!record.runs(&now("b")));
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 }

@@ -5,110 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A service as ECS tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceState {
-    pub active: bool,
-    pub desired: i32,
-    pub running: i32,
-    pub pending: i32,
-    pub deployments: Vec<Deployment>,
-    pub alarms: Option<Alarms>,
-}
-
-/// The CloudWatch alarms at which ECS fails a deployment of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alarms {
-    pub names: Vec<String>,
-    pub enabled: bool,
-    /// Whether ECS goes back to the last completed deployment as well.
-    pub rollback: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    pub primary: bool,
-    /// `family:n`
-    pub revision: String,
-    pub state: RolloutState,
-    pub reason: String,
-    pub desired: i32,
-    pub running: i32,
-    pub pending: i32,
-    pub failed: i32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RolloutState {
-    InProgress,
-    Completed,
-    Failed,
-}
-
-impl ServiceState {
-    pub fn primary(&self) -> Option<&Deployment> {
-        self.deployments
-            .iter()
-            .find(|deployment| deployment.primary)
-    }
-
-    /// Nothing is moving: the primary deployment is completed and every desired task runs and is
-    /// of it. The service's desired count is the one that counts: a deployment that ECS went back
-    /// to may keep telling that of before.
-    pub fn settled(&self) -> bool {
-        self.active
-            && self.pending == 0
-            && self.running == self.desired
-            && self.primary().is_some_and(|primary| {
-                primary.state == RolloutState::Completed && primary.running == self.desired
-            })
-    }
-
-    fn failed(&self, revision: &str) -> Option<&Deployment> {
-        self.deployments.iter().find(|deployment| {
-            deployment.revision == revision && deployment.state == RolloutState::Failed
-        })
-    }
-}
-
-/// A task that ECS stopped or that died.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoppedTask {
-    pub id: String,
-    pub stop_code: String,
-    pub reason: String,
-    pub containers: Vec<StoppedContainer>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoppedContainer {
-    pub name: String,
-    pub exit_code: Option<i32>,
-    pub reason: Option<String>,
-}
-
-impl StoppedTask {
-    /// Whether it died of itself. Draining, scaling and `StopTask` stop tasks too, and say nothing
-    /// about the revision.
-    pub fn is_evidence(&self) -> bool {
-        matches!(
-            self.stop_code.as_str(),
-            "EssentialContainerExited" | "TaskFailedToStart"
-        )
-    }
-}
-
-/// The function's alias and the version that it names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FunctionState {
-    pub version: String,
-    /// Base64, as Lambda has it.
-    pub code_sha256: String,
-    /// The version's description: for a version of ours the key of its code.
-    pub description: String,
-    /// Names this state of the alias: moving it needs the id, so that nobody's move is lost.
-    pub revision_id: String,
-}
+use super::snapshot::{Deployment, Revision, RolloutState, ServiceState};
 
 /// How a rollout ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,10 +21,10 @@ pub enum Outcome {
 /// Where a service is to go, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Goal {
-    pub revision: String,
+    pub revision: Revision,
     /// What ran before; ECS goes back there by itself when its circuit breaker trips. More than
     /// one only where an earlier rollout was still under way.
-    pub parents: Vec<String>,
+    pub previous: Vec<Revision>,
     /// How many tasks must run. `None` where autoscaling may change it on the way.
     pub desired: Option<i32>,
 }
@@ -138,9 +35,9 @@ pub enum Decision {
     Wait,
     /// All tasks of the goal's revision run: ask them.
     Probe,
-    /// ECS goes back to the parent by itself.
+    /// ECS goes back to what ran before by itself.
     RollingBack { reason: String },
-    /// ECS went back and everything of the parent runs.
+    /// ECS went back and all of its tasks run.
     RolledBack { reason: String },
     /// It will not get there, and ECS does nothing about it.
     Failed { reason: String },
@@ -152,7 +49,7 @@ pub enum Decision {
 #[derive(Debug, Clone)]
 pub struct Rollout {
     goal: Goal,
-    /// A look may be older than our update: the parent as the primary one means "gone back" only
+    /// A look may be older than our update: what ran before as the primary one means "gone back" only
     /// after our revision has been seen.
     seen: bool,
     reason: String,
@@ -184,9 +81,9 @@ impl Rollout {
             self.seen = true;
             return self.ours(state, primary, late);
         }
-        if !self.goal.parents.contains(&primary.revision) {
+        if !self.goal.previous.contains(&primary.revision) {
             return Decision::Superseded {
-                by: primary.revision.clone(),
+                by: primary.revision.to_string(),
             };
         }
         match (self.seen, state.settled()) {
@@ -238,9 +135,9 @@ pub struct Proof {
 
 /// One answer of `/health` through the load balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub struct HealthAnswer {
     pub status: u16,
-    pub revision: Option<String>,
+    pub revision: Option<Revision>,
 }
 
 impl Proof {
@@ -253,9 +150,9 @@ impl Proof {
 
     /// `true` once it is proven. An answer of another revision, or none, starts the count anew: a
     /// draining task still answers.
-    pub fn observe(&mut self, answer: Option<&Health>, revision: &str) -> bool {
+    pub fn observe(&mut self, answer: Option<&HealthAnswer>, revision: &Revision) -> bool {
         let right = answer.is_some_and(|health| {
-            health.status == 200 && health.revision.as_deref() == Some(revision)
+            health.status == 200 && health.revision.as_ref() == Some(revision)
         });
         self.in_a_row = if right { self.in_a_row + 1 } else { 0 };
         self.in_a_row >= self.needed
@@ -263,50 +160,15 @@ impl Proof {
 }
 
 #[cfg(test)]
-pub mod testing {
-    use super::*;
-
-    /// A deployment of so many running out of so many desired tasks.
-    pub fn deployment(revision: &str, state: RolloutState, running: i32, of: i32) -> Deployment {
-        Deployment {
-            primary: true,
-            revision: revision.to_owned(),
-            state,
-            reason: String::new(),
-            desired: of,
-            running,
-            pending: of - running,
-            failed: 0,
-        }
-    }
-
-    /// A service whose first deployment is the primary one.
-    pub fn service(mut deployments: Vec<Deployment>) -> ServiceState {
-        for other in deployments.iter_mut().skip(1) {
-            other.primary = false;
-        }
-        let sum = |count: fn(&Deployment) -> i32| deployments.iter().map(count).sum();
-        ServiceState {
-            active: true,
-            desired: deployments.first().map_or(0, |primary| primary.desired),
-            running: sum(|deployment| deployment.running),
-            pending: sum(|deployment| deployment.pending),
-            deployments,
-            alarms: None,
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::RolloutState::{Completed, Failed, InProgress};
-    use super::testing::{deployment, service};
     use super::*;
+    use crate::decide::release::snapshot::RolloutState::{Completed, Failed, InProgress};
+    use crate::decide::release::snapshot::testing::{deployment, revision, service};
 
     fn rollout() -> Rollout {
         Rollout::new(Goal {
-            revision: "demo-axon:2".into(),
-            parents: vec!["demo-axon:1".into()],
+            revision: revision("demo-axon:2"),
+            previous: vec![revision("demo-axon:1")],
             desired: Some(2),
         })
     }
@@ -353,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_revision_is_told_apart_from_the_parent() {
+    fn another_deployment_is_not_taken_for_ours() {
         let other = service(vec![deployment("demo-axon:9", InProgress, 0, 2)]);
         let by = "demo-axon:9".to_owned();
         assert_eq!(
@@ -399,7 +261,7 @@ mod tests {
                     for state in [first, second, third] {
                         if rollout.observe(state, false) == Decision::Probe {
                             let primary = state.primary().unwrap();
-                            assert_eq!(primary.revision, "demo-axon:2");
+                            assert_eq!(primary.revision.as_str(), "demo-axon:2");
                             assert!(state.settled());
                         }
                     }
@@ -415,34 +277,21 @@ mod tests {
 
     #[test]
     fn a_proof_needs_right_answers_in_a_row_of_our_revision() {
-        let ours = Health {
+        let ours = HealthAnswer {
             status: 200,
-            revision: Some("demo-axon:2".into()),
+            revision: Some(revision("demo-axon:2")),
         };
-        let old = Health {
+        let old = HealthAnswer {
             status: 200,
-            revision: Some("demo-axon:1".into()),
+            revision: Some(revision("demo-axon:1")),
         };
+        let ours_revision = revision("demo-axon:2");
         let mut proof = Proof::new(2);
-        assert!(!proof.observe(Some(&ours), "demo-axon:2"));
-        assert!(!proof.observe(Some(&old), "demo-axon:2"));
-        assert!(!proof.observe(Some(&ours), "demo-axon:2"));
-        assert!(!proof.observe(None, "demo-axon:2"));
-        assert!(!proof.observe(Some(&ours), "demo-axon:2"));
-        assert!(proof.observe(Some(&ours), "demo-axon:2"));
-    }
-
-    #[test]
-    fn a_task_that_was_drained_is_no_evidence() {
-        let task = |code: &str| StoppedTask {
-            id: "1".into(),
-            stop_code: code.into(),
-            reason: String::new(),
-            containers: Vec::new(),
-        };
-        assert!(task("EssentialContainerExited").is_evidence());
-        assert!(task("TaskFailedToStart").is_evidence());
-        assert!(!task("ServiceSchedulerInitiated").is_evidence());
-        assert!(!task("UserInitiated").is_evidence());
+        assert!(!proof.observe(Some(&ours), &ours_revision));
+        assert!(!proof.observe(Some(&old), &ours_revision));
+        assert!(!proof.observe(Some(&ours), &ours_revision));
+        assert!(!proof.observe(None, &ours_revision));
+        assert!(!proof.observe(Some(&ours), &ours_revision));
+        assert!(proof.observe(Some(&ours), &ours_revision));
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::catalog::Component;
+use crate::catalog::Service;
 
 const CURRENT: [&str; 2] = ["sigv4_access_key_id", "sigv4_secret_access_key"];
 const PREVIOUS: [&str; 2] = [
@@ -38,7 +38,7 @@ impl SigningPair {
 
 /// What brings the rotation on. Each changes one of the two secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum RotationStep {
     /// Both have one pair: axon gets a new one beside it.
     Offer,
     /// Axon has a pair beside the one that orbit signs with, or orbit has none: it gets axon's.
@@ -46,29 +46,29 @@ pub enum Step {
     /// Orbit has axon's pair, and axon has the one before still: it loses that.
     Retire,
     /// Orbit signs with a pair that axon does not have: axon gets it.
-    Mend,
+    Repair,
     /// Both have one pair, and it is another one than orbit had at first.
     Finish,
 }
 
-impl Step {
+impl RotationStep {
     /// Whose tasks must all have their secret's current version before it.
-    pub fn awaits(self) -> Option<Component> {
+    pub fn awaits(self) -> Option<Service> {
         match self {
-            Self::Offer | Self::Mend => None,
-            Self::Switch | Self::Finish => Some(Component::Axon),
-            Self::Retire => Some(Component::Orbit),
+            Self::Offer | Self::Repair => None,
+            Self::Switch | Self::Finish => Some(Service::Axon),
+            Self::Retire => Some(Service::Orbit),
         }
     }
 }
 
 /// Secrets that no step leads on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StepError {
+pub enum RotationError {
     #[error("neither the secret of axon nor that of orbit has a signing pair")]
     NoPair,
     #[error("a signing pair in the secret of {0} is ciphertext, which tells nothing of the key")]
-    Ciphertext(Component),
+    Ciphertext(Service),
 }
 
 /// `outgoing`: the pair that the rotation is to replace, once it is known.
@@ -76,24 +76,24 @@ pub fn next_step(
     axon: &Value,
     orbit: &Value,
     outgoing: Option<&SigningPair>,
-) -> Result<Step, StepError> {
-    for (component, document) in [(Component::Axon, axon), (Component::Orbit, orbit)] {
+) -> Result<RotationStep, RotationError> {
+    for (service, document) in [(Service::Axon, axon), (Service::Orbit, orbit)] {
         let pairs = [CURRENT, PREVIOUS].map(|names| pair(document, names));
         if pairs.iter().flatten().any(SigningPair::is_ciphertext) {
-            return Err(StepError::Ciphertext(component));
+            return Err(RotationError::Ciphertext(service));
         }
     }
     let previous = pair(axon, PREVIOUS);
     match (pair(axon, CURRENT), pair(orbit, CURRENT)) {
-        (None, None) => Err(StepError::NoPair),
-        (Some(_), None) => Ok(Step::Switch),
+        (None, None) => Err(RotationError::NoPair),
+        (Some(_), None) => Ok(RotationStep::Switch),
         (Some(verifies), Some(signs)) if verifies == signs => Ok(match previous {
-            Some(_) => Step::Retire,
-            None if outgoing.is_some_and(|outgoing| *outgoing != signs) => Step::Finish,
-            None => Step::Offer,
+            Some(_) => RotationStep::Retire,
+            None if outgoing.is_some_and(|outgoing| *outgoing != signs) => RotationStep::Finish,
+            None => RotationStep::Offer,
         }),
-        (Some(_), signs) if previous == signs => Ok(Step::Switch),
-        _ => Ok(Step::Mend),
+        (Some(_), signs) if previous == signs => Ok(RotationStep::Switch),
+        _ => Ok(RotationStep::Repair),
     }
 }
 
@@ -134,7 +134,7 @@ pub fn retired(axon: &Value) -> Value {
 
 /// Axon's document with orbit's pair; its own is kept beside it, since tasks of orbit that have
 /// not read their secret again may sign with that.
-pub fn mended(axon: &Value, orbit: &Value) -> Value {
+pub fn repaired(axon: &Value, orbit: &Value) -> Value {
     match pair(orbit, CURRENT) {
         Some(signs) => offered(axon, &signs),
         None => axon.clone(),
@@ -179,8 +179,8 @@ mod tests {
         document
     }
 
-    /// Step by step to the end; every state on the way has orbit's pair among those of axon.
-    fn steps(mut axon: Value, mut orbit: Value) -> (Vec<Step>, Value, Value) {
+    /// RotationStep by step to the end; every state on the way has orbit's pair among those of axon.
+    fn steps(mut axon: Value, mut orbit: Value) -> (Vec<RotationStep>, Value, Value) {
         let mut steps = Vec::new();
         let mut replaced = None;
         loop {
@@ -188,11 +188,11 @@ mod tests {
             replaced = replaced.or_else(|| outgoing(&axon, &orbit));
             steps.push(step);
             match step {
-                Step::Offer => axon = offered(&axon, &new_pair("new")),
-                Step::Switch => orbit = switched(&orbit, &axon),
-                Step::Retire => axon = retired(&axon),
-                Step::Mend => axon = mended(&axon, &orbit),
-                Step::Finish => return (steps, axon, orbit),
+                RotationStep::Offer => axon = offered(&axon, &new_pair("new")),
+                RotationStep::Switch => orbit = switched(&orbit, &axon),
+                RotationStep::Retire => axon = retired(&axon),
+                RotationStep::Repair => axon = repaired(&axon, &orbit),
+                RotationStep::Finish => return (steps, axon, orbit),
             }
             let signs = pair(&orbit, CURRENT);
             let known = [CURRENT, PREVIOUS].map(|names| pair(&axon, names));
@@ -203,15 +203,15 @@ mod tests {
 
     #[test]
     fn from_wherever_it_begins_it_ends_with_a_pair_that_is_new() {
-        use Step::{Finish, Mend, Offer, Retire, Switch};
-        let from_mend = [Mend, Retire, Offer, Switch, Retire, Finish];
-        let cases: [(&[&str], &[&str], &[Step]); 9] = [
+        use RotationStep::{Finish, Offer, Repair, Retire, Switch};
+        let from_mend = [Repair, Retire, Offer, Switch, Retire, Finish];
+        let cases: [(&[&str], &[&str], &[RotationStep]); 9] = [
             (&["one"], &["one"], &[Offer, Switch, Retire, Finish]),
             (&["new", "one"], &["one"], &[Switch, Retire, Finish]),
             (&["new", "one"], &["new"], &[Retire, Finish]),
             (&["one"], &["other"], &from_mend),
             (&["one", "two"], &["other"], &from_mend),
-            (&[], &["one"], &[Mend, Offer, Switch, Retire, Finish]),
+            (&[], &["one"], &[Repair, Offer, Switch, Retire, Finish]),
             (&["one"], &[], &[Switch, Offer, Switch, Retire, Finish]),
             (&["new", "one"], &[], &[Switch, Retire, Finish]),
             (
@@ -238,14 +238,20 @@ mod tests {
         assert_eq!(axon, document(&["new"]));
         let mut axon = document(&["one"]);
         axon[CURRENT[1]] = json!("");
-        assert_eq!(next_step(&axon, &document(&["one"]), None), Ok(Step::Mend));
+        assert_eq!(
+            next_step(&axon, &document(&["one"]), None),
+            Ok(RotationStep::Repair)
+        );
     }
 
     #[test]
     fn one_id_with_two_secrets_is_two_pairs() {
         let mut orbit = document(&["one"]);
         orbit[CURRENT[1]] = json!("another secret");
-        assert_eq!(next_step(&document(&["one"]), &orbit, None), Ok(Step::Mend));
+        assert_eq!(
+            next_step(&document(&["one"]), &orbit, None),
+            Ok(RotationStep::Repair)
+        );
     }
 
     #[test]

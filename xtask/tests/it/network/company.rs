@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use xtask::world::ProcessEnv;
+use xtask::ports::ProcessEnv;
 
 /// Names that only the proxy leads here, and an address of this machine that is not loopback's.
 const HOSTS: [&str; 4] = [

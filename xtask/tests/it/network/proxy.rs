@@ -9,7 +9,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use xtask::adapters::probe::Http;
 use xtask::adapters::transport::Transport;
 use xtask::failure;
-use xtask::world::{Probe, ProbeAnswer, ProbeRequest, ProcessEnv};
+use xtask::ports::{Probe, ProbeAnswer, ProbeRequest, ProcessEnv};
 
 use super::company::{Company, write};
 use crate::cli;

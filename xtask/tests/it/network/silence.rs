@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use xtask::adapters::probe::Http;
 use xtask::adapters::transport::Transport;
-use xtask::world::{Probe, ProbeRequest};
+use xtask::ports::{Probe, ProbeRequest};
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_answers_is_given_up() {

@@ -7,8 +7,8 @@ use anyhow::Result;
 use async_trait::async_trait;
 use xtask::commands::bench::{Parts, bench};
 use xtask::decide::outputs::Architecture;
+use xtask::ports::{CargoRun, Load, Started, Stopwatch, Subject, Watch};
 use xtask::report::Format;
-use xtask::world::{CargoRun, Load, Started, Stopwatch, Subject, Watch};
 
 use crate::world::Fake;
 
@@ -62,11 +62,11 @@ impl Stopwatch for Slow {
 async fn output_of(stopwatch: &Slow) -> String {
     let fake = Fake::empty();
     let output = fake
-        .run_in(Format::Human, async |desk| {
+        .run_in(Format::Human, async |context| {
             let parts = Parts {
-                builder: desk.builder,
+                builder: context.builder,
                 stopwatch,
-                report: desk.report,
+                report: context.report,
                 architecture: Architecture::X86,
                 environment: "local",
                 deploys: true,

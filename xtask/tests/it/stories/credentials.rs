@@ -1,9 +1,9 @@
 //! Credentials whose end is known: whoever starts what they may not live to see is warned.
 
 use jiff::SignedDuration;
-use xtask::catalog::{ALL, Component};
+use xtask::catalog::{COMPONENTS, Component, Function, Service};
 use xtask::commands::rollback::{rollback, stop};
-use xtask::world::Clock;
+use xtask::ports::Clock;
 
 use crate::world::{CommandOutput, Fake};
 
@@ -56,14 +56,14 @@ async fn only_what_is_released_counts() {
     end_in(&fake, 1);
     is_silent(fake.deploy_all().await.succeeds());
 
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     end_in(&fake, OF_ALL / 2 + 30);
     is_silent(fake.deploy_all().await.succeeds());
-    fake.edit(&[Component::Axon], "three");
+    fake.edit(&[Service::Axon], "three");
     end_in(&fake, OF_ALL / 2 - 30);
     fake.deploy_all().await.succeeds().says(&[WARNING]);
 
-    fake.edit(&[Component::Governance], "two");
+    fake.edit(&[Component::Function(Function::Governance)], "two");
     end_in(&fake, 60);
     is_silent(fake.deploy_all().await.succeeds());
 }
@@ -71,11 +71,12 @@ async fn only_what_is_released_counts() {
 #[tokio::test(start_paused = true)]
 async fn the_way_back_is_warned_of_likewise() {
     let fake = Fake::released_twice().await;
-    fake.edit(&ALL, "three");
+    fake.edit(&COMPONENTS, "three");
     end_in(&fake, 60);
-    let output = fake.run_on_outputs(async |desk, world| rollback(desk, world, None, false).await);
+    let output =
+        fake.run_on_outputs(async |context, outputs| rollback(context, outputs, None, false).await);
     output.await.succeeds().says(&[WARNING]);
     end_in(&fake, 8 * 60 - 1);
-    let output = fake.run_on_outputs(async |desk, world| stop(desk, world, false).await);
+    let output = fake.run_on_outputs(async |context, outputs| stop(context, outputs, false).await);
     output.await.succeeds().says(&[WARNING]);
 }

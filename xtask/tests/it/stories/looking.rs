@@ -2,27 +2,29 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use xtask::catalog::{ALL, Component};
+use xtask::catalog::{COMPONENTS, Component, Function, Service};
 use xtask::commands::logs::logs;
 use xtask::commands::releases::releases;
 use xtask::commands::status::status;
 use xtask::decide::release::record::ReleaseState;
+use xtask::ports::Clock;
 use xtask::report::Format;
-use xtask::world::Clock;
 
 use crate::world::{Fake, Rollout, Written};
 
 #[tokio::test(start_paused = true)]
 async fn status_names_what_runs_and_the_release_that_brought_it() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     fake.deploy_all().await.succeeds();
     drop(fake.changes());
     let output = fake
-        .run_on_outputs_in(Format::Json, async |_, world| status(world).await)
+        .run_on_outputs_in(Format::Json, async |context, outputs| {
+            status(context, outputs).await
+        })
         .await;
     let document: Value = serde_json::from_str(&output.succeeds().data).unwrap();
-    let digest = fake.state().digest(Component::Axon);
+    let digest = fake.state().digest(Service::Axon);
     let axon = json!({
         "desired": 2,
         "running": 2,
@@ -33,7 +35,7 @@ async fn status_names_what_runs_and_the_release_that_brought_it() {
     });
     assert_eq!(document["services"]["axon"], axon);
     assert_eq!(document["services"]["orbit"]["release"], 1);
-    assert_eq!(document["function"]["version"], "2");
+    assert_eq!(document["functions"]["governance"]["version"], "2");
     assert_eq!(document["base_url"], "http://127.0.0.1:4577/_alb/demo");
     assert_eq!(fake.changes(), [""; 0]);
 }
@@ -42,7 +44,7 @@ async fn status_names_what_runs_and_the_release_that_brought_it() {
 async fn status_reads_well_before_anything_was_released() {
     let fake = Fake::applied();
     let output = fake
-        .run_on_outputs(async |_, world| status(world).await)
+        .run_on_outputs(async |context, outputs| status(context, outputs).await)
         .await;
     let expected = "\
 base url    http://127.0.0.1:4577/_alb/demo
@@ -56,11 +58,11 @@ governance  demo-governance:live -> version 1, release none
 #[tokio::test(start_paused = true)]
 async fn releases_are_listed_newest_first_with_what_became_of_them() {
     let fake = Fake::released_twice().await;
-    fake.edit(&ALL, "three");
-    fake.script(Component::Axon, Rollout::CrashesAndGoesBack);
+    fake.edit(&COMPONENTS, "three");
+    fake.script(Service::Axon, Rollout::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
     let output = fake
-        .run_on_outputs(async |_, world| releases(world, 2).await)
+        .run_on_outputs(async |context, _| releases(context, 2).await)
         .await;
     let lines: Vec<&str> = output.succeeds().data.lines().collect();
     assert_eq!(lines.len(), 2);
@@ -82,7 +84,7 @@ async fn a_release_that_nobody_works_on_any_more_is_listed_as_abandoned() {
     fake.put_record(&left);
     tokio::time::advance(std::time::Duration::from_hours(1)).await;
     let output = fake
-        .run_on_outputs(async |_, world| releases(world, 20).await)
+        .run_on_outputs(async |context, _| releases(context, 20).await)
         .await;
     assert!(
         output.succeeds().data.starts_with("    1  abandoned "),
@@ -99,7 +101,7 @@ async fn what_a_record_says_acts_on_no_terminal() {
     record.why = "deploy\u{1b}]0;owned\u{7}\u{202e}".to_owned();
     fake.put_record(&record);
     let output = fake
-        .run_on_outputs(async |_, world| releases(world, 20).await)
+        .run_on_outputs(async |context, _| releases(context, 20).await)
         .await;
     assert!(
         output.succeeds().data.contains(r"ada\u009b2J"),
@@ -117,7 +119,7 @@ async fn what_a_record_says_acts_on_no_terminal() {
 async fn an_empty_ledger_is_told() {
     let fake = Fake::applied();
     let output = fake
-        .run_on_outputs(async |_, world| releases(world, 20).await)
+        .run_on_outputs(async |context, _| releases(context, 20).await)
         .await;
     assert_eq!(output.succeeds().data, "no release yet\n");
 }
@@ -126,13 +128,15 @@ async fn an_empty_ledger_is_told() {
 async fn logs_go_to_stdout_as_they_are() {
     let fake = Fake::released().await;
     let output = fake
-        .run_on_outputs(async |_, world| logs(world, Component::Orbit, "15m", false).await)
+        .run_on_outputs(async |context, outputs| {
+            logs(context, outputs, Service::Orbit.into(), "15m", false).await
+        })
         .await;
     let expected = "first line of /ecs/demo-orbit\nsecond line of /ecs/demo-orbit\n";
     assert_eq!(output.succeeds().data, expected);
     let output = fake
-        .run_on_outputs_in(Format::Json, async |_, world| {
-            logs(world, Component::Orbit, "15m", false).await
+        .run_on_outputs_in(Format::Json, async |context, outputs| {
+            logs(context, outputs, Service::Orbit.into(), "15m", false).await
         })
         .await;
     let expected = "\"first line of /ecs/demo-orbit\"\n\"second line of /ecs/demo-orbit\"\n";
@@ -144,7 +148,16 @@ async fn logs_that_are_followed_tell_each_line_once_until_ctrl_c() {
     let fake = Fake::released().await;
     fake.stop_soon();
     let output = fake
-        .run_on_outputs(async |_, world| logs(world, Component::Governance, "90s", true).await)
+        .run_on_outputs(async |context, outputs| {
+            logs(
+                context,
+                outputs,
+                Component::Function(Function::Governance),
+                "90s",
+                true,
+            )
+            .await
+        })
         .await;
     assert_eq!(output.succeeds().data.lines().count(), 2);
     let looks = fake
@@ -167,7 +180,9 @@ async fn a_line_that_comes_after_later_ones_of_others_is_told() {
     fake.state().written = vec![line("of one task", 1, 1), line("of another task", 0, 3)];
     fake.stop_soon();
     let output = fake
-        .run_on_outputs(async |_, world| logs(world, Component::Orbit, "90s", true).await)
+        .run_on_outputs(async |context, outputs| {
+            logs(context, outputs, Service::Orbit.into(), "90s", true).await
+        })
         .await;
     for text in ["of one task", "of another task"] {
         let times = output.data.matches(text).count();
@@ -178,8 +193,10 @@ async fn a_line_that_comes_after_later_ones_of_others_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_length_of_time_that_is_none_is_a_usage_error() {
     let fake = Fake::released().await;
-    fake.run_on_outputs(async |_, world| logs(world, Component::Axon, "soon", false).await)
-        .await
-        .fails(2)
-        .says(&["`soon` is no length of time", "15m"]);
+    fake.run_on_outputs(async |context, outputs| {
+        logs(context, outputs, Service::Axon.into(), "soon", false).await
+    })
+    .await
+    .fails(2)
+    .says(&["`soon` is no length of time", "15m"]);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask::catalog::Component;
+use xtask::catalog::Service;
 use xtask::commands::secrets::rotate;
 use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
 
@@ -32,12 +32,12 @@ async fn running(chance: u64) -> Fake {
 }
 
 async fn rotate_key(fake: &Fake, yes: bool) -> CommandOutput {
-    fake.run_on_outputs(async |desk, world| rotate(desk, world, yes).await)
+    fake.run_on_outputs(async |context, outputs| rotate(context, outputs, yes).await)
         .await
 }
 
-fn document(fake: &Fake, component: Component) -> Value {
-    fake.state().secrets[&secret_arn(component)].clone()
+fn document(fake: &Fake, service: Service) -> Value {
+    fake.state().secrets[&secret_arn(service)].clone()
 }
 
 fn pair(id: &str) -> SigningPair {
@@ -55,7 +55,7 @@ fn first_with(id: &str) -> Value {
 }
 
 fn document_of_fake() -> Value {
-    document(&Fake::applied(), Component::Axon)
+    document(&Fake::applied(), Service::Axon)
 }
 
 /// Both have one pair that is not the first, everything else is as it was, no dispatch was lost and
@@ -64,8 +64,8 @@ fn document_of_fake() -> Value {
 fn is_rotated(fake: &Fake, output: &CommandOutput) {
     let first = document_of_fake();
     let (axon, orbit) = (
-        document(fake, Component::Axon),
-        document(fake, Component::Orbit),
+        document(fake, Service::Axon),
+        document(fake, Service::Orbit),
     );
     let everything = format!("{}{}", output.data, output.talk);
     for name in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
@@ -125,19 +125,19 @@ async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
 async fn a_rotation_is_gone_on_with_from_where_it_stands() {
     for (orbit_switched, changes) in [(false, &ROTATION[1..]), (true, &ROTATION[2..])] {
         let fake = running(1).await;
-        let axon = offered(&document(&fake, Component::Axon), &pair("NEW"));
-        fake.put_secret(Component::Axon, &axon);
+        let axon = offered(&document(&fake, Service::Axon), &pair("NEW"));
+        fake.put_secret(Service::Axon, &axon);
         tokio::time::sleep(Duration::from_mins(6)).await;
         if orbit_switched {
-            let orbit = switched(&document(&fake, Component::Orbit), &axon);
-            fake.put_secret(Component::Orbit, &orbit);
+            let orbit = switched(&document(&fake, Service::Orbit), &axon);
+            fake.put_secret(Service::Orbit, &orbit);
         }
         drop(fake.changes());
         let output = rotate_key(&fake, false).await;
         output.succeeds().says(&["going on: "]);
         assert_eq!(fake.changes(), changes);
         is_rotated(&fake, &output);
-        let new = SigningPair::current(&retired(&document(&fake, Component::Orbit)));
+        let new = SigningPair::current(&retired(&document(&fake, Service::Orbit)));
         assert!(new == Some(pair("NEW")));
     }
 }
@@ -218,15 +218,15 @@ async fn of_two_rotations_at_once_neither_drops_the_key_in_use() {
 /// Its new task may begin with a stale version, and its old one signs or verifies until it ends.
 #[tokio::test(start_paused = true)]
 async fn tasks_that_come_and_go_meanwhile_lose_no_dispatch() {
-    for component in [Component::Axon, Component::Orbit] {
+    for service in [Service::Axon, Service::Orbit] {
         for seconds in (0..1100).step_by(50) {
             let fake = running(4).await;
             fake.state().stale_for = STALE[2];
             let come_and_go = async {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
-                fake.replace_task(component, seconds);
+                fake.replace_task(service, seconds);
                 tokio::time::sleep(Duration::from_secs(4)).await;
-                fake.replace_task(component, seconds + 1);
+                fake.replace_task(service, seconds + 1);
             };
             let (output, ()) = tokio::join!(rotate_key(&fake, false), come_and_go);
             output.succeeds();
@@ -247,7 +247,7 @@ async fn a_key_of_orbit_that_axon_does_not_have_is_mended() {
     ];
     for axon in axons {
         let fake = Fake::released().await;
-        fake.put_secret(Component::Axon, &axon);
+        fake.put_secret(Service::Axon, &axon);
         fake.start_tasks(5);
         assert_ne!(fake.state().lost, [""; 0]);
         let output = rotate_key(&fake, false).await;
@@ -270,8 +270,8 @@ async fn an_orbit_without_a_key_gets_that_of_axon() {
     fake.start_tasks(6);
     let first = document_of_fake();
     let no_pair = json!({ "api_key": first["api_key"], "database_url": first["database_url"] });
-    fake.state().keeps_its_secret = Some(Component::Orbit);
-    fake.put_secret(Component::Orbit, &no_pair);
+    fake.state().keeps_its_secret = Some(Service::Orbit);
+    fake.put_secret(Service::Orbit, &no_pair);
     let mended = async {
         tokio::time::sleep(Duration::from_mins(2)).await;
         fake.state().keeps_its_secret = None;
@@ -288,11 +288,11 @@ async fn what_somebody_does_by_hand_meanwhile_is_taken_in() {
         let fake = running(7).await;
         let by_hand = async {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
-            fake.put_secret(Component::Orbit, &first_with("BYHAND"));
+            fake.put_secret(Service::Orbit, &first_with("BYHAND"));
         };
         let (output, ()) = tokio::join!(rotate_key(&fake, false), by_hand);
         // What is done after its end is the next run's.
-        let output = if document(&fake, Component::Axon) == document(&fake, Component::Orbit) {
+        let output = if document(&fake, Service::Axon) == document(&fake, Service::Orbit) {
             output
         } else {
             rotate_key(&fake, false).await
@@ -306,7 +306,7 @@ async fn what_somebody_does_by_hand_meanwhile_is_taken_in() {
 #[tokio::test(start_paused = true)]
 async fn tasks_that_do_not_take_their_secret_up_stop_a_rotation() {
     let fake = running(8).await;
-    fake.state().keeps_its_secret = Some(Component::Axon);
+    fake.state().keeps_its_secret = Some(Service::Axon);
     rotate_key(&fake, false).await.fails(22).says(&[
         "axon did not take its secret up within 390 s: axon-0, axon-1 have not logged version version-01-of-axon-AbCdEf",
         "cargo xtask secrets rotate --env local",
@@ -323,7 +323,7 @@ async fn a_version_that_comes_back_stops_a_rotation() {
     let fake = running(9).await;
     let moved_back = async {
         tokio::time::sleep(Duration::from_mins(1)).await;
-        fake.state().move_back(Component::Axon);
+        fake.state().move_back(Service::Axon);
     };
     let (output, ()) = tokio::join!(rotate_key(&fake, false), moved_back);
     output.fails(22).says(&[
@@ -353,11 +353,8 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
     let fake = running(0).await;
     fake.is_not_local();
     let says = async |documents: [Value; 2], texts: &[&str]| {
-        for (component, document) in [Component::Axon, Component::Orbit]
-            .into_iter()
-            .zip(documents)
-        {
-            fake.put_secret(component, &document);
+        for (service, document) in [Service::Axon, Service::Orbit].into_iter().zip(documents) {
+            fake.put_secret(service, &document);
         }
         drop(fake.changes());
         rotate_key(&fake, true).await.fails(12).says(texts);
@@ -370,7 +367,7 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
     encrypted["sigv4_secret_access_key"] = json!("kms:secret-of-the-signature");
     let ciphertext = "a signing pair in the secret of orbit is ciphertext";
     says([document_of_fake(), encrypted], &[ciphertext, "plain text"]).await;
-    fake.state().forget_secret(Component::Orbit);
+    fake.state().forget_secret(Service::Orbit);
     let message = "the secret of orbit has no value";
     rotate_key(&fake, true)
         .await

@@ -1,15 +1,15 @@
 //! `secrets init`: what has no value gets one, and none is output.
 
-use xtask::catalog::Component;
-use xtask::commands::deploy::published_outputs;
+use xtask::catalog::Service;
 use xtask::commands::secrets::init;
+use xtask::planning::outputs::required;
 
 use crate::world::{CommandOutput, Fake, secret_arn};
 
 async fn give_values(fake: &Fake) -> CommandOutput {
-    fake.run(async |desk| {
-        let outputs = published_outputs(desk).await?.unwrap();
-        init(desk, &outputs, false).await
+    fake.run(async |context| {
+        let outputs = required(context).await?;
+        init(context, &outputs, false).await
     })
     .await
 }
@@ -31,8 +31,8 @@ async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
     let output = give_values(&fake).await;
     output.succeeds();
     let state = fake.state();
-    let secret = |component: Component| &state.secrets[&secret_arn(component)];
-    let (axon, orbit) = (secret(Component::Axon), secret(Component::Orbit));
+    let secret = |service: Service| &state.secrets[&secret_arn(service)];
+    let (axon, orbit) = (secret(Service::Axon), secret(Service::Orbit));
     for field in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
         assert_eq!(axon[field], orbit[field]);
     }
@@ -52,11 +52,10 @@ async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
 #[tokio::test(start_paused = true)]
 async fn a_second_service_gets_the_signing_pair_of_the_first() {
     let fake = Fake::applied();
-    fake.state().secrets.remove(&secret_arn(Component::Orbit));
+    fake.state().secrets.remove(&secret_arn(Service::Orbit));
     give_values(&fake).await.succeeds();
     assert_eq!(fake.changes(), ["put demo/local/orbit-GhIjKl"]);
     let state = fake.state();
-    let pair =
-        |component: Component| &state.secrets[&secret_arn(component)]["sigv4_secret_access_key"];
-    assert_eq!(pair(Component::Orbit), pair(Component::Axon));
+    let pair = |service: Service| &state.secrets[&secret_arn(service)]["sigv4_secret_access_key"];
+    assert_eq!(pair(Service::Orbit), pair(Service::Axon));
 }

@@ -1,14 +1,15 @@
 //! `rollback --stop`: none desired, wait, deregister what ran.
 
-use xtask::catalog::Component;
+use jiff::SignedDuration;
+use xtask::catalog::{Function, Service};
 use xtask::commands::rollback::{rollback, stop};
-use xtask::decide::release::record::ReleaseState;
+use xtask::decide::release::record::{LEASE, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
 use crate::world::{CommandOutput, Fake};
 
 async fn stop_all(fake: &Fake) -> CommandOutput {
-    fake.run_on_outputs(async |desk, world| stop(desk, world, false).await)
+    fake.run_on_outputs(async |context, outputs| stop(context, outputs, false).await)
         .await
 }
 
@@ -27,13 +28,15 @@ async fn orbit_goes_first_and_what_ran_is_deregistered() {
     assert_eq!(fake.changes(), changes);
     let record = fake.record(2);
     assert_eq!(record.why, "stop");
-    let entry = &record.components[&Component::Axon];
+    let entry = &record.entries.services[&Service::Axon];
     assert_eq!(
         (&entry.after, entry.outcome),
         (&None, Some(Outcome::Succeeded))
     );
     assert!(
-        record.components[&Component::Governance].after.is_some(),
+        record.entries.functions[&Function::Governance]
+            .after
+            .is_some(),
         "the function stays"
     );
     stop_all(&fake).await.succeeds().says(&["nothing runs"]);
@@ -45,7 +48,7 @@ async fn a_rollback_starts_again_what_ran_before_the_stop() {
     stop_all(&fake).await.succeeds();
     drop(fake.changes());
     let again = async |fake: &Fake| {
-        fake.run_on_outputs(async |desk, world| rollback(desk, world, None, false).await)
+        fake.run_on_outputs(async |context, outputs| rollback(context, outputs, None, false).await)
             .await
     };
     again(&fake)
@@ -101,7 +104,7 @@ async fn ctrl_c_leaves_a_record_that_says_so() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::Detached);
     assert_eq!(
-        record.components[&Component::Orbit].outcome,
+        record.entries.services[&Service::Orbit].outcome,
         Some(Outcome::Detached)
     );
 }
@@ -118,4 +121,63 @@ async fn a_release_in_progress_is_not_stopped_under_its_holder() {
         .fails(11)
         .says(&["release 2 by ada@laptop"]);
     assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_released_since_the_question_is_not_stopped_by_its_answer() {
+    let fake = Fake::released_twice().await;
+    fake.meanwhile("create 3", |state| {
+        state
+            .ecs
+            .update(Service::Axon, "demo-axon:1", None)
+            .unwrap();
+    });
+    let output = stop_all(&fake).await;
+    output
+        .fails(11)
+        .says(&["axon went from demo-axon:2 to demo-axon:1"]);
+    assert_eq!(fake.changes(), ["open 3", "close 3 rolled back"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_release_ends_a_stop_before_its_next_change() {
+    let fake = Fake::released().await;
+    let mut later = fake.record(1);
+    later.number = 3;
+    later.state = ReleaseState::InProgress;
+    "grace".clone_into(&mut later.who);
+    fake.meanwhile("deregister demo-orbit:1", move |state| {
+        state.put_record(&later);
+    });
+    stop_all(&fake)
+        .await
+        .fails(23)
+        .says(&["release 2 was superseded: release 3 by grace@laptop"]);
+    let changes = [
+        "open 2",
+        "update orbit demo-orbit:1 desired 0",
+        "deregister demo-orbit:1",
+        "close 2 superseded",
+    ];
+    assert_eq!(fake.changes(), changes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_takes_longer_than_the_lease_keeps_its_lock() {
+    let fake = Fake::released().await;
+    // Each of the two services takes nearly all the time that a stop gives it.
+    for component in [Service::Axon, Service::Orbit] {
+        fake.state()
+            .ecs
+            .services
+            .get_mut(&component)
+            .unwrap()
+            .linger = 470;
+    }
+    fake.meanwhile("deregister demo-axon:1", |state| {
+        let record = state.newest().unwrap();
+        let worked = record.until.duration_since(record.opened);
+        assert!(worked > LEASE + SignedDuration::from_mins(6), "{worked}");
+    });
+    stop_all(&fake).await.succeeds();
 }

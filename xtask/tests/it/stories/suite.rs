@@ -16,10 +16,10 @@ struct Flags {
 }
 
 async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
-    fake.run_in(format, async |desk| {
+    fake.run_in(format, async |context| {
         let parts = Parts {
             toolchain: fake,
-            report: desk.report,
+            report: context.report,
             source: fake,
             builder: fake,
             infra: fake,

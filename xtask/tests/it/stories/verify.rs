@@ -1,7 +1,7 @@
 //! `verify`: every criterion is looked at, and nothing is changed.
 
 use serde_json::Value;
-use xtask::catalog::Component;
+use xtask::catalog::Service;
 use xtask::commands::verify::{Scope, Tools, verify};
 use xtask::report::Format;
 
@@ -35,7 +35,9 @@ async fn whole(fake: &Fake) -> Checked {
 
 async fn checked(fake: &Fake, scope: Scope<'_>) -> Checked {
     let output = fake
-        .run_on_outputs_in(Format::Json, async |_, world| verify(world, scope).await)
+        .run_on_outputs_in(Format::Json, async |context, outputs| {
+            verify(context, outputs, scope).await
+        })
         .await;
     let checks: Vec<Value> = serde_json::from_str(&output.data).unwrap();
     let statuses: Vec<&str> = checks
@@ -120,7 +122,7 @@ async fn coverage_is_measured_of_the_tests_own_run_and_once_for_the_same_sources
     whole(&fake).await;
     assert_eq!(fake.state().machine.measured, 1);
 
-    fake.edit(&[Component::Axon], "changed");
+    fake.edit(&[Service::Axon], "changed");
     fake.state().machine.lines_percent = 79.0;
     let changed = whole(&fake).await;
     assert_eq!(fake.state().machine.measured, 2);

@@ -1,7 +1,7 @@
 //! The alarms of a service, and whether ECS goes by them in a deployment.
 
-use xtask::catalog::Component;
-use xtask::decide::release::rollout::Alarms;
+use xtask::catalog::Service;
+use xtask::decide::release::snapshot::Alarms;
 
 use super::Ecs;
 
@@ -44,9 +44,9 @@ impl Watch {
 impl Ecs {
     /// Each service has alarms that end a deployment, as `infra/` makes them.
     pub(crate) fn has_alarms(&mut self) {
-        for (component, service) in &mut self.services {
+        for (name, service) in &mut self.services {
             service.watch.alarms = Some(Alarms {
-                names: vec![format!("demo-{component}-unhealthy-targets")],
+                names: vec![format!("demo-{name}-unhealthy-targets")],
                 enabled: true,
                 rollback: true,
             });
@@ -54,7 +54,7 @@ impl Ecs {
     }
 
     /// The alarms of a service go off during its next deployment.
-    pub(crate) fn alarms_go_off(&mut self, component: Component) {
-        self.services.get_mut(&component).unwrap().watch.go_off = Some(2);
+    pub(crate) fn alarms_go_off(&mut self, service: Service) {
+        self.services.get_mut(&service).unwrap().watch.go_off = Some(2);
     }
 }

@@ -7,9 +7,9 @@ use std::net::{Ipv4Addr, TcpStream};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use xtask::catalog::{Component, SERVICES};
+use xtask::catalog::{SERVICES, Service};
 use xtask::decide::definition::alone::RunOptions;
-use xtask::world::{Containers, ProbeAnswer, ProbeRequest, RunningContainer};
+use xtask::ports::{Containers, ProbeAnswer, ProbeRequest, RunningContainer};
 
 use super::Fake;
 
@@ -44,7 +44,7 @@ pub(crate) struct Alone {
 
 #[derive(Clone)]
 struct Program {
-    component: Component,
+    service: Service,
     environment: BTreeMap<String, String>,
     lines: Vec<String>,
 }
@@ -78,7 +78,7 @@ impl Fake {
         };
         let mut state = self.state();
         let lines = &mut state.alone.running.get_mut(&port)?.lines;
-        lines.push(line(program.component, "request", &id));
+        lines.push(line(program.service, "request", &id));
         Some(ProbeAnswer {
             status,
             headers: [("x-correlation-id".to_owned(), id)].into(),
@@ -89,9 +89,9 @@ impl Fake {
 
 impl Program {
     fn health(&self, wrong: Option<Wrong>) -> Value {
-        let starting = wrong == Some(Wrong::HealthStatus) && self.component == Component::Axon;
+        let starting = wrong == Some(Wrong::HealthStatus) && self.service == Service::Axon;
         let status = if starting { "starting" } else { "healthy" };
-        json!({ "status": status, "service": self.component })
+        json!({ "status": status, "service": self.service })
     }
 
     fn reason(&self, wrong: Option<Wrong>) -> Value {
@@ -163,10 +163,10 @@ fn ask(method: &str, address: &str, path: &str, id: &str, body: &str) -> (u16, V
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
-fn line(component: Component, message: &str, id: &str) -> String {
+fn line(service: Service, message: &str, id: &str) -> String {
     json!({
         "timestamp": "2027-01-15T08:00:00Z", "level": "INFO", "message": message,
-        "service": component, "correlation_id": id,
+        "service": service, "correlation_id": id,
     })
     .to_string()
 }
@@ -175,9 +175,9 @@ fn line(component: Component, message: &str, id: &str) -> String {
 impl Containers for Fake {
     async fn load(&self, archive: Vec<u8>) -> Result<String> {
         let mut state = self.state();
-        let built = |component: &Component| state.key(*component).0.as_bytes() == archive;
-        let component = SERVICES.into_iter().find(built);
-        let name = component.context("nobody built this")?.name().to_owned();
+        let built = |service: &Service| state.key(*service).0.as_bytes() == archive;
+        let service = SERVICES.into_iter().find(built);
+        let name = service.context("nobody built this")?.name().to_owned();
         state.alone.images.push(name.clone());
         Ok(name)
     }
@@ -197,14 +197,14 @@ impl Containers for Fake {
     }
 
     async fn run(&self, options: &RunOptions) -> Result<Box<dyn RunningContainer>> {
-        let component: Component = options.image.parse().unwrap();
+        let service: Service = options.image.parse().unwrap();
         let mut state = self.state();
-        let mut lines = vec![line(component, "ready", "")];
-        if state.alone.wrong == Some(Wrong::PlainLog) && component == Component::Axon {
+        let mut lines = vec![line(service, "ready", "")];
+        if state.alone.wrong == Some(Wrong::PlainLog) && service == Service::Axon {
             lines.push("listening on 80".to_owned());
         }
         let program = Program {
-            component,
+            service,
             environment: options.environment.clone(),
             lines,
         };
@@ -228,9 +228,9 @@ impl RunningContainer for Container {
 
     async fn execute(&self, command: &[String]) -> Result<i64> {
         let alone = &self.fake.state().alone;
-        let component = alone.running[&self.port].component;
-        assert_eq!(command, [format!("/{component}"), "healthcheck".to_owned()]);
-        let fails = alone.wrong == Some(Wrong::HealthCheck) && component == Component::Orbit;
+        let service = alone.running[&self.port].service;
+        assert_eq!(command, [format!("/{service}"), "healthcheck".to_owned()]);
+        let fails = alone.wrong == Some(Wrong::HealthCheck) && service == Service::Orbit;
         Ok(i64::from(fails))
     }
 

@@ -7,23 +7,24 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::catalog::{COMPONENTS, Component, SERVICES};
 use xtask::decide::artifact::image::{Artifact, Digest, Key};
 use xtask::decide::definition::hex;
 use xtask::decide::outputs::Architecture;
-use xtask::world::{Builder, Commit, Infra, InfraPlan, Source};
+use xtask::ports::{Builder, Commit, Infra, InfraPlan, Source};
 
 use super::{Fake, FakeState};
 
 impl FakeState {
     /// The key of a component's sources as they are now.
-    pub(crate) fn key(&self, component: Component) -> Key {
+    pub(crate) fn key(&self, component: impl Into<Component>) -> Key {
+        let component = component.into();
         let text = format!("{component} {}", self.sources[&component]);
         Key(hex(&Sha256::digest(text)))
     }
 
     /// The digest of the image that is made of a component's sources as they are now.
-    pub(crate) fn digest(&self, component: Component) -> Digest {
+    pub(crate) fn digest(&self, component: impl Into<Component>) -> Digest {
         Digest::of(self.key(component).0.as_bytes())
     }
 
@@ -76,7 +77,7 @@ impl Source for Fake {
 impl Builder for Fake {
     async fn keys(&self, _: Architecture) -> Result<BTreeMap<Component, Key>> {
         let state = self.state();
-        Ok(ALL
+        Ok(COMPONENTS
             .map(|component| (component, state.key(component)))
             .into())
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use xtask::catalog::Component;
-use xtask::commands::deploy::{Options, deploy, published_outputs};
+use xtask::commands::deploy::{Options, deploy};
 use xtask::decide::outputs::{Architecture, Outputs};
 use xtask::failure;
+use xtask::planning;
+use xtask::ports::{Context, User};
 use xtask::report::{Format, OutputMode, Report};
-use xtask::world::{Desk, User, World};
 
 use super::Fake;
 
@@ -31,27 +32,31 @@ pub(crate) struct CommandOutput {
 
 impl Fake {
     pub(crate) async fn deploy_all(&self) -> CommandOutput {
-        self.deploy(&[]).await
+        self.deploy::<Component>(&[]).await
     }
 
-    pub(crate) async fn deploy(&self, names: &[Component]) -> CommandOutput {
+    pub(crate) async fn deploy<C: Into<Component> + Copy>(&self, names: &[C]) -> CommandOutput {
         self.deploy_in(Format::Human, names).await
     }
 
-    pub(crate) async fn deploy_in(&self, format: Format, names: &[Component]) -> CommandOutput {
+    pub(crate) async fn deploy_in<C: Into<Component> + Copy>(
+        &self,
+        format: Format,
+        names: &[C],
+    ) -> CommandOutput {
         let options = Options {
-            names: names.to_vec(),
+            names: names.iter().map(|it| (*it).into()).collect(),
             dry_run: false,
             yes: false,
         };
-        self.run_in(format, async |desk| deploy(desk, &options).await)
+        self.run_in(format, async |context| deploy(context, &options).await)
             .await
     }
 
     /// A command that begins without outputs.
     pub(crate) async fn run(
         &self,
-        command: impl AsyncFnOnce(&Desk<'_>) -> Result<()>,
+        command: impl AsyncFnOnce(&Context<'_>) -> Result<()>,
     ) -> CommandOutput {
         self.run_in(Format::Human, command).await
     }
@@ -59,7 +64,7 @@ impl Fake {
     pub(crate) async fn run_in(
         &self,
         format: Format,
-        command: impl AsyncFnOnce(&Desk<'_>) -> Result<()>,
+        command: impl AsyncFnOnce(&Context<'_>) -> Result<()>,
     ) -> CommandOutput {
         let (data, talk) = (Captured::default(), Captured::default());
         let mode = OutputMode {
@@ -73,14 +78,17 @@ impl Fake {
             name: "ada".to_owned(),
             host: "laptop".to_owned(),
         };
-        let desk = Desk {
+        let context = Context {
             environment: &environment,
             architecture: Architecture::X86,
             source: self,
             builder: self,
             infra: self,
+            registry: self,
+            cluster: self,
+            balancer: self,
+            functions: self,
             secrets: self,
-            connector: self,
             logs: self,
             ledger: self,
             probe: self,
@@ -88,8 +96,9 @@ impl Fake {
             interrupt: self,
             report: &report,
             user: &user,
+            credentials_end: self.state().credentials_end,
         };
-        let limited = tokio::time::timeout(COMMAND_LIMIT, command(&desk));
+        let limited = tokio::time::timeout(COMMAND_LIMIT, command(&context));
         let exit_code = tokio::select! {
             ended = limited => {
                 let ended = ended.expect("every wait of a command has an end");
@@ -113,7 +122,7 @@ impl Fake {
     /// A command that needs outputs.
     pub(crate) async fn run_on_outputs(
         &self,
-        command: impl AsyncFnOnce(&Desk<'_>, &World<'_>) -> Result<()>,
+        command: impl AsyncFnOnce(&Context<'_>, &Outputs) -> Result<()>,
     ) -> CommandOutput {
         self.run_on_outputs_in(Format::Human, command).await
     }
@@ -121,12 +130,11 @@ impl Fake {
     pub(crate) async fn run_on_outputs_in(
         &self,
         format: Format,
-        command: impl AsyncFnOnce(&Desk<'_>, &World<'_>) -> Result<()>,
+        command: impl AsyncFnOnce(&Context<'_>, &Outputs) -> Result<()>,
     ) -> CommandOutput {
-        self.run_in(format, async |desk| {
-            let outputs: Outputs = published_outputs(desk).await?.unwrap();
-            let sited = desk.connector.connect(&outputs)?;
-            command(desk, &desk.world(&outputs, &sited)).await
+        self.run_in(format, async |context| {
+            let outputs = planning::outputs::required(context).await?;
+            command(context, &outputs).await
         })
         .await
     }

@@ -4,27 +4,27 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use xtask::catalog::{Component, SERVICES};
-use xtask::world::{Clock, Interrupt, Probe, ProbeAnswer, ProbeRequest};
+use xtask::catalog::{SERVICES, Service};
+use xtask::ports::{Clock, Interrupt, Probe, ProbeAnswer, ProbeRequest};
 
 use super::{Fake, FakeState};
 
 impl FakeState {
-    fn health(&self, component: Component) -> Result<ProbeAnswer> {
-        let Some(revision) = self.ecs.answering(component) else {
+    fn health(&self, service: Service) -> Result<ProbeAnswer> {
+        let Some(revision) = self.ecs.answering(service) else {
             bail!("connection refused");
         };
         Ok(ProbeAnswer {
             status: 200,
             headers: [("x-task-revision".to_owned(), revision.to_owned())].into(),
-            body: json!({ "status": "healthy", "service": component }).to_string(),
+            body: json!({ "status": "healthy", "service": service }).to_string(),
         })
     }
 
     fn dispatch(&self, request: &ProbeRequest<'_>) -> ProbeAnswer {
         let serving = SERVICES
             .iter()
-            .all(|component| self.ecs.answering(*component).is_some());
+            .all(|service| self.ecs.answering(*service).is_some());
         let headers = request
             .headers
             .iter()
@@ -70,15 +70,13 @@ impl Probe for Fake {
             .headers
             .get("X-Service")
             .is_some_and(|it| it == "axon");
-        let component = if to_axon {
-            Component::Axon
+        let service = if to_axon {
+            Service::Axon
         } else {
-            Component::Orbit
+            Service::Orbit
         };
-        self.call(&format!("probe {component}"), |state| {
-            state.health(component)
-        })
-        .await
+        self.call(&format!("probe {service}"), |state| state.health(service))
+            .await
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use xtask::decide::artifact::image::Artifact;
-use xtask::decide::release::rollout::FunctionState;
-use xtask::world::Functions;
+use xtask::decide::artifact::image::Key;
+use xtask::decide::outputs::FunctionOutputs;
+use xtask::decide::release::snapshot::{FunctionState, FunctionVersion};
+use xtask::ports::{Functions, PublishedVersion};
 
 use super::Fake;
 
@@ -61,49 +62,66 @@ impl Lambda {
 
 #[async_trait]
 impl Functions for Fake {
-    async fn get_alias(&self) -> Result<FunctionState> {
+    async fn get_alias(&self, _: &FunctionOutputs) -> Result<FunctionState> {
         self.call("look governance", |state| {
             let lambda = &state.lambda;
             let version = &lambda.versions[&lambda.alias];
             Ok(FunctionState {
-                version: lambda.alias.clone(),
+                version: lambda.alias.parse()?,
                 code_sha256: version.code_sha256.clone(),
-                description: version.description.clone(),
+                key: Key::parse(&version.description),
                 revision_id: format!("move-{}", lambda.moves),
             })
         })
         .await
     }
 
-    async fn publish_version(&self, zip: Vec<u8>, artifact: &Artifact) -> Result<String> {
+    async fn publish_version(
+        &self,
+        _: &FunctionOutputs,
+        zip: Vec<u8>,
+        key: &Key,
+    ) -> Result<PublishedVersion> {
+        let code_sha256 = String::from_utf8(zip)?;
         self.call("publish", |state| {
             let script = state.lambda.script;
             let versions = &mut state.lambda.versions;
             let known = versions
                 .iter()
-                .find(|(_, version)| version.description == artifact.key.0);
-            if let Some((version, _)) = known {
-                return Ok(version.clone());
+                .find(|(_, version)| version.description == key.0);
+            if let Some((version, known)) = known {
+                return Ok(PublishedVersion {
+                    version: version.parse()?,
+                    code_sha256: known.code_sha256.clone(),
+                });
             }
             let number = (versions.len() + 1).to_string();
             let version = Version {
-                code_sha256: String::from_utf8(zip)?,
-                description: artifact.key.0.clone(),
+                code_sha256: code_sha256.clone(),
+                description: key.0.clone(),
                 answers: script,
             };
             versions.insert(number.clone(), version);
             state.changed(format!("publish version {number}"));
-            Ok(number)
+            Ok(PublishedVersion {
+                version: number.parse()?,
+                code_sha256,
+            })
         })
         .await
     }
 
-    async fn invoke(&self, version: &str, request: &Value) -> Result<Value> {
+    async fn invoke(
+        &self,
+        _: &FunctionOutputs,
+        version: &FunctionVersion,
+        request: &Value,
+    ) -> Result<Value> {
         self.call(&format!("ask {version}"), |state| {
             let answers = state
                 .lambda
                 .versions
-                .get(version)
+                .get(version.as_str())
                 .context("no such version")?;
             let permitted = answers.answers == Answers::YesToAll;
             Ok(json!({ "allowed": permitted || request["intent"] == "call_reasoning" }))
@@ -111,7 +129,12 @@ impl Functions for Fake {
         .await
     }
 
-    async fn update_alias(&self, version: &str, revision_id: &str) -> Result<()> {
+    async fn update_alias(
+        &self,
+        _: &FunctionOutputs,
+        version: &FunctionVersion,
+        revision_id: &str,
+    ) -> Result<()> {
         self.call(&format!("move alias {version}"), |state| {
             if revision_id != format!("move-{}", state.lambda.moves) {
                 bail!("the alias was moved since it was read");
@@ -119,9 +142,9 @@ impl Functions for Fake {
             state
                 .lambda
                 .versions
-                .get(version)
+                .get(version.as_str())
                 .context("no such version")?;
-            state.lambda.move_alias(version);
+            state.lambda.move_alias(version.as_str());
             state.changed(format!("move alias to {version}"));
             Ok(())
         })

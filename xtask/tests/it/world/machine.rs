@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use xtask::decide::acceptance::figures::Coverage;
 use xtask::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
-use xtask::world::{CargoRun, CargoTool, Depth, Machine, Toolchain, Watch, Workflows};
+use xtask::ports::{CargoRun, CargoTool, Depth, Machine, Toolchain, Watch, Workflows};
 
 use super::Fake;
 

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
-use xtask::catalog::Component;
-use xtask::world::{Clock, Secrets};
+use xtask::catalog::Service;
+use xtask::ports::{Clock, Secrets};
 
 use super::{At, CallFault, Event, Fake, FakeState, secret_arn};
 
@@ -30,10 +30,10 @@ impl Secrets for Fake {
         Ok(self.state().secrets.contains_key(arn))
     }
 
-    async fn get_secret_value(&self, arn: &str) -> Result<Option<xtask::world::SecretVersion>> {
+    async fn get_secret_value(&self, arn: &str) -> Result<Option<xtask::ports::SecretVersion>> {
         self.call(&format!("read {arn}"), |state| {
             let seen = state.read_secret(arn, state.stale_for);
-            Ok(seen.map(|seen| xtask::world::SecretVersion {
+            Ok(seen.map(|seen| xtask::ports::SecretVersion {
                 id: seen.id,
                 created: seen.created,
                 document: seen.document,
@@ -93,10 +93,9 @@ impl Fake {
     }
 
     /// What somebody does by hand.
-    pub(crate) fn put_secret(&self, component: Component, document: &Value) {
+    pub(crate) fn put_secret(&self, service: Service, document: &Value) {
         let now = Clock::now(self);
-        self.state()
-            .put_secret(&secret_arn(component), document, now);
+        self.state().put_secret(&secret_arn(service), document, now);
     }
 }
 
@@ -118,16 +117,16 @@ impl FakeState {
     }
 
     /// The first version is the current one again.
-    pub(crate) fn move_back(&mut self, component: Component) {
-        let first = self.versions_of(&secret_arn(component)).remove(0);
+    pub(crate) fn move_back(&mut self, service: Service) {
+        let first = self.versions_of(&secret_arn(service)).remove(0);
         self.secrets
             .insert(first.arn.clone(), first.document.clone());
         self.secret_versions.push(first);
     }
 
     /// As if it had never had a value.
-    pub(crate) fn forget_secret(&mut self, component: Component) {
-        let arn = secret_arn(component);
+    pub(crate) fn forget_secret(&mut self, service: Service) {
+        let arn = secret_arn(service);
         self.secret_versions.retain(|version| version.arn != arn);
         self.secrets.remove(&arn);
     }

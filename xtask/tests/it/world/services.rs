@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::json;
-use xtask::catalog::Component;
+use xtask::catalog::Service;
 use xtask::decide::definition::Definition;
-use xtask::decide::release::plan::Registered;
-use xtask::decide::release::rollout::{
-    Deployment, RolloutState, ServiceState, StoppedContainer, StoppedTask,
+use xtask::decide::outputs::Outputs;
+use xtask::decide::release::snapshot::{
+    Deployment, Registered, Revision, RolloutState, ServiceState, StoppedContainer, StoppedTask,
 };
-use xtask::world::{Balancer, Cluster, ServiceUpdate};
+use xtask::ports::{Balancer, Cluster, ServiceUpdate};
 
 use super::Fake;
 use super::alarms::{self, Watch};
@@ -44,16 +44,16 @@ impl Rollout {
 
 #[derive(Default)]
 pub(crate) struct Ecs {
-    pub(crate) services: BTreeMap<Component, Service>,
-    pub(crate) revisions: BTreeMap<String, Revision>,
+    pub(crate) services: BTreeMap<Service, FakeService>,
+    pub(crate) revisions: BTreeMap<String, FakeRevision>,
     /// For revisions that are registered from now on.
-    pub(crate) scripts: BTreeMap<Component, Rollout>,
+    pub(crate) scripts: BTreeMap<Service, Rollout>,
     /// Whether the health check of orbit's tasks fails.
     pub(crate) orbit_is_unhealthy: bool,
 }
 
 #[derive(Clone)]
-pub(crate) struct Revision {
+pub(crate) struct FakeRevision {
     pub(crate) definition: Definition,
     pub(crate) content: Option<String>,
     pub(crate) active: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Revision {
 }
 
 #[derive(Clone)]
-pub(crate) struct Service {
+pub(crate) struct FakeService {
     pub(crate) primary: String,
     pub(crate) desired: i32,
     /// What runs beside the primary one while it comes up.
@@ -72,6 +72,8 @@ pub(crate) struct Service {
     failed: Vec<(String, &'static str)>,
     /// Tasks of a service that was scaled down and that have not ended yet.
     leaving: i32,
+    /// How many looks more the last of them is there.
+    pub(crate) linger: u32,
     /// Looks since the last update.
     step: u32,
     pub(crate) watch: Watch,
@@ -83,35 +85,36 @@ const LAST: u32 = 3;
 const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
 
 impl Ecs {
-    pub(super) fn create(&mut self, component: Component) {
-        if self.services.contains_key(&component) {
+    pub(super) fn create(&mut self, name: Service) {
+        if self.services.contains_key(&name) {
             return;
         }
-        let primary = format!("demo-{component}-placeholder:1");
-        let definition = Definition(json!({ "family": format!("demo-{component}-placeholder") }));
-        let placeholder = Revision {
+        let primary = format!("demo-{name}-placeholder:1");
+        let definition = Definition(json!({ "family": format!("demo-{name}-placeholder") }));
+        let placeholder = FakeRevision {
             definition,
             content: None,
             active: true,
             rollout: Rollout::Hangs,
         };
         self.revisions.insert(primary.clone(), placeholder);
-        let service = Service {
+        let service = FakeService {
             completed: primary.clone(),
             primary,
             desired: 0,
             before: None,
             failed: Vec::new(),
             leaving: 0,
+            linger: 0,
             step: LAST,
             watch: Watch::default(),
         };
-        self.services.insert(component, service);
+        self.services.insert(name, service);
     }
 
     /// What answers through the load balancer now.
-    pub(super) fn answering(&self, component: Component) -> Option<&str> {
-        let service = self.services.get(&component)?;
+    pub(super) fn answering(&self, name: Service) -> Option<&str> {
+        let service = self.services.get(&name)?;
         if service.desired == 0 {
             return None;
         }
@@ -127,7 +130,7 @@ impl Ecs {
     /// What somebody else does by hand.
     pub(crate) fn update(
         &mut self,
-        component: Component,
+        name: Service,
         revision: &str,
         desired: Option<i32>,
     ) -> Result<()> {
@@ -135,10 +138,7 @@ impl Ecs {
         if !known.active {
             bail!("TaskDefinition is inactive: {revision}");
         }
-        let service = self
-            .services
-            .get_mut(&component)
-            .context("no such service")?;
+        let service = self.services.get_mut(&name).context("no such service")?;
         let ran = &self.revisions[&service.primary].rollout;
         let running = service.show(ran).running;
         let desired = desired.unwrap_or(service.desired);
@@ -173,7 +173,7 @@ impl Ecs {
     /// Registers what somebody else deploys by hand.
     pub(crate) fn register_by_hand(&mut self, revision: &str) {
         let (family, _) = revision.split_once(':').unwrap();
-        let by_hand = Revision {
+        let by_hand = FakeRevision {
             definition: Definition(json!({ "family": family })),
             content: None,
             active: true,
@@ -182,28 +182,25 @@ impl Ecs {
         self.revisions.insert(revision.to_owned(), by_hand);
     }
 
-    fn look(&mut self, component: Component) -> Result<ServiceState> {
-        let service = self
-            .services
-            .get_mut(&component)
-            .context("no such service")?;
+    fn look(&mut self, name: Service) -> Result<ServiceState> {
+        let service = self.services.get_mut(&name).context("no such service")?;
         let rollout = self.revisions[&service.primary].rollout.clone();
         let seen = service.show(&rollout);
         if let Some(other) = service.advance(&rollout) {
             self.register_by_hand(other);
-            self.update(component, other, None)?;
+            self.update(name, other, None)?;
         }
         Ok(seen)
     }
 }
 
-impl Service {
+impl FakeService {
     fn show(&self, rollout: &Rollout) -> ServiceState {
         let (state, running) = self.primary_state(rollout);
         let crashing = rollout.crashes();
         let primary = Deployment {
             primary: true,
-            revision: self.primary.clone(),
+            revision: self.primary.parse().unwrap(),
             state,
             reason: match state {
                 RolloutState::Failed => BREAKER.to_owned(),
@@ -218,7 +215,7 @@ impl Service {
         if let Some(before) = &self.before {
             deployments.push(Deployment {
                 primary: false,
-                revision: before.clone(),
+                revision: before.parse().unwrap(),
                 state: RolloutState::Completed,
                 reason: String::new(),
                 desired: self.desired,
@@ -229,7 +226,7 @@ impl Service {
         }
         deployments.extend(self.failed.iter().map(|(revision, reason)| Deployment {
             primary: false,
-            revision: revision.clone(),
+            revision: revision.parse().unwrap(),
             state: RolloutState::Failed,
             reason: (*reason).to_owned(),
             desired: 0,
@@ -269,7 +266,9 @@ impl Service {
     /// One step further. Answers what somebody else rolls out now.
     fn advance(&mut self, rollout: &Rollout) -> Option<&'static str> {
         self.step += 1;
-        self.leaving = (self.leaving - 1).max(0);
+        let last = i32::from(self.leaving > 0 && self.linger > 0);
+        self.linger = self.linger.saturating_sub(last.cast_unsigned());
+        self.leaving = (self.leaving - 1).max(last);
         if self.watch.fails(self.step) {
             self.go_back(alarms::REASON);
             return None;
@@ -300,16 +299,14 @@ impl Service {
 
 #[async_trait]
 impl Cluster for Fake {
-    async fn describe_service(&self, component: Component) -> Result<ServiceState> {
-        self.call(&format!("look {component}"), |state| {
-            state.ecs.look(component)
-        })
-        .await
+    async fn describe_service(&self, _: &Outputs, name: Service) -> Result<ServiceState> {
+        self.call(&format!("look {name}"), |state| state.ecs.look(name))
+            .await
     }
 
-    async fn describe_task_definition(&self, revision: &str) -> Result<Option<Registered>> {
+    async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>> {
         self.call(&format!("describe {revision}"), |state| {
-            let known = state.ecs.revisions.get(revision).cloned();
+            let known = state.ecs.revisions.get(revision.as_str()).cloned();
             Ok(known.map(|known| {
                 let mut definition = known.definition;
                 definition.0["revision"] = json!(1);
@@ -328,15 +325,15 @@ impl Cluster for Fake {
         &self,
         definition: &Definition,
         content: &str,
-    ) -> Result<String> {
+    ) -> Result<Revision> {
         let family = definition.family();
         self.call(&format!("register {family}"), |state| {
             let of_family = |it: &&String| it.split(':').next() == Some(family);
             let number = state.ecs.revisions.keys().filter(of_family).count() + 1;
             let revision = format!("{family}:{number}");
-            let component: Component = family.trim_start_matches("demo-").parse().unwrap();
-            let rollout = state.ecs.scripts.get(&component).cloned();
-            let registered = Revision {
+            let name: Service = family.trim_start_matches("demo-").parse().unwrap();
+            let rollout = state.ecs.scripts.get(&name).cloned();
+            let registered = FakeRevision {
                 definition: definition.clone(),
                 content: Some(content.to_owned()),
                 active: true,
@@ -344,39 +341,44 @@ impl Cluster for Fake {
             };
             state.ecs.revisions.insert(revision.clone(), registered);
             state.changed(format!("register {revision}"));
-            Ok(revision)
+            Ok(revision.parse()?)
         })
         .await
     }
 
-    async fn update_service(&self, component: Component, update: &ServiceUpdate) -> Result<()> {
-        let mut name = format!("update {component}");
+    async fn update_service(
+        &self,
+        _: &Outputs,
+        name: Service,
+        update: &ServiceUpdate,
+    ) -> Result<()> {
+        let mut call = format!("update {name}");
         if let Some(revision) = &update.revision {
-            name.push_str(&format!(" {revision}"));
+            call.push_str(&format!(" {revision}"));
         }
         if let Some(desired) = update.desired {
-            name.push_str(&format!(" desired {desired}"));
+            call.push_str(&format!(" desired {desired}"));
         }
         if let Some(alarms) = &update.alarms {
-            name.push_str(if alarms.enabled {
+            call.push_str(if alarms.enabled {
                 " alarms on"
             } else {
                 " alarms off"
             });
         }
-        self.call(&name, |state| {
+        self.call(&call, |state| {
             let service = state
                 .ecs
                 .services
-                .get_mut(&component)
+                .get_mut(&name)
                 .context("no such service")?;
             if let Some(alarms) = &update.alarms {
                 service.watch.alarms = Some(alarms.clone());
             }
             if let Some(revision) = &update.revision {
-                state.ecs.update(component, revision, update.desired)?;
+                state.ecs.update(name, revision.as_str(), update.desired)?;
             }
-            state.changed(&name);
+            state.changed(&call);
             Ok(())
         })
         .await
@@ -384,21 +386,22 @@ impl Cluster for Fake {
 
     async fn stopped_tasks(
         &self,
-        component: Component,
-        revision: &str,
+        _: &Outputs,
+        name: Service,
+        revision: &Revision,
     ) -> Result<Vec<StoppedTask>> {
         let task = |id: &str, code: &str, exit_code| StoppedTask {
             id: id.to_owned(),
             stop_code: code.to_owned(),
             reason: "Essential container in task exited".to_owned(),
             containers: vec![StoppedContainer {
-                name: component.name().to_owned(),
+                name: name.name().to_owned(),
                 exit_code: Some(exit_code),
                 reason: None,
             }],
         };
         self.call(&format!("stopped tasks {revision}"), |state| {
-            let rollout = &state.ecs.revisions[revision].rollout;
+            let rollout = &state.ecs.revisions[revision.as_str()].rollout;
             let mut tasks = vec![task("0drained", "ServiceSchedulerInitiated", 0)];
             if rollout.crashes() {
                 tasks.push(task("1crashed", "EssentialContainerExited", 101));
@@ -410,26 +413,30 @@ impl Cluster for Fake {
         .await
     }
 
-    async fn running_tasks(&self, component: Component) -> Result<Vec<String>> {
-        self.call(&format!("tasks {component}"), |state| {
+    async fn running_tasks(&self, _: &Outputs, name: Service) -> Result<Vec<String>> {
+        self.call(&format!("tasks {name}"), |state| {
             Ok(state
-                .tasks_alive(component)
+                .tasks_alive(name)
                 .map(|task| task.id.clone())
                 .collect())
         })
         .await
     }
 
-    async fn task_health(&self, component: Component) -> Result<Vec<String>> {
-        let running = usize::try_from(Cluster::describe_service(self, component).await?.running)?;
-        let unhealthy = self.state().ecs.orbit_is_unhealthy && component == Component::Orbit;
+    async fn task_health(&self, outputs: &Outputs, name: Service) -> Result<Vec<String>> {
+        let running = usize::try_from(
+            Cluster::describe_service(self, outputs, name)
+                .await?
+                .running,
+        )?;
+        let unhealthy = self.state().ecs.orbit_is_unhealthy && name == Service::Orbit;
         let health = if unhealthy { "UNHEALTHY" } else { "HEALTHY" };
         Ok(vec![health.to_owned(); running])
     }
 
-    async fn deregister_task_definition(&self, revision: &str) -> Result<()> {
+    async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {
         self.call(&format!("deregister {revision}"), |state| {
-            let known = state.ecs.revisions.get_mut(revision);
+            let known = state.ecs.revisions.get_mut(revision.as_str());
             known.context("no such revision")?.active = false;
             state.changed(format!("deregister {revision}"));
             Ok(())
@@ -440,9 +447,9 @@ impl Cluster for Fake {
 
 #[async_trait]
 impl Balancer for Fake {
-    async fn describe_target_health(&self, component: Component) -> Result<Vec<String>> {
-        self.call(&format!("target health {component}"), |state| {
-            let service = &state.ecs.services[&component];
+    async fn describe_target_health(&self, _: &Outputs, name: Service) -> Result<Vec<String>> {
+        self.call(&format!("target health {name}"), |state| {
+            let service = &state.ecs.services[&name];
             let health = match state.ecs.revisions[&service.primary].rollout {
                 Rollout::NeverListens => "unhealthy",
                 _ => "healthy",

@@ -3,51 +3,33 @@
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use xtask::catalog::Component;
+use xtask::catalog::Service;
 use xtask::decide::artifact::image::{Artifact, Digest, Key};
 use xtask::decide::outputs::Outputs;
 use xtask::decide::release::record::{RECORD_BYTES_MAX, Record, ReleaseState};
-use xtask::world::{Connector, Ledger, LogLine, Logs, Registry, Sited};
+use xtask::ports::{Ledger, LogLine, Logs, Registry};
 
 use super::{Fake, FakeState};
 
-impl Connector for Fake {
-    fn connect<'s>(&'s self, _: &'s Outputs) -> Result<Sited<'s>> {
-        Ok(Sited {
-            registry: Box::new(self.clone()),
-            cluster: Box::new(self.clone()),
-            balancer: Box::new(self.clone()),
-            functions: Box::new(self.clone()),
-        })
-    }
-
-    fn credentials_end(&self) -> Option<Timestamp> {
-        self.state().credentials_end
-    }
-}
-
 #[async_trait]
 impl Registry for Fake {
-    async fn digest(&self, component: Component, key: &Key) -> Result<Option<Digest>> {
+    async fn digest(&self, _: &Outputs, service: Service, key: &Key) -> Result<Option<Digest>> {
         let images = &self.state().images;
-        Ok(images
-            .get(&component)
-            .and_then(|images| images.get(key))
-            .cloned())
+        let images = images.get(&service);
+        Ok(images.and_then(|images| images.get(key)).cloned())
     }
 
-    async fn has(&self, component: Component, digest: &Digest) -> Result<bool> {
+    async fn has(&self, _: &Outputs, service: Service, digest: &Digest) -> Result<bool> {
         let images = &self.state().images;
-        Ok(images
-            .get(&component)
-            .is_some_and(|images| images.values().any(|known| known == digest)))
+        let mut images = images.get(&service).into_iter().flat_map(|it| it.values());
+        Ok(images.any(|known| known == digest))
     }
 
-    async fn push(&self, artifact: &Artifact) -> Result<()> {
-        self.call(&format!("push {}", artifact.component), |state| {
-            let images = state.images.entry(artifact.component).or_default();
+    async fn push(&self, _: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {
+        self.call(&format!("push {service}"), |state| {
+            let images = state.images.entry(service).or_default();
             images.insert(artifact.key.clone(), artifact.digest.clone());
-            state.changed(format!("push {}", artifact.component));
+            state.changed(format!("push {service}"));
             Ok(())
         })
         .await
@@ -76,7 +58,7 @@ impl Logs for Fake {
     }
 
     async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>> {
-        let now = xtask::world::Clock::now(self);
+        let now = xtask::ports::Clock::now(self);
         self.call(&format!("since {group}"), |state| {
             let line = |id: &str, at: Timestamp, text: &str| LogLine {
                 id: id.to_owned(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use xtask::catalog::{Component, SERVICES};
-use xtask::world::{Clock, LogLine};
+use xtask::catalog::{SERVICES, Service};
+use xtask::ports::{Clock, LogLine};
 
 use super::secrets::SecretVersion;
 use super::{Fake, FakeState, secret_arn};
@@ -21,7 +21,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(25);
 
 pub(super) struct Task {
-    component: Component,
+    service: Service,
     pub(super) id: String,
     has: SecretVersion,
     had: Option<(Instant, SecretVersion)>,
@@ -32,27 +32,24 @@ pub(super) struct Task {
 impl Fake {
     /// Two tasks of each service. `chance` decides when they read their secrets.
     pub(crate) fn start_tasks(&self, chance: u64) {
-        for (index, component) in SERVICES.into_iter().cycle().take(4).enumerate() {
+        for (index, service) in SERVICES.into_iter().cycle().take(4).enumerate() {
             self.start_task(
-                component,
+                service,
                 chance.wrapping_mul(101).wrapping_add(index as u64 * 67),
             );
         }
     }
 
-    fn start_task(&self, component: Component, chance: u64) {
+    fn start_task(&self, service: Service, chance: u64) {
         let id = {
             let mut state = self.state();
-            let of_it = state
-                .tasks
-                .iter()
-                .filter(|task| task.component == component);
-            let id = format!("{component}-{}", of_it.count());
-            let Some(has) = state.read_as_task(component) else {
+            let of_it = state.tasks.iter().filter(|task| task.service == service);
+            let id = format!("{service}-{}", of_it.count());
+            let Some(has) = state.read_as_task(service) else {
                 return;
             };
             state.tasks.push(Task {
-                component,
+                service,
                 id: id.clone(),
                 has,
                 had: None,
@@ -77,28 +74,28 @@ impl Fake {
     }
 
     /// One task of a service is replaced by a new one: as in a rollout, the old one drains.
-    pub(crate) fn replace_task(&self, component: Component, chance: u64) {
-        self.start_task(component, chance);
+    pub(crate) fn replace_task(&self, service: Service, chance: u64) {
+        self.start_task(service, chance);
         let mut state = self.state();
         let mut tasks = state.tasks.iter_mut();
-        let oldest = tasks.find(|task| task.component == component && task.ends.is_none());
+        let oldest = tasks.find(|task| task.service == service && task.ends.is_none());
         oldest.unwrap().ends = Some(Instant::now() + DRAIN);
     }
 }
 
 impl FakeState {
-    pub(super) fn tasks_alive(&self, component: Component) -> impl Iterator<Item = &Task> {
+    pub(super) fn tasks_alive(&self, service: Service) -> impl Iterator<Item = &Task> {
         let alive = |task: &&Task| task.ends.is_none_or(|ends| Instant::now() < ends);
         let of_it = self
             .tasks
             .iter()
-            .filter(move |task| task.component == component);
+            .filter(move |task| task.service == service);
         of_it.filter(alive)
     }
 
-    fn read_as_task(&mut self, component: Component) -> Option<SecretVersion> {
+    fn read_as_task(&mut self, service: Service) -> Option<SecretVersion> {
         let stale_for = self.stale_for.max(self.stale_for_tasks);
-        self.read_secret(&secret_arn(component), stale_for)
+        self.read_secret(&secret_arn(service), stale_for)
     }
 
     /// Answers whether the task will do so again.
@@ -107,9 +104,9 @@ impl FakeState {
         if task.ends.is_some() {
             return false;
         }
-        let component = task.component;
-        let keeps = self.keeps_its_secret == Some(component);
-        let Some(read) = self.read_as_task(component).filter(|_| !keeps) else {
+        let service = task.service;
+        let keeps = self.keeps_its_secret == Some(service);
+        let Some(read) = self.read_as_task(service).filter(|_| !keeps) else {
             return true;
         };
         let task = self.tasks.iter_mut().find(|task| task.id == id).unwrap();
@@ -127,7 +124,7 @@ impl FakeState {
         let line = LogLine {
             id: format!("{id} {}", task.lines.len()),
             at: now,
-            stream: format!("ecs/{}/{id}", task.component),
+            stream: format!("ecs/{}/{id}", task.service),
             text: json!({ "message": message, "version_id": task.has.id }).to_string(),
         };
         task.lines.push((Instant::now(), line));
@@ -137,7 +134,7 @@ impl FakeState {
         let of_group = self
             .tasks
             .iter()
-            .filter(|it| group.ends_with(it.component.name()));
+            .filter(|it| group.ends_with(it.service.name()));
         let lines = of_group.flat_map(|task| &task.lines);
         let arrived = lines.filter(|(at, _)| at.elapsed() >= LOG_DELAY);
         let mut found: Vec<_> = arrived
@@ -150,13 +147,13 @@ impl FakeState {
 
     fn dispatches(&mut self) {
         let mut lost = Vec::new();
-        for orbit in self.tasks_alive(Component::Orbit) {
+        for orbit in self.tasks_alive(Service::Orbit) {
             let on_its_way = orbit
                 .had
                 .as_ref()
                 .filter(|(at, _)| at.elapsed() < IN_FLIGHT);
             for signs in std::iter::once(&orbit.has).chain(on_its_way.map(|(_, had)| had)) {
-                for axon in self.tasks_alive(Component::Axon) {
+                for axon in self.tasks_alive(Service::Axon) {
                     let known = [
                         &axon.has.document["sigv4_access_key_id"],
                         &axon.has.document["sigv4_previous_access_key_id"],

@@ -9,7 +9,7 @@ use super::super::Status::{self, Fail, Pass, Skip};
 use super::super::answers::Answer;
 use super::super::answers::testing::{heard, line};
 use super::*;
-use crate::decide::release::rollout::{Deployment, RolloutState};
+use crate::decide::release::snapshot::{Deployment, RolloutState};
 
 fn state(desired: i32, running: i32) -> ServiceState {
     ServiceState {
@@ -19,7 +19,7 @@ fn state(desired: i32, running: i32) -> ServiceState {
         pending: 0,
         deployments: vec![Deployment {
             primary: true,
-            revision: "demo-axon:3".to_owned(),
+            revision: "demo-axon:3".parse().unwrap(),
             state: RolloutState::Completed,
             reason: String::new(),
             desired,
@@ -56,7 +56,7 @@ fn health(task: &str, target: &str, probe: Heard) -> Status {
     let health = Health {
         service: "axon",
         desired: 2,
-        revision: "demo-axon:3".to_owned(),
+        revision: "demo-axon:3".parse().unwrap(),
         tasks: Ok(vec![task.to_owned(); 2]),
         targets: Ok(vec!["healthy".into(), "draining".into(), target.to_owned()]),
         probes: Some(vec![answer("demo-axon:3", 200), probe]),

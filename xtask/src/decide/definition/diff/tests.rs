@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::Component;
+use crate::catalog::Service;
 use crate::decide::definition::testing::definition;
 
 fn axon() -> Definition {
-    definition(Component::Axon)
+    definition(Service::Axon)
 }
 
 fn changes(before: &Definition, after: &Definition) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::{Component, SERVICES};
+use crate::catalog::{SERVICES, Service};
 use crate::decide::definition::testing::definition;
 use crate::decide::outputs;
 
@@ -20,7 +20,7 @@ fn facts() -> Facts {
     Facts {
         image: Some(image),
         rollout_seconds_max: Some(900),
-        ..Facts::of(&outputs, Component::Axon)
+        ..Facts::of(&outputs, Service::Axon)
     }
 }
 
@@ -44,7 +44,7 @@ fn with_service(container_name: &str, container_port: u16) -> Facts {
 /// The good definition with a value put in at each path; `null` is as good as taking one out.
 /// A path that begins with a dot is below the first container.
 fn broken(patch: &Value) -> Definition {
-    let mut good = definition(Component::Axon).0;
+    let mut good = definition(Service::Axon).0;
     for (pointer, value) in patch.as_object().unwrap() {
         let whole = match pointer.strip_prefix('.') {
             Some(below) => format!("/containerDefinitions/0{below}"),
@@ -68,10 +68,10 @@ fn said(code: &str, definition: &Definition, facts: &Facts) -> Vec<String> {
 
 #[test]
 fn our_definitions_are_without_a_finding() {
-    for component in SERVICES {
-        let definition = definition(component);
-        let mut facts = with_image(|image| image.files = vec![component.name().into()]);
-        facts.service = with_service(component.name(), 80).service;
+    for service in SERVICES {
+        let definition = definition(service);
+        let mut facts = with_image(|image| image.files = vec![service.name().into()]);
+        facts.service = with_service(service.name(), 80).service;
         assert_eq!(lint("axon", &definition, &facts), []);
         assert_eq!(lint("axon", &definition, &Facts::default()), []);
     }
@@ -111,7 +111,7 @@ fn every_rule_has_a_case() {
 
 #[test]
 fn what_is_known_of_the_image_is_judged() {
-    let good = definition(Component::Axon);
+    let good = definition(Service::Axon);
     let arm = with_image(|image| image.architecture = Architecture::Arm);
     assert_eq!(
         said("T27", &good, &arm),
@@ -165,7 +165,7 @@ fn a_health_check_by_curl_needs_curl_and_a_shell() {
 
 #[test]
 fn what_is_known_of_the_service_is_judged() {
-    let good = definition(Component::Axon);
+    let good = definition(Service::Axon);
     assert_eq!(
         said(
             "T21",

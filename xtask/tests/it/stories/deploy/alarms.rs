@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::catalog::{COMPONENTS, SERVICES, Service};
 use xtask::commands::rollback::{rollback, stop};
 use xtask::commands::status::status;
+use xtask::decide::outputs::Outputs;
 use xtask::decide::release::record::ReleaseState;
-use xtask::world::{Desk, World};
+use xtask::ports::Context;
 
 use super::resilience::with_each_call_spoiled;
 use crate::world::{CallFault, CommandOutput, Fake, KILLED, Rollout};
@@ -21,7 +22,7 @@ const ORBIT_ON: &str = "update orbit alarms on";
 async fn release_that_goes_back() -> Fake {
     let fake = Fake::released().await;
     fake.state().ecs.has_alarms();
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     fake.state().dispatch_status = 502;
     fake
 }
@@ -33,7 +34,7 @@ async fn two_releases() -> Fake {
 }
 
 async fn roll_back(fake: &Fake) -> CommandOutput {
-    fake.run_on_outputs(async |desk, world| rollback(desk, world, None, false).await)
+    fake.run_on_outputs(async |context, outputs| rollback(context, outputs, None, false).await)
         .await
 }
 
@@ -43,10 +44,10 @@ async fn the_lease_runs_out() {
 }
 
 /// The services whose alarms are off in ECS.
-fn without_alarms(fake: &Fake) -> BTreeSet<Component> {
+fn without_alarms(fake: &Fake) -> BTreeSet<Service> {
     let state = fake.state();
-    let off = |component: &Component| {
-        let alarms = &state.ecs.services[component].watch.alarms;
+    let off = |service: &Service| {
+        let alarms = &state.ecs.services[service].watch.alarms;
         alarms.as_ref().is_some_and(|alarms| !alarms.enabled)
     };
     SERVICES.into_iter().filter(off).collect()
@@ -54,16 +55,16 @@ fn without_alarms(fake: &Fake) -> BTreeSet<Component> {
 
 #[track_caller]
 fn alarms_are(fake: &Fake, enabled: bool) {
-    for component in SERVICES {
-        let alarms = fake.state().ecs.services[&component]
+    for service in SERVICES {
+        let alarms = fake.state().ecs.services[&service]
             .watch
             .alarms
             .clone()
             .unwrap();
-        let expected = format!("demo-{component}-unhealthy-targets");
-        assert_eq!(alarms.names, [expected], "{component}");
-        assert!(alarms.rollback, "{component}");
-        assert_eq!(alarms.enabled, enabled, "{component}");
+        let expected = format!("demo-{service}-unhealthy-targets");
+        assert_eq!(alarms.names, [expected], "{service}");
+        assert!(alarms.rollback, "{service}");
+        assert_eq!(alarms.enabled, enabled, "{service}");
     }
 }
 
@@ -72,9 +73,7 @@ fn alarms_are(fake: &Fake, enabled: bool) {
 #[tokio::test(start_paused = true)]
 async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_again() {
     let fake = release_that_goes_back().await;
-    fake.meanwhile(ORBIT_BACK, |state| {
-        state.ecs.alarms_go_off(Component::Orbit)
-    });
+    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Service::Orbit));
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
         "a dispatch was not answered: 502",
@@ -102,7 +101,7 @@ async fn alarms_that_went_off_before_the_rollback_are_put_back_too() {
         state
             .ecs
             .services
-            .get_mut(&Component::Orbit)
+            .get_mut(&Service::Orbit)
             .unwrap()
             .watch
             .in_alarm = true;
@@ -115,9 +114,9 @@ async fn alarms_that_went_off_before_the_rollback_are_put_back_too() {
 async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itself() {
     let fake = Fake::released().await;
     fake.state().ecs.has_alarms();
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     fake.meanwhile("update orbit demo-orbit:2", |state| {
-        state.ecs.alarms_go_off(Component::Orbit);
+        state.ecs.alarms_go_off(Service::Orbit);
     });
     fake.deploy_all()
         .await
@@ -131,9 +130,7 @@ async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itse
 #[tokio::test(start_paused = true)]
 async fn a_rollback_is_not_undone_by_the_alarms_of_what_it_leaves() {
     let fake = two_releases().await;
-    fake.meanwhile(ORBIT_BACK, |state| {
-        state.ecs.alarms_go_off(Component::Orbit)
-    });
+    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Service::Orbit));
     roll_back(&fake).await.succeeds();
     let changes = [
         "open 3",
@@ -171,7 +168,7 @@ async fn a_first_release_goes_back_to_nothing_without_alarms() {
     fake.state().ecs.has_alarms();
     fake.state().dispatch_status = 502;
     fake.meanwhile("update orbit demo-orbit-placeholder:1", |state| {
-        state.ecs.alarms_go_off(Component::Orbit);
+        state.ecs.alarms_go_off(Service::Orbit);
     });
     fake.deploy_all().await.fails(20);
     let back = "update orbit demo-orbit-placeholder:1 desired 0 alarms off";
@@ -192,7 +189,7 @@ async fn alarms_that_somebody_turned_off_stay_off() {
         "{changes:?}"
     );
     fake.state().dispatch_status = 200;
-    fake.edit(&ALL, "one");
+    fake.edit(&COMPONENTS, "one");
     fake.deploy_all().await.succeeds().says(&["nothing to do"]);
     alarms_are(&fake, false);
 }
@@ -204,8 +201,8 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
     let begin = async || {
         let fake = Fake::released().await;
         fake.state().ecs.has_alarms();
-        fake.edit(&ALL, "two");
-        fake.script(Component::Orbit, Rollout::CrashesAndStays);
+        fake.edit(&COMPONENTS, "two");
+        fake.script(Service::Orbit, Rollout::CrashesAndStays);
         fake
     };
     for fault in [
@@ -225,12 +222,12 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
             fake.state().expired = false;
             fake.state().ecs.scripts.clear();
             the_lease_runs_out().await;
-            fake.edit(&ALL, "three");
+            fake.edit(&COMPONENTS, "three");
             let output = fake.deploy_all().await;
             assert_eq!(output.exit_code, 0, "{call}, and then: {}", output.talk);
             let changes = fake.changes();
-            for (index, component) in noted.iter().enumerate() {
-                let on = format!("update {component} alarms on");
+            for (index, service) in noted.iter().enumerate() {
+                let on = format!("update {service} alarms on");
                 assert_eq!(changes[1 + index], on, "{call}: {changes:?}");
             }
             assert_eq!(without_alarms(fake), [].into(), "{call}");
@@ -261,9 +258,9 @@ async fn alarms_that_stay_off_are_told_with_who_turns_them_on() {
         "; the alarms of orbit are off until the next deploy or rollback",
     ]);
     assert_eq!(fake.record(3).state, ReleaseState::Succeeded);
-    assert_eq!(fake.record(3).without_alarms, [Component::Orbit].into());
+    assert_eq!(fake.record(3).without_alarms, [Service::Orbit].into());
     let output = fake
-        .run_on_outputs(async |_, world| status(world).await)
+        .run_on_outputs(async |context, outputs| status(context, outputs).await)
         .await;
     let off = "the alarms of orbit are off until the next deploy or rollback";
     assert!(output.data.contains(off), "{}", output.data);
@@ -279,11 +276,11 @@ async fn alarms_alone_are_a_reason_for_a_release() {
         drop(fake.changes());
         the_lease_runs_out().await;
         let output = if again == "deploy" {
-            fake.edit(&ALL, "one");
+            fake.edit(&COMPONENTS, "one");
             fake.deploy_all().await
         } else {
-            let to_one = async |desk: &Desk<'_>, world: &World<'_>| {
-                rollback(desk, world, Some(1), false).await
+            let to_one = async |context: &Context<'_>, outputs: &Outputs| {
+                rollback(context, outputs, Some(1), false).await
             };
             fake.run_on_outputs(to_one).await
         };
@@ -303,7 +300,8 @@ async fn a_stop_hands_on_what_is_left_off() {
     fake.kill(AXON_ON);
     roll_back(&fake).await.fails(KILLED);
     the_lease_runs_out().await;
-    let stopped = async |desk: &Desk<'_>, world: &World<'_>| stop(desk, world, false).await;
+    let stopped =
+        async |context: &Context<'_>, outputs: &Outputs| stop(context, outputs, false).await;
     fake.run_on_outputs(stopped).await.succeeds();
     assert_eq!(fake.record(4).without_alarms, SERVICES.into());
     fake.deploy_all().await.succeeds();
@@ -317,7 +315,7 @@ async fn what_a_later_release_took_over_is_left_to_it() {
     fake.meanwhile(AXON_BACK, |state| {
         let mut later = state.newest().unwrap();
         later.number = 3;
-        later.without_alarms = [Component::Orbit].into();
+        later.without_alarms = [Service::Orbit].into();
         state.put_record(&later);
     });
     fake.deploy_all().await.fails(23);

@@ -1,7 +1,7 @@
 //! Others at work, and a user who walks away.
 
 use jiff::SignedDuration;
-use xtask::catalog::{ALL, Component};
+use xtask::catalog::{COMPONENTS, Component, Function, Service};
 use xtask::decide::release::record::{LEASE, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
@@ -10,8 +10,8 @@ use crate::world::{Fake, Rollout};
 #[tokio::test(start_paused = true)]
 async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
-    fake.script(Component::Orbit, Rollout::UsurpedBy("demo-orbit:99"));
+    fake.edit(&COMPONENTS, "two");
+    fake.script(Service::Orbit, Rollout::UsurpedBy("demo-orbit:99"));
     let output = fake.deploy_all().await;
     output
         .fails(23)
@@ -23,11 +23,11 @@ async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::Superseded);
     assert_eq!(
-        record.components[&Component::Orbit].outcome,
+        record.entries.services[&Service::Orbit].outcome,
         Some(Outcome::Superseded)
     );
     assert_eq!(
-        record.components[&Component::Axon].outcome,
+        record.entries.services[&Service::Axon].outcome,
         Some(Outcome::Succeeded)
     );
 }
@@ -35,7 +35,7 @@ async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
 #[tokio::test(start_paused = true)]
 async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     let mut later = fake.record(1);
     later.number = 3;
     later.state = ReleaseState::InProgress;
@@ -54,8 +54,8 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
 #[tokio::test(start_paused = true)]
 async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
-    fake.script(Component::Orbit, Rollout::Hangs);
+    fake.edit(&COMPONENTS, "two");
+    fake.script(Service::Orbit, Rollout::Hangs);
     fake.meanwhile("stopped tasks demo-orbit:2", |state| {
         let record = state.newest().unwrap();
         let worked = record.until.duration_since(record.opened);
@@ -68,8 +68,8 @@ async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
 #[tokio::test(start_paused = true)]
 async fn a_later_release_stops_the_taking_back_too() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
-    fake.script(Component::Orbit, Rollout::CrashesAndStays);
+    fake.edit(&COMPONENTS, "two");
+    fake.script(Service::Orbit, Rollout::CrashesAndStays);
     let mut later = fake.record(1);
     later.number = 3;
     later.state = ReleaseState::InProgress;
@@ -93,7 +93,7 @@ async fn a_later_release_stops_the_taking_back_too() {
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_somebody_else_moved_is_left_alone() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Governance], "two");
+    fake.edit(&[Component::Function(Function::Governance)], "two");
     fake.meanwhile("ask 3", |state| state.lambda.move_alias("1"));
     fake.deploy_all()
         .await
@@ -109,7 +109,7 @@ async fn an_alias_that_somebody_else_moved_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     fake.interrupt("update orbit demo-orbit:2");
     let output = fake.deploy_all().await;
     output
@@ -118,11 +118,11 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::Detached);
     assert_eq!(
-        record.components[&Component::Axon].outcome,
+        record.entries.services[&Service::Axon].outcome,
         Some(Outcome::Succeeded)
     );
     assert_eq!(
-        record.components[&Component::Orbit].outcome,
+        record.entries.services[&Service::Orbit].outcome,
         Some(Outcome::Detached)
     );
     assert_eq!(
@@ -141,8 +141,8 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
 #[tokio::test(start_paused = true)]
 async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
-    fake.script(Component::Orbit, Rollout::CrashesAndStays);
+    fake.edit(&COMPONENTS, "two");
+    fake.script(Service::Orbit, Rollout::CrashesAndStays);
     fake.interrupt("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(22);
     drop(fake.changes());
@@ -153,6 +153,6 @@ async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
         ["open 3", "update orbit demo-orbit:1", "close 3 rolled back"]
     );
     fake.state().ecs.scripts.clear();
-    fake.edit(&[Component::Orbit], "three");
+    fake.edit(&[Service::Orbit], "three");
     fake.deploy_all().await.succeeds();
 }

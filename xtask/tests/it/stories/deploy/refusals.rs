@@ -1,32 +1,33 @@
 //! What ends a deploy before it has changed anything.
 
-use xtask::catalog::{ALL, Component};
-use xtask::commands::deploy::{Options, deploy, published_outputs};
+use xtask::catalog::{COMPONENTS, Service};
+use xtask::commands::deploy::{Options, deploy};
 use xtask::decide::release::record::ReleaseState;
+use xtask::planning::outputs::required;
 
 use crate::world::{Fake, secret_arn};
 
 #[tokio::test(start_paused = true)]
 async fn a_release_in_progress_is_named_with_its_holder() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     let mut held = fake.record(1);
     held.number = 2;
     held.state = ReleaseState::InProgress;
     "grace".clone_into(&mut held.who);
-    "desk".clone_into(&mut held.host);
+    "context".clone_into(&mut held.host);
     fake.put_record(&held);
     let output = fake.deploy_all().await;
     output
         .fails(11)
-        .says(&["release 2 by grace@desk", "hint: "]);
+        .says(&["release 2 by grace@context", "hint: "]);
     assert_eq!(fake.changes(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_opens_the_same_number_first_wins() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     let mut first = fake.record(1);
     first.number = 2;
     first.state = ReleaseState::InProgress;
@@ -42,12 +43,12 @@ async fn whoever_opens_the_same_number_first_wins() {
 #[tokio::test(start_paused = true)]
 async fn a_plan_is_applied_only_on_what_it_was_made_for() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     fake.meanwhile("create 2", |state| {
         state.ecs.register_by_hand("demo-orbit:7");
         state
             .ecs
-            .update(Component::Orbit, "demo-orbit:7", None)
+            .update(Service::Orbit, "demo-orbit:7", None)
             .unwrap();
     });
     let output = fake.deploy_all().await;
@@ -60,9 +61,12 @@ async fn a_plan_is_applied_only_on_what_it_was_made_for() {
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_was_moved_since_the_plan_is_noticed() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     fake.meanwhile("create 2", |state| state.lambda.move_alias("1"));
-    fake.deploy_all().await.fails(11).says(&["alias was moved"]);
+    fake.deploy_all()
+        .await
+        .fails(11)
+        .says(&["alias of governance was moved"]);
     assert_eq!(fake.changes(), ["open 2", "close 2 rolled back"]);
 }
 
@@ -70,7 +74,7 @@ async fn an_alias_that_was_moved_since_the_plan_is_noticed() {
 async fn a_secret_without_a_value_is_named_with_the_command_that_gives_it_one() {
     let fake = Fake::applied();
     fake.is_not_local();
-    fake.state().secrets.remove(&secret_arn(Component::Orbit));
+    fake.state().secrets.remove(&secret_arn(Service::Orbit));
     let output = fake.deploy_all().await;
     output.fails(12).says(&[
         "the secrets of orbit",
@@ -82,19 +86,19 @@ async fn a_secret_without_a_value_is_named_with_the_command_that_gives_it_one() 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_lint_ends_a_deploy_before_anything_is_changed() {
     let fake = Fake::applied();
-    fake.edit_template(Component::Orbit, ":database_url::", ":database_url");
+    fake.edit_template(Service::Orbit, ":database_url::", ":database_url");
     let output = fake.deploy_all().await;
     output
         .fails(10)
-        .says(&["orbit T05 error", "lint found 1 errors"]);
+        .says(&["orbit T05 error", "lint found 1 error"]);
     assert_eq!(fake.changes(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn faults_of_both_templates_are_told_at_once() {
     let fake = Fake::applied();
-    fake.edit_template(Component::Axon, "${AXON_IMAGE}", "${AXON_IMAGES}");
-    fake.edit_template(Component::Orbit, "${LOG_GROUP}", "${LOG GROUP}");
+    fake.edit_template(Service::Axon, "${AXON_IMAGE}", "${AXON_IMAGES}");
+    fake.edit_template(Service::Orbit, "${LOG_GROUP}", "${LOG GROUP}");
     let output = fake.deploy_all().await;
     output.fails(10).says(&[
         "task-definitions/axon.json: nothing fills ${AXON_IMAGES}",
@@ -118,7 +122,7 @@ async fn an_environment_that_is_not_local_is_not_changed_without_a_yes() {
         dry_run: false,
         yes: true,
     };
-    fake.run(async |desk| deploy(desk, &options).await)
+    fake.run(async |context| deploy(context, &options).await)
         .await
         .succeeds();
 }
@@ -166,18 +170,18 @@ async fn outputs_of_another_place_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outputs_of_another_version_is_refused_and_an_unknown_field_is_told() {
+async fn outputs_of_another_version_are_refused_and_an_unknown_field_is_told() {
     let fake = Fake::applied();
     fake.state().published.as_mut().unwrap()["colour"] = "blue".into();
     fake.deploy_all()
         .await
         .succeeds()
         .says(&["ignores: colour"]);
-    fake.state().published.as_mut().unwrap()["version"] = 2.into();
+    fake.state().published.as_mut().unwrap()["version"] = 3.into();
     fake.deploy_all()
         .await
         .fails(12)
-        .says(&["/demo/local/outputs", "version 2", "as new as"]);
+        .says(&["/demo/local/outputs", "version 3", "as new as"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +193,7 @@ async fn outputs_of_an_older_infra_is_applied_again_by_a_deploy_and_refused_by_o
         outputs.remove("namespace");
     };
     outdate();
-    let looked = fake.run(async |desk| published_outputs(desk).await.map(drop));
+    let looked = fake.run(async |context| required(context).await.map(drop));
     looked
         .await
         .fails(12)
@@ -200,10 +204,10 @@ async fn outputs_of_an_older_infra_is_applied_again_by_a_deploy_and_refused_by_o
         .says(&["missing: namespace", "applied"]);
     outdate();
     let options = Options {
-        names: ALL.to_vec(),
+        names: COMPONENTS.to_vec(),
         dry_run: true,
         yes: false,
     };
-    let dry = fake.run(async |desk| deploy(desk, &options).await);
+    let dry = fake.run(async |context| deploy(context, &options).await);
     dry.await.succeeds().says(&["missing: namespace"]);
 }

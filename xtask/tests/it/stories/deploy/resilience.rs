@@ -4,20 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::catalog::{COMPONENTS, SERVICES, Service};
 use xtask::decide::release::record::ReleaseState;
 
 use crate::world::{CallFault, CommandOutput, Fake, Rollout};
 
 /// What runs: the content of each service's primary revision, how many, and the alias.
-fn running(fake: &Fake) -> (BTreeMap<Component, (Option<String>, i32)>, String) {
+fn running(fake: &Fake) -> (BTreeMap<Service, (Option<String>, i32)>, String) {
     let state = fake.state();
-    let service = |component: Component| {
-        let service = &state.ecs.services[&component];
+    let running = |name: Service| {
+        let service = &state.ecs.services[&name];
         let revision = &state.ecs.revisions[&service.primary];
-        (component, (revision.content.clone(), service.desired))
+        (name, (revision.content.clone(), service.desired))
     };
-    (SERVICES.map(service).into(), state.lambda.alias.clone())
+    (SERVICES.map(running).into(), state.lambda.alias.clone())
 }
 
 /// Starts the same story anew for each call that it makes, and spoils that one.
@@ -55,7 +55,7 @@ pub(super) async fn with_each_call_spoiled<Check>(
 
 async fn a_second_release() -> Fake {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     fake
 }
 
@@ -83,9 +83,9 @@ async fn all_or_nothing(fake: &Fake, call: &str, output: CommandOutput) {
             assert_eq!(opened.unwrap().state, ReleaseState::RolledBack, "{call}");
             let (services, alias) = &after;
             let first = newest.as_ref().unwrap().number == 1;
-            for (component, (content, desired)) in services {
-                assert_eq!(*desired, if first { 0 } else { 2 }, "{call}: {component}");
-                assert_eq!(content.is_none(), first, "{call}: {component}");
+            for (service, (content, desired)) in services {
+                assert_eq!(*desired, if first { 0 } else { 2 }, "{call}: {service}");
+                assert_eq!(content.is_none(), first, "{call}: {service}");
             }
             assert_eq!(alias, if first { "1" } else { "2" }, "{call}");
         }
@@ -102,7 +102,7 @@ async fn all_or_nothing(fake: &Fake, call: &str, output: CommandOutput) {
 async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
     let begin = async || {
         let fake = a_second_release().await;
-        fake.script(Component::Orbit, Rollout::CrashesAndGoesBack);
+        fake.script(Service::Orbit, Rollout::CrashesAndGoesBack);
         fake
     };
     for fault in [CallFault::Fails, CallFault::LosesItsAnswer] {
@@ -114,8 +114,8 @@ async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
                     assert_eq!(newest.state, ReleaseState::RolledBack, "{call}");
                     let (services, alias) = running(fake);
                     let as_before = fake.record(1);
-                    for (component, (content, _)) in services {
-                        let before = as_before.components[&component].after.as_ref().unwrap();
+                    for (service, (content, _)) in services {
+                        let before = as_before.entries.services[&service].after.as_ref().unwrap();
                         assert_eq!(content.as_ref(), Some(&before.content), "{call}");
                     }
                     assert_eq!(alias, "2", "{call}");
@@ -153,7 +153,7 @@ async fn ctrl_c_at_any_call_leaves_a_record_that_says_so_and_the_next_run_ends_i
             let again = fake.deploy_all().await;
             assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
             let state = fake.state();
-            assert_eq!(state.ecs.services[&Component::Axon].desired, 2);
+            assert_eq!(state.ecs.services[&Service::Axon].desired, 2);
             assert_eq!(state.lambda.alias, "3", "{call}");
         },
     )
@@ -184,7 +184,7 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
             let again = fake.deploy_all().await;
             assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
             let state = fake.state();
-            assert_eq!(state.ecs.services[&Component::Orbit].desired, 2);
+            assert_eq!(state.ecs.services[&Service::Orbit].desired, 2);
             assert_eq!(state.lambda.alias, "3", "{call}");
         },
     )
@@ -194,7 +194,7 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
 #[tokio::test(start_paused = true)]
 async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
     let fake = a_second_release().await;
-    fake.script(Component::Orbit, Rollout::CrashesAndGoesBack);
+    fake.script(Service::Orbit, Rollout::CrashesAndGoesBack);
     fake.expire("update axon demo-axon:1");
     let output = fake.deploy_all().await;
     output.fails(22).says(&[

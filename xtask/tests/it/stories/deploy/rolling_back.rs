@@ -1,7 +1,7 @@
 //! Releases that fail: everything that they changed goes back, in reverse order.
 
 use serde_json::Value;
-use xtask::catalog::{ALL, Component};
+use xtask::catalog::{COMPONENTS, Component, Service};
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
@@ -24,25 +24,26 @@ const FORWARD: [&str; 9] = [
 /// A release of all three components in which orbit does so.
 async fn release_where_orbit(rollout: Rollout) -> Fake {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
-    fake.script(Component::Orbit, rollout);
+    fake.edit(&COMPONENTS, "two");
+    fake.script(Service::Orbit, rollout);
     fake
 }
 
 #[track_caller]
 fn everything_is_back(fake: &Fake) {
     let state = fake.state();
-    assert_eq!(state.ecs.services[&Component::Axon].primary, "demo-axon:1");
-    assert_eq!(
-        state.ecs.services[&Component::Orbit].primary,
-        "demo-orbit:1"
-    );
+    assert_eq!(state.ecs.services[&Service::Axon].primary, "demo-axon:1");
+    assert_eq!(state.ecs.services[&Service::Orbit].primary, "demo-orbit:1");
     assert_eq!(state.lambda.alias, "2");
     drop(state);
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::RolledBack);
     assert!(record.closed.is_some());
-    for entry in record.components.values() {
+    for entry in record.entries.services.values() {
+        assert_eq!(entry.outcome, Some(Outcome::RolledBack));
+        assert_eq!(entry.after, entry.before);
+    }
+    for entry in record.entries.functions.values() {
         assert_eq!(entry.outcome, Some(Outcome::RolledBack));
         assert_eq!(entry.after, entry.before);
     }
@@ -51,7 +52,7 @@ fn everything_is_back(fake: &Fake) {
 #[tokio::test(start_paused = true)]
 async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last_event() {
     let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
-    let output = fake.deploy_in(Format::Json, &[]).await;
+    let output = fake.deploy_in::<Component>(Format::Json, &[]).await;
     assert_eq!(output.fails(20).data, "");
     let last: Value = serde_json::from_str(output.talk.lines().last().unwrap()).unwrap();
     assert_eq!(
@@ -166,7 +167,7 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
         Rollout::Hangs,
     ] {
         let fake = Fake::applied();
-        fake.script(Component::Orbit, rollout.clone());
+        fake.script(Service::Orbit, rollout.clone());
         fake.deploy_all().await.fails(20);
         let back = [
             "update orbit demo-orbit-placeholder:1 desired 0",
@@ -179,8 +180,8 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
             assert_eq!(service.desired, 0);
             assert!(service.primary.contains("placeholder"));
         }
-        fake.script(Component::Orbit, Rollout::Good);
-        fake.edit(&[Component::Orbit], "two");
+        fake.script(Service::Orbit, Rollout::Good);
+        fake.edit(&[Service::Orbit], "two");
         fake.deploy_all().await.succeeds();
     }
 }
@@ -188,7 +189,7 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
 #[tokio::test(start_paused = true)]
 async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     fake.state().lambda.script = Answers::YesToAll;
     let output = fake.deploy_all().await;
     output
@@ -220,11 +221,11 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::RollbackFailed);
     assert_eq!(
-        record.components[&Component::Orbit].outcome,
+        record.entries.services[&Service::Orbit].outcome,
         Some(Outcome::RollbackFailed)
     );
     assert_eq!(
-        record.components[&Component::Axon].outcome,
+        record.entries.services[&Service::Axon].outcome,
         Some(Outcome::RolledBack)
     );
 }
@@ -232,7 +233,7 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
 #[tokio::test(start_paused = true)]
 async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count() {
     let fake = Fake::applied();
-    fake.script(Component::Axon, Rollout::CrashesAndStays);
+    fake.script(Service::Axon, Rollout::CrashesAndStays);
     fake.fail("update axon demo-axon-placeholder:1", 5);
     let output = fake.deploy_all().await;
     output
@@ -243,7 +244,7 @@ async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count()
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_cannot_be_registered_has_changed_nothing_that_runs() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     fake.fail("register demo-axon", 1);
     fake.deploy_all()
         .await
@@ -258,13 +259,13 @@ async fn a_revision_that_cannot_be_registered_has_changed_nothing_that_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_release_after_a_stop_that_fails_stops_again() {
     let fake = Fake::released().await;
-    fake.run_on_outputs(async |desk, world| {
-        xtask::commands::rollback::stop(desk, world, true).await
+    fake.run_on_outputs(async |context, outputs| {
+        xtask::commands::rollback::stop(context, outputs, true).await
     })
     .await
     .succeeds();
-    fake.edit(&ALL, "two");
-    fake.script(Component::Orbit, Rollout::CrashesAndStays);
+    fake.edit(&COMPONENTS, "two");
+    fake.script(Service::Orbit, Rollout::CrashesAndStays);
     fake.deploy_all().await.fails(20);
     for service in fake.state().ecs.services.values() {
         assert_eq!(service.desired, 0);
@@ -275,8 +276,8 @@ async fn a_release_after_a_stop_that_fails_stops_again() {
 async fn a_service_that_is_not_exposed_is_taken_back_by_what_its_targets_say() {
     let fake = Fake::released().await;
     fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
-    fake.edit(&[Component::Axon], "two");
-    fake.script(Component::Axon, Rollout::NeverListens);
+    fake.edit(&[Service::Axon], "two");
+    fake.script(Service::Axon, Rollout::NeverListens);
     fake.deploy_all()
         .await
         .fails(20)

@@ -1,7 +1,7 @@
 //! Releases that land, and runs that change nothing.
 
 use serde_json::{Value, json};
-use xtask::catalog::{ALL, Component, SERVICES};
+use xtask::catalog::{COMPONENTS, Component, SERVICES, Service};
 use xtask::commands::deploy::{Options, deploy};
 use xtask::commands::plan;
 use xtask::decide::release::record::ReleaseState;
@@ -33,23 +33,20 @@ async fn a_first_release_sends_the_desired_counts_and_ends_with_an_answered_disp
     assert_eq!(fake.changes(), FIRST);
     let record = fake.record(1);
     assert_eq!(record.state, ReleaseState::Succeeded);
-    for component in ALL {
+    for service in SERVICES {
         assert_eq!(
-            record.components[&component].outcome,
+            record.entries.services[&service].outcome,
             Some(Outcome::Succeeded)
         );
-        assert_eq!(record.components[&component].before, None);
-        assert!(record.components[&component].after.is_some());
+        assert_eq!(record.entries.services[&service].before, None);
+        assert!(record.entries.services[&service].after.is_some());
     }
-    let image = record.components[&Component::Axon]
+    let image = record.entries.services[&Service::Axon]
         .after
         .clone()
         .unwrap()
         .image;
-    assert_eq!(
-        image.as_deref(),
-        Some(fake.state().digest(Component::Axon).as_str())
-    );
+    assert_eq!(image, Some(fake.state().digest(Service::Axon)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +93,7 @@ async fn the_next_run_changes_nothing_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_later_release_changes_what_changed_and_leaves_the_desired_count_alone() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     fake.deploy_all().await.succeeds();
     let changes = [
         "open 2",
@@ -107,22 +104,31 @@ async fn a_later_release_changes_what_changed_and_leaves_the_desired_count_alone
     ];
     assert_eq!(fake.changes(), changes);
     let record = fake.record(2);
-    assert_eq!(record.components.len(), 3, "a record covers all three");
-    assert_eq!(record.components[&Component::Orbit].outcome, None);
-    let before = record.components[&Component::Axon].before.clone().unwrap();
-    assert_eq!(before.revision, "demo-axon:1");
+    assert_eq!(
+        record.entries.services.len() + record.entries.functions.len(),
+        3,
+        "a record covers all three"
+    );
+    assert_eq!(record.entries.services[&Service::Orbit].outcome, None);
+    let before = record.entries.services[&Service::Axon]
+        .before
+        .clone()
+        .unwrap();
+    assert_eq!(before.revision.as_str(), "demo-axon:1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_prints_the_plan_of_the_run_and_changes_nothing() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
+    fake.edit(&COMPONENTS, "two");
     let options = Options {
         names: Vec::new(),
         dry_run: true,
         yes: false,
     };
-    let dry = fake.run(async |desk| deploy(desk, &options).await).await;
+    let dry = fake
+        .run(async |context| deploy(context, &options).await)
+        .await;
     dry.succeeds().says(&["nothing was changed"]);
     assert_eq!(fake.changes(), [""; 0]);
     let output = fake.deploy_all().await;
@@ -144,7 +150,9 @@ async fn a_dry_run_before_the_first_apply_applies_nothing() {
         dry_run: true,
         yes: true,
     };
-    let output = fake.run(async |desk| deploy(desk, &options).await).await;
+    let output = fake
+        .run(async |context| deploy(context, &options).await)
+        .await;
     output.succeeds().says(&["was never applied"]);
     assert_eq!(fake.changes(), [""; 0]);
 }
@@ -152,8 +160,8 @@ async fn a_dry_run_before_the_first_apply_applies_nothing() {
 #[tokio::test(start_paused = true)]
 async fn names_restrict_a_release() {
     let fake = Fake::released().await;
-    fake.edit(&ALL, "two");
-    fake.deploy(&[Component::Orbit]).await.succeeds();
+    fake.edit(&COMPONENTS, "two");
+    fake.deploy(&[Service::Orbit]).await.succeeds();
     let changes = [
         "open 2",
         "push orbit",
@@ -168,10 +176,10 @@ async fn names_restrict_a_release() {
 async fn a_changed_infrastructure_is_applied_and_leaves_the_secrets_alone() {
     let fake = Fake::released().await;
     "infra-two".clone_into(&mut fake.state().infra);
-    let before = fake.state().secrets[&secret_arn(Component::Axon)].clone();
+    let before = fake.state().secrets[&secret_arn(Service::Axon)].clone();
     fake.deploy_all().await.succeeds();
     assert_eq!(fake.changes(), ["apply"]);
-    assert_eq!(fake.state().secrets[&secret_arn(Component::Axon)], before);
+    assert_eq!(fake.state().secrets[&secret_arn(Service::Axon)], before);
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +194,7 @@ async fn a_service_that_is_not_exposed_is_proven_by_its_targets() {
 #[tokio::test(start_paused = true)]
 async fn an_abandoned_release_is_taken_over_and_named() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Axon], "two");
+    fake.edit(&[Service::Axon], "two");
     let mut abandoned = fake.record(1);
     abandoned.number = 2;
     abandoned.state = ReleaseState::InProgress;
@@ -199,7 +207,7 @@ async fn an_abandoned_release_is_taken_over_and_named() {
 #[tokio::test(start_paused = true)]
 async fn the_result_is_json_on_stdout_and_no_secret_is_told() {
     let fake = Fake::applied();
-    let output = fake.deploy_in(Format::Json, &[]).await;
+    let output = fake.deploy_in::<Component>(Format::Json, &[]).await;
     let result: Value = serde_json::from_str(&output.succeeds().data).unwrap();
     assert_eq!(result["outcome"], json!("succeeded"));
     assert_eq!(result["release"], json!(1));
@@ -211,14 +219,10 @@ async fn the_result_is_json_on_stdout_and_no_secret_is_told() {
 #[tokio::test(start_paused = true)]
 async fn plan_says_what_deploy_would_change_and_changes_nothing() {
     let fake = Fake::released().await;
-    fake.edit_template(Component::Axon, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
-    fake.edit_template(
-        Component::Axon,
-        "\"memory\": \"512\"",
-        "\"memory\": \"1024\"",
-    );
+    fake.edit_template(Service::Axon, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
+    fake.edit_template(Service::Axon, "\"memory\": \"512\"", "\"memory\": \"1024\"");
     let output = fake
-        .run_on_outputs(async |_, world| plan::plan(world, &[], false).await)
+        .run_on_outputs(async |context, outputs| plan::plan(context, outputs, &[], false).await)
         .await;
     output.succeeds();
     let texts = [
@@ -246,7 +250,9 @@ async fn plan_says_what_deploy_would_change_and_changes_nothing() {
 async fn plan_names_nothing_to_do() {
     let fake = Fake::released().await;
     let output = fake
-        .run_on_outputs(async |_, world| plan::plan(world, &SERVICES, false).await)
+        .run_on_outputs(async |context, outputs| {
+            plan::plan(context, outputs, &SERVICES.map(Component::from), false).await
+        })
         .await;
     assert_eq!(output.succeeds().data, "nothing to do\n");
 }
@@ -255,11 +261,11 @@ async fn plan_names_nothing_to_do() {
 async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() {
     let fake = Fake::released().await;
     let plan_all = async |fake: &Fake| {
-        fake.run_on_outputs(async |_, world| plan::plan(world, &[], true).await)
+        fake.run_on_outputs(async |context, outputs| plan::plan(context, outputs, &[], true).await)
             .await
     };
     plan_all(&fake).await.succeeds();
-    fake.edit(&[Component::Orbit], "two");
+    fake.edit(&[Service::Orbit], "two");
     let output = plan_all(&fake).await;
     output.fails(13);
     assert!(
@@ -269,7 +275,7 @@ async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() 
     );
     assert!(!output.talk.contains("error"), "an answer: {}", output.talk);
     // What keeps a plan from being made is another code still.
-    fake.edit_template(Component::Orbit, ":database_url::", ":database_url");
+    fake.edit_template(Service::Orbit, ":database_url::", ":database_url");
     plan_all(&fake).await.fails(10);
     assert_eq!(fake.changes(), [""; 0]);
 }

@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::catalog::{Component, SERVICES};
-use crate::decide::release::rotation::{self, SigningPair, Step, StepError};
+use crate::catalog::{SERVICES, Service};
+use crate::decide::outputs::Outputs;
+use crate::decide::release::rotation::{self, RotationError, RotationStep, SigningPair};
 use crate::failure::{Failure, Kind};
-use crate::world::{SecretVersion, World};
+use crate::ports::{Context, SecretVersion};
 
 /// The services' own default.
 const REFRESH_DEFAULT: Duration = Duration::from_mins(5);
@@ -36,14 +37,16 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    pub(super) async fn read(world: &World<'_>) -> Result<Self> {
-        let (axon, orbit) =
-            tokio::try_join!(read(world, Component::Axon), read(world, Component::Orbit))?;
+    pub(super) async fn read(context: &Context<'_>, outputs: &Outputs) -> Result<Self> {
+        let (axon, orbit) = tokio::try_join!(
+            read(context, outputs, Service::Axon),
+            read(context, outputs, Service::Orbit)
+        )?;
         Ok(Self { axon, orbit })
     }
 
-    fn of(&self, component: Component) -> &SecretVersion {
-        if component == Component::Axon {
+    fn of(&self, service: Service) -> &SecretVersion {
+        if service == Service::Axon {
             &self.axon
         } else {
             &self.orbit
@@ -52,23 +55,24 @@ impl Documents {
 
     pub(super) fn next_step(
         &self,
-        world: &World<'_>,
+        context: &Context<'_>,
+        outputs: &Outputs,
         outgoing: Option<&SigningPair>,
-    ) -> Result<Step> {
+    ) -> Result<RotationStep> {
         let step = rotation::next_step(&self.axon.document, &self.orbit.document, outgoing);
         Ok(step.map_err(|error| {
-            let arn = |component| &world.outputs.service(component).secret_arn;
+            let arn = |service| &outputs.service(service).secret_arn;
             let hint = match error {
-                StepError::NoPair if world.environment.emulated => init(world),
-                StepError::NoPair => format!(
+                RotationError::NoPair if context.environment.emulated => init(context),
+                RotationError::NoPair => format!(
                     "aws secretsmanager list-secret-version-ids --secret-id {}    # one that had it\n\
                      or give both secrets the same sigv4_access_key_id and sigv4_secret_access_key",
-                    arn(Component::Orbit)
+                    arn(Service::Orbit)
                 ),
-                StepError::Ciphertext(component) => format!(
+                RotationError::Ciphertext(service) => format!(
                     "aws secretsmanager put-secret-value --secret-id {}    # the pair as plain text: \
                      a secret is encrypted as a whole",
-                    arn(component)
+                    arn(service)
                 ),
             };
             Failure::not_ready(error.to_string()).hint(hint)
@@ -76,24 +80,28 @@ impl Documents {
     }
 }
 
-async fn read(world: &World<'_>, component: Component) -> Result<SecretVersion> {
-    let found = world
+async fn read(context: &Context<'_>, outputs: &Outputs, service: Service) -> Result<SecretVersion> {
+    let found = context
         .secrets
-        .get_secret_value(&world.outputs.service(component).secret_arn);
+        .get_secret_value(&outputs.service(service).secret_arn);
     Ok(found.await?.ok_or_else(|| {
-        Failure::not_ready(format!("the secret of {component} has no value")).hint(init(world))
+        Failure::not_ready(format!("the secret of {service} has no value")).hint(init(context))
     })?)
 }
 
-fn init(world: &World<'_>) -> String {
-    format!("cargo xtask secrets init --env {}", world.environment.name)
+fn init(context: &Context<'_>) -> String {
+    format!(
+        "cargo xtask secrets init --env {}",
+        context.environment.name
+    )
 }
 
 pub(super) struct Watch<'a> {
-    world: &'a World<'a>,
+    context: &'a Context<'a>,
+    outputs: &'a Outputs,
     /// How long it may take until every task has read its secret again.
     limit: Duration,
-    newest: BTreeMap<Component, SecretVersion>,
+    newest: BTreeMap<Service, SecretVersion>,
     /// Versions that are known to have been replaced.
     replaced: BTreeSet<String>,
 }
@@ -101,35 +109,36 @@ pub(super) struct Watch<'a> {
 /// What speaks against the next step.
 enum Obstacle {
     /// A secret that is answered with a version that was replaced.
-    Stale(Component),
+    Stale(Service),
     /// Tasks, of how many, that have not said that they have their secret's version.
-    Late(Component, Vec<String>, usize),
+    Late(Service, Vec<String>, usize),
 }
 
 impl<'a> Watch<'a> {
-    pub(super) async fn new(world: &'a World<'a>) -> Result<Self> {
-        let intervals = SERVICES.map(|component| refresh_interval(world, component));
+    pub(super) async fn new(context: &'a Context<'a>, outputs: &'a Outputs) -> Result<Self> {
+        let intervals = SERVICES.map(|service| refresh_interval(context, outputs, service));
         let intervals = futures_util::future::try_join_all(intervals).await?;
         let longest = intervals.into_iter().max().unwrap_or(REFRESH_DEFAULT);
         Ok(Self {
-            world,
+            context,
+            outputs,
             limit: longest.mul_f64(REFRESH_SPREAD) + MARGIN,
             newest: BTreeMap::new(),
             replaced: BTreeSet::new(),
         })
     }
 
-    /// Makes the document the version of the component in the place of the one that was found.
+    /// Makes the document the version of the service in the place of the one that was found.
     pub(super) async fn replace(
         &mut self,
-        component: Component,
+        service: Service,
         found: &Documents,
         document: &Value,
     ) -> Result<bool> {
-        let version = &found.of(component).id;
-        let arn = &self.world.outputs.service(component).secret_arn;
+        let version = &found.of(service).id;
+        let arn = &self.outputs.service(service).secret_arn;
         let again = "nothing has to be put back: run it again";
-        let replaced = self.world.secrets.replace(arn, version, document).await;
+        let replaced = self.context.secrets.replace(arn, version, document).await;
         let replaced = replaced.context(again)?;
         self.replaced.insert(version.clone());
         Ok(replaced)
@@ -139,13 +148,13 @@ impl<'a> Watch<'a> {
     pub(super) async fn next_step(
         &mut self,
         outgoing: Option<&SigningPair>,
-    ) -> Result<(Documents, Step)> {
+    ) -> Result<(Documents, RotationStep)> {
         let mut changed = Instant::now();
         let mut clear_since = None;
         loop {
             let looked = Instant::now();
-            let found = Documents::read(self.world).await?;
-            let step = found.next_step(self.world, outgoing);
+            let found = Documents::read(self.context, self.outputs).await?;
+            let step = found.next_step(self.context, self.outputs, outgoing);
             if self.learn(&found) {
                 (changed, clear_since) = (looked, None);
             }
@@ -165,11 +174,11 @@ impl<'a> Watch<'a> {
             if left.is_zero() {
                 return Err(self.gave_up(&obstacle, &found).into());
             }
-            if let Obstacle::Late(component, missing, count) = obstacle {
+            if let Obstacle::Late(service, missing, count) = obstacle {
                 let (have, left) = (count - missing.len(), left.as_secs());
                 let text =
                     format!("{have} of {count} tasks have their new secret; {left} s at most");
-                self.world.report.live(component.name(), &text);
+                self.context.report.live(service.name(), &text);
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -178,11 +187,11 @@ impl<'a> Watch<'a> {
     /// Takes in what is newer than all that was read before; answers whether anything is.
     fn learn(&mut self, found: &Documents) -> bool {
         let mut learned = false;
-        for component in SERVICES {
-            let version = found.of(component);
-            let known = self.newest.get(&component);
+        for service in SERVICES {
+            let version = found.of(service);
+            let known = self.newest.get(&service);
             if known.is_none_or(|known| known.created < version.created) {
-                if let Some(known) = self.newest.insert(component, version.clone()) {
+                if let Some(known) = self.newest.insert(service, version.clone()) {
                     self.replaced.insert(known.id);
                 }
                 learned = true;
@@ -194,42 +203,53 @@ impl<'a> Watch<'a> {
     async fn obstacle(
         &self,
         found: &Documents,
-        awaited: Option<Component>,
+        awaited: Option<Service>,
     ) -> Result<Option<Obstacle>> {
-        let stale = SERVICES.into_iter().find(|component| {
-            let version = found.of(*component);
-            self.replaced.contains(&version.id) || self.newest[component].id != version.id
+        let stale = SERVICES.into_iter().find(|service| {
+            let version = found.of(*service);
+            self.replaced.contains(&version.id) || self.newest[service].id != version.id
         });
         if stale.is_some() {
             return Ok(stale.map(Obstacle::Stale));
         }
-        let Some(component) = awaited else {
+        let Some(service) = awaited else {
             return Ok(None);
         };
-        let running = self.world.cluster.running_tasks(component).await?;
+        let running = self
+            .context
+            .cluster
+            .running_tasks(self.outputs, service)
+            .await?;
         let count = running.len();
-        let missing = without(self.world, component, found.of(component), running).await?;
-        Ok((!missing.is_empty()).then_some(Obstacle::Late(component, missing, count)))
+        let missing = without(
+            self.context,
+            self.outputs,
+            service,
+            found.of(service),
+            running,
+        )
+        .await?;
+        Ok((!missing.is_empty()).then_some(Obstacle::Late(service, missing, count)))
     }
 
     fn gave_up(&self, obstacle: &Obstacle, found: &Documents) -> Failure {
         let limit = self.limit.as_secs();
         match obstacle {
-            Obstacle::Late(component, missing, _) => {
+            Obstacle::Late(service, missing, _) => {
                 let message = format!(
-                    "{component} did not take its secret up within {limit} s: {} have not logged version {}",
+                    "{service} did not take its secret up within {limit} s: {} have not logged version {}",
                     missing.join(", "),
-                    found.of(*component).id
+                    found.of(*service).id
                 );
-                stopped(self.world, &message)
+                stopped(self.context, &message)
             }
-            Obstacle::Stale(component) => {
-                let arn = &self.world.outputs.service(*component).secret_arn;
+            Obstacle::Stale(service) => {
+                let arn = &self.outputs.service(*service).secret_arn;
                 let message = format!(
-                    "the secret of {component} is answered with version {}, which was replaced, for {limit} s",
-                    found.of(*component).id
+                    "the secret of {service} is answered with version {}, which was replaced, for {limit} s",
+                    found.of(*service).id
                 );
-                let environment = &self.world.environment.name;
+                let environment = &self.context.environment.name;
                 Failure::new(Kind::StoppedWatching, message).hint(format!(
                     "aws secretsmanager list-secret-version-ids --secret-id {arn}    \
                      # whether somebody moved AWSCURRENT back\n\
@@ -242,14 +262,15 @@ impl<'a> Watch<'a> {
 
 /// The tasks whose log does not have the version, or has another one after it.
 async fn without(
-    world: &World<'_>,
-    component: Component,
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
     version: &SecretVersion,
     mut running: Vec<String>,
 ) -> Result<Vec<String>> {
-    let group = &world.outputs.service(component).log_group;
+    let group = &outputs.service(service).log_group;
     let from = version.created - CLOCK_SKEW;
-    let lines = world.logs.mentions(group, from, VERSION_FIELD).await?;
+    let lines = context.logs.mentions(group, from, VERSION_FIELD).await?;
     let has = |task: &String| {
         let of_task = lines.iter().rfind(|line| line.stream.ends_with(&**task));
         of_task.is_some_and(|line| line.text.contains(&version.id))
@@ -259,12 +280,16 @@ async fn without(
 }
 
 /// As the definition has it that runs now.
-async fn refresh_interval(world: &World<'_>, component: Component) -> Result<Duration> {
-    let state = world.cluster.describe_service(component).await?;
+async fn refresh_interval(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+) -> Result<Duration> {
+    let state = context.cluster.describe_service(outputs, service).await?;
     let Some(primary) = state.primary() else {
         return Ok(REFRESH_DEFAULT);
     };
-    let registered = world
+    let registered = context
         .cluster
         .describe_task_definition(&primary.revision)
         .await?;
@@ -276,8 +301,8 @@ async fn refresh_interval(world: &World<'_>, component: Component) -> Result<Dur
 }
 
 /// Nothing has to be put back: axon has every key that orbit may sign with.
-pub(super) fn stopped(world: &World<'_>, message: &str) -> Failure {
-    let environment = &world.environment.name;
+pub(super) fn stopped(context: &Context<'_>, message: &str) -> Failure {
+    let environment = &context.environment.name;
     Failure::new(Kind::StoppedWatching, message).hint(format!(
         "nothing has to be put back; `cargo xtask secrets rotate --env {environment}` goes on from here\n\
          cargo xtask logs axon --env {environment}    # why a secret cannot be read; RUST_LOG must let info through\n\

@@ -1,17 +1,18 @@
-//! The record of a release: opened, kept up while the release goes on, closed.
+//! The lock of an environment, which is the record of its release in the ledger: opened, renewed
+//! while the release goes on, closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 
 use super::{About, Release, ReleaseError};
 use crate::catalog::Component;
-use crate::decide::release::record::{Entry, LEASE, Record, ReleaseState};
+use crate::decide::release::record::{Entries, LEASE, Record, ReleaseState};
 use crate::decide::release::rollout::Outcome;
 use crate::failure::Failure;
-use crate::world::World;
+use crate::ports::Context;
 
 const LEASE_RENEWAL: Duration = Duration::from_mins(1);
 /// Others go by the record: one failed write must not make it wrong.
@@ -19,13 +20,9 @@ const WRITES_MAX: u32 = 3;
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens a record: whoever creates the next number holds the environment.
-pub async fn open(
-    world: &World<'_>,
-    about: About,
-    components: BTreeMap<Component, Entry>,
-) -> Result<Record> {
-    let newest = world.ledger.newest().await?;
-    let now = world.clock.now();
+pub(super) async fn open(context: &Context<'_>, about: About, entries: Entries) -> Result<Record> {
+    let newest = context.ledger.newest().await?;
+    let now = context.clock.now();
     let mut why = about.why;
     let mut without_alarms = BTreeSet::new();
     if let Some(newest) = &newest {
@@ -49,14 +46,14 @@ pub async fn open(
         commit: about.commit,
         dirty: about.dirty,
         without_alarms,
-        components,
+        entries,
     };
-    let created = world.ledger.create(&record).await;
+    let created = context.ledger.create(&record).await;
     if matches!(created, Ok(true)) {
         return Ok(record);
     }
     // An answer can be lost after the record was made: then what the ledger holds is ours.
-    let holder = world.ledger.read(record.number).await?;
+    let holder = context.ledger.read(record.number).await?;
     if holder.as_ref() == Some(&record) {
         return Ok(record);
     }
@@ -86,8 +83,8 @@ fn held(holder: &Record) -> Failure {
 
 impl Release<'_> {
     /// Before each change: nobody has opened a later release.
-    pub(super) async fn guard(&mut self) -> Result<(), ReleaseError> {
-        let newest = self.world.ledger.newest().await?;
+    pub(super) async fn ensure_lock_held(&mut self) -> Result<(), ReleaseError> {
+        let newest = self.context.ledger.newest().await?;
         match newest {
             Some(newest) if newest.number > self.record.number => Err(ReleaseError::Superseded {
                 component: None,
@@ -110,33 +107,28 @@ impl Release<'_> {
         component: Component,
         outcome: Outcome,
     ) -> Result<()> {
-        if let Some(entry) = self.record.components.get_mut(&component) {
-            entry.outcome = Some(outcome);
-            if outcome == Outcome::RolledBack {
-                entry.after.clone_from(&entry.before);
-            }
-        }
+        self.record.entries.conclude(component, outcome);
         self.save().await
     }
 
     pub(super) async fn close(&mut self, state: ReleaseState) -> Result<()> {
         self.record.state = state;
-        self.record.closed = Some(self.world.clock.now());
+        self.record.closed = Some(self.context.clock.now());
         self.save().await?;
         let text = format!("{} closed: {}", self.record.number, state.text());
-        self.world.report.line("release", &text);
+        self.context.report.line("release", &text);
         Ok(())
     }
 
     pub(super) async fn save(&mut self) -> Result<()> {
         self.renewed = Instant::now();
         if self.record.state == ReleaseState::InProgress {
-            self.record.until = self.world.clock.now() + LEASE;
+            self.record.until = self.context.clock.now() + LEASE;
         }
         let number = self.record.number;
         let mut attempt = 1;
         loop {
-            match self.world.ledger.overwrite(&self.record).await {
+            match self.context.ledger.overwrite(&self.record).await {
                 Err(_) if attempt < WRITES_MAX => attempt += 1,
                 saved => {
                     return saved

@@ -1,5 +1,6 @@
-//! The small traits that the stories of `commands/` speak to, and `World`, which bundles them.
-//! A trait stands here where a story's test needs a fake, and nowhere else.
+//! The traits by which commands and the release engine reach the outside, and `Context`, which
+//! bundles them. A trait exists where a story's test has a fake for it, and nowhere else. Methods
+//! that make one call of AWS have that call's name.
 
 mod machine;
 
@@ -11,14 +12,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::catalog::Component;
+use crate::catalog::{Component, Service};
 use crate::decide::artifact::image::{Artifact, Digest, Key};
 use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
-use crate::decide::outputs::{Architecture, Outputs};
-use crate::decide::release::plan::Registered;
+use crate::decide::outputs::{Architecture, FunctionOutputs, Outputs};
 use crate::decide::release::record::Record;
-use crate::decide::release::rollout::{Alarms, FunctionState, ServiceState, StoppedTask};
+use crate::decide::release::snapshot::{
+    Alarms, FunctionState, FunctionVersion, Registered, Revision, ServiceState, StoppedTask,
+};
 use crate::report::Report;
 
 pub use machine::{
@@ -26,13 +28,14 @@ pub use machine::{
     Subject, Toolchain, Watch, Workflows,
 };
 
-/// The outputs and everything that acts on it: what a command that needs the environment gets.
+/// One environment, and everything that acts on it.
 #[derive(Clone, Copy)]
-pub struct World<'a> {
+pub struct Context<'a> {
     pub environment: &'a Environment,
-    pub outputs: &'a Outputs,
+    pub architecture: Architecture,
     pub source: &'a dyn Source,
     pub builder: &'a dyn Builder,
+    pub infra: &'a dyn Infra,
     pub registry: &'a dyn Registry,
     pub cluster: &'a dyn Cluster,
     pub balancer: &'a dyn Balancer,
@@ -45,64 +48,8 @@ pub struct World<'a> {
     pub interrupt: &'a dyn Interrupt,
     pub report: &'a Report,
     pub user: &'a User,
-}
-
-/// What a command has before there are outputs: `deploy` makes one.
-#[derive(Clone, Copy)]
-pub struct Desk<'a> {
-    pub environment: &'a Environment,
-    pub architecture: Architecture,
-    pub source: &'a dyn Source,
-    pub builder: &'a dyn Builder,
-    pub infra: &'a dyn Infra,
-    pub secrets: &'a dyn Secrets,
-    pub connector: &'a dyn Connector,
-    pub logs: &'a dyn Logs,
-    pub ledger: &'a dyn Ledger,
-    pub probe: &'a dyn Probe,
-    pub clock: &'a dyn Clock,
-    pub interrupt: &'a dyn Interrupt,
-    pub report: &'a Report,
-    pub user: &'a User,
-}
-
-impl<'a> Desk<'a> {
-    /// The world of outputs.
-    pub fn world(&self, outputs: &'a Outputs, sited: &'a Sited<'a>) -> World<'a> {
-        World {
-            environment: self.environment,
-            outputs,
-            source: self.source,
-            builder: self.builder,
-            registry: &*sited.registry,
-            cluster: &*sited.cluster,
-            balancer: &*sited.balancer,
-            functions: &*sited.functions,
-            secrets: self.secrets,
-            logs: self.logs,
-            ledger: self.ledger,
-            probe: self.probe,
-            clock: self.clock,
-            interrupt: self.interrupt,
-            report: self.report,
-            user: self.user,
-        }
-    }
-}
-
-/// Makes the adapters that need outputs.
-pub trait Connector: Send + Sync {
-    fn connect<'s>(&'s self, outputs: &'s Outputs) -> Result<Sited<'s>>;
-    /// When the credentials end; `None` where nobody knows it, or they are renewed by themselves.
-    fn credentials_end(&self) -> Option<Timestamp>;
-}
-
-/// The adapters that need outputs.
-pub struct Sited<'s> {
-    pub registry: Box<dyn Registry + 's>,
-    pub cluster: Box<dyn Cluster + 's>,
-    pub balancer: Box<dyn Balancer + 's>,
-    pub functions: Box<dyn Functions + 's>,
+    /// When the credentials end; `None` where it is not known, or they renew themselves.
+    pub credentials_end: Option<Timestamp>,
 }
 
 /// Who runs the command, and where: what a record says of its holder.
@@ -191,44 +138,55 @@ pub trait Builder: Send + Sync {
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// The digest of the image that is tagged with this key.
-    async fn digest(&self, component: Component, key: &Key) -> Result<Option<Digest>>;
+    async fn digest(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        key: &Key,
+    ) -> Result<Option<Digest>>;
     /// Whether the registry has an image of this digest.
-    async fn has(&self, component: Component, digest: &Digest) -> Result<bool>;
-    /// Pushes a packed image by its digest and tags it with its key.
-    async fn push(&self, artifact: &Artifact) -> Result<()>;
+    async fn has(&self, outputs: &Outputs, service: Service, digest: &Digest) -> Result<bool>;
+    /// Pushes a service's packed image by its digest and tags it with its key.
+    async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()>;
 }
 
 /// The ECS cluster and its services.
 #[async_trait]
 pub trait Cluster: Send + Sync {
-    /// The service as ECS tells it now.
-    async fn describe_service(&self, component: Component) -> Result<ServiceState>;
-    /// What a revision (`family:n`) consists of; `None` where there is no such revision.
-    async fn describe_task_definition(&self, revision: &str) -> Result<Option<Registered>>;
-    /// Registers a definition and answers its revision. `content` becomes its tag
-    /// `definition-sha256`.
+    async fn describe_service(&self, outputs: &Outputs, service: Service) -> Result<ServiceState>;
+    /// What a revision consists of; `None` where there is no such revision.
+    async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>>;
+    /// `content` becomes the revision's tag `definition-sha256`.
     async fn register_task_definition(
         &self,
         definition: &Definition,
         content: &str,
-    ) -> Result<String>;
-    /// Changes a service in one call.
-    async fn update_service(&self, component: Component, update: &ServiceUpdate) -> Result<()>;
-    /// The stopped tasks of a revision that ECS still remembers.
-    async fn stopped_tasks(&self, component: Component, revision: &str)
-    -> Result<Vec<StoppedTask>>;
-    async fn deregister_task_definition(&self, revision: &str) -> Result<()>;
-    /// What ECS says of the health of each running task (`HEALTHY`, `UNHEALTHY`, `UNKNOWN`).
-    async fn task_health(&self, component: Component) -> Result<Vec<String>>;
-    /// The ids of the tasks whose containers run, also of those that are about to end: by these
-    /// their log streams are named.
-    async fn running_tasks(&self, component: Component) -> Result<Vec<String>>;
+    ) -> Result<Revision>;
+    async fn update_service(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        update: &ServiceUpdate,
+    ) -> Result<()>;
+    async fn deregister_task_definition(&self, revision: &Revision) -> Result<()>;
+    /// The stopped tasks of a revision that ECS still remembers (about an hour), newest first.
+    async fn stopped_tasks(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        revision: &Revision,
+    ) -> Result<Vec<StoppedTask>>;
+    /// `healthStatus` of each running task (`HEALTHY`, `UNHEALTHY`, `UNKNOWN`).
+    async fn task_health(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>>;
+    /// The ids of the tasks whose containers run, those that are being stopped included. Log
+    /// streams are named by them.
+    async fn running_tasks(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>>;
 }
 
 /// What one call changes of a service; the rest stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceUpdate {
-    pub revision: Option<String>,
+    pub revision: Option<Revision>,
     /// Sent only where it must change.
     pub desired: Option<i32>,
     /// Without a revision they start no deployment.
@@ -239,20 +197,47 @@ pub struct ServiceUpdate {
 #[async_trait]
 pub trait Balancer: Send + Sync {
     /// The state of each target of a service, in the words of the API (`healthy`, `draining`, ...).
-    async fn describe_target_health(&self, component: Component) -> Result<Vec<String>>;
+    async fn describe_target_health(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+    ) -> Result<Vec<String>>;
 }
 
-/// The governance function.
+/// Lambda.
 #[async_trait]
 pub trait Functions: Send + Sync {
-    /// What the alias points to.
-    async fn get_alias(&self) -> Result<FunctionState>;
-    /// Makes a version of this code, or finds the version that has it; its description is the key.
-    async fn publish_version(&self, zip: Vec<u8>, artifact: &Artifact) -> Result<String>;
-    /// Asks one version. A function's own error is an error here.
-    async fn invoke(&self, version: &str, request: &Value) -> Result<Value>;
+    /// The version that the alias names.
+    async fn get_alias(&self, function: &FunctionOutputs) -> Result<FunctionState>;
+    /// Makes a version of this code, or finds the version that has it. The version's description
+    /// is the key.
+    async fn publish_version(
+        &self,
+        function: &FunctionOutputs,
+        zip: Vec<u8>,
+        key: &Key,
+    ) -> Result<PublishedVersion>;
+    /// Calls one version. An error that the function itself answers is an error here.
+    async fn invoke(
+        &self,
+        function: &FunctionOutputs,
+        version: &FunctionVersion,
+        request: &Value,
+    ) -> Result<Value>;
     /// Moves the alias, if it has not been moved since `revision_id` was read.
-    async fn update_alias(&self, version: &str, revision_id: &str) -> Result<()>;
+    async fn update_alias(
+        &self,
+        function: &FunctionOutputs,
+        version: &FunctionVersion,
+        revision_id: &str,
+    ) -> Result<()>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedVersion {
+    pub version: FunctionVersion,
+    /// Base64, as Lambda has it.
+    pub code_sha256: String,
 }
 
 /// Secrets Manager.

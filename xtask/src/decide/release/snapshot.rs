@@ -1,0 +1,377 @@
+//! What runs at one moment, as ECS and Lambda describe it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{FunctionRunning, ServiceRunning};
+use crate::catalog::{Function, Service};
+use crate::decide::artifact::image::{Digest, Key};
+use crate::decide::definition::Definition;
+
+/// A definition that ECS knows, by its name: `family:number`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Revision(String);
+
+/// A published version of a function: a number, as text. `$LATEST` is none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FunctionVersion(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("`{0}` is not a revision, which is `family:number`")]
+    Revision(String),
+    #[error("`{0}` is not a version of a function, which is a number")]
+    FunctionVersion(String),
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+impl TryFrom<String> for Revision {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let parts = text.split_once(':');
+        if parts.is_some_and(|(family, number)| !family.is_empty() && is_number(number)) {
+            return Ok(Self(text));
+        }
+        Err(NameError::Revision(text))
+    }
+}
+
+impl TryFrom<String> for FunctionVersion {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        if is_number(&text) {
+            return Ok(Self(text));
+        }
+        Err(NameError::FunctionVersion(text))
+    }
+}
+
+macro_rules! text {
+    ($type:ident) => {
+        impl $type {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text!(Revision);
+text!(FunctionVersion);
+
+/// All services and functions: what a plan is made for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub services: BTreeMap<Service, ServiceSnapshot>,
+    pub functions: BTreeMap<Function, FunctionState>,
+}
+
+/// One service, with the definition that its primary deployment runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceSnapshot {
+    pub state: ServiceState,
+    /// The primary deployment's.
+    pub revision: Revision,
+    /// `None` where ECS does not have the revision any more.
+    pub registered: Option<Registered>,
+}
+
+/// A revision as ECS has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    pub definition: Definition,
+    pub active: bool,
+    /// The tag `definition-sha256`.
+    pub sha256: Option<String>,
+}
+
+/// A service as `DescribeServices` answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceState {
+    pub active: bool,
+    pub desired: i32,
+    pub running: i32,
+    pub pending: i32,
+    pub deployments: Vec<Deployment>,
+    pub alarms: Option<Alarms>,
+}
+
+/// The CloudWatch alarms at which ECS fails a deployment of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarms {
+    pub names: Vec<String>,
+    pub enabled: bool,
+    /// Whether ECS goes back to the last completed deployment as well.
+    pub rollback: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    pub primary: bool,
+    pub revision: Revision,
+    pub state: RolloutState,
+    /// `rolloutStateReason`.
+    pub reason: String,
+    pub desired: i32,
+    pub running: i32,
+    pub pending: i32,
+    pub failed: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutState {
+    InProgress,
+    Completed,
+    Failed,
+}
+
+/// A function's alias and the version that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionState {
+    pub version: FunctionVersion,
+    /// Base64, as Lambda has it.
+    pub code_sha256: String,
+    /// The content key of the version's code, from its description. `None` for the placeholder
+    /// that Terraform creates, and for a version that somebody else published.
+    pub key: Option<Key>,
+    /// Changes with each change of the alias: `UpdateAlias` is refused with an older one.
+    pub revision_id: String,
+}
+
+/// A task that ECS stopped, or that exited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoppedTask {
+    pub id: String,
+    pub stop_code: String,
+    pub reason: String,
+    pub containers: Vec<StoppedContainer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoppedContainer {
+    pub name: String,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
+}
+
+impl Snapshot {
+    /// What is not any more as this snapshot saw it. A plan is applied only to what it was made
+    /// for.
+    pub fn changed_since(&self, now: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        for (service, then) in &self.services {
+            match now.services.get(service) {
+                Some(now) if now.revision != then.revision => {
+                    changes.push(format!(
+                        "{service} went from {} to {}",
+                        then.revision, now.revision
+                    ));
+                }
+                Some(_) => {}
+                None => changes.push(format!("{service} is gone")),
+            }
+        }
+        for (function, then) in &self.functions {
+            let now = now.functions.get(function);
+            if now.is_none_or(|now| now.revision_id != then.revision_id) {
+                changes.push(format!("the alias of {function} was moved"));
+            }
+        }
+        changes
+    }
+
+    /// Whether no service is in the middle of a rollout.
+    pub fn settled(&self) -> bool {
+        let mut services = self.services.values();
+        services.all(|service| service.state.settled())
+    }
+}
+
+impl ServiceSnapshot {
+    /// Terraform creates a service on a revision that never runs, with none desired.
+    pub fn is_first(&self) -> bool {
+        self.state.desired == 0
+    }
+
+    /// `None`: a placeholder, or none desired.
+    pub fn running(&self) -> Option<ServiceRunning> {
+        let registered = self.registered.as_ref().filter(|_| !self.is_first())?;
+        Some(registered.running(&self.revision))
+    }
+}
+
+impl Registered {
+    /// What runs where this revision runs.
+    pub fn running(&self, revision: &Revision) -> ServiceRunning {
+        let content = self.sha256.clone();
+        let image = self.definition.image();
+        let digest = image.and_then(|image| Digest::parse(image.split_once('@')?.1));
+        ServiceRunning {
+            revision: revision.clone(),
+            content: content.unwrap_or_else(|| self.definition.sha256()),
+            image: digest,
+        }
+    }
+}
+
+impl ServiceState {
+    pub fn primary(&self) -> Option<&Deployment> {
+        self.deployments
+            .iter()
+            .find(|deployment| deployment.primary)
+    }
+
+    /// The primary deployment is completed, and every desired task runs and is of it. The
+    /// service's own desired count decides: a deployment that ECS went back to may keep the count
+    /// that it had before.
+    pub fn settled(&self) -> bool {
+        self.active
+            && self.pending == 0
+            && self.running == self.desired
+            && self.primary().is_some_and(|primary| {
+                primary.state == RolloutState::Completed && primary.running == self.desired
+            })
+    }
+
+    pub fn failed(&self, revision: &Revision) -> Option<&Deployment> {
+        self.deployments.iter().find(|deployment| {
+            deployment.revision == *revision && deployment.state == RolloutState::Failed
+        })
+    }
+
+    /// The alarms of the service, where it has any.
+    pub fn watched_by(&self) -> Option<&Alarms> {
+        let alarms = self.alarms.as_ref();
+        alarms.filter(|alarms| !alarms.names.is_empty())
+    }
+}
+
+impl FunctionState {
+    /// `None` where it is not a version of ours.
+    pub fn running(&self) -> Option<FunctionRunning> {
+        self.key.as_ref().map(|_| FunctionRunning {
+            version: self.version.clone(),
+            code_sha256: self.code_sha256.clone(),
+        })
+    }
+}
+
+impl StoppedTask {
+    /// Whether it exited by itself. Draining, scaling and `StopTask` stop tasks too, and say
+    /// nothing about the revision.
+    pub fn is_evidence(&self) -> bool {
+        matches!(
+            self.stop_code.as_str(),
+            "EssentialContainerExited" | "TaskFailedToStart"
+        )
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+
+    pub fn revision(text: &str) -> Revision {
+        text.parse().unwrap()
+    }
+
+    /// A deployment of so many running out of so many desired tasks.
+    pub fn deployment(name: &str, state: RolloutState, running: i32, of: i32) -> Deployment {
+        Deployment {
+            primary: true,
+            revision: revision(name),
+            state,
+            reason: String::new(),
+            desired: of,
+            running,
+            pending: of - running,
+            failed: 0,
+        }
+    }
+
+    /// A service whose first deployment is the primary one.
+    pub fn service(mut deployments: Vec<Deployment>) -> ServiceState {
+        for other in deployments.iter_mut().skip(1) {
+            other.primary = false;
+        }
+        let sum = |count: fn(&Deployment) -> i32| deployments.iter().map(count).sum();
+        ServiceState {
+            active: true,
+            desired: deployments.first().map_or(0, |primary| primary.desired),
+            running: sum(|deployment| deployment.running),
+            pending: sum(|deployment| deployment.pending),
+            deployments,
+            alarms: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_a_family_and_a_number() {
+        assert_eq!(
+            "demo-axon:7".parse::<Revision>().unwrap().as_str(),
+            "demo-axon:7"
+        );
+        for wrong in ["", "demo-axon", "demo-axon:", ":7", "demo-axon:seven"] {
+            assert!(wrong.parse::<Revision>().is_err(), "{wrong}");
+        }
+        let error = "axon".parse::<Revision>().unwrap_err().to_string();
+        assert_eq!(error, "`axon` is not a revision, which is `family:number`");
+    }
+
+    #[test]
+    fn a_functions_version_is_a_number() {
+        assert!("12".parse::<FunctionVersion>().is_ok());
+        for wrong in ["", "$LATEST", "live"] {
+            assert!(wrong.parse::<FunctionVersion>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_task_that_was_drained_is_no_evidence() {
+        let task = |code: &str| StoppedTask {
+            id: "1".into(),
+            stop_code: code.into(),
+            reason: String::new(),
+            containers: Vec::new(),
+        };
+        assert!(task("EssentialContainerExited").is_evidence());
+        assert!(task("TaskFailedToStart").is_evidence());
+        assert!(!task("ServiceSchedulerInitiated").is_evidence());
+        assert!(!task("UserInitiated").is_evidence());
+    }
+}

@@ -1,0 +1,43 @@
+//! Task definitions of this checkout: rendered, and looked through by lint.
+
+use anyhow::Result;
+
+use crate::catalog::Service;
+use crate::decide::artifact::archive;
+use crate::decide::definition::Definition;
+use crate::decide::definition::lint::{self, Facts, Finding};
+use crate::decide::definition::render::{self, RenderError};
+use crate::decide::outputs::Outputs;
+use crate::failure::{Failure, Kind};
+use crate::ports::Source;
+use crate::release;
+
+/// A service's template with every placeholder filled from the outputs.
+pub async fn rendered(
+    source: &dyn Source,
+    outputs: &Outputs,
+    service: Service,
+    image: &str,
+) -> Result<Definition> {
+    let file = service.template();
+    let template = source.read(&file).await?;
+    let values = render::values(service, outputs, image);
+    let extra_environment = &outputs.service(service).environment;
+    Ok(render::render(&file, &template, &values, extra_environment)
+        .map_err(|error| refused(&error))?)
+}
+
+/// A template that cannot be rendered is what lint would find.
+fn refused(error: &RenderError) -> Failure {
+    Failure::new(Kind::Findings, error.to_string())
+}
+
+/// All of lint, with what the outputs, our images and the limit of a rollout say.
+pub fn findings(outputs: &Outputs, service: Service, definition: &Definition) -> Vec<Finding> {
+    let facts = Facts {
+        image: Some(archive::facts(service, outputs.architecture)),
+        rollout_seconds_max: Some(release::ROLLOUT_LIMIT.as_secs().cast_signed()),
+        ..Facts::of(outputs, service)
+    };
+    lint::lint(service.name(), definition, &facts)
+}

@@ -1,0 +1,93 @@
+//! The plan of a deploy.
+
+use anyhow::Result;
+
+use super::{artifacts, chosen, definitions, ledger};
+use crate::catalog::{Component, Service};
+use crate::decide::definition::lint::Finding;
+use crate::decide::outputs::Outputs;
+use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Plan};
+use crate::failure::{Failure, Kind};
+use crate::ports::Context;
+use crate::release;
+
+/// A plan, and what lint says of the definitions that it brings.
+pub struct Planned {
+    pub plan: Plan,
+    pub findings: Vec<Finding>,
+}
+
+/// Keys, artifacts, definitions, findings, what runs: all of it before anything is changed.
+pub async fn plan(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    names: &[Component],
+) -> Result<Planned> {
+    let chosen = chosen(names);
+    let keys = context.builder.keys(outputs.architecture).await?;
+    let (snapshot, pushed) = tokio::try_join!(
+        release::observe(context, outputs),
+        artifacts::pushed(context, outputs, &chosen, &keys)
+    )?;
+    let artifacts = artifacts::pack(context, &chosen, keys, pushed, &snapshot).await?;
+
+    let mut desired = Desired {
+        counts: desired_counts(outputs),
+        ..Desired::default()
+    };
+    let mut findings = Vec::new();
+    let mut faults = Vec::new();
+    for component in chosen {
+        match component {
+            Component::Function(function) => {
+                let code = DesiredFunction::Code {
+                    key: artifacts.key(component)?.clone(),
+                    artifact: artifacts.packed.get(&component).cloned(),
+                };
+                desired.functions.insert(function, code);
+            }
+            Component::Service(service) => {
+                let image = image(outputs, service, &artifacts)?;
+                match definitions::rendered(context.source, outputs, service, &image).await {
+                    Ok(definition) => {
+                        findings.extend(definitions::findings(outputs, service, &definition));
+                        let content = definition.sha256();
+                        let definition = DesiredService::Definition {
+                            definition,
+                            content,
+                        };
+                        desired.services.insert(service, definition);
+                    }
+                    Err(error) => faults.push(format!("{error:#}")),
+                }
+            }
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
+    }
+    let succeeded = ledger::succeeded_if_moving(context, &snapshot).await?;
+    let without_alarms = release::left_without_alarms(context, &snapshot).await?;
+    let images = artifacts.packed.into_values();
+    let plan = Plan {
+        pushes: images
+            .filter(|it| it.component.service().is_some())
+            .collect(),
+        without_alarms,
+        ..Plan::new(&desired, snapshot, succeeded.as_ref())
+    };
+    Ok(Planned { plan, findings })
+}
+
+fn image(outputs: &Outputs, service: Service, artifacts: &artifacts::Artifacts) -> Result<String> {
+    let digest = artifacts.digest(service)?;
+    Ok(format!("{}@{digest}", outputs.image_name(service)))
+}
+
+/// How many tasks each service starts with.
+pub fn desired_counts(outputs: &Outputs) -> std::collections::BTreeMap<Service, i32> {
+    let counts = outputs.services.iter();
+    counts
+        .map(|(service, facts)| (*service, facts.desired_count))
+        .collect()
+}

@@ -1,0 +1,126 @@
+//! What Terraform built for the environment: read as it was published, or applied first where
+//! `infra/` has changed.
+
+use anyhow::{Context as _, Result};
+
+use crate::decide::outputs::{self, Outputs, OutputsError};
+use crate::failure::Failure;
+use crate::ports::Context;
+use crate::release::{Confirmed, confirm};
+
+/// The outputs as this checkout describes them: applied where `infra/` or its variables changed.
+/// The first apply takes a minute or two, and the images are built meanwhile.
+pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
+    let (wanted, published) =
+        tokio::try_join!(context.infra.wanted_sha256(), published_or_older(context))?;
+    let is_first = published.is_none();
+    match published {
+        Some(Ok(outputs)) if outputs.infra_sha256 == wanted => return Ok(outputs),
+        Some(Err(older)) => context.report.line("infra", &older.to_string()),
+        Some(Ok(_)) | None => {}
+    }
+    let planned = context.infra.plan().await?;
+    if !context.environment.emulated {
+        context.report.block(planned.summary());
+    }
+    let _: Confirmed = confirm(context, yes, "apply this to the infrastructure").await?;
+    if is_first {
+        // Both to their end: a compiler's error must not cut off an apply.
+        let (applied, built) = tokio::join!(planned.apply(), build_ahead(context));
+        applied.and(built)?;
+    } else {
+        planned.apply().await?;
+    }
+    context.report.line("infra", "applied");
+    let outputs = published_outputs(context).await?;
+    outputs.context("terraform published no outputs")
+}
+
+/// The outputs that a dry run goes by: those of the last apply, with a line where `infra/` has
+/// changed since. `None` where there was none.
+pub async fn as_last_applied(context: &Context<'_>) -> Result<Option<Outputs>> {
+    let (wanted, published) =
+        tokio::try_join!(context.infra.wanted_sha256(), published_or_older(context))?;
+    let text = match &published {
+        Some(Ok(outputs)) if outputs.infra_sha256 == wanted => None,
+        None => Some("was never applied"),
+        Some(_) => Some("has changed since it was applied"),
+    };
+    if let Some(Err(older)) = &published {
+        context.report.line("infra", &older.to_string());
+    }
+    if let Some(text) = text {
+        let text = format!("{text}; a run without --dry-run applies it first");
+        context.report.line("infra", &text);
+    }
+    Ok(published.and_then(Result::ok))
+}
+
+async fn build_ahead(context: &Context<'_>) -> Result<()> {
+    let keys = context.builder.keys(context.architecture).await?;
+    if context.builder.all_cached(&keys).await?.is_none() {
+        context.builder.build(context.architecture, &keys).await?;
+    }
+    Ok(())
+}
+
+/// The outputs that Terraform published. Where it never did, the error names the command.
+pub async fn required(context: &Context<'_>) -> Result<Outputs> {
+    let published = published_outputs(context).await?;
+    Ok(published.ok_or_else(|| {
+        let name = &context.environment.name;
+        Failure::not_ready(format!("{name} has no outputs yet"))
+            .hint(format!("cargo xtask deploy --env {name}"))
+    })?)
+}
+
+async fn published_outputs(context: &Context<'_>) -> Result<Option<Outputs>> {
+    let Some(read) = published_or_older(context).await? else {
+        return Ok(None);
+    };
+    let outputs = read.map_err(|older| {
+        let parameter = context.environment.outputs_parameter();
+        Failure::not_ready(format!("{parameter}: {older}")).hint(format!(
+            "an older infra/ wrote it; this one is applied by: cargo xtask deploy --env {}",
+            context.environment.name
+        ))
+    })?;
+    Ok(Some(outputs))
+}
+
+/// What was published; outputs that an older `infra/` wrote are no failure.
+async fn published_or_older(
+    context: &Context<'_>,
+) -> Result<Option<Result<Outputs, OutputsError>>> {
+    let Some(text) = context.infra.outputs().await? else {
+        return Ok(None);
+    };
+    let parameter = context.environment.outputs_parameter();
+    let (outputs, unknown) = match outputs::parse(&text) {
+        Ok(parsed) => parsed,
+        Err(error) if error.is_older() => return Ok(Some(Err(error))),
+        Err(error) => {
+            return Err(Failure::not_ready(format!("{parameter}: {error}"))
+                .hint("use a checkout as new as the one that applied it")
+                .into());
+        }
+    };
+    let foreign = outputs.foreign(context.environment);
+    if !foreign.is_empty() {
+        let name = &context.environment.name;
+        let message = format!("{parameter} is not {name}'s: {}", foreign.join(", "));
+        return Err(Failure::not_ready(message)
+            .hint(format!(
+                "find out who wrote it there, or correct infra/environments/{name}.tfvars.json"
+            ))
+            .into());
+    }
+    if !unknown.is_empty() {
+        let text = format!(
+            "{parameter} has fields that this checkout ignores: {}",
+            unknown.join(", ")
+        );
+        context.report.warn("outputs", &text);
+    }
+    Ok(Some(Ok(outputs)))
+}

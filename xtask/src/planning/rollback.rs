@@ -1,0 +1,108 @@
+//! The plan of a rollback: to what ran after an earlier release.
+
+use anyhow::Result;
+
+use super::deploy::desired_counts;
+use super::ledger;
+use crate::decide::outputs::Outputs;
+use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Plan};
+use crate::decide::release::record::{Record, ReleaseState, ServiceRunning};
+use crate::decide::release::snapshot::Snapshot;
+use crate::failure::Failure;
+use crate::ports::Context;
+use crate::release;
+
+/// The release that is gone back to, and what that changes.
+pub async fn plan(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    to: Option<u64>,
+) -> Result<(Record, Plan)> {
+    let snapshot = release::observe(context, outputs).await?;
+    let target = target(context, &snapshot, to).await?;
+    let desired = desired(context, outputs, &target).await?;
+    let succeeded = ledger::succeeded_if_moving(context, &snapshot).await?;
+    let without_alarms = release::left_without_alarms(context, &snapshot).await?;
+    let plan = Plan {
+        without_alarms,
+        ..Plan::new(&desired, snapshot, succeeded.as_ref())
+    };
+    Ok((target, plan))
+}
+
+async fn target(context: &Context<'_>, snapshot: &Snapshot, to: Option<u64>) -> Result<Record> {
+    let see = "cargo xtask releases     # the ledger";
+    let Some(number) = to else {
+        let found = ledger::rollback_target(context, snapshot).await?;
+        return Ok(found.ok_or_else(|| {
+            Failure::refused("no release succeeded that is not what runs now").hint(see)
+        })?);
+    };
+    let found = context.ledger.read(number).await?;
+    let record =
+        found.ok_or_else(|| Failure::refused(format!("there is no release {number}")).hint(see))?;
+    if record.state == ReleaseState::Succeeded && record.entries.all_run() {
+        return Ok(record);
+    }
+    let message = format!(
+        "release {number} did not succeed with everything running ({})",
+        record.state.text()
+    );
+    Err(Failure::refused(message).hint(see).into())
+}
+
+/// What ran after a release, as far as AWS still has it: all that is missing is named at once.
+async fn desired(context: &Context<'_>, outputs: &Outputs, target: &Record) -> Result<Desired> {
+    let mut desired = Desired {
+        counts: desired_counts(outputs),
+        ..Desired::default()
+    };
+    let mut missing = Vec::new();
+    for (function, entry) in &target.entries.functions {
+        if let Some(after) = &entry.after {
+            let version = DesiredFunction::Version(after.clone());
+            desired.functions.insert(*function, version);
+        }
+    }
+    for (service, entry) in &target.entries.services {
+        let Some(after) = &entry.after else { continue };
+        if let Some(digest) = &after.image
+            && !context.registry.has(outputs, *service, digest).await?
+        {
+            missing.push(format!("the image {digest} of {service}"));
+        }
+        match known(context, after).await? {
+            Some(known) => drop(desired.services.insert(*service, known)),
+            None => missing.push(format!("the revision {}", after.revision)),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(desired);
+    }
+    let message = format!("AWS does not have {} any more", missing.join(", "));
+    Err(Failure::refused(message)
+        .hint("choose another release with --to, or check out its commit and deploy that")
+        .into())
+}
+
+/// A deregistered revision can't be deployed: its content is registered anew.
+async fn known(context: &Context<'_>, after: &ServiceRunning) -> Result<Option<DesiredService>> {
+    let registered = context
+        .cluster
+        .describe_task_definition(&after.revision)
+        .await?;
+    let content = after.content.clone();
+    Ok(registered.map(|registered| {
+        if registered.active {
+            DesiredService::Revision {
+                revision: after.revision.clone(),
+                content,
+            }
+        } else {
+            DesiredService::Definition {
+                definition: registered.definition.registrable(),
+                content,
+            }
+        }
+    }))
+}

@@ -1,0 +1,53 @@
+//! What runs now.
+
+use anyhow::{Context as _, Result};
+use futures_util::future::try_join_all;
+
+use crate::catalog::{FUNCTIONS, Function, SERVICES, Service};
+use crate::decide::outputs::Outputs;
+use crate::decide::release::snapshot::{FunctionState, ServiceSnapshot, Snapshot};
+use crate::ports::Context;
+
+/// Looks at every component, at one moment.
+pub async fn observe(context: &Context<'_>, outputs: &Outputs) -> Result<Snapshot> {
+    let (services, functions) = tokio::try_join!(
+        try_join_all(SERVICES.map(|name| service(context, outputs, name))),
+        try_join_all(FUNCTIONS.map(|name| function(context, outputs, name))),
+    )?;
+    Ok(Snapshot {
+        services: services.into_iter().collect(),
+        functions: functions.into_iter().collect(),
+    })
+}
+
+async fn service(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+) -> Result<(Service, ServiceSnapshot)> {
+    let state = context.cluster.describe_service(outputs, service).await?;
+    let primary = state.primary();
+    let revision = primary
+        .with_context(|| format!("ECS has no deployment of {service}"))?
+        .revision
+        .clone();
+    let registered = context.cluster.describe_task_definition(&revision).await?;
+    let snapshot = ServiceSnapshot {
+        state,
+        revision,
+        registered,
+    };
+    Ok((service, snapshot))
+}
+
+async fn function(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    function: Function,
+) -> Result<(Function, FunctionState)> {
+    let state = context
+        .functions
+        .get_alias(outputs.function(function))
+        .await?;
+    Ok((function, state))
+}

@@ -1,0 +1,137 @@
+//! Takes the services down as the source document does: desired count 0, wait, deregister the
+//! revisions that ran.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::Instant;
+
+use super::{About, Confirmed, Direction, End, Release, ReleaseError, observe, unchanged};
+use crate::catalog::{SERVICES, Service};
+use crate::decide::outputs::Outputs;
+use crate::decide::release::record::{Entries, Record};
+use crate::decide::release::rollout::Outcome;
+use crate::decide::release::snapshot::{Revision, Snapshot};
+use crate::ports::{Context, ServiceUpdate};
+
+/// Tasks get `stopTimeout` to end; after this something is wrong.
+const STOP_LIMIT: Duration = Duration::from_mins(4);
+
+/// What a stop would change, and on top of which snapshot.
+pub struct StopPlan {
+    /// What is up, and its revision. Callers come first, so that no dispatch meets a service that
+    /// is gone.
+    pub services: Vec<(Service, Revision)>,
+    snapshot: Snapshot,
+}
+
+impl StopPlan {
+    pub fn new(snapshot: Snapshot) -> Self {
+        let found = |service| {
+            snapshot
+                .services
+                .get(&service)
+                .map(|found| (service, found))
+        };
+        let services = SERVICES
+            .into_iter()
+            .rev()
+            .filter_map(found)
+            .filter(|(_, found)| found.state.desired > 0)
+            .map(|(service, found)| (service, found.revision.clone()))
+            .collect();
+        Self { services, snapshot }
+    }
+
+    /// What it takes at most.
+    pub fn time_limit(&self) -> Duration {
+        self.services.iter().map(|_| STOP_LIMIT).sum()
+    }
+
+    /// Nothing runs of these services afterwards.
+    fn entries(&self) -> Entries {
+        let mut entries = Entries::of(&self.snapshot);
+        for (service, _) in &self.services {
+            if let Some(entry) = entries.services.get_mut(service) {
+                entry.after = None;
+            }
+        }
+        entries
+    }
+}
+
+pub async fn stop(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    plan: &StopPlan,
+    about: About,
+    _: Confirmed,
+) -> anyhow::Result<Record> {
+    let entries = plan.entries();
+    let mut release = Release::open(context, outputs, about, entries, Direction::Stop).await?;
+    let end = tokio::select! {
+        end = release.run_stop(plan) => end,
+        () = context.interrupt.wait() => {
+            release.detach("cargo xtask rollback --stop    # go on to the end")
+        }
+    };
+    release.finish(end).await
+}
+
+impl Release<'_> {
+    async fn run_stop(&mut self, plan: &StopPlan) -> End {
+        match self.stop_all(plan).await {
+            Ok(()) => End::succeeded(),
+            Err(error) => self.ended_by(error),
+        }
+    }
+
+    async fn stop_all(&mut self, plan: &StopPlan) -> Result<(), ReleaseError> {
+        let now = observe(&self.context, self.outputs).await?;
+        unchanged(&plan.snapshot.changed_since(&now))?;
+        for (service, revision) in &plan.services {
+            self.ensure_lock_held().await?;
+            self.stop_service(*service, revision).await?;
+            self.set_outcome((*service).into(), Outcome::Succeeded)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn stop_service(
+        &mut self,
+        service: Service,
+        revision: &Revision,
+    ) -> Result<(), ReleaseError> {
+        let Context {
+            cluster, report, ..
+        } = self.context;
+        // Another count alone starts no deployment: no alarm watches this.
+        let none = ServiceUpdate {
+            revision: Some(revision.clone()),
+            desired: Some(0),
+            ..ServiceUpdate::default()
+        };
+        cluster.update_service(self.outputs, service, &none).await?;
+        let started = Instant::now();
+        loop {
+            let state = cluster.describe_service(self.outputs, service).await?;
+            if state.running == 0 && state.pending == 0 {
+                break;
+            }
+            if started.elapsed() > STOP_LIMIT {
+                let limit = STOP_LIMIT.as_secs();
+                let count = state.running;
+                return Err(anyhow!("{service} has {count} tasks after {limit} s").into());
+            }
+            let text = format!("stopping: {} left", state.running);
+            report.live(service.name(), &text);
+            self.renew().await?;
+            tokio::time::sleep(super::POLL_INTERVAL).await;
+        }
+        cluster.deregister_task_definition(revision).await?;
+        let text = format!("stopped; {revision} is deregistered");
+        report.line(service.name(), &text);
+        Ok(())
+    }
+}
