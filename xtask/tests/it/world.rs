@@ -348,6 +348,16 @@ impl Fake {
         std::mem::take(&mut self.state().changes)
     }
 
+    /// The changes after this one, which has to be among them; all are forgotten.
+    #[track_caller]
+    pub(crate) fn changes_after(&self, change: &str) -> Vec<String> {
+        let mut changes = self.changes();
+        match changes.iter().position(|it| it == change) {
+            Some(index) => changes.split_off(index + 1),
+            None => panic!("no `{change}` in {changes:?}"),
+        }
+    }
+
     pub(crate) fn record(&self, number: u64) -> Record {
         self.state().record(number).unwrap()
     }

@@ -73,10 +73,11 @@ async fn a_deploy_after_a_stop_releases_anew() {
     stop_all(&fake).await.succeeds();
     drop(fake.changes());
     fake.deploy_all().await.succeeds();
-    assert_eq!(
-        fake.changes()[1..3],
-        ["register demo-axon:2", "update axon demo-axon:2 desired 2"]
-    );
+    let changes = fake.changes_after("open 3");
+    assert!(changes.starts_with(&[
+        "register demo-axon:2".to_owned(),
+        "update axon demo-axon:2 desired 2".to_owned(),
+    ]));
 }
 
 #[tokio::test(start_paused = true)]

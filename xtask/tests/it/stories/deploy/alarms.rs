@@ -89,7 +89,7 @@ async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_agai
         ORBIT_ON,
         "close 2 rolled back",
     ];
-    assert_eq!(fake.changes()[9..], changes);
+    assert_eq!(fake.changes_after("update orbit demo-orbit:2"), changes);
     alarms_are(&fake, true);
     assert!(fake.record(2).without_alarms.is_empty());
 }
@@ -123,7 +123,7 @@ async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itse
         .fails(20)
         .says(&["what        orbit", "an alarm is in ALARM"]);
     let changes = [AXON_BACK, "move alias to 2", AXON_ON, "close 2 rolled back"];
-    assert_eq!(fake.changes()[9..], changes);
+    assert_eq!(fake.changes_after("update orbit demo-orbit:2"), changes);
     alarms_are(&fake, true);
 }
 
@@ -172,7 +172,7 @@ async fn a_first_release_goes_back_to_nothing_without_alarms() {
     });
     fake.deploy_all().await.fails(20);
     let back = "update orbit demo-orbit-placeholder:1 desired 0 alarms off";
-    assert_eq!(fake.changes()[9], back);
+    assert!(fake.changes().iter().any(|change| change == back));
     alarms_are(&fake, true);
 }
 
@@ -228,7 +228,8 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
             let changes = fake.changes();
             for (index, service) in noted.iter().enumerate() {
                 let on = format!("update {service} alarms on");
-                assert_eq!(changes[1 + index], on, "{call}: {changes:?}");
+                let found = changes.iter().position(|change| *change == on);
+                assert_eq!(found, Some(1 + index), "{call}: {changes:?}");
             }
             assert_eq!(without_alarms(fake), [].into(), "{call}");
             assert_eq!(fake.state().newest().unwrap().without_alarms, [].into());

@@ -17,7 +17,7 @@ async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
         .fails(23)
         .says(&["superseded: demo-orbit:99", "nothing was rolled back"]);
     assert_eq!(
-        fake.changes()[8..],
+        fake.changes_after("register demo-orbit:2"),
         ["update orbit demo-orbit:2", "close 2 superseded"]
     );
     let record = fake.record(2);
@@ -46,7 +46,7 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
         .fails(23)
         .says(&["release 2 was superseded: release 3 by grace@laptop"]);
     assert_eq!(
-        fake.changes()[6..],
+        fake.changes_after("register demo-axon:2"),
         ["update axon demo-axon:2", "close 2 superseded"]
     );
 }
@@ -85,7 +85,7 @@ async fn a_later_release_stops_the_taking_back_too() {
         output.talk
     );
     assert_eq!(
-        fake.changes()[8..],
+        fake.changes_after("register demo-orbit:2"),
         ["update orbit demo-orbit:2", "close 2 superseded"]
     );
 }
@@ -126,7 +126,7 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
         Some(Outcome::Detached)
     );
     assert_eq!(
-        fake.changes()[8..],
+        fake.changes_after("register demo-orbit:2"),
         ["update orbit demo-orbit:2", "close 2 detached"]
     );
 
