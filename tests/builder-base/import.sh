@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a builder base for services/Dockerfile of what this machine has, for where none can be
-# pulled: `import.sh NAME`. README.md beside this file says what goes in and why.
+# Makes a builder base for services/Dockerfile from this machine's packages, where none can be
+# pulled: `import.sh NAME`. README.md beside this file lists its contents.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
@@ -8,7 +8,7 @@ if [ $# -ne 1 ]; then
     exit 2
 fi
 name=$1
-cd "$(dirname "$0")/../.." # rust-toolchain.toml chooses the compiler, and Cargo.lock the crates
+cd "$(dirname "$0")/../.." # for rust-toolchain.toml and Cargo.lock
 
 for tool in apt-cache docker dpkg-query gcc rustc; do
     if ! command -v "$tool" >/dev/null; then
@@ -19,31 +19,31 @@ done
 
 sysroot=$(rustc --print sysroot)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-cargo fetch --locked --quiet # in the container there may be no network
+cargo fetch --locked --quiet # the container may have no network
 
-# What the official image has too: a C compiler for build scripts and for linking, the C library,
-# static included, and a shell with the few programs that the Dockerfile calls.
+# As in the official image: a C compiler for build scripts and for linking, the C library including its
+# static parts, and a shell with the few programs that the Dockerfile calls.
 packages=$(apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts \
     --no-breaks --no-replaces --no-enhances gcc libc6-dev coreutils dash grep sed | grep '^[a-z]')
 files=$(mktemp)
 folder=$(mktemp --directory)
 trap 'rm -rf "$files" "$folder"' EXIT
 for package in $packages; do
-    dpkg-query --listfiles "$package" 2>/dev/null || true # some names stand for other packages
+    dpkg-query --listfiles "$package" 2>/dev/null || true # virtual packages have no files
 done |
-    grep ^/ | # a line may also say what a package diverts
+    grep ^/ | # other lines are about diversions
     grep --extended-regexp --invert-match '^/((s?bin|lib(64)?)$|usr/share/(doc|man|info|locale|lintian)/)' |
     while read -r file; do
         if [ ! -d "$file" ] || [ -L "$file" ]; then echo "${file#/}"; fi
     done |
-    sed --regexp-extended 's#^(s?bin|lib(64)?)/#usr/\1/#' | # packages still say /lib
+    sed --regexp-extended 's#^(s?bin|lib(64)?)/#usr/\1/#' | # package lists still say /lib
     sort --unique >"$files"
 
 mkdir --parents "$folder"/{etc,root,tmp,usr/bin}
 chmod 1777 "$folder/tmp"
 for link in bin lib lib64 sbin; do ln --symbolic "usr/$link" "$folder/$link"; done
-ln --symbolic gcc "$folder/usr/bin/cc" # an alternative, which belongs to no package
-# Nothing that was built on an earlier base is found in the engine's cache.
+ln --symbolic gcc "$folder/usr/bin/cc" # a symlink of Debian's alternatives, which belongs to no package
+# Makes the base unique, so that the engine's cache of an earlier base is not used.
 date +%s%N >"$folder/etc/builder-base"
 
 tar --create --owner=0 --group=0 --numeric-owner \

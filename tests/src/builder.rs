@@ -1,5 +1,5 @@
-//! What the tests of `--builder docker` need: a base to compile on, an engine that is older than
-//! this machine's, and a look at what runs in the engine.
+//! Tools for the tests of `--builder docker`: a base image to compile on, engines of other API
+//! versions, and the programs that run in builds.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -10,8 +10,8 @@ use std::process::Command;
 
 use crate::image::docker;
 
-/// A builder base of what this machine has. It goes away with this value, and all that was built
-/// on it.
+/// A builder base made from this machine's packages. Dropping it removes the image and the build
+/// cache that came from it.
 pub struct BuilderBase {
     name: &'static str,
     cached_before: BTreeSet<String>,
@@ -33,8 +33,8 @@ impl BuilderBase {
         self.name
     }
 
-    /// For `--builder`.
-    pub fn way(&self) -> String {
+    /// The value of `--builder`.
+    pub fn option(&self) -> String {
         format!("docker={}", self.name)
     }
 }
@@ -54,7 +54,7 @@ impl Drop for BuilderBase {
     }
 }
 
-/// What `BuildKit` keeps, by id.
+/// The ids of `BuildKit`'s cache records.
 fn build_cache() -> BTreeSet<String> {
     let said = docker(&[
         "system",
@@ -70,7 +70,7 @@ fn build_cache() -> BTreeSet<String> {
         .collect()
 }
 
-/// This machine's engine as one that says it is of an earlier version; answers its `DOCKER_HOST`.
+/// A proxy of this machine's engine that announces another API version; returns its `DOCKER_HOST`.
 pub fn engine_of_api(version: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("its number").port();
@@ -83,7 +83,7 @@ pub fn engine_of_api(version: &'static str) -> String {
             );
             std::thread::spawn(move || {
                 drop(std::io::copy(&mut from_client, &mut to_engine));
-                // The engine must learn that its client went away.
+                // Tells the engine that its client has disconnected.
                 drop(to_engine.shutdown(Shutdown::Both));
             });
             std::thread::spawn(move || answer_as(version, engine, client));
@@ -110,7 +110,7 @@ fn answer_as(version: &str, mut engine: UnixStream, mut client: TcpStream) {
     drop(client.shutdown(Shutdown::Both));
 }
 
-/// How many programs run in builds of `services/Dockerfile`: its folder is `/src` to nobody else.
+/// The number of programs that run in builds of `services/Dockerfile`: only these run in `/src`.
 pub fn programs_in_builds() -> usize {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes

@@ -1,4 +1,4 @@
-//! Requests as a user's, and traffic that goes on while something else happens.
+//! Requests as a user sends them, and traffic in the background of a test.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// A request over a connection of its own.
+/// Sends a request on a new connection.
 pub fn request(
     method: &str,
     url: &str,
@@ -58,7 +58,7 @@ fn parse(text: &str) -> Option<Answer> {
     })
 }
 
-/// Asks again and again, in the background, and counts what was not answered with 200.
+/// Sends requests in the background, and collects the answers other than 200.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     worker: JoinHandle<Served>,

@@ -1,4 +1,4 @@
-//! A service's image, as it was built, run alone by Docker.
+//! A service's image, run by plain Docker without ECS.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Loads the image that was built of a checkout.
+    /// Loads the image that a checkout has built.
     pub fn of(checkout: &Checkout, name: &'static str) -> Self {
         let archive = checkout.archive(name);
         let said = docker(&["load", "--input", &archive.to_string_lossy()]);
@@ -25,7 +25,7 @@ impl Image {
         }
     }
 
-    /// An image that the engine has.
+    /// An image of the engine, by its name.
     pub fn named(image: &str, name: &'static str) -> Self {
         Self {
             id: docker(&["inspect", "--format", "{{.Id}}", image])
@@ -39,12 +39,12 @@ impl Image {
         self.name
     }
 
-    /// What the engine knows of it.
+    /// A property of the image, as `docker inspect` prints it.
     pub fn inspect(&self, format: &str) -> String {
         docker(&["inspect", "--format", format, &self.id])
     }
 
-    /// The service's binary.
+    /// The service's binary, copied from the image.
     pub fn binary(&self) -> Vec<u8> {
         let container = docker(&["create", &self.id]);
         let file = std::env::temp_dir().join(format!("e2e-{}-{}", self.name, std::process::id()));
@@ -56,7 +56,7 @@ impl Image {
         binary
     }
 
-    /// Runs it as its definition has it, on this machine's network so that loopback is shared.
+    /// Runs it with its definition's restrictions, on the host's network to share loopback.
     pub fn run(&self, environment: &[(&str, &str)], files: &[(&str, &str)]) -> Container {
         let port = free_port();
         let mut arguments: Vec<String> = [

@@ -1,5 +1,4 @@
-//! A function as Lambda runs it: a program that asks the runtime API for one invocation after the
-//! other, and callers that Invoke it.
+//! A stub of Lambda: it serves the runtime API to a function's program, and Invoke to callers.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::process::{Child, Command, Stdio};
@@ -25,7 +24,7 @@ pub struct Function {
     _runtime: Runtime,
 }
 
-/// What the function answered, or the error that it ended with.
+/// The function's answer, or its error.
 type Outcome = Result<Bytes, Bytes>;
 
 struct Invocation {
@@ -36,7 +35,7 @@ struct Invocation {
 struct Lambda {
     asked: UnboundedSender<Invocation>,
     waiting: Queue<UnboundedReceiver<Invocation>>,
-    /// Of the one invocation that the program has.
+    /// Receives the outcome of the invocation that the program works on.
     under_way: Mutex<Option<oneshot::Sender<Outcome>>>,
     errors: AtomicUsize,
 }
@@ -80,7 +79,7 @@ impl Function {
         }
     }
 
-    /// Where Lambda's API is.
+    /// The URL of Lambda's API.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -132,7 +131,7 @@ async fn error(State(lambda): State<Arc<Lambda>>, error: Bytes) -> StatusCode {
 impl Lambda {
     fn end(&self, outcome: Outcome) -> StatusCode {
         let under_way = self.under_way.lock().expect("no panic").take();
-        // Whoever asked may be gone.
+        // The caller may have disconnected.
         drop(under_way.map(|under_way| under_way.send(outcome)));
         StatusCode::ACCEPTED
     }

@@ -1,11 +1,11 @@
-//! A fresh checkout of this project with a local AWS of its own, for the tests of the whole: they
-//! see what a user sees, the program's exit code and its two streams.
+//! A copy of this checkout with a local AWS of its own, for the end-to-end tests. They see what a
+//! user sees: the program's exit code and its two streams.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::return_self_not_must_use,
-    reason = "this crate is a user: it starts programs, edits files, waits and tells a failed test's story"
+    reason = "this crate acts as a user: it starts programs, edits files, waits and prints what they say"
 )]
 
 pub mod builder;
@@ -14,7 +14,7 @@ mod image;
 mod lambda;
 mod local_aws;
 mod signed_axon;
-pub mod stand_in;
+pub mod stub;
 pub mod workflow;
 
 pub use http::{Answer, Served, Traffic, request};
@@ -22,10 +22,11 @@ pub use image::{Container, Image, docker};
 pub use lambda::Function;
 pub use signed_axon::SignedAxon;
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -35,6 +36,8 @@ pub struct Checkout {
     root: PathBuf,
     port: u16,
     xtask: PathBuf,
+    /// The texts of edited files before their first edit; `None` of a new file.
+    originals: Mutex<BTreeMap<String, Option<String>>>,
 }
 
 /// What one run of xtask left.
@@ -46,14 +49,26 @@ pub struct Ran {
 }
 
 impl Checkout {
-    /// A copy of this checkout as it is now, commits and uncommitted changes, and of what was
-    /// built from it: the copy has the same keys, so nothing is compiled again.
+    /// A copy of this checkout as it is now, commits and uncommitted changes, and of the artifacts
+    /// that are built from it: the copy has the same content keys, so nothing is compiled again.
     pub fn fresh(name: &str) -> Self {
         let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let is_clone = original.join(".git").is_dir();
+        assert!(
+            is_clone,
+            "a linked worktree of git can't be copied: use a clone"
+        );
         let root = original.join("target/e2e").join(name);
+        let xtask = program(&original);
         if root.exists() {
+            stop_previous_run(&xtask, &root);
             std::fs::remove_dir_all(&root).expect("clear the last run's checkout");
         }
+        let build = Command::new(&xtask)
+            .arg("build")
+            .current_dir(&original)
+            .output();
+        Ran::of(&build.expect("run xtask")).expect(0, &[]);
         let listed = Command::new("git")
             .args([
                 "ls-files",
@@ -78,7 +93,8 @@ impl Checkout {
         Self {
             root,
             port: free_port(),
-            xtask: program(),
+            xtask,
+            originals: Mutex::default(),
         }
     }
 
@@ -95,7 +111,7 @@ impl Checkout {
         self.xtask_with(arguments, &[])
     }
 
-    /// As `xtask`, with variables of a user's shell.
+    /// As `xtask`, with variables in the user's shell.
     pub fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
@@ -118,7 +134,7 @@ impl Checkout {
         self.start_with(arguments, &[])
     }
 
-    /// As `start`, with variables of a user's shell.
+    /// As `start`, with variables in the user's shell.
     pub fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
         self.command(arguments)
             .envs(variables.iter().copied())
@@ -145,21 +161,42 @@ impl Checkout {
         serde_json::from_str(&ran.stdout).expect("a JSON document and nothing else")
     }
 
-    /// Sets one setting in a service's template, as somebody who edits the file would.
+    /// Sets one setting in a service's template.
     pub fn set_in_template(&self, service: &str, name: &str, value: &str) {
-        let file = self.root.join(format!("task-definitions/{service}.json"));
-        let text = std::fs::read_to_string(&file).expect("read the template");
-        let mut template: Value = serde_json::from_str(&text).expect("a template");
+        let file = format!("task-definitions/{service}.json");
+        let mut template: Value = serde_json::from_str(&self.read(&file)).expect("a template");
         let settings = template["containerDefinitions"][0]["environment"]
             .as_array_mut()
             .expect("a list of settings");
         settings.retain(|setting| setting["name"] != name);
         settings.push(serde_json::json!({ "name": name, "value": value }));
-        std::fs::write(&file, format!("{template:#}\n")).expect("write the template");
+        self.write(&file, &format!("{template:#}\n"));
     }
 
     pub fn write(&self, path: &str, text: &str) {
+        let before = std::fs::read_to_string(self.root.join(path)).ok();
+        let mut originals = self.originals.lock().expect("no panic meanwhile");
+        originals.entry(path.to_owned()).or_insert(before);
+        drop(originals);
         std::fs::write(self.root.join(path), text).expect("write a file of the checkout");
+    }
+
+    /// Makes the edits permanent: `undo_edits` goes back to the files as they are now.
+    pub fn keep_edits(&self) {
+        self.originals.lock().expect("no panic meanwhile").clear();
+    }
+
+    /// Undoes every edit since the beginning, or since `keep_edits`.
+    pub fn undo_edits(&self) {
+        let originals = std::mem::take(&mut *self.originals.lock().expect("no panic meanwhile"));
+        for (path, text) in originals {
+            let path = self.root.join(path);
+            let undone = match text {
+                Some(text) => std::fs::write(path, text),
+                None => std::fs::remove_file(path),
+            };
+            undone.expect("undo an edit of the checkout");
+        }
     }
 
     /// Replaces one text of a file by another.
@@ -169,18 +206,18 @@ impl Checkout {
         self.write(path, &text.replace(from, to));
     }
 
-    /// As if nothing had ever been built here.
+    /// Removes every built artifact.
     pub fn forget_artifacts(&self) {
         let folder = self.root.join("target/xtask/artifacts");
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
-    /// What was packed of the sources as they are.
+    /// The artifact of the sources as they are now.
     pub fn packed(&self, component: &str) -> Vec<u8> {
-        std::fs::read(self.archive(component)).expect("read what was built")
+        std::fs::read(self.archive(component)).expect("read an artifact")
     }
 
-    /// Of a service its image, of the function its zip.
+    /// A service's image, or the function's zip.
     fn archive(&self, component: &str) -> PathBuf {
         let built = self.json(&["build", component]);
         let key = built[0]["key"].as_str().expect("its key");
@@ -201,7 +238,7 @@ impl Checkout {
             .collect()
     }
 
-    /// Changes one bit of what a folder has of a component, as a bad disk would.
+    /// Flips a bit in a component's file in a folder, as a failing disk would.
     pub fn damage(&self, folder: &str, component: &str, ending: &str) {
         let entries = std::fs::read_dir(self.root.join(folder)).expect("a folder");
         let mut files = entries.map(|entry| entry.expect("an entry").path());
@@ -209,10 +246,10 @@ impl Checkout {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(component) && name.ends_with(ending)
         };
-        let file = files.find(named).expect("what was built");
-        let mut bytes = std::fs::read(&file).expect("read what was built");
+        let file = files.find(named).expect("the component's file");
+        let mut bytes = std::fs::read(&file).expect("read the file");
         *bytes.last_mut().expect("a byte") ^= 1;
-        std::fs::write(&file, bytes).expect("write what was built");
+        std::fs::write(&file, bytes).expect("write the file");
     }
 
     pub fn root(&self) -> &Path {
@@ -223,41 +260,29 @@ impl Checkout {
         std::fs::read_to_string(self.root.join(path)).expect("read a file of the checkout")
     }
 
-    /// What git sees in the checkout that is not committed.
+    /// The checkout's uncommitted files, as git reports them.
     pub fn changed_files(&self) -> String {
         self.output("git", &["status", "--porcelain", "--untracked-files=all"])
     }
 
-    /// The addresses on which the local AWS listens.
-    pub fn listening_addresses(&self) -> Vec<String> {
-        let port = format!(":{:04X}", self.port);
-        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's sockets");
-        let listening = sockets.lines().filter_map(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            let local = fields.next()?.strip_suffix(&port)?;
-            let address = u32::from_str_radix(local, 16).ok()?;
-            (fields.nth(1)? == "0A").then(|| Ipv4Addr::from(address.to_le_bytes()).to_string())
-        });
-        listening.collect()
-    }
-
-    /// What Terraform says after the run that applied it, by the variables of that run.
+    /// The output of `terraform plan`, with the variables of xtask's apply.
     pub fn terraform_plan(&self) -> String {
         let output = self.terraform("plan", &[]).output();
         Ran::of(&output.expect("run terraform")).all()
     }
 
-    /// Somebody's Terraform that has planned a change and waits for a yes: until it is told no, it
-    /// holds the state.
+    /// Another user's Terraform, which waits for the confirmation of its plan and holds the state's
+    /// lock. It gives up when its stdin is closed.
     pub fn terraform_waiting(&self) -> Child {
+        let other_sources = format!("-var=infra_sha256={}", "1".repeat(64));
         let child = self
-            .terraform("apply", &["-var=infra_sha256=of-somebody-else"])
+            .terraform("apply", &[&other_sources])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .expect("start terraform");
         let held = self.terraform_folder().join(".terraform.tfstate.lock.info");
-        eventually("the state is held", || held.exists());
+        eventually("the state is locked", || held.exists());
         child
     }
 
@@ -266,7 +291,7 @@ impl Checkout {
         local.join(format!("{}/terraform", self.port))
     }
 
-    /// In the copy of `infra/` that xtask left.
+    /// Terraform in xtask's copy of `infra/`.
     fn terraform(&self, verb: &str, arguments: &[&str]) -> Command {
         let outputs: Value =
             serde_json::from_str(&self.parameter("/demo/local/outputs")).expect("outputs");
@@ -295,7 +320,7 @@ impl Checkout {
         command
     }
 
-    /// A parameter of SSM, as the local AWS has it.
+    /// The value of an SSM parameter of the local AWS.
     pub fn parameter(&self, name: &str) -> String {
         let answer = self.ssm("GetParameter", &serde_json::json!({ "Name": name }));
         answer["Parameter"]["Value"]
@@ -309,7 +334,7 @@ impl Checkout {
         self.ssm("PutParameter", &change);
     }
 
-    /// The local AWS asks nobody for a signature.
+    /// Unsigned: the local AWS checks no signatures.
     fn ssm(&self, operation: &str, input: &Value) -> Value {
         let target = format!("AmazonSSM.{operation}");
         let headers = [
@@ -322,7 +347,7 @@ impl Checkout {
         serde_json::from_str(&answer.body).expect("JSON")
     }
 
-    /// The Python that the local AWS is installed for, which has botocore.
+    /// The Python of the local AWS's virtual environment, which has botocore.
     pub fn python(&self) -> PathBuf {
         let local = self.root.join("target/xtask/local");
         local.join("venv/bin/python")
@@ -374,18 +399,42 @@ impl Ran {
     }
 }
 
-/// What a terminal's Ctrl-C sends.
+/// Sends SIGINT, as Ctrl-C at a terminal does.
 pub fn interrupt(child: &Child) {
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(sent.is_ok_and(|status| status.success()), "send SIGINT");
+    signal("INT", child.id());
 }
 
-/// The program that started the tests.
-fn program() -> PathBuf {
-    let file = std::env::var_os("XTASK").expect("XTASK names the program: run `cargo xtask test`");
-    PathBuf::from(file)
+fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()), "send SIG{name}");
+}
+
+/// The xtask under test: the one that runs the tests, or what the checkout compiles to.
+fn program(checkout: &Path) -> PathBuf {
+    if let Some(file) = std::env::var_os("XTASK") {
+        return PathBuf::from(file);
+    }
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--package", "xtask"])
+        .current_dir(checkout)
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "build xtask");
+    checkout.join("target/debug/xtask")
+}
+
+/// Stops the local AWS of a run that was killed.
+fn stop_previous_run(xtask: &Path, root: &Path) {
+    let instances = std::fs::read_dir(root.join("target/xtask/local"));
+    for instance in instances.into_iter().flatten().flatten() {
+        let name = instance.file_name().to_string_lossy().into_owned();
+        if name.parse::<u16>().is_ok() {
+            let mut down = Command::new(xtask);
+            down.args(["local", "down"]).current_dir(root);
+            drop(down.env("XTASK_LOCAL_PORT", name).output());
+        }
+    }
 }
 
 fn free_port() -> u16 {
@@ -410,7 +459,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Polls until something holds; the bound is generous, since only its end is a failure.
+/// Polls until something holds. The limit is generous: only a failing test waits for its end.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..600 {

@@ -1,25 +1,61 @@
-//! What a test does to a checkout's local AWS, and finds of it.
+//! A checkout's local AWS: its processes, sockets and containers, and changes to how it behaves.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 
-use crate::{Checkout, eventually};
+use crate::{Checkout, eventually, signal};
 
 impl Checkout {
-    /// From its next start on, its Secrets Manager answers for some seconds after a change as
-    /// before it, as that of AWS may.
-    pub fn make_secrets_stale(&self) {
+    /// From its next start on, its Secrets Manager returns stale values for some seconds after a
+    /// change, as that of AWS may. `false`: it does already.
+    pub fn make_secrets_stale(&self) -> bool {
+        const CHANGE: &str = include_str!("stale_secrets.py");
         let startup = "target/xtask/local/startup/sitecustomize.py";
-        let text = self.read(startup) + include_str!("stale_secrets.py");
-        self.write(startup, &text);
+        let text = self.read(startup);
+        if text.ends_with(CHANGE) {
+            return false;
+        }
+        self.write(startup, &(text + CHANGE));
+        true
     }
 
-    /// What a crash does: no warning, no time to save anything.
+    /// Ends the local AWS without a warning and without time to save its state, as a crash does.
     pub fn kill_local_aws(&self) {
-        let pattern = format!("127.0.0.1:{}", self.port);
-        self.output("pkill", &["-KILL", "-f", &pattern]);
+        let servers = self.server_processes();
+        assert!(!servers.is_empty(), "no local AWS runs");
+        for id in servers {
+            signal("KILL", id);
+        }
         eventually("the local AWS is dead", || {
             self.listening_addresses().is_empty()
         });
+    }
+
+    /// The processes that were started to listen on this checkout's port.
+    fn server_processes(&self) -> Vec<u32> {
+        let bind = format!("--bind=127.0.0.1:{}", self.port);
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter_map(|process| {
+                let id = process.file_name().to_str()?.parse().ok()?;
+                let arguments = std::fs::read(process.path().join("cmdline")).ok()?;
+                let mut arguments = arguments.split(|byte| *byte == 0);
+                arguments.any(|it| it == bind.as_bytes()).then_some(id)
+            })
+            .collect()
+    }
+
+    /// The addresses on which the local AWS listens.
+    pub fn listening_addresses(&self) -> Vec<String> {
+        let port = format!(":{:04X}", self.port);
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's sockets");
+        let listening = sockets.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next()?.strip_suffix(&port)?;
+            let address = u32::from_str_radix(local, 16).ok()?;
+            (fields.nth(1)? == "0A").then(|| Ipv4Addr::from(address.to_le_bytes()).to_string())
+        });
+        listening.collect()
     }
 
     /// Containers of this checkout's local AWS.

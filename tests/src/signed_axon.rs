@@ -1,4 +1,4 @@
-//! Axon on a port of its own, which asks for signatures.
+//! Axon on a free port, which requires signatures.
 
 use axon::{SERVICE, Settings};
 use service_kit::settings::{Environment, Reader, Signatures};

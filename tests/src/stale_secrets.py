@@ -1,6 +1,6 @@
 
-# Secrets Manager's reads are eventually consistent: for some seconds after a change of a secret two
-# of three answers are as before it, to whoever asks.
+# Reads of AWS's Secrets Manager are eventually consistent: here two of three reads return the state
+# before the last change, for some seconds after it.
 
 import copy
 import itertools

@@ -1,8 +1,11 @@
-//! The `run:` steps of a workflow, as its file has them and as a runner starts them.
+//! The `run:` steps of a workflow, run from its file as a runner runs them. The checkers of `cargo
+//! xtask test` know a workflow's schema and its security, but run nothing.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::{Checkout, Ran};
 
@@ -12,26 +15,21 @@ pub struct Step {
     pub script: String,
 }
 
-/// All of a file, in their order. Steps that are `uses:` are GitHub's and not ours to run.
+/// The steps of all jobs of a workflow, in the file's order, without those that use an action.
 pub fn steps(workflow: &str) -> Vec<Step> {
-    let lines: Vec<&str> = workflow.lines().collect();
-    let mut name = "";
-    let mut steps = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        let text = line.trim_start().trim_start_matches("- ");
-        if let Some(named) = text.strip_prefix("name: ") {
-            name = named;
-        }
-        if let Some(script) = text.strip_prefix("run: ") {
-            let script = match script {
-                "|" => block(&lines[index + 1..], indentation(line)),
-                line => line.to_owned(),
-            };
-            let name = name.to_owned();
-            steps.push(Step { name, script });
-        }
-    }
-    steps
+    let documents = YamlLoader::load_from_str(workflow).expect("a workflow is YAML");
+    let jobs = documents[0]["jobs"].as_hash().expect("a workflow has jobs");
+    let steps = jobs
+        .values()
+        .filter_map(|job| job["steps"].as_vec())
+        .flatten();
+    steps.filter_map(step).collect()
+}
+
+fn step(step: &Yaml) -> Option<Step> {
+    let script = step["run"].as_str()?.to_owned();
+    let name = step["name"].as_str().unwrap_or_default().to_owned();
+    Some(Step { name, script })
 }
 
 impl Checkout {
@@ -52,23 +50,23 @@ impl Checkout {
             .expect("start a step")
     }
 
-    /// The file of a job's page, which steps add to.
-    pub fn page(&self) -> String {
-        self.root.join("target/page.md").display().to_string()
+    /// The file of a job's summary page, which steps append to.
+    pub fn summary_file(&self) -> String {
+        self.root.join("target/summary.md").display().to_string()
     }
 
-    /// What a runner does to what a job kept for another.
+    /// Removes the modes of a folder's files, as uploading an artifact does.
     pub fn lose_modes(&self, folder: &str) {
-        let entries = std::fs::read_dir(self.root.join(folder)).expect("what was kept");
+        let entries = std::fs::read_dir(self.root.join(folder)).expect("an artifact's folder");
         for entry in entries.flatten() {
             let plain = std::fs::Permissions::from_mode(0o644);
-            std::fs::set_permissions(entry.path(), plain).expect("take a file's mode");
+            std::fs::set_permissions(entry.path(), plain).expect("set a file's mode");
         }
     }
 
-    /// A step of a workflow of this checkout, as a runner starts it: by a shell of its own, in an
-    /// environment made from nothing. Here the environment is the local one, and cargo makes of
-    /// xtask the program under test, without compiling it once more, and nothing else.
+    /// A step of a workflow of this checkout, as a runner starts it: in a shell of its own, with an
+    /// environment made from nothing. The environment to deploy to is the local one, and `cargo
+    /// build --package xtask` installs the program under test instead of compiling it once more.
     fn step(&self, workflow: &str, name: &str, variables: &[(&str, &str)]) -> Command {
         let file = format!(".github/workflows/{workflow}.yml");
         let steps = steps(&self.read(&file));
@@ -89,7 +87,7 @@ impl Checkout {
 }
 
 impl Step {
-    /// Runs the step to its end in a folder, with one program of ours in front of the machine's.
+    /// Runs the step to its end in a folder, with a fake of one program first on the PATH.
     pub fn run_with(&self, folder: &Path, program: &str, code: &str) -> Ran {
         let output = self.command(folder, program, code).output();
         Ran::of(&output.expect("run a step"))
@@ -97,14 +95,14 @@ impl Step {
 
     fn command(&self, folder: &Path, program: &str, code: &str) -> Command {
         let target = folder.join("target");
-        let shims = target.join("shims");
-        std::fs::create_dir_all(&shims).expect("make a folder");
+        let fakes = target.join("fakes");
+        std::fs::create_dir_all(&fakes).expect("make a folder");
         let script = target.join("step.sh");
         std::fs::write(&script, &self.script).expect("write the step's script");
-        let shim = shims.join(program);
-        std::fs::write(&shim, format!("#!/bin/sh\n{code}")).expect("write a program");
+        let fake = fakes.join(program);
+        std::fs::write(&fake, format!("#!/bin/sh\n{code}")).expect("write a program");
         let runnable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&shim, runnable).expect("make it runnable");
+        std::fs::set_permissions(&fake, runnable).expect("make it runnable");
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("bash");
         command
@@ -112,24 +110,11 @@ impl Step {
             .arg(&script)
             .current_dir(folder)
             .env_clear()
-            .env("PATH", format!("{}:{path}", shims.display()))
+            .env("PATH", format!("{}:{path}", fakes.display()))
             .env("HOME", std::env::var("HOME").unwrap_or_default())
             .env("GITHUB_REPOSITORY", "example/demo")
             .env("GITHUB_OUTPUT", target.join("step.output"))
             .stdin(Stdio::null());
         command
     }
-}
-
-/// The lines that stand deeper than the key they belong to.
-fn block(lines: &[&str], depth: usize) -> String {
-    let deeper = lines
-        .iter()
-        .take_while(|line| line.is_empty() || indentation(line) > depth);
-    let script = deeper.map(|line| format!("{}\n", line.trim_start()));
-    script.collect()
-}
-
-fn indentation(line: &str) -> usize {
-    line.len() - line.trim_start().len()
 }

@@ -1,45 +1,45 @@
-//! `--builder docker`: the bytes of the host's way, dependencies from the engine's cache, and bad
-//! input. One base and one story, because compiling from nothing takes minutes.
+//! `--builder docker`: the same bytes as the host compiles, dependencies from the engine's cache, and
+//! bad input. One base and one test, because compiling from nothing takes minutes.
 
-#![expect(clippy::print_stdout, reason = "what was measured is read in the log")]
+#![expect(clippy::print_stdout, reason = "the log shows what was measured")]
 
 use e2e::builder::{BuilderBase, engine_of_api, programs_in_builds};
 use e2e::{Checkout, Image, Ran, docker, eventually, interrupt, request};
 
-/// Below `services/`: what axon answers.
+/// The source of axon's answer.
 const REASON: &str = "services/axon/src/routes/reason.rs";
 
 /// The layers of the dependencies, as an image.
 const DEPENDENCIES: &str = "e2e-dependencies";
-/// Our own crates: kit, axon, orbit, governance, and once more those that were stood in for.
+/// Our own crates: kit, axon, orbit and governance, each as an empty stub and as itself.
 const OURS: usize = 8;
 
 #[test]
 fn from_nothing_to_a_changed_line_and_bad_input() {
     let checkout = Checkout::fresh("docker");
-    // What the host made of these sources came with the copy.
+    // The host's artifacts of these sources came with the copy.
     let axon_by_host = Image::of(&checkout, "axon");
     let by_host = ["orbit", "governance"].map(|component| (component, checkout.packed(component)));
     let base = BuilderBase::import("e2e-builder-base");
-    a_base_that_is_not_there_is_told(&checkout);
-    an_engine_that_is_too_old_is_told(&checkout);
-    a_full_disk_is_told(&checkout, &base);
+    a_missing_base_is_reported(&checkout);
+    an_engine_that_is_too_old_is_reported(&checkout);
+    a_full_disk_is_reported(&checkout, &base);
     plain_docker_build_makes_axon_from_nothing(&checkout, &base, &axon_by_host);
     the_classic_builder_makes_the_others(&checkout, &base, &by_host);
     a_changed_line_compiles_no_dependency(&checkout);
     what_was_built_runs(&checkout);
-    a_compilers_error_is_told(&checkout);
-    a_build_that_is_cancelled_ends_in_the_engine(&checkout, &base);
+    a_compilers_error_is_reported(&checkout);
+    a_cancelled_build_ends_in_the_engine(&checkout, &base);
 }
 
-/// By `BuildKit`, on what the plain build left of the dependencies: its layers are the classic
-/// builder's, of which the cache of `BuildKit` knows nothing.
+/// With `BuildKit`, on the image of the plain build's dependencies: the plain build used the classic
+/// builder, whose layers are not in `BuildKit`'s cache.
 fn in_docker(checkout: &Checkout, service: &str) -> Ran {
-    let way = format!("docker={DEPENDENCIES}");
-    checkout.xtask(&["build", service, "--builder", &way])
+    let builder = format!("docker={DEPENDENCIES}");
+    checkout.xtask(&["build", service, "--builder", &builder])
 }
 
-/// How many crates were compiled for each component that was built.
+/// The number of crates that were compiled for each built component.
 fn crates_compiled(ran: &Ran) -> Vec<(String, usize)> {
     let output = ran.stderr.lines().filter_map(|line| {
         let (component, output) = line.split_once(" crates compiled in Docker: ")?;
@@ -52,7 +52,7 @@ fn crates_compiled(ran: &Ran) -> Vec<(String, usize)> {
     output.collect()
 }
 
-/// Without xtask, and by the classic builder: this machine's command line has no other.
+/// Without xtask, with the classic builder, which is the only one of this machine's `docker`.
 fn plain_docker_build_makes_axon_from_nothing(
     checkout: &Checkout,
     base: &BuilderBase,
@@ -75,10 +75,10 @@ fn plain_docker_build_makes_axon_from_nothing(
         "SERVICE=axon",
     ];
     let again = plain_build(checkout, base, &dependencies);
-    assert_eq!(again, 0, "they are in the cache");
+    assert_eq!(again, 0, "the dependencies are in the cache");
 }
 
-/// Answers how many crates were compiled.
+/// Returns the number of compiled crates.
 fn plain_build(checkout: &Checkout, base: &BuilderBase, options: &[&str]) -> usize {
     let root = checkout.root().to_string_lossy();
     let dockerfile = format!("{root}/services/Dockerfile");
@@ -90,7 +90,7 @@ fn plain_build(checkout: &Checkout, base: &BuilderBase, options: &[&str]) -> usi
         "--build-arg",
         &base,
         "--build-arg",
-        // As on this machine.
+        // The profile of the local environment.
         "PROFILE=local",
         &root,
     ];
@@ -98,19 +98,19 @@ fn plain_build(checkout: &Checkout, base: &BuilderBase, options: &[&str]) -> usi
     said.matches("Compiling").count()
 }
 
-/// On the layers of axon's dependencies. Archives and zips are those that the host's way packs.
+/// On the layers of axon's dependencies. The archives and zips have the bytes that the host packs.
 fn the_classic_builder_makes_the_others(
     checkout: &Checkout,
     base: &BuilderBase,
     by_host: &[(&str, Vec<u8>)],
 ) {
     let older = engine_of_api("1.38");
-    let way = base.way();
+    let builder = base.option();
     let components = by_host.iter().map(|(component, _)| *component);
     let arguments: Vec<_> = ["build"].into_iter().chain(components).collect();
     let ran = checkout
         .xtask_with(
-            &[&arguments[..], &["--builder", &way]].concat(),
+            &[&arguments[..], &["--builder", &builder]].concat(),
             &[("DOCKER_HOST", &older)],
         )
         .expect(0, &["by the classic builder", "compiled in"]);
@@ -125,7 +125,7 @@ fn the_classic_builder_makes_the_others(
     }
 }
 
-/// What the engine was sent, as the program tells it.
+/// The size of the context that was sent to the engine, as xtask prints it.
 fn sent_kilobytes(ran: &Ran) -> usize {
     let (_, output) = ran.stderr.split_once("which gets ").expect("what is sent");
     let (count, _) = output.split_once(" kB").expect("kilobytes");
@@ -133,7 +133,7 @@ fn sent_kilobytes(ran: &Ran) -> usize {
 }
 
 fn a_changed_line_compiles_no_dependency(checkout: &Checkout) {
-    // At first BuildKit knows no layer of ours; after that only axon's library and program change.
+    // The first build compiles all of our crates with BuildKit; the second only axon's two.
     let lines = ["heartbeat OK", "heartbeat is well", "heartbeat is fine"];
     for (change, crates_max) in lines.windows(2).zip([OURS, 2]) {
         checkout.edit(REASON, change[0], change[1]);
@@ -149,7 +149,7 @@ fn what_was_built_runs(checkout: &Checkout) {
     let answer = request("GET", &axon.url("/reason"), &[], "").expect("an answer");
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("heartbeat is fine"), "{answer:?}");
-    // Running is being healthy.
+    // `run` waits until it is healthy.
     let orbit = Image::of(checkout, "orbit").run(
         &[
             ("GOVERNANCE_FUNCTION_URL", "http://127.0.0.1:9/"),
@@ -161,7 +161,7 @@ fn what_was_built_runs(checkout: &Checkout) {
     drop(orbit);
 }
 
-fn a_compilers_error_is_told(checkout: &Checkout) {
+fn a_compilers_error_is_reported(checkout: &Checkout) {
     checkout.edit(REASON, "State(clock)", "State(clocks)");
     let before = checkout.artifacts();
     in_docker(checkout, "axon").expect(
@@ -173,11 +173,11 @@ fn a_compilers_error_is_told(checkout: &Checkout) {
             "hint: mend what cargo says above",
         ],
     );
-    assert_eq!(checkout.artifacts(), before, "nothing half-made");
+    assert_eq!(checkout.artifacts(), before, "no partial artifact");
     checkout.edit(REASON, "State(clocks)", "State(clock)");
 }
 
-fn a_build_that_is_cancelled_ends_in_the_engine(checkout: &Checkout, base: &BuilderBase) {
+fn a_cancelled_build_ends_in_the_engine(checkout: &Checkout, base: &BuilderBase) {
     let newest = engine_of_api("1.41");
     let older = engine_of_api("1.38");
     for (line, engine) in [("cancelled", newest), ("cancelled again", older)] {
@@ -187,21 +187,21 @@ fn a_build_that_is_cancelled_ends_in_the_engine(checkout: &Checkout, base: &Buil
             &format!("// {line}\nuse axum::Json;"),
         );
         let before = checkout.artifacts();
-        let arguments = ["build", "axon", "--builder", &base.way()];
+        let arguments = ["build", "axon", "--builder", &base.option()];
         let build = checkout.start_with(&arguments, &[("DOCKER_HOST", &engine)]);
         eventually("cargo runs in the engine", || programs_in_builds() > 0);
         interrupt(&build);
         Ran::of_child(build).expect(130, &["interrupted"]);
         eventually("nothing runs in the engine", || programs_in_builds() == 0);
-        assert_eq!(checkout.artifacts(), before, "nothing half-made");
+        assert_eq!(checkout.artifacts(), before, "no partial artifact");
         let filter = format!("ancestor={}", base.name());
         let left = || docker(&["ps", "--all", "--quiet", "--filter", &filter]);
-        // The engine removes a container a moment after its program has ended.
+        // The engine removes a container shortly after its program has ended.
         eventually("no container is left", || left().is_empty());
     }
 }
 
-fn a_base_that_is_not_there_is_told(checkout: &Checkout) {
+fn a_missing_base_is_reported(checkout: &Checkout) {
     checkout.forget_artifacts();
     for api in ["1.41", "1.38"] {
         let engine = engine_of_api(api);
@@ -221,8 +221,8 @@ fn a_base_that_is_not_there_is_told(checkout: &Checkout) {
     assert!(checkout.artifacts().is_empty());
 }
 
-/// A compiler that writes to a full device stands in for an engine whose disk is full.
-fn a_full_disk_is_told(checkout: &Checkout, base: &BuilderBase) {
+/// A fake compiler writes to a full device, as if the engine's disk were full.
+fn a_full_disk_is_reported(checkout: &Checkout, base: &BuilderBase) {
     let recipe = format!(
         "FROM {}\nRUN echo 'cat /etc/builder-base > /dev/full' > /usr/local/rust/bin/rustc\n",
         base.name()
@@ -243,7 +243,7 @@ fn a_full_disk_is_told(checkout: &Checkout, base: &BuilderBase) {
     ran.expect(12, &["the engine's disk is full", "docker builder prune"]);
 }
 
-fn an_engine_that_is_too_old_is_told(checkout: &Checkout) {
+fn an_engine_that_is_too_old_is_reported(checkout: &Checkout) {
     let engine = engine_of_api("1.24");
     checkout
         .xtask_with(

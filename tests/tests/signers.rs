@@ -1,4 +1,4 @@
-//! Axon lets in what signers have signed that nobody here wrote: curl and botocore.
+//! Axon accepts signatures of independent signers: curl and botocore.
 
 #![expect(clippy::disallowed_methods, reason = "the signers are programs")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use e2e::{Checkout, SignedAxon};
 
-/// Asks for a URL, signed with `SignedAxon`'s pair: what curl or Python printed.
+/// Sends a request that curl signs with `SignedAxon`'s pair; returns the status.
 fn curl(axon: &SignedAxon, arguments: &[&str]) -> String {
     let mut command = Command::new("curl");
     command
@@ -20,7 +20,7 @@ fn curl(axon: &SignedAxon, arguments: &[&str]) -> String {
     ran(command)
 }
 
-/// Prints the status. botocore signs, the standard library sends.
+/// Signs with botocore, sends with the standard library, and prints the status.
 const BOTOCORE: &str = r#"
 import sys, urllib.error, urllib.request
 from botocore.auth import SigV4Auth
@@ -58,11 +58,11 @@ fn ran(mut command: Command) -> String {
 }
 
 #[test]
-fn curl_is_let_in() {
+fn requests_that_curl_signed_are_accepted() {
     let axon = SignedAxon::start();
     let url = axon.url("/reason");
     assert_eq!(curl(&axon, &[&url]), "200");
-    // curl sends the query as it is given and signs it so: here it has to be in order.
+    // curl signs the query as given, without sorting it: here the parameters must be in order.
     let query = axon.url("/reason?a=1&b=two");
     assert_eq!(curl(&axon, &[&query]), "200");
     assert_eq!(curl(&axon, &["--http2-prior-knowledge", &url]), "200");
@@ -77,7 +77,7 @@ fn curl_is_let_in() {
 }
 
 #[test]
-fn botocore_is_let_in() {
+fn requests_that_botocore_signed_are_accepted() {
     let checkout = Checkout::fresh("signers");
     checkout.xtask(&["local", "up"]).expect(0, &[]);
     let python = checkout.python();

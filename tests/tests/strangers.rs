@@ -1,5 +1,5 @@
-//! What strangers send to the real orbit, with the real governance function and the real axon behind
-//! it: whoever dispatches beside them does not notice.
+//! Invalid and hostile requests to the real orbit, with the real governance function and the real
+//! axon: dispatches of other clients are not affected.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -19,7 +19,7 @@ const AXON: &str = env!("CARGO_BIN_EXE_axon-program");
 const ORBIT: &str = env!("CARGO_BIN_EXE_orbit-program");
 const GOVERNANCE: &str = env!("CARGO_BIN_EXE_governance-program");
 
-/// Of each kind, and of honest dispatches beside them: four times as many as open a breaker.
+/// Requests of each kind, and valid dispatches beside them: four times as many as open a breaker.
 const TIMES: usize = 40;
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -27,7 +27,7 @@ struct Stranger {
     name: &'static str,
     header: (&'static str, &'static str),
     body: String,
-    /// What may be answered.
+    /// The statuses that are allowed as an answer.
     statuses: &'static [u16],
 }
 
@@ -66,7 +66,7 @@ fn strangers() -> Vec<Stranger> {
         ("a list", r#"["call_reasoning"]"#),
         ("no JSON", "{"),
     ];
-    // As long as a dispatch takes where nothing is in the way, or longer.
+    // From less than a dispatch takes to much more.
     let times = [
         ("no time", "0", &[408][..]),
         ("little time", "5", &[408]),
@@ -85,7 +85,7 @@ fn strangers() -> Vec<Stranger> {
         .collect()
 }
 
-/// Sends a dispatch, or the beginning of one, and is gone.
+/// Sends a dispatch, or the beginning of one, and disconnects.
 fn hang_up(address: SocketAddr, length: usize) {
     let head = "POST /dispatch HTTP/1.1\r\nHost: orbit\r\nContent-Type: application/json\r\n";
     let body = r#"{"intent":"call_reasoning"}"#;
@@ -96,13 +96,13 @@ fn hang_up(address: SocketAddr, length: usize) {
         .expect("it is taken");
 }
 
-fn dispatch_honestly(url: &str, beside: &str) {
+fn dispatch(url: &str, beside: &str) {
     let answer = request("POST", url, &[], "").expect("an answer");
     assert_eq!(answer.status, 200, "beside {beside}: {}", answer.body);
 }
 
 #[test]
-fn what_strangers_send_is_nobody_elses_failure() {
+fn requests_of_strangers_fail_no_other_dispatch() {
     let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
     let axon_url = format!("http://{}/reason", axon.address());
     let governance = Function::start(GOVERNANCE);
@@ -119,7 +119,7 @@ fn what_strangers_send_is_nobody_elses_failure() {
     let mut orbit = Process::start(ORBIT, &variables);
     let address = orbit.address();
     let url = format!("http://{address}/dispatch");
-    dispatch_honestly(&url, "nobody");
+    dispatch(&url, "no other client");
     for Stranger {
         name,
         header,
@@ -135,13 +135,13 @@ fn what_strangers_send_is_nobody_elses_failure() {
                     assert!(answer.body.len() < 500, "{name}: {}", answer.body);
                 }
             });
-            (0..TIMES).for_each(|_| dispatch_honestly(&url, name));
+            (0..TIMES).for_each(|_| dispatch(&url, name));
         });
     }
     for length in [usize::MAX, 130, 60] {
         std::thread::scope(|scope| {
             scope.spawn(|| (0..TIMES).for_each(|_| hang_up(address, length)));
-            (0..TIMES).for_each(|_| dispatch_honestly(&url, "who hang up"));
+            (0..TIMES).for_each(|_| dispatch(&url, "clients that disconnect"));
         });
     }
     orbit.terminate();

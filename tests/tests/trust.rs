@@ -1,14 +1,14 @@
-//! Whom a service trusts, asked of its image from scratch: the authorities that are compiled in,
-//! and those of the file that `SSL_CERT_FILE` names.
+//! The certificate authorities that a service in its image trusts: those that are compiled in, and
+//! those of the file that `SSL_CERT_FILE` names.
 
-use e2e::stand_in::{self, Authority};
+use e2e::stub::{self, Authority};
 use e2e::{Checkout, Image, request};
 
 const AXON: &str = r#"{"message":"Axon heartbeat OK","service":"axon"}"#;
 
-/// Orbit in its image, with an axon over TLS, asked for one dispatch: the status.
+/// Sends one dispatch to orbit in its image, with a stub of axon over TLS; returns status and log.
 fn dispatch(image: &Image, axon: &Authority, trusted: &Authority) -> (u16, String) {
-    let governance = stand_in::http(r#"{"allowed":true}"#);
+    let governance = stub::http(r#"{"allowed":true}"#);
     let axon = axon.https("axon.test", AXON);
     let orbit = image.run(
         &[
@@ -28,7 +28,7 @@ fn dispatch(image: &Image, axon: &Authority, trusted: &Authority) -> (u16, Strin
 }
 
 #[test]
-fn an_authority_that_the_file_names_is_trusted() {
+fn an_authority_of_the_file_is_trusted() {
     let image = Image::of(&Checkout::fresh("trust"), "orbit");
     let authority = Authority::new("known");
     let (status, logs) = dispatch(&image, &authority, &authority);

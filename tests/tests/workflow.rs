@@ -1,33 +1,13 @@
-//! Reading what the workflows run, and the one step that asks GitHub itself.
+//! The step of the workflow `rollback` that finds a bundle, with a fake of GitHub's `gh`.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a step is read and leaves files, as it does on a runner"
+    reason = "a step is read from its file and writes files, as on a runner"
 )]
 
 use std::path::Path;
 
 use e2e::workflow::{Step, steps};
-
-#[test]
-fn scripts_of_one_line_and_of_many_are_found_with_their_names() {
-    let text = "name: it\njobs:\n  job:\n    steps:\n      - uses: somebody/something@abc\n      \
-        - name: One\n        run: exec one --now\n      - name: Two\n        run: |\n          \
-        echo a\n          echo b\n      - name: Three\n        run: three\n";
-    let found: Vec<_> = steps(text)
-        .into_iter()
-        .map(|step| (step.name, step.script))
-        .collect();
-    let expected = [
-        ("One", "exec one --now"),
-        ("Two", "echo a\necho b\n"),
-        ("Three", "three"),
-    ];
-    assert_eq!(
-        found,
-        expected.map(|(name, script)| (name.to_owned(), script.to_owned()))
-    );
-}
 
 fn find() -> Step {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -36,7 +16,7 @@ fn find() -> Step {
     steps.find(|step| step.name == "Find").expect("the step")
 }
 
-/// What the step found, where `gh` is this program.
+/// The step's output, with this script as `gh`.
 fn found(gh: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = root.join("target/e2e/find");
@@ -46,7 +26,7 @@ fn found(gh: &str) -> String {
 }
 
 #[test]
-fn a_rollback_takes_the_newest_xtask_of_main_that_is_still_kept() {
+fn a_rollback_uses_the_newest_bundle_of_main_that_is_kept() {
     let gh = r#"
         case "$2" in
             "repos/example/demo/actions/workflows/release.yml/runs?branch=main&event=push&"*)
@@ -56,7 +36,7 @@ fn a_rollback_takes_the_newest_xtask_of_main_that_is_still_kept() {
             *) exit 1 ;;
         esac"#;
     assert_eq!(found(gh), "run-id=2\ncommit=bbb\n");
-    // Where nothing is kept, or GitHub does not say, one is built.
+    // Without a bundle, or an answer of GitHub, the output is empty, and the workflow builds one.
     assert_eq!(found(&gh.replace("echo 1", "echo 0")), "");
     assert_eq!(found(&gh.replace("echo 1", "exit 1")), "");
     assert_eq!(found("exit 1"), "");

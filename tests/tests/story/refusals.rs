@@ -1,40 +1,34 @@
-//! What a deploy refuses: each time one clear error that names the file, the place and the remedy,
-//! and nothing is changed.
+//! What a deploy refuses: one clear error with the file, the place and the remedy, and no change.
 
-use e2e::Checkout;
+use crate::{Story, releases};
 
-use crate::releases;
-
-pub(crate) fn bad_input(checkout: &Checkout) {
+/// Templates, environments, names and outputs that are wrong.
+pub(crate) fn input(story: &Story) {
+    let checkout = story.deployed();
     let before = releases(checkout);
     let axon = checkout.read("task-definitions/axon.json");
-    let orbit = checkout.read("task-definitions/orbit.json");
 
-    checkout.set_in_template("axon", "WHAT", "${NOBODY_FILLS_THIS}");
-    checkout.set_in_template("orbit", "WHAT", "${NOR_THIS}");
+    checkout.set_in_template("axon", "WHAT", "${UNKNOWN}");
+    checkout.set_in_template("orbit", "WHAT", "${UNKNOWN_TOO}");
     checkout.xtask(&["deploy"]).expect(
         10,
         &[
             "task-definitions/axon.json",
-            "NOBODY_FILLS_THIS",
+            "UNKNOWN",
             "task-definitions/orbit.json",
-            "NOR_THIS",
+            "UNKNOWN_TOO",
         ],
     );
-    checkout.write("task-definitions/orbit.json", &orbit);
-    checkout.write(
-        "task-definitions/axon.json",
-        &axon.replacen("\"cpu\": \"256\",", "\"cpu\": 256\"", 1),
-    );
+    checkout.undo_edits();
+    let unquoted = axon.replacen("\"cpu\": \"256\",", "\"cpu\": 256\"", 1);
+    checkout.write("task-definitions/axon.json", &unquoted);
     checkout
         .xtask(&["deploy"])
         .expect(10, &["task-definitions/axon.json:8:"]);
-    checkout.write(
-        "task-definitions/axon.json",
-        &axon.replacen("\"512\"", "\"640\"", 1),
-    );
+    let memory = axon.replacen("\"512\"", "\"640\"", 1);
+    checkout.write("task-definitions/axon.json", &memory);
     checkout.xtask(&["deploy"]).expect(10, &["T01", "640"]);
-    checkout.write("task-definitions/axon.json", &axon);
+    checkout.undo_edits();
 
     checkout
         .xtask(&["deploy", "--env", "moon"])
@@ -44,30 +38,34 @@ pub(crate) fn bad_input(checkout: &Checkout) {
         .expect(2, &["neptune", "governance, axon, orbit"]);
 
     let outputs = checkout.parameter("/demo/local/outputs");
-    let other = outputs
-        .replacen("\"version\":1", "\"version\":2", 1)
-        .replacen("\"cluster\"", "\"klaster\"", 1);
-    checkout.set_parameter("/demo/local/outputs", &other);
-    checkout
-        .xtask(&["deploy"])
-        .expect(12, &["version 2", "missing: cluster"]);
+    let mut newer: serde_json::Value = serde_json::from_str(&outputs).expect("JSON");
+    let version = newer["version"].as_u64().expect("a version") + 1;
+    newer["version"] = version.into();
+    newer.as_object_mut().expect("an object").remove("cluster");
+    checkout.set_parameter("/demo/local/outputs", &newer.to_string());
+    let refused = [&format!("version {version}"), "missing: cluster"];
+    checkout.xtask(&["deploy"]).expect(12, &refused);
     checkout.set_parameter("/demo/local/outputs", &outputs);
 
     assert_eq!(releases(checkout), before);
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
 }
 
-/// The bundle that the workflows' steps have left, beside other sources and with other bytes.
-pub(crate) fn a_bundle_of_something_else(checkout: &Checkout) {
+/// A bundle of other sources, and one with damaged files.
+pub(crate) fn bundle(story: &Story) {
+    let checkout = story.deployed();
     let before = releases(checkout);
+    let build = ["build", "--out", "target/bundle"];
     let deploy = ["deploy", "--artifacts", "target/bundle"];
     let plan = ["plan", "--artifacts", "target/bundle"];
+    checkout.xtask(&build).expect(0, &["nothing to compile"]);
+
     let source = checkout.read("services/axon/src/main.rs");
     checkout.write("services/axon/src/main.rs", &format!("{source}\n"));
     let refused = "target/bundle has no axon that was built of this checkout as it is";
     checkout.xtask(&deploy).expect(12, &[refused]);
     checkout.xtask(&plan).expect(12, &[refused]);
-    checkout.write("services/axon/src/main.rs", &source);
+    checkout.undo_edits();
 
     checkout.damage("target/bundle", "governance", "zip");
     checkout.damage("target/bundle", "orbit", "cdx.json");
@@ -82,13 +80,13 @@ pub(crate) fn a_bundle_of_something_else(checkout: &Checkout) {
         .expect(2, &["nowhere", "no such folder"]);
     assert_eq!(releases(checkout), before);
 
-    checkout
-        .xtask(&["build", "--out", "target/bundle"])
-        .expect(0, &["nothing to compile"]);
+    checkout.xtask(&build).expect(0, &["nothing to compile"]);
     checkout.xtask(&deploy).expect(0, &["nothing to do"]);
 }
 
-pub(crate) fn a_state_that_somebody_holds(checkout: &Checkout) {
+/// `infra/` has changed, and another Terraform holds the state's lock.
+pub(crate) fn locked_state(story: &Story) {
+    let checkout = story.deployed();
     let dashboard = checkout.read("infra/dashboard.tf");
     checkout.write("infra/dashboard.tf", &format!("{dashboard}# changed\n"));
     let before = releases(checkout);
@@ -101,20 +99,20 @@ pub(crate) fn a_state_that_somebody_holds(checkout: &Checkout) {
             "terraform force-unlock",
         ],
     );
-    // Without an answer it gives up, and the state is free.
     drop(holder.stdin.take());
     holder.wait().expect("terraform ends");
     assert_eq!(releases(checkout), before);
-    checkout.write("infra/dashboard.tf", &dashboard);
+    checkout.undo_edits();
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
 }
 
-/// Credentials and endpoints of another place: nothing may reach it, nothing may change.
-pub(crate) fn the_shell_of_another_account(checkout: &Checkout) {
+/// The shell has another account's credentials and endpoints: nothing is sent there.
+pub(crate) fn another_account(story: &Story) {
+    let checkout = story.deployed();
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     elsewhere
         .set_nonblocking(true)
-        .expect("a listener that does not wait");
+        .expect("a listener that does not block");
     let url = format!("http://{}", elsewhere.local_addr().expect("its address"));
     let shell = [
         ("AWS_ACCESS_KEY_ID", "AKIAOFANOTHERPLACE00"),
@@ -132,6 +130,6 @@ pub(crate) fn the_shell_of_another_account(checkout: &Checkout) {
     staging.expect(12, &["AWS_ENDPOINT_URL", "unset"]);
     assert!(
         elsewhere.accept().is_err(),
-        "something reached the other place"
+        "a request reached the other endpoint"
     );
 }

@@ -1,4 +1,4 @@
-//! Servers that stand in for what a service calls, on loopback, with and without TLS.
+//! Stubs of the servers that a service calls, on loopback, with and without TLS.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ pub fn http(body: &'static str) -> u16 {
     serve(move |stream| answer(stream, body))
 }
 
-/// A certificate authority of the test's own.
+/// A certificate authority for one test.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -29,7 +29,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// As `http`, over TLS under this name.
+    /// As `http`, over TLS with a certificate for this name.
     pub fn https(&self, name: &str, body: &'static str) -> u16 {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
@@ -62,7 +62,7 @@ fn serve(handle: impl Fn(TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-/// Reads one request and answers it. A client that does not trust us goes away before.
+/// Reads one request and answers it. A client that rejects the certificate sends none.
 fn answer(stream: impl Read + Write, body: &str) {
     let mut reader = BufReader::new(stream);
     let mut length = 0;

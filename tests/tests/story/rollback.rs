@@ -1,0 +1,62 @@
+//! Back to an earlier release, or to no running task.
+
+use e2e::Ran;
+
+use crate::verify::statuses;
+use crate::workflows::build_bundle;
+use crate::{Story, dispatches_are_answered, releases, revision, status};
+
+/// To the newest release that succeeded and does not run; then two deploys at once, of which one
+/// goes forward again.
+pub(crate) fn rollback(story: &Story) {
+    let checkout = story.deployed();
+    build_bundle(checkout);
+    let before = revision(checkout, "orbit");
+    let succeeded = releases(checkout)
+        .into_iter()
+        .find(|release| release["state"] == "succeeded");
+    let target = succeeded.expect("a release that succeeded")["number"].clone();
+    checkout.set_in_template("orbit", "RUST_LOG", "info");
+    checkout
+        .xtask(&["deploy"])
+        .expect(0, &["rolled out demo-orbit:"]);
+    assert_ne!(revision(checkout, "orbit"), before);
+
+    let rolled_out = format!("rolled out {before}");
+    checkout
+        .run_step("rollback", "Roll back", &[("RELEASE", "")])
+        .expect(0, &[&format!("release {target}"), &rolled_out]);
+    let status = status(checkout);
+    assert_eq!(status["services"]["orbit"]["revision"], before);
+    assert_eq!(
+        status["newest_release"]["why"],
+        format!("rollback to {target}")
+    );
+    dispatches_are_answered(checkout);
+
+    let children = [checkout.start(&["deploy"]), checkout.start(&["deploy"])];
+    let mut ran = children.map(Ran::of_child);
+    ran.sort_by_key(|ran| ran.code);
+    let [winner, loser] = ran;
+    winner.expect(0, &["rolled out demo-orbit"]);
+    loser.expect(11, &["in progress"]);
+}
+
+/// Nothing runs, `verify` says so for each criterion of what is deployed, and a rollback starts it
+/// again.
+pub(crate) fn stop(story: &Story) {
+    let checkout = story.deployed();
+    checkout
+        .xtask(&["rollback", "--stop"])
+        .expect(0, &["orbit", "deregistered"]);
+    for service in ["axon", "orbit"] {
+        assert_eq!(status(checkout)["services"][service]["running"], 0);
+    }
+    let verify = ["verify", "--deployed", "--format", "json"];
+    let failed = "FAIL FAIL FAIL FAIL FAIL FAIL FAIL SKIP SKIP SKIP FAIL FAIL";
+    assert_eq!(statuses(&checkout.xtask(&verify).expect(30, &[])), failed);
+    checkout
+        .xtask(&["rollback"])
+        .expect(0, &["rolled out demo-axon"]);
+    dispatches_are_answered(checkout);
+}
