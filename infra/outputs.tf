@@ -1,11 +1,11 @@
-# The outputs: all that xtask needs to know of this environment, in one document.
+# The outputs: all that xtask needs to know about this environment, in one document.
 
 locals {
-  # A missing endpoint is the precondition's to tell.
+  # A precondition of the parameter below reports a missing endpoint.
   emulator      = var.emulated ? coalesce(var.endpoint, "missing") : null
   emulator_port = var.emulated ? try(regex("[0-9]+$", local.emulator), "missing") : null
 
-  # Docker takes registries on localhost, and only there, without TLS.
+  # Docker accepts a registry without TLS on localhost only.
   registry = var.emulated ? "localhost:${local.emulator_port}" : "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
 
   base_url = (
@@ -14,8 +14,8 @@ locals {
     "http://${module.cluster.load_balancer_dns_name}"
   )
 
-  # The local AWS has no DNS for service discovery: orbit asks the load balancer by a
-  # name that leaves host and path alone, at the address where a container finds it.
+  # The local AWS has no DNS for service discovery: orbit calls axon through the load balancer, by
+  # a host name that leaves the path as it is, at the address of this host inside a container.
   discovery = var.emulated ? {
     AXON_SERVICE_URL = "http://${module.cluster.load_balancer_name}.alb.localhost/reason"
     AXON_CONNECT_TO  = "host.docker.internal:${local.emulator_port}"
@@ -26,7 +26,7 @@ locals {
     orbit = merge(local.discovery, var.service_environment.orbit)
   }
 
-  # How each service's /health is asked through the load balancer.
+  # The headers by which the load balancer routes /health to each service.
   probe_headers = merge(
     { orbit = {} },
     var.expose_axon ? { axon = { "X-Service" = "axon" } } : {},
@@ -75,30 +75,30 @@ locals {
 }
 
 resource "aws_ssm_parameter" "outputs" {
-  #checkov:skip=CKV2_AWS_34:names and addresses, which are no secret
+  #checkov:skip=CKV2_AWS_34:holds names and addresses, no secrets
 
   name        = "/${var.project}/${var.environment}/outputs"
-  description = "What Terraform built for this environment, as xtask reads it."
+  description = "What Terraform created for this environment, as xtask reads it."
   type        = "String"
   value       = jsonencode(local.outputs)
 
   lifecycle {
     precondition {
       condition     = length(jsonencode(local.outputs)) <= 4096
-      error_message = "The outputs are longer than the 4096 bytes of a standard parameter."
+      error_message = "The outputs exceed the 4096 bytes of a standard parameter."
     }
     precondition {
       condition     = !var.emulated || can(regex("^http://127\\.0\\.0\\.1:[0-9]+$", var.endpoint))
-      error_message = "The endpoint of an emulated environment is http://127.0.0.1:PORT."
+      error_message = "The endpoint of an emulated environment must be http://127.0.0.1:PORT."
     }
     precondition {
       condition     = var.emulated || var.nat_gateway || var.interface_endpoints
-      error_message = "Without a NAT gateway or interface endpoints no task can pull its image."
+      error_message = "Tasks can't pull their image without a NAT gateway or interface endpoints."
     }
   }
 }
 
-output "outputs" {
+output "environment" {
   description = "The same document as the parameter `/<project>/<environment>/outputs`."
   value       = local.outputs
 }

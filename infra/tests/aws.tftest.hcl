@@ -7,23 +7,23 @@ mock_provider "aws" {
 
 run "outputs" {
   assert {
-    condition     = output.outputs.base_url == "https://${var.https.domain_name}"
+    condition     = output.environment.base_url == "https://${var.https.domain_name}"
     error_message = "an AWS environment is reached by HTTPS"
   }
   assert {
-    condition     = output.outputs.registry == "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
+    condition     = output.environment.registry == "${var.account_id}.dkr.ecr.${var.region}.amazonaws.com"
     error_message = "images come from the account's own registry"
   }
   assert {
-    condition     = length(jsonencode(output.outputs)) <= 4096
+    condition     = length(jsonencode(output.environment)) <= 4096
     error_message = "the outputs fit into a standard parameter"
   }
   assert {
-    condition     = [for name in ["axon", "orbit"] : output.outputs.services[name].desired_count] == [var.desired_counts.axon, var.desired_counts.orbit]
+    condition     = [for name in ["axon", "orbit"] : output.environment.services[name].desired_count] == [var.desired_counts.axon, var.desired_counts.orbit]
     error_message = "the first release starts the counts of the environment's file"
   }
   assert {
-    condition     = (output.outputs.services.axon.probe == null) == !var.expose_axon
+    condition     = (output.environment.services.axon.probe == null) == !var.expose_axon
     error_message = "axon is probed from outside only where it is exposed"
   }
 }
