@@ -76,14 +76,14 @@ pub struct Commit {
     pub dirty: bool,
 }
 
-/// What Terraform built.
+/// The environment's infrastructure, as Terraform knows it.
 #[async_trait]
 pub trait Infra: Send + Sync {
     /// Hash of `infra/` and of the variables that it is applied with.
-    async fn wanted_sha256(&self) -> Result<String>;
+    async fn desired_sha256(&self) -> Result<String>;
     /// The outputs as they were published; `None` where nothing was applied yet.
     async fn outputs(&self) -> Result<Option<String>>;
-    /// What an apply would change. Nobody else plans or applies while the answer is kept.
+    /// What an apply would change. Holds Terraform's state lock until the answer is dropped.
     async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>>;
     /// Whether `infra/` is well formatted, valid, as its tests want it, and safe. Needs no AWS.
     async fn check(&self) -> Result<()>;
@@ -104,7 +104,7 @@ pub trait Builder: Send + Sync {
     async fn keys(&self, architecture: Architecture) -> Result<BTreeMap<Component, Key>>;
     /// What was built for this key before, if it is still on this machine.
     async fn cached(&self, component: Component, key: &Key) -> Result<Option<Artifact>>;
-    /// What the keys are of, where all of it is at hand.
+    /// The artifacts for these keys, if all of them are cached.
     async fn all_cached(
         &self,
         keys: &BTreeMap<Component, Key>,
@@ -118,7 +118,7 @@ pub trait Builder: Send + Sync {
         }
         Ok(Some(artifacts))
     }
-    /// Packs what the keys are of; of that it compiles what is not at hand.
+    /// Packs the artifacts for these keys, and compiles those that are not cached.
     async fn build(
         &self,
         architecture: Architecture,

@@ -77,12 +77,12 @@ enum Direction {
 /// Why a release can't go on.
 enum ReleaseError {
     Failed(ComponentFailure),
-    /// Somebody else is at work: nothing is rolled back.
+    /// Another release or deployment took over: nothing is rolled back.
     Superseded {
         component: Option<Component>,
         by: String,
     },
-    /// Nothing can be seen or changed any more, and nothing be written into the record.
+    /// The credentials ended: nothing can be read, changed or recorded any more.
     Expired {
         how: String,
     },

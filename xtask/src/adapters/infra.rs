@@ -315,7 +315,7 @@ impl<'a> Terraform<'a> {
 
 #[async_trait]
 impl Infra for Terraform<'_> {
-    async fn wanted_sha256(&self) -> Result<String> {
+    async fn desired_sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
         for (path, bytes) in sources(&self.process_env.root.join("infra"))? {
             if self.decides(&path) {
@@ -352,7 +352,7 @@ impl Infra for Terraform<'_> {
         }
         self.prepare().await?;
         let file = PlanFile::new(&self.folder)?;
-        let variables = self.extra_variables(&self.wanted_sha256().await?);
+        let variables = self.extra_variables(&self.desired_sha256().await?);
         let variables = variables.into_iter().flat_map(|it| ["-var".to_owned(), it]);
         let mut arguments = vec![
             format!("-out={file}"),

@@ -11,11 +11,11 @@ use crate::release::{Confirmed, confirm};
 /// The outputs as this checkout describes them: applied where `infra/` or its variables changed.
 /// The first apply takes a minute or two, and the images are built meanwhile.
 pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
-    let (wanted, published) =
-        tokio::try_join!(context.infra.wanted_sha256(), published_or_older(context))?;
+    let (desired, published) =
+        tokio::try_join!(context.infra.desired_sha256(), published_or_older(context))?;
     let is_first = published.is_none();
     match published {
-        Some(Ok(outputs)) if outputs.infra_sha256 == wanted => return Ok(outputs),
+        Some(Ok(outputs)) if outputs.infra_sha256 == desired => return Ok(outputs),
         Some(Err(older)) => context.report.line("infra", &older.to_string()),
         Some(Ok(_)) | None => {}
     }
@@ -39,10 +39,10 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
 /// The outputs that a dry run goes by: those of the last apply, with a line where `infra/` has
 /// changed since. `None` where there was none.
 pub async fn as_last_applied(context: &Context<'_>) -> Result<Option<Outputs>> {
-    let (wanted, published) =
-        tokio::try_join!(context.infra.wanted_sha256(), published_or_older(context))?;
+    let (desired, published) =
+        tokio::try_join!(context.infra.desired_sha256(), published_or_older(context))?;
     let text = match &published {
-        Some(Ok(outputs)) if outputs.infra_sha256 == wanted => None,
+        Some(Ok(outputs)) if outputs.infra_sha256 == desired => None,
         None => Some("was never applied"),
         Some(_) => Some("has changed since it was applied"),
     };

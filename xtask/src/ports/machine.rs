@@ -18,7 +18,7 @@ use crate::decide::outputs::Architecture;
 pub trait Containers: Send + Sync {
     /// Loads an image's archive and answers the name that the engine knows it by.
     async fn load(&self, archive: Vec<u8>) -> Result<String>;
-    /// Removes an image that was loaded and that nobody else uses.
+    /// Removes an image that was loaded and that no container uses.
     async fn forget(&self, image: &str) -> Result<()>;
     /// What an image takes unpacked.
     async fn size_bytes(&self, image: &str) -> Result<u64>;
@@ -125,7 +125,7 @@ pub enum Subject {
     Bare,
     /// `GET /reason` of axon, signed.
     Reason,
-    /// `POST /dispatch` of orbit, through the Lambda API of a stand-in and axon.
+    /// `POST /dispatch` of orbit, through a stub of Lambda's API and axon.
     Dispatch,
 }
 
@@ -183,7 +183,7 @@ pub struct Started {
 #[async_trait]
 pub trait Machine: Send + Sync {
     async fn inspect(&self, depth: Depth) -> Found;
-    /// Runs one command that mends something.
+    /// Runs one command that fixes something.
     async fn run(&self, command: &[String]) -> Result<()>;
 }
 

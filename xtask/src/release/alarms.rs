@@ -17,7 +17,7 @@ use crate::decide::release::snapshot::{Alarms, ServiceState, Snapshot};
 use crate::failure::{self, Kind};
 use crate::ports::{Context, ServiceUpdate};
 
-/// The services whose alarms an earlier release turned off, and did not live to turn on again.
+/// The services whose alarms an earlier release turned off, and was interrupted before it turned them on again.
 pub async fn left_without_alarms(
     context: &Context<'_>,
     snapshot: &Snapshot,
@@ -48,7 +48,7 @@ impl Release<'_> {
         let Some(alarms) = state.watched_by().filter(|alarms| alarms.enabled) else {
             return Ok(None);
         };
-        // Noted before it is done: whoever goes on after us turns them on again.
+        // Noted first: where this run is interrupted, the next release turns them on again.
         self.record.without_alarms.insert(service);
         match self.save().await {
             Err(error) if failure::is(&error, Kind::Expired) => return Err(error),

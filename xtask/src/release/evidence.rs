@@ -1,4 +1,4 @@
-//! Why tasks died, gathered while ECS still remembers them (about an hour).
+//! Why tasks stopped, gathered while ECS still lists them (about an hour).
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const LOG_LINES: i32 = 8;
 const LOG_LOOKS: u32 = 4;
 const LOG_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Lines that say what became of the tasks of a revision, with their last words.
+/// Why the tasks of a revision stopped, with the last lines of their logs.
 pub(super) async fn gather(
     context: &Context<'_>,
     outputs: &Outputs,
@@ -58,8 +58,8 @@ async fn stopped(
     Ok(lines)
 }
 
-/// What a task wrote last. It comes some seconds after the task has stopped, so of one that ran it
-/// is waited for; `looks` are left for all of them.
+/// The last lines of a task's log. They arrive some seconds after the task has stopped, so those of
+/// a task that ran are polled for; `looks` is what is left of the polls for all tasks together.
 async fn last_words(
     context: &Context<'_>,
     outputs: &Outputs,
@@ -82,8 +82,7 @@ async fn last_words(
     }
 }
 
-/// One task for each way in which tasks died, the newest, and how many more died that way: the
-/// same failure told twice says nothing new.
+/// One task, the newest, for each distinct failure, and how many more failed the same way.
 fn deaths(tasks: impl Iterator<Item = StoppedTask>) -> Vec<(StoppedTask, usize)> {
     let mut deaths: Vec<(StoppedTask, usize)> = Vec::new();
     for task in tasks {

@@ -15,11 +15,11 @@ use crate::failure::Failure;
 use crate::ports::Context;
 
 const LEASE_RENEWAL: Duration = Duration::from_mins(1);
-/// Others go by the record: one failed write must not make it wrong.
+/// Other runs rely on the record, so a write that fails is tried again.
 const WRITES_MAX: u32 = 3;
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Opens a record: whoever creates the next number holds the environment.
+/// Opens a record. Creating the next number takes the lock: only one run can create it.
 pub(super) async fn open(context: &Context<'_>, about: About, entries: Entries) -> Result<Record> {
     let newest = context.ledger.newest().await?;
     let now = context.clock.now();
@@ -61,7 +61,7 @@ pub(super) async fn open(context: &Context<'_>, about: About, entries: Entries) 
     Err(holder.map_or_else(
         || {
             Failure::refused(format!(
-                "release {} was opened by somebody else",
+                "release {} was opened by another run",
                 record.number
             ))
         },
@@ -76,13 +76,13 @@ fn held(holder: &Record) -> Failure {
         holder.opened
     ))
     .hint(format!(
-        "wait for it, or, if nobody is at work on it, until its time is over at {:.0}",
+        "wait for it, or, if its run is gone, until its lease ends at {:.0}",
         holder.until
     ))
 }
 
 impl Release<'_> {
-    /// Before each change: nobody has opened a later release.
+    /// Called before each change: no later release may have been opened.
     pub(super) async fn ensure_lock_held(&mut self) -> Result<(), ReleaseError> {
         let newest = self.context.ledger.newest().await?;
         match newest {
@@ -94,7 +94,7 @@ impl Release<'_> {
         }
     }
 
-    /// A holder that works renews its time, so that it is not taken for dead.
+    /// Renews the lease, so that a release under way does not count as abandoned.
     pub(super) async fn renew(&mut self) -> Result<()> {
         if self.renewed.elapsed() > LEASE_RENEWAL {
             self.save().await?;

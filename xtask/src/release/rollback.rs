@@ -11,7 +11,7 @@ use crate::failure::{self, Failure, Kind};
 /// How the rollback of one component ended.
 pub(super) enum RollbackOutcome {
     Done,
-    /// It runs what somebody else deployed, and is left alone.
+    /// It runs another deployment, which is left alone.
     Superseded {
         by: String,
     },
@@ -118,7 +118,7 @@ fn conclusion(message: String, by_hand: &[String], superseded: bool) -> End {
         let hint = by_hand.join("\n");
         (ReleaseState::RollbackFailed, Kind::RollbackFailed, hint)
     } else if superseded {
-        let hint = "what somebody else deployed was left alone; see `cargo xtask releases`";
+        let hint = "what another deployment changed was left alone; see `cargo xtask releases`";
         (ReleaseState::Superseded, Kind::Superseded, hint.to_owned())
     } else {
         let hint = "everything is back where it was; fix the cause and deploy again";

@@ -44,7 +44,7 @@ pub enum DesiredFunction {
 pub enum ServiceAction {
     /// It is that already.
     Keep,
-    /// It is being rolled out, by a release that nobody watches any more.
+    /// It is being rolled out, by a release that is not watched any more.
     Follow,
     Register {
         definition: Definition,

@@ -34,7 +34,7 @@ pub struct Record {
     pub commit: Option<String>,
     #[serde(default)]
     pub dirty: bool,
-    /// Services whose deployment alarms are off: whoever opens the next release takes them over.
+    /// Services whose deployment alarms are off: the next release takes them over.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub without_alarms: BTreeSet<Service>,
     #[serde(flatten)]
@@ -60,7 +60,7 @@ pub enum ReleaseState {
     RollbackFailed,
     /// The watcher went away; AWS went on.
     Detached,
-    /// Somebody else's deployment replaced ours.
+    /// Another deployment replaced ours.
     Superseded,
 }
 
@@ -199,7 +199,7 @@ impl Entries {
 }
 
 impl Record {
-    /// Whether somebody is at work on it.
+    /// Whether its holder is alive, as far as the lease says.
     pub fn held(&self, now: Timestamp) -> bool {
         self.state == ReleaseState::InProgress && now < self.until
     }

@@ -138,7 +138,7 @@ impl InfraPlan for Planned<'_> {
 
 #[async_trait]
 impl Infra for Fake {
-    async fn wanted_sha256(&self) -> Result<String> {
+    async fn desired_sha256(&self) -> Result<String> {
         Ok(self.state().infra.clone())
     }
 
