@@ -1,8 +1,8 @@
 //! The one driver of this repository.
 //!
-//! Which module may know which: `main -> cli -> commands -> {decide, drive, world, report}`,
-//! `adapters -> {world, decide}`. `decide` is pure; only `report` prints; only `main` names
-//! adapters, reads the environment and exits.
+//! Which module may know which: `main -> commands -> planning -> release -> {decide, ports,
+//! report}` and `adapters -> {ports, decide, report}`. `decide` is pure; only `report` prints; only `main`
+//! names adapters, reads the environment and exits. README.md has the whole map.
 
 pub mod adapters;
 pub mod catalog;

@@ -1,6 +1,7 @@
-//! What the services' READMEs say is what their code does.
+//! What the READMEs say about the code is true of the code.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::rules::{Source, sources};
 
@@ -111,4 +112,68 @@ fn every_status_of_the_openapi_document_is_in_a_readme() {
             }
         }
     }
+}
+
+/// The texts in backquotes of a document, without those in blocks of code.
+fn quoted(document: &str) -> Vec<String> {
+    let prose = document.lines().filter(|line| !line.starts_with("    "));
+    let prose: Vec<&str> = prose.collect();
+    let quoted = prose.join("\n");
+    let quoted = quoted.split('`').skip(1).step_by(2);
+    quoted.map(str::to_owned).collect()
+}
+
+fn is_path(quoted: &str) -> bool {
+    let endings = [
+        ".rs", ".md", ".json", ".toml", ".tf", ".hcl", ".yml", ".txt",
+    ];
+    let is_word = !quoted.contains([' ', ':']);
+    is_word && (quoted.contains('/') || endings.iter().any(|ending| quoted.ends_with(ending)))
+}
+
+/// A file's name alone is one of the driver's; a path is below the repository's root, the driver's
+/// folder or its sources. Of a path with a `NAME` in it the folder exists.
+fn exists(path: &str) -> bool {
+    if !path.contains('/') && !sources(&["xtask"], path).is_empty() {
+        return true;
+    }
+    let path = match path.split_once("NAME") {
+        Some((before, _)) => before.rsplit_once('/').map_or("", |(folder, _)| folder),
+        None => path,
+    };
+    let driver = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [driver.join(".."), driver.to_owned(), driver.join("src")];
+    folders.iter().any(|folder| folder.join(path).exists())
+}
+
+/// `update_service` and `UpdateService` are the same name.
+fn same_name(word: &str) -> String {
+    word.replace('_', "").to_lowercase()
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+    words.filter(|word| !word.is_empty()).map(same_name)
+}
+
+#[test]
+fn what_the_drivers_readme_names_exists() {
+    let readme = sources(&["xtask"], "README.md").remove(0);
+    assert_eq!(readme.path, "xtask/README.md");
+    let code = sources(&["xtask"], ".rs");
+    let code = code
+        .iter()
+        .filter(|file| !file.path.ends_with("documents.rs"));
+    let known: BTreeSet<String> = code.flat_map(|file| words(&file.text)).collect();
+    let (paths, names): (Vec<_>, Vec<_>) = quoted(&readme.text)
+        .into_iter()
+        .partition(|quoted| is_path(quoted));
+    assert!(paths.len() > 30 && names.len() > 50);
+    let missing: Vec<_> = paths.iter().filter(|path| !exists(path)).collect();
+    assert!(missing.is_empty(), "no such files: {missing:?}");
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !words(name).all(|word| known.contains(&word)))
+        .collect();
+    assert!(missing.is_empty(), "no such names in the code: {missing:?}");
 }
