@@ -2,7 +2,7 @@
 
 use axon::{SERVICE, Settings};
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts, server};
+use service_kit::{Clock, Dependencies, KeyPair, KeyPairs, KeyRing, server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, Sender};
@@ -27,9 +27,9 @@ impl SignedAxon {
             previous: None,
         });
         drop(keeper);
-        let parts = Parts {
+        let dependencies = Dependencies {
             keys: Some(keys),
-            ..Parts::new(SERVICE, Clock::system())
+            ..Dependencies::new(SERVICE, Clock::system())
         };
         let environment = Environment {
             variable: &|_| None,
@@ -38,7 +38,7 @@ impl SignedAxon {
         let mut settings = Settings::read(&mut Reader::new(&environment));
         settings.base.signatures = Signatures::ByPairs;
         settings.base.region = Some("eu-west-1".to_owned());
-        let app = axon::app(&settings, &parts).expect("axon");
+        let app = axon::app(&settings, &dependencies).expect("axon");
 
         let runtime = Runtime::new().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
@@ -46,7 +46,14 @@ impl SignedAxon {
         let port = listener.local_addr().expect("its number").port();
         let (signals, received) = mpsc::channel(1);
         runtime.spawn(async move {
-            server::serve(listener, app, &settings.base, &parts.lifecycle, received).await
+            server::serve(
+                listener,
+                app,
+                &settings.base,
+                &dependencies.lifecycle,
+                received,
+            )
+            .await
         });
         Self {
             key_id,

@@ -5,7 +5,7 @@ mod settings;
 
 use axum::Router;
 use axum::routing::get;
-use service_kit::{App, Parts, Service, health, signature};
+use service_kit::{App, Dependencies, Service, health, sigv4};
 
 pub use settings::Settings;
 
@@ -15,11 +15,11 @@ pub const SERVICE: Service = Service {
 };
 
 /// Health is for everybody, reasoning for those who sign.
-pub fn app(settings: &Settings, parts: &Parts) -> Result<App, signature::NotReady> {
+pub fn app(settings: &Settings, dependencies: &Dependencies) -> Result<App, sigv4::NotReady> {
     let reason = Router::new().route("/reason", get(routes::reason::reason));
     let routes = Router::new()
-        .route("/health", health(parts))
-        .merge(signature::required(reason, &settings.base, parts)?)
-        .with_state(parts.clock.clone());
-    Ok(App::new(routes, &settings.base, parts))
+        .route("/health", health(dependencies))
+        .merge(sigv4::required(reason, &settings.base, dependencies)?)
+        .with_state(dependencies.clock.clone());
+    Ok(App::new(routes, &settings.base, dependencies))
 }

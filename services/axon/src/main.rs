@@ -6,6 +6,6 @@ fn main() -> ExitCode {
     service_kit::program::main(
         axon::SERVICE,
         axon::Settings::read,
-        async |settings, parts| Ok(axon::app(&settings, &parts)?),
+        async |settings, dependencies| Ok(axon::app(&settings, &dependencies)?),
     )
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use http::Request;
 use libfuzzer_sys::fuzz_target;
-use service_kit::signature::{Authorization, Refusal, Verifier};
+use service_kit::sigv4::{Authorization, Refusal, Verifier};
 use service_kit::{Clock, KeyPair, KeyPairs, KeyRing};
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {

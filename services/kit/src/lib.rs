@@ -1,91 +1,42 @@
 //! What every service is built from: settings, logs, the inbound and the outbound stack, health,
-//! and the life of the process from its first line to exit 0. Nothing here knows what a service
-//! is for.
+//! and the life of the process from its first log line to its exit code. Nothing here knows what a
+//! service is for.
+//!
+//! The README has a map of the modules.
 
-mod access;
-mod admission;
-mod arrival;
-mod aws;
 mod clock;
-mod connect;
-mod correlation;
-mod deadline;
-mod health;
-mod healthcheck;
-mod hexadecimal;
-mod host;
-pub mod inbound;
-mod keys;
-mod lifecycle;
-mod logs;
-mod metrics;
-mod otlp;
+mod dependencies;
+mod hex;
 pub mod outbound;
-mod problem;
 pub mod program;
-mod reporting;
 mod request;
-mod revision;
-mod roots;
 mod secrets;
 pub mod server;
+mod service;
 pub mod settings;
-pub mod signature;
-mod trace;
+pub mod sigv4;
+mod telemetry;
 
-pub use aws::Aws;
 pub use clock::Clock;
-pub use connect::ConnectTo;
-pub use correlation::CorrelationId;
-pub use health::health;
-pub use inbound::App;
-pub use keys::{KeyPair, KeyPairs, KeyRing};
-pub use lifecycle::Lifecycle;
-pub use logs::LogLayer;
-pub use metrics::{Counter, Dimensions, Emf, Gauge, Metrics, Unit};
-pub use otlp::{Exporter, Traces};
-pub use problem::Problem;
+pub use dependencies::Dependencies;
+pub use outbound::aws::Aws;
+pub use outbound::connect::ConnectTo;
+pub use outbound::roots::TrustRoots;
 pub use request::RequestContext;
-pub use roots::TrustRoots;
+pub use request::correlation::CorrelationId;
+pub use request::trace::TraceContext;
 pub use secrets::Secrets;
-pub use trace::TraceContext;
-
-/// What a service is called, in its answers, its logs and the name of its secret.
-#[derive(Clone, Copy, Debug)]
-pub struct Service {
-    pub name: &'static str,
-    pub version: &'static str,
-}
-
-/// What a service's `app` gets from the kit, and a test makes by hand.
-#[derive(Clone)]
-pub struct Parts {
-    pub service: Service,
-    pub clock: Clock,
-    pub lifecycle: Lifecycle,
-    pub metrics: Metrics,
-    pub aws: Aws,
-    pub secrets: Secrets,
-    pub traces: Traces,
-    /// Where signatures are required.
-    pub keys: Option<KeyRing>,
-}
-
-impl Parts {
-    /// With nothing to ask and nowhere to report to.
-    pub fn new(service: Service, clock: Clock) -> Self {
-        Self {
-            service,
-            clock,
-            lifecycle: Lifecycle::default(),
-            metrics: Metrics::default(),
-            aws: Aws::default(),
-            secrets: Secrets::default(),
-            traces: Traces::default(),
-            keys: None,
-        }
-    }
-}
+pub use server::health::health;
+pub use server::inbound::App;
+pub use server::lifecycle::Lifecycle;
+pub use server::problem::Problem;
+pub use service::Service;
+pub use sigv4::keys::{KeyPair, KeyPairs, KeyRing};
+pub use telemetry::emf::Emf;
+pub use telemetry::error_chain::with_causes;
+pub use telemetry::logs::LogLayer;
+pub use telemetry::metrics::{Counter, Dimensions, Gauge, Metrics, Unit};
+pub use telemetry::otlp::{Exporter, Traces};
 
 #[cfg(test)]
 #[path = "../tests/world/secrets_manager.rs"]

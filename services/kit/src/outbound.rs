@@ -2,12 +2,14 @@
 //! breaker, time of one attempt (all of them the guard's), then for each attempt anew its headers,
 //! its signature and HTTP. The answer is whole.
 
+pub(crate) mod aws;
 mod breaker;
+pub(crate) mod connect;
 mod guard;
 mod http_client;
 mod retry;
+pub(crate) mod roots;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +17,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
-use crate::connect::ConnectTo;
-use crate::otlp::Call;
-use crate::signature::Signer;
-use crate::{Dimensions, Parts, RequestContext, Traces, TrustRoots, correlation, deadline};
+use crate::request::{correlation, time_limit};
+use crate::sigv4::Signer;
+use crate::telemetry::otlp::SpanSender;
+use crate::telemetry::otlp::client_span::ClientSpan;
+use crate::{Dependencies, RequestContext, Traces};
+use connect::ConnectTo;
+use roots::TrustRoots;
 
 pub use guard::CallError;
 use guard::Guard;
@@ -66,15 +71,15 @@ struct Attempt {
 }
 
 impl Outbound {
-    pub fn new(target: Target, roots: &TrustRoots, parts: &Parts) -> Self {
+    pub fn new(target: Target, roots: &TrustRoots, dependencies: &Dependencies) -> Self {
         let client = HttpClient::new(&target.url, target.connect_to, roots);
         Self(Arc::new(Inner {
-            guard: Guard::new(target.name, target.attempt_timeout, &parts.metrics),
+            guard: Guard::new(target.name, target.attempt_timeout, &dependencies.metrics),
             repeat: target.repeat,
             ending: target.ending,
             attempt: Attempt {
                 target: target.name,
-                traces: parts.traces.clone(),
+                traces: dependencies.traces.clone(),
                 url: target.url,
                 signer: target.signer,
                 client,
@@ -114,12 +119,12 @@ impl Attempt {
         until: Instant,
     ) -> Result<Response<Bytes>, HttpError> {
         let mut span = self.traces.call(context, self.target, request.method());
-        let trace = span.as_ref().map_or(context.trace(), Call::trace);
+        let trace = span.as_ref().map_or(context.trace(), ClientSpan::trace);
         *request.uri_mut() = self.url.clone();
         let headers = request.headers_mut();
         headers.insert(correlation::HEADER, context.correlation_id().header_value());
         trace.pass_on(headers);
-        headers.insert(deadline::HEADER, deadline::header_value(until));
+        headers.insert(time_limit::HEADER, time_limit::header_value(until));
         if let Some(signer) = &self.signer {
             let signed = signer.sign(&mut request).await;
             signed.map_err(HttpError::Unsigned)?;
@@ -132,26 +137,15 @@ impl Attempt {
     }
 }
 
-/// What an error may say in the log: some of them repeat what was answered.
-const CAUSES_BYTES_MAX: usize = 1024;
-
-/// The error and all that caused it, on one line of the log.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// Sends spans to the collector at this base URL.
+pub fn span_sender(endpoint: &Uri, roots: &TrustRoots) -> SpanSender {
+    let url = format!("{}/v1/traces", endpoint.to_string().trim_end_matches('/'));
+    let client = HttpClient::new(endpoint, None, roots);
+    SpanSender {
+        url: url.parse().expect("a URL with a longer path is one"),
+        send: Box::new(move |request| {
+            let client = client.clone();
+            Box::pin(async move { Ok(client.send(request).await?.status()) })
+        }),
     }
-    if text.len() > CAUSES_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(CAUSES_BYTES_MAX));
-        text.push('…');
-    }
-    text
-}
-
-/// Those of a target's metrics. There are as many targets as the program names, made at its start.
-fn dimensions(target: &'static str) -> Dimensions {
-    Box::leak(Box::new([("target", target)]))
 }

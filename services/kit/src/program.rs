@@ -1,5 +1,9 @@
 //! The life of a service's process, from its arguments to its exit code.
 
+mod health_check;
+mod reporting;
+mod task_revision;
+
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -9,11 +13,13 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::logs::{self, Logs};
-use crate::reporting::Reporting;
+use crate::secrets::source::Source;
 use crate::secrets::{self, Held};
-use crate::settings::{self, Base, Environment, Fault, Reader};
-use crate::{App, Aws, Clock, Counter, Metrics, Parts, Service, healthcheck, revision, server};
+use crate::settings::base;
+use crate::settings::{Base, Environment, Fault, Reader};
+use crate::telemetry::logs::{self, Logs};
+use crate::{App, Aws, Clock, Counter, Dependencies, Metrics, Service, server};
+use reporting::Reporting;
 
 /// A dispatch allocates two hundred times, for its two signatures foremost: with the C library's
 /// allocator it takes a seventh more processor time.
@@ -35,7 +41,7 @@ enum Command {
 pub fn main<S: AsRef<Base>>(
     service: Service,
     read: impl FnOnce(&mut Reader<'_>) -> S,
-    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<App>,
+    start: impl AsyncFnOnce(S, Dependencies) -> anyhow::Result<App>,
 ) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match command(&arguments) {
@@ -70,7 +76,7 @@ fn command(arguments: &[String]) -> Option<Command> {
 fn run<S: AsRef<Base>>(
     service: Service,
     read: impl FnOnce(&mut Reader<'_>) -> S,
-    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<App>,
+    start: impl AsyncFnOnce(S, Dependencies) -> anyhow::Result<App>,
 ) -> ExitCode {
     let clock = Clock::system();
     let settings = match from_environment(read) {
@@ -87,7 +93,7 @@ fn run<S: AsRef<Base>>(
         lines_dropped,
     );
     let (traces, reporting) = Reporting::new(base, service, &clock, &metrics);
-    let parts = Parts {
+    let dependencies = Dependencies {
         metrics,
         traces,
         aws: Aws::new(
@@ -95,9 +101,9 @@ fn run<S: AsRef<Base>>(
             base.aws_endpoint_url.clone(),
             base.roots.clone(),
         ),
-        ..Parts::new(service, clock)
+        ..Dependencies::new(service, clock)
     };
-    match block_on(serve(settings, parts, start, reporting, &logs)) {
+    match block_on(serve(settings, dependencies, start, reporting, &logs)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the service cannot run");
@@ -116,8 +122,8 @@ fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 
 async fn serve<S: AsRef<Base>>(
     settings: S,
-    mut parts: Parts,
-    start: impl AsyncFnOnce(S, Parts) -> anyhow::Result<App>,
+    mut dependencies: Dependencies,
+    start: impl AsyncFnOnce(S, Dependencies) -> anyhow::Result<App>,
     reporting: Reporting,
     logs: &Logs,
 ) -> anyhow::Result<()> {
@@ -125,20 +131,21 @@ async fn serve<S: AsRef<Base>>(
     let mut signals = signals()?;
 
     let base = settings.as_ref().clone();
-    let service = parts.service;
-    let lifecycle = parts.lifecycle.clone();
+    let service = dependencies.service;
+    let lifecycle = dependencies.lifecycle.clone();
     // Before a port is bound: a task that cannot have its secrets fails by itself, with one line.
+    let source = Source::new(&base, service, &dependencies.aws);
     let Held {
         secrets,
         keys,
         refresher,
     } = tokio::select! {
-        held = secrets::load(&base, &parts) => held?,
+        held = secrets::load(&base, source, &dependencies.metrics) => held?,
         _ = signals.recv() => return Ok(()),
     };
-    parts.secrets = secrets;
-    parts.keys = keys;
-    let app = start(settings, parts).await?;
+    dependencies.secrets = secrets;
+    dependencies.keys = keys;
+    let app = start(settings, dependencies).await?;
     let listener =
         listen(base.port).with_context(|| format!("port {} cannot be bound", base.port))?;
     let port = listener
@@ -148,7 +155,7 @@ async fn serve<S: AsRef<Base>>(
     tracing::info!(port, version = service.version, "listening");
 
     let become_ready = async {
-        let task_revision = revision::task_revision(base.task_metadata_url.as_ref()).await;
+        let task_revision = task_revision::task_revision(base.task_metadata_url.as_ref()).await;
         let revision_text = task_revision.as_ref().and_then(|value| value.to_str().ok());
         tracing::info!(task_revision = revision_text, "ready");
         lifecycle.ready(task_revision);
@@ -219,8 +226,8 @@ fn refuse(service: Service, faults: &[Fault], clock: Clock) -> ExitCode {
 }
 
 fn check_health() -> ExitCode {
-    let port = from_environment(settings::port);
-    if port.is_ok_and(healthcheck::is_healthy) {
+    let port = from_environment(base::port);
+    if port.is_ok_and(health_check::is_healthy) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -1,27 +1,33 @@
-//! What belongs to one request and goes with it: from the inbound stack to the handler, and from
-//! there on to whoever is called.
+//! What belongs to one request and travels with it: from the inbound stack to the handler, and from
+//! there to the services that it calls.
+
+pub(crate) mod correlation;
+pub(crate) mod time_limit;
+pub(crate) mod trace;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::MatchedPath;
+use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::deadline::Time;
-use crate::{CorrelationId, TraceContext};
+use correlation::CorrelationId;
+use time_limit::TimeLimit;
+use trace::TraceContext;
 
-/// Handlers find it among the request's extensions; copies are of the same request.
+/// An extension of every request that a handler gets. Clones share one request's state.
 #[derive(Clone, Debug)]
-pub struct RequestContext(Arc<Inner>);
+pub struct RequestContext(Arc<RequestInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct RequestInner {
     correlation_id: CorrelationId,
     trace: TraceContext,
     began: Instant,
-    time: Time,
-    /// Filled by the router, read by the access line, which lies outside the router: so there is
-    /// a route on the line of a request that panicked or ran out of time, too.
+    time_limit: TimeLimit,
+    /// Set by the router and read outside it, by the access line, so that the line of a request
+    /// that panicked or timed out has a route as well.
     route: OnceLock<MatchedPath>,
     notes: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -29,15 +35,24 @@ struct Inner {
 impl RequestContext {
     /// A request that begins now and may take this long.
     pub fn new(correlation_id: CorrelationId, trace: TraceContext, time: Duration) -> Self {
-        Self::begin(correlation_id, trace, Time::ours(time))
+        Self::begin(correlation_id, trace, TimeLimit::ours(time))
     }
 
-    pub(crate) fn begin(correlation_id: CorrelationId, trace: TraceContext, time: Time) -> Self {
-        Self(Arc::new(Inner {
+    /// Of a request with these headers that begins now and may take `time_max`.
+    pub(crate) fn of(headers: &HeaderMap, time_max: Duration) -> Self {
+        Self::begin(
+            CorrelationId::of(headers).unwrap_or_else(CorrelationId::generate),
+            TraceContext::of(headers),
+            TimeLimit::of(headers, time_max),
+        )
+    }
+
+    fn begin(correlation_id: CorrelationId, trace: TraceContext, time_limit: TimeLimit) -> Self {
+        Self(Arc::new(RequestInner {
             correlation_id,
             trace,
             began: Instant::now(),
-            time,
+            time_limit,
             route: OnceLock::new(),
             notes: Mutex::default(),
         }))
@@ -55,29 +70,30 @@ impl RequestContext {
         self.0.began
     }
 
-    /// When the whole request, and all that is called for it, has to be over.
+    /// When the request has to be answered, and every call that is made for it has to end.
     pub fn deadline(&self) -> Instant {
-        self.0.began + self.0.time.span
+        self.0.began + self.0.time_limit.span
     }
 
-    /// Whether the deadline is the caller's (`X-Request-Timeout-Ms`) and not ours: that it passes
-    /// is then nobody's failure but the caller's. See `Problem::deadline_passed`.
+    /// Whether the deadline is the caller's (`X-Request-Timeout-Ms`). Where it passes, that is the
+    /// caller's fault and not ours: see `Problem::deadline_passed`.
     pub fn deadline_is_callers(&self) -> bool {
-        self.0.time.is_callers
+        self.0.time_limit.is_callers
     }
 
-    pub(crate) fn time(&self) -> Time {
-        self.0.time
+    pub(crate) fn time_limit(&self) -> TimeLimit {
+        self.0.time_limit
     }
 
-    /// A field of the request's access line, such as what governance said. The last value counts.
+    /// Adds a field to the request's access line, such as the decision of governance. A later value
+    /// replaces an earlier one of the same name.
     pub fn note(&self, name: &'static str, value: &'static str) {
         let mut notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.retain(|(known, _)| *known != name);
         notes.push((name, value));
     }
 
-    pub(crate) fn notes(&self) -> Vec<(&'static str, &'static str)> {
+    pub(crate) fn take_notes(&self) -> Vec<(&'static str, &'static str)> {
         let mut notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut notes)
     }

@@ -3,8 +3,10 @@
 //! are the buffers of the SDK and of TLS, and the process's environment.
 
 mod document;
+mod error;
+mod loaded;
 mod refresh;
-mod source;
+pub(crate) mod source;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,40 +15,15 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::settings::Base;
-use crate::{KeyPairs, KeyRing, Parts};
+use crate::{KeyRing, Metrics};
+use error::SecretsError;
+use loaded::Values;
 use refresh::{Refresher, Shelf};
 use source::Source;
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SecretsError {
-    #[error("the secret {arn} cannot be read")]
-    Read {
-        arn: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("the secret {arn} cannot be used: {}", faults.join("; "))]
-    Invalid { arn: String, faults: Vec<String> },
-    #[error(
-        "values cannot be decrypted under the encryption context {{\"service\": \"{service}\"}}: {}",
-        faults.join("; ")
-    )]
-    Decrypt {
-        service: &'static str,
-        faults: Vec<String>,
-    },
-    #[error("{what} cannot be read within {} s", limit.as_secs())]
-    Late { what: String, limit: Duration },
-}
 
 /// What is known now of the service's secrets, but for its keys. Whoever needs one asks each time.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Option<watch::Receiver<Arc<Values>>>);
-
-#[derive(Clone, Debug, Default)]
-struct Values {
-    database_url: Option<SecretString>,
-    api_key: Option<SecretString>,
-}
 
 impl Secrets {
     pub fn database_url(&self) -> Option<SecretString> {
@@ -58,15 +35,6 @@ impl Secrets {
     }
 }
 
-/// One version of all secrets, complete and decrypted.
-#[derive(Debug)]
-struct Loaded {
-    version_id: Option<String>,
-    values: Values,
-    /// Where signatures are required.
-    keys: Option<KeyPairs>,
-}
-
 /// What was loaded, and what keeps it fresh.
 pub(crate) struct Held {
     pub(crate) secrets: Secrets,
@@ -75,8 +43,11 @@ pub(crate) struct Held {
 }
 
 /// Loads everything, with a few tries.
-pub(crate) async fn load(settings: &Base, parts: &Parts) -> Result<Held, SecretsError> {
-    let source = Source::new(settings, parts.service, &parts.aws);
+pub(crate) async fn load(
+    settings: &Base,
+    source: Source,
+    metrics: &Metrics,
+) -> Result<Held, SecretsError> {
     let what = settings.secret_arn.as_deref().map_or_else(
         || "the settings that are ciphertext".to_owned(),
         |arn| format!("the secret {arn}"),
@@ -88,7 +59,7 @@ pub(crate) async fn load(settings: &Base, parts: &Parts) -> Result<Held, Secrets
     let (values, secrets) = watch::channel(Arc::new(loaded.values));
     let (keys, ring) = loaded.keys.map(KeyRing::new).unzip();
     let secrets = Secrets(Some(secrets));
-    let shelf = Shelf::new(loaded.version_id, values, keys, &parts.metrics);
+    let shelf = Shelf::new(loaded.version_id, values, keys, metrics);
     Ok(Held {
         secrets,
         keys: ring,

@@ -2,9 +2,18 @@
 //! close, while callers that found this task by DNS are still answered; then what is in flight
 //! is finished.
 
+mod activity;
+mod admission;
+mod body_reader;
 mod connection;
 mod connections;
-mod linger;
+mod half_close;
+pub(crate) mod health;
+mod host;
+pub(crate) mod inbound;
+pub(crate) mod lifecycle;
+pub(crate) mod problem;
+mod tracked_body;
 mod unsent;
 
 use std::time::Duration;
@@ -13,13 +22,15 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::App;
-use crate::lifecycle::Lifecycle;
 use crate::settings::Base;
 use connections::Connections;
+use inbound::App;
+use lifecycle::Lifecycle;
 
-pub use connection::{FIRST_REQUEST_TIMEOUT, HEAD_BYTES_MAX, IDLE_TIMEOUT};
-pub use linger::WRITE_TIMEOUT;
+pub use activity::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT};
+pub use body_reader::BODY_BYTES_MAX;
+pub use connection::HEAD_BYTES_MAX;
+pub use half_close::WRITE_TIMEOUT;
 
 /// What a response takes to leave after the deadline has made it.
 const LAST_WRITE: Duration = Duration::from_millis(500);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
-use service_kit::{App, Parts, Service, health};
+use service_kit::{App, Dependencies, Service, health};
 
 use clients::axon::Axon;
 use clients::governance::Governance;
@@ -22,15 +22,15 @@ pub const SERVICE: Service = Service {
     version: env!("CARGO_PKG_VERSION"),
 };
 
-pub async fn app(settings: &Settings, parts: &Parts) -> anyhow::Result<App> {
+pub async fn app(settings: &Settings, dependencies: &Dependencies) -> anyhow::Result<App> {
     let dispatcher = Dispatcher {
-        governance: Governance::new(settings, parts).await?,
-        axon: Axon::new(settings, parts)?,
-        clock: parts.clock.clone(),
+        governance: Governance::new(settings, dependencies).await?,
+        axon: Axon::new(settings, dependencies)?,
+        clock: dependencies.clock.clone(),
     };
     let routes = Router::new()
-        .route("/health", health(parts))
+        .route("/health", health(dependencies))
         .route("/dispatch", post(dispatch))
         .with_state(Arc::new(dispatcher));
-    Ok(App::new(routes, &settings.base, parts))
+    Ok(App::new(routes, &settings.base, dependencies))
 }

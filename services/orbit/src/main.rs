@@ -6,6 +6,6 @@ fn main() -> ExitCode {
     service_kit::program::main(
         orbit::SERVICE,
         orbit::Settings::read,
-        async |settings, parts| orbit::app(&settings, &parts).await,
+        async |settings, dependencies| orbit::app(&settings, &dependencies).await,
     )
 }

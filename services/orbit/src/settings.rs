@@ -5,7 +5,7 @@ use std::str::FromStr;
 use http::Uri;
 use service_kit::ConnectTo;
 use service_kit::settings::{Base, Reader};
-use service_kit::signature::SignedFor;
+use service_kit::sigv4::SignedFor;
 
 use crate::SERVICE;
 

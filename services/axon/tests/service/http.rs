@@ -4,7 +4,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Parts};
+use service_kit::{Clock, Dependencies};
 
 const NOW: &str = "2026-01-02T03:04:05.000Z";
 
@@ -17,10 +17,10 @@ async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let clock = Clock::fixed(NOW.parse().unwrap());
-    let parts = Parts::new(SERVICE, clock);
-    parts.lifecycle.ready(None);
+    let dependencies = Dependencies::new(SERVICE, clock);
+    dependencies.lifecycle.ready(None);
     let request = request.header("Host", "x").body(Body::empty()).unwrap();
-    let (head, body) = app(&settings, &parts)
+    let (head, body) = app(&settings, &dependencies)
         .unwrap()
         .answer(request)
         .await

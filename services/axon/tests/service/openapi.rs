@@ -7,7 +7,7 @@ use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt as _;
 use service_kit::settings::{Environment, Reader};
-use service_kit::{App, Clock, Parts};
+use service_kit::{App, Clock, Dependencies};
 
 use crate::document::{Answer, Document};
 use crate::process::{AXON, connect, rest};
@@ -90,9 +90,9 @@ impl Broken {
         };
         let mut reader = Reader::new(&environment);
         let settings = Settings::read(&mut reader);
-        let parts = Parts::new(SERVICE, Clock::system());
+        let dependencies = Dependencies::new(SERVICE, Clock::system());
         let routes = Router::new().route(path, get(handler));
-        let app = App::new(routes, &settings.base, &parts);
+        let app = App::new(routes, &settings.base, &dependencies);
         let request = Request::builder().method(method).uri(path);
         let request = request.header("Host", "x").body(Body::empty()).unwrap();
         let (head, body) = app.answer(request).await.into_parts();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{App, Clock, Parts};
+use service_kit::{App, Clock, Dependencies};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -81,8 +81,8 @@ async fn orbit(governance_url: &str, axon: SocketAddr) -> App {
     let mut reader = Reader::new(&environment);
     let settings = orbit::Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
-    let parts = Parts::new(orbit::SERVICE, Clock::system());
-    orbit::app(&settings, &parts).await.unwrap()
+    let dependencies = Dependencies::new(orbit::SERVICE, Clock::system());
+    orbit::app(&settings, &dependencies).await.unwrap()
 }
 
 async fn dispatch(orbit: App) -> StatusCode {

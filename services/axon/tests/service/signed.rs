@@ -4,8 +4,8 @@ use axon::{SERVICE, Settings, app};
 use axum::body::Body;
 use http::Request;
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::signature::NotReady;
-use service_kit::{Clock, KeyPair, KeyPairs, KeyRing, Parts};
+use service_kit::sigv4::NotReady;
+use service_kit::{Clock, Dependencies, KeyPair, KeyPairs, KeyRing};
 
 fn settings() -> Settings {
     let environment = Environment {
@@ -18,10 +18,10 @@ fn settings() -> Settings {
     settings
 }
 
-fn parts(keys: Option<KeyRing>) -> Parts {
-    Parts {
+fn dependencies(keys: Option<KeyRing>) -> Dependencies {
+    Dependencies {
         keys,
-        ..Parts::new(SERVICE, Clock::system())
+        ..Dependencies::new(SERVICE, Clock::system())
     }
 }
 
@@ -34,9 +34,9 @@ async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
         },
         previous: None,
     });
-    let parts = parts(Some(keys));
-    parts.lifecycle.ready(None);
-    let app = app(&settings(), &parts).unwrap();
+    let dependencies = dependencies(Some(keys));
+    dependencies.lifecycle.ready(None);
+    let app = app(&settings(), &dependencies).unwrap();
     for (path, status) in [("/reason", 401), ("/health", 200), ("/dispatch", 404)] {
         let request = Request::get(path)
             .header("Host", "x")
@@ -49,6 +49,6 @@ async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
 
 #[test]
 fn without_keys_it_does_not_start() {
-    let refused = app(&settings(), &parts(None)).err().unwrap();
+    let refused = app(&settings(), &dependencies(None)).err().unwrap();
     assert!(matches!(refused, NotReady::NoKeys), "{refused}");
 }

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::telemetry::metrics::of_target;
 use crate::{Gauge, Metrics, Unit};
-
-use super::dimensions;
 
 /// Failures are counted for so long, slot by slot.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -84,7 +83,7 @@ impl Breaker {
         Self {
             name,
             state: Arc::new(Mutex::new(state)),
-            gauge: metrics.gauge("breaker_state", Unit::None, dimensions(name)),
+            gauge: metrics.gauge("breaker_state", Unit::None, of_target(name)),
         }
     }
 

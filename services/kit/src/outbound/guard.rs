@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
 use super::breaker::{Breaker, IsOpen, TimeLeft};
-use super::dimensions;
 use super::retry::{ATTEMPTS_MAX, Ending, Jitter, full_jitter, pause};
+use crate::telemetry::metrics::of_target;
 use crate::{Counter, Metrics};
 
 /// For how long a call adds to the budget.
@@ -60,8 +60,8 @@ impl Guard {
             breaker: Breaker::new(name, metrics),
             budget,
             jitter,
-            retries: metrics.counter("retries", dimensions(name)),
-            budget_exhausted: metrics.counter("retry_budget_exhausted", dimensions(name)),
+            retries: metrics.counter("retries", of_target(name)),
+            budget_exhausted: metrics.counter("retry_budget_exhausted", of_target(name)),
         }
     }
 

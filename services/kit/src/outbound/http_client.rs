@@ -14,10 +14,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 use tower::BoxError;
 
+use super::connect::{AnyOrder, ConnectTo, Connector};
 use super::retry::Ending;
-use crate::TrustRoots;
-use crate::connect::{AnyOrder, ConnectTo, Connector};
-use crate::signature::SigningError;
+use super::roots::TrustRoots;
+use crate::sigv4::SigningError;
 
 /// Far above what our services answer.
 const BODY_BYTES_MAX: usize = 1024 * 1024;

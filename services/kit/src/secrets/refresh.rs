@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::error::SecretsError;
+use super::loaded::{Loaded, Values};
 use super::source::Source;
-use super::{Loaded, SecretsError, Values};
-use crate::metrics::{Counter, Gauge, Unit};
-use crate::{KeyPairs, Metrics};
+use crate::{Counter, Gauge, KeyPairs, Metrics, Unit};
 
 const ATTEMPTS: u32 = 3;
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);

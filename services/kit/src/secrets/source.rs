@@ -10,11 +10,13 @@ use secrecy::zeroize::{Zeroize as _, Zeroizing};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::document::{API_KEY, DATABASE_URL, Fields};
-use super::{Loaded, SecretsError, Values};
-use crate::settings::{Base, CIPHERTEXT, Signatures};
+use super::error::SecretsError;
+use super::loaded::{Loaded, Values};
+use crate::settings::base::CIPHERTEXT;
+use crate::settings::{Base, Signatures};
 use crate::{Aws, Service};
 
-pub(super) struct Source {
+pub(crate) struct Source {
     service: Service,
     arn: Option<String>,
     /// What ECS injected when the task started: the secret's own value is newer.
@@ -26,7 +28,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(settings: &Base, service: Service, aws: &Aws) -> Self {
+    pub(crate) fn new(settings: &Base, service: Service, aws: &Aws) -> Self {
         Self {
             service,
             arn: settings.secret_arn.clone(),
@@ -162,7 +164,7 @@ mod tests {
                     aws_credential_types::Credentials::for_tests(),
                 ),
             )
-            .http_client(crate::aws::over(HttpClient::new(
+            .http_client(crate::outbound::aws::over(HttpClient::new(
                 &http::Uri::default(),
                 None,
                 &crate::TrustRoots::default(),

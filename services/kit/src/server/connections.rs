@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use super::connection::{self, Activity, Protocols};
+use super::activity::Activity;
+use super::connection::{self, Protocols};
+use super::inbound::App;
 use super::unsent::{UNSENT_BYTES_MAX, Unsent};
-use crate::App;
 use crate::settings::Base;
 
 /// How long to wait for a connection to end, or to become idle, where none can be accepted.

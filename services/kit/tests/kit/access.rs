@@ -6,25 +6,25 @@ use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{App, Clock, Metrics, Parts, RequestContext, Traces};
+use service_kit::{App, Clock, Dependencies, Metrics, RequestContext, Traces};
 
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-pub(crate) fn parts(metrics: Metrics, traces: Traces) -> Parts {
-    Parts {
+pub(crate) fn dependencies(metrics: Metrics, traces: Traces) -> Dependencies {
+    Dependencies {
         metrics,
         traces,
-        ..Parts::new(
+        ..Dependencies::new(
             SERVICE,
             Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
         )
     }
 }
 
-pub(crate) fn app(parts: &Parts) -> App {
+pub(crate) fn app(dependencies: &Dependencies) -> App {
     let environment = Environment {
         variable: &|_| None,
         file: &|_| unreachable!(),
@@ -37,7 +37,7 @@ pub(crate) fn app(parts: &Parts) -> App {
         .route("/panic", get(panics))
         .route("/noted", get(noted))
         .route("/slow", get(async || std::future::pending::<()>().await));
-    App::new(routes, &base, parts)
+    App::new(routes, &base, dependencies)
 }
 
 async fn panics() {
@@ -50,9 +50,12 @@ async fn noted(Extension(context): Extension<RequestContext>) {
     context.note("governance", "allowed");
 }
 
-pub(crate) async fn ask(parts: &Parts, request: http::request::Builder) -> StatusCode {
+pub(crate) async fn ask(
+    dependencies: &Dependencies,
+    request: http::request::Builder,
+) -> StatusCode {
     let request = request.header("Host", "x").body(Body::empty()).unwrap();
-    app(parts).answer(request).await.status()
+    app(dependencies).answer(request).await.status()
 }
 
 fn access_lines(logs: &CapturedLogs) -> Vec<Value> {
@@ -68,7 +71,11 @@ async fn the_line_of_a_request_says_all_that_is_known_of_it() {
         .header("X-Correlation-ID", "the-id")
         .header("Authorization", "secret")
         .header("traceparent", TRACEPARENT);
-    ask(&parts(Metrics::default(), Traces::default()), request).await;
+    ask(
+        &dependencies(Metrics::default(), Traces::default()),
+        request,
+    )
+    .await;
     assert_eq!(
         logs.lines(),
         [json!({
@@ -83,9 +90,9 @@ async fn the_line_of_a_request_says_all_that_is_known_of_it() {
 #[tokio::test]
 async fn failures_of_ours_are_errors_and_those_of_callers_are_not() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
-    let parts = parts(Metrics::default(), Traces::default());
+    let dependencies = dependencies(Metrics::default(), Traces::default());
     for path in ["/fine", "/nowhere", "/broken", "/panic"] {
-        ask(&parts, Request::get(path)).await;
+        ask(&dependencies, Request::get(path)).await;
     }
     let levels: Vec<_> = access_lines(&logs)
         .iter()
@@ -101,9 +108,10 @@ async fn failures_of_ours_are_errors_and_those_of_callers_are_not() {
 #[tokio::test(start_paused = true)]
 async fn a_request_whose_client_went_away_has_its_line() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
-    let parts = parts(Metrics::default(), Traces::default());
+    let dependencies = dependencies(Metrics::default(), Traces::default());
     let request = Request::get("/slow").header("X-Correlation-ID", "the-id");
-    let answer = tokio::time::timeout(Duration::from_millis(1500), ask(&parts, request)).await;
+    let answer =
+        tokio::time::timeout(Duration::from_millis(1500), ask(&dependencies, request)).await;
     assert!(answer.is_err());
     let lines = access_lines(&logs);
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -117,9 +125,13 @@ async fn a_request_whose_client_went_away_has_its_line() {
 #[tokio::test]
 async fn a_client_cannot_write_a_method_of_its_own_into_the_log() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
-    let parts = parts(Metrics::default(), Traces::default());
+    let dependencies = dependencies(Metrics::default(), Traces::default());
     for method in ["DELETE", "BREW"] {
-        ask(&parts, Request::builder().method(method).uri("/fine")).await;
+        ask(
+            &dependencies,
+            Request::builder().method(method).uri("/fine"),
+        )
+        .await;
     }
     let lines = access_lines(&logs);
     assert_eq!(lines[0]["method"], "DELETE");

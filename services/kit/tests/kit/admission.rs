@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{Request, Response};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{App, Clock, Metrics, Parts, Unit, health};
+use service_kit::{App, Clock, Dependencies, Metrics, Unit, health};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -25,14 +25,14 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let metrics = Metrics::default();
-        let parts = Parts {
+        let dependencies = Dependencies {
             metrics: metrics.clone(),
-            ..Parts::new(
+            ..Dependencies::new(
                 SERVICE,
                 Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
             )
         };
-        parts.lifecycle.ready(None);
+        dependencies.lifecycle.ready(None);
         let environment = Environment {
             variable: &|name| (name == "IN_FLIGHT_MAX").then(|| "2".to_owned()),
             file: &|_| unreachable!(),
@@ -44,9 +44,9 @@ impl Scene {
         let routes = Router::new()
             .route("/work", get(work.clone()))
             .route("/other", get(work))
-            .route("/health", health(&parts));
+            .route("/health", health(&dependencies));
         Self {
-            app: App::new(routes, &base, &parts),
+            app: App::new(routes, &base, &dependencies),
             metrics,
             let_go,
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use service_kit::inbound::BODY_BYTES_MAX;
+use service_kit::server::BODY_BYTES_MAX;
 use service_kit::server::HEAD_BYTES_MAX;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;

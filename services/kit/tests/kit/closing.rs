@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
-use service_kit::{Clock, CorrelationId, Metrics, Parts, RequestContext, TraceContext, TrustRoots};
+use service_kit::{
+    Clock, CorrelationId, Dependencies, Metrics, RequestContext, TraceContext, TrustRoots,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -96,12 +98,12 @@ impl Caller {
             ending: Ending::of_answer,
             signer: None,
         };
-        let parts = Parts::new(SERVICE, Clock::system());
+        let dependencies = Dependencies::new(SERVICE, Clock::system());
         let id = CorrelationId::generate();
         Self {
-            outbound: Outbound::new(target, &TrustRoots::default(), &parts),
+            outbound: Outbound::new(target, &TrustRoots::default(), &dependencies),
             context: RequestContext::new(id, TraceContext::begin(), Duration::from_secs(50)),
-            metrics: parts.metrics,
+            metrics: dependencies.metrics,
         }
     }
 

@@ -6,7 +6,7 @@ use axum::routing::get;
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{App, Clock, CorrelationId, Parts};
+use service_kit::{App, Clock, CorrelationId, Dependencies};
 
 use crate::SERVICE;
 
@@ -17,11 +17,15 @@ fn answered(bytes: &[u8]) -> Option<String> {
         file: &|_| unreachable!(),
     };
     let base = Base::read(&mut Reader::new(&environment), SERVICE);
-    let parts = Parts::new(
+    let dependencies = Dependencies::new(
         SERVICE,
         Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
     );
-    let app = App::new(Router::new().route("/", get(async || "")), &base, &parts);
+    let app = App::new(
+        Router::new().route("/", get(async || "")),
+        &base,
+        &dependencies,
+    );
     let sent = HeaderValue::from_bytes(bytes).ok()?;
     let request = Request::get("/")
         .header("Host", "x")

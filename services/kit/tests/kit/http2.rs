@@ -3,7 +3,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use service_kit::inbound::BODY_BYTES_MAX;
+use service_kit::server::BODY_BYTES_MAX;
 use service_kit::server::HEAD_BYTES_MAX;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

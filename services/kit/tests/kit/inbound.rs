@@ -6,24 +6,24 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{App, Clock, Parts, Problem, health, inbound};
+use service_kit::{App, Clock, Dependencies, Problem, health, server};
 
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
 
-fn parts() -> Parts {
+fn dependencies() -> Dependencies {
     let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
-    Parts::new(SERVICE, clock)
+    Dependencies::new(SERVICE, clock)
 }
 
-fn app(parts: &Parts) -> App {
+fn app(dependencies: &Dependencies) -> App {
     let environment = Environment {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
     let base = Base::read(&mut Reader::new(&environment), SERVICE);
     let routes = Router::new()
-        .route("/health", health(parts))
+        .route("/health", health(dependencies))
         .route("/panic", get(panics))
         .route("/slow", get(async || std::future::pending::<()>().await))
         .route("/size", post(async |body: Bytes| body.len().to_string()))
@@ -39,7 +39,7 @@ fn app(parts: &Parts) -> App {
             "/own",
             get(async || (StatusCode::FORBIDDEN, axum::Json(json!({"own": true})))),
         );
-    App::new(routes, &base, parts)
+    App::new(routes, &base, dependencies)
 }
 
 async fn panics() {
@@ -47,16 +47,16 @@ async fn panics() {
 }
 
 async fn ask(request: http::request::Builder, body: impl Into<Body>) -> (Response<()>, Value) {
-    answer_of(&parts(), request, body).await
+    answer_of(&dependencies(), request, body).await
 }
 
 async fn answer_of(
-    parts: &Parts,
+    dependencies: &Dependencies,
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> (Response<()>, Value) {
     let request = request.header("Host", "x").body(body.into()).unwrap();
-    let response = app(parts).answer(request).await;
+    let response = app(dependencies).answer(request).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (
@@ -128,11 +128,11 @@ async fn a_wrong_method_is_a_problem_that_says_what_is_allowed() {
 
 #[tokio::test]
 async fn a_panic_is_a_problem_that_does_not_tell_what_was_said() {
-    let parts = parts();
-    let answer = answer_of(&parts, Request::get("/panic"), "").await;
+    let dependencies = dependencies();
+    let answer = answer_of(&dependencies, Request::get("/panic"), "").await;
     assert_problem(&answer, 500, Some("the service failed"));
-    answer_of(&parts, Request::get("/own"), "").await;
-    assert_eq!(parts.metrics.counter("panics", &[]).take(), 1);
+    answer_of(&dependencies, Request::get("/own"), "").await;
+    assert_eq!(dependencies.metrics.counter("panics", &[]).take(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,18 +146,18 @@ async fn a_passed_deadline_is_a_problem() {
 #[tokio::test]
 async fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
     let sized = |bytes: usize| vec![b'x'; bytes];
-    let (response, size) = ask(Request::post("/size"), sized(inbound::BODY_BYTES_MAX)).await;
+    let (response, size) = ask(Request::post("/size"), sized(server::BODY_BYTES_MAX)).await;
     assert_eq!(
         (response.status(), size),
-        (StatusCode::OK, json!(inbound::BODY_BYTES_MAX))
+        (StatusCode::OK, json!(server::BODY_BYTES_MAX))
     );
     // That of one chunk says how large it is, that of several does not.
     assert_problem(
-        &ask(Request::post("/size"), sized(inbound::BODY_BYTES_MAX + 1)).await,
+        &ask(Request::post("/size"), sized(server::BODY_BYTES_MAX + 1)).await,
         413,
         Some("the body is too large"),
     );
-    let chunks = [sized(inbound::BODY_BYTES_MAX), sized(1)].map(Ok::<_, std::io::Error>);
+    let chunks = [sized(server::BODY_BYTES_MAX), sized(1)].map(Ok::<_, std::io::Error>);
     let chunks = Body::from_stream(futures_util::stream::iter(chunks));
     let answer = ask(Request::post("/size"), chunks).await;
     assert_problem(&answer, 413, Some("the body is too large"));
@@ -186,12 +186,12 @@ async fn what_a_problem_quotes_is_short() {
 
 #[tokio::test]
 async fn health_follows_the_life_of_the_process() {
-    let parts = parts();
-    let health = || answer_of(&parts, Request::get("/health"), "");
+    let dependencies = dependencies();
+    let health = || answer_of(&dependencies, Request::get("/health"), "");
     let starting = health().await;
     assert_problem(&starting, 503, Some("the service is starting"));
 
-    parts
+    dependencies
         .lifecycle
         .ready(Some("demo-tested:42".parse().unwrap()));
     let (ready, body) = health().await;
@@ -204,7 +204,7 @@ async fn health_follows_the_life_of_the_process() {
         json!({"status": "healthy", "service": "tested", "timestamp": timestamp})
     );
 
-    parts.lifecycle.drain();
+    dependencies.lifecycle.drain();
     let draining = health().await;
     assert_problem(&draining, 503, Some("the service is draining"));
     assert_eq!(header(&draining.0, "x-task-revision"), "demo-tested:42");
@@ -213,19 +213,19 @@ async fn health_follows_the_life_of_the_process() {
 
 #[tokio::test]
 async fn outside_ecs_there_is_no_revision() {
-    let parts = parts();
-    parts.lifecycle.ready(None);
-    let (response, _) = answer_of(&parts, Request::get("/health"), "").await;
+    let dependencies = dependencies();
+    dependencies.lifecycle.ready(None);
+    let (response, _) = answer_of(&dependencies, Request::get("/health"), "").await;
     assert_eq!(response.status(), StatusCode::OK);
     assert!(!response.headers().contains_key("x-task-revision"));
 }
 
 #[tokio::test]
 async fn draining_closes_http_1_connections_only() {
-    let parts = parts();
-    parts.lifecycle.drain();
+    let dependencies = dependencies();
+    dependencies.lifecycle.drain();
     let request = Request::get("/own").version(http::Version::HTTP_2);
-    let (response, _) = answer_of(&parts, request, "").await;
+    let (response, _) = answer_of(&dependencies, request, "").await;
     assert!(!response.headers().contains_key("connection"));
 }
 
@@ -271,7 +271,7 @@ async fn no_level_takes_the_id_off_a_line() {
     let request = Request::get("/")
         .header("Host", "x")
         .header("X-Correlation-ID", "the-id");
-    let app = App::new(routes, &base, &parts());
+    let app = App::new(routes, &base, &dependencies());
     app.answer(request.body(Body::empty()).unwrap()).await;
     let lines = logs.lines();
     assert_eq!(lines.len(), 1);

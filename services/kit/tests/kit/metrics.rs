@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use service_kit::{Clock, Emf, Metrics, Traces, Unit};
 
 use crate::SERVICE;
-use crate::access::{ask, parts};
+use crate::access::{ask, dependencies};
 
 /// Kept beside the test as the specification has it.
 const SCHEMA: &str = include_str!("../data/emf.schema.json");
@@ -85,9 +85,9 @@ fn with<'a>(lines: &'a [Value], metric: &str) -> Vec<&'a Value> {
 #[tokio::test(start_paused = true)]
 async fn requests_are_told_by_route_and_status_and_as_a_whole() {
     let metrics = Metrics::default();
-    let parts = parts(metrics.clone(), Traces::default());
+    let dependencies = dependencies(metrics.clone(), Traces::default());
     for path in ["/fine", "/fine", "/broken", "/nowhere", "/slow"] {
-        ask(&parts, Request::get(path)).await;
+        ask(&dependencies, Request::get(path)).await;
     }
     let lines = report(&metrics);
     let requests = with(&lines, "requests");
@@ -131,7 +131,7 @@ async fn requests_are_told_by_route_and_status_and_as_a_whole() {
 async fn health_is_no_part_of_what_a_service_is_judged_by() {
     let metrics = Metrics::default();
     ask(
-        &parts(metrics.clone(), Traces::default()),
+        &dependencies(metrics.clone(), Traces::default()),
         Request::get("/health"),
     )
     .await;

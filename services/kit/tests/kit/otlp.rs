@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
-use service_kit::outbound::{Outbound, Target};
-use service_kit::{Clock, Exporter, Metrics, Parts, Traces, TrustRoots};
+use service_kit::outbound::{Outbound, Target, span_sender};
+use service_kit::{Clock, Dependencies, Exporter, Metrics, Traces, TrustRoots};
 
 use crate::SERVICE;
-use crate::access::{ask, parts};
+use crate::access::{ask, dependencies};
 use crate::authority::Authority;
 use crate::captured_logs::CapturedLogs;
 use crate::outbound::{context, target, trusting};
@@ -21,29 +21,32 @@ use crate::stand_in::{StandIn, answer, recording};
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT_ID: &str = "b7ad6b7169203331";
 
-fn exporting_to(url: &str) -> (Parts, Exporter) {
+fn exporting_to(url: &str) -> (Dependencies, Exporter) {
     exporting(url, &TrustRoots::default())
 }
 
-fn exporting(url: &str, roots: &TrustRoots) -> (Parts, Exporter) {
+fn exporting(url: &str, roots: &TrustRoots) -> (Dependencies, Exporter) {
     let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
     let metrics = Metrics::default();
     let url = url.parse().unwrap();
-    let (traces, exporter) = Traces::to(&url, SERVICE, clock, (&metrics, roots));
-    (parts(metrics, traces), exporter)
+    let (traces, exporter) = Traces::to(span_sender(&url, roots), SERVICE, clock, &metrics);
+    (dependencies(metrics, traces), exporter)
 }
 
-fn dropped(parts: &Parts) -> u64 {
-    parts.metrics.counter("trace_spans_dropped", &[]).take()
+fn dropped(dependencies: &Dependencies) -> u64 {
+    dependencies
+        .metrics
+        .counter("trace_spans_dropped", &[])
+        .take()
 }
 
-async fn ask_traced(parts: &Parts, path: &str, flags: &str) {
+async fn ask_traced(dependencies: &Dependencies, path: &str, flags: &str) {
     let traceparent = format!("00-{TRACE_ID}-{PARENT_ID}-{flags}");
     let request = Request::get(path)
         .header("traceparent", traceparent)
         .header("tracestate", "vendor=1")
         .header("X-Correlation-ID", "the-id");
-    ask(parts, request).await;
+    ask(dependencies, request).await;
 }
 
 #[tokio::test]
@@ -52,10 +55,10 @@ async fn a_collector_over_tls_gets_spans_where_its_authority_is_known() {
     let (router, calls) = recording(|_| Some(answer(200, "{}")));
     let url = format!("https://{}", authority.serve("127.0.0.1", router).await);
     for (roots, lost) in [(trusting(&authority), 0), (TrustRoots::default(), 1)] {
-        let (parts, mut exporter) = exporting(&url, &roots);
-        ask_traced(&parts, "/fine", "01").await;
+        let (dependencies, mut exporter) = exporting(&url, &roots);
+        ask_traced(&dependencies, "/fine", "01").await;
         exporter.export_until(ready(())).await;
-        assert_eq!(dropped(&parts), lost);
+        assert_eq!(dropped(&dependencies), lost);
     }
     assert_eq!(calls.lock().unwrap().len(), 1);
 }
@@ -63,10 +66,10 @@ async fn a_collector_over_tls_gets_spans_where_its_authority_is_known() {
 #[tokio::test]
 async fn a_collector_gets_a_span_for_each_sampled_request() {
     let collector = StandIn::answering(200, "{}").await;
-    let (parts, mut exporter) = exporting_to(&collector.url("/"));
-    ask_traced(&parts, "/fine", "01").await;
-    ask_traced(&parts, "/fine", "00").await;
-    ask(&parts, Request::get("/broken")).await;
+    let (dependencies, mut exporter) = exporting_to(&collector.url("/"));
+    ask_traced(&dependencies, "/fine", "01").await;
+    ask_traced(&dependencies, "/fine", "00").await;
+    ask(&dependencies, Request::get("/broken")).await;
     exporter.export_until(ready(())).await;
 
     let calls = collector.calls();
@@ -109,7 +112,7 @@ async fn a_collector_gets_a_span_for_each_sampled_request() {
     );
     assert_eq!(spans[1]["status"], json!({ "code": 2 }));
     assert_eq!(spans[1]["parentSpanId"], "");
-    assert_eq!(dropped(&parts), 0);
+    assert_eq!(dropped(&dependencies), 0);
 }
 
 /// The spans of a batch.
@@ -123,7 +126,7 @@ fn spans_of(body: &[u8]) -> Vec<Value> {
 #[tokio::test]
 async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
     let collector = StandIn::answering(200, "{}").await;
-    let (parts, mut exporter) = exporting_to(&collector.url(""));
+    let (dependencies, mut exporter) = exporting_to(&collector.url(""));
     let attempts = Arc::new(AtomicUsize::new(0));
     let called = StandIn::start(move |_| match attempts.fetch_add(1, Ordering::SeqCst) {
         0 => Some(answer(503, "")),
@@ -135,7 +138,7 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
         attempt_timeout: Duration::from_millis(500),
         ..target(&called.url("/"))
     };
-    let outbound = Outbound::new(target, &TrustRoots::default(), &parts);
+    let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies);
     let context = context();
     let request = Request::new(Bytes::new());
     outbound.call(&context, request).await.unwrap();
@@ -173,8 +176,12 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
 #[tokio::test]
 async fn without_a_collector_the_requests_own_span_is_the_parent() {
     let called = StandIn::answering(200, "").await;
-    let parts = Parts::new(SERVICE, Clock::system());
-    let outbound = Outbound::new(target(&called.url("/")), &TrustRoots::default(), &parts);
+    let dependencies = Dependencies::new(SERVICE, Clock::system());
+    let outbound = Outbound::new(
+        target(&called.url("/")),
+        &TrustRoots::default(),
+        &dependencies,
+    );
     let context = context();
     let request = Request::new(Bytes::new());
     outbound.call(&context, request).await.unwrap();
@@ -186,9 +193,9 @@ async fn without_a_collector_the_requests_own_span_is_the_parent() {
 #[tokio::test]
 async fn a_full_batch_does_not_wait() {
     let collector = StandIn::answering(200, "{}").await;
-    let (parts, mut exporter) = exporting_to(&collector.url(""));
+    let (dependencies, mut exporter) = exporting_to(&collector.url(""));
     for _ in 0..512 {
-        ask_traced(&parts, "/fine", "01").await;
+        ask_traced(&dependencies, "/fine", "01").await;
     }
     // Far less than the interval.
     let time = Duration::from_secs(1);
@@ -204,12 +211,12 @@ async fn a_full_batch_does_not_wait() {
 async fn spans_that_nobody_takes_are_counted_and_told_once() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "warn");
     let collector = StandIn::answering(503, "").await;
-    let (parts, mut exporter) = exporting_to(&collector.url(""));
+    let (dependencies, mut exporter) = exporting_to(&collector.url(""));
     for _ in 0..3 {
-        ask_traced(&parts, "/fine", "01").await;
+        ask_traced(&dependencies, "/fine", "01").await;
         exporter.export_until(ready(())).await;
     }
-    assert_eq!(dropped(&parts), 3);
+    assert_eq!(dropped(&dependencies), 3);
     let lines = logs.lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0]["message"], "the collector takes no spans");
@@ -218,9 +225,9 @@ async fn spans_that_nobody_takes_are_counted_and_told_once() {
 
 #[tokio::test]
 async fn more_spans_than_memory_is_for_are_dropped_and_counted() {
-    let (parts, _exporter) = exporting_to("http://127.0.0.1:9");
+    let (dependencies, _exporter) = exporting_to("http://127.0.0.1:9");
     for _ in 0..2050 {
-        ask_traced(&parts, "/fine", "01").await;
+        ask_traced(&dependencies, "/fine", "01").await;
     }
-    assert_eq!(dropped(&parts), 2);
+    assert_eq!(dropped(&dependencies), 2);
 }

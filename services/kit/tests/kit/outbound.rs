@@ -6,14 +6,12 @@ use axum::response::{IntoResponse as _, Response as Answer};
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use service_kit::outbound::{
-    Ending, HttpError, Outbound, OutboundError, Repeat, Target, with_causes,
-};
+use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
 use service_kit::settings::{Environment, Reader};
-use service_kit::signature::Signer;
+use service_kit::sigv4::Signer;
 use service_kit::{
-    Clock, CorrelationId, KeyPair, KeyPairs, KeyRing, Parts, RequestContext, TraceContext,
-    TrustRoots,
+    Clock, CorrelationId, Dependencies, KeyPair, KeyPairs, KeyRing, RequestContext, TraceContext,
+    TrustRoots, with_causes,
 };
 
 use crate::SERVICE;
@@ -32,8 +30,8 @@ pub(crate) fn target(url: &str) -> Target {
     }
 }
 
-fn parts() -> Parts {
-    Parts::new(SERVICE, Clock::system())
+fn dependencies() -> Dependencies {
+    Dependencies::new(SERVICE, Clock::system())
 }
 
 pub(crate) fn context() -> RequestContext {
@@ -48,7 +46,7 @@ fn request(method: Method) -> Request<Bytes> {
 }
 
 async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, OutboundError> {
-    Outbound::new(target, roots, &parts())
+    Outbound::new(target, roots, &dependencies())
         .call(&context(), Request::new(Bytes::new()))
         .await
 }
@@ -147,7 +145,7 @@ async fn a_call_without_an_answer_ends() {
     let attempt_timeout = target.attempt_timeout;
     let context = CorrelationId::parse("the-id").unwrap();
     let context = RequestContext::new(context, TraceContext::begin(), attempt_timeout * 4);
-    let outbound = Outbound::new(target, &TrustRoots::default(), &parts());
+    let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies());
     let call = tokio::spawn(async move { outbound.call(&context, request(Method::GET)).await });
     for attempt in 1..=3 {
         while stand_in.calls().len() < attempt {
@@ -191,13 +189,13 @@ async fn counting_connections() -> (String, Arc<AtomicUsize>) {
 async fn a_connection_in_use_is_not_kept_for_ever_and_no_call_is_lost_by_that() {
     let (url, connections) = counting_connections().await;
     let connections = || connections.load(Ordering::Relaxed);
-    let parts = parts();
+    let dependencies = dependencies();
     // One attempt only: a connection that was closed under a call would fail it.
     let target = Target {
         repeat: Repeat::ByMethod,
         ..target(&url)
     };
-    let outbound = Outbound::new(target, &TrustRoots::default(), &parts);
+    let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies);
     let ask = async || {
         let answer = outbound.call(&context(), request(Method::POST)).await;
         assert_eq!(answer.unwrap().body(), "well");
@@ -218,7 +216,7 @@ async fn a_connection_in_use_is_not_kept_for_ever_and_no_call_is_lost_by_that() 
         tokio::join!(under_way, pass(Duration::from_secs(9)));
     }
     assert_eq!(
-        parts
+        dependencies
             .metrics
             .counter("retries", &[("target", "tested")])
             .take(),
@@ -288,7 +286,7 @@ async fn what_passes_is_tried_again_where_it_is_safe() {
             repeat,
             ..target(&stand_in.url("/"))
         };
-        let outbound = Outbound::new(target, &TrustRoots::default(), &parts());
+        let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies());
         let response = outbound.call(&context(), request(method)).await.unwrap();
         assert_eq!(response.status(), expected, "{status}");
         assert_eq!(stand_in.calls().len(), calls, "{status}");
@@ -352,7 +350,7 @@ async fn each_attempt_is_signed_anew() {
 async fn a_target_that_fails_is_left_alone() {
     let stand_in = StandIn::answering(500, "").await;
     let target = target(&stand_in.url("/"));
-    let outbound = Outbound::new(target, &TrustRoots::default(), &parts());
+    let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies());
     let context = context();
     for _ in 0..10 {
         let response = outbound.call(&context, request(Method::GET)).await.unwrap();

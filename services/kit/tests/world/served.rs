@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use service_kit::settings::{Base, Environment, Reader};
-use service_kit::{App, Clock, Lifecycle, Metrics, Parts, health, server};
+use service_kit::{App, Clock, Dependencies, Lifecycle, Metrics, health, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -37,16 +37,16 @@ impl Served {
     /// With routes of the test's besides.
     pub(crate) async fn with(variables: &[(&str, &str)], routes: Router) -> Self {
         let lifecycle = Lifecycle::default();
-        let parts = Parts {
+        let dependencies = Dependencies {
             lifecycle: lifecycle.clone(),
-            ..Parts::new(SERVICE, Clock::system())
+            ..Dependencies::new(SERVICE, Clock::system())
         };
         let routes = routes
-            .route("/health", health(&parts))
+            .route("/health", health(&dependencies))
             .route("/endless", get(async || std::future::pending::<()>().await))
             .route("/size", post(async |body: Bytes| body.len().to_string()));
         let base = base(variables);
-        let app = App::new(routes, &base, &parts);
+        let app = App::new(routes, &base, &dependencies);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (signals, received) = mpsc::channel(2);
@@ -58,7 +58,7 @@ impl Served {
         Self {
             address,
             signals,
-            metrics: parts.metrics,
+            metrics: dependencies.metrics,
             ended,
         }
     }

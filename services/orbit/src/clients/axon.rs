@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde::Deserialize;
 use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
-use service_kit::signature::{NotReady, Signer};
-use service_kit::{Parts, RequestContext};
+use service_kit::sigv4::{NotReady, Signer};
+use service_kit::{Dependencies, RequestContext};
 
 use super::attempt_timeout;
 use super::outcomes::{CALLERS_DEADLINE, DEADLINE, Outcomes};
@@ -49,7 +49,7 @@ struct Reason {
 }
 
 impl Axon {
-    pub(crate) fn new(settings: &Settings, parts: &Parts) -> Result<Self, NotReady> {
+    pub(crate) fn new(settings: &Settings, dependencies: &Dependencies) -> Result<Self, NotReady> {
         let target = Target {
             name: TARGET,
             url: settings.axon_url.clone(),
@@ -57,11 +57,11 @@ impl Axon {
             attempt_timeout: attempt_timeout(&settings.base),
             repeat: Repeat::ByMethod,
             ending: Ending::of_answer,
-            signer: Signer::new(settings.axon_signed_for, &settings.base, parts)?,
+            signer: Signer::new(settings.axon_signed_for, &settings.base, dependencies)?,
         };
         Ok(Self {
-            outbound: Outbound::new(target, &settings.base.roots, parts),
-            outcomes: Outcomes::new(TARGET, &OUTCOMES, &parts.metrics),
+            outbound: Outbound::new(target, &settings.base.roots, dependencies),
+            outcomes: Outcomes::new(TARGET, &OUTCOMES, &dependencies.metrics),
         })
     }
 

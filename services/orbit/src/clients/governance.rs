@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
-use service_kit::{Parts, RequestContext};
+use service_kit::{Dependencies, RequestContext};
 
 use super::outcomes::{CALLERS_DEADLINE, DEADLINE, Outcomes};
 use super::{attempt_timeout, bounded};
@@ -67,14 +67,19 @@ struct Answer {
 }
 
 impl Governance {
-    pub(crate) async fn new(settings: &Settings, parts: &Parts) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        settings: &Settings,
+        dependencies: &Dependencies,
+    ) -> anyhow::Result<Self> {
         let target = match &settings.governance {
-            GovernanceAt::Function(function) => function::target(function, settings, parts).await?,
+            GovernanceAt::Function(function) => {
+                function::target(function, settings, dependencies).await?
+            }
             GovernanceAt::Url(url) => target_at(url.clone(), settings),
         };
         Ok(Self {
-            outbound: Outbound::new(target, &settings.base.roots, parts),
-            outcomes: Outcomes::new(TARGET, &OUTCOMES, &parts.metrics),
+            outbound: Outbound::new(target, &settings.base.roots, dependencies),
+            outcomes: Outcomes::new(TARGET, &OUTCOMES, &dependencies.metrics),
         })
     }
 

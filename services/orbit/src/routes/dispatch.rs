@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use service_kit::outbound::with_causes;
+use service_kit::with_causes;
 use service_kit::{Clock, Problem, RequestContext};
 
 use crate::clients::axon::{Axon, AxonError};

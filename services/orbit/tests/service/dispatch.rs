@@ -4,7 +4,7 @@ use http_body_util::BodyExt as _;
 use orbit::{SERVICE, Settings, app};
 use serde_json::{Value, json};
 use service_kit::settings::{Environment, Reader};
-use service_kit::{Clock, Parts};
+use service_kit::{Clock, Dependencies};
 
 use crate::stand_in::{StandIn, answer};
 
@@ -42,9 +42,9 @@ async fn ask_within(
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let clock = Clock::fixed(NOW.parse().unwrap());
-    let parts = Parts::new(SERVICE, clock);
-    parts.lifecycle.ready(None);
-    let app = app(&settings, &parts).await.unwrap();
+    let dependencies = Dependencies::new(SERVICE, clock);
+    dependencies.lifecycle.ready(None);
+    let app = app(&settings, &dependencies).await.unwrap();
     let request = request.header("Host", "x").body(body.into()).unwrap();
     let response = app.answer(request).await;
     let (head, body) = response.into_parts();

@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use orbit::{SERVICE, Settings, app};
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::{App, Clock, KeyPair, KeyPairs, KeyRing, Parts};
+use service_kit::{App, Clock, Dependencies, KeyPair, KeyPairs, KeyRing};
 
 use crate::process::{ALLOWED, HEARTBEAT};
 use crate::stand_in::{StandIn, answer};
@@ -30,8 +30,8 @@ fn settings(governance: &StandIn, axon: &StandIn) -> Settings {
     reader.finish(settings).unwrap()
 }
 
-fn parts() -> Parts {
-    Parts::new(
+fn dependencies() -> Dependencies {
+    Dependencies::new(
         SERVICE,
         Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
     )
@@ -45,17 +45,19 @@ async fn dispatch(app: &App) -> Response<Body> {
     app.answer(request).await
 }
 
-fn calls(parts: &Parts, target: &'static str, outcome: &'static str) -> u64 {
+fn calls(dependencies: &Dependencies, target: &'static str, outcome: &'static str) -> u64 {
     let dimensions = Box::leak(Box::new([("target", target), ("outcome", outcome)]));
-    parts.metrics.counter("calls", dimensions).take()
+    dependencies.metrics.counter("calls", dimensions).take()
 }
 
 #[tokio::test]
 async fn an_axon_that_went_on_failing_is_not_called_for_a_while() {
     let governance = StandIn::answering(200, ALLOWED).await;
     let axon = StandIn::answering(500, "").await;
-    let parts = parts();
-    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let dependencies = dependencies();
+    let app = app(&settings(&governance, &axon), &dependencies)
+        .await
+        .unwrap();
     for _ in 0..10 {
         assert_eq!(dispatch(&app).await.status(), StatusCode::BAD_GATEWAY);
     }
@@ -63,17 +65,19 @@ async fn an_axon_that_went_on_failing_is_not_called_for_a_while() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!((governance.calls().len(), axon.calls().len()), (11, 10));
-    assert_eq!(calls(&parts, "axon", "wrong"), 10);
-    assert_eq!(calls(&parts, "axon", "breaker_open"), 1);
-    assert_eq!(calls(&parts, "governance", "allowed"), 11);
+    assert_eq!(calls(&dependencies, "axon", "wrong"), 10);
+    assert_eq!(calls(&dependencies, "axon", "breaker_open"), 1);
+    assert_eq!(calls(&dependencies, "governance", "allowed"), 11);
 }
 
 #[tokio::test]
 async fn a_governance_that_went_on_failing_is_not_asked_for_a_while() {
     let governance = StandIn::answering(500, ALLOWED).await;
     let axon = StandIn::answering(200, HEARTBEAT).await;
-    let parts = parts();
-    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let dependencies = dependencies();
+    let app = app(&settings(&governance, &axon), &dependencies)
+        .await
+        .unwrap();
     for _ in 0..10 {
         let response = dispatch(&app).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -83,8 +87,8 @@ async fn a_governance_that_went_on_failing_is_not_asked_for_a_while() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!((governance.calls().len(), axon.calls().len()), (10, 0));
-    assert_eq!(calls(&parts, "governance", "failed"), 10);
-    assert_eq!(calls(&parts, "governance", "breaker_open"), 1);
+    assert_eq!(calls(&dependencies, "governance", "failed"), 10);
+    assert_eq!(calls(&dependencies, "governance", "breaker_open"), 1);
 }
 
 #[tokio::test]
@@ -99,11 +103,13 @@ async fn failures_that_pass_are_not_seen() {
     };
     let governance = failing_once(ALLOWED).await;
     let axon = failing_once(HEARTBEAT).await;
-    let parts = parts();
-    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let dependencies = dependencies();
+    let app = app(&settings(&governance, &axon), &dependencies)
+        .await
+        .unwrap();
     assert_eq!(dispatch(&app).await.status(), StatusCode::OK);
     assert_eq!((governance.calls().len(), axon.calls().len()), (2, 2));
-    assert_eq!(calls(&parts, "axon", "ok"), 1);
+    assert_eq!(calls(&dependencies, "axon", "ok"), 1);
 }
 
 #[tokio::test]
@@ -116,21 +122,25 @@ async fn a_governance_that_throttles_says_when_to_come_back() {
     })
     .await;
     let axon = StandIn::answering(200, HEARTBEAT).await;
-    let parts = parts();
-    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let dependencies = dependencies();
+    let app = app(&settings(&governance, &axon), &dependencies)
+        .await
+        .unwrap();
     let response = dispatch(&app).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "60");
     assert_eq!((governance.calls().len(), axon.calls().len()), (1, 0));
-    assert_eq!(calls(&parts, "governance", "throttled"), 1);
+    assert_eq!(calls(&dependencies, "governance", "throttled"), 1);
 }
 
 #[tokio::test]
 async fn the_callers_deadline_holds_for_all_that_is_called() {
     let governance = StandIn::answering(200, ALLOWED).await;
     let axon = StandIn::start(|_| None).await;
-    let parts = parts();
-    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let dependencies = dependencies();
+    let app = app(&settings(&governance, &axon), &dependencies)
+        .await
+        .unwrap();
     let response = dispatch_within(&app, "1500").await;
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     for call in [&governance.calls()[0], &axon.calls()[0]] {
@@ -162,14 +172,16 @@ async fn a_time_that_is_too_short_speaks_against_nobody() {
     })
     .await;
     let axon = StandIn::answering(200, HEARTBEAT).await;
-    let parts = parts();
-    let app = app(&settings(&governance, &axon), &parts).await.unwrap();
+    let dependencies = dependencies();
+    let app = app(&settings(&governance, &axon), &dependencies)
+        .await
+        .unwrap();
     for _ in 0..20 {
         let status = dispatch_within(&app, "2000").await.status();
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
     }
-    assert_eq!(calls(&parts, "governance", "callers_deadline"), 20);
-    assert_eq!(calls(&parts, "governance", "deadline"), 0);
+    assert_eq!(calls(&dependencies, "governance", "callers_deadline"), 20);
+    assert_eq!(calls(&dependencies, "governance", "deadline"), 0);
     in_trouble.store(false, Ordering::Relaxed);
     assert_eq!(dispatch(&app).await.status(), StatusCode::OK);
 }
@@ -191,7 +203,9 @@ async fn no_target_can_send_our_callers_away_for_ever() {
         })
         .await;
         let axon = StandIn::answering(200, HEARTBEAT).await;
-        let app = app(&settings(&governance, &axon), &parts()).await.unwrap();
+        let app = app(&settings(&governance, &axon), &dependencies())
+            .await
+            .unwrap();
         let response = dispatch(&app).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()["retry-after"], told, "{asked}");
@@ -204,8 +218,11 @@ async fn calls_of_axon_are_signed_where_that_is_required() {
     let axon = StandIn::answering(200, HEARTBEAT).await;
     let mut settings = settings(&governance, &axon);
     settings.base.signatures = Signatures::ByPairs;
-    let mut parts = parts();
-    assert!(app(&settings, &parts).await.is_err(), "there is no key");
+    let mut dependencies = dependencies();
+    assert!(
+        app(&settings, &dependencies).await.is_err(),
+        "there is no key"
+    );
 
     let current = KeyPair {
         access_key_id: "the-key".to_owned(),
@@ -213,8 +230,8 @@ async fn calls_of_axon_are_signed_where_that_is_required() {
     };
     let previous = None;
     let (_replace, keys) = KeyRing::new(KeyPairs { current, previous });
-    parts.keys = Some(keys);
-    let app = app(&settings, &parts).await.unwrap();
+    dependencies.keys = Some(keys);
+    let app = app(&settings, &dependencies).await.unwrap();
     assert_eq!(dispatch(&app).await.status(), StatusCode::OK);
     let authorization = &axon.calls()[0].headers["authorization"];
     let authorization = authorization.to_str().unwrap();

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use aws_sdk_lambda::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use http::{HeaderMap, StatusCode, Uri};
 use service_kit::outbound::{Ending, Target};
-use service_kit::signature::{SignedFor, Signer};
-use service_kit::{Aws, Parts};
+use service_kit::sigv4::{SignedFor, Signer};
+use service_kit::{Aws, Dependencies};
 
 use super::{FUNCTION_ERROR, target_at};
 use crate::Settings;
@@ -17,13 +17,13 @@ use crate::settings::FunctionName;
 pub(super) async fn target(
     function: &FunctionName,
     settings: &Settings,
-    parts: &Parts,
+    dependencies: &Dependencies,
 ) -> anyhow::Result<Target> {
     let region = settings.base.region.clone();
     let region = region.context("AWS_REGION is not set, and the function is in a region")?;
-    let url = url(function, &region, &parts.aws).await?;
-    let clock = parts.clock.clone();
-    let role = parts.aws.credentials();
+    let url = url(function, &region, &dependencies.aws).await?;
+    let clock = dependencies.clock.clone();
+    let role = dependencies.aws.credentials();
     let signer = Signer::with_role(role, SignedFor::Lambda, region, clock);
     Ok(Target {
         ending,

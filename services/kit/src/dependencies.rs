@@ -1,0 +1,39 @@
+//! What the kit hands to a service's `app`.
+
+use crate::outbound::aws::Aws;
+use crate::secrets::Secrets;
+use crate::server::lifecycle::Lifecycle;
+use crate::sigv4::keys::KeyRing;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::otlp::Traces;
+use crate::{Clock, Service};
+
+/// The program makes it from the settings, a test by hand.
+#[derive(Clone)]
+pub struct Dependencies {
+    pub service: Service,
+    pub clock: Clock,
+    pub lifecycle: Lifecycle,
+    pub metrics: Metrics,
+    pub aws: Aws,
+    pub secrets: Secrets,
+    pub traces: Traces,
+    /// `Some` where signatures by key pairs are required.
+    pub keys: Option<KeyRing>,
+}
+
+impl Dependencies {
+    /// Without secrets, keys, and anywhere to report to.
+    pub fn new(service: Service, clock: Clock) -> Self {
+        Self {
+            service,
+            clock,
+            lifecycle: Lifecycle::default(),
+            metrics: Metrics::default(),
+            aws: Aws::default(),
+            secrets: Secrets::default(),
+            traces: Traces::default(),
+            keys: None,
+        }
+    }
+}

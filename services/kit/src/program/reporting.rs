@@ -1,0 +1,76 @@
+//! What leaves the process by itself while it serves: metrics with the log, and spans.
+
+use std::convert::Infallible;
+use std::future::pending;
+
+use tokio::sync::oneshot;
+
+use crate::outbound::span_sender;
+use crate::settings::{self, Base};
+use crate::telemetry::logs::Logs;
+use crate::{Clock, Emf, Exporter, Metrics, Service, Traces};
+
+pub(crate) struct Reporting {
+    emf: Option<Emf>,
+    exporter: Option<Exporter>,
+}
+
+impl Reporting {
+    /// As the settings have it; and who takes the spans.
+    pub(crate) fn new(
+        base: &Base,
+        service: Service,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> (Traces, Self) {
+        let emf = match &base.metrics {
+            settings::Metrics::Emf { namespace } => Some(Emf {
+                service,
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                namespace: namespace.clone(),
+            }),
+            settings::Metrics::Off => None,
+        };
+        let (traces, exporter) = base
+            .otlp_endpoint
+            .as_ref()
+            .map(|endpoint| {
+                let sender = span_sender(endpoint, &base.roots);
+                Traces::to(sender, service, clock.clone(), metrics)
+            })
+            .unzip();
+        (traces.unwrap_or_default(), Self { emf, exporter })
+    }
+
+    /// Reports until `work` is done, and then once more.
+    pub(crate) async fn during<T>(mut self, logs: &Logs, work: impl Future<Output = T>) -> T {
+        let write = |line: &[u8]| logs.push(line);
+        let metrics = async {
+            match &self.emf {
+                Some(emf) => emf.report_every_minute(write).await,
+                None => pending().await,
+            }
+        };
+        let (stop, stopped) = oneshot::channel::<Infallible>();
+        let work = async {
+            let result = tokio::select! {
+                result = work => result,
+                never = metrics => match never {},
+            };
+            drop(stop);
+            result
+        };
+        let spans = async {
+            if let Some(exporter) = &mut self.exporter {
+                exporter.export_until(async { drop(stopped.await) }).await;
+            }
+        };
+        let (result, ()) = tokio::join!(work, spans);
+        // The spans first: the metrics say how many of them were lost.
+        if let Some(emf) = &self.emf {
+            emf.report(write);
+        }
+        result
+    }
+}

@@ -1,0 +1,51 @@
+//! Why a request is not let in, why a service that signs or verifies cannot start, and why a call
+//! cannot be signed.
+
+use aws_credential_types::provider::error::CredentialsError;
+
+/// Why a request is not let in. What it says may be told to whoever sent it: it is about the
+/// algorithm, which is public, and about what was sent, never about what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the request is not signed")]
+    Missing,
+    #[error("{0}")]
+    Malformed(&'static str),
+    #[error("the signature's time is not within five minutes of now")]
+    Expired,
+    #[error("the request is signed with a key that is not known")]
+    UnknownKey,
+    #[error("the signature is not of this request")]
+    Mismatch,
+}
+
+impl Refusal {
+    /// For programs: `reason` of the answer, `signature` of the access line, `outcome` of the
+    /// metric.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed(_) => "malformed",
+            Self::Expired => "expired",
+            Self::UnknownKey => "unknown_key",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// Why a service that has to sign or to verify cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    #[error("signatures are required, but there are no keys for them")]
+    NoKeys,
+    #[error("signatures are required, but AWS_REGION, which they are scoped to, is not set")]
+    NoRegion,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    #[error("the request cannot be signed")]
+    Signing(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("there are no credentials to sign with")]
+    Credentials(#[source] CredentialsError),
+}

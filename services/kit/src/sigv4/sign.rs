@@ -1,0 +1,273 @@
+//! Signs requests on their way out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, SignableBody, SignableRequest, SigningParams, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::{HeaderMap, Request};
+use secrecy::ExposeSecret as _;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::error::{NotReady, SigningError};
+use super::keys::{KeyPairs, KeyRing};
+use super::require::{region, scope};
+use crate::settings::{Base, Reader, Signatures};
+use crate::{Clock, Dependencies};
+
+/// What signing adds, and so what an earlier attempt may have left.
+const ADDED: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-amz-content-sha256"),
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-security-token"),
+];
+
+/// What is of one connection only, or changed by whoever is between. All else is signed.
+const NOT_SIGNED: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-amzn-trace-id",
+];
+
+/// Credentials of a role are not used to their last second: the request has a way to go.
+const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
+
+/// Who verifies a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedFor {
+    /// The service of this name itself, by the pairs that both sides have.
+    Service(&'static str),
+    /// AWS, which is in front of the service, by the role of the caller's task.
+    ApiGateway,
+    VpcLattice,
+    /// AWS itself, whose API is called.
+    Lambda,
+}
+
+impl SignedFor {
+    /// Reads a setting such as `AXON_SIGNED_FOR`: the target's own name, which is the default, or
+    /// AWS's name of the service of its own that verifies.
+    pub fn read(reader: &mut Reader<'_>, setting: &str, target: &'static str) -> Self {
+        let verifiers = [Self::Service(target), Self::ApiGateway, Self::VpcLattice];
+        let Some(text) = reader.text(setting) else {
+            return Self::Service(target);
+        };
+        let found = verifiers.iter().find(|it| it.signing_name() == text);
+        if found.is_none() {
+            let names = verifiers.map(Self::signing_name).join(", ");
+            reader.fault(setting, format!("expected one of {names}, got {text:?}"));
+        }
+        found.copied().unwrap_or(Self::Service(target))
+    }
+
+    /// How calls are signed for it.
+    pub fn signatures(self) -> Signatures {
+        match self {
+            Self::Service(_) => Signatures::ByPairs,
+            Self::ApiGateway | Self::VpcLattice | Self::Lambda => Signatures::ByRole,
+        }
+    }
+
+    /// The service's name in the scope of the signature.
+    fn signing_name(self) -> &'static str {
+        match self {
+            Self::Service(name) => name,
+            Self::ApiGateway => "execute-api",
+            Self::VpcLattice => "vpc-lattice-svcs",
+            Self::Lambda => "lambda",
+        }
+    }
+}
+
+/// Signs calls of one target. Copies share keys and credentials.
+#[derive(Clone)]
+pub struct Signer {
+    source: Source,
+    signed_for: SignedFor,
+    region: String,
+    clock: Clock,
+}
+
+/// Who signs. An identity is made once and not for each call.
+#[derive(Clone)]
+enum Source {
+    Ring(Arc<Ring>),
+    Role(Arc<Role>),
+}
+
+/// Signs with its current pair.
+struct Ring {
+    keys: KeyRing,
+    known: Mutex<Option<(Arc<KeyPairs>, Identity)>>,
+}
+
+/// The provider asks ECS each time that it is asked.
+struct Role {
+    provider: SharedCredentialsProvider,
+    known: AsyncMutex<Option<Identity>>,
+}
+
+impl Signer {
+    /// What the settings ask for; none where signatures are off.
+    pub fn new(
+        signed_for: SignedFor,
+        base: &Base,
+        dependencies: &Dependencies,
+    ) -> Result<Option<Self>, NotReady> {
+        if base.signatures == Signatures::Off {
+            return Ok(None);
+        }
+        let clock = dependencies.clock.clone();
+        if let SignedFor::Service(name) = signed_for {
+            let (keys, region) = scope(base, dependencies)?;
+            return Ok(Some(Self::with_keys(keys, name, region, clock)));
+        }
+        let region = region(base)?;
+        let role = dependencies.aws.credentials();
+        Ok(Some(Self::with_role(role, signed_for, region, clock)))
+    }
+
+    pub fn with_keys(keys: KeyRing, service: &'static str, region: String, clock: Clock) -> Self {
+        let known = Mutex::default();
+        Self {
+            source: Source::Ring(Arc::new(Ring { keys, known })),
+            signed_for: SignedFor::Service(service),
+            region,
+            clock,
+        }
+    }
+
+    pub fn with_role(
+        provider: SharedCredentialsProvider,
+        signed_for: SignedFor,
+        region: String,
+        clock: Clock,
+    ) -> Self {
+        let known = AsyncMutex::default();
+        Self {
+            source: Source::Role(Arc::new(Role { provider, known })),
+            signed_for,
+            region,
+            clock,
+        }
+    }
+
+    /// Signs anew: what an earlier attempt has signed is replaced.
+    pub async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), SigningError> {
+        for name in ADDED {
+            request.headers_mut().remove(name);
+        }
+        let now = SystemTime::from(self.clock.now());
+        let identity = self.source.identity(now).await?;
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(self.signed_for.signing_name())
+            .time(now)
+            .settings(self.settings())
+            .build()
+            .map_err(|error| SigningError::Signing(error.into()))?;
+        let headers = texts(request.headers())?;
+        let signable = SignableRequest::new(
+            request.method().as_str(),
+            request.uri().to_string(),
+            headers.into_iter(),
+            self.body(request.body()),
+        )
+        .map_err(|error| SigningError::Signing(error.into()))?;
+        let (instructions, _) = sign(signable, &SigningParams::V4(parameters))
+            .map_err(|error| SigningError::Signing(error.into()))?
+            .into_parts();
+        instructions.apply_to_request_http1x(request);
+        if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> SigningSettings {
+        let mut settings = SigningSettings::default();
+        // It is asked for what `texts` has let through.
+        settings.excluded_headers = None;
+        if self.signed_for == SignedFor::VpcLattice {
+            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        }
+        settings
+    }
+
+    /// VPC Lattice verifies no payload, and wants to be told that there is none
+    /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/sigv4-authenticated-requests.html>).
+    fn body<'a>(&self, body: &'a [u8]) -> SignableBody<'a> {
+        match self.signed_for {
+            SignedFor::VpcLattice => SignableBody::UnsignedPayload,
+            SignedFor::Service(_) | SignedFor::ApiGateway | SignedFor::Lambda => {
+                SignableBody::Bytes(body)
+            }
+        }
+    }
+}
+
+impl Source {
+    async fn identity(&self, now: SystemTime) -> Result<Identity, SigningError> {
+        match self {
+            Self::Ring(ring) => Ok(ring.identity()),
+            Self::Role(role) => role.identity(now).await,
+        }
+    }
+}
+
+impl Ring {
+    fn identity(&self) -> Identity {
+        let pairs = self.keys.pairs();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, identity)) = known.as_ref().filter(|(of, _)| Arc::ptr_eq(of, &pairs)) {
+            return identity.clone();
+        }
+        let pair = &pairs.current;
+        let secret = pair.secret_access_key.expose_secret();
+        let credentials = Credentials::new(&*pair.access_key_id, secret, None, None, "secret");
+        let identity = Identity::from(credentials);
+        *known = Some((pairs, identity.clone()));
+        identity
+    }
+}
+
+impl Role {
+    async fn identity(&self, now: SystemTime) -> Result<Identity, SigningError> {
+        let mut known = self.known.lock().await;
+        let lasts = |it: &&Identity| it.expiration().is_none_or(|end| end > now + EXPIRY_MARGIN);
+        if let Some(identity) = known.as_ref().filter(lasts) {
+            return Ok(identity.clone());
+        }
+        let fresh = self.provider.provide_credentials().await;
+        let fresh = fresh.map_err(SigningError::Credentials)?;
+        Ok(known.insert(fresh.into()).clone())
+    }
+}
+
+/// What is to be signed. A header that cannot be is not sent unsigned.
+fn texts(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, SigningError> {
+    let signed = headers
+        .iter()
+        .filter(|(name, _)| !NOT_SIGNED.contains(&name.as_str()));
+    let pairs = signed.map(|(name, value)| {
+        let text = value.to_str();
+        text.map(|text| (name.as_str(), text))
+            .map_err(|error| SigningError::Signing(error.into()))
+    });
+    pairs.collect()
+}

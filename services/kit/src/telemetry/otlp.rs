@@ -1,0 +1,200 @@
+//! Spans for a collector beside the service: OTLP over HTTP, in JSON
+//! (<https://opentelemetry.io/docs/specs/otlp/>). Of ours, because the crates for it cost a request
+//! more than all the rest of the kit does, and tens of megabytes. Nothing waits for the collector.
+
+pub(crate) mod client_span;
+mod queue;
+mod span;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, StatusCode, Uri};
+use serde_json::{Value, json};
+use tower::BoxError;
+
+use super::error_chain::with_causes;
+use crate::{Clock, Metrics, RequestContext, Service};
+use client_span::ClientSpan;
+use queue::SpanQueue;
+use span::{Span, SpanSubject, attribute};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Takes the spans of requests that are sampled, and of the calls that are made for them; the
+/// default takes none.
+#[derive(Clone, Default)]
+pub struct Traces(Option<Arc<SpanQueue>>);
+
+/// Where and how batches of spans are sent. The HTTP client is not named here because it records
+/// spans itself.
+pub struct SpanSender {
+    /// The collector's `/v1/traces`.
+    pub(crate) url: Uri,
+    pub(crate) send: SendRequest,
+}
+
+/// Answers with the status of the response.
+pub(crate) type SendRequest =
+    Box<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<StatusCode, BoxError>> + Send + Sync>;
+
+/// Sends the spans that its `Traces` recorded.
+pub struct Exporter {
+    queue: Arc<SpanQueue>,
+    /// Kept until it is sent, or cannot be.
+    batch: Vec<Span>,
+    service: Service,
+    sender: SpanSender,
+    is_failing: bool,
+}
+
+impl Traces {
+    /// Traces whose spans go to `sender`, and what sends them.
+    pub fn to(
+        sender: SpanSender,
+        service: Service,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> (Self, Exporter) {
+        let dropped = metrics.counter("trace_spans_dropped", &[]);
+        let queue = Arc::new(SpanQueue::new(clock, dropped));
+        let exporter = Exporter {
+            queue: Arc::clone(&queue),
+            batch: Vec::new(),
+            service,
+            sender,
+            is_failing: false,
+        };
+        (Self(Some(queue)), exporter)
+    }
+
+    /// Records a request that was answered.
+    pub(crate) fn record(
+        &self,
+        context: &RequestContext,
+        method: &'static str,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        if let Some(queue) = self.taken(context) {
+            queue.push(Span {
+                trace: context.trace().clone(),
+                context: context.clone(),
+                subject: SpanSubject::Request,
+                method,
+                status: Some(status),
+                ended: queue.now(),
+                took,
+            });
+        }
+    }
+
+    /// Begins the span of one attempt of a call. None where nobody takes it: whoever is called
+    /// would have a parent then that is nowhere, and the trace be torn apart.
+    pub(crate) fn call(
+        &self,
+        context: &RequestContext,
+        target: &'static str,
+        method: &Method,
+    ) -> Option<ClientSpan> {
+        let queue = Arc::clone(self.taken(context)?);
+        Some(ClientSpan::begin(queue, context, target, name_of(method)))
+    }
+
+    fn taken(&self, context: &RequestContext) -> Option<&Arc<SpanQueue>> {
+        self.0.as_ref().filter(|_| context.trace().is_sampled())
+    }
+}
+
+impl Exporter {
+    /// Sends what comes until `stop`, and then what is left. A batch that is on its way is waited
+    /// for: sent again, its spans would be there twice.
+    pub async fn export_until(&mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut is_stopped = false;
+        while !is_stopped {
+            tokio::select! {
+                () = self.queue.has_batch() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = &mut stop => is_stopped = true,
+            }
+            self.export_rest().await;
+        }
+    }
+
+    async fn export_rest(&mut self) {
+        loop {
+            self.queue.take(&mut self.batch);
+            if self.batch.is_empty() {
+                return;
+            }
+            self.send_batch().await;
+            if self.is_failing {
+                return;
+            }
+        }
+    }
+
+    /// A batch that cannot be sent is dropped: spans are worth less than memory.
+    async fn send_batch(&mut self) {
+        let sent = tokio::time::timeout(TIMEOUT, self.post(self.document().to_string())).await;
+        let outcome = sent.unwrap_or_else(|_| Err("no answer in time".into()));
+        let spans = self.batch.len();
+        self.batch.clear();
+        if let Err(error) = &outcome {
+            self.queue.count_dropped(spans);
+            if !self.is_failing {
+                let error = with_causes(error.as_ref());
+                tracing::warn!(error, "the collector takes no spans");
+            }
+        } else if self.is_failing {
+            tracing::info!("the collector takes spans again");
+        }
+        self.is_failing = outcome.is_err();
+    }
+
+    async fn post(&self, document: String) -> Result<(), BoxError> {
+        let request = Request::post(self.sender.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Bytes::from(document))?;
+        let status = (self.sender.send)(request).await?;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(format!("the collector answers {status}").into())
+        }
+    }
+
+    fn document(&self) -> Value {
+        let spans: Vec<Value> = self.batch.iter().map(Span::document).collect();
+        json!({ "resourceSpans": [{
+            "resource": { "attributes": [
+                attribute("service.name", self.service.name),
+                attribute("service.version", self.service.version),
+            ] },
+            "scopeSpans": [{ "scope": { "name": "service-kit" }, "spans": spans }],
+        }] })
+    }
+}
+
+/// A client can make methods up, as long as it likes.
+pub(crate) fn name_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::PATCH => "PATCH",
+        Method::TRACE => "TRACE",
+        // As OpenTelemetry's conventions have it.
+        _ => "_OTHER",
+    }
+}
