@@ -7,12 +7,8 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use e2e::{Function, request};
-use running::Process;
+use kit_testing::process::Process;
 use serde_json::json;
-
-#[path = "../../services/kit/tests/world/process.rs"]
-#[expect(dead_code, reason = "the services' own tests use all of it")]
-mod running;
 
 /// The programs, made of the services' own `main.rs`.
 const AXON: &str = env!("CARGO_BIN_EXE_axon-program");

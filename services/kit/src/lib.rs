@@ -37,12 +37,3 @@ pub use telemetry::error_chain::with_causes;
 pub use telemetry::logs::LogLayer;
 pub use telemetry::metrics::{Counter, Dimensions, Gauge, Metrics, Unit};
 pub use telemetry::otlp::{Exporter, Traces};
-
-#[cfg(test)]
-#[path = "../tests/world/secrets_manager.rs"]
-#[expect(dead_code, reason = "the services' own tests use all of it")]
-mod secrets_manager;
-#[cfg(test)]
-#[path = "../tests/world/stand_in.rs"]
-#[expect(dead_code, reason = "the services' own tests use all of it")]
-mod stand_in;

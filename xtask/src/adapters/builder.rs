@@ -195,7 +195,7 @@ impl<'a> Artifacts<'a> {
 
     /// The bare handler that services are measured against, compiled as they are. Answers the
     /// folder of them all.
-    pub async fn build_yardstick(&self, architecture: Architecture) -> Result<PathBuf> {
+    pub async fn build_baseline(&self, architecture: Architecture) -> Result<PathBuf> {
         let host = Host {
             process_env: self.process_env,
             report: self.report,
@@ -204,7 +204,7 @@ impl<'a> Artifacts<'a> {
         // With the services: alone it would be compiled with other features of what it shares.
         host.run_cargo(
             self.variant(architecture),
-            &[&services[..], &["yardstick"]].concat(),
+            &[&services[..], &["baseline"]].concat(),
         )
         .await
     }

@@ -82,7 +82,7 @@ impl Stage {
             "sigv4_secret_access_key": KEY,
         });
         let bare_port = free_port()?;
-        let bare = Command::new(process_env, folder.join("yardstick"))
+        let bare = Command::new(process_env, folder.join("baseline"))
             .arguments([bare_port.to_string()])
             .variable("SECRET", secret.to_string());
         let bare = Program::start(bare, bare_port)?;

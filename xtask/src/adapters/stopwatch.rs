@@ -38,7 +38,7 @@ impl Stopwatch for Programs<'_> {
         architecture: Architecture,
         watch: Watch<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Started>>> {
-        let folder = self.builder.build_yardstick(architecture).await?;
+        let folder = self.builder.build_baseline(architecture).await?;
         let mut starts = BTreeMap::<_, Vec<_>>::new();
         for round in 1..=STARTS {
             for subject in Subject::ALL {
@@ -55,7 +55,7 @@ impl Stopwatch for Programs<'_> {
         architecture: Architecture,
         watch: Watch<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Load>>> {
-        let folder = self.builder.build_yardstick(architecture).await?;
+        let folder = self.builder.build_baseline(architecture).await?;
         let now = self.clock.now().into();
         load(self.process_env, &folder, now, watch).await
     }
@@ -86,7 +86,7 @@ impl Stopwatch for Programs<'_> {
 async fn start(process_env: &ProcessEnv, folder: &Path, subject: Subject) -> Result<Started> {
     let port = free_port()?;
     let command = match subject {
-        Subject::Bare => Command::new(process_env, folder.join("yardstick"))
+        Subject::Bare => Command::new(process_env, folder.join("baseline"))
             .arguments([port.to_string()])
             .variable("SECRET", "none"),
         Subject::Reason => service(Command::new(process_env, folder.join("axon")), port),

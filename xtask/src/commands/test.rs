@@ -29,8 +29,9 @@ pub enum Scope {
 const FAILURE_LINES: usize = 120;
 
 /// The files and folders of `tests/tests`.
-pub const END_TO_END: [&str; 6] = [
+pub const END_TO_END: [&str; 7] = [
     "docker",
+    "replacement",
     "signers",
     "story",
     "strangers",

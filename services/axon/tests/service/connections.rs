@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::process::{AXON, ask, connect, rest};
-use crate::running::Process;
+use kit_testing::process::Process;
 
 const MAX: &str = "500";
 const FLOOD: usize = 100_000;

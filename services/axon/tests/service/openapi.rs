@@ -9,9 +9,9 @@ use http_body_util::BodyExt as _;
 use service_kit::settings::{Environment, Reader};
 use service_kit::{App, Clock, Dependencies};
 
-use crate::document::{Answer, Document};
 use crate::process::{AXON, connect, rest};
-use crate::running::Process;
+use kit_testing::api_document::{ApiDocument, ApiResponse};
+use kit_testing::process::Process;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
 
@@ -27,12 +27,12 @@ const SEEN_ELSEWHERE: [&str; 6] = [
 
 #[tokio::test]
 async fn axon_answers_as_its_document_has_it() {
-    let mut document = Document::parse(DOCUMENT);
+    let mut document = ApiDocument::parse(DOCUMENT);
     let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "60000")]);
     let address = axon.address();
     let ask = |method: &str, path: &str, headers: &str| {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}");
-        Answer::parse(&rest(connect(
+        ApiResponse::parse(&rest(connect(
             address,
             &format!("{head}Connection: close\r\n\r\n"),
         )))
@@ -79,7 +79,7 @@ enum Broken {
 }
 
 impl Broken {
-    async fn answer(self, method: &str, path: &str) -> Answer {
+    async fn answer(self, method: &str, path: &str) -> ApiResponse {
         let handler = async move || match self {
             Self::Panics => panic!("as the test wants it"),
             Self::Hangs => tokio::time::sleep(Duration::MAX).await,
@@ -97,7 +97,7 @@ impl Broken {
         let request = request.header("Host", "x").body(Body::empty()).unwrap();
         let (head, body) = app.answer(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer {
+        ApiResponse {
             status: head.status.as_u16(),
             headers: head.headers,
             body: body.to_vec(),

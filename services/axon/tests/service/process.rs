@@ -3,8 +3,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 
-use crate::running::{Process, run};
-use crate::stand_in::{StandIn, answer};
+use kit_testing::process::{Process, run};
+use kit_testing::stub::{StubServer, answer};
 
 pub(crate) const AXON: &str = env!("CARGO_BIN_EXE_axon");
 
@@ -167,7 +167,7 @@ fn every_line_of_a_request_is_json_with_its_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_tells_the_revision_that_ecs_told() {
     let task = r#"{"Cluster":"c","Family":"demo-axon","Revision":"42","KnownStatus":"NONE"}"#;
-    let metadata = StandIn::answering(200, task).await;
+    let metadata = StubServer::answering(200, task).await;
     let url = metadata.url("/v4/abc");
     let variables = [
         ("PORT", "0"),
@@ -190,9 +190,9 @@ async fn health_tells_the_revision_that_ecs_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_revision_it_runs_and_warns_once() {
-    let hanging = StandIn::start(|_| None).await;
-    let failing = StandIn::start(|_| Some(answer(500, ""))).await;
-    let odd = StandIn::answering(200, r#"{"Family":"demo-axon"}"#).await;
+    let hanging = StubServer::start(|_| None).await;
+    let failing = StubServer::start(|_| Some(answer(500, ""))).await;
+    let odd = StubServer::answering(200, r#"{"Family":"demo-axon"}"#).await;
     for metadata in [hanging, failing, odd] {
         let url = metadata.url("");
         let variables = [

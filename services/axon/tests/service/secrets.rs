@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::process::ask;
-use crate::running::{Process, run};
-use crate::secrets_manager::{SecretsManager, ciphertext};
+use kit_testing::process::{Process, run};
+use kit_testing::secrets_manager::{SecretsManager, ciphertext};
 
 const AXON: &str = env!("CARGO_BIN_EXE_axon");
 const ARN: &str = "arn:aws:secretsmanager:eu-central-1:1:secret:demo/axon-AbCdEf";
@@ -206,7 +206,7 @@ async fn ciphertext_of_another_service_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_the_wait_for_a_secret() {
-    let silent = crate::stand_in::StandIn::start(|_| None).await;
+    let silent = kit_testing::stub::StubServer::start(|_| None).await;
     let manager = SecretsManager::start().await;
     let endpoint = silent.url("");
     let axon = start(&manager, &[("AWS_ENDPOINT_URL", &endpoint)]);

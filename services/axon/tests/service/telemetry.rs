@@ -7,8 +7,8 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::process::AXON;
-use crate::running::{Process, command};
-use crate::stand_in::StandIn;
+use kit_testing::process::{Process, command};
+use kit_testing::stub::StubServer;
 
 /// Sends so many requests, and reads so many answers.
 fn ask_often(address: SocketAddr, requests: usize) {
@@ -37,7 +37,7 @@ fn count_of(log: &[Value], message: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_at_the_end() {
-    let collector = StandIn::answering(200, "{}").await;
+    let collector = StubServer::answering(200, "{}").await;
     let url = collector.url("");
     let variables = [
         ("PORT", "0"),

@@ -146,7 +146,7 @@ struct Version {
 mod tests {
     use super::*;
     use crate::outbound::HttpClient;
-    use crate::secrets_manager::{SecretsManager, ciphertext};
+    use kit_testing::secrets_manager::{SecretsManager, ciphertext};
 
     const SERVICE: Service = Service {
         name: "tested",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
+use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
 use service_kit::{
     Clock, CorrelationId, Dependencies, Metrics, RequestContext, TraceContext, TrustRoots,
 };
@@ -95,7 +95,7 @@ impl Caller {
             connect_to: None,
             attempt_timeout: Duration::from_secs(20),
             repeat: Repeat::ByMethod,
-            ending: Ending::of_answer,
+            outcome: AttemptOutcome::of_response,
             signer: None,
         };
         let dependencies = Dependencies::new(SERVICE, Clock::system());
@@ -107,7 +107,7 @@ impl Caller {
         }
     }
 
-    async fn call(&self, method: Method) -> Result<Bytes, OutboundError> {
+    async fn call(&self, method: Method) -> Result<Bytes, CallError<HttpError>> {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = method;
         let response = self.outbound.call(&self.context, request).await?;
@@ -157,7 +157,7 @@ async fn what_may_not_be_repeated_is_not_sent_twice_after_it_was_read() {
     assert_eq!(caller.call(Method::POST).await.unwrap(), "well");
     let error = caller.call(Method::POST).await.unwrap_err();
     assert!(
-        matches!(error, OutboundError::Failed(HttpError::Lost(_))),
+        matches!(error, CallError::Failed(HttpError::ConnectionLost(_))),
         "{error:?}"
     );
     assert_eq!((caller.retries(), requests.load(Ordering::Relaxed)), (0, 2));

@@ -6,6 +6,7 @@ mod access;
 mod admission;
 mod bad_input;
 mod bodies;
+mod captured_logs;
 mod closing;
 mod correlation;
 mod hosts;
@@ -16,17 +17,9 @@ mod metrics;
 mod otlp;
 mod outbound;
 mod readers;
+mod served;
 mod server;
 mod settings;
-
-#[path = "../world/authority.rs"]
-mod authority;
-#[path = "../world/captured_logs.rs"]
-mod captured_logs;
-#[path = "../world/served.rs"]
-mod served;
-#[path = "../world/stand_in.rs"]
-mod stand_in;
 
 const SERVICE: service_kit::Service = service_kit::Service {
     name: "tested",

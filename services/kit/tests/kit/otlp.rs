@@ -13,10 +13,10 @@ use service_kit::{Clock, Dependencies, Exporter, Metrics, Traces, TrustRoots};
 
 use crate::SERVICE;
 use crate::access::{ask, dependencies};
-use crate::authority::Authority;
 use crate::captured_logs::CapturedLogs;
 use crate::outbound::{context, target, trusting};
-use crate::stand_in::{StandIn, answer, recording};
+use kit_testing::authority::Authority;
+use kit_testing::stub::{StubServer, answer, recording};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT_ID: &str = "b7ad6b7169203331";
@@ -65,7 +65,7 @@ async fn a_collector_over_tls_gets_spans_where_its_authority_is_known() {
 
 #[tokio::test]
 async fn a_collector_gets_a_span_for_each_sampled_request() {
-    let collector = StandIn::answering(200, "{}").await;
+    let collector = StubServer::answering(200, "{}").await;
     let (dependencies, mut exporter) = exporting_to(&collector.url("/"));
     ask_traced(&dependencies, "/fine", "01").await;
     ask_traced(&dependencies, "/fine", "00").await;
@@ -125,10 +125,10 @@ fn spans_of(body: &[u8]) -> Vec<Value> {
 /// One answers an error, one nothing in time, one an answer.
 #[tokio::test]
 async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
-    let collector = StandIn::answering(200, "{}").await;
+    let collector = StubServer::answering(200, "{}").await;
     let (dependencies, mut exporter) = exporting_to(&collector.url(""));
     let attempts = Arc::new(AtomicUsize::new(0));
-    let called = StandIn::start(move |_| match attempts.fetch_add(1, Ordering::SeqCst) {
+    let called = StubServer::start(move |_| match attempts.fetch_add(1, Ordering::SeqCst) {
         0 => Some(answer(503, "")),
         1 => None,
         _ => Some(answer(200, "")),
@@ -175,7 +175,7 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
 /// Else whoever is called would have a parent that is nowhere.
 #[tokio::test]
 async fn without_a_collector_the_requests_own_span_is_the_parent() {
-    let called = StandIn::answering(200, "").await;
+    let called = StubServer::answering(200, "").await;
     let dependencies = Dependencies::new(SERVICE, Clock::system());
     let outbound = Outbound::new(
         target(&called.url("/")),
@@ -192,7 +192,7 @@ async fn without_a_collector_the_requests_own_span_is_the_parent() {
 
 #[tokio::test]
 async fn a_full_batch_does_not_wait() {
-    let collector = StandIn::answering(200, "{}").await;
+    let collector = StubServer::answering(200, "{}").await;
     let (dependencies, mut exporter) = exporting_to(&collector.url(""));
     for _ in 0..512 {
         ask_traced(&dependencies, "/fine", "01").await;
@@ -210,7 +210,7 @@ async fn a_full_batch_does_not_wait() {
 #[tokio::test]
 async fn spans_that_nobody_takes_are_counted_and_told_once() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "warn");
-    let collector = StandIn::answering(503, "").await;
+    let collector = StubServer::answering(503, "").await;
     let (dependencies, mut exporter) = exporting_to(&collector.url(""));
     for _ in 0..3 {
         ask_traced(&dependencies, "/fine", "01").await;

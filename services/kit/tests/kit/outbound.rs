@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response as Answer};
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
+use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
 use service_kit::settings::{Environment, Reader};
 use service_kit::sigv4::Signer;
 use service_kit::{
@@ -15,8 +15,8 @@ use service_kit::{
 };
 
 use crate::SERVICE;
-use crate::authority::Authority;
-use crate::stand_in::{StandIn, answer, recording};
+use kit_testing::authority::Authority;
+use kit_testing::stub::{StubServer, answer, recording};
 
 pub(crate) fn target(url: &str) -> Target {
     Target {
@@ -25,7 +25,7 @@ pub(crate) fn target(url: &str) -> Target {
         connect_to: None,
         attempt_timeout: Duration::from_secs(10),
         repeat: Repeat::ByMethod,
-        ending: Ending::of_answer,
+        outcome: AttemptOutcome::of_response,
         signer: None,
     }
 }
@@ -45,7 +45,7 @@ fn request(method: Method) -> Request<Bytes> {
     request
 }
 
-async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, OutboundError> {
+async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, CallError<HttpError>> {
     Outbound::new(target, roots, &dependencies())
         .call(&context(), Request::new(Bytes::new()))
         .await
@@ -65,7 +65,7 @@ pub(crate) fn trusting(authority: &Authority) -> TrustRoots {
 
 #[tokio::test]
 async fn the_correlation_id_is_passed_on() {
-    let stand_in = StandIn::answering(201, "made").await;
+    let stand_in = StubServer::answering(201, "made").await;
     let response = call(target(&stand_in.url("/a?b=c")), &TrustRoots::default())
         .await
         .unwrap();
@@ -80,7 +80,7 @@ async fn the_correlation_id_is_passed_on() {
 
 #[tokio::test]
 async fn it_connects_elsewhere_but_asks_for_the_url() {
-    let stand_in = StandIn::answering(200, "").await;
+    let stand_in = StubServer::answering(200, "").await;
     let connect_to = Some(stand_in.address.to_string().parse().unwrap());
     let target = Target {
         connect_to,
@@ -140,7 +140,7 @@ async fn an_unknown_authority_and_another_name_are_refused() {
 
 #[tokio::test]
 async fn a_call_without_an_answer_ends() {
-    let stand_in = StandIn::start(|_| None).await;
+    let stand_in = StubServer::start(|_| None).await;
     let target = target(&stand_in.url("/"));
     let attempt_timeout = target.attempt_timeout;
     let context = CorrelationId::parse("the-id").unwrap();
@@ -155,7 +155,7 @@ async fn a_call_without_an_answer_ends() {
     }
     let error = call.await.unwrap().unwrap_err();
     assert!(
-        matches!(error, OutboundError::Timeout(time) if time == attempt_timeout),
+        matches!(error, CallError::Timeout(time) if time == attempt_timeout),
         "{error:?}"
     );
     assert_eq!(stand_in.calls().len(), 3);
@@ -226,12 +226,12 @@ async fn a_connection_in_use_is_not_kept_for_ever_and_no_call_is_lost_by_that() 
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_not_kept() {
-    let stand_in = StandIn::start(|_| Some(vec![0; 1024 * 1024 + 1].into_response())).await;
+    let stand_in = StubServer::start(|_| Some(vec![0; 1024 * 1024 + 1].into_response())).await;
     let error = call(target(&stand_in.url("/")), &TrustRoots::default())
         .await
         .unwrap_err();
     assert!(
-        matches!(error, OutboundError::Failed(HttpError::TooLarge)),
+        matches!(error, CallError::Failed(HttpError::BodyTooLarge)),
         "{error:?}"
     );
     assert_eq!(stand_in.calls().len(), 1);
@@ -246,7 +246,7 @@ async fn nobody_there_is_a_failed_call() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, OutboundError::Failed(HttpError::Unreached(_))),
+        matches!(error, CallError::Failed(HttpError::Connect(_))),
         "{error:?}"
     );
     assert!(
@@ -257,9 +257,9 @@ async fn nobody_there_is_a_failed_call() {
 }
 
 /// Answers the first call with `first`, and all others with 200.
-async fn failing_once(first: impl Fn() -> Answer + Clone + Send + Sync + 'static) -> StandIn {
+async fn failing_once(first: impl Fn() -> Answer + Clone + Send + Sync + 'static) -> StubServer {
     let asked = Arc::new(AtomicUsize::new(0));
-    StandIn::start(move |_| {
+    StubServer::start(move |_| {
         let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
         Some(if is_first {
             first()
@@ -296,7 +296,7 @@ async fn what_passes_is_tried_again_where_it_is_safe() {
 
 #[tokio::test]
 async fn the_time_that_is_left_is_passed_on() {
-    let stand_in = StandIn::answering(200, "").await;
+    let stand_in = StubServer::answering(200, "").await;
     let roots = TrustRoots::default();
     call(target(&stand_in.url("/")), &roots).await.unwrap();
     let header = &stand_in.calls()[0].headers["x-request-timeout-ms"];
@@ -348,7 +348,7 @@ async fn each_attempt_is_signed_anew() {
 
 #[tokio::test]
 async fn a_target_that_fails_is_left_alone() {
-    let stand_in = StandIn::answering(500, "").await;
+    let stand_in = StubServer::answering(500, "").await;
     let target = target(&stand_in.url("/"));
     let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies());
     let context = context();
@@ -358,7 +358,7 @@ async fn a_target_that_fails_is_left_alone() {
     }
     let error = outbound.call(&context, request(Method::GET)).await;
     assert!(
-        matches!(error, Err(OutboundError::BreakerOpen { .. })),
+        matches!(error, Err(CallError::BreakerOpen { .. })),
         "{error:?}"
     );
     assert_eq!(stand_in.calls().len(), 10);

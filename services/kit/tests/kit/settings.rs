@@ -7,7 +7,7 @@ use service_kit::TrustRoots;
 use service_kit::settings::{Base, Environment, Fault, Metrics, Reader, Signatures};
 
 use crate::SERVICE;
-use crate::authority::Authority;
+use kit_testing::authority::Authority;
 
 fn read<T>(
     variables: &[(&str, &str)],

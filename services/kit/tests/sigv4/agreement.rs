@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Method, Request};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use service_kit::sigv4::Refusal;
+use service_kit::sigv4::SignatureError;
 
 use crate::independent::Signing;
 use crate::{NOW, verify};
@@ -157,7 +157,7 @@ proptest! {
         if normal_path && plain_query {
             prop_assert_eq!(outcome, Ok(()));
         } else {
-            prop_assert!(matches!(outcome, Err(Refusal::Malformed(_))), "{:?}", outcome);
+            prop_assert!(matches!(outcome, Err(SignatureError::Malformed(_))), "{:?}", outcome);
         }
     }
 
@@ -176,7 +176,7 @@ proptest! {
         if let Ok(value) = HeaderValue::from_bytes(&header) {
             request.headers_mut().insert(AUTHORIZATION, value);
             let outcome = verify(NOW, &request);
-            prop_assert!(matches!(outcome, Err(Refusal::Malformed(_))), "{:?}", outcome);
+            prop_assert!(matches!(outcome, Err(SignatureError::Malformed(_))), "{:?}", outcome);
         }
     }
 }

@@ -11,7 +11,7 @@ mod signer;
 
 use bytes::Bytes;
 use http::Request;
-use service_kit::sigv4::{Refusal, Verifier};
+use service_kit::sigv4::{SignatureError, Verifier};
 use service_kit::{Clock, KeyPair, KeyPairs, KeyRing};
 
 const NOW: &str = "2026-01-02T03:04:05Z";
@@ -35,7 +35,7 @@ fn clock(now: &str) -> Clock {
     Clock::fixed(now.parse().unwrap())
 }
 
-fn verify(now: &str, request: &Request<Bytes>) -> Result<(), Refusal> {
+fn verify(now: &str, request: &Request<Bytes>) -> Result<(), SignatureError> {
     let ring = ring("CURRENT", Some("PREVIOUS"));
     let verifier = Verifier::new(ring, REGION.to_owned(), SERVICE, clock(now));
     let (head, body) = request.clone().into_parts();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
-use service_kit::sigv4::{Refusal, Verifier};
+use service_kit::sigv4::{SignatureError, Verifier};
 use service_kit::{KeyPairs, KeyRing};
 
 use crate::independent::Signing;
@@ -24,7 +24,10 @@ fn with(name: &'static str, change: impl Fn(&str) -> String) -> Request<Bytes> {
 #[track_caller]
 fn assert_malformed(request: &Request<Bytes>) {
     let outcome = verify(NOW, request);
-    assert!(matches!(outcome, Err(Refusal::Malformed(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(SignatureError::Malformed(_))),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -53,33 +56,36 @@ fn pairs_are_those_of_the_ring_now() {
     replace("NEXT", Some("CURRENT"));
     assert_eq!(verifier.verify(&head, &body), Ok(()));
     replace("NEXT", None);
-    assert_eq!(verifier.verify(&head, &body), Err(Refusal::UnknownKey));
+    assert_eq!(
+        verifier.verify(&head, &body),
+        Err(SignatureError::UnknownKey)
+    );
 }
 
 #[test]
 fn without_the_header_the_signature_is_missing() {
-    assert_eq!(verify(NOW, &reason()), Err(Refusal::Missing));
+    assert_eq!(verify(NOW, &reason()), Err(SignatureError::Missing));
     let mut presigned = reason();
     let (uri, query) = (
         "/reason",
         "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00",
     );
     *presigned.uri_mut() = format!("{uri}?{query}").parse().unwrap();
-    assert_eq!(verify(NOW, &presigned), Err(Refusal::Missing));
+    assert_eq!(verify(NOW, &presigned), Err(SignatureError::Missing));
 }
 
 #[test]
 fn five_minutes_either_way_are_within_the_time() {
     for (now, outcome) in [
-        ("2026-01-02T02:59:04Z", Err(Refusal::Expired)),
+        ("2026-01-02T02:59:04Z", Err(SignatureError::Expired)),
         ("2026-01-02T02:59:05Z", Ok(())),
         ("2026-01-02T02:59:06Z", Ok(())),
         ("2026-01-02T03:09:04Z", Ok(())),
         ("2026-01-02T03:09:05Z", Ok(())),
-        ("2026-01-02T03:09:05.001Z", Err(Refusal::Expired)),
-        ("2026-01-02T03:09:06Z", Err(Refusal::Expired)),
-        ("2026-01-03T03:04:05Z", Err(Refusal::Expired)),
-        ("2025-01-02T03:04:05Z", Err(Refusal::Expired)),
+        ("2026-01-02T03:09:05.001Z", Err(SignatureError::Expired)),
+        ("2026-01-02T03:09:06Z", Err(SignatureError::Expired)),
+        ("2026-01-03T03:04:05Z", Err(SignatureError::Expired)),
+        ("2025-01-02T03:04:05Z", Err(SignatureError::Expired)),
     ] {
         assert_eq!(verify(now, &signed()), outcome, "{now}");
     }
@@ -122,13 +128,17 @@ fn an_unknown_key_and_a_wrong_signature_are_told_apart() {
         ..Signing::default()
     };
     let unknown = unknown.sign(reason());
-    assert_eq!(verify(NOW, &unknown), Err(Refusal::UnknownKey));
+    assert_eq!(verify(NOW, &unknown), Err(SignatureError::UnknownKey));
     for id in ["CURRENT1", "CURREN", "current", "CURRENt"] {
         let renamed = with("authorization", |it| it.replace("CURRENT", id));
-        assert_eq!(verify(NOW, &renamed), Err(Refusal::UnknownKey), "{id}");
+        assert_eq!(
+            verify(NOW, &renamed),
+            Err(SignatureError::UnknownKey),
+            "{id}"
+        );
     }
     let other_secret = with("authorization", |it| it.replace("CURRENT", "PREVIOUS"));
-    assert_eq!(verify(NOW, &other_secret), Err(Refusal::Mismatch));
+    assert_eq!(verify(NOW, &other_secret), Err(SignatureError::Mismatch));
 }
 
 #[test]
@@ -162,7 +172,7 @@ fn every_part_of_the_header_counts() {
     let other = |it: &str| format!("{}{}", &it[..it.len() - 64], "0".repeat(64));
     assert_eq!(
         verify(NOW, &with("authorization", other)),
-        Err(Refusal::Mismatch)
+        Err(SignatureError::Mismatch)
     );
 }
 
@@ -182,7 +192,7 @@ fn the_date_is_of_one_form_and_of_the_scopes_day() {
         assert_malformed(&with("x-amz-date", |_| date.to_owned()));
     }
     let later = with("x-amz-date", |_| "20260102T030406Z".to_owned());
-    assert_eq!(verify(NOW, &later), Err(Refusal::Mismatch));
+    assert_eq!(verify(NOW, &later), Err(SignatureError::Mismatch));
 }
 
 #[test]
@@ -203,7 +213,11 @@ fn another_request_is_a_mismatch() {
     for change in changes {
         let mut request = signed();
         change(&mut request);
-        assert_eq!(verify(NOW, &request), Err(Refusal::Mismatch), "{request:?}");
+        assert_eq!(
+            verify(NOW, &request),
+            Err(SignatureError::Mismatch),
+            "{request:?}"
+        );
     }
 }
 
@@ -258,9 +272,12 @@ fn a_signature_that_leaves_the_payload_out_is_a_mismatch() {
     let mut request = reason();
     assert_eq!(
         verify(NOW, &signing.sign(request.clone())),
-        Err(Refusal::Mismatch)
+        Err(SignatureError::Mismatch)
     );
     let value = HeaderValue::from_static("UNSIGNED-PAYLOAD");
     request.headers_mut().insert("x-amz-content-sha256", value);
-    assert_eq!(verify(NOW, &signing.sign(request)), Err(Refusal::Mismatch));
+    assert_eq!(
+        verify(NOW, &signing.sign(request)),
+        Err(SignatureError::Mismatch)
+    );
 }

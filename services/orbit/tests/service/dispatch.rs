@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use service_kit::settings::{Environment, Reader};
 use service_kit::{Clock, Dependencies};
 
-use crate::stand_in::{StandIn, answer};
+use kit_testing::stub::{StubServer, answer};
 
 const NOW: &str = "2026-01-02T03:04:05.000Z";
 const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK","service":"axon"}"#;
@@ -74,7 +74,7 @@ fn assert_problem(answer: &(Response<()>, Value), status: u16) {
 
 #[tokio::test]
 async fn health_answers_healthy_and_asks_nobody() {
-    let nobody = StandIn::answering(500, "").await;
+    let nobody = StubServer::answering(500, "").await;
     let (response, body) = ask(
         &nobody.url("/"),
         &nobody.url("/"),
@@ -92,8 +92,8 @@ async fn health_answers_healthy_and_asks_nobody() {
 
 #[tokio::test]
 async fn a_dispatch_answers_with_axons_message() {
-    let governance = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let success = json!({"status": "success", "message": "Axon heartbeat OK", "timestamp": NOW});
     for (request, body) in [
         (dispatch(), ""),
@@ -126,9 +126,9 @@ async fn a_dispatch_answers_with_axons_message() {
 
 #[tokio::test]
 async fn governance_is_called_before_dispatching() {
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let asked = axon.clone();
-    let governance = StandIn::start(move |_| {
+    let governance = StubServer::start(move |_| {
         assert!(asked.calls().is_empty());
         Some(answer(200, ALLOWED))
     })
@@ -141,8 +141,8 @@ async fn governance_is_called_before_dispatching() {
 #[tokio::test]
 async fn a_denial_by_governance_blocks_the_call_of_axon() {
     let denial = r#"{"allowed":false,"reason":"Policy violation"}"#;
-    let governance = StandIn::answering(200, denial).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let governance = StubServer::answering(200, denial).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let body = r#"{"intent":"delete_everything"}"#;
     let (response, body) = ask(&governance.url("/"), &axon.url("/"), json_dispatch(), body).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
@@ -156,7 +156,7 @@ async fn a_denial_by_governance_blocks_the_call_of_axon() {
 
 #[tokio::test]
 async fn governance_that_fails_fails_closed() {
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     for (status, body) in [
         (500, ALLOWED),
         (204, ""),
@@ -166,7 +166,7 @@ async fn governance_that_fails_fails_closed() {
         (200, r#"{"allowed":"true"}"#),
         (200, r#"{"allowed":1}"#),
     ] {
-        let governance = StandIn::answering(status, body).await;
+        let governance = StubServer::answering(status, body).await;
         let answer = ask(&governance.url("/"), &axon.url("/reason"), dispatch(), "").await;
         assert_problem(&answer, 503);
     }
@@ -179,8 +179,8 @@ async fn governance_that_fails_fails_closed() {
 
 #[tokio::test]
 async fn governance_that_does_not_answer_fails_closed() {
-    let axon = StandIn::answering(200, HEARTBEAT).await;
-    let governance = StandIn::start(|_| None).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
+    let governance = StubServer::start(|_| None).await;
     let (governance_url, axon_url) = (governance.url("/"), axon.url("/"));
     let answer = ask_within("4000", &governance_url, &axon_url, dispatch(), "").await;
     assert_problem(&answer, 503);
@@ -189,14 +189,14 @@ async fn governance_that_does_not_answer_fails_closed() {
 
 #[tokio::test]
 async fn an_axon_that_answers_wrongly_is_a_bad_gateway() {
-    let governance = StandIn::answering(200, ALLOWED).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
     for (status, body) in [
         (500, HEARTBEAT),
         (404, ""),
         (200, "hello"),
         (200, r#"{"message":1}"#),
     ] {
-        let axon = StandIn::answering(status, body).await;
+        let axon = StubServer::answering(status, body).await;
         assert_problem(
             &ask(&governance.url("/"), &axon.url("/"), dispatch(), "").await,
             502,
@@ -206,8 +206,8 @@ async fn an_axon_that_answers_wrongly_is_a_bad_gateway() {
 
 #[tokio::test]
 async fn an_axon_that_does_not_answer_is_a_gateway_timeout() {
-    let governance = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::start(|_| None).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::start(|_| None).await;
     let (governance_url, axon_url) = (governance.url("/"), axon.url("/"));
     let answer = ask_within("4000", &governance_url, &axon_url, dispatch(), "").await;
     assert_problem(&answer, 504);
@@ -216,8 +216,8 @@ async fn an_axon_that_does_not_answer_is_a_gateway_timeout() {
 
 #[tokio::test]
 async fn the_correlation_id_reaches_governance_axon_and_the_caller() {
-    let governance = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let (response, _) = ask(&governance.url("/"), &axon.url("/reason"), dispatch(), "").await;
     assert_eq!(response.headers()["x-correlation-id"], "the-id");
     assert_eq!(governance.calls()[0].headers["x-correlation-id"], "the-id");
@@ -277,8 +277,8 @@ fn wrong_bodies() -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn an_intent_may_have_every_character_of_the_contract_and_its_length() {
-    let governance = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let longest = "x".repeat(128);
     for (body, intent) in [
         (r#"{"intent":"A.b_c-9"}"#.to_owned(), "A.b_c-9"),
@@ -295,7 +295,7 @@ async fn an_intent_may_have_every_character_of_the_contract_and_its_length() {
 
 #[tokio::test]
 async fn a_request_that_is_wrong_reaches_nobody() {
-    let nobody = StandIn::answering(200, ALLOWED).await;
+    let nobody = StubServer::answering(200, ALLOWED).await;
     let large = format!(r#"{{"intent":"{}"}}"#, "x".repeat(70_000));
     for (request, body, status) in [
         (json_dispatch(), "{", 400),

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::process::{ALLOWED, HEARTBEAT, ORBIT, end, whole_dispatch, with_function};
-use crate::running::Process;
-use crate::stand_in::{Call, StandIn, answer};
+use kit_testing::process::Process;
+use kit_testing::stub::{StubCall, StubServer, answer};
 
 /// What comes of a dispatch while the function fails.
 #[derive(Debug, PartialEq)]
@@ -41,7 +41,7 @@ fn with_header(mut response: Response, name: &'static str, value: &'static str) 
 
 /// Dispatches once, while the Lambda API at `endpoint` fails.
 async fn dispatch_while(endpoint: &str, settings: &[(&'static str, &str)]) -> (u16, String) {
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let axon_url = axon.url("/reason");
     let mut variables = with_function(endpoint, &axon_url);
     variables.extend_from_slice(settings);
@@ -58,7 +58,7 @@ async fn dispatch_while(endpoint: &str, settings: &[(&'static str, &str)]) -> (u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_it_answers_but_a_clear_yes_or_no_fails_closed() {
-    type Failure = fn(&Call) -> Response;
+    type Failure = fn(&StubCall) -> Response;
     let failed: Failure =
         |_| with_header(answer(200, ALLOWED), "X-Amz-Function-Error", "Unhandled");
     let throttled: Failure = |_| answer(429, r#"{"Reason":"CallerRateLimitExceeded"}"#);
@@ -94,7 +94,7 @@ async fn whatever_it_answers_but_a_clear_yes_or_no_fails_closed() {
         ("unavailable", |_| answer(503, ALLOWED), closed(3, None)),
     ];
     for (name, failure, expected) in table {
-        let lambda = StandIn::start(move |call| Some(failure(call))).await;
+        let lambda = StubServer::start(move |call| Some(failure(call))).await;
         let (status, head) = dispatch_while(&lambda.url(""), &[]).await;
         let outcome = Outcome {
             status,
@@ -107,7 +107,7 @@ async fn whatever_it_answers_but_a_clear_yes_or_no_fails_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_does_not_answer_fails_closed() {
-    let lambda = StandIn::start(|_| None).await;
+    let lambda = StubServer::start(|_| None).await;
     let (status, _) = dispatch_while(&lambda.url(""), &[("DEADLINE_MS", "4000")]).await;
     assert_eq!((status, lambda.calls().len()), (503, 3));
 }
@@ -138,8 +138,8 @@ async fn one_that_hangs_up_fails_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_went_on_failing_is_not_asked_for_a_while() {
-    let lambda = StandIn::answering(500, "{}").await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let lambda = StubServer::answering(500, "{}").await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let axon_url = axon.url("/reason");
     let endpoint = lambda.url("");
     let mut orbit = Process::start(ORBIT, &with_function(&endpoint, &axon_url));
@@ -161,12 +161,12 @@ async fn one_that_went_on_failing_is_not_asked_for_a_while() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_that_passes_is_not_seen() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let lambda = StandIn::start(move |_| {
+    let lambda = StubServer::start(move |_| {
         let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
         Some(answer(if is_first { 429 } else { 200 }, ALLOWED))
     })
     .await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let (endpoint, axon_url) = (lambda.url(""), axon.url("/reason"));
     let mut orbit = Process::start(ORBIT, &with_function(&endpoint, &axon_url));
     assert_eq!(whole_dispatch(orbit.address()).0, 200);

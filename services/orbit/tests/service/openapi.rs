@@ -3,10 +3,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::json;
 
-use crate::document::{Answer, Document};
 use crate::process::ORBIT;
-use crate::running::Process;
-use crate::stand_in::StandIn;
+use kit_testing::api_document::{ApiDocument, ApiResponse};
+use kit_testing::process::Process;
+use kit_testing::stub::StubServer;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
 const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK"}"#;
@@ -22,7 +22,7 @@ const SEEN_ELSEWHERE: [&str; 5] = [
     "post /dispatch 500",
 ];
 
-fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> ApiResponse {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     let head =
@@ -32,21 +32,21 @@ fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str)
     drop(stream.write_all(request.as_bytes()));
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    Answer::parse(&text)
+    ApiResponse::parse(&text)
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orbit_answers_as_its_document_has_it() {
-    let mut document = Document::parse(DOCUMENT);
-    let axon = StandIn::answering(200, HEARTBEAT).await;
-    let wrong_axon = StandIn::answering(500, "").await;
-    let hanging = StandIn::start(|_| None).await;
-    let governance = StandIn::answering(200, ALLOWED).await;
+    let mut document = ApiDocument::parse(DOCUMENT);
+    let axon = StubServer::answering(200, HEARTBEAT).await;
+    let wrong_axon = StubServer::answering(500, "").await;
+    let hanging = StubServer::start(|_| None).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
     let no = json!({"allowed": false, "reason": "no".repeat(1000)}).to_string();
-    let denying = StandIn::answering(200, no.leak()).await;
-    let failing = StandIn::answering(500, "").await;
+    let denying = StubServer::answering(200, no.leak()).await;
+    let failing = StubServer::answering(500, "").await;
     let too_large = format!("X-Large: {}\r\n", "x".repeat(20_000));
     let large_body = "x".repeat(100_000);
     for (governance, axon, headers, body, status) in [
@@ -84,7 +84,7 @@ async fn orbit_answers_as_its_document_has_it() {
     document.assert_all_seen_but(&SEEN_ELSEWHERE);
 }
 
-fn health_and_the_rest(document: &mut Document) {
+fn health_and_the_rest(document: &mut ApiDocument) {
     let variables = [
         ("PORT", "0"),
         ("DRAIN_MS", "60000"),

@@ -3,9 +3,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::authority::Authority;
-use crate::running::{Process, run};
-use crate::stand_in::{StandIn, answer, recording};
+use kit_testing::authority::Authority;
+use kit_testing::process::{Process, run};
+use kit_testing::stub::{StubServer, answer, recording};
 
 pub(crate) const ORBIT: &str = env!("CARGO_BIN_EXE_orbit");
 pub(crate) const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK"}"#;
@@ -60,8 +60,8 @@ pub(crate) fn end(orbit: Process) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_function_is_asked_at_its_alias() {
-    let lambda = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let lambda = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let mut orbit = Process::start(ORBIT, &with_function(&lambda.url(""), &axon.url("/reason")));
     let (status, body) = dispatch(orbit.address());
     assert_eq!(
@@ -95,14 +95,14 @@ async fn the_function_is_asked_at_its_alias() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_aws_verifies_is_signed_as_the_role_of_the_task() {
-    let ecs = StandIn::answering(
+    let ecs = StubServer::answering(
         200,
         r#"{"AccessKeyId": "ASIA7", "SecretAccessKey": "the key", "Token": "the token",
             "Expiration": "2999-01-02T03:04:05Z"}"#,
     )
     .await;
-    let lambda = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let lambda = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let (endpoint, axon_url, credentials) = (lambda.url(""), axon.url("/reason"), ecs.url("/role"));
     let mut variables = with_function(&endpoint, &axon_url);
     variables
@@ -143,7 +143,7 @@ async fn the_function_is_reached_over_tls_by_a_known_authority_only() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (router, calls) = recording(|_| Some(answer(200, ALLOWED)));
     let endpoint = format!("https://{}", authority.serve("127.0.0.1", router).await);
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let axon_url = axon.url("/reason");
     for (authority, status) in [(Some(&authority), 200), (Some(&other), 503), (None, 503)] {
         let file = authority.map(|authority| PemFile::of(authority, "function"));
@@ -161,13 +161,13 @@ async fn sigterm_finishes_a_dispatch_that_is_in_flight() {
     let (reached, mut governance_reached) = tokio::sync::mpsc::unbounded_channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Arc::new(std::sync::Mutex::new(released));
-    let governance = StandIn::start(move |_| {
+    let governance = StubServer::start(move |_| {
         reached.send(()).unwrap();
         released.lock().unwrap().recv().unwrap();
         Some(answer(200, ALLOWED))
     })
     .await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let variables = [
         ("PORT", "0"),
         ("DRAIN_MS", "0"),

@@ -11,9 +11,9 @@ use service_kit::settings::{Environment, Reader, Signatures};
 use service_kit::{App, Clock, Dependencies, KeyPair, KeyPairs, KeyRing};
 
 use crate::process::{ALLOWED, HEARTBEAT};
-use crate::stand_in::{StandIn, answer};
+use kit_testing::stub::{StubServer, answer};
 
-fn settings(governance: &StandIn, axon: &StandIn) -> Settings {
+fn settings(governance: &StubServer, axon: &StubServer) -> Settings {
     let (governance_url, axon_url) = (governance.url("/"), axon.url("/reason"));
     let variable = |name: &str| match name {
         "GOVERNANCE_FUNCTION_URL" => Some(governance_url.clone()),
@@ -52,8 +52,8 @@ fn calls(dependencies: &Dependencies, target: &'static str, outcome: &'static st
 
 #[tokio::test]
 async fn an_axon_that_went_on_failing_is_not_called_for_a_while() {
-    let governance = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::answering(500, "").await;
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(500, "").await;
     let dependencies = dependencies();
     let app = app(&settings(&governance, &axon), &dependencies)
         .await
@@ -72,8 +72,8 @@ async fn an_axon_that_went_on_failing_is_not_called_for_a_while() {
 
 #[tokio::test]
 async fn a_governance_that_went_on_failing_is_not_asked_for_a_while() {
-    let governance = StandIn::answering(500, ALLOWED).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let governance = StubServer::answering(500, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let dependencies = dependencies();
     let app = app(&settings(&governance, &axon), &dependencies)
         .await
@@ -95,7 +95,7 @@ async fn a_governance_that_went_on_failing_is_not_asked_for_a_while() {
 async fn failures_that_pass_are_not_seen() {
     let failing_once = async |then: &'static str| {
         let asked = Arc::new(AtomicUsize::new(0));
-        StandIn::start(move |_| {
+        StubServer::start(move |_| {
             let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
             Some(answer(if is_first { 503 } else { 200 }, then))
         })
@@ -114,14 +114,14 @@ async fn failures_that_pass_are_not_seen() {
 
 #[tokio::test]
 async fn a_governance_that_throttles_says_when_to_come_back() {
-    let governance = StandIn::start(|_| {
+    let governance = StubServer::start(|_| {
         let mut throttled = answer(429, ALLOWED);
         let headers = throttled.headers_mut();
         headers.insert("Retry-After", "60".parse().unwrap());
         Some(throttled)
     })
     .await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let dependencies = dependencies();
     let app = app(&settings(&governance, &axon), &dependencies)
         .await
@@ -135,8 +135,8 @@ async fn a_governance_that_throttles_says_when_to_come_back() {
 
 #[tokio::test]
 async fn the_callers_deadline_holds_for_all_that_is_called() {
-    let governance = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::start(|_| None).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::start(|_| None).await;
     let dependencies = dependencies();
     let app = app(&settings(&governance, &axon), &dependencies)
         .await
@@ -162,7 +162,7 @@ async fn dispatch_within(app: &App, milliseconds: &str) -> Response<Body> {
 async fn a_time_that_is_too_short_speaks_against_nobody() {
     let in_trouble = Arc::new(AtomicBool::new(true));
     let is_slow = Arc::clone(&in_trouble);
-    let governance = StandIn::start(move |_| {
+    let governance = StubServer::start(move |_| {
         let status = if is_slow.load(Ordering::Relaxed) {
             408
         } else {
@@ -171,7 +171,7 @@ async fn a_time_that_is_too_short_speaks_against_nobody() {
         Some(answer(status, ALLOWED))
     })
     .await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let dependencies = dependencies();
     let app = app(&settings(&governance, &axon), &dependencies)
         .await
@@ -195,14 +195,14 @@ async fn no_target_can_send_our_callers_away_for_ever() {
         ("-1", "1"),
         ("Wed, 21 Oct 2026 07:28:00 GMT", "1"),
     ] {
-        let governance = StandIn::start(move |_| {
+        let governance = StubServer::start(move |_| {
             let mut throttled = answer(429, ALLOWED);
             let headers = throttled.headers_mut();
             headers.insert("Retry-After", asked.parse().unwrap());
             Some(throttled)
         })
         .await;
-        let axon = StandIn::answering(200, HEARTBEAT).await;
+        let axon = StubServer::answering(200, HEARTBEAT).await;
         let app = app(&settings(&governance, &axon), &dependencies())
             .await
             .unwrap();
@@ -214,8 +214,8 @@ async fn no_target_can_send_our_callers_away_for_ever() {
 
 #[tokio::test]
 async fn calls_of_axon_are_signed_where_that_is_required() {
-    let governance = StandIn::answering(200, ALLOWED).await;
-    let axon = StandIn::answering(200, HEARTBEAT).await;
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
     let mut settings = settings(&governance, &axon);
     settings.base.signatures = Signatures::ByPairs;
     let mut dependencies = dependencies();

@@ -1,4 +1,4 @@
-use orbit::{FunctionName, GovernanceAt, Settings};
+use orbit::{FunctionName, GovernanceEndpoint, Settings};
 use service_kit::settings::{Environment, Fault, Reader, Signatures};
 
 fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<Fault>> {
@@ -36,7 +36,7 @@ fn governance_is_a_function_with_its_alias() {
         name: "demo-governance".into(),
         alias: "live".into(),
     };
-    assert_eq!(settings.governance, GovernanceAt::Function(name));
+    assert_eq!(settings.governance, GovernanceEndpoint::Function(name));
     assert_eq!(settings.axon_url, AXON.1);
     assert!(settings.axon_connect_to.is_none());
 }
@@ -47,7 +47,7 @@ fn or_a_url() {
     let settings = read(&[AXON, url, ("AXON_CONNECT_TO", "127.0.0.1:8080")]).unwrap();
     assert_eq!(
         settings.governance,
-        GovernanceAt::Url("http://127.0.0.1:9/".parse().unwrap())
+        GovernanceEndpoint::Url("http://127.0.0.1:9/".parse().unwrap())
     );
     assert_eq!(
         settings.axon_connect_to,

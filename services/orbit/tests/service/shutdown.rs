@@ -2,15 +2,15 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use crate::process::ORBIT;
-use crate::running::Process;
-use crate::stand_in::StandIn;
+use kit_testing::process::Process;
+use kit_testing::stub::StubServer;
 
 /// Two dispatches wait for a governance that does not answer; a third connection is idle.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_cuts_off_and_the_exit_code_says_so() {
     for (requests, exit_code) in [(0, 0), (2, 1)] {
         let (asked, mut governance_asked) = tokio::sync::mpsc::unbounded_channel();
-        let governance = StandIn::start(move |_| {
+        let governance = StubServer::start(move |_| {
             asked.send(()).unwrap();
             None
         })

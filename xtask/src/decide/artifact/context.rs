@@ -10,9 +10,10 @@ pub const DOCKERFILE: &str = "services/Dockerfile";
 
 /// Files that decide nothing, and that the build does not go without: the recipe itself, and the
 /// manifests of members that are not compiled, because the lock file is of all members.
-pub const BESIDE_INPUTS: [&str; 4] = [
+pub const BESIDE_INPUTS: [&str; 5] = [
     DOCKERFILE,
-    "services/yardstick/Cargo.toml",
+    "services/baseline/Cargo.toml",
+    "services/kit-testing/Cargo.toml",
     "tests/Cargo.toml",
     "xtask/Cargo.toml",
 ];

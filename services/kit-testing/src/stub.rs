@@ -11,23 +11,23 @@ use http::HeaderMap;
 use tokio::net::TcpListener;
 
 #[derive(Clone)]
-pub(crate) struct StandIn {
-    pub(crate) address: SocketAddr,
-    calls: Arc<Mutex<Vec<Call>>>,
+pub struct StubServer {
+    pub address: SocketAddr,
+    calls: Arc<Mutex<Vec<StubCall>>>,
 }
 
 #[derive(Clone)]
-pub(crate) struct Call {
+pub struct StubCall {
     /// Method, path and query.
-    pub(crate) line: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+    pub line: String,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
-impl StandIn {
+impl StubServer {
     /// Where `answer` has none, the caller waits for ever.
-    pub(crate) async fn start(
-        answer: impl Fn(&Call) -> Option<Response> + Clone + Send + Sync + 'static,
+    pub async fn start(
+        answer: impl Fn(&StubCall) -> Option<Response> + Clone + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -37,20 +37,20 @@ impl StandIn {
     }
 
     /// Always the same.
-    pub(crate) async fn answering(status: u16, body: &'static str) -> Self {
+    pub async fn answering(status: u16, body: &'static str) -> Self {
         Self::start(move |_| Some(answer(status, body))).await
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<StubCall> {
         self.calls.lock().unwrap().clone()
     }
 }
 
-pub(crate) fn answer(status: u16, body: &'static str) -> Response {
+pub fn answer(status: u16, body: &'static str) -> Response {
     Response::builder()
         .status(status)
         .body(Body::from(body))
@@ -58,15 +58,15 @@ pub(crate) fn answer(status: u16, body: &'static str) -> Response {
 }
 
 /// The server's router, and what it has been asked so far.
-pub(crate) fn recording(
-    answer: impl Fn(&Call) -> Option<Response> + Clone + Send + Sync + 'static,
-) -> (Router, Arc<Mutex<Vec<Call>>>) {
+pub fn recording(
+    answer: impl Fn(&StubCall) -> Option<Response> + Clone + Send + Sync + 'static,
+) -> (Router, Arc<Mutex<Vec<StubCall>>>) {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&calls);
     let handler = async move |request: Request| {
         let (head, body) = request.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-        let call = Call {
+        let call = StubCall {
             line: format!("{} {}", head.method, head.uri),
             headers: head.headers,
             body,

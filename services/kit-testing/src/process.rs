@@ -12,15 +12,15 @@ use serde_json::Value;
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     lines: Receiver<String>,
     /// What has been read of the log so far.
-    pub(crate) log: Vec<Value>,
+    pub log: Vec<Value>,
 }
 
 impl Process {
-    pub(crate) fn start(program: &str, variables: &[(&str, &str)]) -> Self {
+    pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = command(program, variables)
             .stdout(Stdio::piped())
             .spawn()
@@ -41,7 +41,7 @@ impl Process {
     }
 
     /// Reads the log up to the first line that says `message`.
-    pub(crate) fn wait_for(&mut self, message: &str) -> Value {
+    pub fn wait_for(&mut self, message: &str) -> Value {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect(message);
             self.log.push(serde_json::from_str(&line).expect(&line));
@@ -53,26 +53,26 @@ impl Process {
     }
 
     /// Where it listens, once it is ready.
-    pub(crate) fn address(&mut self) -> SocketAddr {
+    pub fn address(&mut self) -> SocketAddr {
         let port = self.wait_for("listening")["port"].as_u64().unwrap();
         self.wait_for("ready");
         SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap()))
     }
 
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(self.id(), signal).unwrap();
     }
 
-    pub(crate) fn id(&self) -> rustix::process::Pid {
+    pub fn id(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child)
     }
 
     /// Its exit code, and the whole log.
-    pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>) {
+    pub fn end(mut self) -> (Option<i32>, Vec<Value>) {
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             self.log.push(serde_json::from_str(&line).expect(&line));
         }
@@ -92,7 +92,7 @@ impl Drop for Process {
 }
 
 /// Runs to the end what ends by itself.
-pub(crate) fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(program, variables)
         .args(arguments)
         .output()
@@ -100,7 +100,7 @@ pub(crate) fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)])
 }
 
 #[expect(clippy::disallowed_methods, reason = "runs the program that is tested")]
-pub(crate) fn command(program: &str, variables: &[(&str, &str)]) -> Command {
+pub fn command(program: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(variables.iter().copied());
     // Where coverage is measured, the program's counts too.

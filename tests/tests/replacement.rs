@@ -1,18 +1,24 @@
+//! A deployment of axon as orbit sees it: the dispatches that are made meanwhile all succeed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, StatusCode};
+use axum::http::{Request, StatusCode};
 use service_kit::settings::{Environment, Reader};
 use service_kit::{App, Clock, Dependencies};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::process::AXON;
-use crate::running::Process;
-use crate::stand_in::StandIn;
+use kit_testing::process::Process;
+use kit_testing::stub::StubServer;
+
+/// The program, made of axon's own `main.rs`.
+const AXON: &str = env!("CARGO_BIN_EXE_axon-program");
 
 /// Callers that go on all the time; at first there are four times as many, so that most of the
 /// connections that orbit keeps are idle when their axon goes away.
@@ -25,7 +31,7 @@ async fn no_dispatch_is_lost_when_axon_is_replaced() {
     let variables = [("PORT", "0"), ("DRAIN_MS", "500")];
     let mut old = Process::start(AXON, &variables);
     let discovery = Discovery::start(old.address()).await;
-    let governance = StandIn::answering(200, r#"{"allowed":true}"#).await;
+    let governance = StubServer::answering(200, r#"{"allowed":true}"#).await;
     let orbit = orbit(&governance.url("/"), discovery.address).await;
 
     let burst: JoinSet<_> = (0..4 * CALLERS).map(|_| dispatch(orbit.clone())).collect();

@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::stand_in::{Call, StandIn, answer};
+use crate::stub::{StubCall, StubServer, answer};
 
 #[derive(Clone)]
-pub(crate) struct SecretsManager {
-    pub(crate) server: StandIn,
+pub struct SecretsManager {
+    pub server: StubServer,
     /// Version and text by ARN. What is not there cannot be read.
     secrets: Arc<Mutex<BTreeMap<String, (u32, String)>>>,
 }
 
 impl SecretsManager {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let secrets = Arc::new(Mutex::new(BTreeMap::new()));
         let held = Arc::clone(&secrets);
-        let server = StandIn::start(move |call| {
+        let server = StubServer::start(move |call| {
             let question: Value = serde_json::from_slice(&call.body).unwrap();
             Some(match target(call) {
                 "secretsmanager.GetSecretValue" => get_secret_value(&held, &question),
@@ -33,19 +33,19 @@ impl SecretsManager {
     }
 
     /// A new version of the secret.
-    pub(crate) fn put(&self, arn: &str, text: &str) {
+    pub fn put(&self, arn: &str, text: &str) {
         let mut secrets = self.secrets.lock().unwrap();
         let version = secrets.get(arn).map_or(1, |(version, _)| version + 1);
         secrets.insert(arn.to_owned(), (version, text.to_owned()));
     }
 
     /// From now on it cannot be read.
-    pub(crate) fn remove(&self, arn: &str) {
+    pub fn remove(&self, arn: &str) {
         self.secrets.lock().unwrap().remove(arn);
     }
 
     /// What the operations were asked that have this name.
-    pub(crate) fn asked(&self, operation: &str) -> Vec<Value> {
+    pub fn asked(&self, operation: &str) -> Vec<Value> {
         let calls = self.server.calls();
         let of_it = calls
             .iter()
@@ -56,7 +56,7 @@ impl SecretsManager {
     }
 
     /// How the SDK finds this.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
         [
             ("AWS_ENDPOINT_URL", self.server.url("")),
             ("AWS_REGION", "eu-central-1".to_owned()),
@@ -67,7 +67,7 @@ impl SecretsManager {
     }
 }
 
-fn target(call: &Call) -> &str {
+fn target(call: &StubCall) -> &str {
     call.headers["x-amz-target"].to_str().unwrap()
 }
 
@@ -86,7 +86,7 @@ fn get_secret_value(
 }
 
 /// The ciphertext of a text for a service, as a setting has it.
-pub(crate) fn ciphertext(service: &str, text: &str) -> String {
+pub fn ciphertext(service: &str, text: &str) -> String {
     let ciphertext = format!("{service}/{text}");
     format!("kms:{}", aws_smithy_types::base64::encode(ciphertext))
 }

@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 /// Of every HTTP server, and so not in the document.
 const OF_HTTP: [&str; 2] = ["content-length", "date"];
 
-pub(crate) struct Document {
+pub struct ApiDocument {
     document: Value,
     /// What was documented and has not been seen: `get /health 200`.
     unseen: BTreeSet<String>,
 }
 
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+pub struct ApiResponse {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
-impl Answer {
+impl ApiResponse {
     /// Of HTTP/1.1, as it was read from the connection.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").expect(text);
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.get(9..12)).expect(text);
@@ -39,8 +39,8 @@ impl Answer {
     }
 }
 
-impl Document {
-    pub(crate) fn parse(text: &str) -> Self {
+impl ApiDocument {
+    pub fn parse(text: &str) -> Self {
         let document: Value = serde_json::from_str(text).unwrap();
         assert_eq!(document["openapi"], "3.1.0");
         let mut unseen = BTreeSet::new();
@@ -58,7 +58,7 @@ impl Document {
     }
 
     /// Panics where the document does not foresee this answer.
-    pub(crate) fn judge(&mut self, method: &str, path: &str, answer: &Answer) {
+    pub fn judge(&mut self, method: &str, path: &str, answer: &ApiResponse) {
         let responses = &self.document["paths"][path][method.to_lowercase()]["responses"];
         let case = format!("{} {path} {}", method.to_lowercase(), answer.status);
         let response = responses.get(answer.status.to_string()).expect(&case);
@@ -67,7 +67,7 @@ impl Document {
     }
 
     /// Judges what belongs to no operation.
-    pub(crate) fn judge_component(&self, response: &str, answer: &Answer) {
+    pub fn judge_component(&self, response: &str, answer: &ApiResponse) {
         self.judge_by(
             &self.document["components"]["responses"][response],
             answer,
@@ -76,12 +76,12 @@ impl Document {
     }
 
     /// What is documented and was not seen. Each exception needs to be one.
-    pub(crate) fn assert_all_seen_but(&self, exceptions: &[&str]) {
+    pub fn assert_all_seen_but(&self, exceptions: &[&str]) {
         let unseen: Vec<&str> = self.unseen.iter().map(String::as_str).collect();
         assert_eq!(unseen, exceptions);
     }
 
-    fn judge_by(&self, response: &Value, answer: &Answer, case: &str) {
+    fn judge_by(&self, response: &Value, answer: &ApiResponse, case: &str) {
         self.judge_headers(response, &answer.headers, case);
         // HEAD's answers, and those to what was no request.
         if answer.body.is_empty() {
