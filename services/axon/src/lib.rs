@@ -1,21 +1,21 @@
 //! Axon, the reasoning service: its routes inside the kit's inbound stack.
 
 mod routes;
+mod service;
 mod settings;
 
 use axum::Router;
 use axum::routing::get;
-use service_kit::{App, Dependencies, Service, health, sigv4};
+use service_kit::{App, Dependencies, health, sigv4};
 
+pub use service::SERVICE;
 pub use settings::Settings;
 
-pub const SERVICE: Service = Service {
-    name: "axon",
-    version: env!("CARGO_PKG_VERSION"),
-};
-
-/// Health is for everybody, reasoning for those who sign.
-pub fn app(settings: &Settings, dependencies: &Dependencies) -> Result<App, sigv4::NotReady> {
+/// `/health` needs no signature, `/reason` does where `SIGNATURES` is `required`.
+pub fn app(
+    settings: &Settings,
+    dependencies: &Dependencies,
+) -> Result<App, sigv4::SigningSetupError> {
     let reason = Router::new().route("/reason", get(routes::reason::reason));
     let routes = Router::new()
         .route("/health", health(dependencies))

@@ -1,3 +1,3 @@
-//! What axon answers, one file a route.
+//! The routes of axon, one file each.
 
 pub(crate) mod reason;

@@ -1,8 +1,8 @@
-//! What axon is told by its environment.
+//! Axon's settings, from the environment.
 
 use service_kit::settings::{Base, Reader};
 
-use crate::SERVICE;
+use crate::service::SERVICE;
 
 #[derive(Clone, Debug)]
 pub struct Settings {

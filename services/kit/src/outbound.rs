@@ -29,7 +29,7 @@ pub use guard::CallError;
 use guard::Guard;
 pub(crate) use http_client::HttpClient;
 pub use http_client::HttpError;
-pub use retry::{Ending, Repeat};
+pub use retry::{AttemptOutcome, Repeat};
 
 /// One service or function that is called.
 #[derive(Clone)]
@@ -42,13 +42,11 @@ pub struct Target {
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
     pub repeat: Repeat,
-    /// What its answers say of it, by their heads: [`Ending::of_answer`] where it has no ways of
+    /// What its answers say of it, by their heads: [`AttemptOutcome::of_response`] where it has no ways of
     /// its own.
-    pub ending: fn(StatusCode, &HeaderMap) -> Ending,
+    pub outcome: fn(StatusCode, &HeaderMap) -> AttemptOutcome,
     pub signer: Option<Signer>,
 }
-
-pub type OutboundError = CallError<HttpError>;
 
 /// A client for one target. Copies share its connections, its breaker and its budget.
 #[derive(Clone)]
@@ -57,7 +55,7 @@ pub struct Outbound(Arc<Inner>);
 struct Inner {
     guard: Guard,
     repeat: Repeat,
-    ending: fn(StatusCode, &HeaderMap) -> Ending,
+    outcome: fn(StatusCode, &HeaderMap) -> AttemptOutcome,
     attempt: Attempt,
 }
 
@@ -76,7 +74,7 @@ impl Outbound {
         Self(Arc::new(Inner {
             guard: Guard::new(target.name, target.attempt_timeout, &dependencies.metrics),
             repeat: target.repeat,
-            ending: target.ending,
+            outcome: target.outcome,
             attempt: Attempt {
                 target: target.name,
                 traces: dependencies.traces.clone(),
@@ -92,21 +90,21 @@ impl Outbound {
         &self,
         context: &RequestContext,
         request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, OutboundError> {
+    ) -> Result<Response<Bytes>, CallError<HttpError>> {
         let Inner {
             guard,
             repeat,
-            ending,
+            outcome,
             attempt,
         } = &*self.0;
         let is_repeatable = repeat.allows(request.method());
         let attempt = |until| attempt.make(context, request.clone(), until);
-        let ending = |result: &Result<Response<Bytes>, HttpError>| match result {
-            Ok(response) => ending(response.status(), response.headers()),
-            Err(error) => error.ending(),
+        let outcome = |result: &Result<Response<Bytes>, HttpError>| match result {
+            Ok(response) => outcome(response.status(), response.headers()),
+            Err(error) => error.outcome(),
         };
         guard
-            .call(context.deadline(), is_repeatable, attempt, ending)
+            .call(context.deadline(), is_repeatable, attempt, outcome)
             .await
     }
 }
@@ -127,7 +125,7 @@ impl Attempt {
         headers.insert(time_limit::HEADER, time_limit::header_value(until));
         if let Some(signer) = &self.signer {
             let signed = signer.sign(&mut request).await;
-            signed.map_err(HttpError::Unsigned)?;
+            signed.map_err(HttpError::Signing)?;
         }
         let answer = self.client.send(request).await;
         if let (Some(span), Ok(answer)) = (&mut span, &answer) {

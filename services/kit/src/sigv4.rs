@@ -12,7 +12,7 @@ mod sign;
 mod verify;
 
 pub use authorization::Authorization;
-pub use error::{NotReady, Refusal, SigningError};
+pub use error::{SignatureError, SigningError, SigningSetupError};
 pub use require::required;
 pub use sign::{SignedFor, Signer};
 pub use verify::{Claim, Verifier};

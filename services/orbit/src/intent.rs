@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use service_kit::Problem;
 
-use crate::json::object;
+use crate::json::parse_object;
 
 const DEFAULT: &str = "call_reasoning";
 const CHARACTERS_MAX: usize = 128;
@@ -35,7 +35,7 @@ impl<'a> Intent<'a> {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
         let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, detail);
-        match object(body) {
+        match parse_object(body) {
             Ok(DispatchRequest { intent }) if is_plain(&intent) => Ok(Self(intent)),
             Ok(_) => Err(wrong(EXPECTED.to_owned())),
             Err(error) => Err(wrong(what_is_wrong(&error))),

@@ -1,27 +1,26 @@
-//! Orbit, the dispatcher: asks governance, and calls axon where it may.
+//! Orbit, the dispatcher: asks governance, and calls axon where governance allows it.
 
 mod clients;
 mod intent;
 mod json;
 mod routes;
+mod service;
 mod settings;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
-use service_kit::{App, Dependencies, Service, health};
+use service_kit::{App, Dependencies, health};
 
 use clients::axon::Axon;
 use clients::governance::Governance;
 use routes::dispatch::{Dispatcher, dispatch};
-pub use settings::{FunctionName, GovernanceAt, Settings};
+pub use service::SERVICE;
+pub use settings::{FunctionName, GovernanceEndpoint, Settings};
 
-pub const SERVICE: Service = Service {
-    name: "orbit",
-    version: env!("CARGO_PKG_VERSION"),
-};
-
+/// The routes inside the kit's inbound stack. Fails where Lambda's endpoint is unknown, or there are
+/// no keys for signatures that are required.
 pub async fn app(settings: &Settings, dependencies: &Dependencies) -> anyhow::Result<App> {
     let dispatcher = Dispatcher {
         governance: Governance::new(settings, dependencies).await?,

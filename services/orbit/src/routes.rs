@@ -1,3 +1,3 @@
-//! What orbit answers, one file a route.
+//! The routes of orbit, one file each.
 
 pub(crate) mod dispatch;

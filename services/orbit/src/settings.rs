@@ -7,12 +7,12 @@ use service_kit::ConnectTo;
 use service_kit::settings::{Base, Reader};
 use service_kit::sigv4::SignedFor;
 
-use crate::SERVICE;
+use crate::service::SERVICE;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub base: Base,
-    pub governance: GovernanceAt,
+    pub governance: GovernanceEndpoint,
     /// The URL that is asked for.
     pub axon_url: Uri,
     pub axon_connect_to: Option<ConnectTo>,
@@ -21,7 +21,7 @@ pub struct Settings {
 
 /// Where governance is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GovernanceAt {
+pub enum GovernanceEndpoint {
     Function(FunctionName),
     Url(Uri),
 }
@@ -77,8 +77,8 @@ impl AsRef<Base> for Settings {
 const FUNCTION_NAME: &str = "GOVERNANCE_FUNCTION_NAME";
 const FUNCTION_URL: &str = "GOVERNANCE_FUNCTION_URL";
 
-fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceAt {
-    let nowhere = GovernanceAt::Url(Uri::default());
+fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceEndpoint {
+    let nowhere = GovernanceEndpoint::Url(Uri::default());
     match (reader.text(FUNCTION_NAME), reader.text(FUNCTION_URL)) {
         (Some(_), Some(_)) => {
             reader.fault(
@@ -94,7 +94,9 @@ fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceAt {
             );
             nowhere
         }
-        (None, Some(_)) => reader.url(FUNCTION_URL).map_or(nowhere, GovernanceAt::Url),
+        (None, Some(_)) => reader
+            .url(FUNCTION_URL)
+            .map_or(nowhere, GovernanceEndpoint::Url),
         (Some(_), None) => {
             if !has_region {
                 reader.fault(
@@ -103,7 +105,7 @@ fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceAt {
                 );
             }
             let name = reader.parsed(FUNCTION_NAME, "name and alias, like demo-governance:live");
-            name.map_or(nowhere, GovernanceAt::Function)
+            name.map_or(nowhere, GovernanceEndpoint::Function)
         }
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 use service_kit::Clock;
 
-use crate::SERVICE;
+use crate::service::SERVICE;
 
 #[derive(Serialize)]
 pub(crate) struct Reason {

@@ -132,8 +132,8 @@ impl HttpConnector for Wire {
 /// The SDK tries again what is of the connection.
 fn connector_error(error: HttpError) -> ConnectorError {
     match error {
-        HttpError::Unreached(_) | HttpError::Lost(_) => ConnectorError::io(error.into()),
-        HttpError::Unsigned(_) | HttpError::Garbled(_) | HttpError::TooLarge => {
+        HttpError::Connect(_) | HttpError::ConnectionLost(_) => ConnectorError::io(error.into()),
+        HttpError::Signing(_) | HttpError::InvalidResponse(_) | HttpError::BodyTooLarge => {
             ConnectorError::other(error.into(), None)
         }
     }

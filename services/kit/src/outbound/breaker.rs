@@ -50,7 +50,7 @@ pub(crate) struct Permit {
 
 /// No calls for so long.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct IsOpen {
+pub(crate) struct BreakerOpenError {
     pub(crate) rest: Duration,
 }
 
@@ -87,12 +87,12 @@ impl Breaker {
         }
     }
 
-    pub(crate) fn permit(&self, now: Instant, time: TimeLeft) -> Result<Permit, IsOpen> {
+    pub(crate) fn permit(&self, now: Instant, time: TimeLeft) -> Result<Permit, BreakerOpenError> {
         let mut state = self.state();
         match &mut state.phase {
             Phase::Closed(_) => {}
             Phase::Open { until } if now < *until => {
-                return Err(IsOpen { rest: *until - now });
+                return Err(BreakerOpenError { rest: *until - now });
             }
             Phase::Open { .. } => {
                 let mut probes = [false; 2];
@@ -101,7 +101,7 @@ impl Breaker {
             }
             Phase::HalfOpen { probes } if probes[time as usize] => {
                 let rest = Duration::ZERO;
-                return Err(IsOpen { rest });
+                return Err(BreakerOpenError { rest });
             }
             Phase::HalfOpen { probes } => probes[time as usize] = true,
         }

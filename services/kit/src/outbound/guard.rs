@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use super::breaker::{Breaker, IsOpen, TimeLeft};
-use super::retry::{ATTEMPTS_MAX, Ending, Jitter, full_jitter, pause};
+use super::breaker::{Breaker, BreakerOpenError, TimeLeft};
+use super::retry::{ATTEMPTS_MAX, AttemptOutcome, Jitter, full_jitter, pause};
 use crate::telemetry::metrics::of_target;
 use crate::{Counter, Metrics};
 
@@ -32,6 +32,18 @@ pub enum CallError<E> {
     Timeout(Duration),
     #[error(transparent)]
     Failed(E),
+}
+
+impl<E> CallError<E> {
+    /// Applies `op` to the error of the target's own.
+    pub fn map_failed<F>(self, op: impl FnOnce(E) -> F) -> CallError<F> {
+        match self {
+            Self::Deadline => CallError::Deadline,
+            Self::BreakerOpen { retry_after } => CallError::BreakerOpen { retry_after },
+            Self::Timeout(limit) => CallError::Timeout(limit),
+            Self::Failed(error) => CallError::Failed(op(error)),
+        }
+    }
 }
 
 pub(super) struct Guard {
@@ -66,19 +78,19 @@ impl Guard {
     }
 
     /// The first answer that is not to be tried again, or the last one that there was time, budget
-    /// and leave for. `attempt` is told until when it is waited for, `ending` judges its result.
+    /// and leave for. `attempt` is told until when it is waited for, `outcome` judges its result.
     pub(super) async fn call<T, E, F>(
         &self,
         deadline: Instant,
         is_repeatable: bool,
         attempt: impl Fn(Instant) -> F,
-        ending: impl Fn(&Result<T, E>) -> Ending,
+        outcome: impl Fn(&Result<T, E>) -> AttemptOutcome,
     ) -> Result<T, CallError<E>>
     where
         F: Future<Output = Result<T, E>>,
     {
-        let mut last = self.attempt(deadline, &attempt, &ending).await;
-        if last.0 != Ending::GivenUp {
+        let mut last = self.attempt(deadline, &attempt, &outcome).await;
+        if last.0 != AttemptOutcome::Abandoned {
             self.budget.deposit();
         }
         for retry in 0..ATTEMPTS_MAX - 1 {
@@ -91,7 +103,7 @@ impl Guard {
                 break;
             }
             sleep(pause).await;
-            match self.attempt(deadline, &attempt, &ending).await {
+            match self.attempt(deadline, &attempt, &outcome).await {
                 // What happened before says more.
                 (_, Err(CallError::BreakerOpen { .. })) => break,
                 next => last = next,
@@ -104,14 +116,14 @@ impl Guard {
         &self,
         deadline: Instant,
         attempt: &impl Fn(Instant) -> F,
-        ending: &impl Fn(&Result<T, E>) -> Ending,
-    ) -> (Ending, Result<T, CallError<E>>)
+        outcome: &impl Fn(&Result<T, E>) -> AttemptOutcome,
+    ) -> (AttemptOutcome, Result<T, CallError<E>>)
     where
         F: Future<Output = Result<T, E>>,
     {
         let now = Instant::now();
         if deadline <= now {
-            return (Ending::GivenUp, Err(CallError::Deadline));
+            return (AttemptOutcome::Abandoned, Err(CallError::Deadline));
         }
         let time = if deadline - now < self.attempt_timeout {
             TimeLeft::Short
@@ -120,26 +132,32 @@ impl Guard {
         };
         let permit = match self.breaker.permit(now, time) {
             Ok(permit) => permit,
-            Err(IsOpen { rest: retry_after }) => {
-                return (Ending::GivenUp, Err(CallError::BreakerOpen { retry_after }));
+            Err(BreakerOpenError { rest: retry_after }) => {
+                return (
+                    AttemptOutcome::Abandoned,
+                    Err(CallError::BreakerOpen { retry_after }),
+                );
             }
         };
         let until = deadline.min(now + self.attempt_timeout);
         let ended = timeout_at(until, pin!(attempt(until))).await.ok();
-        let ended = ended.map(|result| (ending(&result), result));
-        let (ending, result) = match ended.filter(|(ending, _)| *ending != Ending::TimedOut) {
-            Some((ending, result)) => (ending, result.map_err(CallError::Failed)),
-            // The target had less time than it may take: that is not its fault.
-            None if time == TimeLeft::Short => (Ending::GivenUp, Err(CallError::Deadline)),
-            None => (
-                Ending::TimedOut,
-                Err(CallError::Timeout(self.attempt_timeout)),
-            ),
-        };
-        if ending != Ending::GivenUp {
-            permit.record(ending.is_failure(), Instant::now());
+        let ended = ended.map(|result| (outcome(&result), result));
+        let (outcome, result) =
+            match ended.filter(|(outcome, _)| *outcome != AttemptOutcome::TimedOut) {
+                Some((outcome, result)) => (outcome, result.map_err(CallError::Failed)),
+                // The target had less time than it may take: that is not its fault.
+                None if time == TimeLeft::Short => {
+                    (AttemptOutcome::Abandoned, Err(CallError::Deadline))
+                }
+                None => (
+                    AttemptOutcome::TimedOut,
+                    Err(CallError::Timeout(self.attempt_timeout)),
+                ),
+            };
+        if outcome != AttemptOutcome::Abandoned {
+            permit.record(outcome.is_failure(), Instant::now());
         }
-        (ending, result)
+        (outcome, result)
     }
 
     /// Whether the budget has a retry left.

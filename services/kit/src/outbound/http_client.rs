@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use super::connect::{AnyOrder, ConnectTo, Connector};
-use super::retry::Ending;
+use super::retry::AttemptOutcome;
 use super::roots::TrustRoots;
 use crate::sigv4::SigningError;
 
@@ -31,15 +31,15 @@ const POOL_AGE_MAX: Duration = Duration::from_mins(2);
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("the request cannot be signed")]
-    Unsigned(#[source] SigningError),
-    #[error("there is no connection")]
-    Unreached(#[source] Error),
+    Signing(#[source] SigningError),
+    #[error("cannot connect")]
+    Connect(#[source] Error),
     #[error("the connection was lost")]
-    Lost(#[source] BoxError),
-    #[error("the answer is not HTTP")]
-    Garbled(#[source] Error),
-    #[error("the answer is larger than {BODY_BYTES_MAX} bytes")]
-    TooLarge,
+    ConnectionLost(#[source] BoxError),
+    #[error("the response is not HTTP")]
+    InvalidResponse(#[source] Error),
+    #[error("the response is larger than {BODY_BYTES_MAX} bytes")]
+    BodyTooLarge,
 }
 
 /// Of one target, or of many alike. Copies share its connections.
@@ -58,12 +58,12 @@ struct Pool {
 }
 
 impl HttpError {
-    pub(super) fn ending(&self) -> Ending {
+    pub(super) fn outcome(&self) -> AttemptOutcome {
         match self {
-            Self::Unsigned(_) => Ending::GivenUp,
-            Self::Unreached(_) => Ending::Unreached,
-            Self::Lost(_) => Ending::Lost,
-            Self::Garbled(_) | Self::TooLarge => Ending::Broken,
+            Self::Signing(_) => AttemptOutcome::Abandoned,
+            Self::Connect(_) => AttemptOutcome::NotConnected,
+            Self::ConnectionLost(_) => AttemptOutcome::ConnectionLost,
+            Self::InvalidResponse(_) | Self::BodyTooLarge => AttemptOutcome::Broken,
         }
     }
 }
@@ -131,18 +131,18 @@ fn builder() -> Builder {
 fn of_request(error: Error) -> HttpError {
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
     if error.is_connect() {
-        HttpError::Unreached(error)
+        HttpError::Connect(error)
     } else if cause.is_some_and(hyper::Error::is_parse) {
-        HttpError::Garbled(error)
+        HttpError::InvalidResponse(error)
     } else {
-        HttpError::Lost(error.into())
+        HttpError::ConnectionLost(error.into())
     }
 }
 
 fn of_body(error: BoxError) -> HttpError {
     if error.is::<LengthLimitError>() {
-        HttpError::TooLarge
+        HttpError::BodyTooLarge
     } else {
-        HttpError::Lost(error)
+        HttpError::ConnectionLost(error)
     }
 }

@@ -16,7 +16,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum AttemptOutcome {
     /// An answer for the caller to judge.
     Answered,
     /// The target cannot answer this request, and would not the next time.
@@ -26,13 +26,13 @@ pub enum Ending {
     /// The target says that it is asked too often.
     Throttled { retry_after: Option<Duration> },
     /// There was no connection, so nothing was asked.
-    Unreached,
+    NotConnected,
     /// The connection was lost. The target may have done what it was asked.
-    Lost,
+    ConnectionLost,
     /// No answer within the time of one attempt, or the target says so itself.
     TimedOut,
     /// Given up on our side: the deadline passed, the breaker is open, or it cannot be signed.
-    GivenUp,
+    Abandoned,
 }
 
 /// Which requests to a target may reach it twice.
@@ -44,8 +44,8 @@ pub enum Repeat {
     Always,
 }
 
-impl Ending {
-    pub fn of_answer(status: StatusCode, headers: &HeaderMap) -> Self {
+impl AttemptOutcome {
+    pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Self {
         match status.as_u16() {
             // It is told how long it is waited for, and gives up when that is over.
             408 => Self::TimedOut,
@@ -65,21 +65,22 @@ impl Ending {
         match self {
             Self::Broken
             | Self::Unavailable { .. }
-            | Self::Unreached
-            | Self::Lost
+            | Self::NotConnected
+            | Self::ConnectionLost
             | Self::TimedOut => true,
-            Self::Answered | Self::Throttled { .. } | Self::GivenUp => false,
+            Self::Answered | Self::Throttled { .. } | Self::Abandoned => false,
         }
     }
 
     /// Whether to try again what may, or may not, be repeated.
     pub fn is_retried(self, is_repeatable: bool) -> bool {
         match self {
-            Self::Unreached => true,
-            Self::Unavailable { .. } | Self::Throttled { .. } | Self::Lost | Self::TimedOut => {
-                is_repeatable
-            }
-            Self::Answered | Self::Broken | Self::GivenUp => false,
+            Self::NotConnected => true,
+            Self::Unavailable { .. }
+            | Self::Throttled { .. }
+            | Self::ConnectionLost
+            | Self::TimedOut => is_repeatable,
+            Self::Answered | Self::Broken | Self::Abandoned => false,
         }
     }
 
@@ -107,9 +108,9 @@ pub(super) fn full_jitter(pause: Duration) -> Duration {
 }
 
 /// The pause before retry 0, 1, ...: never shorter than what the target asked for.
-pub(super) fn pause(retry: u32, ending: Ending, jitter: Jitter) -> Duration {
+pub(super) fn pause(retry: u32, outcome: AttemptOutcome, jitter: Jitter) -> Duration {
     let longest = (PAUSE_FIRST * 2_u32.saturating_pow(retry)).min(PAUSE_MAX);
-    jitter(longest).max(ending.retry_after().unwrap_or_default())
+    jitter(longest).max(outcome.retry_after().unwrap_or_default())
 }
 
 /// In seconds. The other form, a date, would take the target's clock for ours.
@@ -129,21 +130,31 @@ mod tests {
 
     #[test]
     fn what_counts_as_failure_and_what_is_tried_again() {
-        // ending, is a failure, is retried, is retried even where it may not be repeated
+        // outcome, is a failure, is retried, is retried even where it may not be repeated
         let table = [
-            (Ending::Answered, false, false, false),
-            (Ending::Broken, true, false, false),
-            (Ending::Unavailable { retry_after: SOON }, true, true, false),
-            (Ending::Throttled { retry_after: None }, false, true, false),
-            (Ending::Unreached, true, true, true),
-            (Ending::Lost, true, true, false),
-            (Ending::TimedOut, true, true, false),
-            (Ending::GivenUp, false, false, false),
+            (AttemptOutcome::Answered, false, false, false),
+            (AttemptOutcome::Broken, true, false, false),
+            (
+                AttemptOutcome::Unavailable { retry_after: SOON },
+                true,
+                true,
+                false,
+            ),
+            (
+                AttemptOutcome::Throttled { retry_after: None },
+                false,
+                true,
+                false,
+            ),
+            (AttemptOutcome::NotConnected, true, true, true),
+            (AttemptOutcome::ConnectionLost, true, true, false),
+            (AttemptOutcome::TimedOut, true, true, false),
+            (AttemptOutcome::Abandoned, false, false, false),
         ];
-        for (ending, is_failure, repeatable, always) in table {
-            assert_eq!(ending.is_failure(), is_failure, "{ending:?}");
-            assert_eq!(ending.is_retried(true), repeatable, "{ending:?}");
-            assert_eq!(ending.is_retried(false), always, "{ending:?}");
+        for (outcome, is_failure, repeatable, always) in table {
+            assert_eq!(outcome.is_failure(), is_failure, "{outcome:?}");
+            assert_eq!(outcome.is_retried(true), repeatable, "{outcome:?}");
+            assert_eq!(outcome.is_retried(false), always, "{outcome:?}");
         }
     }
 
@@ -151,24 +162,28 @@ mod tests {
     fn answers_end_as_their_status_says() {
         let none = HeaderMap::new();
         let retry_after = None;
-        for (status, ending) in [
-            (200, Ending::Answered),
-            (304, Ending::Answered),
-            (400, Ending::Answered),
-            (404, Ending::Answered),
-            (408, Ending::TimedOut),
-            (429, Ending::Throttled { retry_after }),
-            (499, Ending::Answered),
-            (500, Ending::Broken),
-            (501, Ending::Broken),
-            (502, Ending::Unavailable { retry_after }),
-            (503, Ending::Unavailable { retry_after }),
-            (504, Ending::Unavailable { retry_after }),
-            (505, Ending::Broken),
-            (599, Ending::Broken),
+        for (status, outcome) in [
+            (200, AttemptOutcome::Answered),
+            (304, AttemptOutcome::Answered),
+            (400, AttemptOutcome::Answered),
+            (404, AttemptOutcome::Answered),
+            (408, AttemptOutcome::TimedOut),
+            (429, AttemptOutcome::Throttled { retry_after }),
+            (499, AttemptOutcome::Answered),
+            (500, AttemptOutcome::Broken),
+            (501, AttemptOutcome::Broken),
+            (502, AttemptOutcome::Unavailable { retry_after }),
+            (503, AttemptOutcome::Unavailable { retry_after }),
+            (504, AttemptOutcome::Unavailable { retry_after }),
+            (505, AttemptOutcome::Broken),
+            (599, AttemptOutcome::Broken),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(Ending::of_answer(status, &none), ending, "{status}");
+            assert_eq!(
+                AttemptOutcome::of_response(status, &none),
+                outcome,
+                "{status}"
+            );
         }
     }
 
@@ -195,8 +210,8 @@ mod tests {
                 StatusCode::TOO_MANY_REQUESTS,
                 StatusCode::SERVICE_UNAVAILABLE,
             ] {
-                let ending = Ending::of_answer(status, &headers);
-                assert_eq!(ending.retry_after(), expected, "{text:?}");
+                let outcome = AttemptOutcome::of_response(status, &headers);
+                assert_eq!(outcome.retry_after(), expected, "{text:?}");
             }
         }
     }
@@ -219,10 +234,11 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_bound() {
         let no_jitter: Jitter = |pause| pause;
-        let milliseconds = |retry| pause(retry, Ending::Lost, no_jitter).as_millis();
+        let milliseconds =
+            |retry| pause(retry, AttemptOutcome::ConnectionLost, no_jitter).as_millis();
         assert_eq!([0, 1, 2, 3].map(milliseconds), [50, 100, 200, 400]);
         assert_eq!([5, 9, 40].map(milliseconds), [1000, 1000, 1000]);
-        let asked = Ending::Throttled { retry_after: SOON };
+        let asked = AttemptOutcome::Throttled { retry_after: SOON };
         assert_eq!(pause(0, asked, no_jitter), Duration::from_secs(2));
     }
 

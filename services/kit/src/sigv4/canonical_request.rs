@@ -6,11 +6,12 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::authorization::split;
-use super::error::Refusal;
+use super::error::SignatureError;
 
-const PATH_IS_ODD: Refusal = Refusal::Malformed("the path is not normal");
-const QUERY_IS_ODD: Refusal = Refusal::Malformed("the query can be read in two ways");
-const HEADER_IS_ODD: Refusal = Refusal::Malformed("a signed header is not there exactly once");
+const PATH_IS_ODD: SignatureError = SignatureError::Malformed("the path is not normal");
+const QUERY_IS_ODD: SignatureError = SignatureError::Malformed("the query can be read in two ways");
+const HEADER_IS_ODD: SignatureError =
+    SignatureError::Malformed("a signed header is not there exactly once");
 
 /// SHA-256 in lower-case hexadecimal.
 pub(super) type HexSha256 = [u8; 64];
@@ -25,7 +26,7 @@ pub(super) fn canonical_request(
     head: &Parts,
     signed_headers: &str,
     payload: &HexSha256,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, SignatureError> {
     let mut text = Vec::with_capacity(USUAL_BYTES);
     text.extend_from_slice(head.method.as_str().as_bytes());
     text.push(b'\n');
@@ -65,7 +66,7 @@ pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
 }
 
 /// Encoded once more than it was sent. Signers take `/a/../b` for `/b`, routers do not.
-fn push_path(text: &mut Vec<u8>, path: &str) -> Result<(), Refusal> {
+fn push_path(text: &mut Vec<u8>, path: &str) -> Result<(), SignatureError> {
     let path = path.strip_prefix('/').ok_or(PATH_IS_ODD)?;
     let mut segments = split(path, b'/').peekable();
     while let Some(segment) = segments.next() {
@@ -82,7 +83,7 @@ fn push_path(text: &mut Vec<u8>, path: &str) -> Result<(), Refusal> {
 }
 
 /// Sorted by name, then by value, each encoded in the one canonical way.
-fn push_query(text: &mut Vec<u8>, query: &str) -> Result<(), Refusal> {
+fn push_query(text: &mut Vec<u8>, query: &str) -> Result<(), SignatureError> {
     let mut pairs = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -102,7 +103,7 @@ fn push_query(text: &mut Vec<u8>, query: &str) -> Result<(), Refusal> {
 
 /// A plus is a space for some and a plus for others; so is what an escape stands for where it is
 /// not one of UTF-8.
-fn recoded(sent: &str) -> Result<Vec<u8>, Refusal> {
+fn recoded(sent: &str) -> Result<Vec<u8>, SignatureError> {
     let mut decoded = Vec::with_capacity(sent.len());
     let mut bytes = sent.bytes();
     while let Some(byte) = bytes.next() {

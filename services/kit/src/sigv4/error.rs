@@ -6,7 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 /// Why a request is not let in. What it says may be told to whoever sent it: it is about the
 /// algorithm, which is public, and about what was sent, never about what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum SignatureError {
     #[error("the request is not signed")]
     Missing,
     #[error("{0}")]
@@ -19,7 +19,7 @@ pub enum Refusal {
     Mismatch,
 }
 
-impl Refusal {
+impl SignatureError {
     /// For programs: `reason` of the answer, `signature` of the access line, `outcome` of the
     /// metric.
     pub(super) fn name(self) -> &'static str {
@@ -35,7 +35,7 @@ impl Refusal {
 
 /// Why a service that has to sign or to verify cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum NotReady {
+pub enum SigningSetupError {
     #[error("signatures are required, but there are no keys for them")]
     NoKeys,
     #[error("signatures are required, but AWS_REGION, which they are scoped to, is not set")]

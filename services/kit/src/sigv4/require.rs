@@ -13,7 +13,7 @@ use http::request::Parts as Head;
 use http::{HeaderValue, StatusCode};
 
 use super::authorization::ALGORITHM;
-use super::error::{NotReady, Refusal};
+use super::error::{SignatureError, SigningSetupError};
 use super::verify::Verifier;
 use crate::server::BODY_BYTES_MAX;
 use crate::settings::{Base, Signatures};
@@ -30,7 +30,7 @@ pub fn required<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     base: &Base,
     dependencies: &Dependencies,
-) -> Result<Router<S>, NotReady> {
+) -> Result<Router<S>, SigningSetupError> {
     if base.signatures == Signatures::Off {
         return Ok(routes);
     }
@@ -51,13 +51,13 @@ pub fn required<S: Clone + Send + Sync + 'static>(
 pub(super) fn scope(
     base: &Base,
     dependencies: &Dependencies,
-) -> Result<(KeyRing, String), NotReady> {
-    let keys = dependencies.keys.clone().ok_or(NotReady::NoKeys)?;
+) -> Result<(KeyRing, String), SigningSetupError> {
+    let keys = dependencies.keys.clone().ok_or(SigningSetupError::NoKeys)?;
     Ok((keys, region(base)?))
 }
 
-pub(super) fn region(base: &Base) -> Result<String, NotReady> {
-    base.region.clone().ok_or(NotReady::NoRegion)
+pub(super) fn region(base: &Base) -> Result<String, SigningSetupError> {
+    base.region.clone().ok_or(SigningSetupError::NoRegion)
 }
 
 struct Guard {
@@ -83,7 +83,7 @@ async fn let_in(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
 }
 
 impl Guard {
-    async fn verify(&self, head: &Head, body: Body) -> Result<Bytes, Refusal> {
+    async fn verify(&self, head: &Head, body: Body) -> Result<Bytes, SignatureError> {
         let claim = self.verifier.claim(head)?;
         // The stack has read it; what could not be read is not what was signed.
         let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
@@ -92,10 +92,12 @@ impl Guard {
 }
 
 /// RFC 9110: 401 asks for (other) credentials and says of which kind, 403 has seen them.
-fn refused(refusal: Refusal) -> Response {
+fn refused(refusal: SignatureError) -> Response {
     let status = match refusal {
-        Refusal::Missing | Refusal::Malformed(_) | Refusal::Expired => StatusCode::UNAUTHORIZED,
-        Refusal::UnknownKey | Refusal::Mismatch => StatusCode::FORBIDDEN,
+        SignatureError::Missing | SignatureError::Malformed(_) | SignatureError::Expired => {
+            StatusCode::UNAUTHORIZED
+        }
+        SignatureError::UnknownKey | SignatureError::Mismatch => StatusCode::FORBIDDEN,
     };
     let problem = Problem::new(status, refusal.to_string()).with_reason(refusal.name());
     let mut response = problem.into_response();

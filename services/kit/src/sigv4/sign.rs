@@ -16,7 +16,7 @@ use http::{HeaderMap, Request};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::error::{NotReady, SigningError};
+use super::error::{SigningError, SigningSetupError};
 use super::keys::{KeyPairs, KeyRing};
 use super::require::{region, scope};
 use crate::settings::{Base, Reader, Signatures};
@@ -127,7 +127,7 @@ impl Signer {
         signed_for: SignedFor,
         base: &Base,
         dependencies: &Dependencies,
-    ) -> Result<Option<Self>, NotReady> {
+    ) -> Result<Option<Self>, SigningSetupError> {
         if base.signatures == Signatures::Off {
             return Ok(None);
         }

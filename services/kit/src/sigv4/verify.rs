@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::authorization::{ALGORITHM, Authorization, TERMINATION};
 use super::canonical_request::{EMPTY_SHA256, HexSha256, canonical_request, header};
-use super::error::Refusal;
+use super::error::SignatureError;
 use super::keys::{KeyPair, KeyPairs, KeyRing};
 use crate::{Clock, hex};
 
@@ -55,26 +55,26 @@ impl Verifier {
 
     /// All that is seen without the body, so that the body of a request that says nothing of use
     /// need not be read.
-    pub fn claim<'a>(&self, head: &'a Parts) -> Result<Claim<'a>, Refusal> {
+    pub fn claim<'a>(&self, head: &'a Parts) -> Result<Claim<'a>, SignatureError> {
         let authorization = authorization(head)?;
         if !SIGNED_AT_LEAST.iter().all(|it| authorization.signs(it)) {
-            return Err(Refusal::Malformed(
+            return Err(SignatureError::Malformed(
                 "host, x-amz-date and x-correlation-id are not all signed",
             ));
         }
         if (authorization.region, authorization.service) != (&self.region, self.service) {
-            return Err(Refusal::Malformed(
+            return Err(SignatureError::Malformed(
                 "the signature is for another region or service",
             ));
         }
-        let odd_date = Refusal::Malformed("x-amz-date is not the date that is signed for");
+        let odd_date = SignatureError::Malformed("x-amz-date is not the date that is signed for");
         let date = header(head, DATE)
             .and_then(|value| std::str::from_utf8(value).ok())
             .filter(|date| date.starts_with(authorization.date))
             .ok_or(odd_date)?;
         let signed_at = parse_date(date).ok_or(odd_date)?;
         if self.clock.now().duration_since(signed_at).unsigned_abs() > SKEW_MAX {
-            return Err(Refusal::Expired);
+            return Err(SignatureError::Expired);
         }
         Ok(Claim {
             head,
@@ -85,7 +85,7 @@ impl Verifier {
 
     /// The payload is hashed as it arrived. So a signature that leaves it out
     /// (`UNSIGNED-PAYLOAD`) or is of another one is not of this request.
-    pub fn prove(&self, claim: &Claim<'_>, body: &[u8]) -> Result<(), Refusal> {
+    pub fn prove(&self, claim: &Claim<'_>, body: &[u8]) -> Result<(), SignatureError> {
         let payload = if body.is_empty() {
             *EMPTY_SHA256
         } else {
@@ -100,14 +100,14 @@ impl Verifier {
         let tried = key.unwrap_or(&keys.current.key);
         let is_proven = hmac::verify(tried, &signed, &authorization.signature).is_ok();
         match key {
-            None => Err(Refusal::UnknownKey),
-            Some(_) if !is_proven => Err(Refusal::Mismatch),
+            None => Err(SignatureError::UnknownKey),
+            Some(_) if !is_proven => Err(SignatureError::Mismatch),
             Some(_) => Ok(()),
         }
     }
 
     /// The whole of it, for a body that is at hand.
-    pub fn verify(&self, head: &Parts, body: &[u8]) -> Result<(), Refusal> {
+    pub fn verify(&self, head: &Parts, body: &[u8]) -> Result<(), SignatureError> {
         self.prove(&self.claim(head)?, body)
     }
 
@@ -125,10 +125,11 @@ impl Verifier {
     }
 }
 
-fn authorization(head: &Parts) -> Result<Authorization<'_>, Refusal> {
+fn authorization(head: &Parts) -> Result<Authorization<'_>, SignatureError> {
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(Refusal::Missing)?;
-    let odd = Refusal::Malformed("the Authorization header is not of AWS Signature Version 4");
+    let value = values.next().ok_or(SignatureError::Missing)?;
+    let odd =
+        SignatureError::Malformed("the Authorization header is not of AWS Signature Version 4");
     if values.next().is_some() {
         return Err(odd);
     }

@@ -1,5 +1,5 @@
 //! Asks governance whether an intent is allowed. Whatever is not a clear answer is an error, and
-//! an error is never a yes.
+//! an error never counts as allowed.
 
 mod function;
 
@@ -9,43 +9,38 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use service_kit::outbound::{Ending, HttpError, Outbound, OutboundError, Repeat, Target};
+use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
 use service_kit::{Dependencies, RequestContext};
 
-use super::outcomes::{CALLERS_DEADLINE, DEADLINE, Outcomes};
-use super::{attempt_timeout, bounded};
-use crate::json::object;
-use crate::settings::GovernanceAt;
-use crate::{SERVICE, Settings};
+use super::limits::{attempt_timeout, sanitized};
+use super::outcomes::Outcomes;
+use crate::json::parse_object;
+use crate::service::SERVICE;
+use crate::settings::{GovernanceEndpoint, Settings};
 
 const TARGET: &str = "governance";
-/// By which Lambda says that it is the function that failed.
+/// Lambda sets it where the function failed; the status is 200 then.
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum DispatchDecision {
     Allowed,
     Denied { reason: String },
 }
 
+/// Why governance's answer is not a decision.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GovernanceError {
-    #[error("the deadline passed before governance answered")]
-    Deadline,
-    #[error("the breaker of governance is open")]
-    BreakerOpen { retry_after: Duration },
-    #[error("governance did not answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
-    #[error("governance is asked too often")]
+    #[error("governance throttles")]
     Throttled { retry_after: Option<Duration> },
-    #[error("governance cannot be asked")]
-    Call(#[source] HttpError),
-    #[error("governance answers {status}: {said}")]
-    Status { status: StatusCode, said: String },
+    #[error("governance cannot be called")]
+    Http(#[source] HttpError),
+    #[error("governance answers {status}: {message}")]
+    Status { status: StatusCode, message: String },
     #[error("the governance function failed: {0}")]
     Function(String),
-    #[error("the answer of governance is not one")]
-    Answer(#[source] serde_json::Error),
+    #[error("the answer of governance is not a decision")]
+    Body(#[source] serde_json::Error),
 }
 
 pub(crate) struct Governance {
@@ -54,14 +49,14 @@ pub(crate) struct Governance {
 }
 
 #[derive(Serialize)]
-struct Question<'a> {
+struct DecisionRequest<'a> {
     service: &'static str,
     intent: &'a str,
     correlation_id: &'a str,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct DecisionResponse {
     allowed: bool,
     reason: Option<String>,
 }
@@ -72,14 +67,15 @@ impl Governance {
         dependencies: &Dependencies,
     ) -> anyhow::Result<Self> {
         let target = match &settings.governance {
-            GovernanceAt::Function(function) => {
-                function::target(function, settings, dependencies).await?
+            GovernanceEndpoint::Function(name) => {
+                function::target(name, settings, dependencies).await?
             }
-            GovernanceAt::Url(url) => target_at(url.clone(), settings),
+            GovernanceEndpoint::Url(url) => target_at(url.clone(), settings),
         };
+        let answered = ["allowed", "denied", "failed", "throttled"];
         Ok(Self {
             outbound: Outbound::new(target, &settings.base.roots, dependencies),
-            outcomes: Outcomes::new(TARGET, &OUTCOMES, &dependencies.metrics),
+            outcomes: Outcomes::new(TARGET, &answered, &dependencies.metrics),
         })
     }
 
@@ -87,18 +83,27 @@ impl Governance {
         &self,
         intent: &str,
         context: &RequestContext,
-    ) -> Result<Decision, GovernanceError> {
-        let result = self.ask(intent, context).await;
-        self.outcomes.record(context, outcome(&result));
+    ) -> Result<DispatchDecision, CallError<GovernanceError>> {
+        let result = self.call(intent, context).await;
+        let of_answer = |decision: &DispatchDecision| match decision {
+            DispatchDecision::Allowed => "allowed",
+            DispatchDecision::Denied { .. } => "denied",
+        };
+        let of_failure = |error: &GovernanceError| match error {
+            GovernanceError::Throttled { .. } => "throttled",
+            _ => "failed",
+        };
+        self.outcomes
+            .record(context, &result, of_answer, of_failure);
         result
     }
 
-    async fn ask(
+    async fn call(
         &self,
         intent: &str,
         context: &RequestContext,
-    ) -> Result<Decision, GovernanceError> {
-        let question = serde_json::to_vec(&Question {
+    ) -> Result<DispatchDecision, CallError<GovernanceError>> {
+        let question = serde_json::to_vec(&DecisionRequest {
             service: SERVICE.name,
             intent,
             correlation_id: context.correlation_id().as_str(),
@@ -108,97 +113,68 @@ impl Governance {
         *request.method_mut() = Method::POST;
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);
-        decision(&answer(self.outbound.call(context, request).await?)?)
+        let response = self.outbound.call(context, request).await;
+        let response = response.map_err(|error| error.map_failed(GovernanceError::Http))?;
+        response_body(response)
+            .and_then(|body| decision(&body))
+            .map_err(CallError::Failed)
     }
 }
 
-/// As it is where there is no Lambda.
+/// Governance behind a plain URL.
 fn target_at(url: Uri, settings: &Settings) -> Target {
     Target {
         name: TARGET,
         url,
         connect_to: None,
         attempt_timeout: attempt_timeout(&settings.base),
-        // It is a question, though it is POSTed.
+        // A decision changes nothing, although it is asked for by POST.
         repeat: Repeat::Always,
-        ending: Ending::of_answer,
+        outcome: AttemptOutcome::of_response,
         signer: None,
     }
 }
 
-/// The body, where there is one of governance's own.
-fn answer(response: Response<Bytes>) -> Result<Bytes, GovernanceError> {
+/// The body of a 200 that the function itself answered.
+fn response_body(response: Response<Bytes>) -> Result<Bytes, GovernanceError> {
     let (head, body) = response.into_parts();
     let status = head.status;
-    if let Ending::Throttled { retry_after } = Ending::of_answer(status, &head.headers) {
+    let outcome = AttemptOutcome::of_response(status, &head.headers);
+    if let AttemptOutcome::Throttled { retry_after } = outcome {
         return Err(GovernanceError::Throttled { retry_after });
     }
     if let Some(error) = head.headers.get(FUNCTION_ERROR) {
-        let error = bounded(&String::from_utf8_lossy(error.as_bytes()));
+        let error = sanitized(&String::from_utf8_lossy(error.as_bytes()));
         return Err(GovernanceError::Function(error));
     }
     if status != StatusCode::OK {
-        let said = said(&body);
-        return Err(GovernanceError::Status { status, said });
+        let message = aws_message(&body);
+        return Err(GovernanceError::Status { status, message });
     }
     Ok(body)
 }
 
-/// What AWS says of an error, such as which permission is missing.
-fn said(body: &[u8]) -> String {
+/// The message of an error of AWS, which names a missing permission for example.
+fn aws_message(body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Said {
+    struct AwsError {
         #[serde(alias = "Message")]
         message: String,
     }
-    object(body).map_or_else(
-        |_| "it does not say why".to_owned(),
-        |said: Said| bounded(&said.message),
+    parse_object(body).map_or_else(
+        |_| "no message".to_owned(),
+        |error: AwsError| sanitized(&error.message),
     )
 }
 
-impl From<OutboundError> for GovernanceError {
-    fn from(error: OutboundError) -> Self {
-        match error {
-            OutboundError::Deadline => Self::Deadline,
-            OutboundError::BreakerOpen { retry_after } => Self::BreakerOpen { retry_after },
-            OutboundError::Timeout(time) => Self::Timeout(time),
-            OutboundError::Failed(error) => Self::Call(error),
-        }
+fn decision(body: &[u8]) -> Result<DispatchDecision, GovernanceError> {
+    let response: DecisionResponse = parse_object(body).map_err(GovernanceError::Body)?;
+    if response.allowed {
+        return Ok(DispatchDecision::Allowed);
     }
-}
-
-const OUTCOMES: [&str; 8] = [
-    "allowed",
-    "denied",
-    "failed",
-    "timeout",
-    "throttled",
-    "breaker_open",
-    DEADLINE,
-    CALLERS_DEADLINE,
-];
-
-fn outcome(result: &Result<Decision, GovernanceError>) -> &'static str {
-    match result {
-        Ok(Decision::Allowed) => "allowed",
-        Ok(Decision::Denied { .. }) => "denied",
-        Err(GovernanceError::Deadline) => DEADLINE,
-        Err(GovernanceError::BreakerOpen { .. }) => "breaker_open",
-        Err(GovernanceError::Timeout(_)) => "timeout",
-        Err(GovernanceError::Throttled { .. }) => "throttled",
-        Err(_) => "failed",
-    }
-}
-
-fn decision(answer: &[u8]) -> Result<Decision, GovernanceError> {
-    let answer: Answer = object(answer).map_err(GovernanceError::Answer)?;
-    if answer.allowed {
-        return Ok(Decision::Allowed);
-    }
-    let reason = answer.reason.as_deref();
-    let reason = reason.map_or_else(|| "governance gave no reason".to_owned(), bounded);
-    Ok(Decision::Denied { reason })
+    let reason = response.reason.as_deref();
+    let reason = reason.map_or_else(|| "governance gave no reason".to_owned(), sanitized);
+    Ok(DispatchDecision::Denied { reason })
 }
 
 #[cfg(test)]
@@ -207,30 +183,33 @@ mod tests {
 
     #[test]
     fn yes_and_no() {
-        assert_eq!(decision(br#"{"allowed":true}"#).unwrap(), Decision::Allowed);
+        assert_eq!(
+            decision(br#"{"allowed":true}"#).unwrap(),
+            DispatchDecision::Allowed
+        );
         let denied = decision(br#"{"allowed":false,"reason":"Policy violation"}"#).unwrap();
         assert_eq!(
             denied,
-            Decision::Denied {
+            DispatchDecision::Denied {
                 reason: "Policy violation".to_owned()
             }
         );
         let silent = decision(br#"{"allowed":false}"#).unwrap();
         assert_eq!(
             silent,
-            Decision::Denied {
+            DispatchDecision::Denied {
                 reason: "governance gave no reason".to_owned()
             }
         );
     }
 
     #[test]
-    fn a_reason_of_any_length_and_characters_does_no_harm() {
+    fn a_reason_is_bounded_and_its_controls_are_escaped() {
         let reason = |text: String| {
             let answer = serde_json::json!({"allowed": false, "reason": text}).to_string();
             match decision(answer.as_bytes()).unwrap() {
-                Decision::Denied { reason } => reason,
-                Decision::Allowed => panic!("{answer}"),
+                DispatchDecision::Denied { reason } => reason,
+                DispatchDecision::Allowed => panic!("{answer}"),
             }
         };
         let plain = r#"no policy permits service "orbit" to dispatch "sing""#;
@@ -245,19 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn what_aws_says_of_an_error_is_told() {
+    fn the_message_of_an_aws_error_is_in_ours() {
         let status = StatusCode::FORBIDDEN;
-        let told = |body: &'static str| {
+        let message = |body: &'static str| {
             let mut response = Response::new(Bytes::from(body));
             *response.status_mut() = status;
-            answer(response).unwrap_err().to_string()
+            response_body(response).unwrap_err().to_string()
         };
         assert_eq!(
-            told(r#"{"Message":"orbit may not lambda:InvokeFunction"}"#),
+            message(r#"{"Message":"orbit may not lambda:InvokeFunction"}"#),
             "governance answers 403 Forbidden: orbit may not lambda:InvokeFunction"
         );
-        let silent = "governance answers 403 Forbidden: it does not say why";
-        assert_eq!([told("{}"), told("<html>")], [silent, silent]);
+        let without = "governance answers 403 Forbidden: no message";
+        assert_eq!([message("{}"), message("<html>")], [without, without]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `POST /dispatch`: asks governance, then axon. Without a yes from governance axon is not called.
+//! `POST /dispatch`: asks governance, then axon. Unless governance allows the intent, axon is not
+//! called.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,11 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use service_kit::with_causes;
-use service_kit::{Clock, Problem, RequestContext};
+use service_kit::outbound::CallError;
+use service_kit::{Clock, Problem, RequestContext, with_causes};
 
 use crate::clients::axon::{Axon, AxonError};
-use crate::clients::governance::{Decision, Governance, GovernanceError};
+use crate::clients::governance::{DispatchDecision, Governance, GovernanceError};
 use crate::intent::Intent;
 
 pub(crate) struct Dispatcher {
@@ -24,14 +25,14 @@ pub(crate) struct Dispatcher {
 }
 
 #[derive(Serialize)]
-struct Dispatched {
+struct DispatchResponse {
     status: &'static str,
     message: String,
     timestamp: String,
 }
 
 #[derive(Serialize)]
-struct Denied {
+struct DeniedResponse {
     status: &'static str,
     reason: String,
     timestamp: String,
@@ -42,7 +43,7 @@ pub(crate) async fn dispatch(
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Undispatched> {
+) -> Result<Response, DispatchError> {
     let intent = Intent::read(&headers, &body)?;
     let Dispatcher {
         governance,
@@ -50,11 +51,11 @@ pub(crate) async fn dispatch(
         clock,
     } = &*dispatcher;
     let decision = governance.decide(intent.as_str(), &context).await;
-    let decision = decision.map_err(|error| Undispatched::by_governance(error, &context))?;
-    if let Decision::Denied { reason } = decision {
+    let decision = decision.map_err(|error| DispatchError::governance(error, &context))?;
+    if let DispatchDecision::Denied { reason } = decision {
         tracing::info!(intent = intent.as_str(), reason, "denied");
         let timestamp = clock.now_text();
-        let denied = Denied {
+        let denied = DeniedResponse {
             status: "denied",
             reason,
             timestamp,
@@ -62,9 +63,9 @@ pub(crate) async fn dispatch(
         return Ok((StatusCode::FORBIDDEN, Json(denied)).into_response());
     }
     let message = axon.reason(&context).await;
-    let message = message.map_err(|error| Undispatched::by_axon(error, &context))?;
+    let message = message.map_err(|error| DispatchError::axon(error, &context))?;
     let timestamp = clock.now_text();
-    Ok(Json(Dispatched {
+    Ok(Json(DispatchResponse {
         status: "success",
         message,
         timestamp,
@@ -72,31 +73,32 @@ pub(crate) async fn dispatch(
     .into_response())
 }
 
-/// Why there was no dispatch, other than that governance forbade it.
-pub(crate) enum Undispatched {
+/// Why there was no dispatch, other than that governance denied it.
+pub(crate) enum DispatchError {
     Request(Problem),
-    Governance(GovernanceError),
-    Axon(AxonError),
+    Governance(CallError<GovernanceError>),
+    Axon(CallError<AxonError>),
 }
 
-impl From<Problem> for Undispatched {
+impl From<Problem> for DispatchError {
     fn from(problem: Problem) -> Self {
         Self::Request(problem)
     }
 }
 
-/// That a caller gave too little time is no error of ours, nor of those that are called.
-impl Undispatched {
-    fn by_governance(error: GovernanceError, context: &RequestContext) -> Self {
-        if matches!(error, GovernanceError::Deadline) && context.deadline_is_callers() {
+/// A deadline that the caller set and that passed is the caller's error: it is not logged as one of
+/// orbit or of the target.
+impl DispatchError {
+    fn governance(error: CallError<GovernanceError>, context: &RequestContext) -> Self {
+        if matches!(error, CallError::Deadline) && context.deadline_is_callers() {
             return Self::Request(Problem::deadline_passed(context));
         }
         tracing::error!(error = with_causes(&error), "governance cannot answer");
         Self::Governance(error)
     }
 
-    fn by_axon(error: AxonError, context: &RequestContext) -> Self {
-        if matches!(error, AxonError::Deadline) && context.deadline_is_callers() {
+    fn axon(error: CallError<AxonError>, context: &RequestContext) -> Self {
+        if matches!(error, CallError::Deadline) && context.deadline_is_callers() {
             return Self::Request(Problem::deadline_passed(context));
         }
         tracing::error!(error = with_causes(&error), "axon failed");
@@ -104,47 +106,44 @@ impl Undispatched {
     }
 }
 
-impl IntoResponse for Undispatched {
+impl IntoResponse for DispatchError {
     fn into_response(self) -> Response {
-        match self {
-            Self::Request(problem) => problem.into_response(),
-            Self::Governance(error) => match error {
-                GovernanceError::Deadline => deadline_passed(),
-                GovernanceError::BreakerOpen { retry_after } => {
-                    later("governance cannot answer", retry_after)
-                }
-                GovernanceError::Throttled { retry_after } => {
-                    later("governance cannot answer", retry_after.unwrap_or_default())
-                }
-                _ => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "governance cannot answer")
-                    .into_response(),
-            },
-            Self::Axon(error) => match error {
-                AxonError::Deadline => deadline_passed(),
-                AxonError::BreakerOpen { retry_after } => {
-                    later("axon is not called for a while", retry_after)
-                }
-                AxonError::Timeout(_) => {
-                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "axon did not answer in time")
-                        .into_response()
-                }
-                AxonError::Wrong(_) => {
-                    Problem::new(StatusCode::BAD_GATEWAY, "axon did not answer as it should")
-                        .into_response()
-                }
-            },
-        }
+        const BAD_GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
+        const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+        const TIMEOUT: StatusCode = StatusCode::GATEWAY_TIMEOUT;
+        let governance = "governance cannot answer";
+        let problem = match self {
+            Self::Request(problem) => problem,
+            Self::Governance(CallError::Deadline) | Self::Axon(CallError::Deadline) => {
+                Problem::new(TIMEOUT, "the deadline passed")
+            }
+            Self::Governance(CallError::BreakerOpen { retry_after }) => {
+                return unavailable(governance, retry_after);
+            }
+            Self::Governance(CallError::Failed(GovernanceError::Throttled { retry_after })) => {
+                return unavailable(governance, retry_after.unwrap_or_default());
+            }
+            Self::Governance(CallError::Timeout(_) | CallError::Failed(_)) => {
+                Problem::new(UNAVAILABLE, governance)
+            }
+            Self::Axon(CallError::BreakerOpen { retry_after }) => {
+                return unavailable("axon is not called for a while", retry_after);
+            }
+            Self::Axon(CallError::Timeout(_)) => {
+                Problem::new(TIMEOUT, "axon did not answer in time")
+            }
+            Self::Axon(CallError::Failed(_)) => {
+                Problem::new(BAD_GATEWAY, "axon did not answer as it should")
+            }
+        };
+        problem.into_response()
     }
 }
 
-fn deadline_passed() -> Response {
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "the deadline passed").into_response()
-}
-
-/// In whole seconds, as the header has them, and not before the time.
-fn later(detail: &'static str, retry_after: Duration) -> Response {
-    let begun = u64::from(retry_after.subsec_nanos() > 0);
-    let seconds = retry_after.as_secs().saturating_add(begun).max(1);
+/// 503 with `Retry-After`: whole seconds, rounded up, at least 1.
+fn unavailable(detail: &'static str, retry_after: Duration) -> Response {
+    let partial = u64::from(retry_after.subsec_nanos() > 0);
+    let seconds = retry_after.as_secs().saturating_add(partial).max(1);
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
     ([(RETRY_AFTER, HeaderValue::from(seconds))], problem).into_response()
 }

@@ -5,13 +5,13 @@ use std::cell::Cell;
 use super::*;
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-const WELL: Result<(), Ending> = Ok(());
-const LOST: Result<(), Ending> = Err(Ending::Lost);
-const REFUSED: Result<(), Ending> = Err(Ending::Unreached);
+const WELL: Result<(), AttemptOutcome> = Ok(());
+const LOST: Result<(), AttemptOutcome> = Err(AttemptOutcome::ConnectionLost);
+const REFUSED: Result<(), AttemptOutcome> = Err(AttemptOutcome::NotConnected);
 
-fn throttled(seconds: u64) -> Result<(), Ending> {
+fn throttled(seconds: u64) -> Result<(), AttemptOutcome> {
     let retry_after = Some(Duration::from_secs(seconds));
-    Err(Ending::Throttled { retry_after })
+    Err(AttemptOutcome::Throttled { retry_after })
 }
 
 /// A guard without jitter, and when its calls were attempted.
@@ -40,8 +40,8 @@ impl Scene {
         deadline_ms: u64,
         is_repeatable: bool,
         attempt_ms: u64,
-        results: &[Result<(), Ending>],
-    ) -> Result<(), CallError<Ending>> {
+        results: &[Result<(), AttemptOutcome>],
+    ) -> Result<(), CallError<AttemptOutcome>> {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
         let made = Cell::new(0);
         let attempt = |_| async {
@@ -52,9 +52,10 @@ impl Scene {
             sleep(Duration::from_millis(attempt_ms)).await;
             results[nth.min(results.len() - 1)]
         };
-        let ending = |result: &Result<(), Ending>| result.err().unwrap_or(Ending::Answered);
+        let outcome =
+            |result: &Result<(), AttemptOutcome>| result.err().unwrap_or(AttemptOutcome::Answered);
         self.guard
-            .call(deadline, is_repeatable, attempt, ending)
+            .call(deadline, is_repeatable, attempt, outcome)
             .await
     }
 
@@ -73,7 +74,7 @@ async fn it_tries_three_times_with_pauses_that_double() {
     let scene = Scene::new();
     let error = scene.call(10_000, true, 10, &[LOST]).await.unwrap_err();
     assert!(
-        matches!(error, CallError::Failed(Ending::Lost)),
+        matches!(error, CallError::Failed(AttemptOutcome::ConnectionLost)),
         "{error:?}"
     );
     assert_eq!(scene.attempts(), [0, 60, 170]);
@@ -147,10 +148,10 @@ async fn an_attempt_is_told_until_when_it_is_waited_for() {
     let scene = Scene::new();
     for (deadline_ms, left_ms) in [(10_000, 3000), (2000, 2000)] {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
-        let attempt = async |until: Instant| Ok::<_, Ending>(until - Instant::now());
+        let attempt = async |until: Instant| Ok::<_, AttemptOutcome>(until - Instant::now());
         let left = scene
             .guard
-            .call(deadline, true, attempt, |_| Ending::Answered)
+            .call(deadline, true, attempt, |_| AttemptOutcome::Answered)
             .await;
         assert_eq!(left.unwrap().as_millis(), left_ms);
     }
@@ -198,7 +199,7 @@ async fn a_call_that_is_given_up_does_not_speak_against_the_target() {
 #[tokio::test(start_paused = true)]
 async fn a_target_that_had_too_little_time_may_say_so() {
     let scene = Scene::new();
-    let too_late = [Err(Ending::TimedOut)];
+    let too_late = [Err(AttemptOutcome::TimedOut)];
     for _ in 0..20 {
         let error = scene.call(2999, true, 0, &too_late).await.unwrap_err();
         assert!(matches!(error, CallError::Deadline), "{error:?}");

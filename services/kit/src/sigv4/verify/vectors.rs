@@ -32,7 +32,7 @@ fn the_suites_requests_are_proven() {
     ) {
         assert_eq!(prove(text), Ok(()), "{name}");
         let other_host = text.replace("\nHost:", "\nHost:other.");
-        assert_eq!(prove(&other_host), Err(Refusal::Mismatch), "{name}");
+        assert_eq!(prove(&other_host), Err(SignatureError::Mismatch), "{name}");
     }
 }
 
@@ -46,13 +46,13 @@ fn the_suites_odd_requests_are_refused() {
     ) {
         let outcome = prove(text);
         assert!(
-            matches!(outcome, Err(Refusal::Malformed(_))),
+            matches!(outcome, Err(SignatureError::Malformed(_))),
             "{name}: {outcome:?}"
         );
     }
 }
 
-fn prove(text: &str) -> Result<(), Refusal> {
+fn prove(text: &str) -> Result<(), SignatureError> {
     let (head, body) = request(text);
     let authorization = authorization(&head)?;
     let pair = KeyPair {
