@@ -15,7 +15,7 @@ pub use settings::Settings;
 pub fn app(
     settings: &Settings,
     dependencies: &Dependencies,
-) -> Result<App, sigv4::SigningSetupError> {
+) -> Result<App, sigv4::SignatureSetupError> {
     let reason = Router::new().route("/reason", get(routes::reason::reason));
     let routes = Router::new()
         .route("/health", health(dependencies))

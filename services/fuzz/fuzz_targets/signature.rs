@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use http::Request;
 use libfuzzer_sys::fuzz_target;
-use service_kit::sigv4::{Authorization, Refusal, Verifier};
+use service_kit::sigv4::{Authorization, SignatureError, Verifier};
 use service_kit::{Clock, KeyPair, KeyPairs, KeyRing};
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
     let mut lines = text.splitn(3, '\n');
     let [header, target, body] = [(); 3].map(|()| lines.next().unwrap_or_default());
     if let Some(parsed) = Authorization::parse(header) {
-        assert_eq!(Authorization::parse(&written(&parsed)), Some(parsed));
+        assert_eq!(Authorization::parse(&format_header(&parsed)), Some(parsed));
     }
     let request = Request::get(target)
         .header("authorization", header)
@@ -39,12 +39,12 @@ fuzz_target!(|text: &str| {
     if let Ok(request) = request {
         let (head, ()) = request.into_parts();
         let outcome = VERIFIER.verify(&head, body.as_bytes());
-        assert!(outcome.is_err() && outcome != Err(Refusal::Missing));
+        assert!(outcome.is_err() && outcome != Err(SignatureError::Missing));
     }
 });
 
-/// As most signers write it.
-fn written(authorization: &Authorization<'_>) -> String {
+/// The form that most signers write.
+fn format_header(authorization: &Authorization<'_>) -> String {
     let Authorization {
         access_key_id,
         date,

@@ -1,4 +1,4 @@
-//! The wall clock as a value, so that a test says what time it is.
+//! The wall clock as a value, so that a test can set the time.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use jiff::Timestamp;
 
 /// `2026-01-02T03:04:05.678Z`
 const TEXT_BYTES: usize = 24;
-/// Where the milliseconds are in it.
+/// The digits of the milliseconds.
 const FRACTION: std::ops::Range<usize> = 20..23;
 
 thread_local! {
-    /// The second that was written last, and its text. Most of the cost of a time's text is the
-    /// calendar, and a busy service writes many times of one second.
+    /// The second that was formatted last, and its text. The calendar is most of the cost of
+    /// formatting, and a busy service formats many times of the same second.
     static LAST: Cell<(i64, [u8; TEXT_BYTES])> = const { Cell::new((i64::MIN, [0; TEXT_BYTES])) };
 }
 
@@ -28,12 +28,12 @@ impl Clock {
         Self(Arc::new(Timestamp::now))
     }
 
-    /// A clock that somebody else winds.
+    /// A clock that reads its time from `now`.
     pub fn of(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// A clock that stands still.
+    /// A clock that always returns `now`.
     pub fn fixed(now: Timestamp) -> Self {
         Self(Arc::new(move || now))
     }
@@ -42,13 +42,13 @@ impl Clock {
         (self.0)()
     }
 
-    /// Now as RFC 3339 in UTC, to the millisecond: how answers and log lines write it.
+    /// Now as RFC 3339 in UTC, to the millisecond, as in answers and log lines.
     pub fn now_text(&self) -> String {
         let text = self.now_bytes();
         str::from_utf8(&text).unwrap_or_default().to_owned()
     }
 
-    /// The text, in ASCII.
+    /// `now_text` as ASCII bytes, without an allocation.
     pub(crate) fn now_bytes(&self) -> [u8; TEXT_BYTES] {
         let now_ms = self.now().as_millisecond();
         let (second, mut millisecond) = (now_ms.div_euclid(1000), now_ms.rem_euclid(1000));

@@ -1,6 +1,6 @@
-//! What every request passes on its way out, in one order: deadline, retries within a budget,
-//! breaker, time of one attempt (all of them the guard's), then for each attempt anew its headers,
-//! its signature and HTTP. The answer is whole.
+//! The outbound stack. In this order a call passes the deadline, retries within a budget, the breaker
+//! and the timeout of one attempt (all in `Guard`); then each attempt gets its headers and signature,
+//! and is sent. The response is read to its end.
 
 pub(crate) mod aws;
 mod breaker;
@@ -34,32 +34,32 @@ pub use retry::{AttemptOutcome, Repeat};
 /// One service or function that is called.
 #[derive(Clone)]
 pub struct Target {
-    /// In metrics and in the log.
+    /// As in metrics and logs.
     pub name: &'static str,
-    /// What is asked for.
+    /// The URL of every request.
     pub url: Uri,
     pub connect_to: Option<ConnectTo>,
-    /// How long one attempt may take.
+    /// The time limit of one attempt.
     pub attempt_timeout: Duration,
     pub repeat: Repeat,
-    /// What its answers say of it, by their heads: [`AttemptOutcome::of_response`] where it has no ways of
-    /// its own.
+    /// Classifies a response by its head: [`AttemptOutcome::of_response`] unless the target differs from
+    /// it.
     pub outcome: fn(StatusCode, &HeaderMap) -> AttemptOutcome,
     pub signer: Option<Signer>,
 }
 
-/// A client for one target. Copies share its connections, its breaker and its budget.
+/// A client for one target. Clones share its connections, its breaker and its budget.
 #[derive(Clone)]
-pub struct Outbound(Arc<Inner>);
+pub struct Outbound(Arc<OutboundInner>);
 
-struct Inner {
+struct OutboundInner {
     guard: Guard,
     repeat: Repeat,
     outcome: fn(StatusCode, &HeaderMap) -> AttemptOutcome,
     attempt: Attempt,
 }
 
-/// What is done for each attempt anew.
+/// Makes one attempt of a call.
 struct Attempt {
     target: &'static str,
     traces: Traces,
@@ -71,7 +71,7 @@ struct Attempt {
 impl Outbound {
     pub fn new(target: Target, roots: &TrustRoots, dependencies: &Dependencies) -> Self {
         let client = HttpClient::new(&target.url, target.connect_to, roots);
-        Self(Arc::new(Inner {
+        Self(Arc::new(OutboundInner {
             guard: Guard::new(target.name, target.attempt_timeout, &dependencies.metrics),
             repeat: target.repeat,
             outcome: target.outcome,
@@ -85,20 +85,20 @@ impl Outbound {
         }))
     }
 
-    /// Sends the request to the target's URL, within the deadline of the request that it is for.
+    /// Sends the request to the target's URL, within the deadline of the request that it is made for.
     pub async fn call(
         &self,
         context: &RequestContext,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, CallError<HttpError>> {
-        let Inner {
+        let OutboundInner {
             guard,
             repeat,
             outcome,
             attempt,
         } = &*self.0;
         let is_repeatable = repeat.allows(request.method());
-        let attempt = |until| attempt.make(context, request.clone(), until);
+        let attempt = |until| attempt.send(context, request.clone(), until);
         let outcome = |result: &Result<Response<Bytes>, HttpError>| match result {
             Ok(response) => outcome(response.status(), response.headers()),
             Err(error) => error.outcome(),
@@ -110,7 +110,7 @@ impl Outbound {
 }
 
 impl Attempt {
-    async fn make(
+    async fn send(
         &self,
         context: &RequestContext,
         mut request: Request<Bytes>,

@@ -13,21 +13,21 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::secrets::source::Source;
-use crate::secrets::{self, Held};
+use crate::secrets::source::SecretSource;
+use crate::secrets::{self, LoadedSecrets};
 use crate::settings::base;
-use crate::settings::{Base, Environment, Fault, Reader};
+use crate::settings::{Base, Environment, Reader, SettingError};
 use crate::telemetry::logs::{self, Logs};
 use crate::{App, Aws, Clock, Counter, Dependencies, Metrics, Service, server};
 use reporting::Reporting;
 
-/// A dispatch allocates two hundred times, for its two signatures foremost: with the C library's
-/// allocator it takes a seventh more processor time.
+/// A dispatch makes two hundred allocations, most of them for its two signatures: with the allocator
+/// of the C library it takes a seventh more processor time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE_CODE: u8 = 2;
-/// `EX_CONFIG` of sysexits.h: tells faults of the settings from a crash in ECS's stopped tasks.
+/// `EX_CONFIG` of sysexits.h: distinguishes wrong settings from a crash in ECS's stopped tasks.
 const SETTINGS_CODE: u8 = 78;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ enum Command {
     Version,
 }
 
-/// All that a service's `main` does. `read` reads its settings, `start` makes its application.
+/// A service's whole `main`. `read` reads its settings, `start` makes its application.
 pub fn main<S: AsRef<Base>>(
     service: Service,
     read: impl FnOnce(&mut Reader<'_>) -> S,
@@ -48,14 +48,14 @@ pub fn main<S: AsRef<Base>>(
         Some(Command::Serve) => run(service, read, start),
         Some(Command::Healthcheck) => check_health(),
         Some(Command::Version) => {
-            say(
+            print_line(
                 std::io::stdout(),
                 &format!("{} {}", service.name, service.version),
             );
             ExitCode::SUCCESS
         }
         None => {
-            say(
+            print_line(
                 std::io::stderr(),
                 &format!("usage: {} [healthcheck | --version]", service.name),
             );
@@ -81,7 +81,7 @@ fn run<S: AsRef<Base>>(
     let clock = Clock::system();
     let settings = match from_environment(read) {
         Ok(settings) => settings,
-        Err(faults) => return refuse(service, &faults, clock),
+        Err(errors) => return report_settings(service, &errors, clock),
     };
     let base = settings.as_ref();
     let metrics = Metrics::default();
@@ -115,7 +115,7 @@ fn run<S: AsRef<Base>>(
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
     let outcome = runtime.block_on(future);
-    // Dropping it would wait for a look-up of a name that hangs.
+    // Dropping it would wait for a DNS lookup that hangs.
     runtime.shutdown_background();
     outcome
 }
@@ -127,20 +127,20 @@ async fn serve<S: AsRef<Base>>(
     reporting: Reporting,
     logs: &Logs,
 ) -> anyhow::Result<()> {
-    // First of all: as PID 1 a process that handles no signal cannot be stopped by one.
+    // First, because PID 1 ignores signals that it does not handle.
     let mut signals = signals()?;
 
     let base = settings.as_ref().clone();
     let service = dependencies.service;
     let lifecycle = dependencies.lifecycle.clone();
-    // Before a port is bound: a task that cannot have its secrets fails by itself, with one line.
-    let source = Source::new(&base, service, &dependencies.aws);
-    let Held {
+    // Before the port is bound, so that a task without its secrets never gets traffic.
+    let source = SecretSource::new(&base, service, &dependencies.aws);
+    let LoadedSecrets {
         secrets,
         keys,
         refresher,
     } = tokio::select! {
-        held = secrets::load(&base, source, &dependencies.metrics) => held?,
+        loaded = secrets::load(&base, source, &dependencies.metrics) => loaded?,
         _ = signals.recv() => return Ok(()),
     };
     dependencies.secrets = secrets;
@@ -172,13 +172,13 @@ async fn serve<S: AsRef<Base>>(
     Ok(())
 }
 
-/// For connections that are made and not accepted yet. Of the library's 128 a burst fills each, and
-/// who comes then waits a second until its kernel tries again. The kernel's own limit holds too.
+/// Connections that the kernel has accepted and we have not. A burst fills tokio's default of 128, and a
+/// client then waits a second for its kernel's retry. `net.core.somaxconn` also limits it.
 const BACKLOG: u32 = 4096;
 
 fn listen(port: u16) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
-    // A port can be had again while connections of the process before linger on it.
+    // The port may be bound while connections of the previous process are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind((Ipv4Addr::UNSPECIFIED, port).into())?;
     socket.listen(BACKLOG)
@@ -187,14 +187,14 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 fn signals() -> anyhow::Result<mpsc::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let (heard, signals) = mpsc::channel(1);
+    let (sender, signals) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("SIGTERM"),
                 _ = interrupt.recv() => tracing::info!("SIGINT"),
             }
-            if heard.send(()).await.is_err() {
+            if sender.send(()).await.is_err() {
                 return;
             }
         }
@@ -206,7 +206,7 @@ fn signals() -> anyhow::Result<mpsc::Receiver<()>> {
     clippy::disallowed_methods,
     reason = "where the program starts; passed in from here on"
 )]
-fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec<Fault>> {
+fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec<SettingError>> {
     let environment = Environment {
         variable: &|name| std::env::var(name).ok(),
         file: &|path| std::fs::read(path),
@@ -216,11 +216,11 @@ fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec
     reader.finish(settings)
 }
 
-fn refuse(service: Service, faults: &[Fault], clock: Clock) -> ExitCode {
+fn report_settings(service: Service, errors: &[SettingError], clock: Clock) -> ExitCode {
     let levels = tracing_subscriber::filter::Targets::new().with_default(tracing::Level::INFO);
     let _logs = logs::start(service, levels, clock, Counter::default());
-    for fault in faults {
-        tracing::error!(setting = fault.setting, "{fault}");
+    for error in errors {
+        tracing::error!(setting = error.setting, "{error}");
     }
     ExitCode::from(SETTINGS_CODE)
 }
@@ -235,6 +235,6 @@ fn check_health() -> ExitCode {
 }
 
 /// For a person at a terminal, not for the log.
-fn say(mut terminal: impl Write, text: &str) {
+fn print_line(mut terminal: impl Write, text: &str) {
     drop(writeln!(terminal, "{text}"));
 }

@@ -1,6 +1,6 @@
-//! What a service must keep to itself: loaded before its port is bound, refreshed while it runs.
-//! Every value is a `SecretString`, and what is read on the way to it is zeroed. Not ours to zero
-//! are the buffers of the SDK and of TLS, and the process's environment.
+//! The secrets of a service: loaded before its port is bound, refreshed while it runs. Every value is
+//! a `SecretString`, and intermediate copies are zeroed, except for the buffers of the SDK and of TLS
+//! and the process's environment, which the kit cannot zero.
 
 mod document;
 mod error;
@@ -17,13 +17,13 @@ use tokio::sync::watch;
 use crate::settings::Base;
 use crate::{KeyRing, Metrics};
 use error::SecretsError;
-use loaded::Values;
-use refresh::{Refresher, Shelf};
-use source::Source;
+use loaded::SecretValues;
+use refresh::{Refresher, SecretCache};
+use source::SecretSource;
 
-/// What is known now of the service's secrets, but for its keys. Whoever needs one asks each time.
+/// The current secrets other than keys. They change at a refresh, so read them for each use.
 #[derive(Clone, Debug, Default)]
-pub struct Secrets(Option<watch::Receiver<Arc<Values>>>);
+pub struct Secrets(Option<watch::Receiver<Arc<SecretValues>>>);
 
 impl Secrets {
     pub fn database_url(&self) -> Option<SecretString> {
@@ -35,21 +35,21 @@ impl Secrets {
     }
 }
 
-/// What was loaded, and what keeps it fresh.
-pub(crate) struct Held {
+/// The secrets, and the task that refreshes them.
+pub(crate) struct LoadedSecrets {
     pub(crate) secrets: Secrets,
     pub(crate) keys: Option<KeyRing>,
     pub(crate) refresher: Refresher,
 }
 
-/// Loads everything, with a few tries.
+/// Loads all secrets, with a few attempts.
 pub(crate) async fn load(
     settings: &Base,
-    source: Source,
+    source: SecretSource,
     metrics: &Metrics,
-) -> Result<Held, SecretsError> {
+) -> Result<LoadedSecrets, SecretsError> {
     let what = settings.secret_arn.as_deref().map_or_else(
-        || "the settings that are ciphertext".to_owned(),
+        || "the encrypted settings".to_owned(),
         |arn| format!("the secret {arn}"),
     );
     let loaded = refresh::first(&what, async || Box::pin(source.load()).await).await?;
@@ -59,15 +59,15 @@ pub(crate) async fn load(
     let (values, secrets) = watch::channel(Arc::new(loaded.values));
     let (keys, ring) = loaded.keys.map(KeyRing::new).unzip();
     let secrets = Secrets(Some(secrets));
-    let shelf = Shelf::new(loaded.version_id, values, keys, metrics);
-    Ok(Held {
+    let cache = SecretCache::new(loaded.version_id, values, keys, metrics);
+    Ok(LoadedSecrets {
         secrets,
         keys: ring,
         refresher: Refresher {
             source,
             what,
             interval: Duration::from_millis(settings.secret_refresh_ms),
-            shelf,
+            cache,
         },
     })
 }

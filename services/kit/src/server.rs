@@ -1,6 +1,6 @@
-//! Serves until it is told to stop, then drains: health says no and connections are asked to
-//! close, while callers that found this task by DNS are still answered; then what is in flight
-//! is finished.
+//! Serves until the first signal, then drains: `/health` answers 503 and responses ask for the
+//! connection to be closed, while callers that still have this task's address from DNS are answered.
+//! Then the requests in flight are finished.
 
 mod activity;
 mod admission;
@@ -32,12 +32,11 @@ pub use body_reader::BODY_BYTES_MAX;
 pub use connection::HEAD_BYTES_MAX;
 pub use half_close::WRITE_TIMEOUT;
 
-/// What a response takes to leave after the deadline has made it.
+/// The time to write a response that was made at the deadline.
 const LAST_WRITE: Duration = Duration::from_millis(500);
 
-/// The first of the signals means stop, the second one means now. Answers how many requests were
-/// cut off: none, unless the second signal came, because nothing in flight takes longer than a
-/// request's deadline.
+/// The first signal starts the drain, the second one stops at once. Returns how many requests were cut
+/// off: 0 unless there was a second signal, because every request ends by its deadline.
 pub async fn serve(
     listener: TcpListener,
     app: App,
@@ -61,7 +60,7 @@ pub async fn serve(
                 () = connections.accept_from(&listener) => {}
                 () = sleep(drain) => {}
             }
-            // Who connects from here on is refused, which is always safe to try again elsewhere.
+            // From here on connecting fails, which a caller can always retry with another task.
             drop(listener);
             tokio::select! {
                 () = connections.finish() => {}

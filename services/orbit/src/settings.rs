@@ -81,14 +81,14 @@ fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceEndpoint {
     let nowhere = GovernanceEndpoint::Url(Uri::default());
     match (reader.text(FUNCTION_NAME), reader.text(FUNCTION_URL)) {
         (Some(_), Some(_)) => {
-            reader.fault(
+            reader.error(
                 FUNCTION_NAME,
                 format!("{FUNCTION_URL} is set too: one of them only"),
             );
             nowhere
         }
         (None, None) => {
-            reader.fault(
+            reader.error(
                 FUNCTION_NAME,
                 format!("neither it nor {FUNCTION_URL} is set"),
             );
@@ -99,7 +99,7 @@ fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceEndpoint {
             .map_or(nowhere, GovernanceEndpoint::Url),
         (Some(_), None) => {
             if !has_region {
-                reader.fault(
+                reader.error(
                     "AWS_REGION",
                     "not set, and the governance function is in a region",
                 );
@@ -113,7 +113,7 @@ fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceEndpoint {
 fn axon_url(reader: &mut Reader<'_>) -> Uri {
     let setting = "AXON_SERVICE_URL";
     if reader.text(setting).is_none() {
-        reader.fault(setting, "not set");
+        reader.error(setting, "not set");
     }
     reader.url(setting).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use axon::{SERVICE, Settings, app};
 use axum::body::Body;
 use http::Request;
 use service_kit::settings::{Environment, Reader, Signatures};
-use service_kit::sigv4::SigningSetupError;
+use service_kit::sigv4::SignatureSetupError;
 use service_kit::{Clock, Dependencies, KeyPair, KeyPairs, KeyRing};
 
 fn settings() -> Settings {
@@ -50,5 +50,5 @@ async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
 #[test]
 fn without_keys_it_does_not_start() {
     let refused = app(&settings(), &dependencies(None)).err().unwrap();
-    assert!(matches!(refused, SigningSetupError::NoKeys), "{refused}");
+    assert!(matches!(refused, SignatureSetupError::NoKeys), "{refused}");
 }

@@ -1,5 +1,5 @@
-//! How a service reaches AWS: one configuration for all that it asks there, over the HTTP client that
-//! it calls everybody with. It is made when it is needed first, since TLS reads every authority then.
+//! The configuration of the AWS SDK, shared by all of its clients. They send with the kit's HTTP
+//! client. It is built on first use, because that parses every root certificate.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,12 +23,12 @@ use tokio::time::timeout;
 use super::http_client::{HttpClient, HttpError};
 use super::roots::TrustRoots;
 
-/// Copies share what is made.
+/// Clones share one configuration.
 #[derive(Clone, Default)]
-pub struct Aws(Arc<Inner>);
+pub struct Aws(Arc<AwsInner>);
 
 #[derive(Default)]
-struct Inner {
+struct AwsInner {
     region: Option<String>,
     endpoint: Option<Uri>,
     roots: TrustRoots,
@@ -36,9 +36,9 @@ struct Inner {
 }
 
 impl Aws {
-    /// `endpoint` is asked instead of AWS.
+    /// `endpoint` replaces the endpoints of AWS.
     pub fn new(region: Option<String>, endpoint: Option<Uri>, roots: TrustRoots) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(AwsInner {
             region,
             endpoint,
             roots,
@@ -46,12 +46,12 @@ impl Aws {
         }))
     }
 
-    /// What clients are made from. Time limits and retries are each client's own to set.
+    /// What clients are built from. Each client sets its own timeouts and retries.
     pub fn config(&self) -> &SdkConfig {
-        self.0.config.get_or_init(|| self.0.make())
+        self.0.config.get_or_init(|| self.0.build())
     }
 
-    /// Those of the environment, else those of the role that ECS gives the task.
+    /// The credentials of the environment, or else those of the ECS task role.
     pub fn credentials(&self) -> SharedCredentialsProvider {
         let provider = self.config().credentials_provider();
         provider.expect("the configuration is made with one")
@@ -59,20 +59,20 @@ impl Aws {
 
     #[cfg(test)]
     pub(crate) fn with(config: SdkConfig) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(AwsInner {
             config: config.into(),
-            ..Inner::default()
+            ..AwsInner::default()
         }))
     }
 }
 
-impl Inner {
-    /// By hand: the SDK's own chain also knows profiles, web identities and EC2, none of which a task
-    /// has, and they are a tenth of the program.
-    fn make(&self) -> SdkConfig {
+impl AwsInner {
+    /// Not the SDK's default chain: it also supports profiles, web identities and EC2, none of which
+    /// a task has, and which are a tenth of the program's size.
+    fn build(&self) -> SdkConfig {
         let aws = Uri::from_static("https://amazonaws.com");
         let client = HttpClient::new(self.endpoint.as_ref().unwrap_or(&aws), None, &self.roots);
-        let http_client = over(client);
+        let http_client = sdk_http_client(client);
         let provider_config =
             ProviderConfig::without_region().with_http_client(http_client.clone());
         let task_role = EcsCredentialsProvider::builder().configure(&provider_config);
@@ -91,23 +91,23 @@ impl Inner {
     }
 }
 
-pub(crate) fn over(client: HttpClient) -> SharedHttpClient {
+pub(crate) fn sdk_http_client(client: HttpClient) -> SharedHttpClient {
     http_client_fn(move |settings, _| {
-        SharedHttpConnector::new(Wire {
+        SharedHttpConnector::new(SdkConnector {
             client: client.clone(),
             read_timeout: settings.read_timeout(),
         })
     })
 }
 
-/// One operation's way to the wire.
+/// Sends the requests of one SDK operation with the kit's HTTP client.
 #[derive(Debug)]
-struct Wire {
+struct SdkConnector {
     client: HttpClient,
     read_timeout: Option<Duration>,
 }
 
-impl HttpConnector for Wire {
+impl HttpConnector for SdkConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (client, read_timeout) = (self.client.clone(), self.read_timeout);
         HttpConnectorFuture::new(async move {
@@ -129,7 +129,7 @@ impl HttpConnector for Wire {
     }
 }
 
-/// The SDK tries again what is of the connection.
+/// The SDK retries connector errors of the kinds `io` and `timeout`, and no others.
 fn connector_error(error: HttpError) -> ConnectorError {
     match error {
         HttpError::Connect(_) | HttpError::ConnectionLost(_) => ConnectorError::io(error.into()),

@@ -1,5 +1,5 @@
-//! Stops calling a target that fails, and tries it again with one call at a time: closed while
-//! all is well, open for a while after too many failures, half-open with a probe after that. Calls that began before the state changed have no say in the new one.
+//! A circuit breaker: closed while calls succeed, open for a while after too many failures, then
+//! half-open with single probes. Results of calls that began in an earlier phase are ignored.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,65 +9,65 @@ use tokio::time::Instant;
 use crate::telemetry::metrics::of_target;
 use crate::{Gauge, Metrics, Unit};
 
-/// Failures are counted for so long, slot by slot.
+/// The window in which failures are counted, and its slots.
 const WINDOW: Duration = Duration::from_secs(10);
 const SLOTS: usize = 10;
 const SLOT: Duration = Duration::from_secs(1);
-/// Below this a single failure would already be a high rate.
+/// With fewer calls in the window it does not open: one failure would be a high rate.
 const CALLS_MIN: u32 = 10;
-/// Open where one call in so many fails, or more.
+/// It opens where at least one in so many calls fails.
 const CALLS_PER_FAILURE: u32 = 2;
 const OPEN_MIN: Duration = Duration::from_secs(1);
-/// Doubled each time that a probe fails, up to here.
+/// The open time doubles each time that a probe fails, up to here.
 const OPEN_MAX: Duration = Duration::from_secs(30);
 
-/// The breaker of one target. Copies are of the same one.
+/// The breaker of one target. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct Breaker {
     name: &'static str,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<BreakerState>>,
     /// 0 closed, 1 half-open, 2 open.
     gauge: Gauge,
 }
 
-/// How long a call can wait for its answer. Half-open there is one probe of each kind at a time:
-/// who has the whole time never waits for a call that may give up any moment, and where all callers
-/// have less (a chain of services passes on a little less each time), the target is tried all the same.
+/// How much time a call has. While half-open there is one probe of each kind at a time: a call with the
+/// whole time is not blocked by a probe that may be abandoned early, and the target is probed even
+/// where every call has less (each service of a chain passes on less time than it got).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeLeft {
-    /// That of an attempt.
+    /// At least the time limit of an attempt.
     Whole,
     Short,
 }
 
-/// Leave to make one call. Dropped without a result, it has no influence, and a probe that it
-/// was may be made by somebody else.
+/// Permission for one call. Dropping it without a result records nothing; where it was a probe, the
+/// next call may probe.
 pub(crate) struct Permit {
     breaker: Breaker,
     generation: u64,
     time: TimeLeft,
 }
 
-/// No calls for so long.
+/// The breaker permits no call, for at least this long.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BreakerOpenError {
-    pub(crate) rest: Duration,
+    pub(crate) retry_after: Duration,
 }
 
-struct State {
-    phase: Phase,
+struct BreakerState {
+    phase: BreakerPhase,
     /// How many times the phase has changed.
     generation: u64,
-    /// For how long it opens the next time.
+    /// How long it will be open the next time.
     open_time: Duration,
 }
 
-enum Phase {
-    Closed(Window),
+enum BreakerPhase {
+    Closed(FailureWindow),
     Open {
         until: Instant,
     },
-    /// Which probes are under way, by their `TimeLeft`.
+    /// Whether a probe is under way, by `TimeLeft`.
     HalfOpen {
         probes: [bool; 2],
     },
@@ -75,8 +75,8 @@ enum Phase {
 
 impl Breaker {
     pub(crate) fn new(name: &'static str, metrics: &Metrics) -> Self {
-        let state = State {
-            phase: Phase::Closed(Window::default()),
+        let state = BreakerState {
+            phase: BreakerPhase::Closed(FailureWindow::default()),
             generation: 0,
             open_time: OPEN_MIN,
         };
@@ -90,20 +90,22 @@ impl Breaker {
     pub(crate) fn permit(&self, now: Instant, time: TimeLeft) -> Result<Permit, BreakerOpenError> {
         let mut state = self.state();
         match &mut state.phase {
-            Phase::Closed(_) => {}
-            Phase::Open { until } if now < *until => {
-                return Err(BreakerOpenError { rest: *until - now });
+            BreakerPhase::Closed(_) => {}
+            BreakerPhase::Open { until } if now < *until => {
+                return Err(BreakerOpenError {
+                    retry_after: *until - now,
+                });
             }
-            Phase::Open { .. } => {
+            BreakerPhase::Open { .. } => {
                 let mut probes = [false; 2];
                 probes[time as usize] = true;
-                self.change(&mut state, Phase::HalfOpen { probes });
+                self.change(&mut state, BreakerPhase::HalfOpen { probes });
             }
-            Phase::HalfOpen { probes } if probes[time as usize] => {
-                let rest = Duration::ZERO;
-                return Err(BreakerOpenError { rest });
+            BreakerPhase::HalfOpen { probes } if probes[time as usize] => {
+                let retry_after = Duration::ZERO;
+                return Err(BreakerOpenError { retry_after });
             }
-            Phase::HalfOpen { probes } => probes[time as usize] = true,
+            BreakerPhase::HalfOpen { probes } => probes[time as usize] = true,
         }
         let generation = state.generation;
         drop(state);
@@ -115,7 +117,7 @@ impl Breaker {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state().phase, Phase::Open { .. })
+        matches!(self.state().phase, BreakerPhase::Open { .. })
     }
 
     fn record(&self, generation: u64, is_failure: bool, now: Instant) {
@@ -124,52 +126,52 @@ impl Breaker {
             return;
         }
         match (&mut state.phase, is_failure) {
-            (Phase::Closed(window), _) => {
+            (BreakerPhase::Closed(window), _) => {
                 window.record(is_failure, now);
                 if is_failure && window.has_too_many_failures() {
                     self.open(&mut state, now);
                 }
             }
-            (Phase::HalfOpen { .. }, true) => self.open(&mut state, now),
-            (Phase::HalfOpen { .. }, false) => {
+            (BreakerPhase::HalfOpen { .. }, true) => self.open(&mut state, now),
+            (BreakerPhase::HalfOpen { .. }, false) => {
                 state.open_time = OPEN_MIN;
-                self.change(&mut state, Phase::Closed(Window::default()));
+                self.change(&mut state, BreakerPhase::Closed(FailureWindow::default()));
                 tracing::info!(breaker = self.name, "the breaker closed");
             }
-            (Phase::Open { .. }, _) => {}
+            (BreakerPhase::Open { .. }, _) => {}
         }
     }
 
-    /// The call was given up: who made it knows nothing of the target.
+    /// The call was abandoned without a result.
     fn release(&self, generation: u64, time: TimeLeft) {
         let mut state = self.state();
         if generation == state.generation
-            && let Phase::HalfOpen { probes } = &mut state.phase
+            && let BreakerPhase::HalfOpen { probes } = &mut state.phase
         {
             probes[time as usize] = false;
         }
     }
 
-    fn open(&self, state: &mut State, now: Instant) {
+    fn open(&self, state: &mut BreakerState, now: Instant) {
         let open_time = state.open_time;
         state.open_time = (open_time * 2).min(OPEN_MAX);
         let until = now + open_time;
-        self.change(state, Phase::Open { until });
+        self.change(state, BreakerPhase::Open { until });
         let open_ms = open_time.as_millis();
         tracing::warn!(breaker = self.name, open_ms, "the breaker opened");
     }
 
-    fn change(&self, state: &mut State, phase: Phase) {
+    fn change(&self, state: &mut BreakerState, phase: BreakerPhase) {
         self.gauge.set(match phase {
-            Phase::Closed(_) => 0.0,
-            Phase::HalfOpen { .. } => 1.0,
-            Phase::Open { .. } => 2.0,
+            BreakerPhase::Closed(_) => 0.0,
+            BreakerPhase::HalfOpen { .. } => 1.0,
+            BreakerPhase::Open { .. } => 2.0,
         });
         state.phase = phase;
         state.generation += 1;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -181,28 +183,28 @@ impl Permit {
 }
 
 impl Drop for Permit {
-    /// After a result there is nothing left to give back: the probe's result changed the phase.
+    /// Has no effect after a result: a probe's result has changed the phase.
     fn drop(&mut self) {
         self.breaker.release(self.generation, self.time);
     }
 }
 
-/// Calls and failures of the last ten seconds, second by second.
+/// Calls and failures of the last ten seconds, by second.
 #[derive(Default)]
-struct Window {
-    slots: [Slot; SLOTS],
+struct FailureWindow {
+    slots: [WindowSlot; SLOTS],
     newest: usize,
-    /// When the newest slot began; none before the first call.
+    /// When the newest slot began; `None` before the first call.
     began: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Slot {
+struct WindowSlot {
     calls: u32,
     failures: u32,
 }
 
-impl Window {
+impl FailureWindow {
     fn record(&mut self, is_failure: bool, now: Instant) {
         let mut began = *self.began.get_or_insert(now);
         if now.saturating_duration_since(began) >= WINDOW {
@@ -212,7 +214,7 @@ impl Window {
         while now.saturating_duration_since(began) >= SLOT {
             began += SLOT;
             self.newest = (self.newest + 1) % SLOTS;
-            self.slots[self.newest] = Slot::default();
+            self.slots[self.newest] = WindowSlot::default();
         }
         self.began = Some(began);
         let slot = &mut self.slots[self.newest];

@@ -1,5 +1,6 @@
-//! Connecting elsewhere than the URL says, as curl's `--connect-to` does: URL, Host header, TLS
-//! server name and signature stay what they are. For places without service discovery.
+//! Which address a connection goes to. `ConnectTo` replaces the URL's, as curl's `--connect-to` does:
+//! Host header, TLS server name and signature stay those of the URL. It is for environments without
+//! service discovery.
 
 use std::future::Future;
 use std::io;
@@ -36,14 +37,14 @@ impl FromStr for ConnectTo {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    pub(crate) inner: HttpConnector<AnyOrder>,
+    pub(crate) inner: HttpConnector<ShuffledResolver>,
     pub(crate) to: Option<ConnectTo>,
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpConnector<AnyOrder> as Service<Uri>>::Response;
-    type Error = <HttpConnector<AnyOrder> as Service<Uri>>::Error;
-    type Future = <HttpConnector<AnyOrder> as Service<Uri>>::Future;
+    type Response = <HttpConnector<ShuffledResolver> as Service<Uri>>::Response;
+    type Error = <HttpConnector<ShuffledResolver> as Service<Uri>>::Error;
+    type Future = <HttpConnector<ShuffledResolver> as Service<Uri>>::Future;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -51,32 +52,32 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let uri = match &self.to {
-            Some(ConnectTo(authority)) => elsewhere(uri, authority),
+            Some(ConnectTo(authority)) => with_authority(uri, authority),
             None => uri,
         };
         self.inner.call(uri)
     }
 }
 
-fn elsewhere(uri: Uri, authority: &Authority) -> Uri {
+fn with_authority(uri: Uri, authority: &Authority) -> Uri {
     let mut parts = uri.into_parts();
     parts.authority = Some(authority.clone());
     Uri::from_parts(parts).expect("only the authority of a whole URI was replaced")
 }
 
-/// The system's addresses of a name, in any order. Its own order (RFC 6724, section 6, rule 9) puts
-/// those first that are most like ours, always the same ones, and a connection goes to the first
-/// that takes it.
+/// The system's resolver, with its addresses shuffled. The system sorts them by how much of their
+/// prefix is ours (RFC 6724, section 6, rule 9), so the same address would always come first and
+/// get all connections.
 #[derive(Clone, Debug)]
-pub(crate) struct AnyOrder(GaiResolver);
+pub(crate) struct ShuffledResolver(GaiResolver);
 
-impl Default for AnyOrder {
+impl Default for ShuffledResolver {
     fn default() -> Self {
         Self(GaiResolver::new())
     }
 }
 
-impl Service<Name> for AnyOrder {
+impl Service<Name> for ShuffledResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
@@ -87,12 +88,12 @@ impl Service<Name> for AnyOrder {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let found = self.0.call(name);
-        Box::pin(async move { Ok(in_any_order(found.await?.collect()).into_iter()) })
+        Box::pin(async move { Ok(shuffled(found.await?.collect()).into_iter()) })
     }
 }
 
-/// IPv6 or IPv4 first, as the system has it: it knows which of them leads anywhere.
-fn in_any_order(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+/// The family that the system puts first stays first: the system knows which of them has a route.
+fn shuffled(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_v4_first = addresses.first().is_some_and(SocketAddr::is_ipv4);
     fastrand::shuffle(&mut addresses);
     addresses.sort_by_key(|address| address.is_ipv4() != is_v4_first);
@@ -116,13 +117,13 @@ mod tests {
         ] {
             let mut seen = BTreeSet::new();
             for _ in 0..200 {
-                let ordered = in_any_order(addresses(system));
+                let ordered = shuffled(addresses(system));
                 assert_eq!(ordered.len(), 5);
                 seen.insert(ordered[0].to_string());
             }
             assert_eq!(seen.into_iter().collect::<Vec<_>>(), first);
         }
-        assert!(in_any_order(Vec::new()).is_empty());
+        assert!(shuffled(Vec::new()).is_empty());
     }
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn only_the_authority_changes() {
-        let uri = elsewhere(
+        let uri = with_authority(
             Uri::from_static("https://axon.demo/reason?a=b"),
             &Authority::from_static("127.0.0.1:9"),
         );

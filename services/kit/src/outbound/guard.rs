@@ -1,5 +1,5 @@
-//! Guards the calls to one target: the deadline, retries within a budget, the breaker and the time
-//! of one attempt. What an attempt is, its maker knows.
+//! Guards the calls to one target by the deadline, retries within a budget, the breaker and the time
+//! limit of one attempt. The caller supplies the attempt.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,15 +13,15 @@ use super::retry::{ATTEMPTS_MAX, AttemptOutcome, Jitter, full_jitter, pause};
 use crate::telemetry::metrics::of_target;
 use crate::{Counter, Metrics};
 
-/// For how long a call adds to the budget.
+/// How long a call counts for the budget.
 const BUDGET_WINDOW: Duration = Duration::from_secs(10);
-/// Retries a second that are there without any calls: enough for all connections of a pool that
-/// a target closes as it goes away.
+/// Retries a second that need no calls: enough for the connections of a pool that a stopping target
+/// closes.
 const BUDGET_MIN_PER_SECOND: u32 = 10;
-/// Retries for each call. A target in trouble gets this much more load, and not three times as much.
+/// Retries for each call: a failing target gets at most this share more load, not three times the load.
 const BUDGET_SHARE: f32 = 0.2;
 
-/// Why there is no answer.
+/// Why a call has no response. `E` is the error of an attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError<E> {
     #[error("the deadline passed")]
@@ -77,8 +77,9 @@ impl Guard {
         }
     }
 
-    /// The first answer that is not to be tried again, or the last one that there was time, budget
-    /// and leave for. `attempt` is told until when it is waited for, `outcome` judges its result.
+    /// Retries the attempt as far as its outcome, the deadline, the budget and the breaker allow, and
+    /// returns the last result. `attempt` gets the time at which it is cut off; `outcome` classifies its
+    /// result.
     pub(super) async fn call<T, E, F>(
         &self,
         deadline: Instant,
@@ -104,7 +105,7 @@ impl Guard {
             }
             sleep(pause).await;
             match self.attempt(deadline, &attempt, &outcome).await {
-                // What happened before says more.
+                // The result before it says more.
                 (_, Err(CallError::BreakerOpen { .. })) => break,
                 next => last = next,
             }
@@ -132,7 +133,7 @@ impl Guard {
         };
         let permit = match self.breaker.permit(now, time) {
             Ok(permit) => permit,
-            Err(BreakerOpenError { rest: retry_after }) => {
+            Err(BreakerOpenError { retry_after }) => {
                 return (
                     AttemptOutcome::Abandoned,
                     Err(CallError::BreakerOpen { retry_after }),
@@ -145,7 +146,7 @@ impl Guard {
         let (outcome, result) =
             match ended.filter(|(outcome, _)| *outcome != AttemptOutcome::TimedOut) {
                 Some((outcome, result)) => (outcome, result.map_err(CallError::Failed)),
-                // The target had less time than it may take: that is not its fault.
+                // The target had less than the time of an attempt, so it has not failed.
                 None if time == TimeLeft::Short => {
                     (AttemptOutcome::Abandoned, Err(CallError::Deadline))
                 }
@@ -160,7 +161,7 @@ impl Guard {
         (outcome, result)
     }
 
-    /// Whether the budget has a retry left.
+    /// Takes a retry from the budget; `false` where none is left.
     fn withdraw(&self) -> bool {
         let has_left = self.budget.withdraw();
         if has_left {

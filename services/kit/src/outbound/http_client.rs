@@ -1,4 +1,4 @@
-//! One HTTP request to a target, and an answer that is whole.
+//! Sends one HTTP request and reads the whole response.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::connect::{AnyOrder, ConnectTo, Connector};
+use super::connect::{ConnectTo, Connector, ShuffledResolver};
 use super::retry::AttemptOutcome;
 use super::roots::TrustRoots;
 use crate::sigv4::SigningError;
 
-/// Far above what our services answer.
+/// Far above what our services answer with.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Below the idle timeouts that servers and load balancers have by default (60 s on AWS).
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Under load no connection is ever idle: without a greatest age all calls would go on to the tasks
-/// that were there first, and those that scaling adds would get none.
+/// Under load no connection is ever idle: without a maximum age all calls would go to the tasks that
+/// were there first, and tasks that scaling adds would get none.
 const POOL_AGE_MAX: Duration = Duration::from_mins(2);
 
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +42,15 @@ pub enum HttpError {
     BodyTooLarge,
 }
 
-/// Of one target, or of many alike. Copies share its connections.
+/// Clones share one pool of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
     connector: HttpsConnector<Connector>,
     pool: Arc<Mutex<Pool>>,
 }
 
-/// Connections of one generation. Where it is replaced, those that are idle are closed, and those
-/// that are in use once they have been answered.
+/// Connections that were opened within one `POOL_AGE_MAX`. When the pool is replaced, idle connections
+/// are closed, and busy ones after their response.
 #[derive(Debug)]
 struct Pool {
     client: Client<HttpsConnector<Connector>, Full<Bytes>>,
@@ -70,7 +70,7 @@ impl HttpError {
 
 impl HttpClient {
     pub(crate) fn new(url: &Uri, connect_to: Option<ConnectTo>, roots: &TrustRoots) -> Self {
-        let mut inner = HttpConnector::new_with_resolver(AnyOrder::default());
+        let mut inner = HttpConnector::new_with_resolver(ShuffledResolver::default());
         inner.enforce_http(false);
         inner.set_nodelay(true);
         inner.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -81,7 +81,7 @@ impl HttpClient {
         let tls = if url.scheme() == Some(&Scheme::HTTPS) {
             roots.client_config()
         } else {
-            TrustRoots::nobody()
+            TrustRoots::without_certificates()
         };
         let connector = HttpsConnector::from((connector, tls));
         let pool = Arc::new(Mutex::new(Pool::new(&connector)));
@@ -90,9 +90,9 @@ impl HttpClient {
 
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let answer = self.pool().client.request(request.map(Full::new));
-        let (head, body) = answer.await.map_err(of_request)?.into_parts();
+        let (head, body) = answer.await.map_err(request_error)?.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-        let body = body.map_err(of_body)?.to_bytes();
+        let body = body.map_err(body_error)?.to_bytes();
         Ok(Response::from_parts(head, body))
     }
 
@@ -106,8 +106,8 @@ impl HttpClient {
 }
 
 impl Pool {
-    /// Ends at some time between half of the greatest age and all of it, so that tasks that started
-    /// together do not connect anew together.
+    /// It is replaced after a random time between half of the maximum age and all of it, so that
+    /// callers that started together do not reconnect together.
     fn new(connector: &HttpsConnector<Connector>) -> Self {
         let age = POOL_AGE_MAX.mul_f64(1.0 - fastrand::f64() / 2.0);
         Self {
@@ -117,8 +117,8 @@ impl Pool {
     }
 }
 
-/// A request that was handed to a pooled connection, but not yet written when the connection closed,
-/// is sent again by hyper itself: whoever was to get it has seen nothing of it, so that is no retry.
+/// hyper itself sends a request again that was given to a pooled connection but not yet written when
+/// the connection closed: the target has received nothing of it, so that is not a retry.
 fn builder() -> Builder {
     let mut builder = Client::builder(TokioExecutor::new());
     builder
@@ -128,7 +128,7 @@ fn builder() -> Builder {
     builder
 }
 
-fn of_request(error: Error) -> HttpError {
+fn request_error(error: Error) -> HttpError {
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
     if error.is_connect() {
         HttpError::Connect(error)
@@ -139,7 +139,7 @@ fn of_request(error: Error) -> HttpError {
     }
 }
 
-fn of_body(error: BoxError) -> HttpError {
+fn body_error(error: BoxError) -> HttpError {
     if error.is::<LengthLimitError>() {
         HttpError::BodyTooLarge
     } else {

@@ -1,37 +1,37 @@
-//! What is tried again and after which pause, and what speaks against the target: decided from
-//! how an attempt ended, and from nothing else.
+//! What is retried, after which pause, and what counts as a failure of the target. All of it depends
+//! only on the outcome of an attempt.
 
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, StatusCode};
 
-/// How often one call is tried, the first time included.
+/// Attempts of one call, the first one included.
 pub(super) const ATTEMPTS_MAX: u32 = 3;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Whatever a target asks for: longer than any call of ours may take, and what our own callers are
-/// told is no longer than this.
+/// The most that is taken of a `Retry-After`. It is longer than any call of ours may take, and bounds
+/// what we answer to our own callers.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// An answer for the caller to judge.
+    /// A response for the caller to interpret.
     Answered,
-    /// The target cannot answer this request, and would not the next time.
+    /// The target failed on this request, and would again.
     Broken,
-    /// The target says that it cannot answer now.
+    /// The target is temporarily unavailable.
     Unavailable { retry_after: Option<Duration> },
-    /// The target says that it is asked too often.
+    /// The target limits the rate of requests.
     Throttled { retry_after: Option<Duration> },
-    /// There was no connection, so nothing was asked.
+    /// There was no connection, so nothing was sent.
     NotConnected,
-    /// The connection was lost. The target may have done what it was asked.
+    /// The connection was lost. The target may have processed the request.
     ConnectionLost,
-    /// No answer within the time of one attempt, or the target says so itself.
+    /// No response within the time limit of one attempt, or a 408.
     TimedOut,
-    /// Given up on our side: the deadline passed, the breaker is open, or it cannot be signed.
+    /// Not the target's fault: the deadline passed, the breaker is open, or signing failed.
     Abandoned,
 }
 
@@ -40,14 +40,14 @@ pub enum AttemptOutcome {
 pub enum Repeat {
     /// Those with an idempotent method (RFC 9110, section 9.2.2).
     ByMethod,
-    /// All: they ask and change nothing, whatever their method.
+    /// All: they change nothing, whatever their method.
     Always,
 }
 
 impl AttemptOutcome {
     pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Self {
         match status.as_u16() {
-            // It is told how long it is waited for, and gives up when that is over.
+            // It got `X-Request-Timeout-Ms`, and gives up when that has passed.
             408 => Self::TimedOut,
             429 => Self::Throttled {
                 retry_after: retry_after(headers),
@@ -60,7 +60,7 @@ impl AttemptOutcome {
         }
     }
 
-    /// Whether it counts against the target. A target that throttles works as it should.
+    /// Whether it is a failure of the target. One that throttles works correctly.
     pub fn is_failure(self) -> bool {
         match self {
             Self::Broken
@@ -72,7 +72,7 @@ impl AttemptOutcome {
         }
     }
 
-    /// Whether to try again what may, or may not, be repeated.
+    /// Whether to retry a request that may, or may not, be repeated.
     pub fn is_retried(self, is_repeatable: bool) -> bool {
         match self {
             Self::NotConnected => true,
@@ -84,7 +84,7 @@ impl AttemptOutcome {
         }
     }
 
-    /// How long the target wants to be left alone.
+    /// The `Retry-After` of the response.
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after } | Self::Throttled { retry_after } => retry_after,
@@ -99,25 +99,25 @@ impl Repeat {
     }
 }
 
-/// Spreads pauses, so that those who failed together do not come back together.
+/// Randomizes pauses, so that calls that failed together are not retried together.
 pub(super) type Jitter = fn(Duration) -> Duration;
 
-/// Anything from nothing to the whole pause: "full jitter".
+/// A uniformly random part of the pause ("full jitter").
 pub(super) fn full_jitter(pause: Duration) -> Duration {
     pause.mul_f64(fastrand::f64())
 }
 
-/// The pause before retry 0, 1, ...: never shorter than what the target asked for.
+/// The pause before retry 0, 1, ...: at least the target's `Retry-After`.
 pub(super) fn pause(retry: u32, outcome: AttemptOutcome, jitter: Jitter) -> Duration {
     let longest = (PAUSE_FIRST * 2_u32.saturating_pow(retry)).min(PAUSE_MAX);
     jitter(longest).max(outcome.retry_after().unwrap_or_default())
 }
 
-/// In seconds. The other form, a date, would take the target's clock for ours.
+/// Only the form in seconds: a date would be compared with the clock of another machine.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
     let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
-    // A number that is too large for any type of ours is a long time, too.
+    // A number that is too large for `u64` is a long time as well.
     let seconds = is_number.then(|| seconds.parse().unwrap_or(u64::MAX))?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }

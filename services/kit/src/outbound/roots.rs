@@ -1,5 +1,5 @@
-//! Whom TLS trusts: the authorities that are compiled in, because an image from scratch has none,
-//! and those of the file that `SSL_CERT_FILE` names.
+//! The root certificates that TLS trusts: those that are compiled in, because an image from scratch
+//! has none, and those of the PEM file that `SSL_CERT_FILE` names.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ const SETTING: &str = "SSL_CERT_FILE";
 #[derive(Clone, Debug, Default)]
 pub struct TrustRoots {
     added: Vec<CertificateDer<'static>>,
-    /// Made once, for all clients.
+    /// Built once, for all clients.
     client_config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
@@ -28,14 +28,14 @@ impl TrustRoots {
                 added,
                 ..Self::default()
             },
-            Err(what) => {
-                reader.fault(SETTING, what);
+            Err(problem) => {
+                reader.error(SETTING, problem);
                 Self::default()
             }
         }
     }
 
-    /// All of them.
+    /// Those compiled in, then those of the file.
     pub fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
         webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
@@ -45,27 +45,26 @@ impl TrustRoots {
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         Arc::clone(
             self.client_config
-                .get_or_init(|| Arc::new(self.make_client_config())),
+                .get_or_init(|| Arc::new(self.build_client_config())),
         )
     }
 
-    /// For a target that is asked without TLS: it needs no authorities, and they take milliseconds
-    /// to read.
-    pub(crate) fn nobody() -> Arc<ClientConfig> {
-        Arc::new(trusting(RootCertStore::empty()))
+    /// For a target without TLS: parsing the root certificates takes milliseconds.
+    pub(crate) fn without_certificates() -> Arc<ClientConfig> {
+        Arc::new(client_config_with(RootCertStore::empty()))
     }
 
-    fn make_client_config(&self) -> ClientConfig {
+    fn build_client_config(&self) -> ClientConfig {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(self.certificates().cloned());
-        trusting(store)
+        client_config_with(store)
     }
 }
 
-fn trusting(store: RootCertStore) -> ClientConfig {
+fn client_config_with(store: RootCertStore) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("ring has what TLS 1.2 and 1.3 need")
+        .expect("ring supports TLS 1.2 and 1.3")
         .with_root_certificates(store)
         .with_no_client_auth()
 }

@@ -1,11 +1,11 @@
-//! The subcommand `healthcheck`: asks the service on this machine for `/health`. An image from
-//! scratch has no curl. It needs no runtime and no TLS.
+//! The subcommand `healthcheck`: requests `/health` of the service in the same container. An image
+//! from scratch has no curl. It needs no async runtime and no TLS.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Below the five seconds that ECS gives a health check by default.
+/// Below the default timeout of an ECS health check, 5 s.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether `/health` answers 200.
@@ -31,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    fn verdict_on(answer: &'static str) -> bool {
+    fn is_healthy_after(answer: &'static str) -> bool {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(move || {
@@ -45,14 +45,16 @@ mod tests {
 
     #[test]
     fn only_200_is_healthy() {
-        assert!(verdict_on("HTTP/1.1 200 OK\r\n\r\n"));
-        assert!(!verdict_on("HTTP/1.1 503 Service Unavailable\r\n\r\n"));
-        assert!(!verdict_on("HTTP/1.1 404 200\r\n\r\n"));
-        assert!(!verdict_on(""));
+        assert!(is_healthy_after("HTTP/1.1 200 OK\r\n\r\n"));
+        assert!(!is_healthy_after(
+            "HTTP/1.1 503 Service Unavailable\r\n\r\n"
+        ));
+        assert!(!is_healthy_after("HTTP/1.1 404 200\r\n\r\n"));
+        assert!(!is_healthy_after(""));
     }
 
     #[test]
-    fn nobody_there_is_not_healthy() {
+    fn a_refused_connection_is_not_healthy() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);

@@ -1,4 +1,4 @@
-//! What leaves the process by itself while it serves: metrics with the log, and spans.
+//! Reports metrics and spans while the service runs.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,7 +16,7 @@ pub(crate) struct Reporting {
 }
 
 impl Reporting {
-    /// As the settings have it; and who takes the spans.
+    /// What the settings ask for, and the `Traces` whose spans it sends.
     pub(crate) fn new(
         base: &Base,
         service: Service,
@@ -43,7 +43,7 @@ impl Reporting {
         (traces.unwrap_or_default(), Self { emf, exporter })
     }
 
-    /// Reports until `work` is done, and then once more.
+    /// Reports until `work` completes, and then once more.
     pub(crate) async fn during<T>(mut self, logs: &Logs, work: impl Future<Output = T>) -> T {
         let write = |line: &[u8]| logs.push(line);
         let metrics = async {
@@ -67,7 +67,7 @@ impl Reporting {
             }
         };
         let (result, ()) = tokio::join!(work, spans);
-        // The spans first: the metrics say how many of them were lost.
+        // After the spans, because the metrics count those that were lost.
         if let Some(emf) = &self.emf {
             emf.report(write);
         }

@@ -1,5 +1,5 @@
-//! Which revision of which definition this task is: asked once from ECS's metadata endpoint. A
-//! service runs as well without knowing it.
+//! The task definition revision of this task, read once from ECS's metadata endpoint. The service also
+//! runs without it.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ const ATTEMPTS: u32 = 3;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// `family:n`, or nothing outside ECS and where the endpoint does not answer.
+/// `family:n`; `None` outside ECS and where the endpoint does not answer.
 pub(crate) async fn task_revision(metadata_url: Option<&Uri>) -> Option<HeaderValue> {
     let metadata_url = metadata_url?;
     for attempt in 1.. {
-        match tokio::time::timeout(ATTEMPT_TIMEOUT, ask(metadata_url)).await {
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, read_revision(metadata_url)).await {
             Ok(Ok(revision)) => return Some(revision),
             Ok(Err(error)) if attempt == ATTEMPTS => {
                 tracing::warn!(
@@ -43,12 +43,12 @@ pub(crate) async fn task_revision(metadata_url: Option<&Uri>) -> Option<HeaderVa
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Task {
+struct TaskMetadata {
     family: String,
     revision: String,
 }
 
-async fn ask(metadata_url: &Uri) -> anyhow::Result<HeaderValue> {
+async fn read_revision(metadata_url: &Uri) -> anyhow::Result<HeaderValue> {
     let url: Uri = format!("{}/task", metadata_url.to_string().trim_end_matches('/')).parse()?;
     let client = HttpClient::new(&url, None, &TrustRoots::default());
     let request = Request::get(url).body(Bytes::new())?;
@@ -61,7 +61,7 @@ async fn ask(metadata_url: &Uri) -> anyhow::Result<HeaderValue> {
         "the metadata endpoint answers {}",
         response.status()
     );
-    let task: Task =
+    let task: TaskMetadata =
         serde_json::from_slice(response.body()).context("the metadata is not a task")?;
     Ok(HeaderValue::try_from(format!(
         "{}:{}",

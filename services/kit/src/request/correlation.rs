@@ -1,5 +1,5 @@
-//! The correlation id: taken from the caller where it is fit to be written into logs and headers,
-//! made otherwise, and sent back on every response.
+//! The correlation id: the caller's where it is safe in logs and headers, otherwise a new one. Every
+//! response carries it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -8,8 +8,8 @@ use crate::hex;
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const CHARACTERS_MAX: usize = 128;
 
-/// 1 to 128 characters of `[A-Za-z0-9._-]`. It is part of the request's context, and kept as the
-/// header that it mostly is: came as, is answered with, and goes on in.
+/// 1 to 128 characters of `[A-Za-z0-9._-]`. It is kept as a header value because it arrives, is
+/// answered and is passed on as a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorrelationId(HeaderValue);
 
@@ -24,10 +24,10 @@ impl CorrelationId {
         (fits && value.as_bytes().iter().all(plain)).then(|| Self(value.clone()))
     }
 
-    /// A new id of 32 hexadecimal digits: it has to be unlike the others, not unguessable.
+    /// A new id of 32 hexadecimal digits. It has to be unique, not unpredictable.
     pub fn generate() -> Self {
         let digits: [u8; 32] = hex::encode(&fastrand::u128(..).to_be_bytes());
-        Self(HeaderValue::from_bytes(&digits).expect("digits are fit for a header"))
+        Self(HeaderValue::from_bytes(&digits).expect("digits are valid in a header"))
     }
 
     pub fn as_str(&self) -> &str {

@@ -1,5 +1,6 @@
-//! The deadline of a request: ours, or the caller's where that is sooner. Whoever is called is
-//! told what is left of it, so that nobody works for an answer that nobody waits for.
+//! The time limit of a request: ours, or the caller's where that is shorter. Calls that are made for
+//! the request pass on what is left of it, so that no service works on an answer that its caller no
+//! longer waits for.
 
 use std::time::Duration;
 
@@ -9,15 +10,15 @@ use tokio::time::Instant;
 /// How long the caller waits for the answer, in milliseconds.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
-/// Less time than this is given to nobody: whoever asks for less is refused before any work. It
-/// would mostly end in calls that are cut off, of which each costs a connection.
-pub(crate) const LEAST_MS: u64 = 100;
+/// A request with less time is refused before any work: it would mostly end in calls that are cut
+/// off, and each of these costs a connection.
+pub(crate) const TIME_LIMIT_MIN_MS: u64 = 100;
 
 /// How long a request may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeLimit {
     pub(crate) span: Duration,
-    /// The caller set it, and it is sooner than ours.
+    /// Set by the caller, and shorter than ours.
     pub(crate) is_callers: bool,
 }
 
@@ -27,38 +28,38 @@ impl TimeLimit {
         Self { span, is_callers }
     }
 
-    /// Of a request with these headers. A header that is not one number is passed over.
-    pub(crate) fn of(headers: &HeaderMap, longest: Duration) -> Self {
+    /// Of a request with these headers. A header that is not one whole number is ignored.
+    pub(crate) fn of(headers: &HeaderMap, max: Duration) -> Self {
         let mut values = headers.get_all(HEADER).iter();
         let callers = match (values.next(), values.next()) {
             (Some(value), None) => milliseconds(value),
             _ => None,
         };
         match callers {
-            Some(span) if span < longest => Self {
+            Some(span) if span < max => Self {
                 span,
                 is_callers: true,
             },
-            _ => Self::ours(longest),
+            _ => Self::ours(max),
         }
     }
 
     pub(crate) fn is_too_little(self) -> bool {
-        self.is_callers && self.span < Duration::from_millis(LEAST_MS)
+        self.is_callers && self.span < Duration::from_millis(TIME_LIMIT_MIN_MS)
     }
 }
 
-/// What is left. It is rounded up, and never less than what is taken, so that it is us who give up
-/// and not whoever is asked who refuses.
+/// The time until then in milliseconds, rounded up and at least `TIME_LIMIT_MIN_MS`, so that a callee
+/// does not refuse a call that we still wait for.
 pub(crate) fn header_value(until: Instant) -> HeaderValue {
     let left = until.saturating_duration_since(Instant::now());
     let left_ms = u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-    HeaderValue::from(left_ms.max(LEAST_MS))
+    HeaderValue::from(left_ms.max(TIME_LIMIT_MIN_MS))
 }
 
 fn milliseconds(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?;
-    // A number's own parser would take a sign.
+    // `parse` would accept a sign.
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let milliseconds = is_plain.then(|| text.parse().ok())??;
     Some(Duration::from_millis(milliseconds))
@@ -97,8 +98,8 @@ mod tests {
             is_callers,
         };
         assert!(time(0, true).is_too_little());
-        assert!(time(LEAST_MS - 1, true).is_too_little());
-        assert!(!time(LEAST_MS, true).is_too_little());
+        assert!(time(TIME_LIMIT_MIN_MS - 1, true).is_too_little());
+        assert!(!time(TIME_LIMIT_MIN_MS, true).is_too_little());
         assert!(!time(1, false).is_too_little());
     }
 

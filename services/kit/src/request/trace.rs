@@ -1,6 +1,6 @@
-//! W3C trace context (<https://www.w3.org/TR/trace-context/>): taken from the caller's
-//! `traceparent`, made new where there is none or a wrong one, and passed on with a span of ours.
-//! What vendors keep in `tracestate` goes along as it came.
+//! W3C trace context (<https://www.w3.org/TR/trace-context/>): the caller's `traceparent` is
+//! continued, and a missing or invalid one starts a new trace. Calls get a span of ours as parent,
+//! and the caller's `tracestate` unchanged.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -8,25 +8,25 @@ use crate::hex;
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
-/// What everybody has to pass on at least, and we at most.
+/// The specification requires at least this much to be propagated; we propagate no more.
 const STATE_BYTES_MAX: usize = 512;
 const STATE_MEMBERS_MAX: usize = 32;
 const SAMPLED: u8 = 1;
 
-/// Which trace a request belongs to, and the span that it is in it.
+/// The trace that a request belongs to, and its own span in that trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
     span_id: u64,
-    /// The caller's span; none where the trace begins here.
+    /// The caller's span; `None` where the trace begins here.
     parent_id: Option<u64>,
     flags: u8,
-    /// `tracestate`, which belongs to a trace that a caller began.
+    /// The caller's `tracestate`.
     state: Option<HeaderValue>,
 }
 
 impl TraceContext {
-    /// The caller's trace with a new span of ours, or a trace that begins here.
+    /// A new span in the caller's trace, or in a new trace.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(PARENT).iter();
         let caller = match (values.next(), values.next()) {
@@ -39,7 +39,7 @@ impl TraceContext {
         })
     }
 
-    /// A trace that begins here.
+    /// A new trace.
     pub fn begin() -> Self {
         Self {
             trace_id: fastrand::u128(1..),
@@ -85,7 +85,7 @@ impl TraceContext {
     /// Makes this span the parent of the request that is sent with these headers.
     pub(crate) fn pass_on(&self, headers: &mut HeaderMap) {
         let parent = HeaderValue::from_bytes(&self.text());
-        headers.insert(PARENT, parent.expect("digits are fit for a header"));
+        headers.insert(PARENT, parent.expect("digits are valid in a header"));
         if let Some(state) = &self.state {
             headers.insert(STATE, state.clone());
         }
@@ -100,7 +100,7 @@ impl TraceContext {
     }
 }
 
-/// The caller's span. A version above ours may have more behind the flags; `ff` is no version.
+/// Parses the caller's span. A later version may have more fields after the flags; `ff` is invalid.
 fn parse(text: &str) -> Option<TraceContext> {
     let mut parts = text.split('-');
     let [version] = hex::decode(parts.next()?)?;
@@ -120,7 +120,7 @@ fn parse(text: &str) -> Option<TraceContext> {
     })
 }
 
-/// None where it is no list of `key=value`, or too long: a part of it would say something else.
+/// `None` where it is not a list of `key=value`, or too long: a part of it must not be passed on.
 fn state(headers: &HeaderMap) -> Option<HeaderValue> {
     let values: Vec<&[u8]> = headers
         .get_all(STATE)
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_context_begins_a_trace() {
+    fn an_invalid_trace_context_begins_a_trace() {
         for text in [
             "",
             "00",
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_vendors_keep_goes_along_as_it_came() {
+    fn tracestate_is_passed_on_unchanged() {
         let passed_on = |parent: &str, states: &[&str]| {
             let mut headers = HeaderMap::new();
             headers.insert(PARENT, parent.parse().unwrap());

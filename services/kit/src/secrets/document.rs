@@ -1,5 +1,4 @@
-//! The document that a secret is: one JSON object of strings. Faults name fields and places, and
-//! never what is in them.
+//! Parses the JSON object of strings that a secret is. Errors name fields and positions, never values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,13 +17,13 @@ const PREVIOUS: [&str; 2] = [
     "sigv4_previous_secret_access_key",
 ];
 
-/// What is known of the document's fields, by their names. Others are passed over, so that a
-/// secret may serve a newer version of the service too.
+/// The known fields by name. Others are ignored, so that a secret may also serve a newer version of the
+/// service.
 #[derive(Debug, Default)]
-pub(super) struct Fields(BTreeMap<&'static str, SecretString>);
+pub(super) struct SecretFields(BTreeMap<&'static str, SecretString>);
 
-impl Fields {
-    /// All that is wrong with the document, at once. `keys`: whether it has to have a key pair.
+impl SecretFields {
+    /// Returns all faults at once. `keys`: whether a key pair is required.
     pub(super) fn parse(text: &str, keys: bool) -> Result<Self, Vec<String>> {
         let raw: BTreeMap<Cow<'_, str>, &RawValue> =
             serde_json::from_str(text).map_err(|error| {
@@ -70,7 +69,7 @@ impl Fields {
         }
     }
 
-    /// Fills in what the document does not have.
+    /// Sets a field that the document does not have.
     pub(super) fn or(&mut self, name: &'static str, value: Option<&SecretString>) {
         if let Some(value) = value {
             self.0.entry(name).or_insert_with(|| value.clone());
@@ -101,7 +100,7 @@ impl Fields {
     }
 }
 
-/// A string that is copied once, to where it is zeroed.
+/// A string that is copied once, into a `SecretString`.
 struct SecretText(SecretString);
 
 impl<'de> serde::Deserialize<'de> for SecretText {
@@ -127,7 +126,7 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> Vec<String> {
-        Fields::parse(text, true).unwrap_err()
+        SecretFields::parse(text, true).unwrap_err()
     }
 
     #[test]
@@ -135,7 +134,7 @@ mod tests {
         let text = r#"{"database_url": "postgres://\"q\"", "api_key": "k", "other": [1],
             "sigv4_access_key_id": "new", "sigv4_secret_access_key": "s1",
             "sigv4_previous_access_key_id": "old", "sigv4_previous_secret_access_key": "s2"}"#;
-        let mut fields = Fields::parse(text, true).unwrap();
+        let mut fields = SecretFields::parse(text, true).unwrap();
         let url = fields.take(DATABASE_URL).unwrap();
         assert_eq!(url.expose_secret(), "postgres://\"q\"");
         let keys = fields.take_keys().unwrap();
@@ -182,6 +181,11 @@ mod tests {
         let fault =
             "it lacks sigv4_access_key_id and sigv4_secret_access_key, and signatures are required";
         assert_eq!(faults("{}"), [fault]);
-        assert!(Fields::parse("{}", false).unwrap().take_keys().is_none());
+        assert!(
+            SecretFields::parse("{}", false)
+                .unwrap()
+                .take_keys()
+                .is_none()
+        );
     }
 }

@@ -4,17 +4,17 @@ use secrecy::SecretString;
 
 use crate::KeyPairs;
 
-/// One version of all secrets, complete and decrypted.
+/// `version_id` is that of Secrets Manager; `None` where there is no secret.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct SecretVersion {
     pub(super) version_id: Option<String>,
-    pub(super) values: Values,
-    /// Where signatures are required.
+    pub(super) values: SecretValues,
+    /// `Some` where signatures by key pairs are required.
     pub(super) keys: Option<KeyPairs>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Values {
+pub(crate) struct SecretValues {
     pub(super) database_url: Option<SecretString>,
     pub(super) api_key: Option<SecretString>,
 }

@@ -1,5 +1,5 @@
-//! Reads secrets again and again: at the start until they are there, within a bound; then once in
-//! an interval. When that fails, the last good ones are kept.
+//! Loads secrets: at the start with a few attempts, then once an interval. Where a refresh fails, the
+//! last good version stays in use.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::SecretsError;
-use super::loaded::{Loaded, Values};
-use super::source::Source;
+use super::loaded::{SecretValues, SecretVersion};
+use super::source::SecretSource;
 use crate::{Counter, Gauge, KeyPairs, Metrics, Unit};
 
 const ATTEMPTS: u32 = 3;
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
-/// Twice as long before the third: with it, all three take less than 10 s.
+/// The second pause is twice as long; three attempts with their pauses take less than 10 s.
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 
-/// Tasks that were started together shall not ask together for ever.
+/// Keeps tasks that started together from refreshing together.
 const JITTER: f64 = 0.1;
 
-/// What a metric says of an age is never older than this.
+/// How often `secret_age` is updated.
 const AGE_STEP: Duration = Duration::from_secs(15);
 
 /// Loads secrets for the first time.
 pub(super) async fn first(
     what: &str,
-    load: impl AsyncFn() -> Result<Loaded, SecretsError>,
-) -> Result<Loaded, SecretsError> {
+    load: impl AsyncFn() -> Result<SecretVersion, SecretsError>,
+) -> Result<SecretVersion, SecretsError> {
     let mut attempt = 1;
     loop {
         match in_time(what, load()).await {
@@ -41,8 +41,8 @@ pub(super) async fn first(
 
 async fn in_time(
     what: &str,
-    load: impl Future<Output = Result<Loaded, SecretsError>>,
-) -> Result<Loaded, SecretsError> {
+    load: impl Future<Output = Result<SecretVersion, SecretsError>>,
+) -> Result<SecretVersion, SecretsError> {
     let late = |_| SecretsError::Late {
         what: what.to_owned(),
         limit: ATTEMPT_LIMIT,
@@ -51,49 +51,49 @@ async fn in_time(
 }
 
 pub(crate) struct Refresher {
-    pub(super) source: Source,
+    pub(super) source: SecretSource,
     pub(super) what: String,
     pub(super) interval: Duration,
-    pub(super) shelf: Shelf,
+    pub(super) cache: SecretCache,
 }
 
 impl Refresher {
-    /// Goes on as long as the service does.
+    /// Never returns.
     pub(crate) async fn run(self) -> Infallible {
-        if self.shelf.version_id.is_none() {
-            // There is no secret, and the environment does not change.
+        if self.cache.version_id.is_none() {
+            // Without a secret there is only the environment, which does not change.
             return std::future::pending().await;
         }
         let pause = || spread(self.interval, fastrand::f64());
         let load = async || Box::pin(self.source.load()).await;
-        keep_fresh(&self.what, load, pause, self.shelf).await
+        keep_fresh(&self.what, load, pause, self.cache).await
     }
 }
 
-/// From 1 - `JITTER` to 1 + `JITTER` intervals, as `chance` goes from 0 to 1.
+/// 1 - `JITTER` to 1 + `JITTER` intervals for a `chance` from 0 to 1.
 fn spread(interval: Duration, chance: f64) -> Duration {
     interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * chance)
 }
 
 async fn keep_fresh(
     what: &str,
-    load: impl AsyncFn() -> Result<Loaded, SecretsError>,
+    load: impl AsyncFn() -> Result<SecretVersion, SecretsError>,
     pause: impl Fn() -> Duration,
-    mut shelf: Shelf,
+    mut cache: SecretCache,
 ) -> Infallible {
     loop {
-        shelf.grow_old(pause()).await;
+        cache.age_during(pause()).await;
         match in_time(what, load()).await {
-            Ok(loaded) => shelf.put(loaded),
-            Err(error) => shelf.keep(error),
+            Ok(loaded) => cache.store(loaded),
+            Err(error) => cache.record_failure(error),
         }
     }
 }
 
-/// Where the last good version lies, for all who use it.
-pub(super) struct Shelf {
+/// The last good version, and the senders that publish it to its users.
+pub(super) struct SecretCache {
     version_id: Option<String>,
-    values: watch::Sender<Arc<Values>>,
+    values: watch::Sender<Arc<SecretValues>>,
     keys: Option<watch::Sender<Arc<KeyPairs>>>,
     read: Instant,
     failing: bool,
@@ -101,10 +101,10 @@ pub(super) struct Shelf {
     failures: Counter,
 }
 
-impl Shelf {
+impl SecretCache {
     pub(super) fn new(
         version_id: Option<String>,
-        values: watch::Sender<Arc<Values>>,
+        values: watch::Sender<Arc<SecretValues>>,
         keys: Option<watch::Sender<Arc<KeyPairs>>>,
         metrics: &Metrics,
     ) -> Self {
@@ -119,7 +119,7 @@ impl Shelf {
         }
     }
 
-    async fn grow_old(&self, pause: Duration) {
+    async fn age_during(&self, pause: Duration) {
         let end = Instant::now() + pause;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -131,7 +131,7 @@ impl Shelf {
         }
     }
 
-    fn put(&mut self, loaded: Loaded) {
+    fn store(&mut self, loaded: SecretVersion) {
         self.read = Instant::now();
         self.age.set(0.0);
         if std::mem::take(&mut self.failing) {
@@ -148,7 +148,7 @@ impl Shelf {
         }
     }
 
-    fn keep(&mut self, error: SecretsError) {
+    fn record_failure(&mut self, error: SecretsError) {
         self.failures.add(1);
         if !std::mem::replace(&mut self.failing, true) {
             let error = format!("{:#}", anyhow::Error::from(error));

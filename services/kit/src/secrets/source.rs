@@ -1,5 +1,5 @@
-//! Where secrets come from: Secrets Manager, and KMS for what is ciphertext. A client is made when
-//! it is needed first.
+//! Reads secrets from Secrets Manager, and decrypts ciphertext with KMS. Each client is made on first
+//! use.
 
 use std::sync::OnceLock;
 
@@ -9,30 +9,30 @@ use aws_smithy_types::retry::RetryConfig;
 use secrecy::zeroize::{Zeroize as _, Zeroizing};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::document::{API_KEY, DATABASE_URL, Fields};
+use super::document::{API_KEY, DATABASE_URL, SecretFields};
 use super::error::SecretsError;
-use super::loaded::{Loaded, Values};
+use super::loaded::{SecretValues, SecretVersion};
 use crate::settings::base::CIPHERTEXT;
 use crate::settings::{Base, Signatures};
 use crate::{Aws, Service};
 
-pub(crate) struct Source {
+pub(crate) struct SecretSource {
     service: Service,
     arn: Option<String>,
-    /// What ECS injected when the task started: the secret's own value is newer.
-    injected: Values,
+    /// What ECS injected when the task started. Values of the secret are newer and override it.
+    injected: SecretValues,
     signatures: Signatures,
     aws: Aws,
     secrets_manager: OnceLock<aws_sdk_secretsmanager::Client>,
     kms: OnceLock<aws_sdk_kms::Client>,
 }
 
-impl Source {
+impl SecretSource {
     pub(crate) fn new(settings: &Base, service: Service, aws: &Aws) -> Self {
         Self {
             service,
             arn: settings.secret_arn.clone(),
-            injected: Values {
+            injected: SecretValues {
                 database_url: settings.database_url.clone(),
                 api_key: settings.api_key.clone(),
             },
@@ -43,27 +43,28 @@ impl Source {
         }
     }
 
-    /// All of it: a version that is not complete is none.
-    pub(super) async fn load(&self) -> Result<Loaded, SecretsError> {
+    /// Loads and decrypts all values, or fails: a partial version is never used.
+    pub(super) async fn load(&self) -> Result<SecretVersion, SecretsError> {
         let mut version_id = None;
-        let mut fields = Fields::default();
+        let mut fields = SecretFields::default();
         if let Some(arn) = &self.arn {
             let version = self.read(arn).await?;
             let keys = self.signatures == Signatures::ByPairs;
-            fields =
-                Fields::parse(&version.text, keys).map_err(|faults| SecretsError::Invalid {
+            fields = SecretFields::parse(&version.text, keys).map_err(|faults| {
+                SecretsError::Invalid {
                     arn: arn.clone(),
                     faults,
-                })?;
+                }
+            })?;
             version_id = Some(version.id);
         }
         fields.or(DATABASE_URL, self.injected.database_url.as_ref());
         fields.or(API_KEY, self.injected.api_key.as_ref());
         self.decrypt(&mut fields).await?;
         let keys = fields.take_keys();
-        Ok(Loaded {
+        Ok(SecretVersion {
             version_id,
-            values: Values {
+            values: SecretValues {
                 database_url: fields.take(DATABASE_URL),
                 api_key: fields.take(API_KEY),
             },
@@ -71,7 +72,7 @@ impl Source {
         })
     }
 
-    async fn read(&self, arn: &str) -> Result<Version, SecretsError> {
+    async fn read(&self, arn: &str) -> Result<SecretDocument, SecretsError> {
         let client = self.secrets_manager.get_or_init(|| {
             let config = aws_sdk_secretsmanager::config::Builder::from(self.aws.config())
                 .retry_config(RetryConfig::disabled())
@@ -84,18 +85,18 @@ impl Source {
             source: error.into(),
         })?;
         match (answer.version_id, answer.secret_string) {
-            (Some(id), Some(text)) => Ok(Version {
+            (Some(id), Some(text)) => Ok(SecretDocument {
                 id,
                 text: Zeroizing::new(text),
             }),
             _ => Err(SecretsError::Invalid {
                 arn: arn.to_owned(),
-                faults: vec!["it has no text".to_owned()],
+                faults: vec!["it has no SecretString".to_owned()],
             }),
         }
     }
 
-    async fn decrypt(&self, fields: &mut Fields) -> Result<(), SecretsError> {
+    async fn decrypt(&self, fields: &mut SecretFields) -> Result<(), SecretsError> {
         let mut faults = Vec::new();
         for (name, value) in fields.iter_mut() {
             let Some(ciphertext) = value.expose_secret().strip_prefix(CIPHERTEXT) else {
@@ -131,13 +132,13 @@ impl Source {
         let plaintext = answer.plaintext.map(Blob::into_inner).unwrap_or_default();
         let text = String::from_utf8(plaintext).map_err(|error| {
             error.into_bytes().zeroize();
-            anyhow::anyhow!("what was encrypted is not text")
+            anyhow::anyhow!("the plaintext is not text")
         })?;
         Ok(Zeroizing::new(text).as_str().into())
     }
 }
 
-struct Version {
+struct SecretDocument {
     id: String,
     text: Zeroizing<String>,
 }
@@ -154,7 +155,7 @@ mod tests {
     };
     const ARN: &str = "arn:aws:secretsmanager:eu-central-1:1:secret:x";
 
-    fn source(manager: &SecretsManager, arn: Option<&str>, injected: Values) -> Source {
+    fn source(manager: &SecretsManager, arn: Option<&str>, injected: SecretValues) -> SecretSource {
         let config = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .region(aws_config::Region::new("eu-central-1"))
@@ -164,13 +165,13 @@ mod tests {
                     aws_credential_types::Credentials::for_tests(),
                 ),
             )
-            .http_client(crate::outbound::aws::over(HttpClient::new(
+            .http_client(crate::outbound::aws::sdk_http_client(HttpClient::new(
                 &http::Uri::default(),
                 None,
                 &crate::TrustRoots::default(),
             )))
             .build();
-        Source {
+        SecretSource {
             service: SERVICE,
             arn: arn.map(str::to_owned),
             injected,
@@ -195,7 +196,7 @@ mod tests {
             "api_key": ciphertext("tested", "newer"),
         });
         manager.put(ARN, &document.to_string());
-        let injected = Values {
+        let injected = SecretValues {
             database_url: Some(ciphertext("tested", "postgres://").into()),
             api_key: Some("older".into()),
         };
@@ -216,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_asked_where_there_is_no_secret() {
         let manager = SecretsManager::start().await;
-        let source = source(&manager, None, Values::default());
+        let source = source(&manager, None, SecretValues::default());
         let loaded = source.load().await.unwrap();
         assert!(loaded.version_id.is_none() && loaded.keys.is_none());
         assert!(source.secrets_manager.get().is_none() && source.kms.get().is_none());

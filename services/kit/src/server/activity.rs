@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::unsent::Unsent;
+use super::unsent::UnsentBytes;
 
 /// How long a new connection may take until the head of its first request is complete.
 pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,23 +16,24 @@ pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// or it asks on a connection that is being closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// What a connection is at. A request costs it a few atomic operations and no timer.
+/// The state of one connection. A request updates it with a few atomic operations and no timer.
 pub(super) struct Activity {
     opened: Instant,
     in_flight: AtomicUsize,
-    /// Of the last answer, in milliseconds since it was opened; 0 before the first one.
+    /// When the last answer was made, in milliseconds since `opened`; 0 before the first one.
     answered_ms: AtomicU64,
+    /// Whether the last answer may have been made before its body was read to the end.
     unread: AtomicBool,
-    unsent_of_all: Arc<Unsent>,
+    unsent_total: Arc<UnsentBytes>,
     unsent_bytes: AtomicUsize,
-    /// Since when there has always been something unsent, as `answered_ms`.
+    /// Since when there has been an unsent answer without interruption, as `answered_ms`.
     unsent_since_ms: AtomicU64,
 }
 
 impl Activity {
-    pub(super) fn new(unsent_of_all: Arc<Unsent>) -> Self {
+    pub(super) fn new(unsent_total: Arc<UnsentBytes>) -> Self {
         Self {
-            unsent_of_all,
+            unsent_total,
             unsent_bytes: AtomicUsize::new(0),
             unsent_since_ms: AtomicU64::new(0),
             opened: Instant::now(),
@@ -46,8 +47,8 @@ impl Activity {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// None while a request is in flight.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
+    /// `None` while a request is in flight.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
         let answered = Duration::from_millis(self.answered_ms.load(Ordering::Relaxed));
         (self.requests_in_flight() == 0).then(|| self.opened + answered)
     }
@@ -56,26 +57,26 @@ impl Activity {
         self.unread.store(unread, Ordering::Relaxed);
     }
 
-    /// Whether the last answer may have come before the end of its request's body.
+    /// Whether the last answer may have been made before its request's body was read to the end.
     pub(super) fn may_have_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// Of an answer that has just been made.
+    /// Counts an answer that has just been made.
     pub(super) fn add_unsent(&self, bytes: usize) {
         if self.unsent_bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
             let answered_ms = self.answered_ms.load(Ordering::Relaxed);
             self.unsent_since_ms.store(answered_ms, Ordering::Relaxed);
         }
-        self.unsent_of_all.add(bytes);
+        self.unsent_total.add(bytes);
     }
 
     pub(super) fn remove_unsent(&self, bytes: usize) {
         self.unsent_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.unsent_of_all.remove(bytes);
+        self.unsent_total.remove(bytes);
     }
 
-    /// How much of its answers the peer has not taken, and since when there was always some.
+    /// Bytes of answers that the peer has not taken, and since when there have been any.
     pub(super) fn unsent(&self) -> (usize, Instant) {
         let since = Duration::from_millis(self.unsent_since_ms.load(Ordering::Relaxed));
         (
@@ -84,14 +85,14 @@ impl Activity {
         )
     }
 
-    /// Comes when the connection has waited too long for a request.
-    pub(super) async fn ends(&self) {
+    /// Completes when the connection has been idle for too long.
+    pub(super) async fn idle_timeout(&self) {
         loop {
             let limit = match self.answered_ms.load(Ordering::Relaxed) {
                 0 => FIRST_REQUEST_TIMEOUT,
                 _ => IDLE_TIMEOUT,
             };
-            match self.waits_since() {
+            match self.idle_since() {
                 None => sleep(limit).await,
                 Some(since) if since.elapsed() < limit => sleep_until(since + limit).await,
                 Some(_) => return,

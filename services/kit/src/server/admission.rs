@@ -1,5 +1,5 @@
-//! Who is let in, and for how long: above a number of requests in flight the next one is turned away
-//! at once, while those that are in can still be answered, and each one ends by its deadline.
+//! Load shedding and the deadline: above a number of requests in flight the next one is answered 503
+//! at once, so that those in flight can be finished, and every request ends by its deadline.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use http::{HeaderValue, StatusCode};
 use super::problem::Problem;
 use crate::{Counter, Gauge, Metrics, RequestContext, Unit};
 
-/// Requests take far less than a second: by then there is room, or there is somebody else.
+/// Requests take far less than a second, so by then there is capacity, here or in another task.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// One for all connections.
+/// Shared by all connections.
 pub(crate) struct Admission {
     in_flight_max: usize,
     in_flight: AtomicUsize,
@@ -22,8 +22,8 @@ pub(crate) struct Admission {
     shed: Counter,
 }
 
-/// A request that is in, until it is answered or given up.
-struct InFlight<'a>(&'a Admission);
+/// Counts a request as in flight until it is dropped.
+struct AdmittedRequest<'a>(&'a Admission);
 
 impl Admission {
     pub(crate) fn new(in_flight_max: usize, metrics: &Metrics) -> Self {
@@ -35,8 +35,8 @@ impl Admission {
         }
     }
 
-    /// The answer by its deadline, or none at all where too many are in already. What is not to be
-    /// shed is not counted either.
+    /// Polls `answer` until its deadline, unless too many requests are in flight. A request that may
+    /// not be shed is not counted.
     pub(crate) async fn admit(
         &self,
         context: &RequestContext,
@@ -50,8 +50,8 @@ impl Admission {
         until_deadline(context, answer).await
     }
 
-    fn enter(&self) -> Option<InFlight<'_>> {
-        let entered = InFlight(self);
+    fn enter(&self) -> Option<AdmittedRequest<'_>> {
+        let entered = AdmittedRequest(self);
         self.in_flight_gauge.add(1.0);
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         if before < self.in_flight_max {
@@ -62,7 +62,7 @@ impl Admission {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for AdmittedRequest<'_> {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.0.in_flight_gauge.add(-1.0);

@@ -1,5 +1,5 @@
-//! Bodies on their way in. A request takes its place among those that are in only when its body is
-//! there, so that whoever sends one slowly, or never, is in nobody's way.
+//! Reads request bodies before admission: a request counts as in flight only once its body is
+//! complete, so that slow or stalled uploads do not use up `IN_FLIGHT_MAX`.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,37 +18,37 @@ use tokio::time::sleep_until;
 use super::problem::Problem;
 use crate::RequestContext;
 
-/// Far above what any route of ours is sent.
+/// Far above what any route of ours receives.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// One for all connections.
-pub(crate) struct Arrivals {
-    /// How long one may take.
-    time: Duration,
-    /// How many may be waited for: memory is bounded by it.
-    waiting_max: usize,
-    waiting: Mutex<Waiting>,
+/// Shared by all connections.
+pub(crate) struct BodyReader {
+    /// The time limit of one body.
+    time_limit: Duration,
+    /// The maximum number of incomplete bodies, which bounds the memory.
+    incomplete_max: usize,
+    incomplete: Mutex<IncompleteBodies>,
 }
 
-/// By their order. Who loses its sender gives way.
+/// By arrival. A body whose sender is dropped is given up.
 #[derive(Default)]
-struct Waiting {
+struct IncompleteBodies {
     next: u64,
     senders: BTreeMap<u64, oneshot::Sender<Infallible>>,
 }
 
-impl Arrivals {
-    pub(crate) fn new(time: Duration, waiting_max: usize) -> Self {
+impl BodyReader {
+    pub(crate) fn new(time_limit: Duration, incomplete_max: usize) -> Self {
         Self {
-            time,
-            waiting_max,
-            waiting: Mutex::default(),
+            time_limit,
+            incomplete_max,
+            incomplete: Mutex::default(),
         }
     }
 
-    /// The whole body. What does not come in time, or has been waited for longest where too many
-    /// are, is the caller's fault.
-    pub(crate) async fn whole(
+    /// The whole body. 413 where it is too large; 408 where it is not complete in time, or is the
+    /// oldest of too many incomplete bodies.
+    pub(crate) async fn read(
         &self,
         body: Body,
         context: &RequestContext,
@@ -56,57 +56,59 @@ impl Arrivals {
         if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
             return Err(too_large());
         }
-        let mut reading = pin!(read(body));
-        // Nearly every body comes together with its head.
+        let mut reading = pin!(collect(body));
+        // Nearly every body arrives together with its head.
         if let Some(read) = poll_immediate(&mut reading).await {
             return read;
         }
-        let until = context.deadline().min(context.began() + self.time);
-        let (_place, gives_way) = self.wait();
+        let until = context.deadline().min(context.began() + self.time_limit);
+        let (_slot, evicted) = self.register();
         tokio::select! {
             biased;
             read = reading => return read,
-            _ = gives_way => {}
+            _ = evicted => {}
             () = sleep_until(until) => {}
         }
         let detail = "the body did not come in time";
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
     }
 
-    /// The one that has been waited for longest gives way to the newest: a body that is under way
-    /// arrives before so many others have come.
-    fn wait(&self) -> (Place<'_>, oneshot::Receiver<Infallible>) {
-        let (sender, gives_way) = oneshot::channel();
-        let mut waiting = self.lock();
-        let number = waiting.next;
-        waiting.next += 1;
-        waiting.senders.insert(number, sender);
-        if waiting.senders.len() > self.waiting_max {
-            waiting.senders.pop_first();
+    /// Evicts the oldest incomplete body where there are too many: one that is being sent at a normal
+    /// pace is complete before so many others arrive.
+    fn register(&self) -> (IncompleteSlot<'_>, oneshot::Receiver<Infallible>) {
+        let (sender, evicted) = oneshot::channel();
+        let mut incomplete = self.lock();
+        let number = incomplete.next;
+        incomplete.next += 1;
+        incomplete.senders.insert(number, sender);
+        if incomplete.senders.len() > self.incomplete_max {
+            incomplete.senders.pop_first();
         }
-        let arrivals = self;
-        (Place { arrivals, number }, gives_way)
+        let reader = self;
+        (IncompleteSlot { reader, number }, evicted)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, IncompleteBodies> {
+        self.incomplete
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Place<'a> {
-    arrivals: &'a Arrivals,
+struct IncompleteSlot<'a> {
+    reader: &'a BodyReader,
     number: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for IncompleteSlot<'_> {
     fn drop(&mut self) {
-        self.arrivals.lock().senders.remove(&self.number);
+        self.reader.lock().senders.remove(&self.number);
     }
 }
 
-/// Pieces are copied together: each by itself would keep the buffer that it was read into. They never
-/// take more than the largest body.
-async fn read(mut body: Body) -> Result<Bytes, Problem> {
+/// Copies the frames of a body into one buffer of at most `BODY_BYTES_MAX`: each frame would keep the
+/// buffer alive that it was read into.
+async fn collect(mut body: Body) -> Result<Bytes, Problem> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame

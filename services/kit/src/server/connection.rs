@@ -1,4 +1,5 @@
-//! One connection: HTTP/1.1 or HTTP/2 by its first bytes, and how long it may wait for a request.
+//! Serves one connection: HTTP/1.1 or HTTP/2 by its first bytes, until it is idle for too long or the
+//! server stops.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -17,44 +18,44 @@ use tokio::time::timeout;
 
 use super::activity::{Activity, InFlight};
 use super::body_reader::BODY_BYTES_MAX;
-use super::half_close::{Lingering, WRITE_TIMEOUT};
+use super::half_close::{DrainingStream, WRITE_TIMEOUT};
 use super::inbound::App;
-use super::tracked_body::{Leaving, PIECE_BYTES};
+use super::tracked_body::{PIECE_BYTES, TrackedBody};
 
-/// Request line and headers together: what HTTP/1.1 keeps of a head that is not complete yet, and
-/// the size of HTTP/2's header list. Above it the answer is 431.
+/// The largest request line and headers together: the buffer for an incomplete HTTP/1.1 head, and the
+/// header list of HTTP/2. Above it the answer is 431.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// For HTTP/2's farewell, and what has been written already.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// The time for HTTP/2's GOAWAY, and for what is being written.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 const STREAMS_MAX: u32 = 128;
-/// One body fits, and four of them fit together: a connection keeps no more of what nobody reads.
+/// A stream's window holds one body, and a connection's four: it buffers no more that is unread.
 const STREAM_WINDOW: usize = BODY_BYTES_MAX;
 const CONNECTION_WINDOW: usize = 4 * BODY_BYTES_MAX;
 
-pub(super) type Protocols = Builder<Streams>;
+pub(super) type Protocols = Builder<StreamExecutor>;
 
-/// Runs the streams of HTTP/2. Each ends by itself, also where nobody takes its answer: then it is
-/// reset.
+/// Runs the streams of HTTP/2 with a time limit, after which a stream is reset: its peer may not take
+/// its answer.
 #[derive(Clone)]
-pub(super) struct Streams {
-    longest: Duration,
+pub(super) struct StreamExecutor {
+    time_limit: Duration,
 }
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(timeout(self.longest, stream));
+        tokio::spawn(timeout(self.time_limit, stream));
     }
 }
 
-/// Pings are not needed: whoever is gone is idle, or cut off by a request's deadline.
+/// HTTP/2 pings are not needed: a connection whose peer is gone ends by the idle timeout or a deadline.
 pub(super) fn protocols(deadline: Duration) -> Protocols {
     let bytes = |size| u32::try_from(size).expect("the limits are small");
-    let longest = deadline + WRITE_TIMEOUT;
-    let mut builder = Builder::new(Streams { longest });
+    let time_limit = deadline + WRITE_TIMEOUT;
+    let mut builder = Builder::new(StreamExecutor { time_limit });
     builder.http1().max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
@@ -66,16 +67,16 @@ pub(super) fn protocols(deadline: Duration) -> Protocols {
     builder
 }
 
-/// Serves the connection to its end: its own, that of its patience, or the server's.
-pub(super) async fn attend(
+/// Serves until the peer closes, the connection is idle for too long, or `finishing` changes.
+pub(super) async fn serve_connection(
     stream: TcpStream,
     app: App,
     protocols: Arc<Protocols>,
     activity: Arc<Activity>,
     mut finishing: watch::Receiver<()>,
 ) {
-    let io = TokioIo::new(Lingering::new(stream, Arc::clone(&activity)));
-    let patience = Arc::clone(&activity);
+    let io = TokioIo::new(DrainingStream::new(stream, Arc::clone(&activity)));
+    let idle = Arc::clone(&activity);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let in_flight = InFlight::new(&activity);
         let has_body = !request.body().is_end_stream();
@@ -93,18 +94,18 @@ pub(super) async fn attend(
             let activity = in_flight.activity();
             activity.note_unread(has_body && refused);
             drop(in_flight);
-            Ok::<_, Infallible>(answer.map(|body| Leaving::new(body, activity)))
+            Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, activity)))
         }
     });
     let mut connection = pin!(protocols.serve_connection(io, service));
-    let mut out_of_patience = pin!(patience.ends());
+    let mut idle_timeout = pin!(idle.idle_timeout());
     tokio::select! {
         biased;
-        outcome = connection.as_mut() => return note(outcome),
-        () = out_of_patience.as_mut() => {
+        outcome = connection.as_mut() => return log_outcome(outcome),
+        () = idle_timeout.as_mut() => {
             connection.as_mut().graceful_shutdown();
-            if let Ok(outcome) = timeout(FAREWELL, connection).await {
-                note(outcome);
+            if let Ok(outcome) = timeout(SHUTDOWN_TIMEOUT, connection).await {
+                log_outcome(outcome);
             }
             return;
         }
@@ -113,12 +114,12 @@ pub(super) async fn attend(
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
-        outcome = connection => note(outcome),
-        () = out_of_patience => {}
+        outcome = connection => log_outcome(outcome),
+        () = idle_timeout => {}
     }
 }
 
-fn note(outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+fn log_outcome(outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(error) = outcome {
         tracing::debug!(error, "a connection broke");
     }

@@ -1,5 +1,5 @@
-//! The open connections: how many there may be, who makes room for a new one, and how they end
-//! together.
+//! The open connections: their maximum number, which are evicted for new ones, and how all of them
+//! are finished.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,15 +14,15 @@ use tokio::time::{Instant, sleep};
 use super::activity::Activity;
 use super::connection::{self, Protocols};
 use super::inbound::App;
-use super::unsent::{UNSENT_BYTES_MAX, Unsent};
+use super::unsent::{UNSENT_BYTES_MAX, UnsentBytes};
 use crate::settings::Base;
 
-/// How long to wait for a connection to end, or to become idle, where none can be accepted.
+/// The pause before eviction is tried again where no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Room is made for several at once, so that a flood does not look through all connections for
-/// each new one.
-const ROOM_SHARE: usize = 32;
-/// A flood is one line of the log now and then, not a flood of lines.
+/// The share of `max` (one in so many) that is evicted at once, so that a flood does not scan all
+/// connections for each new one.
+const EVICTED_SHARE: usize = 32;
+/// A warning is logged at most this often.
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 pub(super) struct Connections {
@@ -30,13 +30,13 @@ pub(super) struct Connections {
     max: usize,
     protocols: Arc<Protocols>,
     tasks: JoinSet<()>,
-    open: HashMap<Id, Open>,
-    unsent: Arc<Unsent>,
+    open: HashMap<Id, OpenConnection>,
+    unsent: Arc<UnsentBytes>,
     finishing: watch::Sender<()>,
     warned_at: Option<Instant>,
 }
 
-struct Open {
+struct OpenConnection {
     task: AbortHandle,
     activity: Arc<Activity>,
 }
@@ -56,69 +56,69 @@ impl Connections {
         }
     }
 
-    /// Goes on for ever, and may be left off at any time. Who finds the service full takes the
-    /// place of those that have waited longest without asking anything: connections that are
-    /// opened and left push out one another, and a health check still gets in. Where all of them
-    /// are being answered, new ones stay in the kernel's backlog.
+    /// Never returns; cancel-safe. When full, evicts the connections that have been idle longest: idle
+    /// connections displace each other, and a health check still gets in. Where no connection is idle,
+    /// new ones stay in the kernel's backlog.
     pub(super) async fn accept_from(&mut self, listener: &TcpListener) {
         loop {
-            let has_room = self.open.len() <= self.max;
+            let has_capacity = self.open.len() <= self.max;
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
-                accepted = listener.accept(), if has_room => match accepted {
+                accepted = listener.accept(), if has_capacity => match accepted {
                     Ok((stream, _)) => self.open(stream),
-                    Err(error) if is_of_the_connection(&error) => {}
-                    // Such as no file descriptors left.
+                    Err(error) if is_connection_error(&error) => {}
+                    // For example, no file descriptors are left.
                     Err(error) => {
                         tracing::error!(error = &error as &dyn std::error::Error, "cannot accept");
-                        self.make_room();
+                        self.evict_idle();
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
-                () = self.unsent.too_much() => self.close_those_that_take_nothing(),
-                () = sleep(ACCEPT_PAUSE), if !has_room => self.make_room(),
+                () = self.unsent.limit_exceeded() => self.close_slow_readers(),
+                () = sleep(ACCEPT_PAUSE), if !has_capacity => self.evict_idle(),
             }
         }
     }
 
     fn open(&mut self, stream: TcpStream) {
-        // Without it small answers wait for the peer's delayed acknowledgement.
+        // Without TCP_NODELAY small answers wait for the peer's delayed acknowledgement.
         if stream.set_nodelay(true).is_err() {
             return;
         }
         if self.open.len() >= self.max {
-            self.make_room();
+            self.evict_idle();
         }
         let activity = Arc::new(Activity::new(Arc::clone(&self.unsent)));
-        let task = self.tasks.spawn(connection::attend(
+        let task = self.tasks.spawn(connection::serve_connection(
             stream,
             self.app.clone(),
             Arc::clone(&self.protocols),
             Arc::clone(&activity),
             self.finishing.subscribe(),
         ));
-        self.open.insert(task.id(), Open { task, activity });
+        self.open
+            .insert(task.id(), OpenConnection { task, activity });
     }
 
-    fn make_room(&mut self) {
-        let mut waiting: Vec<(Instant, &AbortHandle)> = self
+    fn evict_idle(&mut self) {
+        let mut idle: Vec<(Instant, &AbortHandle)> = self
             .open
             .values()
-            .filter_map(|open| Some((open.activity.waits_since()?, &open.task)))
+            .filter_map(|open| Some((open.activity.idle_since()?, &open.task)))
             .collect();
-        waiting.sort_unstable_by_key(|(since, _)| *since);
-        let enough = (self.max / ROOM_SHARE).max(1);
-        for (_, task) in waiting.iter().take(enough) {
+        idle.sort_unstable_by_key(|(since, _)| *since);
+        let enough = (self.max / EVICTED_SHARE).max(1);
+        for (_, task) in idle.iter().take(enough) {
             task.abort();
         }
         self.warn("too many connections: the longest idle ones are closed");
     }
 
-    /// Those that have held unsent answers longest, until the others hold few enough. They may still
-    /// be running when this is asked again, and then count no more.
-    fn close_those_that_take_nothing(&mut self) {
-        let unsent = |(id, open): (&Id, &Open)| {
+    /// Closes the connections that have had unsent answers longest, until the rest is below the limit.
+    /// They are removed at once, so that they are not counted again while their tasks end.
+    fn close_slow_readers(&mut self) {
+        let unsent = |(id, open): (&Id, &OpenConnection)| {
             let (bytes, since) = open.activity.unsent();
             (bytes > 0).then_some((since, bytes, *id))
         };
@@ -152,7 +152,7 @@ impl Connections {
         self.open.remove(&id);
     }
 
-    /// Idle ones end at once, the others with their last answer.
+    /// Closes idle connections at once and the others after their last answer.
     pub(super) async fn finish(&mut self) {
         let (connections, requests) = (self.open.len(), self.requests_in_flight());
         tracing::info!(connections, requests, "finishing what is in flight");
@@ -168,7 +168,7 @@ impl Connections {
     }
 }
 
-fn is_of_the_connection(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

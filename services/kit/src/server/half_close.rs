@@ -1,7 +1,7 @@
-//! The end of a connection whose peer does not do its part. One that takes nothing of what is written
-//! is given up. And a connection is closed so that its last answer arrives: a peer that is still sending when the
-//! socket is closed gets a reset, which may overtake the answer: so what it sends is read and
-//! thrown away for a little while (RFC 9112, section 9.6).
+//! Write timeout and half-close drain of a connection. A write fails when the peer takes nothing for
+//! `WRITE_TIMEOUT`. After the write side is shut down, what the peer still sends is read and discarded
+//! for a short time: closing at once would reset the connection, and the reset may overtake the last
+//! answer (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;
@@ -15,61 +15,61 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 
-/// How long a peer may take nothing of an answer.
+/// How long a peer may take nothing of an answer before the connection is closed.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
-const PIECE: usize = 4096;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+const CHUNK_BYTES: usize = 4096;
 
-pub(super) struct Lingering {
+pub(super) struct DrainingStream {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// While the peer takes nothing.
-    stuck: Option<Pin<Box<Sleep>>>,
-    /// Once our side is closed and the peer may be sending.
-    farewell: Option<Pin<Box<Sleep>>>,
-    thrown_away: usize,
+    /// Set while the peer takes nothing.
+    write_timeout: Option<Pin<Box<Sleep>>>,
+    /// Set once the write side is shut down and the peer may be sending.
+    drain_timeout: Option<Pin<Box<Sleep>>>,
+    drained_bytes: usize,
 }
 
-impl Lingering {
+impl DrainingStream {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
         Self {
             stream,
             activity,
-            stuck: None,
-            farewell: None,
-            thrown_away: 0,
+            write_timeout: None,
+            drain_timeout: None,
+            drained_bytes: 0,
         }
     }
 
-    /// What became of writing, which ends where the peer takes nothing for too long.
-    fn written(
+    /// Applies `WRITE_TIMEOUT` to the result of a write.
+    fn with_timeout(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.stuck = None;
+            self.write_timeout = None;
             return written;
         }
-        let stuck = self
-            .stuck
+        let write_timeout = self
+            .write_timeout
             .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
-        ready!(stuck.as_mut().poll(context));
+        ready!(write_timeout.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Ready with whether anything came.
-    fn poll_throw_away(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        let mut bytes = [0; PIECE];
+    /// Reads and discards a chunk; `false` at the end of the stream or on an error.
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut bytes = [0; CHUNK_BYTES];
         let mut piece = ReadBuf::new(&mut bytes);
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece));
-        self.thrown_away += piece.filled().len();
+        self.drained_bytes += piece.filled().len();
         Poll::Ready(read.is_ok() && !piece.filled().is_empty())
     }
 }
 
-impl AsyncRead for Lingering {
+impl AsyncRead for DrainingStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -79,14 +79,14 @@ impl AsyncRead for Lingering {
     }
 }
 
-impl AsyncWrite for Lingering {
+impl AsyncWrite for DrainingStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.written(context, written)
+        self.with_timeout(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -94,23 +94,24 @@ impl AsyncWrite for Lingering {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.farewell.is_none() {
+        if self.drain_timeout.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             if self.activity.may_have_unread() {
-                self.farewell = Some(Box::pin(sleep(LINGER)));
+                self.drain_timeout = Some(Box::pin(sleep(DRAIN_TIME)));
             }
         }
-        while self.thrown_away < LINGER_BYTES_MAX {
-            match self.poll_throw_away(context) {
+        while self.drained_bytes < DRAIN_BYTES_MAX {
+            match self.poll_discard(context) {
                 Poll::Ready(true) => {
-                    self.farewell.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+                    self.drain_timeout
+                        .get_or_insert_with(|| Box::pin(sleep(DRAIN_TIME)));
                 }
                 Poll::Ready(false) => break,
-                // Nothing under way, as with nearly every connection: nothing to wait for.
-                Poll::Pending => match &mut self.farewell {
+                // Nothing arrived: the usual case, without a wait unless a drain has begun.
+                Poll::Pending => match &mut self.drain_timeout {
                     None => break,
-                    Some(farewell) => {
-                        ready!(farewell.as_mut().poll(context));
+                    Some(drain_timeout) => {
+                        ready!(drain_timeout.as_mut().poll(context));
                         break;
                     }
                 },
@@ -125,7 +126,7 @@ impl AsyncWrite for Lingering {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.written(context, written)
+        self.with_timeout(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

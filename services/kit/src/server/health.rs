@@ -1,5 +1,5 @@
-//! `GET /health`: whether this process takes requests. It never asks another service: ECS replaces
-//! a task that fails it, so one sick dependency would take every task down.
+//! `GET /health`: whether this process accepts requests. It never calls another service: ECS replaces
+//! a task that fails its health check, so one failing dependency would stop every task.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -7,20 +7,21 @@ use axum::routing::{MethodRouter, get};
 use http::{HeaderName, StatusCode};
 use serde::Serialize;
 
-use super::lifecycle::Phase;
+use super::lifecycle::LifecyclePhase;
 use super::problem::Problem;
 use crate::Dependencies;
 
-/// Tells a new task from one that is still draining.
+/// Distinguishes a new task from one that is still draining.
 const TASK_REVISION: HeaderName = HeaderName::from_static("x-task-revision");
 
 #[derive(Serialize)]
-struct Healthy {
+struct HealthResponse {
     status: &'static str,
     service: &'static str,
     timestamp: String,
 }
 
+/// 200 while the service is ready; 503 while it starts and drains.
 pub fn health<S: Clone + Send + Sync + 'static>(dependencies: &Dependencies) -> MethodRouter<S> {
     let dependencies = dependencies.clone();
     get(async move || answer(&dependencies))
@@ -30,9 +31,9 @@ fn answer(dependencies: &Dependencies) -> Response {
     let unavailable =
         |detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
     let mut response = match dependencies.lifecycle.phase() {
-        Phase::Starting => unavailable("the service is starting"),
-        Phase::Draining => unavailable("the service is draining"),
-        Phase::Ready => Json(Healthy {
+        LifecyclePhase::Starting => unavailable("the service is starting"),
+        LifecyclePhase::Draining => unavailable("the service is draining"),
+        LifecyclePhase::Ready => Json(HealthResponse {
             status: "healthy",
             service: dependencies.service.name,
             timestamp: dependencies.clock.now_text(),

@@ -1,5 +1,5 @@
-//! Which host a request is for has to be clear: whoever stands before this service, or behind it,
-//! may otherwise take it for another request (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
+//! Checks that a request names exactly one host. Otherwise a proxy in front of this service may take
+//! it for another request (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
 
 use std::net::Ipv6Addr;
 
@@ -9,8 +9,8 @@ use http::{Method, StatusCode, Version};
 
 use super::problem::Problem;
 
-/// HTTP/1.1 names it once, HTTP/2 by `:authority` or `host`, HTTP/1.0 may leave it out. Where an
-/// HTTP/1.1 target has a host of its own, the header is to be passed over (RFC 9112, section 3.2.2).
+/// HTTP/1.1 needs one `Host`, HTTP/2 needs `:authority` or `host`, HTTP/1.0 may omit it. The host of
+/// an absolute HTTP/1.1 target overrides the header (RFC 9112, section 3.2.2).
 pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     let mut headers = request.headers().get_all(HOST).iter();
     let (header, second) = (headers.next(), headers.next());
@@ -26,7 +26,7 @@ pub(crate) fn check(request: &Request) -> Result<(), Problem> {
         && second.is_none()
         && header.is_none_or(|header| is_host_and_port(header.as_bytes()))
         && target.is_none_or(|target| is_host_and_port(target.as_str().as_bytes()))
-        && has_form(request)
+        && has_valid_form(request)
     {
         return Ok(());
     }
@@ -34,8 +34,8 @@ pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::BAD_REQUEST, detail))
 }
 
-/// A target is a path or has a scheme of ours; a host alone is for CONNECT.
-fn has_form(request: &Request) -> bool {
+/// A target is a path or an http or https URL; an authority alone is only for CONNECT.
+fn has_valid_form(request: &Request) -> bool {
     let uri = request.uri();
     match uri.scheme_str() {
         Some(scheme) => scheme == "http" || scheme == "https",
@@ -55,7 +55,7 @@ fn is_host_and_port(text: &[u8]) -> bool {
     is_host(host) && is_port(port)
 }
 
-/// A name of DNS, or an address. RFC 3986 would have more in a name, such as the comma of a list.
+/// A DNS name or an address. RFC 3986 allows more in a name, such as commas.
 fn is_host(text: &[u8]) -> bool {
     if let Some(address) = text
         .strip_prefix(b"[")
@@ -69,7 +69,7 @@ fn is_host(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(fits)
 }
 
-/// Nothing, or behind a colon as many digits as make a port; by RFC 3986 there may be none.
+/// Empty, or a colon and a port number, which may be empty by RFC 3986.
 fn is_port(text: &[u8]) -> bool {
     let Some(digits) = text.strip_prefix(b":") else {
         return text.is_empty();

@@ -1,4 +1,4 @@
-//! What every request passes on its way in, in one order.
+//! The inbound stack, in one function: everything around a request, in its order.
 
 use std::mem;
 use std::panic::AssertUnwindSafe;
@@ -17,28 +17,28 @@ use tower::ServiceExt as _;
 use tower::util::MapRequestLayer;
 
 use super::admission::Admission;
-use super::body_reader::Arrivals;
+use super::body_reader::BodyReader;
 use super::host;
-use super::lifecycle::{Lifecycle, Phase};
+use super::lifecycle::{Lifecycle, LifecyclePhase};
 use super::problem::{Problem, render_problem};
 use crate::request::correlation;
-use crate::request::time_limit::LEAST_MS;
+use crate::request::time_limit::TIME_LIMIT_MIN_MS;
 use crate::service::HEALTH_PATH;
 use crate::settings::Base;
 use crate::telemetry::access::{Observer, note_route};
 use crate::{Counter, Dependencies, RequestContext};
 
-/// A service's routes and all that goes around them. Copies are of the same. It is one function and
-/// not layers of a router: each of those would box a future and copy what lies below it, for every
-/// request, and be made anew for each connection, which a limit must not be.
+/// A service's routes inside the inbound stack. Clones share it. It is one function instead of axum
+/// layers: each layer boxes a future and clones the service below it for every request, and axum
+/// clones layers for each connection, where a limit has to be shared.
 #[derive(Clone)]
-pub struct App(Arc<Inner>);
+pub struct App(Arc<AppInner>);
 
-struct Inner {
+struct AppInner {
     deadline: Duration,
     observer: Observer,
     lifecycle: Lifecycle,
-    arrivals: Arrivals,
+    bodies: BodyReader,
     admission: Admission,
     panics: Counter,
     routes: Router,
@@ -47,11 +47,11 @@ struct Inner {
 impl App {
     pub fn new(routes: Router, base: &Base, dependencies: &Dependencies) -> Self {
         let deadline = Duration::from_millis(base.deadline_ms);
-        // The other half of the time is for the answer, the other half of the connections for others.
-        let waiting_max = base.in_flight_max.min(base.connections_max) / 2;
-        Self(Arc::new(Inner {
+        // The other halves of the time and of the connections are for answers and other requests.
+        let incomplete_max = base.in_flight_max.min(base.connections_max) / 2;
+        Self(Arc::new(AppInner {
             deadline,
-            arrivals: Arrivals::new(deadline / 2, waiting_max.max(1)),
+            bodies: BodyReader::new(deadline / 2, incomplete_max.max(1)),
             observer: Observer::new(dependencies.metrics.clone(), dependencies.traces.clone()),
             lifecycle: dependencies.lifecycle.clone(),
             admission: Admission::new(base.in_flight_max, &dependencies.metrics),
@@ -60,35 +60,34 @@ impl App {
         }))
     }
 
-    /// From outside: correlation id, access line, `Connection: close` where due, errors to
-    /// problems, what is the caller's to get right (host, time, body), shedding and deadline, panics,
-    /// routes.
+    /// From the outside in: correlation id, access line, `Connection: close`, errors as problems, checks
+    /// of the request (host, time limit, body), load shedding, deadline, panics, routes.
     pub async fn answer(&self, mut request: Request) -> Response {
         let inner = &*self.0;
         let context = RequestContext::of(request.headers(), inner.deadline);
         request.extensions_mut().insert(context.clone());
         let method = request.method().clone();
         let may_be_shed = request.uri().path() != HEALTH_PATH;
-        // HTTP/2 has no such header: there, the server's GOAWAY does it.
-        let has_header = request.version() <= Version::HTTP_11;
+        // HTTP/2 has no `Connection` header; there the server sends GOAWAY.
+        let has_connection_header = request.version() <= Version::HTTP_11;
         let has_body = !request.body().is_end_stream();
         let is_chunked = has_body && request.headers().contains_key(TRANSFER_ENCODING);
-        // Pinned where it is: each step would otherwise copy, and have room for, all below it.
+        // Pinned in place: otherwise each wrapping future would contain and move all futures below it.
         let answer = pin!(async {
             let received = inner.receive(&mut request, &context).await;
             let is_unread = has_body && received.is_err();
             let response = match received {
                 Ok(()) => {
                     let routed = pin!(inner.route(request));
-                    let unharmed = AssertUnwindSafe(routed).catch_unwind();
-                    let unharmed = pin!(unharmed.map(|routed| inner.unharmed(routed)));
-                    inner.admission.admit(&context, may_be_shed, unharmed).await
+                    let caught = AssertUnwindSafe(routed).catch_unwind();
+                    let response = pin!(caught.map(|result| inner.or_internal_error(result)));
+                    inner.admission.admit(&context, may_be_shed, response).await
                 }
                 Err(problem) => problem.into_response(),
             };
             let mut response = render_problem(response, &context);
-            let is_draining = inner.lifecycle.phase() == Phase::Draining;
-            if has_header && (is_chunked || is_unread || is_draining) {
+            let is_draining = inner.lifecycle.phase() == LifecyclePhase::Draining;
+            if has_connection_header && (is_chunked || is_unread || is_draining) {
                 close_connection(&mut response);
             }
             response
@@ -99,8 +98,8 @@ impl App {
     }
 }
 
-impl Inner {
-    /// Makes sure that the request has what is the caller's to give, and its body whole.
+impl AppInner {
+    /// Checks the host and the time limit, and reads the whole body.
     async fn receive(
         &self,
         request: &mut Request,
@@ -110,7 +109,7 @@ impl Inner {
         check_time_limit(context)?;
         if !request.body().is_end_stream() {
             let body = mem::take(request.body_mut());
-            *request.body_mut() = self.arrivals.whole(body, context).await?.into();
+            *request.body_mut() = self.bodies.read(body, context).await?.into();
         }
         Ok(())
     }
@@ -120,9 +119,9 @@ impl Inner {
         answer.unwrap_or_else(|never| match never {})
     }
 
-    /// What was said in panicking is on the line that the panic hook wrote, not in the answer.
-    fn unharmed(&self, routed: std::thread::Result<Response>) -> Response {
-        routed.unwrap_or_else(|_| {
+    /// The panic message is on the line of the panic hook, and not in the answer.
+    fn or_internal_error(&self, result: std::thread::Result<Response>) -> Response {
+        result.unwrap_or_else(|_| {
             self.panics.add(1);
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             Problem::new(status, "the service failed").into_response()
@@ -132,7 +131,7 @@ impl Inner {
 
 fn check_time_limit(context: &RequestContext) -> Result<(), Problem> {
     if context.time_limit().is_too_little() {
-        let detail = format!("X-Request-Timeout-Ms must be at least {LEAST_MS}");
+        let detail = format!("X-Request-Timeout-Ms must be at least {TIME_LIMIT_MIN_MS}");
         return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
     }
     Ok(())
@@ -145,9 +144,9 @@ fn set_common_headers(response: &mut Response, context: &RequestContext) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// While draining; where a body is not waited for any longer; and after a body in chunks: hyper passes
-/// over a length that a request gives besides, so this may be an attempt at smuggling a second
-/// request, and RFC 9112 (section 6.1) has the connection closed.
+/// Called while draining, after a body that was not read to its end, and after a chunked body: hyper
+/// ignores a `Content-Length` beside it, so it may be an attempt at request smuggling, for which RFC
+/// 9112 (section 6.1) requires the connection to be closed.
 fn close_connection(response: &mut Response) {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);

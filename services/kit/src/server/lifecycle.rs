@@ -1,5 +1,5 @@
-//! What the process is at: starting, ready or draining. The server moves it, health and the
-//! inbound stack look at it.
+//! The phase of the process: starting, ready or draining. The program and the server set it; health
+//! and the inbound stack read it.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -7,41 +7,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderValue;
 
+/// Clones share one phase.
 #[derive(Clone, Default)]
-pub struct Lifecycle(Arc<State>);
+pub struct Lifecycle(Arc<LifecycleState>);
 
 #[derive(Default)]
-struct State {
-    /// Set once, when the start is over; holds the revision where ECS told it.
+struct LifecycleState {
+    /// Set once, when the service is ready; holds the task revision that ECS reports.
     ready: OnceLock<Option<HeaderValue>>,
     draining: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum LifecyclePhase {
     Starting,
     Ready,
     Draining,
 }
 
 impl Lifecycle {
-    /// The start is over. `task_revision` is ECS's `family:n`, if this is a task of ECS.
+    /// Marks the service as ready. `task_revision` is ECS's `family:n`; `None` outside ECS.
     pub fn ready(&self, task_revision: Option<HeaderValue>) {
         self.0.ready.get_or_init(|| task_revision);
     }
 
-    /// From now on health says no, and connections are asked to close.
+    /// From now on `/health` answers 503, and responses ask for the connection to be closed.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> LifecyclePhase {
         if self.0.draining.load(Ordering::Relaxed) {
-            Phase::Draining
+            LifecyclePhase::Draining
         } else if self.0.ready.get().is_some() {
-            Phase::Ready
+            LifecyclePhase::Ready
         } else {
-            Phase::Starting
+            LifecyclePhase::Starting
         }
     }
 

@@ -1,6 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457). A handler answers with a `Problem`; the stack
-//! renders it, and every other error response that has no JSON body of its own, with the request's
-//! correlation id.
+//! Errors as `application/problem+json` (RFC 9457). A handler answers with a `Problem`; the inbound
+//! stack renders it, and every other error response without a JSON body, with the correlation id.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,7 @@ use serde::Serialize;
 
 use crate::RequestContext;
 
-/// A detail may quote what the caller sent, such as a parser's words on it.
+/// Bounded because a detail may quote what the caller sent, as in the message of a parser.
 const DETAIL_CHARACTERS_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
@@ -23,8 +22,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `detail` goes to the caller: it must not hold anything that the caller may not know. It is cut
-    /// off where it is long.
+    /// `detail` goes to the caller, so it must hold nothing confidential. It is cut off at 256
+    /// characters.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let mut detail = detail.into();
         if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARACTERS_MAX) {
@@ -38,8 +37,8 @@ impl Problem {
         }
     }
 
-    /// The request's deadline passed: 408 where the caller set it, which is no failure of ours, and
-    /// 504 where it is ours.
+    /// The deadline of the request passed: 408 where the caller set it, which is no failure of ours,
+    /// else 504.
     pub fn deadline_passed(context: &RequestContext) -> Self {
         if context.deadline_is_callers() {
             let detail = "the time that X-Request-Timeout-Ms gave has passed";
@@ -49,7 +48,7 @@ impl Problem {
         }
     }
 
-    /// Which of several problems of the same status it is, for programs: an extension member.
+    /// Adds the extension member `reason`, which tells problems of one status apart.
     #[must_use]
     pub fn with_reason(mut self, reason: &'static str) -> Self {
         self.reason = Some(reason);
@@ -65,7 +64,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// An error that is not JSON yet becomes a problem.
+/// Turns an error response without a JSON body into a problem. Other headers, such as the `Allow` of
+/// 405, stay.
 pub(crate) fn render_problem(mut response: Response, context: &RequestContext) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -73,7 +73,7 @@ pub(crate) fn render_problem(mut response: Response, context: &RequestContext) -
         return response;
     }
     let problem = response.extensions_mut().remove::<Problem>();
-    let body = serde_json::to_vec(&Document {
+    let body = serde_json::to_vec(&ProblemDocument {
         kind: "about:blank",
         title: status.canonical_reason().unwrap_or("Error"),
         status: status.as_u16(),
@@ -82,7 +82,6 @@ pub(crate) fn render_problem(mut response: Response, context: &RequestContext) -
         correlation_id: context.correlation_id().as_str(),
     })
     .expect("strings and a number are JSON");
-    // The other headers stay: 405 has its `Allow` there.
     response.headers_mut().remove(CONTENT_LENGTH);
     response.headers_mut().insert(
         CONTENT_TYPE,
@@ -93,7 +92,7 @@ pub(crate) fn render_problem(mut response: Response, context: &RequestContext) -
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ProblemDocument<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,

@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the peer, counted until hyper has taken all of it.
+//! The body of an answer, counted as unsent until hyper has taken all of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use super::unsent::UNSENT_BYTES_MAX;
 
 /// What hyper is given at once. It asks for more when the peer has taken nearly all of it.
 pub(super) const PIECE_BYTES: usize = 16 * 1024;
-/// What an answer costs besides its body, about.
+/// About what an answer occupies besides its body.
 const ANSWER_BYTES: usize = 1024;
 
-/// An answer's body until hyper has taken all of it.
-pub(super) struct Leaving {
+/// Gives hyper at most `PIECE_BYTES` at once, and counts what is left in `Activity`.
+pub(super) struct TrackedBody {
     body: Body,
-    /// Of a frame that is too large to be given at once.
+    /// The rest of a frame that is larger than `PIECE_BYTES`.
     rest: Bytes,
     activity: Arc<Activity>,
     bytes: usize,
 }
 
-impl Leaving {
+impl TrackedBody {
     pub(super) fn new(body: Body, activity: Arc<Activity>) -> Self {
         let known = usize::try_from(body.size_hint().lower()).unwrap_or(UNSENT_BYTES_MAX);
         let bytes = known.saturating_add(ANSWER_BYTES);
@@ -39,13 +39,13 @@ impl Leaving {
     }
 }
 
-impl Drop for Leaving {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
         self.activity.remove_unsent(self.bytes);
     }
 }
 
-impl HttpBody for Leaving {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -63,7 +63,7 @@ impl HttpBody for Leaving {
                 end => return Poll::Ready(end),
             }
         }
-        // Copied: a part of it would keep the whole.
+        // Copied: a slice would keep the whole frame in memory.
         let bytes = self.rest.len().min(PIECE_BYTES);
         let piece = Bytes::copy_from_slice(&self.rest.split_to(bytes));
         Poll::Ready(Some(Ok(Frame::data(piece))))

@@ -1,31 +1,31 @@
-//! Answers that whoever asked has not taken yet. Their requests are over and hold no place, so what
-//! they keep of the memory has a limit of its own: beyond it, the connections that have kept some
-//! of it longest are closed.
+//! The bytes of answers that peers have not taken yet. `IN_FLIGHT_MAX` does not bound them, because
+//! their requests are over, so they have a limit of their own: beyond it, the connections that have had
+//! unsent answers longest are closed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Far above one answer of ours.
+/// The limit for all connections: far above one answer.
 pub(super) const UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Of all connections.
+/// The sum over all connections.
 #[derive(Default)]
-pub(super) struct Unsent {
+pub(super) struct UnsentBytes {
     bytes: AtomicUsize,
-    too_much: Notify,
+    limit_exceeded: Notify,
 }
 
-impl Unsent {
-    /// Comes when it is more than `UNSENT_BYTES_MAX`.
-    pub(super) async fn too_much(&self) {
-        self.too_much.notified().await;
+impl UnsentBytes {
+    /// Completes when the sum is above `UNSENT_BYTES_MAX`.
+    pub(super) async fn limit_exceeded(&self) {
+        self.limit_exceeded.notified().await;
     }
 
     pub(super) fn add(&self, bytes: usize) {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before + bytes > UNSENT_BYTES_MAX {
-            self.too_much.notify_one();
+            self.limit_exceeded.notify_one();
         }
     }
 

@@ -7,21 +7,21 @@ use tracing_subscriber::filter::Targets;
 use super::reader::Reader;
 use crate::{Service, TrustRoots};
 
-/// How a value begins that is ciphertext of KMS, in base64.
+/// The prefix of a value that is KMS ciphertext in base64.
 pub(crate) const CIPHERTEXT: &str = "kms:";
 
-/// What every service is told.
+/// The settings of every service.
 #[derive(Clone, Debug)]
 pub struct Base {
     pub port: u16,
     pub region: Option<String>,
-    /// Asked instead of AWS.
+    /// Replaces the endpoints of AWS.
     pub aws_endpoint_url: Option<Uri>,
     pub secret_arn: Option<String>,
     pub database_url: Option<SecretString>,
     pub api_key: Option<SecretString>,
     pub signatures: Signatures,
-    /// How often the secret is read again.
+    /// The interval at which the secret is read again.
     pub secret_refresh_ms: u64,
     pub roots: TrustRoots,
     /// How long to keep serving after SIGTERM.
@@ -34,18 +34,18 @@ pub struct Base {
     pub in_flight_max: usize,
     pub log_levels: Targets,
     pub metrics: Metrics,
-    /// Where spans are sent: the base URL of a collector.
+    /// The base URL of the collector that spans are sent to.
     pub otlp_endpoint: Option<Uri>,
-    /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets by itself.
+    /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets.
     pub task_metadata_url: Option<Uri>,
 }
 
-/// Whether calls between services are signed, and by whose keys.
+/// Whether calls between services are signed, and with which keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signatures {
-    /// The pairs that both sides have in their secrets.
+    /// With the key pairs that both sides have in their secrets.
     ByPairs,
-    /// The caller's task role, which AWS verifies.
+    /// With the caller's task role, which AWS verifies.
     ByRole,
     Off,
 }
@@ -62,7 +62,7 @@ impl Base {
         Self::read_signed(reader, service, Signatures::ByPairs)
     }
 
-    /// For a caller: `signed` is how, where signatures are required.
+    /// For a service that signs its calls: `signed` is how, where signatures are required.
     pub fn read_signed(reader: &mut Reader<'_>, service: Service, signed: Signatures) -> Self {
         let secret_arn = secret_arn(reader, service);
         let signatures = signatures(reader, service, secret_arn.is_some(), signed);
@@ -92,7 +92,7 @@ impl Base {
     }
 }
 
-/// 0 is any free one, told in the log.
+/// 0 is any free port, which the log then names.
 pub(crate) fn port(reader: &mut Reader<'_>) -> u16 {
     reader
         .parsed("PORT", "a number from 0 to 65535")
@@ -101,14 +101,14 @@ pub(crate) fn port(reader: &mut Reader<'_>) -> u16 {
 
 const MILLISECONDS: &str = "a number of milliseconds";
 
-/// Secrets Manager is paid by the call, and limits how many there are.
+/// Calls of Secrets Manager cost money and are limited.
 const SECRET_REFRESH_MS_MIN: u64 = 100;
 
 fn secret_arn(reader: &mut Reader<'_>, service: Service) -> Option<String> {
     let setting = secret_setting(service);
     let arn = reader.text(&setting)?;
     if !arn.starts_with("arn:") {
-        reader.fault(&setting, format!("expected an ARN, got {arn:?}"));
+        reader.error(&setting, format!("expected an ARN, got {arn:?}"));
     }
     Some(arn)
 }
@@ -117,7 +117,7 @@ fn secret_setting(service: Service) -> String {
     format!("{}_SECRET_ARN", service.name.to_uppercase())
 }
 
-/// The secret, KMS's keys and what AWS verifies are in a region.
+/// Needed for the secret, for KMS and where AWS verifies signatures.
 fn region(
     reader: &mut Reader<'_>,
     has_secret: bool,
@@ -136,7 +136,7 @@ fn region(
     ];
     let needed = needs.iter().find(|(needed, _)| *needed);
     if let (None, Some((_, why))) = (&region, needed) {
-        reader.fault(setting, format!("not set, and {why}"));
+        reader.error(setting, format!("not set, and {why}"));
     }
     region
 }
@@ -146,13 +146,13 @@ fn secret_refresh_ms(reader: &mut Reader<'_>) -> u64 {
     let refresh_ms = reader.parsed(setting, MILLISECONDS).unwrap_or(300_000);
     if refresh_ms < SECRET_REFRESH_MS_MIN {
         let expected = format!("expected at least {SECRET_REFRESH_MS_MIN}, got {refresh_ms}");
-        reader.fault(setting, expected);
+        reader.error(setting, expected);
     }
     refresh_ms
 }
 
-/// `off` is the default only where nothing else speaks of signatures: a lost variable must not
-/// turn authentication off.
+/// `off` is the default only where no other setting implies signatures: a variable that got lost must
+/// not turn authentication off.
 fn signatures(
     reader: &mut Reader<'_>,
     service: Service,
@@ -165,13 +165,13 @@ fn signatures(
         None if has_secret || signed == Signatures::ByRole => signed,
         Some("off") | None => Signatures::Off,
         Some(other) => {
-            reader.fault(setting, format!("expected required or off, got {other:?}"));
+            reader.error(setting, format!("expected required or off, got {other:?}"));
             Signatures::Off
         }
     };
     if signatures == Signatures::ByPairs && !has_secret {
         let secret = secret_setting(service);
-        reader.fault(
+        reader.error(
             setting,
             format!("required, but {secret} is not set, where the keys are"),
         );
@@ -182,19 +182,19 @@ fn signatures(
 fn deadline_ms(reader: &mut Reader<'_>) -> u64 {
     let deadline_ms = reader.parsed("DEADLINE_MS", MILLISECONDS).unwrap_or(10_000);
     if deadline_ms == 0 {
-        reader.fault("DEADLINE_MS", "expected at least 1 millisecond, got 0");
+        reader.error("DEADLINE_MS", "expected at least 1 millisecond, got 0");
     }
     deadline_ms
 }
 
-/// One that is kept between requests costs 21 KB, most of it hyper's two buffers of 8 KiB, and one
-/// that never asked anything 3 KB: all of them together about 21 MB.
+/// A connection that is kept between requests costs 21 KB, mostly hyper's two buffers of 8 KiB, and one
+/// without any request 3 KB: the default is about 21 MB.
 fn connections_max(reader: &mut Reader<'_>) -> usize {
     count(reader, "CONNECTIONS_MAX", 1024)
 }
 
-/// By default what 64 MiB of memory hold, each with the largest body that is taken, with half as many
-/// that are waited for and the answers that nobody has taken.
+/// The default fits 64 MiB of memory: so many requests with the largest body, half as many incomplete
+/// bodies, and the limit of unsent answers.
 fn in_flight_max(reader: &mut Reader<'_>) -> usize {
     count(reader, "IN_FLIGHT_MAX", 512)
 }
@@ -202,7 +202,7 @@ fn in_flight_max(reader: &mut Reader<'_>) -> usize {
 fn count(reader: &mut Reader<'_>, setting: &str, default: usize) -> usize {
     let count = reader.parsed(setting, "a number").unwrap_or(default);
     if count == 0 {
-        reader.fault(setting, "expected at least 1, got 0");
+        reader.error(setting, "expected at least 1, got 0");
     }
     count
 }
@@ -219,13 +219,13 @@ fn metrics(reader: &mut Reader<'_>) -> Metrics {
         None | Some("off") => Metrics::Off,
         Some("emf") => Metrics::Emf { namespace },
         Some(other) => {
-            reader.fault("METRICS", format!("expected emf or off, got {other:?}"));
+            reader.error("METRICS", format!("expected emf or off, got {other:?}"));
             Metrics::Off
         }
     }
 }
 
-/// CloudWatch's rule for names that are not its own.
+/// By the rule of CloudWatch for namespaces.
 fn metrics_namespace(reader: &mut Reader<'_>) -> String {
     let setting = "METRICS_NAMESPACE";
     let namespace = reader
@@ -234,7 +234,7 @@ fn metrics_namespace(reader: &mut Reader<'_>) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte);
     if namespace.len() > 255 || !namespace.bytes().all(plain) || namespace.starts_with("AWS/") {
         let expected = "1 to 255 of A-Z, a-z, 0-9 and .-_/#:, not beginning with AWS/";
-        reader.fault(setting, format!("expected {expected}, got {namespace:?}"));
+        reader.error(setting, format!("expected {expected}, got {namespace:?}"));
     }
     namespace
 }

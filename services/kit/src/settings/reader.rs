@@ -1,4 +1,4 @@
-//! Reads settings one by one and collects what is wrong with them.
+//! Reads settings one by one and collects their errors.
 
 use std::fmt;
 use std::io;
@@ -8,41 +8,41 @@ use std::str::FromStr;
 use http::Uri;
 use secrecy::SecretString;
 
-/// The world that settings are read from.
+/// Where settings are read from.
 pub struct Environment<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
-/// One thing that is wrong with one setting. Never holds the value of a secret.
+/// What is wrong with one setting. Never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct SettingError {
     pub setting: String,
-    pub what: String,
+    pub problem: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.setting, self.what)
+        write!(formatter, "{}: {}", self.setting, self.problem)
     }
 }
 
-/// Reads settings one by one and remembers what is wrong. Where a value is wrong, reading goes on
-/// with a stand-in that nobody gets to see, because `finish` answers with the faults.
+/// Reads settings and collects their errors. Where a value is invalid, reading goes on with a
+/// placeholder that is never used, because `finish` then returns the errors.
 pub struct Reader<'a> {
     environment: &'a Environment<'a>,
-    faults: Vec<Fault>,
+    errors: Vec<SettingError>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(environment: &'a Environment<'a>) -> Self {
         Self {
             environment,
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
-    /// An empty variable counts as none: an unset one arrives so through many a template.
+    /// An empty variable counts as unset: templates often pass on an unset variable as an empty one.
     pub fn text(&self, setting: &str) -> Option<String> {
         (self.environment.variable)(setting).filter(|value| !value.is_empty())
     }
@@ -51,12 +51,12 @@ impl<'a> Reader<'a> {
         self.text(setting).map(SecretString::from)
     }
 
-    /// `expected` says what the value should look like.
+    /// `expected` describes a valid value, for the error.
     pub fn parsed<T: FromStr>(&mut self, setting: &str, expected: &str) -> Option<T> {
         let text = self.text(setting)?;
         let value = text.parse().ok();
         if value.is_none() {
-            self.fault(setting, format!("expected {expected}, got {text:?}"));
+            self.error(setting, format!("expected {expected}, got {text:?}"));
         }
         value
     }
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         let url: Uri = self.parsed(setting, expected)?;
         let absolute = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
         if !absolute {
-            self.fault(setting, format!("expected {expected}, got \"{url}\""));
+            self.error(setting, format!("expected {expected}, got \"{url}\""));
         }
         absolute.then_some(url)
     }
@@ -77,24 +77,24 @@ impl<'a> Reader<'a> {
         match (self.environment.file)(Path::new(&path)) {
             Ok(content) => Some(content),
             Err(error) => {
-                self.fault(setting, format!("{path:?} cannot be read: {error}"));
+                self.error(setting, format!("{path:?} cannot be read: {error}"));
                 None
             }
         }
     }
 
-    pub fn fault(&mut self, setting: &str, what: impl Into<String>) {
-        self.faults.push(Fault {
+    pub fn error(&mut self, setting: &str, problem: impl Into<String>) {
+        self.errors.push(SettingError {
             setting: setting.to_owned(),
-            what: what.into(),
+            problem: problem.into(),
         });
     }
 
-    pub fn finish<T>(self, value: T) -> Result<T, Vec<Fault>> {
-        if self.faults.is_empty() {
+    pub fn finish<T>(self, value: T) -> Result<T, Vec<SettingError>> {
+        if self.errors.is_empty() {
             Ok(value)
         } else {
-            Err(self.faults)
+            Err(self.errors)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The `Authorization` header of a signed request, taken apart. Nothing of it is trusted yet.
+//! Parses the `Authorization` header of a signed request. Nothing of it is verified here.
 
 use crate::hex;
 
@@ -7,27 +7,27 @@ pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The end of every scope.
 pub(super) const TERMINATION: &str = "aws4_request";
 
-/// What the header says. It is kept as it was sent: nothing is decoded but the signature.
+/// The fields of the header as they were sent; only the signature is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authorization<'a> {
     pub access_key_id: &'a str,
-    /// `YYYYMMDD`; whether it is a day of the calendar is not looked at.
+    /// Eight digits, `YYYYMMDD`, which may be no valid date.
     pub date: &'a str,
     pub region: &'a str,
     pub service: &'a str,
-    /// In lower case, ascending, each one once, divided by semicolons.
+    /// In lower case, ascending, without duplicates, divided by semicolons.
     pub signed_headers: &'a str,
     pub signature: [u8; 32],
 }
 
 impl<'a> Authorization<'a> {
-    /// The three parts may come in any order and with or without spaces between them, as signers
-    /// differ in that. Anything else is none.
+    /// The three parts may come in any order, with or without spaces between them: signers differ in
+    /// that. Any other deviation is refused.
     pub fn parse(header: &'a str) -> Option<Self> {
         let parts = header.strip_prefix(ALGORITHM)?.strip_prefix(' ')?;
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
         for part in split(parts, b',') {
-            let (name, value) = cut(part.trim_matches(' '), b'=')?;
+            let (name, value) = split_once(part.trim_matches(' '), b'=')?;
             let known = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed_headers,
@@ -56,13 +56,13 @@ impl<'a> Authorization<'a> {
     }
 }
 
-/// As `str::split` has it. Each part is so short that the search which `str` prepares for it costs
-/// more than to compare its bytes.
+/// Like `str::split`, but compares bytes: for such short parts, setting up the searcher of `str` costs
+/// more than the search.
 pub(super) fn split(text: &str, mark: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest.take()?;
-        let Some((part, more)) = cut(text, mark) else {
+        let Some((part, more)) = split_once(text, mark) else {
             return Some(text);
         };
         rest = Some(more);
@@ -70,10 +70,10 @@ pub(super) fn split(text: &str, mark: u8) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What is before the first mark, and what is behind it.
-fn cut(text: &str, mark: u8) -> Option<(&str, &str)> {
-    let place = text.bytes().position(|byte| byte == mark)?;
-    Some((&text[..place], &text[place + 1..]))
+/// Like `str::split_once`.
+fn split_once(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let index = text.bytes().position(|byte| byte == mark)?;
+    Some((&text[..index], &text[index + 1..]))
 }
 
 fn is_date(text: &str) -> bool {
@@ -95,7 +95,7 @@ mod tests {
         Signature=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
     #[test]
-    fn a_header_is_taken_apart() {
+    fn a_header_is_parsed() {
         let parsed = Authorization::parse(GOOD).unwrap();
         assert_eq!(parsed.access_key_id, "AKID");
         assert_eq!(parsed.date, "20260102");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_none() {
+    fn everything_else_is_refused() {
         for (from, to) in [
             ("AWS4-HMAC-SHA256", "aws4-hmac-sha256"),
             ("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA512"),

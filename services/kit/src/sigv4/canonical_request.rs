@@ -1,6 +1,6 @@
-//! The canonical request: what a signature is of, built anew from what arrived. There is one for
-//! a request, by the published algorithm for every service but S3; a request that signers and
-//! readers could understand in two ways has none, so that nobody signs the one and gets the other.
+//! Builds the SigV4 canonical request (the algorithm of every service but S3) from a received request.
+//! Requests whose path, query or headers can be interpreted in two ways are refused: what was signed
+//! might not be what the router sees.
 
 use http::header::HOST;
 use http::request::Parts;
@@ -8,9 +8,10 @@ use http::request::Parts;
 use super::authorization::split;
 use super::error::SignatureError;
 
-const PATH_IS_ODD: SignatureError = SignatureError::Malformed("the path is not normal");
-const QUERY_IS_ODD: SignatureError = SignatureError::Malformed("the query can be read in two ways");
-const HEADER_IS_ODD: SignatureError =
+const AMBIGUOUS_PATH: SignatureError = SignatureError::Malformed("the path is not normal");
+const AMBIGUOUS_QUERY: SignatureError =
+    SignatureError::Malformed("the query can be read in two ways");
+const AMBIGUOUS_HEADER: SignatureError =
     SignatureError::Malformed("a signed header is not there exactly once");
 
 /// SHA-256 in lower-case hexadecimal.
@@ -19,7 +20,7 @@ pub(super) type HexSha256 = [u8; 64];
 pub(super) const EMPTY_SHA256: &HexSha256 =
     b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Enough for requests between services, so that it is allocated once.
+/// Enough for requests between services, so that the buffer is allocated once.
 const USUAL_BYTES: usize = 1024;
 
 pub(super) fn canonical_request(
@@ -37,7 +38,7 @@ pub(super) fn canonical_request(
     for name in split(signed_headers, b';') {
         text.extend_from_slice(name.as_bytes());
         text.push(b':');
-        push_header_value(&mut text, header(head, name).ok_or(HEADER_IS_ODD)?);
+        push_header_value(&mut text, header(head, name).ok_or(AMBIGUOUS_HEADER)?);
         text.push(b'\n');
     }
     text.push(b'\n');
@@ -47,7 +48,7 @@ pub(super) fn canonical_request(
     Ok(text)
 }
 
-/// Its one value.
+/// The value of a header that occurs exactly once.
 pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
     let mut values = head.headers.get_all(name).iter();
     let value = values.next().map(http::HeaderValue::as_bytes);
@@ -57,7 +58,7 @@ pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
     if name != HOST.as_str() {
         return value;
     }
-    // HTTP/2 has the host in the URI. Where it is in both, it has to be the same.
+    // HTTP/2 has the host in the URI. Where the header is there as well, both have to be equal.
     let authority = head.uri.authority().map(|it| it.as_str().as_bytes());
     match (value, authority) {
         (Some(value), Some(authority)) => (value == authority).then_some(value),
@@ -65,14 +66,15 @@ pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// Encoded once more than it was sent. Signers take `/a/../b` for `/b`, routers do not.
+/// Encodes the path once more than it was sent. Refuses `//`, `.` and `..`: signers normalize them,
+/// routers do not.
 fn push_path(text: &mut Vec<u8>, path: &str) -> Result<(), SignatureError> {
-    let path = path.strip_prefix('/').ok_or(PATH_IS_ODD)?;
+    let path = path.strip_prefix('/').ok_or(AMBIGUOUS_PATH)?;
     let mut segments = split(path, b'/').peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
         if matches!(segment, "." | "..") || (segment.is_empty() && !is_last) {
-            return Err(PATH_IS_ODD);
+            return Err(AMBIGUOUS_PATH);
         }
         text.push(b'/');
         for byte in segment.bytes() {
@@ -82,16 +84,16 @@ fn push_path(text: &mut Vec<u8>, path: &str) -> Result<(), SignatureError> {
     Ok(())
 }
 
-/// Sorted by name, then by value, each encoded in the one canonical way.
+/// Sorts by name, then by value, each in its canonical encoding.
 fn push_query(text: &mut Vec<u8>, query: &str) -> Result<(), SignatureError> {
     let mut pairs = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        pairs.push((recoded(name)?, recoded(value)?));
+        pairs.push((reencode(name)?, reencode(value)?));
     }
     pairs.sort_unstable();
-    for (place, (name, value)) in pairs.iter().enumerate() {
-        if place > 0 {
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        if index > 0 {
             text.push(b'&');
         }
         text.extend_from_slice(name);
@@ -101,25 +103,24 @@ fn push_query(text: &mut Vec<u8>, query: &str) -> Result<(), SignatureError> {
     Ok(())
 }
 
-/// A plus is a space for some and a plus for others; so is what an escape stands for where it is
-/// not one of UTF-8.
-fn recoded(sent: &str) -> Result<Vec<u8>, SignatureError> {
+/// Refuses what is interpreted in two ways: `+`, which may be a space, and escapes that are not UTF-8.
+fn reencode(sent: &str) -> Result<Vec<u8>, SignatureError> {
     let mut decoded = Vec::with_capacity(sent.len());
     let mut bytes = sent.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'+' => return Err(QUERY_IS_ODD),
+            b'+' => return Err(AMBIGUOUS_QUERY),
             b'%' => {
                 let mut digit = || char::from(bytes.next()?).to_digit(16);
                 let escaped = digit().zip(digit()).map(|(high, low)| (high << 4) | low);
                 let escaped = escaped.and_then(|byte| u8::try_from(byte).ok());
-                decoded.push(escaped.ok_or(QUERY_IS_ODD)?);
+                decoded.push(escaped.ok_or(AMBIGUOUS_QUERY)?);
             }
             plain => decoded.push(plain),
         }
     }
     if std::str::from_utf8(&decoded).is_err() {
-        return Err(QUERY_IS_ODD);
+        return Err(AMBIGUOUS_QUERY);
     }
     let mut encoded = Vec::with_capacity(sent.len());
     for byte in decoded {
@@ -128,7 +129,7 @@ fn recoded(sent: &str) -> Result<Vec<u8>, SignatureError> {
     Ok(encoded)
 }
 
-/// As it is where it is one of RFC 3986's unreserved characters, else as an escape.
+/// Percent-encodes all but RFC 3986's unreserved characters.
 fn push_encoded(text: &mut Vec<u8>, byte: u8) {
     if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
         text.push(byte);
@@ -138,11 +139,11 @@ fn push_encoded(text: &mut Vec<u8>, byte: u8) {
     }
 }
 
-/// Without spaces around it, and with one where there are several.
+/// Trims spaces, and reduces sequences of spaces to one.
 fn push_header_value(text: &mut Vec<u8>, value: &[u8]) {
     let words = value.split(|byte| *byte == b' ');
-    for (place, word) in words.filter(|word| !word.is_empty()).enumerate() {
-        if place > 0 {
+    for (index, word) in words.filter(|word| !word.is_empty()).enumerate() {
+        if index > 0 {
             text.push(b' ');
         }
         text.extend_from_slice(word);

@@ -1,10 +1,9 @@
-//! Why a request is not let in, why a service that signs or verifies cannot start, and why a call
-//! cannot be signed.
+//! Errors of verifying, of setting up signatures, and of signing.
 
 use aws_credential_types::provider::error::CredentialsError;
 
-/// Why a request is not let in. What it says may be told to whoever sent it: it is about the
-/// algorithm, which is public, and about what was sent, never about what was expected.
+/// Why a request is refused. Its text may go to the caller: it describes the public algorithm and what
+/// was sent, never what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     #[error("the request is not signed")]
@@ -20,8 +19,7 @@ pub enum SignatureError {
 }
 
 impl SignatureError {
-    /// For programs: `reason` of the answer, `signature` of the access line, `outcome` of the
-    /// metric.
+    /// As `reason` of the answer, `signature` of the access line and `outcome` of the metric.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -35,7 +33,7 @@ impl SignatureError {
 
 /// Why a service that has to sign or to verify cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum SigningSetupError {
+pub enum SignatureSetupError {
     #[error("signatures are required, but there are no keys for them")]
     NoKeys,
     #[error("signatures are required, but AWS_REGION, which they are scoped to, is not set")]

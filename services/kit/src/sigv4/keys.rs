@@ -1,5 +1,5 @@
-//! The keys that calls between services are signed and verified with. They change while the
-//! service runs, so whoever needs them asks each time.
+//! The keys that calls between services are signed and verified with. They are rotated while the
+//! service runs, so users of a `KeyRing` read the pairs for each request.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ pub struct KeyPair {
     pub secret_access_key: SecretString,
 }
 
-/// Signed is with the current pair, verified by either.
+/// Calls are signed with the current pair and verified with either.
 #[derive(Clone, Debug)]
 pub struct KeyPairs {
     pub current: KeyPair,
-    /// While keys are rotated.
+    /// `Some` during a rotation.
     pub previous: Option<KeyPair>,
 }
 
-/// What is known now of the key pairs.
+/// The key pairs of now. Clones see the same replacements.
 #[derive(Clone, Debug)]
 pub struct KeyRing(watch::Receiver<Arc<KeyPairs>>);
 
 impl KeyRing {
-    /// A ring, and the end by which its pairs are replaced.
+    /// A ring, and the sender that replaces its pairs.
     pub fn new(pairs: KeyPairs) -> (watch::Sender<Arc<KeyPairs>>, Self) {
         let (sender, receiver) = watch::channel(Arc::new(pairs));
         (sender, Self(receiver))

@@ -1,4 +1,4 @@
-//! Routes that answer only those who sign, and what they answer everybody else.
+//! Routes that require a valid signature.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use http::request::Parts as Head;
 use http::{HeaderValue, StatusCode};
 
 use super::authorization::ALGORITHM;
-use super::error::{SignatureError, SigningSetupError};
+use super::error::{SignatureError, SignatureSetupError};
 use super::verify::Verifier;
 use crate::server::BODY_BYTES_MAX;
 use crate::settings::{Base, Signatures};
 use crate::{Counter, Dependencies, KeyRing, Metrics, Problem, RequestContext};
 
-/// These routes answer only who signs for this service, where `SIGNATURES` is `required`. Put it
-/// around the routes that are meant and merge these with the others:
+/// Where `SIGNATURES` is `required`, these routes answer 401 or 403 unless the request is signed for
+/// this service. Wrap only the protected routes and merge them with the others:
 ///
 /// ```text
 /// let signed = sigv4::required(Router::new().route("/reason", get(reason)), base, dependencies)?;
@@ -30,47 +30,54 @@ pub fn required<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     base: &Base,
     dependencies: &Dependencies,
-) -> Result<Router<S>, SigningSetupError> {
+) -> Result<Router<S>, SignatureSetupError> {
     if base.signatures == Signatures::Off {
         return Ok(routes);
     }
     let (keys, region) = scope(base, dependencies)?;
-    let guard = Guard {
+    let guard = SignatureGuard {
         verifier: Verifier::new(
             keys,
             region,
             dependencies.service.name,
             dependencies.clock.clone(),
         ),
-        outcomes: Outcomes::new(&dependencies.metrics),
+        outcomes: SignatureOutcomes::new(&dependencies.metrics),
     };
-    Ok(routes.route_layer(from_fn_with_state(Arc::new(guard), let_in)))
+    Ok(routes.route_layer(from_fn_with_state(Arc::new(guard), require_signature)))
 }
 
-/// What signatures are made and verified by.
+/// The keys and the region of the signatures' scope.
 pub(super) fn scope(
     base: &Base,
     dependencies: &Dependencies,
-) -> Result<(KeyRing, String), SigningSetupError> {
-    let keys = dependencies.keys.clone().ok_or(SigningSetupError::NoKeys)?;
+) -> Result<(KeyRing, String), SignatureSetupError> {
+    let keys = dependencies
+        .keys
+        .clone()
+        .ok_or(SignatureSetupError::NoKeys)?;
     Ok((keys, region(base)?))
 }
 
-pub(super) fn region(base: &Base) -> Result<String, SigningSetupError> {
-    base.region.clone().ok_or(SigningSetupError::NoRegion)
+pub(super) fn region(base: &Base) -> Result<String, SignatureSetupError> {
+    base.region.clone().ok_or(SignatureSetupError::NoRegion)
 }
 
-struct Guard {
+struct SignatureGuard {
     verifier: Verifier,
-    outcomes: Outcomes,
+    outcomes: SignatureOutcomes,
 }
 
-async fn let_in(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+async fn require_signature(
+    State(guard): State<Arc<SignatureGuard>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (head, body) = request.into_parts();
     let verified = guard.verify(&head, body).await;
     let outcome = match &verified {
         Ok(_) => "valid",
-        Err(refusal) => refusal.name(),
+        Err(error) => error.name(),
     };
     guard.outcomes.count(outcome);
     if let Some(context) = head.extensions.get::<RequestContext>() {
@@ -78,28 +85,28 @@ async fn let_in(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
     }
     match verified {
         Ok(body) => next.run(Request::from_parts(head, body.into())).await,
-        Err(refusal) => refused(refusal),
+        Err(error) => refuse(error),
     }
 }
 
-impl Guard {
+impl SignatureGuard {
     async fn verify(&self, head: &Head, body: Body) -> Result<Bytes, SignatureError> {
         let claim = self.verifier.claim(head)?;
-        // The stack has read it; what could not be read is not what was signed.
+        // The inbound stack has read it already. An empty body will not match the signature.
         let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
         self.verifier.prove(&claim, &body).map(|()| body)
     }
 }
 
-/// RFC 9110: 401 asks for (other) credentials and says of which kind, 403 has seen them.
-fn refused(refusal: SignatureError) -> Response {
-    let status = match refusal {
+/// RFC 9110: 401 asks for credentials and names their scheme, 403 refuses those that were sent.
+fn refuse(error: SignatureError) -> Response {
+    let status = match error {
         SignatureError::Missing | SignatureError::Malformed(_) | SignatureError::Expired => {
             StatusCode::UNAUTHORIZED
         }
         SignatureError::UnknownKey | SignatureError::Mismatch => StatusCode::FORBIDDEN,
     };
-    let problem = Problem::new(status, refusal.to_string()).with_reason(refusal.name());
+    let problem = Problem::new(status, error.to_string()).with_reason(error.name());
     let mut response = problem.into_response();
     if status == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static(ALGORITHM);
@@ -108,9 +115,9 @@ fn refused(refusal: SignatureError) -> Response {
     response
 }
 
-struct Outcomes([(&'static str, Counter); 6]);
+struct SignatureOutcomes([(&'static str, Counter); 6]);
 
-impl Outcomes {
+impl SignatureOutcomes {
     fn new(metrics: &Metrics) -> Self {
         let counter = |dimensions| metrics.counter("signatures", dimensions);
         Self([

@@ -1,4 +1,4 @@
-//! Signs requests on their way out.
+//! Signs outgoing requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,13 +16,13 @@ use http::{HeaderMap, Request};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::error::{SigningError, SigningSetupError};
+use super::error::{SignatureSetupError, SigningError};
 use super::keys::{KeyPairs, KeyRing};
 use super::require::{region, scope};
 use crate::settings::{Base, Reader, Signatures};
 use crate::{Clock, Dependencies};
 
-/// What signing adds, and so what an earlier attempt may have left.
+/// The headers that signing adds. An earlier attempt may have left them.
 const ADDED: [HeaderName; 4] = [
     AUTHORIZATION,
     HeaderName::from_static("x-amz-content-sha256"),
@@ -30,7 +30,7 @@ const ADDED: [HeaderName; 4] = [
     HeaderName::from_static("x-amz-security-token"),
 ];
 
-/// What is of one connection only, or changed by whoever is between. All else is signed.
+/// Hop-by-hop headers, and headers that proxies rewrite. All others are signed.
 const NOT_SIGNED: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -43,24 +43,25 @@ const NOT_SIGNED: [&str; 9] = [
     "x-amzn-trace-id",
 ];
 
-/// Credentials of a role are not used to their last second: the request has a way to go.
+/// RoleIdentity credentials are renewed this long before they expire: the request has to arrive before that.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
 
-/// Who verifies a call.
+/// Who verifies the signature of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignedFor {
-    /// The service of this name itself, by the pairs that both sides have.
+    /// The service of this name itself, with the key pairs that both sides have.
     Service(&'static str),
-    /// AWS, which is in front of the service, by the role of the caller's task.
+    /// API Gateway in front of the service, by the caller's task role.
     ApiGateway,
+    /// VPC Lattice in front of the service, by the caller's task role.
     VpcLattice,
-    /// AWS itself, whose API is called.
+    /// The API of Lambda, by the caller's task role.
     Lambda,
 }
 
 impl SignedFor {
-    /// Reads a setting such as `AXON_SIGNED_FOR`: the target's own name, which is the default, or
-    /// AWS's name of the service of its own that verifies.
+    /// Reads a setting such as `AXON_SIGNED_FOR`: the target's name, which is the default, or AWS's
+    /// signing name of the service that verifies.
     pub fn read(reader: &mut Reader<'_>, setting: &str, target: &'static str) -> Self {
         let verifiers = [Self::Service(target), Self::ApiGateway, Self::VpcLattice];
         let Some(text) = reader.text(setting) else {
@@ -69,12 +70,12 @@ impl SignedFor {
         let found = verifiers.iter().find(|it| it.signing_name() == text);
         if found.is_none() {
             let names = verifiers.map(Self::signing_name).join(", ");
-            reader.fault(setting, format!("expected one of {names}, got {text:?}"));
+            reader.error(setting, format!("expected one of {names}, got {text:?}"));
         }
         found.copied().unwrap_or(Self::Service(target))
     }
 
-    /// How calls are signed for it.
+    /// Which keys sign for this verifier.
     pub fn signatures(self) -> Signatures {
         match self {
             Self::Service(_) => Signatures::ByPairs,
@@ -82,7 +83,7 @@ impl SignedFor {
         }
     }
 
-    /// The service's name in the scope of the signature.
+    /// The service in the scope of the signature.
     fn signing_name(self) -> &'static str {
         match self {
             Self::Service(name) => name,
@@ -93,41 +94,41 @@ impl SignedFor {
     }
 }
 
-/// Signs calls of one target. Copies share keys and credentials.
+/// Signs the calls of one target. Clones share keys and credentials.
 #[derive(Clone)]
 pub struct Signer {
-    source: Source,
+    source: IdentitySource,
     signed_for: SignedFor,
     region: String,
     clock: Clock,
 }
 
-/// Who signs. An identity is made once and not for each call.
+/// Where the signing identity comes from. It is cached and not made for each call.
 #[derive(Clone)]
-enum Source {
-    Ring(Arc<Ring>),
-    Role(Arc<Role>),
+enum IdentitySource {
+    Ring(Arc<RingIdentity>),
+    Role(Arc<RoleIdentity>),
 }
 
-/// Signs with its current pair.
-struct Ring {
+/// The current pair of a ring, and the identity of the pair that was used last.
+struct RingIdentity {
     keys: KeyRing,
     known: Mutex<Option<(Arc<KeyPairs>, Identity)>>,
 }
 
-/// The provider asks ECS each time that it is asked.
-struct Role {
+/// Cached, because the provider calls ECS each time.
+struct RoleIdentity {
     provider: SharedCredentialsProvider,
     known: AsyncMutex<Option<Identity>>,
 }
 
 impl Signer {
-    /// What the settings ask for; none where signatures are off.
+    /// The signer that the settings require; `None` where signatures are off.
     pub fn new(
         signed_for: SignedFor,
         base: &Base,
         dependencies: &Dependencies,
-    ) -> Result<Option<Self>, SigningSetupError> {
+    ) -> Result<Option<Self>, SignatureSetupError> {
         if base.signatures == Signatures::Off {
             return Ok(None);
         }
@@ -144,7 +145,7 @@ impl Signer {
     pub fn with_keys(keys: KeyRing, service: &'static str, region: String, clock: Clock) -> Self {
         let known = Mutex::default();
         Self {
-            source: Source::Ring(Arc::new(Ring { keys, known })),
+            source: IdentitySource::Ring(Arc::new(RingIdentity { keys, known })),
             signed_for: SignedFor::Service(service),
             region,
             clock,
@@ -159,14 +160,14 @@ impl Signer {
     ) -> Self {
         let known = AsyncMutex::default();
         Self {
-            source: Source::Role(Arc::new(Role { provider, known })),
+            source: IdentitySource::Role(Arc::new(RoleIdentity { provider, known })),
             signed_for,
             region,
             clock,
         }
     }
 
-    /// Signs anew: what an earlier attempt has signed is replaced.
+    /// Replaces the signature of an earlier attempt.
     pub async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), SigningError> {
         for name in ADDED {
             request.headers_mut().remove(name);
@@ -181,7 +182,7 @@ impl Signer {
             .settings(self.settings())
             .build()
             .map_err(|error| SigningError::Signing(error.into()))?;
-        let headers = texts(request.headers())?;
+        let headers = signed_headers(request.headers())?;
         let signable = SignableRequest::new(
             request.method().as_str(),
             request.uri().to_string(),
@@ -201,7 +202,7 @@ impl Signer {
 
     fn settings(&self) -> SigningSettings {
         let mut settings = SigningSettings::default();
-        // It is asked for what `texts` has let through.
+        // `signed_headers` has filtered them already.
         settings.excluded_headers = None;
         if self.signed_for == SignedFor::VpcLattice {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -209,7 +210,7 @@ impl Signer {
         settings
     }
 
-    /// VPC Lattice verifies no payload, and wants to be told that there is none
+    /// VPC Lattice does not verify payloads, and requires `UNSIGNED-PAYLOAD`
     /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/sigv4-authenticated-requests.html>).
     fn body<'a>(&self, body: &'a [u8]) -> SignableBody<'a> {
         match self.signed_for {
@@ -221,7 +222,7 @@ impl Signer {
     }
 }
 
-impl Source {
+impl IdentitySource {
     async fn identity(&self, now: SystemTime) -> Result<Identity, SigningError> {
         match self {
             Self::Ring(ring) => Ok(ring.identity()),
@@ -230,7 +231,7 @@ impl Source {
     }
 }
 
-impl Ring {
+impl RingIdentity {
     fn identity(&self) -> Identity {
         let pairs = self.keys.pairs();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,7 +247,7 @@ impl Ring {
     }
 }
 
-impl Role {
+impl RoleIdentity {
     async fn identity(&self, now: SystemTime) -> Result<Identity, SigningError> {
         let mut known = self.known.lock().await;
         let lasts = |it: &&Identity| it.expiration().is_none_or(|end| end > now + EXPIRY_MARGIN);
@@ -259,8 +260,8 @@ impl Role {
     }
 }
 
-/// What is to be signed. A header that cannot be is not sent unsigned.
-fn texts(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, SigningError> {
+/// The headers to sign. An error where one is not text, so that it is not sent unsigned.
+fn signed_headers(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, SigningError> {
     let signed = headers
         .iter()
         .filter(|(name, _)| !NOT_SIGNED.contains(&name.as_str()));

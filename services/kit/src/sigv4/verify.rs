@@ -1,4 +1,4 @@
-//! Whether a request is signed by somebody who has one of the pairs of a ring.
+//! Verifies that a request is signed with one of the pairs of a ring.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,15 +16,15 @@ use super::error::SignatureError;
 use super::keys::{KeyPair, KeyPairs, KeyRing};
 use crate::{Clock, hex};
 
-/// How far the signer's clock may be from ours, either way: as AWS has it.
+/// The largest difference between the signer's clock and ours, as AWS has it.
 const SKEW_MAX: Duration = Duration::from_mins(5);
-/// Of a string to sign, so that it is allocated once.
+/// Enough for a string to sign, so that it is allocated once.
 const USUAL_BYTES: usize = 256;
 const DATE: &str = "x-amz-date";
-/// What every signature has to cover, so that it is of one call of one service.
-const SIGNED_AT_LEAST: [&str; 3] = ["host", DATE, "x-correlation-id"];
+/// The headers that every signature has to cover: they bind it to one request and one service.
+const REQUIRED_HEADERS: [&str; 3] = ["host", DATE, "x-correlation-id"];
 
-/// Verifies by both pairs of a ring. The keys that it derives from them are kept for the day.
+/// Verifies with both pairs of a ring. The keys that are derived from them are cached for the day.
 pub struct Verifier {
     ring: KeyRing,
     region: String,
@@ -33,9 +33,9 @@ pub struct Verifier {
     derived: RwLock<Option<Arc<SigningKeys>>>,
 }
 
-/// A request that says who signed it, and when. It is still to be proven.
+/// A well-formed, recent claim of who signed a request. Its signature is not verified yet.
 #[derive(Debug)]
-pub struct Claim<'a> {
+pub struct SignatureClaim<'a> {
     head: &'a Parts,
     authorization: Authorization<'a>,
     date: &'a str,
@@ -53,11 +53,10 @@ impl Verifier {
         }
     }
 
-    /// All that is seen without the body, so that the body of a request that says nothing of use
-    /// need not be read.
-    pub fn claim<'a>(&self, head: &'a Parts) -> Result<Claim<'a>, SignatureError> {
+    /// Checks everything that does not need the body.
+    pub fn claim<'a>(&self, head: &'a Parts) -> Result<SignatureClaim<'a>, SignatureError> {
         let authorization = authorization(head)?;
-        if !SIGNED_AT_LEAST.iter().all(|it| authorization.signs(it)) {
+        if !REQUIRED_HEADERS.iter().all(|it| authorization.signs(it)) {
             return Err(SignatureError::Malformed(
                 "host, x-amz-date and x-correlation-id are not all signed",
             ));
@@ -67,25 +66,26 @@ impl Verifier {
                 "the signature is for another region or service",
             ));
         }
-        let odd_date = SignatureError::Malformed("x-amz-date is not the date that is signed for");
+        let invalid_date =
+            SignatureError::Malformed("x-amz-date is not the date that is signed for");
         let date = header(head, DATE)
             .and_then(|value| std::str::from_utf8(value).ok())
             .filter(|date| date.starts_with(authorization.date))
-            .ok_or(odd_date)?;
-        let signed_at = parse_date(date).ok_or(odd_date)?;
+            .ok_or(invalid_date)?;
+        let signed_at = parse_date(date).ok_or(invalid_date)?;
         if self.clock.now().duration_since(signed_at).unsigned_abs() > SKEW_MAX {
             return Err(SignatureError::Expired);
         }
-        Ok(Claim {
+        Ok(SignatureClaim {
             head,
             authorization,
             date,
         })
     }
 
-    /// The payload is hashed as it arrived. So a signature that leaves it out
-    /// (`UNSIGNED-PAYLOAD`) or is of another one is not of this request.
-    pub fn prove(&self, claim: &Claim<'_>, body: &[u8]) -> Result<(), SignatureError> {
+    /// Verifies the signature. The payload is hashed as it arrived, so a signature of another payload,
+    /// or of `UNSIGNED-PAYLOAD`, is a mismatch.
+    pub fn prove(&self, claim: &SignatureClaim<'_>, body: &[u8]) -> Result<(), SignatureError> {
         let payload = if body.is_empty() {
             *EMPTY_SHA256
         } else {
@@ -96,7 +96,7 @@ impl Verifier {
         let signed = string_to_sign(claim, &request);
         let keys = self.signing_keys(authorization.date);
         let key = keys.of(authorization.access_key_id);
-        // An unknown key is no quicker to refuse than a known one.
+        // An unknown key takes as long as a known one.
         let tried = key.unwrap_or(&keys.current.key);
         let is_proven = hmac::verify(tried, &signed, &authorization.signature).is_ok();
         match key {
@@ -106,7 +106,7 @@ impl Verifier {
         }
     }
 
-    /// The whole of it, for a body that is at hand.
+    /// `claim` and `prove` in one.
     pub fn verify(&self, head: &Parts, body: &[u8]) -> Result<(), SignatureError> {
         self.prove(&self.claim(head)?, body)
     }
@@ -128,18 +128,18 @@ impl Verifier {
 fn authorization(head: &Parts) -> Result<Authorization<'_>, SignatureError> {
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(SignatureError::Missing)?;
-    let odd =
+    let invalid =
         SignatureError::Malformed("the Authorization header is not of AWS Signature Version 4");
     if values.next().is_some() {
-        return Err(odd);
+        return Err(invalid);
     }
-    let text = value.to_str().map_err(|_| odd)?;
-    Authorization::parse(text).ok_or(odd)
+    let text = value.to_str().map_err(|_| invalid)?;
+    Authorization::parse(text).ok_or(invalid)
 }
 
-/// `YYYYMMDDTHHMMSSZ` and nothing else, of what ISO 8601 has.
+/// Only the form `YYYYMMDDTHHMMSSZ` of ISO 8601.
 fn parse_date(text: &str) -> Option<Timestamp> {
-    let shape = |(place, byte): (usize, u8)| match place {
+    let shape = |(index, byte): (usize, u8)| match index {
         8 => byte == b'T',
         15 => byte == b'Z',
         _ => byte.is_ascii_digit(),
@@ -148,7 +148,7 @@ fn parse_date(text: &str) -> Option<Timestamp> {
     fits.then(|| text.parse().ok())?
 }
 
-fn string_to_sign(claim: &Claim<'_>, canonical_request: &[u8]) -> Vec<u8> {
+fn string_to_sign(claim: &SignatureClaim<'_>, canonical_request: &[u8]) -> Vec<u8> {
     let Authorization {
         date,
         region,
@@ -170,7 +170,7 @@ fn sha256(bytes: &[u8]) -> HexSha256 {
     hex::encode(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-/// What the pairs of a ring come to on one day.
+/// The signing keys of one day, derived from the pairs of a ring.
 struct SigningKeys {
     pairs: Arc<KeyPairs>,
     date: String,
@@ -198,7 +198,7 @@ impl SigningKeys {
         Arc::ptr_eq(&self.pairs, pairs) && self.date == date
     }
 
-    /// Takes the same time whatever the id is: how much of it is right is not to be measured.
+    /// Compares in constant time, so that the time does not tell how much of an id is right.
     fn of(&self, access_key_id: &str) -> Option<&hmac::Key> {
         let is = |pair: &SigningKey| {
             pair.access_key_id

@@ -1,5 +1,5 @@
-//! What is told of each request: its ids on every line that is logged meanwhile, one access line, its
-//! part of the metrics, and a span for the trace.
+//! Observes each request: puts its ids on the lines that are logged meanwhile, writes its access
+//! line, and records its metrics and its span.
 
 use std::pin::Pin;
 
@@ -11,10 +11,10 @@ use super::logs;
 use super::otlp::{Traces, name_of};
 use crate::{Metrics, RequestContext};
 
-/// The client went away before it was answered. As nginx has it; it is sent to nobody.
+/// The client closed the connection before the answer. The code is nginx's; it is never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Where it is told.
+/// Shared by all connections.
 pub(crate) struct Observer {
     metrics: Metrics,
     traces: Traces,
@@ -28,25 +28,25 @@ impl Observer {
     pub(crate) async fn observe(
         &self,
         context: &RequestContext,
-        asked: &Method,
+        method: &Method,
         answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
         let observed = async {
-            let mut access = Access {
+            let mut access = AccessRecord {
                 observer: self,
                 context,
-                method: name_of(asked),
+                method: name_of(method),
                 status: None,
             };
             let response = answer.await;
             access.status = Some(response.status());
             response
         };
-        logs::of_request(context, observed).await
+        logs::with_request_ids(context, observed).await
     }
 }
 
-/// The layer next to the router, where the route is known.
+/// A layer directly around the routes, where the matched route is known.
 pub(crate) fn note_route(request: Request) -> Request {
     let extensions = request.extensions();
     if let (Some(context), Some(path)) = (
@@ -58,20 +58,20 @@ pub(crate) fn note_route(request: Request) -> Request {
     request
 }
 
-/// A request that is being answered. It is told of when this is dropped: then it has a status, or
-/// the connection that waited for it is gone.
-struct Access<'a> {
+/// Records the request when it is dropped: then the answer has a status, or the connection was
+/// closed.
+struct AccessRecord<'a> {
     observer: &'a Observer,
     context: &'a RequestContext,
     method: &'static str,
     status: Option<StatusCode>,
 }
 
-impl Access<'_> {
+impl AccessRecord<'_> {
     fn log(&self, route: &str, status: StatusCode, duration_ms: f64) {
         macro_rules! line {
             ($level:ident) => {
-                // As a field it is a text; behind the fields it would be something to format.
+                // As a field it is a plain string; after the fields it would be a format string.
                 tracing::$level!(
                     message = "request",
                     method = self.method,
@@ -91,7 +91,7 @@ impl Access<'_> {
     }
 }
 
-impl Drop for Access<'_> {
+impl Drop for AccessRecord<'_> {
     fn drop(&mut self) {
         let status = self.status.unwrap_or_else(|| {
             self.context.note("outcome", "cancelled");

@@ -1,5 +1,5 @@
-//! Metrics as lines of the log in CloudWatch's embedded metric format, of which CloudWatch Logs
-//! makes metrics: no agent, no port, no call. Once a minute, and once when the service stops. See
+//! Metrics as log lines in CloudWatch's embedded metric format, from which CloudWatch Logs makes
+//! metrics: no agent, no port, no call. They are written once a minute and when the service stops. See
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
 use std::convert::Infallible;
@@ -8,31 +8,31 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::metrics::requests::Recorded;
-use super::metrics::{Metrics, Series, Unit, Value};
+use super::metrics::requests::RequestCounts;
+use super::metrics::{MetricValue, Metrics, Series, Unit};
 use crate::service::HEALTH_PATH;
 use crate::{Clock, Service};
 
-/// CloudWatch keeps one value a minute of such metrics.
+/// CloudWatch stores such metrics by the minute.
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// Makes the lines of one service.
+/// Writes the metrics of one service.
 pub struct Emf {
     pub service: Service,
     pub clock: Clock,
     pub metrics: Metrics,
-    /// Under which CloudWatch keeps the metrics.
+    /// The namespace of the metrics in CloudWatch.
     pub namespace: String,
 }
 
-/// Names and values of the dimensions of a line, besides the service.
-type Dimensions<'a> = Vec<(&'a str, &'a str)>;
+/// Names and values of a line's dimensions besides `service`.
+type LineDimensions<'a> = Vec<(&'a str, &'a str)>;
 
 /// A metric's name, unit and value.
-type Metric<'a> = (&'a str, Unit, Json);
+type LineMetric<'a> = (&'a str, Unit, Json);
 
 impl Emf {
-    /// Gives `write` the lines of each minute, for ever.
+    /// Calls `write` with the lines of each minute, for ever.
     pub async fn report_every_minute(&self, write: impl Fn(&[u8])) -> Infallible {
         let mut minutes = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
         minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,7 +42,7 @@ impl Emf {
         }
     }
 
-    /// Gives `write` what was recorded since the last report, line by line.
+    /// Calls `write` with each line of what was recorded since the last report.
     pub fn report(&self, write: impl Fn(&[u8])) {
         let requests = self.metrics.requests();
         let version = vec![("version", self.service.version)];
@@ -60,9 +60,9 @@ impl Emf {
         }
     }
 
-    /// Health answers 503 while a task starts and drains, as it should: it is no part of what the
-    /// service as a whole is judged by.
-    fn requests_line(&self, recorded: &Recorded<'_>) -> Vec<u8> {
+    /// `/health` answers 503 while a task starts and drains. That is no failure, so it is left out of
+    /// the totals of the service.
+    fn requests_line(&self, recorded: &RequestCounts<'_>) -> Vec<u8> {
         let is_failure = recorded.status.is_server_error();
         let (values, counts): (Vec<f64>, Vec<u64>) = recorded.durations.iter().copied().unzip();
         let dimensions = vec![
@@ -82,22 +82,22 @@ impl Emf {
                 json!({ "Values": values, "Counts": counts }),
             ),
         ];
-        let one_kind: &[&str] = &["route", "status"];
+        let by_route: &[&str] = &["route", "status"];
         let sets: &[&[&str]] = if recorded.route == HEALTH_PATH {
-            &[one_kind]
+            &[by_route]
         } else {
-            &[&[], one_kind]
+            &[&[], by_route]
         };
         self.line(&dimensions, sets, metrics)
     }
 
-    /// A line like all others, and what CloudWatch is to read of it: each metric once for each set
-    /// of dimensions, of which the service is always one.
+    /// A log line with the metrics as members, and `_aws`, by which CloudWatch extracts each metric
+    /// once for each set of dimensions. `service` is in every set.
     fn line(
         &self,
-        dimensions: &Dimensions<'_>,
+        dimensions: &LineDimensions<'_>,
         sets: &[&[&str]],
-        metrics: Vec<Metric<'_>>,
+        metrics: Vec<LineMetric<'_>>,
     ) -> Vec<u8> {
         let Service { name, .. } = self.service;
         let sets: Vec<Vec<&str>> = sets
@@ -138,9 +138,9 @@ impl Emf {
     }
 }
 
-/// Metrics of the same dimensions share a line.
-fn by_dimensions(metrics: &Metrics) -> Vec<(Dimensions<'static>, Vec<Metric<'static>>)> {
-    let mut lines: Vec<(Dimensions<'_>, Vec<Metric<'_>>)> = Vec::new();
+/// Groups metrics of the same dimensions, which share a line.
+fn by_dimensions(metrics: &Metrics) -> Vec<(LineDimensions<'static>, Vec<LineMetric<'static>>)> {
+    let mut lines: Vec<(LineDimensions<'_>, Vec<LineMetric<'_>>)> = Vec::new();
     for Series {
         name,
         dimensions,
@@ -148,9 +148,9 @@ fn by_dimensions(metrics: &Metrics) -> Vec<(Dimensions<'static>, Vec<Metric<'sta
     } in metrics.series()
     {
         let (unit, value) = match value {
-            Value::Counter(counter) => (Unit::Count, json!(counter.take())),
-            Value::Gauge(_, gauge) if !gauge.get().is_finite() => continue,
-            Value::Gauge(unit, gauge) => (unit, json!(gauge.get())),
+            MetricValue::Counter(counter) => (Unit::Count, json!(counter.take())),
+            MetricValue::Gauge(_, gauge) if !gauge.get().is_finite() => continue,
+            MetricValue::Gauge(unit, gauge) => (unit, json!(gauge.get())),
         };
         let metric = (name, unit, value);
         match lines.iter_mut().find(|(known, _)| *known == dimensions) {

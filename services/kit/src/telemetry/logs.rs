@@ -1,5 +1,5 @@
-//! Logs: one JSON object a line, all on one stream. On the line itself are also the fields of the
-//! spans around it, and the ids of the request that is being answered.
+//! Logs: one JSON object a line, on one stream. A line also has the fields of its spans and the ids of
+//! the request that is being answered.
 
 mod buffer;
 mod escape;
@@ -20,15 +20,15 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::error_chain::with_causes;
 use crate::{Clock, Counter, RequestContext, Service, hex};
-use buffer::Buffer;
+use buffer::LogBuffer;
 
-/// The log of the process. Everything is written when it is dropped.
-pub(crate) struct Logs(Buffer);
+/// The log of the process. Dropping it flushes it.
+pub(crate) struct Logs(LogBuffer);
 
-/// From here on everything that the process says, panics included, goes through the one layer.
-/// `dropped` counts lines that were lost because nobody read them.
+/// Sends all events and panics of the process through one `LogLayer` to stdout. `dropped` counts the
+/// lines that were lost because stdout was blocked.
 pub(crate) fn start(service: Service, levels: Targets, clock: Clock, dropped: Counter) -> Logs {
-    let buffer = Buffer::start(std::io::stdout(), move |count| {
+    let buffer = LogBuffer::start(std::io::stdout(), move |count| {
         dropped.add(count);
         tracing::warn!(count, "log lines were dropped: nobody read them");
     });
@@ -39,14 +39,14 @@ pub(crate) fn start(service: Service, levels: Targets, clock: Clock, dropped: Co
     let lines = buffer.clone();
     std::panic::set_hook(Box::new(move |panic| {
         log_panic(panic);
-        // It may be the last that this process says.
+        // The process may end after it.
         lines.flush();
     }));
     Logs(buffer)
 }
 
 impl Logs {
-    /// Takes a line that was made elsewhere, with its line break.
+    /// Appends a formatted line, which ends with its line break.
     pub(crate) fn push(&self, line: &[u8]) {
         self.0.push(line);
     }
@@ -64,7 +64,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         "panicked: {}",
         panic
             .payload_as_str()
-            .unwrap_or("with a value that is no text")
+            .unwrap_or("with a value that is not text")
     );
 }
 
@@ -72,9 +72,9 @@ tokio::task_local! {
     static REQUEST: RequestContext;
 }
 
-/// What is logged while `work` goes on carries the ids of the request, whatever the levels are. No
-/// span does it: making one costs a request as much as writing its access line.
-pub(crate) fn of_request<F: Future>(
+/// Lines that `work` logs carry the ids of the request, at any level. It is not a span, because
+/// creating one costs as much as writing the access line.
+pub(crate) fn with_request_ids<F: Future>(
     context: &RequestContext,
     work: F,
 ) -> impl Future<Output = F::Output> {
@@ -85,7 +85,7 @@ thread_local! {
     static MORE_FIELDS: RefCell<Vec<(&'static str, &'static str)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Logs `event` with these fields besides its own: a call site has only names that it knows.
+/// Adds these fields to the event that `event` logs: `tracing` needs static field names.
 pub(crate) fn with_fields(fields: Vec<(&'static str, &'static str)>, event: impl FnOnce()) {
     MORE_FIELDS.set(fields);
     event();
@@ -94,7 +94,7 @@ pub(crate) fn with_fields(fields: Vec<(&'static str, &'static str)>, event: impl
 
 /// Formats events and gives each to `write`, as one line.
 pub struct LogLayer<F> {
-    /// As a member of a line.
+    /// The member `service`, formatted.
     service: Vec<u8>,
     levels: Targets,
     clock: Clock,
@@ -113,8 +113,8 @@ impl<F: Fn(&[u8])> LogLayer<F> {
         }
     }
 
-    /// What the kit says about a line comes before what the line says about itself.
-    fn begin(&self, line: &mut Line, event: &Event<'_>) {
+    /// Writes the members that every line has.
+    fn begin(&self, line: &mut LineWriter, event: &Event<'_>) {
         line.text.extend_from_slice(b"{\"timestamp\":\"");
         line.text.extend_from_slice(&self.clock.now_bytes());
         line.text.extend_from_slice(b"\",\"level\":\"");
@@ -122,7 +122,7 @@ impl<F: Fn(&[u8])> LogLayer<F> {
             .extend_from_slice(event.metadata().level().as_str().as_bytes());
         line.text.extend_from_slice(b"\",\"message\":");
         let before = line.text.len();
-        event.record(&mut Visitor(&mut Message(&mut line.text)));
+        event.record(&mut FieldVisitor(&mut MessageWriter(&mut line.text)));
         if line.text.len() == before {
             line.text.extend_from_slice(b"\"\"");
         }
@@ -146,8 +146,8 @@ where
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let span = context.span(id).expect("a new span is in the registry");
-        let mut fields = Fields::default();
-        attributes.record(&mut Visitor(&mut fields));
+        let mut fields = SpanFields::default();
+        attributes.record(&mut FieldVisitor(&mut fields));
         span.extensions_mut().insert(fields);
     }
 
@@ -155,59 +155,58 @@ where
         let span = context
             .span(id)
             .expect("a span that records is in the registry");
-        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
-            values.record(&mut Visitor(fields));
+        if let Some(fields) = span.extensions_mut().get_mut::<SpanFields>() {
+            values.record(&mut FieldVisitor(fields));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut line = Line::take();
+        let mut line = LineWriter::take();
         self.begin(&mut line, event);
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(fields) = span.extensions().get::<Fields>() {
+            if let Some(fields) = span.extensions().get::<SpanFields>() {
                 line.copy_members(fields);
             }
         }
         line.add_ids();
-        event.record(&mut Visitor(&mut line));
+        event.record(&mut FieldVisitor(&mut line));
         line.add_more_fields();
         line.text.extend_from_slice(b"}\n");
         escape::escape(&mut line.text);
         (self.write)(&line.text);
-        line.give_back();
+        line.recycle();
     }
 }
 
 const MESSAGE: &str = "message";
 
-/// The fields of a span, as members of an object: they are formatted once and not for each line.
+/// The fields of a span as members of an object, formatted once for all its lines.
 #[derive(Default)]
-struct Fields {
+struct SpanFields {
     text: Vec<u8>,
     members: Vec<(&'static str, Range<usize>)>,
 }
 
-/// A JSON object in the making. A name that is there already is not written again.
+/// A JSON object that is being written. The first member of a name counts.
 #[derive(Default)]
-struct Line {
+struct LineWriter {
     text: Vec<u8>,
     names: Vec<&'static str>,
 }
 
-/// Writes only the message: it is to be near the beginning, where people look for it.
-struct Message<'a>(&'a mut Vec<u8>);
+/// Writes only the message, which comes near the beginning of a line.
+struct MessageWriter<'a>(&'a mut Vec<u8>);
 
-/// A longer line is rare, and its memory not worth keeping.
+/// A longer line is rare, and its buffer not kept.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
-    /// The last line's memory, used again.
-    static LINE: Cell<Option<Line>> = const { Cell::new(None) };
+    /// The buffers of the last line, for the next one.
+    static LINE: Cell<Option<LineWriter>> = const { Cell::new(None) };
 }
 
-impl Line {
-    /// A value that logs while it is formatted finds none, and gets a new one; so does what is
-    /// logged while a thread ends.
+impl LineWriter {
+    /// New buffers where a value logs while it is formatted, or the thread is ending.
     fn take() -> Self {
         let mut line = LINE.try_with(Cell::take).ok().flatten().unwrap_or_default();
         line.text.clear();
@@ -215,13 +214,13 @@ impl Line {
         line
     }
 
-    fn give_back(self) {
+    fn recycle(self) {
         if self.text.capacity() <= KEPT_BYTES_MAX {
             let _ = LINE.try_with(|kept| kept.set(Some(self)));
         }
     }
 
-    /// Of the request that is being answered, if one is.
+    /// The ids of the request that is being answered, if there is one.
     fn add_ids(&mut self) {
         let _ = REQUEST.try_with(|context| {
             self.member("correlation_id", context.correlation_id().as_str());
@@ -230,7 +229,7 @@ impl Line {
         });
     }
 
-    /// None on a thread that ends.
+    /// Thread-locals are gone while a thread ends.
     fn add_more_fields(&mut self) {
         let _ = MORE_FIELDS.try_with(|fields| {
             for (name, value) in fields.borrow().iter() {
@@ -239,7 +238,7 @@ impl Line {
         });
     }
 
-    fn copy_members(&mut self, fields: &Fields) {
+    fn copy_members(&mut self, fields: &SpanFields) {
         for (name, range) in &fields.members {
             if !self.names.contains(name) {
                 self.names.push(name);
@@ -250,12 +249,12 @@ impl Line {
     }
 }
 
-/// Where fields are written.
-trait Members {
+/// Receives fields as members of a JSON object.
+trait MemberWriter {
     fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized));
 }
 
-impl Members for Line {
+impl MemberWriter for LineWriter {
     fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
         if !self.names.contains(&name) {
             self.names.push(name);
@@ -265,7 +264,7 @@ impl Members for Line {
     }
 }
 
-impl Members for Message<'_> {
+impl MemberWriter for MessageWriter<'_> {
     fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
         if name == MESSAGE {
             write_json(self.0, value);
@@ -273,8 +272,8 @@ impl Members for Message<'_> {
     }
 }
 
-impl Members for Fields {
-    /// The last value counts. What an earlier one left in the text is skipped.
+impl MemberWriter for SpanFields {
+    /// The last value of a name counts. The text of an earlier one stays, unused.
     fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
         self.members.retain(|(known, _)| *known != name);
         let begin = self.text.len();
@@ -283,9 +282,9 @@ impl Members for Fields {
     }
 }
 
-struct Visitor<'a, M>(&'a mut M);
+struct FieldVisitor<'a, M>(&'a mut M);
 
-impl<M: Members> Visit for Visitor<'_, M> {
+impl<M: MemberWriter> Visit for FieldVisitor<'_, M> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.0.member(field.name(), value);
     }
@@ -319,14 +318,14 @@ impl<M: Members> Visit for Visitor<'_, M> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.member(field.name(), &Shown(value));
+        self.0.member(field.name(), &DebugText(value));
     }
 }
 
-/// A value as its debugging text, written where it goes without being gathered first.
-struct Shown<'a>(&'a dyn fmt::Debug);
+/// The `Debug` text of a value, serialized without an intermediate string.
+struct DebugText<'a>(&'a dyn fmt::Debug);
 
-impl Serialize for Shown<'_> {
+impl Serialize for DebugText<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{:?}", self.0))
     }
@@ -381,7 +380,7 @@ mod tests {
         assert_eq!(lines[0]["message"], "panicked: it fell over");
         assert_eq!(
             lines[1]["message"],
-            "panicked: with a value that is no text"
+            "panicked: with a value that is not text"
         );
         for line in lines {
             assert_eq!(

@@ -1,14 +1,14 @@
-//! What the service counts and measures. Recording is one atomic operation on a handle that was
-//! made at the start; what was recorded leaves with the log, as CloudWatch reads it.
+//! Counters and gauges. Recording is one atomic operation on a handle that was made at the start;
+//! `Emf` reports the values.
 
 pub(super) mod requests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use requests::Requests;
+use requests::RequestMetrics;
 
-/// CloudWatch's names of units.
+/// Units, as CloudWatch names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Count,
@@ -17,7 +17,7 @@ pub enum Unit {
     None,
 }
 
-/// Names and values by which a metric is divided, such as the target of a call.
+/// Names and values of a metric's dimensions, such as the target of a call.
 pub type Dimensions = &'static [(&'static str, &'static str)];
 
 /// The dimensions of metrics about one target of calls. The memory is never freed: a program makes
@@ -26,43 +26,43 @@ pub(crate) fn of_target(target: &'static str) -> Dimensions {
     Box::leak(Box::new([("target", target)]))
 }
 
-/// Copies are of the same metrics.
+/// Clones share the same metrics.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<MetricsInner>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct MetricsInner {
     series: Mutex<Vec<Series>>,
-    requests: Requests,
+    requests: RequestMetrics,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     pub(super) name: &'static str,
     pub(super) dimensions: Dimensions,
-    pub(super) value: Value,
+    pub(super) value: MetricValue,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum MetricValue {
     Counter(Counter),
     Gauge(Unit, Gauge),
 }
 
-/// Goes up; what is reported is what came since the last report.
+/// Reported as the increase since the last report.
 #[derive(Clone, Debug, Default)]
 pub struct Counter(Arc<AtomicU64>);
 
-/// Is what it is at the time of the report.
+/// Reported as its value at the time of the report.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicU64>);
 
 impl Metrics {
-    /// The counter of this name and these dimensions; asked for twice, it is the same one.
+    /// The counter of this name and these dimensions; the same one at each call.
     pub fn counter(&self, name: &'static str, dimensions: Dimensions) -> Counter {
         let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
         for known in series.iter() {
-            if let Value::Counter(counter) = &known.value
+            if let MetricValue::Counter(counter) = &known.value
                 && (known.name, known.dimensions) == (name, dimensions)
             {
                 return counter.clone();
@@ -72,16 +72,16 @@ impl Metrics {
         series.push(Series {
             name,
             dimensions,
-            value: Value::Counter(counter.clone()),
+            value: MetricValue::Counter(counter.clone()),
         });
         counter
     }
 
-    /// The gauge of this name and these dimensions; asked for twice, it is the same one.
+    /// The gauge of this name and these dimensions; the same one at each call.
     pub fn gauge(&self, name: &'static str, unit: Unit, dimensions: Dimensions) -> Gauge {
         let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
         for known in series.iter() {
-            if let Value::Gauge(_, gauge) = &known.value
+            if let MetricValue::Gauge(_, gauge) = &known.value
                 && (known.name, known.dimensions) == (name, dimensions)
             {
                 return gauge.clone();
@@ -91,12 +91,12 @@ impl Metrics {
         series.push(Series {
             name,
             dimensions,
-            value: Value::Gauge(unit, gauge.clone()),
+            value: MetricValue::Gauge(unit, gauge.clone()),
         });
         gauge
     }
 
-    pub(crate) fn requests(&self) -> &Requests {
+    pub(crate) fn requests(&self) -> &RequestMetrics {
         &self.0.requests
     }
 
@@ -122,7 +122,7 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// What came since this was asked last.
+    /// The increase since the last call.
     pub fn take(&self) -> u64 {
         self.0.swap(0, Ordering::Relaxed)
     }
@@ -133,7 +133,7 @@ impl Gauge {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    /// For what is counted up and down by many at once.
+    /// Atomic, for values that several tasks count up and down.
     pub fn add(&self, change: f64) {
         let added = |bits| Some((f64::from_bits(bits) + change).to_bits());
         let updated = self

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use secrecy::ExposeSecret as _;
 use service_kit::TrustRoots;
-use service_kit::settings::{Base, Environment, Fault, Metrics, Reader, Signatures};
+use service_kit::settings::{Base, Environment, Metrics, Reader, SettingError, Signatures};
 
 use crate::SERVICE;
 use kit_testing::authority::Authority;
@@ -13,7 +13,7 @@ fn read<T>(
     variables: &[(&str, &str)],
     file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     read: impl FnOnce(&mut Reader<'_>) -> T,
-) -> Result<T, Vec<Fault>> {
+) -> Result<T, Vec<SettingError>> {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
     let variable = |name: &str| variables.get(name).map(ToString::to_string);
     let environment = Environment {
@@ -25,7 +25,7 @@ fn read<T>(
     reader.finish(value)
 }
 
-fn base(variables: &[(&str, &str)]) -> Result<Base, Vec<Fault>> {
+fn base(variables: &[(&str, &str)]) -> Result<Base, Vec<SettingError>> {
     read(
         variables,
         &|_| unreachable!("the base has no file"),
@@ -33,8 +33,8 @@ fn base(variables: &[(&str, &str)]) -> Result<Base, Vec<Fault>> {
     )
 }
 
-fn names(faults: &[Fault]) -> Vec<&str> {
-    faults.iter().map(|fault| fault.setting.as_str()).collect()
+fn names(errors: &[SettingError]) -> Vec<&str> {
+    errors.iter().map(|fault| fault.setting.as_str()).collect()
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn all_that_is_set_is_read() {
 
 #[test]
 fn all_faults_are_reported_at_once() {
-    let faults = base(&[
+    let errors = base(&[
         ("PORT", "65536"),
         ("TESTED_SECRET_ARN", "name"),
         ("SIGNATURES", "optional"),
@@ -153,11 +153,11 @@ fn all_faults_are_reported_at_once() {
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "ECS_CONTAINER_METADATA_URI_V4",
     ];
-    let mut found = names(&faults);
+    let mut found = names(&errors);
     expected.sort_unstable();
     found.sort_unstable();
     assert_eq!(found, expected);
-    let port = faults.iter().find(|fault| fault.setting == "PORT").unwrap();
+    let port = errors.iter().find(|fault| fault.setting == "PORT").unwrap();
     assert_eq!(
         port.to_string(),
         "PORT: expected a number from 0 to 65535, got \"65536\""
@@ -178,9 +178,9 @@ fn signatures_are_required_where_there_is_a_secret_and_never_without_one() {
     }
     let off = base(&[region, arn, ("SIGNATURES", "off")]).unwrap();
     assert_eq!(off.signatures, Signatures::Off);
-    let faults = base(&[region, required]).unwrap_err();
+    let errors = base(&[region, required]).unwrap_err();
     let fault = "SIGNATURES: required, but TESTED_SECRET_ARN is not set, where the keys are";
-    assert_eq!((faults.len(), faults[0].to_string()), (1, fault.to_owned()));
+    assert_eq!((errors.len(), errors[0].to_string()), (1, fault.to_owned()));
 }
 
 #[test]
@@ -217,10 +217,10 @@ fn urls_are_absolute_and_http() {
         "://",
         "http://a b",
     ] {
-        let faults = read(&[("URL", text)], &|_| unreachable!(), |reader| {
+        let errors = read(&[("URL", text)], &|_| unreachable!(), |reader| {
             reader.url("URL")
         });
-        assert_eq!(names(&faults.unwrap_err()), ["URL"], "{text}");
+        assert_eq!(names(&errors.unwrap_err()), ["URL"], "{text}");
     }
     let url = read(
         &[("URL", "https://h:1/p?q")],
@@ -230,7 +230,7 @@ fn urls_are_absolute_and_http() {
     assert_eq!(url.unwrap().unwrap(), "https://h:1/p?q");
 }
 
-fn roots(file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<TrustRoots, Vec<Fault>> {
+fn roots(file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<TrustRoots, Vec<SettingError>> {
     read(
         &[("SSL_CERT_FILE", "/authorities.pem")],
         file,
@@ -258,9 +258,9 @@ fn a_file_of_authorities_that_cannot_be_used_is_a_fault() {
     let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
     let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for content in ["", "no certificate", broken, no_certificate] {
-        let faults = roots(&|_| Ok(content.into())).unwrap_err();
-        assert_eq!(names(&faults), ["SSL_CERT_FILE"], "{content}");
+        let errors = roots(&|_| Ok(content.into())).unwrap_err();
+        assert_eq!(names(&errors), ["SSL_CERT_FILE"], "{content}");
     }
-    let faults = roots(&|_| Err(io::ErrorKind::NotFound.into())).unwrap_err();
-    assert!(faults[0].what.contains("/authorities.pem"), "{faults:?}");
+    let errors = roots(&|_| Err(io::ErrorKind::NotFound.into())).unwrap_err();
+    assert!(errors[0].problem.contains("/authorities.pem"), "{errors:?}");
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use service_kit::settings::{Base, Environment, Reader, Signatures};
-use service_kit::sigv4::{SigningSetupError, required};
+use service_kit::sigv4::{SignatureSetupError, required};
 use service_kit::{App, Dependencies, Service, server};
 
 use crate::independent::Signing;
@@ -37,7 +37,7 @@ fn dependencies() -> Dependencies {
     }
 }
 
-fn routes(base: &Base, dependencies: &Dependencies) -> Result<Router, SigningSetupError> {
+fn routes(base: &Base, dependencies: &Dependencies) -> Result<Router, SignatureSetupError> {
     let signed = Router::new()
         .route("/reason", get(async || "in"))
         .route("/echo", post(async |body: Bytes| body));
@@ -177,11 +177,14 @@ fn required_without_keys_or_region_is_not_ready() {
     let mut dependencies = dependencies();
     dependencies.keys = None;
     let refused = routes(&base, &dependencies).unwrap_err();
-    assert!(matches!(refused, SigningSetupError::NoKeys), "{refused}");
+    assert!(matches!(refused, SignatureSetupError::NoKeys), "{refused}");
     dependencies.keys = Some(ring("CURRENT", None));
     base.region = None;
     let refused = routes(&base, &dependencies).unwrap_err();
-    assert!(matches!(refused, SigningSetupError::NoRegion), "{refused}");
+    assert!(
+        matches!(refused, SignatureSetupError::NoRegion),
+        "{refused}"
+    );
     base.signatures = Signatures::Off;
     assert!(routes(&base, &dependencies).is_ok());
 }

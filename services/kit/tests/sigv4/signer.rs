@@ -215,9 +215,9 @@ fn the_setting_names_who_verifies() {
         let signed_for = SignedFor::read(&mut reader, "AXON_SIGNED_FOR", "axon");
         let finished = reader.finish(signed_for);
         assert_eq!(finished.as_ref().ok(), read.as_ref(), "{value:?}");
-        if let Err(faults) = finished {
-            assert_eq!(faults[0].setting, "AXON_SIGNED_FOR");
-            assert!(faults[0].what.contains("execute-api, vpc-lattice-svcs"));
+        if let Err(errors) = finished {
+            assert_eq!(errors[0].setting, "AXON_SIGNED_FOR");
+            assert!(errors[0].problem.contains("execute-api, vpc-lattice-svcs"));
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde::Deserialize;
 use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
-use service_kit::sigv4::{Signer, SigningSetupError};
+use service_kit::sigv4::{SignatureSetupError, Signer};
 use service_kit::{Dependencies, RequestContext};
 
 use super::limits::attempt_timeout;
@@ -40,7 +40,7 @@ impl Axon {
     pub(crate) fn new(
         settings: &Settings,
         dependencies: &Dependencies,
-    ) -> Result<Self, SigningSetupError> {
+    ) -> Result<Self, SignatureSetupError> {
         let target = Target {
             name: TARGET,
             url: settings.axon_url.clone(),

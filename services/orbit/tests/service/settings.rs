@@ -1,7 +1,7 @@
 use orbit::{FunctionName, GovernanceEndpoint, Settings};
-use service_kit::settings::{Environment, Fault, Reader, Signatures};
+use service_kit::settings::{Environment, Reader, SettingError, Signatures};
 
-fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<Fault>> {
+fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<SettingError>> {
     let variable = |name: &str| {
         variables
             .iter()

@@ -24,7 +24,7 @@ fn rest(breaker: &Breaker, now: Instant) -> Option<Duration> {
     breaker
         .permit(now, TimeLeft::Whole)
         .err()
-        .map(|open| open.rest)
+        .map(|open| open.retry_after)
 }
 
 #[test]
@@ -230,12 +230,12 @@ impl Run {
     }
 
     fn is_closed(&self) -> bool {
-        matches!(self.breaker.state().phase, Phase::Closed(_))
+        matches!(self.breaker.state().phase, BreakerPhase::Closed(_))
     }
 
     fn probes(&self, time: TimeLeft) -> usize {
         let state = self.breaker.state();
-        let is_half_open = matches!(state.phase, Phase::HalfOpen { .. });
+        let is_half_open = matches!(state.phase, BreakerPhase::HalfOpen { .. });
         let of_now = |call: &&Permit| call.generation == state.generation && call.time == time;
         usize::from(is_half_open) * self.under_way.iter().filter(of_now).count()
     }
@@ -263,7 +263,7 @@ proptest! {
                 prop_assert_eq!(run.generation(), generation, "a late result has no say");
             }
             if let Err(open) = run.breaker.permit(run.now, TimeLeft::Whole) {
-                prop_assert!(open.rest <= OPEN_MAX);
+                prop_assert!(open.retry_after <= OPEN_MAX);
             }
         }
         run.under_way.clear();

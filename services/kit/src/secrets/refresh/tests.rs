@@ -11,10 +11,10 @@ use crate::{KeyPair, KeyRing};
 
 const INTERVAL: Duration = Duration::from_mins(5);
 
-fn loaded(version: &str) -> Loaded {
-    Loaded {
+fn loaded(version: &str) -> SecretVersion {
+    SecretVersion {
         version_id: Some(version.to_owned()),
-        values: Values {
+        values: SecretValues {
             database_url: None,
             api_key: Some(format!("api key of {version}").into()),
         },
@@ -36,14 +36,14 @@ fn invalid() -> SecretsError {
 }
 
 /// Answers one after the other; hangs where there are no more.
-struct Answers(RefCell<VecDeque<Result<Loaded, SecretsError>>>);
+struct Answers(RefCell<VecDeque<Result<SecretVersion, SecretsError>>>);
 
 impl Answers {
-    fn new(answers: impl IntoIterator<Item = Result<Loaded, SecretsError>>) -> Self {
+    fn new(answers: impl IntoIterator<Item = Result<SecretVersion, SecretsError>>) -> Self {
         Self(RefCell::new(answers.into_iter().collect()))
     }
 
-    async fn next(&self) -> Result<Loaded, SecretsError> {
+    async fn next(&self) -> Result<SecretVersion, SecretsError> {
         let next = self.0.borrow_mut().pop_front();
         match next {
             Some(answer) => answer,
@@ -52,13 +52,13 @@ impl Answers {
     }
 }
 
-/// A shelf with version `one` on it, and those who look at it.
-fn shelf(metrics: &Metrics) -> (Shelf, Secrets, KeyRing) {
+/// A cache with version `one` on it, and those who look at it.
+fn cache(metrics: &Metrics) -> (SecretCache, Secrets, KeyRing) {
     let one = loaded("one");
     let (values, secrets) = watch::channel(Arc::new(one.values));
     let (keys, ring) = KeyRing::new(one.keys.unwrap());
-    let shelf = Shelf::new(one.version_id, values, Some(keys), metrics);
-    (shelf, Secrets(Some(secrets)), ring)
+    let cache = SecretCache::new(one.version_id, values, Some(keys), metrics);
+    (cache, Secrets(Some(secrets)), ring)
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ async fn a_new_version_is_seen_by_all_and_the_last_good_one_is_kept() {
     let metrics = Metrics::default();
     let age = metrics.gauge("secret_age", Unit::Seconds, &[]);
     let failures = metrics.counter("secret_refresh_failures", &[]);
-    let (shelf, secrets, ring) = shelf(&metrics);
+    let (cache, secrets, ring) = cache(&metrics);
     let answers = Answers::new([
         Ok(loaded("one")),
         Ok(loaded("two")),
@@ -130,7 +130,7 @@ async fn a_new_version_is_seen_by_all_and_the_last_good_one_is_kept() {
     };
     let seen_at = tokio::select! {
         seen_at = watched => seen_at,
-        never = keep_fresh("the secret", || answers.next(), || INTERVAL, shelf) => match never {},
+        never = keep_fresh("the secret", || answers.next(), || INTERVAL, cache) => match never {},
     };
     let expected = [
         ("one", 15.0, 0),

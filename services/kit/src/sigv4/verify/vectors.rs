@@ -1,5 +1,5 @@
-//! The published test suite of the algorithm. Its requests sign less than ours have to, so they
-//! are proven without what a claim is asked for besides.
+//! The published test suite of the algorithm. Its requests sign fewer headers than ours must, so only
+//! `prove` is tested with them.
 
 use http::Request;
 
@@ -12,7 +12,7 @@ macro_rules! vectors {
 }
 
 #[test]
-fn the_suites_requests_are_proven() {
+fn requests_of_the_suite_are_verified() {
     for (name, text) in vectors!(
         "double-url-encode"
         "get-header-value-trim"
@@ -36,9 +36,9 @@ fn the_suites_requests_are_proven() {
     }
 }
 
-/// The suite signs them, and so may anybody; here they could be read in two ways.
+/// They are signed correctly, but can be interpreted in two ways.
 #[test]
-fn the_suites_odd_requests_are_refused() {
+fn ambiguous_requests_of_the_suite_are_refused() {
     for (name, text) in vectors!(
         "get-header-key-duplicate"
         "get-relative-normalized"
@@ -67,7 +67,7 @@ fn prove(text: &str) -> Result<(), SignatureError> {
     let service = String::leak(authorization.service.to_owned());
     let region = authorization.region.to_owned();
     let verifier = Verifier::new(ring, region, service, Clock::system());
-    let claim = Claim {
+    let claim = SignatureClaim {
         date: std::str::from_utf8(header(&head, DATE).expect("a date")).expect("text"),
         head: &head,
         authorization,

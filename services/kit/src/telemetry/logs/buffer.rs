@@ -1,94 +1,94 @@
-//! Lines on their way to the log's stream. Who logs only appends to memory; one thread writes what
-//! has gathered. So a request pays for no system call, and does not wait for whoever reads the log.
+//! Buffers log lines in memory; one thread writes them to the stream. So logging costs a request no
+//! system call, and a slow reader of the log does not delay it.
 
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long lines gather before they are written. Nobody who reads a log notices.
-const GATHER: Duration = Duration::from_millis(5);
-/// So much is written without waiting any longer: what a pipe takes at once.
-const ENOUGH_BYTES: usize = 64 * 1024;
-/// Where the stream is stuck, lines beyond this are dropped and counted: a service goes on without
-/// its log rather than stand still or fill the memory.
+/// How long lines are collected before they are written.
+const BATCH_TIME: Duration = Duration::from_millis(5);
+/// From this size on lines are written at once: it is what a pipe holds.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Where the stream is blocked, lines beyond this are dropped and counted: a service must not stop, or
+/// run out of memory, because of its log.
 const BYTES_MAX: usize = 1024 * 1024;
-/// How long the end of the process waits for the stream.
-const LAST_WRITE: Duration = Duration::from_secs(1);
+/// How long a flush waits for the stream.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Copies are of the same buffer.
+/// Clones share one buffer.
 #[derive(Clone)]
-pub(crate) struct Buffer(Arc<Shared>);
+pub(crate) struct LogBuffer(Arc<LogBufferInner>);
 
-struct Shared {
-    gathered: Mutex<Gathered>,
-    /// Something gathered, or is to be written now.
-    grown: Condvar,
+struct LogBufferInner {
+    pending: Mutex<PendingLines>,
+    /// Something pending, or is to be written now.
+    wakes_writer: Condvar,
     written: Condvar,
 }
 
 #[derive(Default)]
-struct Gathered {
+struct PendingLines {
     text: Vec<u8>,
     lines_dropped: u64,
     is_writing: bool,
-    /// How many wait for everything to be written.
+    /// The number of `flush` calls that wait.
     flushing: usize,
 }
 
-impl Buffer {
-    /// `dropped` is told how many lines were lost, once the stream takes lines again.
+impl LogBuffer {
+    /// Calls `dropped` with the number of lost lines once the stream takes lines again.
     pub(crate) fn start(
         stream: impl Write + Send + 'static,
         dropped: impl Fn(u64) + Send + 'static,
     ) -> Self {
-        let buffer = Self(Arc::new(Shared {
-            gathered: Mutex::default(),
-            grown: Condvar::new(),
+        let buffer = Self(Arc::new(LogBufferInner {
+            pending: Mutex::default(),
+            wakes_writer: Condvar::new(),
             written: Condvar::new(),
         }));
         let writer = buffer.clone();
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.write_forever(stream, dropped))
-            .expect("a process that starts can start a thread");
+            .expect("a starting process can start a thread");
         buffer
     }
 
-    /// Takes one whole line.
+    /// Appends one whole line.
     pub(crate) fn push(&self, line: &[u8]) {
-        let mut gathered = self.lock();
-        let before = gathered.text.len();
+        let mut pending = self.lock();
+        let before = pending.text.len();
         let after = before + line.len();
         if after > BYTES_MAX {
-            gathered.lines_dropped += 1;
+            pending.lines_dropped += 1;
             return;
         }
-        gathered.text.extend_from_slice(line);
-        drop(gathered);
-        if before == 0 || (before < ENOUGH_BYTES && after >= ENOUGH_BYTES) {
-            self.0.grown.notify_one();
+        pending.text.extend_from_slice(line);
+        drop(pending);
+        if before == 0 || (before < BATCH_BYTES && after >= BATCH_BYTES) {
+            self.0.wakes_writer.notify_one();
         }
     }
 
-    /// Returns when everything is written, or the stream takes nothing more.
+    /// Returns when everything is written, or after `FLUSH_TIMEOUT`.
     pub(crate) fn flush(&self) {
-        let mut gathered = self.lock();
-        gathered.flushing += 1;
-        self.0.grown.notify_one();
-        let unwritten = |gathered: &mut Gathered| !gathered.text.is_empty() || gathered.is_writing;
-        (gathered, _) = self
+        let mut pending = self.lock();
+        pending.flushing += 1;
+        self.0.wakes_writer.notify_one();
+        let unwritten = |pending: &mut PendingLines| !pending.text.is_empty() || pending.is_writing;
+        (pending, _) = self
             .0
             .written
-            .wait_timeout_while(gathered, LAST_WRITE, unwritten)
+            .wait_timeout_while(pending, FLUSH_TIMEOUT, unwritten)
             .unwrap_or_else(PoisonError::into_inner);
-        gathered.flushing -= 1;
+        pending.flushing -= 1;
     }
 
     fn write_forever(&self, mut stream: impl Write, dropped: impl Fn(u64)) {
         let mut text = Vec::new();
         loop {
-            let lines_dropped = self.gather(&mut text);
-            // Where the stream is gone there is nobody left to tell.
+            let lines_dropped = self.take_batch(&mut text);
+            // An error cannot be reported: this is the log.
             drop(stream.write_all(&text).and_then(|()| stream.flush()));
             text.clear();
             if lines_dropped > 0 {
@@ -99,25 +99,25 @@ impl Buffer {
         }
     }
 
-    /// Waits for lines, and swaps them for the empty `text`. How many were dropped by then.
-    fn gather(&self, text: &mut Vec<u8>) -> u64 {
-        let grown = &self.0.grown;
-        let mut gathered = grown
-            .wait_while(self.lock(), |gathered| gathered.text.is_empty())
+    /// Waits for lines and swaps them with the empty `text`. Returns how many were dropped.
+    fn take_batch(&self, text: &mut Vec<u8>) -> u64 {
+        let wakes_writer = &self.0.wakes_writer;
+        let mut pending = wakes_writer
+            .wait_while(self.lock(), |pending| pending.text.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        (gathered, _) = grown
-            .wait_timeout_while(gathered, GATHER, |gathered| {
-                gathered.text.len() < ENOUGH_BYTES && gathered.flushing == 0
+        (pending, _) = wakes_writer
+            .wait_timeout_while(pending, BATCH_TIME, |pending| {
+                pending.text.len() < BATCH_BYTES && pending.flushing == 0
             })
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut gathered.text, text);
-        gathered.is_writing = true;
-        std::mem::take(&mut gathered.lines_dropped)
+        std::mem::swap(&mut pending.text, text);
+        pending.is_writing = true;
+        std::mem::take(&mut pending.lines_dropped)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Gathered> {
+    fn lock(&self) -> MutexGuard<'_, PendingLines> {
         self.0
-            .gathered
+            .pending
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,12 +130,12 @@ mod tests {
     use super::*;
 
     /// A stream that is stuck until its gate is dropped, and what it took.
-    struct Gated {
+    struct GatedStream {
         gate: Receiver<()>,
         taken: Arc<Mutex<Vec<u8>>>,
     }
 
-    impl Write for Gated {
+    impl Write for GatedStream {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.gate.recv().unwrap_err();
             self.taken.lock().unwrap().write(bytes)
@@ -146,10 +146,10 @@ mod tests {
         }
     }
 
-    fn gated() -> (Gated, Sender<()>, Arc<Mutex<Vec<u8>>>) {
+    fn gated() -> (GatedStream, Sender<()>, Arc<Mutex<Vec<u8>>>) {
         let (gate, receiver) = channel();
         let taken = Arc::default();
-        let stream = Gated {
+        let stream = GatedStream {
             gate: receiver,
             taken: Arc::clone(&taken),
         };
@@ -160,7 +160,7 @@ mod tests {
     fn everything_is_written_in_order() {
         let (stream, gate, taken) = gated();
         drop(gate);
-        let buffer = Buffer::start(stream, |_| {});
+        let buffer = LogBuffer::start(stream, |_| {});
         let mut expected = String::new();
         for number in 0..20_000 {
             let line = format!("{number}\n");
@@ -178,7 +178,7 @@ mod tests {
     fn a_stuck_stream_costs_lines_and_bounded_memory_but_holds_nobody_up() {
         let (stream, gate, taken) = gated();
         let (sender, dropped) = channel();
-        let buffer = Buffer::start(stream, move |count| sender.send(count).unwrap());
+        let buffer = LogBuffer::start(stream, move |count| sender.send(count).unwrap());
         let line = [b'x'; 1024];
         let many = 4 * BYTES_MAX / line.len();
         for _ in 0..many {
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_end_does_not_wait_for_a_stuck_stream_for_ever() {
         let (stream, _gate, taken) = gated();
-        let buffer = Buffer::start(stream, |_| {});
+        let buffer = LogBuffer::start(stream, |_| {});
         buffer.push(b"line\n");
         buffer.flush();
         assert!(taken.lock().unwrap().is_empty());

@@ -1,5 +1,5 @@
-//! How many requests there were and how long they took, for each route and status. Recording takes
-//! no lock: what is counted lies in a list that only grows, and short enough to be searched.
+//! Counts and durations of requests by route and status. Recording takes no lock: the entries are in a
+//! list that only grows and is short enough to be searched.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,72 +7,72 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// Routes are those of the router, and a route has few statuses. What is beyond is counted
-/// together, as of no route.
-const KINDS_MAX: usize = 64;
+/// A router has few routes, and a route few statuses. Requests beyond this are counted together under
+/// the route `other`.
+const ROUTE_STATUSES_MAX: usize = 64;
 const OTHER: &str = "other";
 
-/// As many values as one metric of a line may have. Four for each doubling from 4 µs to 67 s, so a
-/// value is wrong by an eighth at most.
+/// The most values that one metric of an EMF line may have. There are four buckets for each doubling
+/// from 4 µs to 67 s, so a reported duration is at most an eighth off.
 const BUCKETS: usize = 100;
-const BUCKETS_A_DOUBLING_BITS: u32 = 2;
+const BUCKETS_PER_DOUBLING_LOG2: u32 = 2;
 
 #[derive(Debug)]
-pub(crate) struct Requests {
-    kinds: Box<[OnceLock<Kind>]>,
+pub(crate) struct RequestMetrics {
+    kinds: Box<[OnceLock<RouteStatus>]>,
 }
 
 /// All requests of one route that were answered with one status.
 #[derive(Debug)]
-struct Kind {
+struct RouteStatus {
     route: Box<str>,
     status: StatusCode,
     buckets: Box<[AtomicU64]>,
 }
 
-/// What came of one kind since the last report.
+/// Requests of one route and status since the last report.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Recorded<'a> {
+pub(crate) struct RequestCounts<'a> {
     pub(crate) route: &'a str,
     pub(crate) status: StatusCode,
     pub(crate) count: u64,
-    /// In milliseconds, each with how many requests took that long.
+    /// Milliseconds, each with the number of requests that took so long.
     pub(crate) durations: Vec<(f64, u64)>,
 }
 
-impl Default for Requests {
+impl Default for RequestMetrics {
     fn default() -> Self {
         Self {
             kinds: std::iter::repeat_with(OnceLock::new)
-                .take(KINDS_MAX)
+                .take(ROUTE_STATUSES_MAX)
                 .collect(),
         }
     }
 }
 
-impl Requests {
+impl RequestMetrics {
     pub(crate) fn record(&self, route: &str, status: StatusCode, took: Duration) {
         self.kind(route, status).buckets[bucket(took)].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn take(&self) -> impl Iterator<Item = Recorded<'_>> {
+    pub(crate) fn take(&self) -> impl Iterator<Item = RequestCounts<'_>> {
         self.kinds
             .iter()
             .map_while(OnceLock::get)
-            .filter_map(Kind::take)
+            .filter_map(RouteStatus::take)
     }
 
-    fn kind(&self, route: &str, status: StatusCode) -> &Kind {
+    fn kind(&self, route: &str, status: StatusCode) -> &RouteStatus {
         let (last, kinds) = self.kinds.split_last().expect("there are some kinds");
         kinds
             .iter()
-            .map(|kind| kind.get_or_init(|| Kind::new(route, status)))
+            .map(|kind| kind.get_or_init(|| RouteStatus::new(route, status)))
             .find(|kind| kind.status == status && &*kind.route == route)
-            .unwrap_or_else(|| last.get_or_init(|| Kind::new(OTHER, status)))
+            .unwrap_or_else(|| last.get_or_init(|| RouteStatus::new(OTHER, status)))
     }
 }
 
-impl Kind {
+impl RouteStatus {
     fn new(route: &str, status: StatusCode) -> Self {
         Self {
             route: route.into(),
@@ -83,7 +83,7 @@ impl Kind {
         }
     }
 
-    fn take(&self) -> Option<Recorded<'_>> {
+    fn take(&self) -> Option<RequestCounts<'_>> {
         let durations: Vec<_> = self
             .buckets
             .iter()
@@ -91,7 +91,7 @@ impl Kind {
             .map(|(index, bucket)| (milliseconds(index), bucket.swap(0, Ordering::Relaxed)))
             .filter(|(_, count)| *count > 0)
             .collect();
-        (!durations.is_empty()).then(|| Recorded {
+        (!durations.is_empty()).then(|| RequestCounts {
             route: &self.route,
             status: self.status,
             count: durations.iter().map(|(_, count)| count).sum(),
@@ -100,24 +100,24 @@ impl Kind {
     }
 }
 
-/// Microseconds by their highest bit and the two bits below it. Up to 3 µs each has its own.
+/// By the highest bit of the microseconds and the two bits below it. Each of 0 to 3 µs has its own.
 fn bucket(took: Duration) -> usize {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let highest_bit = micros.checked_ilog2().unwrap_or(0);
-    let Some(shift) = highest_bit.checked_sub(BUCKETS_A_DOUBLING_BITS) else {
+    let Some(shift) = highest_bit.checked_sub(BUCKETS_PER_DOUBLING_LOG2) else {
         return usize::try_from(micros).unwrap_or(0);
     };
-    let index = (u64::from(shift) << BUCKETS_A_DOUBLING_BITS) + (micros >> shift);
+    let index = (u64::from(shift) << BUCKETS_PER_DOUBLING_LOG2) + (micros >> shift);
     usize::try_from(index).map_or(BUCKETS - 1, |index| index.min(BUCKETS - 1))
 }
 
-/// The middle of a bucket.
+/// The middle of a bucket, in milliseconds.
 fn milliseconds(bucket: usize) -> f64 {
-    let doubling = 1 << BUCKETS_A_DOUBLING_BITS;
+    let doubling = 1 << BUCKETS_PER_DOUBLING_LOG2;
     let shift = (bucket / doubling).saturating_sub(1);
     let lowest = (bucket - shift * doubling) << shift;
     let middle = lowest * 2 + (1 << shift);
-    // Half a microsecond each, and below 2^28: exact.
+    // In units of half a microsecond, and below 2^28, so exact.
     f64::from(u32::try_from(middle).unwrap_or(u32::MAX)) / 2000.0
 }
 
@@ -151,12 +151,12 @@ mod tests {
 
     #[test]
     fn each_route_and_status_is_counted_since_the_last_report() {
-        let requests = Requests::default();
+        let requests = RequestMetrics::default();
         let took = Duration::from_millis(2);
         for (route, status) in [("/a", 200), ("/a", 500), ("/b", 200), ("/a", 200)] {
             requests.record(route, StatusCode::from_u16(status).unwrap(), took);
         }
-        let counts = |requests: &Requests| -> Vec<_> {
+        let counts = |requests: &RequestMetrics| -> Vec<_> {
             requests
                 .take()
                 .map(|kind| (kind.route.to_owned(), kind.status.as_u16(), kind.count))
@@ -172,13 +172,13 @@ mod tests {
 
     #[test]
     fn the_kinds_are_bounded() {
-        let requests = Requests::default();
+        let requests = RequestMetrics::default();
         for number in 0..1000 {
             requests.record(&format!("/{number}"), StatusCode::OK, Duration::ZERO);
         }
         let recorded: Vec<_> = requests.take().collect();
-        assert_eq!(recorded.len(), KINDS_MAX);
-        assert_eq!(recorded[KINDS_MAX - 1].route, OTHER);
+        assert_eq!(recorded.len(), ROUTE_STATUSES_MAX);
+        assert_eq!(recorded[ROUTE_STATUSES_MAX - 1].route, OTHER);
         assert_eq!(recorded.iter().map(|kind| kind.count).sum::<u64>(), 1000);
     }
 }

@@ -1,4 +1,4 @@
-//! One span: a request that was answered, or an attempt of a call that was made for it.
+//! One span: a request that was answered, or one attempt of a call that was made for it.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ const ERROR: u8 = 2;
 
 pub(super) struct Span {
     pub(super) trace: TraceContext,
-    /// Of the request; a call is made for one.
+    /// Of the request, also where the span is of a call.
     pub(super) context: RequestContext,
     pub(super) subject: SpanSubject,
     pub(super) method: &'static str,
-    /// None where no answer came.
+    /// `None` where there was no answer.
     pub(super) status: Option<StatusCode>,
     pub(super) ended: Timestamp,
     pub(super) took: Duration,
@@ -70,8 +70,8 @@ impl Span {
         })
     }
 
-    /// As OpenTelemetry's conventions have it: a caller's mistake is its own error, and not that
-    /// of who tells it.
+    /// By OpenTelemetry's semantic conventions a 4xx is an error of the client's span and not of the
+    /// server's.
     fn is_error(&self) -> bool {
         match (&self.subject, self.status) {
             (SpanSubject::Request, Some(status)) => status.is_server_error(),
