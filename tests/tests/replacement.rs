@@ -1,4 +1,4 @@
-//! A deployment of axon as orbit sees it: the dispatches that are made meanwhile all succeed.
+//! Axon is replaced as in a deployment while orbit dispatches: every dispatch succeeds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -17,15 +17,15 @@ use tokio::task::JoinSet;
 use kit_testing::process::Process;
 use kit_testing::stub::StubServer;
 
-/// The program, made of axon's own `main.rs`.
+/// The program, built from axon's own `main.rs`.
 const AXON: &str = env!("CARGO_BIN_EXE_axon-program");
 
-/// Callers that go on all the time; at first there are four times as many, so that most of the
-/// connections that orbit keeps are idle when their axon goes away.
+/// Callers that dispatch without a pause. At first there are four times as many, so that most pooled
+/// connections of orbit are idle when the old axon stops.
 const CALLERS: usize = 4;
 
-/// As in a deployment: a new axon is there, whoever connects from now on finds it, and the old one
-/// is told to stop, while orbit still holds connections to it.
+/// As in a deployment: a new axon is ready, new connections go to it, and the old one gets SIGTERM while
+/// orbit still has connections to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_dispatch_is_lost_when_axon_is_replaced() {
     let variables = [("PORT", "0"), ("DRAIN_MS", "500")];
@@ -107,8 +107,8 @@ async fn dispatch_until(orbit: App, stop: Arc<AtomicBool>) -> Vec<StatusCode> {
     answers
 }
 
-/// An address behind which there is one axon and later another one, as behind a name of service
-/// discovery. It leads new connections elsewhere and leaves the others alone.
+/// Forwards one address to one axon and later to another, as a name of service discovery does. Only new
+/// connections go to the new one.
 struct Discovery {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,

@@ -1,6 +1,6 @@
-//! What `cargo xtask bench` measures the services against, and what they call meanwhile: a bare
-//! hyper handler that answers `GET /reason` as axon does, and stands in for Lambda and Secrets
-//! Manager. Its argument is the port; the variable `SECRET` is the text of the one secret there is.
+//! The baseline of `cargo xtask bench`, and the stub that the measured services call: a bare hyper
+//! handler that answers `GET /reason` as axon does, and stubs Lambda and Secrets Manager. Its argument
+//! is the port; the variable `SECRET` is the text of its one secret.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 #[derive(Serialize)]
-struct Reason {
+struct ReasonResponse {
     message: &'static str,
     service: &'static str,
     timestamp: String,
@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let secret = Arc::clone(&secret);
         let answer = service_fn(move |request| answer(request, Arc::clone(&secret)));
-        // A client that goes away is the end of its connection and of nothing else.
+        // A client that disconnects ends only its own connection.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     }
 }
@@ -53,7 +53,7 @@ async fn answer(
     } else {
         json!({"allowed": true}).to_string()
     };
-    // What is not read stands in the way of the connection's next request.
+    // An unread body would prevent the next request on the connection.
     drop(request.into_body().collect().await);
     let mut response = Response::new(Full::from(body));
     let kind = HeaderValue::from_static("application/json");
@@ -63,10 +63,10 @@ async fn answer(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a handler without a stack has no clock either"
+    reason = "the baseline has no kit and so no clock of it"
 )]
 fn reason() -> String {
-    let answer = Reason {
+    let answer = ReasonResponse {
         message: "Axon heartbeat OK",
         service: "axon",
         timestamp: format!("{:.3}", Timestamp::now()),

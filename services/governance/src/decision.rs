@@ -1,5 +1,5 @@
-//! One decision: the policies applied to a question. What is in doubt is refused: no policy that
-//! permits, or one that cannot be evaluated, means no.
+//! Evaluates the policies for one request. It fails closed: without a policy that permits, or with one
+//! that cannot be evaluated, the answer is no.
 
 use cedar_policy::{
     Authorizer, Context, Decision as CedarDecision, EntityUid, PolicyId, Request, Response,
@@ -10,17 +10,17 @@ use serde_json::json;
 use crate::policies::{Policies, sorted};
 use crate::question::{NAME_CHARACTERS_MAX, Question, is_name};
 
-/// Of a name that a reason quotes.
+/// The most of a name that a reason quotes.
 const QUOTED_CHARACTERS_MAX: usize = 64;
-/// Of a reason, and of each fault: policies and Cedar say as much as they like.
+/// Bounds reasons and faults: texts of policies and of Cedar may have any length.
 const REASON_CHARACTERS_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub verdict: Verdict,
-    /// The ids of the policies that decided; none where none did.
+    /// The ids of the policies that decided; empty where none did.
     pub policies: Vec<String>,
-    /// What the caller is told.
+    /// The reason for the caller.
     pub reason: String,
     /// Why the policies could not be evaluated: for the log only.
     pub faults: Vec<String>,
@@ -33,13 +33,13 @@ pub enum Verdict {
     Forbidden,
     /// No policy matched, and none that permits means no.
     NothingPermits,
-    /// The service or the intent is no name, whatever the policies say of all names.
+    /// The service or the intent is not a valid name. The policies are not evaluated.
     Invalid,
     /// The policies could not be evaluated, which means no.
     Failed,
 }
 
-/// What goes back to the caller.
+/// The response to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Answer {
     pub allowed: bool,
@@ -55,7 +55,7 @@ impl Decision {
     }
 }
 
-/// Cedar passes over a policy that fails to evaluate, a forbid too; here that means no.
+/// Cedar ignores a policy that fails to evaluate, even a forbid; here the answer is no then.
 pub fn decide(policies: &Policies, question: &Question) -> Decision {
     for (field, text) in [("service", &question.service), ("intent", &question.intent)] {
         if !is_name(text) {
@@ -85,7 +85,7 @@ fn request(policies: &Policies, question: &Question) -> Result<Request, String> 
     .map_err(|error| error.to_string())
 }
 
-/// By JSON, so that no character of a caller's text is read as Cedar.
+/// From JSON, so that a caller's text is never parsed as Cedar.
 fn entity(kind: &str, id: &str) -> Result<EntityUid, String> {
     EntityUid::from_json(json!({ "type": kind, "id": id })).map_err(|error| error.to_string())
 }
@@ -134,7 +134,7 @@ fn invalid(field: &str) -> Decision {
     }
 }
 
-/// What Cedar says of our policies is for whoever wrote them, and not for callers.
+/// Errors of Cedar go to the log only, because they describe the policies.
 fn failed(errors: &[String]) -> Decision {
     let cut = |error: &String| cut(error, REASON_CHARACTERS_MAX);
     Decision {

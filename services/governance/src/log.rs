@@ -1,14 +1,13 @@
-//! The function's log lines: one JSON object each, with the keys that the services' lines have.
-//! Makes the text; whoever knows the time and the place writes it.
+//! Formats the function's log lines: one JSON object each, with the keys of the services' lines.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::decision::{Decision, Verdict};
-use crate::policies::PolicyFaults;
+use crate::policies::PolicyError;
 use crate::question::{InvalidRequest, Question};
 
-/// A question was decided. `invocation` is Lambda's id of the request.
+/// The line of a decision. `invocation` is Lambda's request id.
 pub fn decided(
     at: Timestamp,
     invocation: &str,
@@ -35,7 +34,7 @@ pub fn decided(
     .into_text()
 }
 
-/// A request that asked nothing.
+/// The line of an invalid request.
 pub fn refused(at: Timestamp, invocation: &str, invalid: &InvalidRequest) -> String {
     Line {
         correlation_id: invalid.correlation_id.as_deref(),
@@ -46,8 +45,8 @@ pub fn refused(at: Timestamp, invocation: &str, invalid: &InvalidRequest) -> Str
     .into_text()
 }
 
-/// The function cannot start: its own policies are at fault.
-pub fn unfit(at: Timestamp, faults: &PolicyFaults) -> String {
+/// The function cannot start because of its policies.
+pub fn invalid_policies(at: Timestamp, faults: &PolicyError) -> String {
     Line {
         faults: Some(&faults.faults),
         ..Line::new(at, "ERROR", "policies refused")
@@ -55,7 +54,7 @@ pub fn unfit(at: Timestamp, faults: &PolicyFaults) -> String {
     .into_text()
 }
 
-/// The conversation with Lambda broke off.
+/// The connection to the runtime API was lost.
 pub fn ended(at: Timestamp, reason: &str) -> String {
     Line {
         reason: Some(reason),
@@ -110,7 +109,7 @@ impl Line<'_> {
         let text = serde_json::to_string(&self).expect("strings are always JSON");
         let mut line = String::with_capacity(text.len());
         for character in text.chars() {
-            if is_harmful(character) {
+            if is_unsafe(character) {
                 line += &format!("\\u{:04x}", u32::from(character));
             } else {
                 line.push(character);
@@ -120,9 +119,9 @@ impl Line<'_> {
     }
 }
 
-/// What a terminal acts on, or that changes the order in which it shows the rest, and JSON leaves as
-/// it is; it can only be within strings. The services' kit has the same set.
-fn is_harmful(character: char) -> bool {
+/// Characters that JSON does not escape, and that a terminal interprets or that change the order of
+/// text. They can only be within strings. The kit escapes the same set.
+fn is_unsafe(character: char) -> bool {
     matches!(character, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -231,11 +230,11 @@ mod tests {
 
     #[test]
     fn what_ends_the_function_is_an_error() {
-        let faults = PolicyFaults {
+        let faults = PolicyError {
             faults: vec!["no".to_owned()],
         };
         assert_eq!(
-            parsed(&unfit(Timestamp::UNIX_EPOCH, &faults))["faults"],
+            parsed(&invalid_policies(Timestamp::UNIX_EPOCH, &faults))["faults"],
             json!(["no"])
         );
         let line = parsed(&ended(Timestamp::UNIX_EPOCH, "connection refused"));

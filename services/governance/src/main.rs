@@ -1,5 +1,5 @@
-//! The Lambda function: takes each question from Lambda's runtime API, has it decided, logs it,
-//! answers it. A request that asks nothing is a function error of type `InvalidRequest`.
+//! The Lambda function: gets each request from the runtime API, decides, logs and answers. An invalid
+//! request is a function error of type `InvalidRequest`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     let policies = match Policies::built_in() {
         Ok(policies) => policies,
         Err(faults) => {
-            write(&log::unfit(now(), &faults));
+            write(&log::invalid_policies(now(), &faults));
             return ExitCode::FAILURE;
         }
     };
@@ -50,7 +50,7 @@ fn answer(policies: &Policies, event: &LambdaEvent<Value>) -> Result<Answer, Dia
     }
 }
 
-/// A line that cannot be written is dropped: the caller's answer does not wait for it.
+/// A line that cannot be written is dropped: the answer does not depend on the log.
 fn write(line: &str) {
     writeln!(std::io::stdout(), "{line}").ok();
 }

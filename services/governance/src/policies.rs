@@ -1,22 +1,22 @@
-//! The Cedar policies, parsed and validated once. A set with any fault is refused whole, because
-//! half of the rules is other rules.
+//! The Cedar policies, parsed and validated once. One fault refuses the whole set: a part of the rules
+//! would decide differently.
 
 use std::str::FromStr;
 
 use cedar_policy::{Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use thiserror::Error;
 
-/// A file of policies, by the name that faults are reported under.
+/// A file of policies. Faults are reported with its name.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyFile {
     pub name: &'static str,
     pub text: &'static str,
 }
 
-/// What may be asked, and of which types.
+/// The schema of requests.
 pub const SCHEMA: &str = include_str!("../policies/governance.cedarschema");
 
-/// Every policy that is in force.
+/// Every policy file that is compiled in.
 pub const POLICY_FILES: &[PolicyFile] = &[
     PolicyFile {
         name: "operators.cedar",
@@ -28,10 +28,10 @@ pub const POLICY_FILES: &[PolicyFile] = &[
     },
 ];
 
-/// Why a set of policies is not fit to decide.
+/// Why a set of policies is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("policies refused: {}", faults.join("; "))]
-pub struct PolicyFaults {
+pub struct PolicyError {
     pub faults: Vec<String>,
 }
 
@@ -39,20 +39,20 @@ pub struct PolicyFaults {
 pub struct Policies {
     pub(crate) schema: Schema,
     pub(crate) set: PolicySet,
-    /// The actions of the schema; services and intents have nothing but their names.
+    /// The actions of the schema. Services and intents have no attributes.
     pub(crate) entities: Entities,
 }
 
 impl Policies {
     /// The policies that are compiled in.
-    pub fn built_in() -> Result<Self, PolicyFaults> {
+    pub fn built_in() -> Result<Self, PolicyError> {
         Self::parse(SCHEMA, POLICY_FILES)
     }
 
-    /// Names all faults of all files at once. Cedar's warnings (a policy that can never apply, say)
-    /// are faults here: a rule that does not do what it says must not get into force.
-    pub fn parse(schema: &str, files: &[PolicyFile]) -> Result<Self, PolicyFaults> {
-        let (schema, entities) = parse_schema(schema).map_err(|fault| PolicyFaults {
+    /// Returns all faults of all files at once. Cedar's warnings, such as for a policy that can never
+    /// apply, are faults here.
+    pub fn parse(schema: &str, files: &[PolicyFile]) -> Result<Self, PolicyError> {
+        let (schema, entities) = parse_schema(schema).map_err(|fault| PolicyError {
             faults: vec![fault],
         })?;
         let mut set = PolicySet::new();
@@ -73,7 +73,7 @@ impl Policies {
                 entities,
             })
         } else {
-            Err(PolicyFaults { faults })
+            Err(PolicyError { faults })
         }
     }
 }
@@ -86,8 +86,7 @@ fn parse_schema(text: &str) -> Result<(Schema, Entities), String> {
     Ok((schema, actions))
 }
 
-/// The policies of one file under the ids that they give themselves: Cedar's own ids are positions,
-/// which tell nobody anything.
+/// The policies of one file by their `@id` annotations: Cedar's own ids are positions.
 fn named_policies(file: PolicyFile, faults: &mut Vec<String>) -> Vec<Policy> {
     let set = match PolicySet::from_str(file.text) {
         Ok(set) => set,
@@ -119,7 +118,7 @@ fn validation_faults(schema: &Schema, set: &PolicySet) -> Vec<String> {
     faults
 }
 
-/// Cedar answers in no order; the same question must give the same words.
+/// Cedar returns sets without an order; the same request must give the same text.
 pub(crate) fn sorted<T: ToString>(items: impl Iterator<Item = T>) -> Vec<String> {
     let mut texts: Vec<String> = items.map(|item| item.to_string()).collect();
     texts.sort();

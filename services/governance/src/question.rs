@@ -1,28 +1,28 @@
-//! The question that a caller asks, taken from its JSON with all its faults at once.
-//! Fields that are not known are passed over, so that callers may be newer than this.
+//! Parses the request of a caller and returns all its faults at once. Unknown fields are ignored, so
+//! that callers may be newer than the function.
 
 use serde_json::Value;
 use thiserror::Error;
 
-/// Of every name: a service's, an intent's, a correlation id.
+/// The limit of a service, an intent and a correlation id.
 pub const NAME_CHARACTERS_MAX: usize = 128;
 
-/// May `service` dispatch `intent`? Either may be no name, and is answered with a no then.
+/// Whether `service` may dispatch `intent`. Where one of them is not a valid name, the answer is no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// This and the intent are not longer than tells that they are too long.
+    /// This and the intent are cut off one character above the limit.
     pub service: String,
     pub intent: String,
-    /// For the log only; it decides nothing.
+    /// For the log only.
     pub correlation_id: Option<String>,
 }
 
-/// A request that asks nothing; the caller's fault.
+/// The request is not a question; the caller's fault.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("invalid request: {}", faults.join("; "))]
 pub struct InvalidRequest {
     pub faults: Vec<String>,
-    /// The request's own, where that much of it was sound.
+    /// That of the request, where it is valid.
     pub correlation_id: Option<String>,
 }
 
@@ -62,7 +62,7 @@ fn name(payload: &Value, field: &str) -> Result<String, String> {
     }
 }
 
-/// The services' rule for `X-Correlation-ID`; `null` is how some callers write "none".
+/// Valid by the services' rule for `X-Correlation-ID`. `null` means none.
 fn correlation_id(payload: &Value) -> Result<Option<String>, String> {
     match payload.get("correlation_id") {
         None | Some(Value::Null) => Ok(None),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_read_and_unknown_fields_are_passed_over() {
+    fn a_question_is_read_and_unknown_fields_are_ignored() {
         let payload = json!({
             "service": "orbit", "intent": "call_reasoning", "correlation_id": "a.B-3_4",
             "priority": 7,

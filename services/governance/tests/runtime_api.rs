@@ -1,4 +1,4 @@
-//! The real binary against a stand-in of Lambda's runtime API.
+//! The real binary against a stub of Lambda's runtime API.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Far more than anything here takes; only a test that would otherwise hang reaches it.
+/// Far above the duration of any step, so that a test cannot hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
@@ -87,7 +87,7 @@ fn a_broken_request_is_a_function_error_and_the_next_one_is_answered() {
     assert_eq!(reply.body["allowed"], true);
 }
 
-/// It is the caller's caller who says what the intent is: that is no failure of the function.
+/// An intent comes from the caller's caller, so an invalid one is no failure of the function.
 #[test]
 fn an_intent_that_is_none_is_a_no_of_a_few_words() {
     let mut function = Function::start(Server::Persistent);
@@ -112,7 +112,7 @@ fn an_intent_that_is_none_is_a_no_of_a_few_words() {
     }
 }
 
-/// Lambda itself lets only JSON through; a stand-in for it may not.
+/// Lambda accepts only JSON; an emulator may not.
 #[test]
 fn what_is_not_json_is_a_function_error() {
     let mut function = Function::start(Server::Persistent);
@@ -166,7 +166,7 @@ struct Reply {
     body: Value,
 }
 
-/// The running binary and the ends of the runtime API that the test holds.
+/// The running binary, and the test's side of the runtime API.
 struct Function {
     child: Child,
     log: BufReader<ChildStdout>,
@@ -239,7 +239,7 @@ fn command(runtime_api: &str) -> Command {
         .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/demo-governance")
         .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
         .stdout(Stdio::piped());
-    // Where coverage is measured, the program's counts too.
+    // For coverage, the program writes a profile as well.
     if let Ok(file) = std::env::var("LLVM_PROFILE_FILE") {
         command.env("LLVM_PROFILE_FILE", file);
     }
@@ -248,14 +248,14 @@ fn command(runtime_api: &str) -> Command {
 
 struct RuntimeApi {
     server: Server,
-    /// How many were handed out, and those that wait.
+    /// The number of requests that were handed out, and those that wait.
     queue: Mutex<(usize, Receiver<String>)>,
     asked: Sender<()>,
     answered: Sender<Reply>,
 }
 
 impl RuntimeApi {
-    /// Ends when either side hangs up, which is how each test ends.
+    /// Ends when either side closes the connection, as at the end of each test.
     fn serve(&self, stream: &TcpStream) {
         let mut reader = BufReader::new(stream);
         while let Some((method, path, body)) = read_request(&mut reader) {

@@ -1,16 +1,16 @@
-//! The document beside a service (`openapi.json`) as a judge of what the service answers.
+//! Checks answers of a service against its `openapi.json`.
 
 use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-/// Of every HTTP server, and so not in the document.
+/// Headers of every HTTP server, which the document does not list.
 const OF_HTTP: [&str; 2] = ["content-length", "date"];
 
 pub struct ApiDocument {
     document: Value,
-    /// What was documented and has not been seen: `get /health 200`.
+    /// Documented answers that were not seen yet, such as `get /health 200`.
     unseen: BTreeSet<String>,
 }
 
@@ -21,7 +21,7 @@ pub struct ApiResponse {
 }
 
 impl ApiResponse {
-    /// Of HTTP/1.1, as it was read from the connection.
+    /// Parses an HTTP/1.1 response as it was read from the connection.
     pub fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").expect(text);
         let mut lines = head.lines();
@@ -57,33 +57,33 @@ impl ApiDocument {
         Self { document, unseen }
     }
 
-    /// Panics where the document does not foresee this answer.
-    pub fn judge(&mut self, method: &str, path: &str, answer: &ApiResponse) {
+    /// Panics where the document does not describe this answer.
+    pub fn check(&mut self, method: &str, path: &str, answer: &ApiResponse) {
         let responses = &self.document["paths"][path][method.to_lowercase()]["responses"];
         let case = format!("{} {path} {}", method.to_lowercase(), answer.status);
         let response = responses.get(answer.status.to_string()).expect(&case);
-        self.judge_by(&self.resolved(response), answer, &case);
+        self.check_by(&self.resolved(response), answer, &case);
         self.unseen.remove(&case);
     }
 
-    /// Judges what belongs to no operation.
-    pub fn judge_component(&self, response: &str, answer: &ApiResponse) {
-        self.judge_by(
+    /// Checks an answer that belongs to no operation.
+    pub fn check_component(&self, response: &str, answer: &ApiResponse) {
+        self.check_by(
             &self.document["components"]["responses"][response],
             answer,
             response,
         );
     }
 
-    /// What is documented and was not seen. Each exception needs to be one.
+    /// Panics unless the documented answers that were not seen are exactly `exceptions`.
     pub fn assert_all_seen_but(&self, exceptions: &[&str]) {
         let unseen: Vec<&str> = self.unseen.iter().map(String::as_str).collect();
         assert_eq!(unseen, exceptions);
     }
 
-    fn judge_by(&self, response: &Value, answer: &ApiResponse, case: &str) {
-        self.judge_headers(response, &answer.headers, case);
-        // HEAD's answers, and those to what was no request.
+    fn check_by(&self, response: &Value, answer: &ApiResponse, case: &str) {
+        self.check_headers(response, &answer.headers, case);
+        // Answers to HEAD, and to bytes that are not an HTTP request.
         if answer.body.is_empty() {
             let has_kind = answer.headers.contains_key("content-type");
             assert!(
@@ -98,7 +98,7 @@ impl ApiDocument {
         self.assert_valid(&content["schema"], &body, case);
     }
 
-    fn judge_headers(&self, response: &Value, headers: &HeaderMap, case: &str) {
+    fn check_headers(&self, response: &Value, headers: &HeaderMap, case: &str) {
         let none = serde_json::Map::new();
         let documented = response["headers"].as_object().unwrap_or(&none);
         for (name, header) in documented {

@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and servers that it vouches for.
+//! A certificate authority, and TLS servers with its certificates.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Serves over TLS as `name`, on loopback.
+    /// Serves over TLS on loopback with a certificate for `name`.
     pub async fn serve(&self, name: &str, router: Router) -> SocketAddr {
         let acceptor = TlsAcceptor::from(Arc::new(self.server_config(name)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -38,7 +38,7 @@ impl Authority {
                 let (acceptor, service) =
                     (acceptor.clone(), TowerToHyperService::new(router.clone()));
                 tokio::spawn(async move {
-                    // A client that does not trust us goes away here.
+                    // Fails where the client does not trust the certificate.
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };

@@ -1,4 +1,4 @@
-//! The real program, run with an environment made from nothing. Its log is read as it comes.
+//! Runs a real program with only the given environment, and reads its log.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,13 +9,13 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-/// Far above what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above the duration of any step.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Process {
     child: Child,
     lines: Receiver<String>,
-    /// What has been read of the log so far.
+    /// The lines of the log that were read so far.
     pub log: Vec<Value>,
 }
 
@@ -40,10 +40,10 @@ impl Process {
         }
     }
 
-    /// Reads the log up to the first line that says `message`.
+    /// Reads the log up to the first line with this message.
     pub fn wait_for(&mut self, message: &str) -> Value {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect(message);
+            let line = self.lines.recv_timeout(TIMEOUT).expect(message);
             self.log.push(serde_json::from_str(&line).expect(&line));
             let last = &self.log[self.log.len() - 1];
             if last["message"] == message {
@@ -52,7 +52,7 @@ impl Process {
         }
     }
 
-    /// Where it listens, once it is ready.
+    /// The address that it listens on, once it is ready.
     pub fn address(&mut self) -> SocketAddr {
         let port = self.wait_for("listening")["port"].as_u64().unwrap();
         self.wait_for("ready");
@@ -71,9 +71,9 @@ impl Process {
         rustix::process::Pid::from_child(&self.child)
     }
 
-    /// Its exit code, and the whole log.
+    /// Waits for its end; returns the exit code and the whole log.
     pub fn end(mut self) -> (Option<i32>, Vec<Value>) {
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+        while let Ok(line) = self.lines.recv_timeout(TIMEOUT) {
             self.log.push(serde_json::from_str(&line).expect(&line));
         }
         (
@@ -85,13 +85,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, unless the test failed.
+        // Fails where it has ended already, as in every test that succeeds.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Runs to the end what ends by itself.
+/// Runs a program that ends by itself.
 pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(program, variables)
         .args(arguments)
@@ -103,7 +103,7 @@ pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Out
 pub fn command(program: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(variables.iter().copied());
-    // Where coverage is measured, the program's counts too.
+    // For coverage, the program writes a profile as well.
     if let Ok(file) = std::env::var("LLVM_PROFILE_FILE") {
         command.env("LLVM_PROFILE_FILE", file);
     }

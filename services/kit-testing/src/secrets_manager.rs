@@ -1,5 +1,5 @@
-//! Stands in for Secrets Manager and KMS, which speak JSON 1.1 at one address. Its secrets may
-//! change; what it encrypts is no secret, but it keeps KMS's rule of the encryption context.
+//! A stub of Secrets Manager and KMS (AWS JSON 1.1) at one address. Its "encryption" is base64, but it
+//! checks the encryption context as KMS does.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,19 +12,19 @@ use crate::stub::{StubCall, StubServer, answer};
 #[derive(Clone)]
 pub struct SecretsManager {
     pub server: StubServer,
-    /// Version and text by ARN. What is not there cannot be read.
+    /// Version and text by ARN.
     secrets: Arc<Mutex<BTreeMap<String, (u32, String)>>>,
 }
 
 impl SecretsManager {
     pub async fn start() -> Self {
         let secrets = Arc::new(Mutex::new(BTreeMap::new()));
-        let held = Arc::clone(&secrets);
+        let shared = Arc::clone(&secrets);
         let server = StubServer::start(move |call| {
-            let question: Value = serde_json::from_slice(&call.body).unwrap();
+            let request: Value = serde_json::from_slice(&call.body).unwrap();
             Some(match target(call) {
-                "secretsmanager.GetSecretValue" => get_secret_value(&held, &question),
-                "TrentService.Decrypt" => decrypt(&question),
+                "secretsmanager.GetSecretValue" => get_secret_value(&shared, &request),
+                "TrentService.Decrypt" => decrypt(&request),
                 other => unreachable!("{other}"),
             })
         })
@@ -32,20 +32,20 @@ impl SecretsManager {
         Self { server, secrets }
     }
 
-    /// A new version of the secret.
+    /// Stores a new version of the secret.
     pub fn put(&self, arn: &str, text: &str) {
         let mut secrets = self.secrets.lock().unwrap();
         let version = secrets.get(arn).map_or(1, |(version, _)| version + 1);
         secrets.insert(arn.to_owned(), (version, text.to_owned()));
     }
 
-    /// From now on it cannot be read.
+    /// From now on reading it fails.
     pub fn remove(&self, arn: &str) {
         self.secrets.lock().unwrap().remove(arn);
     }
 
-    /// What the operations were asked that have this name.
-    pub fn asked(&self, operation: &str) -> Vec<Value> {
+    /// The requests of one operation.
+    pub fn requests_of(&self, operation: &str) -> Vec<Value> {
         let calls = self.server.calls();
         let of_it = calls
             .iter()
@@ -55,7 +55,7 @@ impl SecretsManager {
             .collect()
     }
 
-    /// How the SDK finds this.
+    /// The environment variables with which the SDK calls this stub.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         [
             ("AWS_ENDPOINT_URL", self.server.url("")),
@@ -71,11 +71,8 @@ fn target(call: &StubCall) -> &str {
     call.headers["x-amz-target"].to_str().unwrap()
 }
 
-fn get_secret_value(
-    secrets: &Mutex<BTreeMap<String, (u32, String)>>,
-    question: &Value,
-) -> Response {
-    let arn = question["SecretId"].as_str().unwrap();
+fn get_secret_value(secrets: &Mutex<BTreeMap<String, (u32, String)>>, request: &Value) -> Response {
+    let arn = request["SecretId"].as_str().unwrap();
     match secrets.lock().unwrap().get(arn) {
         Some((version, text)) => json_answer(
             200,
@@ -85,18 +82,18 @@ fn get_secret_value(
     }
 }
 
-/// The ciphertext of a text for a service, as a setting has it.
+/// A setting whose value is the ciphertext of `text` for a service.
 pub fn ciphertext(service: &str, text: &str) -> String {
     let ciphertext = format!("{service}/{text}");
     format!("kms:{}", aws_smithy_types::base64::encode(ciphertext))
 }
 
-fn decrypt(question: &Value) -> Response {
-    let ciphertext = question["CiphertextBlob"].as_str().unwrap();
+fn decrypt(request: &Value) -> Response {
+    let ciphertext = request["CiphertextBlob"].as_str().unwrap();
     let ciphertext = aws_smithy_types::base64::decode(ciphertext).unwrap();
     let ciphertext = String::from_utf8(ciphertext).unwrap();
     let (service, text) = ciphertext.split_once('/').unwrap();
-    if question["EncryptionContext"] != json!({ "service": service }) {
+    if request["EncryptionContext"] != json!({ "service": service }) {
         return json_answer(400, &json!({ "__type": "InvalidCiphertextException" }));
     }
     let plaintext = aws_smithy_types::base64::encode(text);

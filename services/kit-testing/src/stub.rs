@@ -1,4 +1,4 @@
-//! A server on loopback that stands in for another one and remembers what it was asked.
+//! A stub server on loopback that records the requests it gets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -18,14 +18,14 @@ pub struct StubServer {
 
 #[derive(Clone)]
 pub struct StubCall {
-    /// Method, path and query.
+    /// Method, path and query, as in `GET /reason`.
     pub line: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
 impl StubServer {
-    /// Where `answer` has none, the caller waits for ever.
+    /// Where `answer` returns `None`, the caller gets no response.
     pub async fn start(
         answer: impl Fn(&StubCall) -> Option<Response> + Clone + Send + Sync + 'static,
     ) -> Self {
@@ -36,7 +36,7 @@ impl StubServer {
         Self { address, calls }
     }
 
-    /// Always the same.
+    /// Always answers the same.
     pub async fn answering(status: u16, body: &'static str) -> Self {
         Self::start(move |_| Some(answer(status, body))).await
     }
@@ -57,7 +57,7 @@ pub fn answer(status: u16, body: &'static str) -> Response {
         .unwrap()
 }
 
-/// The server's router, and what it has been asked so far.
+/// The router of the stub, and the requests that it got so far.
 pub fn recording(
     answer: impl Fn(&StubCall) -> Option<Response> + Clone + Send + Sync + 'static,
 ) -> (Router, Arc<Mutex<Vec<StubCall>>>) {

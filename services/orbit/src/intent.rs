@@ -1,5 +1,5 @@
-//! What a caller wants to have dispatched. One that is not what the contract says reaches nobody, and
-//! nothing of it is repeated in the answer or the log.
+//! The intent of a dispatch. An invalid one is refused before any call, and is not repeated in the
+//! answer or the log.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,8 @@ struct DispatchRequest<'a> {
 }
 
 impl<'a> Intent<'a> {
-    /// Of a request with these headers and this body.
+    /// Reads the body of a request with these headers. 415 where it is not JSON by its type, 400 where it
+    /// is invalid; an empty body is `call_reasoning`.
     pub(crate) fn read(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, Problem> {
         if body.is_empty() {
             return Ok(Self(DEFAULT.into()));
@@ -34,11 +35,11 @@ impl<'a> Intent<'a> {
             let detail = "the body must be of type application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, detail);
+        let invalid = |detail| Problem::new(StatusCode::BAD_REQUEST, detail);
         match parse_object(body) {
             Ok(DispatchRequest { intent }) if is_plain(&intent) => Ok(Self(intent)),
-            Ok(_) => Err(wrong(EXPECTED.to_owned())),
-            Err(error) => Err(wrong(what_is_wrong(&error))),
+            Ok(_) => Err(invalid(EXPECTED.to_owned())),
+            Err(error) => Err(invalid(detail_of(&error))),
         }
     }
 
@@ -52,8 +53,8 @@ fn is_plain(intent: &str) -> bool {
     (1..=CHARACTERS_MAX).contains(&intent.len()) && intent.bytes().all(plain)
 }
 
-/// What serde says of values that are not of the type repeats them.
-fn what_is_wrong(error: &serde_json::Error) -> String {
+/// serde's message about a value of the wrong type repeats the value.
+fn detail_of(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Data => EXPECTED.to_owned(),
         Category::Syntax | Category::Eof | Category::Io => format!("the body is not JSON: {error}"),

@@ -1,4 +1,4 @@
-//! What orbit is told by its environment.
+//! Orbit's settings, from the environment.
 
 use std::str::FromStr;
 
@@ -13,20 +13,20 @@ use crate::service::SERVICE;
 pub struct Settings {
     pub base: Base,
     pub governance: GovernanceEndpoint,
-    /// The URL that is asked for.
+    /// The URL of `GET /reason`.
     pub axon_url: Uri,
     pub axon_connect_to: Option<ConnectTo>,
     pub axon_signed_for: SignedFor,
 }
 
-/// Where governance is.
+/// Where governance is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GovernanceEndpoint {
     Function(FunctionName),
     Url(Uri),
 }
 
-/// A Lambda's name and alias. A bare name would run `$LATEST`, which nobody has tried.
+/// Name and alias of a Lambda. A bare name would run `$LATEST`, which no release has tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionName {
     pub name: String,
@@ -78,25 +78,25 @@ const FUNCTION_NAME: &str = "GOVERNANCE_FUNCTION_NAME";
 const FUNCTION_URL: &str = "GOVERNANCE_FUNCTION_URL";
 
 fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceEndpoint {
-    let nowhere = GovernanceEndpoint::Url(Uri::default());
+    let placeholder = GovernanceEndpoint::Url(Uri::default());
     match (reader.text(FUNCTION_NAME), reader.text(FUNCTION_URL)) {
         (Some(_), Some(_)) => {
             reader.error(
                 FUNCTION_NAME,
                 format!("{FUNCTION_URL} is set too: one of them only"),
             );
-            nowhere
+            placeholder
         }
         (None, None) => {
             reader.error(
                 FUNCTION_NAME,
                 format!("neither it nor {FUNCTION_URL} is set"),
             );
-            nowhere
+            placeholder
         }
         (None, Some(_)) => reader
             .url(FUNCTION_URL)
-            .map_or(nowhere, GovernanceEndpoint::Url),
+            .map_or(placeholder, GovernanceEndpoint::Url),
         (Some(_), None) => {
             if !has_region {
                 reader.error(
@@ -105,7 +105,7 @@ fn governance(reader: &mut Reader<'_>, has_region: bool) -> GovernanceEndpoint {
                 );
             }
             let name = reader.parsed(FUNCTION_NAME, "name and alias, like demo-governance:live");
-            name.map_or(nowhere, GovernanceEndpoint::Function)
+            name.map_or(placeholder, GovernanceEndpoint::Function)
         }
     }
 }

@@ -8,14 +8,14 @@ use service_kit::Clock;
 use crate::service::SERVICE;
 
 #[derive(Serialize)]
-pub(crate) struct Reason {
+pub(crate) struct ReasonResponse {
     message: &'static str,
     service: &'static str,
     timestamp: String,
 }
 
-pub(crate) async fn reason(State(clock): State<Clock>) -> Json<Reason> {
-    Json(Reason {
+pub(crate) async fn reason(State(clock): State<Clock>) -> Json<ReasonResponse> {
+    Json(ReasonResponse {
         message: "Axon heartbeat OK",
         service: SERVICE.name,
         timestamp: clock.now_text(),

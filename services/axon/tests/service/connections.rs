@@ -10,14 +10,14 @@ use kit_testing::process::Process;
 
 const MAX: &str = "500";
 const FLOOD: usize = 100_000;
-/// How often it is asked meanwhile whether it is healthy.
+/// How often health is checked meanwhile.
 const HEALTH_EVERY: usize = 5000;
-/// As many of them as the test itself keeps open: more than axon may have, and fewer than most
-/// shells allow a process.
+/// How many connections the test opens: more than axon may have, and fewer than the usual limit of
+/// open files.
 const KEPT: usize = 800;
-/// More than the backlog of the standard library.
+/// More than the default backlog of the standard library.
 const BURST: usize = 500;
-/// What all connections together may cost above what axon takes without them.
+/// The memory that all connections together may take.
 const KILOBYTES_MAX: usize = 32 * 1024;
 
 #[test]
@@ -29,14 +29,14 @@ fn connections_that_are_opened_and_left_cost_little_and_keep_nobody_out() {
     let before = resident_kilobytes(&axon);
     let mut kept = VecDeque::new();
     for index in 0..FLOOD {
-        // Some say nothing, some were answered and stay, some are in the middle of a head.
+        // Some send nothing, some were answered and stay open, some have sent half a head.
         let mut stream = TcpStream::connect(address).unwrap();
         let text = match index % 3 {
             0 => "",
             1 => "GET /reason HTTP/1.1\r\nHost: x\r\n\r\n",
             _ => "GET /reason HTTP/1.1\r\nHost: x\r\nX-Slow: ",
         };
-        // It may have had to make room already.
+        // It may have been evicted already.
         drop(stream.write_all(text.as_bytes()));
         kept.push_back(stream);
         if kept.len() > KEPT {
@@ -59,8 +59,8 @@ fn connections_that_are_opened_and_left_cost_little_and_keep_nobody_out() {
     assert_eq!(code, Some(0));
 }
 
-/// As at a start, or behind a long pause: nobody accepts for a while. Without room in the kernel
-/// these connections would not be made until a second later.
+/// As at a start, or after a long pause: for a while nothing is accepted. Without room in the backlog
+/// these connections would be delayed by a second.
 #[test]
 fn a_burst_waits_until_it_is_accepted() {
     let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
@@ -77,7 +77,7 @@ fn a_burst_waits_until_it_is_accepted() {
     assert_eq!(axon.end().0, Some(0));
 }
 
-/// The client does not close what it keeps, so that more of them are open than there may be.
+/// The client keeps its connections open, so that there are more than the limit.
 #[test]
 fn the_longest_idle_connection_makes_room_for_a_new_one() {
     let variables = [("PORT", "0"), ("DRAIN_MS", "0"), ("CONNECTIONS_MAX", "100")];

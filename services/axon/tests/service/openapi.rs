@@ -15,7 +15,7 @@ use kit_testing::process::Process;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
 
-/// Axon without keys asks for no signature, and sheds no load that a test could make here.
+/// Axon without keys requires no signature, and a test here cannot overload it.
 const SEEN_ELSEWHERE: [&str; 6] = [
     "get /reason 401",
     "get /reason 403",
@@ -49,29 +49,29 @@ async fn axon_answers_as_its_document_has_it() {
             "X-Request-Timeout-Ms: 5\r\n",
             &too_large,
         ] {
-            document.judge(method, path, &ask(method, path, headers));
+            document.check(method, path, &ask(method, path, headers));
         }
         for broken in [Broken::Panics, Broken::Hangs] {
-            document.judge(method, path, &broken.answer(method, path).await);
+            document.check(method, path, &broken.answer(method, path).await);
         }
     }
-    document.judge_component("NotFound", &ask("GET", "/nowhere", ""));
+    document.check_component("NotFound", &ask("GET", "/nowhere", ""));
     for (method, path) in [
         ("OPTIONS", "/health"),
         ("POST", "/reason"),
         ("DELETE", "/reason"),
     ] {
-        document.judge_component("MethodNotAllowed", &ask(method, path, ""));
+        document.check_component("MethodNotAllowed", &ask(method, path, ""));
     }
     axon.terminate();
     axon.wait_for("draining");
-    document.judge("GET", "/health", &ask("GET", "/health", ""));
-    document.judge("HEAD", "/health", &ask("HEAD", "/health", ""));
-    document.judge("GET", "/reason", &ask("GET", "/reason", ""));
+    document.check("GET", "/health", &ask("GET", "/health", ""));
+    document.check("HEAD", "/health", &ask("HEAD", "/health", ""));
+    document.check("GET", "/reason", &ask("GET", "/reason", ""));
     document.assert_all_seen_but(&SEEN_ELSEWHERE);
 }
 
-/// Handlers in axon's place within the kit's stack: axon's own neither panic nor hang.
+/// Other handlers in the kit's stack, because axon's neither panic nor hang.
 #[derive(Clone, Copy)]
 enum Broken {
     Panics,

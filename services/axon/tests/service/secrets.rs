@@ -1,4 +1,4 @@
-//! The real program with a stand-in for Secrets Manager and KMS.
+//! The real program with a stub of Secrets Manager and KMS.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use kit_testing::secrets_manager::{SecretsManager, ciphertext};
 const AXON: &str = env!("CARGO_BIN_EXE_axon");
 const ARN: &str = "arn:aws:secretsmanager:eu-central-1:1:secret:demo/axon-AbCdEf";
 
-/// A document with a pair, and `more` fields. Each value says that it must not be shown.
+/// A document with a pair and `more` fields. Each value can be searched for in the log.
 fn document(more: &str) -> String {
     format!(r#"{{"sigv4_access_key_id": "AKXTHIDDEN", "sigv4_secret_access_key": "hidden"{more}}}"#)
 }
@@ -90,9 +90,9 @@ async fn the_secret_is_loaded_before_the_port_is_bound_and_refreshed() {
     assert_eq!(code, Some(0));
     assert_eq!(count(&log, "the secret has changed"), 1);
     shows_nothing(&log);
-    let asked = manager.asked("GetSecretValue");
+    let asked = manager.requests_of("GetSecretValue");
     assert!(asked.len() >= 2 && asked.iter().all(|it| it["SecretId"] == ARN));
-    assert!(manager.asked("Decrypt").is_empty());
+    assert!(manager.requests_of("Decrypt").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +120,7 @@ async fn a_refresh_that_fails_is_told_once_and_so_is_its_end() {
     let warning = "the secret cannot be read again: the last good one is kept";
     for (broken, cause) in [
         (None, "ResourceNotFoundException"),
-        // Written by half: the pair is not whole.
+        // Half of a pair.
         (
             Some(r#"{"sigv4_access_key_id": "AKXTHIDDEN"}"#),
             "without sigv4_secret_access_key",
@@ -132,8 +132,8 @@ async fn a_refresh_that_fails_is_told_once_and_so_is_its_end() {
         }
         let error = axon.wait_for(warning)["error"].as_str().unwrap().to_owned();
         assert!(error.contains(ARN) && error.contains(cause), "{error}");
-        let asked = manager.asked("GetSecretValue").len();
-        while manager.asked("GetSecretValue").len() < asked + 3 {
+        let asked = manager.requests_of("GetSecretValue").len();
+        while manager.requests_of("GetSecretValue").len() < asked + 3 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         manager.put(ARN, &document(""));
@@ -157,7 +157,7 @@ async fn without_its_secret_it_ends_with_one_line() {
         "{error}"
     );
     assert!(error.contains("ResourceNotFoundException"), "{error}");
-    assert_eq!(manager.asked("GetSecretValue").len(), 3);
+    assert_eq!(manager.requests_of("GetSecretValue").len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +185,7 @@ async fn ciphertext_is_decrypted_under_the_services_name() {
     let (code, log) = axon.end();
     assert_eq!(code, Some(0));
     shows_nothing(&log);
-    assert!(manager.asked("Decrypt").len() >= 2);
+    assert!(manager.requests_of("Decrypt").len() >= 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What the real program tells of itself, to its end.
+//! Logs, metrics and spans of the real program, to its end.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -83,7 +83,7 @@ async fn nothing_is_lost_at_the_end() {
 
 #[test]
 fn a_log_that_nobody_reads_costs_lines_and_no_requests() {
-    // More than what the pipe and the buffer take.
+    // More than the pipe and the buffer hold.
     let requests = 9000;
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -117,7 +117,7 @@ fn a_log_that_nobody_reads_costs_lines_and_no_requests() {
         .collect();
     let lost: u64 = log.iter().filter_map(|line| line["count"].as_u64()).sum();
     assert!(lost > 0);
-    // Others than those of requests may be among the lost ones.
+    // Other lines may be among the lost ones.
     let told = count_of(&log, "request") + usize::try_from(lost).unwrap();
     assert!(told >= requests, "{told}");
 }

@@ -207,7 +207,7 @@ mod tests {
         let current = loaded.keys.unwrap().current;
         assert_eq!(current.access_key_id, "AKXT");
         assert_eq!(current.secret_access_key.expose_secret(), "the key");
-        let contexts = manager.asked("Decrypt");
+        let contexts = manager.requests_of("Decrypt");
         let context = serde_json::json!({ "service": "tested" });
         assert!(
             contexts.len() == 3 && contexts.iter().all(|it| it["EncryptionContext"] == context)

@@ -1,4 +1,4 @@
-//! Who is let in, and for how long.
+//! Load shedding and deadlines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
 
-/// An application that takes two requests at once, of which `/work` ends when it is let go.
+/// An application for two requests at once. `/work` ends when the test releases it.
 struct Scene {
     app: App,
     metrics: Metrics,
@@ -52,7 +52,7 @@ impl Scene {
         }
     }
 
-    /// As the server does for each connection, with a copy of the application.
+    /// Answers with a clone of the application, as the server does for each connection.
     async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
         let request = headers.iter().fold(
             Request::get(path).header("Host", "x"),
@@ -111,7 +111,7 @@ async fn whoever_leaves_makes_room() {
     assert_eq!(scene.shed(), 0);
 }
 
-/// In milliseconds: what the answer took, by a deadline that passes.
+/// The milliseconds until the answer, where the deadline passes.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_of_the_callers_is_the_callers_fault() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
@@ -141,7 +141,7 @@ async fn a_deadline_of_the_callers_is_the_callers_fault() {
     }
 }
 
-/// Not even a place is taken.
+/// It does not count as in flight.
 #[tokio::test(start_paused = true)]
 async fn too_little_time_is_refused_before_any_work() {
     let scene = Scene::new();

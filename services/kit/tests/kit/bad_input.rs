@@ -6,15 +6,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use crate::captured_logs::CapturedLogs;
-use crate::served::{PATIENCE, Served, rest, some};
+use crate::served::{Served, TIMEOUT, rest, some};
 
 const MEGABYTE: usize = 1024 * 1024;
 
-/// The answers' status lines. The connection must have been closed behind them.
+/// The status lines of the answers. The connection must then have been closed.
 async fn statuses(served: &Served, text: impl AsRef<[u8]>) -> Vec<String> {
-    let answer = timeout(PATIENCE, served.answer(text))
-        .await
-        .expect("closed");
+    let answer = timeout(TIMEOUT, served.answer(text)).await.expect("closed");
     let lines = answer.lines().filter(|line| line.starts_with("HTTP/1.1 "));
     lines.map(|line| line[9..12].to_owned()).collect()
 }
@@ -51,7 +49,7 @@ async fn a_request_of_two_lengths_is_never_two_requests() {
         (format!("{chunked}\r\nContent-Length: 4"), "0\r\n\r\n"),
         (chunked.to_owned(), "0\r\n\r\n"),
     ] {
-        // By the chunks alone, and the connection ends there: RFC 9112, section 6.1.
+        // The chunks count, and the connection is closed: RFC 9112, section 6.1.
         let text = post(&headers, body) + SECOND;
         assert_eq!(statuses(&served, text).await, ["200"], "{headers}");
     }
@@ -128,7 +126,7 @@ async fn a_body_of_ten_megabytes_is_refused_unread() {
     let undeclared = post("Transfer-Encoding: chunked", &chunks);
     assert_eq!(statuses(&served, undeclared).await, ["413"]);
 
-    // Who asks before sending is told before sending.
+    // `Expect: 100-continue` is refused before the body is sent.
     let headers = format!("Expect: 100-continue\r\nContent-Length: {}", body.len());
     assert_eq!(statuses(&served, post(&headers, "")).await, ["413"]);
     let mut stream = served
@@ -139,7 +137,7 @@ async fn a_body_of_ten_megabytes_is_refused_unread() {
     assert!(some(&mut stream).await.starts_with("HTTP/1.1 200 "));
 }
 
-/// The caller sends more than any socket holds, and still reads why it was too much.
+/// The caller sends more than the socket buffers hold, and still gets the 413.
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_body_arrives() {
     let served = Served::start(&[]).await;
@@ -153,7 +151,7 @@ async fn an_answer_before_the_end_of_the_body_arrives() {
         sent += 4096;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let answer = timeout(PATIENCE, rest(&mut stream)).await.unwrap();
+    let answer = timeout(TIMEOUT, rest(&mut stream)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
 }
@@ -176,7 +174,7 @@ async fn unfit_correlation_ids_do_not_reach_the_log() {
         text.extend([unfit, b"\r\n\r\n"].concat());
         assert_eq!(statuses(&served, text).await, ["200"], "{unfit:?}");
     }
-    // A line break ends the header: what comes behind it is another one, and no fit one.
+    // A line break ends the header; the rest is an invalid header.
     let broken =
         "GET /health HTTP/1.1\r\nHost: x\r\nX-Correlation-ID: a\r\n{\"level\":\"x\"}\r\n\r\n";
     assert_eq!(statuses(&served, broken).await, ["400"]);

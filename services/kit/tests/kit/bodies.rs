@@ -1,4 +1,4 @@
-//! Bodies that come slowly, or never.
+//! Bodies that arrive slowly, or never.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, pause, sleep, timeout};
 
 use crate::captured_logs::CapturedLogs;
-use crate::served::{PATIENCE, Served, rest, some};
+use crate::served::{Served, TIMEOUT, rest, some};
 
 const WHOLE: &str =
     "POST /size HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfour";
@@ -41,7 +41,7 @@ fn in_flight(served: &Served) -> f64 {
     served.metrics.gauge("in_flight", Unit::Count, &[]).get()
 }
 
-/// The body has half of the time that there is, and its lateness is not ours.
+/// The body has half of the deadline, and missing it is the caller's fault.
 #[tokio::test]
 async fn a_body_that_comes_byte_by_byte_is_the_callers_fault() {
     let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
@@ -99,7 +99,7 @@ async fn a_body_may_come_in_pieces() {
     }
 }
 
-/// Also where ours is short, and the caller's shorter.
+/// Also where our deadline is short and the caller's shorter.
 #[tokio::test]
 async fn whichever_deadline_passes_the_missing_body_is_the_callers_fault() {
     for (variables, header) in [
@@ -109,12 +109,12 @@ async fn whichever_deadline_passes_the_missing_body_is_the_callers_fault() {
         let served = Served::start(variables).await;
         let text = BEGUN.replacen("Host", &format!("{header}Host"), 1);
         let mut stream = served.connect(text).await;
-        let answer = timeout(PATIENCE, rest(&mut stream)).await.unwrap();
+        let answer = timeout(TIMEOUT, rest(&mut stream)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
 }
 
-/// Four may be in flight: two may be waited for, and none of these takes a place.
+/// Four requests may be in flight and two bodies incomplete, which do not count as in flight.
 #[tokio::test]
 async fn the_body_that_is_waited_for_longest_gives_way() {
     let served = Served::start(&[("IN_FLIGHT_MAX", "4"), ("DEADLINE_MS", "60000")]).await;
@@ -124,21 +124,21 @@ async fn the_body_that_is_waited_for_longest_gives_way() {
         assert!(served.answer(WHOLE).await.starts_with("HTTP/1.1 200 "));
     }
     for stream in &mut slow[..6] {
-        let answer = timeout(PATIENCE, rest(stream)).await.unwrap();
+        let answer = timeout(TIMEOUT, rest(stream)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
     for stream in &mut slow[6..] {
         let nothing = timeout(Duration::from_millis(1), some(stream)).await;
         assert!(nothing.is_err(), "{nothing:?}");
         stream.write_all(&vec![b'x'; 65_535]).await.unwrap();
-        let answer = timeout(PATIENCE, some(stream)).await.unwrap();
+        let answer = timeout(TIMEOUT, some(stream)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
     assert_eq!(served.metrics.counter("shed", &[]).take(), 0);
     assert_eq!(server_errors(&served), 0);
 }
 
-/// As many as would fill all places, and all connections but the half that is for others.
+/// Enough to use up `IN_FLIGHT_MAX` and half of the connections if incomplete bodies counted.
 #[tokio::test]
 async fn slow_bodies_deny_nobody() {
     let served = Served::start(&[("CONNECTIONS_MAX", "64")]).await;
@@ -166,13 +166,13 @@ async fn slow_bodies_deny_nobody() {
             waiting.spawn(async move { sender.send_request(request).await.map(|it| it.status()) });
         }
     }
-    // All but 32 have given way.
+    // All but 32 were evicted.
     for _ in 0..4 * 128 - 32 {
-        let gave_way = timeout(PATIENCE, waiting.join_next()).await.unwrap();
+        let gave_way = timeout(TIMEOUT, waiting.join_next()).await.unwrap();
         assert_eq!(gave_way.unwrap().unwrap().unwrap(), 408);
     }
     assert!(
-        timeout(PATIENCE, served.answer(WHOLE))
+        timeout(TIMEOUT, served.answer(WHOLE))
             .await
             .unwrap()
             .starts_with("HTTP/1.1 200 ")

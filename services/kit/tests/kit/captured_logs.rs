@@ -1,4 +1,4 @@
-//! What was logged, line by line, as JSON.
+//! Captures log lines and parses them as JSON.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 pub(crate) struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLogs {
-    /// Logs of this thread go here until the guard is dropped.
+    /// Captures the logs of this thread until the guard is dropped.
     pub(crate) fn start(service: Service, levels: &str) -> (Self, DefaultGuard) {
         let logs = Self::default();
         let clock = Clock::fixed("2026-01-02T03:04:05.678Z".parse().unwrap());
@@ -27,7 +27,7 @@ impl CapturedLogs {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// Panics where a line is no JSON object.
+    /// Panics where a line is not a JSON object.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let text = self.text();
         let line = |line| serde_json::from_str::<Value>(line).expect(line);

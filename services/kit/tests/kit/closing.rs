@@ -1,5 +1,5 @@
-//! Targets that close connections which the client holds: as a server does that is idle, that goes
-//! away in a rolling update, or that is killed.
+//! Targets that close pooled connections of the client: because of an idle timeout, in a rolling
+//! update, or because they are killed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::SERVICE;
 
-/// How a connection goes on.
+/// How the target treats a connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Manner {
-    /// Closes after an answer that does not say so, as a server whose idle time is over.
+    /// Closes after an answer without `Connection: close`, as at an idle timeout.
     CloseAfterAnswer,
-    /// Says `Connection: close` and closes, as a server that drains.
+    /// Answers with `Connection: close` and closes, as a draining server.
     SayClose,
-    /// Answers the first request, and closes when it has read the second: as one that is killed.
+    /// Answers the first request, and closes after reading the second, as when it is killed.
     CloseUnanswered,
     /// Closes in the middle of the answer to the first request, and answers the others.
     CloseHalfway,
@@ -34,7 +34,7 @@ const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell";
 const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nwell";
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwe";
 
-/// Where it listens, and how many requests it has read.
+/// The address, and the number of requests that it has read.
 async fn target_that(manner: Manner) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -130,14 +130,14 @@ async fn no_call_is_lost_to_connections_that_close() {
     ] {
         let (address, _) = target_that(manner).await;
         let caller = Caller::of(address);
-        // Few enough for the breaker, to which such a target is a failing one.
+        // Few enough that the breaker does not open.
         for _ in 0..5 {
             assert_eq!(caller.call(Method::GET).await.unwrap(), "well");
         }
     }
 }
 
-/// Who says that it closes costs no retry: the client does not use that connection again.
+/// After `Connection: close` the client does not reuse the connection, so there is no retry.
 #[tokio::test]
 async fn a_target_that_drains_costs_no_retry() {
     let (address, requests) = target_that(Manner::SayClose).await;
@@ -149,7 +149,7 @@ async fn a_target_that_drains_costs_no_retry() {
     assert_eq!(requests.load(Ordering::Relaxed), 20);
 }
 
-/// It may have been done, so only whoever asked can know whether to ask again.
+/// The target may have processed the request, so only the caller can decide whether to repeat it.
 #[tokio::test]
 async fn what_may_not_be_repeated_is_not_sent_twice_after_it_was_read() {
     let (address, requests) = target_that(Manner::CloseUnanswered).await;

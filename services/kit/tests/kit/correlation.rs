@@ -1,4 +1,4 @@
-//! The correlation id, whatever the caller sends for one.
+//! The correlation id for arbitrary headers.
 
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +10,7 @@ use service_kit::{App, Clock, CorrelationId, Dependencies};
 
 use crate::SERVICE;
 
-/// What comes back for a header of these bytes, where HTTP has such a header.
+/// The answered id for a header of these bytes; `None` where it is not a valid header.
 fn answered(bytes: &[u8]) -> Option<String> {
     let environment = Environment {
         variable: &|_| None,

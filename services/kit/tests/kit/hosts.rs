@@ -1,4 +1,4 @@
-//! Which host a request is for has to be clear.
+//! A request must name exactly one host.
 
 use bytes::Bytes;
 use http::{Request, Version};
@@ -111,7 +111,7 @@ async fn http_1_1_names_one_host() {
     );
 }
 
-/// As some probes ask.
+/// As some probes send it.
 #[tokio::test]
 async fn http_1_0_may_leave_it_out() {
     let served = Served::start(&[]).await;
@@ -126,7 +126,7 @@ async fn http_1_0_may_leave_it_out() {
     }
 }
 
-/// RFC 9112, section 3.2.2: the target's host counts, the header has to be there and is passed over.
+/// RFC 9112, section 3.2.2: the target's host counts; the header is required and ignored.
 #[tokio::test]
 async fn a_target_may_have_a_host_of_its_own() {
     let served = Served::start(&[]).await;

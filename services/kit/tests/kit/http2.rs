@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::served::{PATIENCE, Served};
+use crate::served::{Served, TIMEOUT};
 
-/// The connection's own task ends when the server closes it.
+/// The task of the connection ends when the server closes it.
 async fn connect(served: &Served) -> (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>) {
     let stream = TcpStream::connect(served.address).await.unwrap();
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -65,14 +65,14 @@ async fn a_large_list_of_headers_is_refused() {
         let value = "x".repeat(HEAD_BYTES_MAX / 4).parse().unwrap();
         large.headers_mut().insert(name, value);
     }
-    // Our own client keeps to the limit that it was told, so it may be the one to refuse.
+    // The client knows the limit from SETTINGS, so it may refuse by itself.
     let refused = sender.send_request(large).await;
     assert!(refused.is_err() || refused.unwrap().status() == 431);
     let (mut sender, _connection) = connect(&served).await;
     assert_eq!(sender.send_request(health()).await.unwrap().status(), 200);
 }
 
-/// More at once than a connection may have: the rest wait for their turn, and none is lost.
+/// More streams than a connection may have: the rest wait, and none is lost.
 #[tokio::test]
 async fn streams_beyond_the_limit_wait() {
     let served = Served::start(&[]).await;
@@ -82,7 +82,7 @@ async fn streams_beyond_the_limit_wait() {
         let mut sender = sender.clone();
         answers.spawn(async move { sender.send_request(health()).await.unwrap().status() });
     }
-    let answers = timeout(PATIENCE, answers.join_all()).await.unwrap();
+    let answers = timeout(TIMEOUT, answers.join_all()).await.unwrap();
     assert!(answers.iter().all(|status| *status == StatusCode::OK));
 }
 
@@ -95,20 +95,20 @@ async fn the_end_of_drain_says_farewell_and_answers_what_is_in_flight() {
     let endless = tokio::spawn(endless);
     assert_eq!(sender.send_request(health()).await.unwrap().status(), 200);
     served.signals.send(()).await.unwrap();
-    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(TIMEOUT, served.ended).await.unwrap().unwrap(), 0);
     assert_eq!(
         endless.await.unwrap().unwrap().status(),
         StatusCode::GATEWAY_TIMEOUT
     );
-    timeout(PATIENCE, connection)
+    timeout(TIMEOUT, connection)
         .await
         .unwrap()
         .unwrap()
         .unwrap();
-    timeout(PATIENCE, of_idle).await.unwrap().unwrap().unwrap();
+    timeout(TIMEOUT, of_idle).await.unwrap().unwrap().unwrap();
 }
 
-/// One request whose headers never end: 1.6 MB of them, in frames that are each as they should be.
+/// One request with 1.6 MB of headers in valid frames, without END_HEADERS.
 #[tokio::test]
 async fn headers_without_end_end_the_connection() {
     const HEADERS: u8 = 1;
@@ -125,11 +125,11 @@ async fn headers_without_end_end_the_connection() {
         text.extend(frame(CONTINUATION, 1, &literal.repeat(150)));
     }
     let mut stream = TcpStream::connect(served.address).await.unwrap();
-    // It may be closed to us before we have said it all.
+    // The server may close before all of it is written.
     drop(stream.write_all(&text).await);
     let mut answer = Vec::new();
     drop(
-        timeout(PATIENCE, stream.read_to_end(&mut answer))
+        timeout(TIMEOUT, stream.read_to_end(&mut answer))
             .await
             .unwrap(),
     );
@@ -145,7 +145,7 @@ async fn headers_without_end_end_the_connection() {
     assert!(served.is_healthy().await);
 }
 
-/// Without any flag, such as that of the headers' end.
+/// Without flags, such as END_HEADERS.
 fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [0, length[0], length[1], kind, 0, 0, 0, 0, stream];

@@ -151,7 +151,7 @@ async fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
         (response.status(), size),
         (StatusCode::OK, json!(server::BODY_BYTES_MAX))
     );
-    // That of one chunk says how large it is, that of several does not.
+    // A body of one chunk has a known size, one of several chunks has not.
     assert_problem(
         &ask(Request::post("/size"), sized(server::BODY_BYTES_MAX + 1)).await,
         413,

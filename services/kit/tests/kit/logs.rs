@@ -45,7 +45,7 @@ fn every_kind_of_value_is_json() {
 #[error("outer")]
 struct Outer(#[source] std::io::Error);
 
-/// What is read back is what was logged, and the line itself is fit for a terminal.
+/// Parsing returns what was logged, and the line is safe on a terminal.
 #[test]
 fn what_a_terminal_acts_on_is_escaped() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
@@ -71,7 +71,7 @@ fn what_a_terminal_acts_on_is_escaped() {
     );
 }
 
-/// Pseudo-random text of all sorts of characters: what is read back is what was logged.
+/// Parsing returns what was logged, for pseudo-random text of many characters.
 #[test]
 fn whatever_is_logged_is_read_back() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "info");

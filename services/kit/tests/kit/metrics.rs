@@ -10,9 +10,9 @@ use service_kit::{Clock, Emf, Metrics, Traces, Unit};
 use crate::SERVICE;
 use crate::access::{ask, dependencies};
 
-/// Kept beside the test as the specification has it.
+/// A copy of the schema of the specification.
 const SCHEMA: &str = include_str!("../data/emf.schema.json");
-/// What the specification's text says of values, of dimensions, and of a value's array.
+/// Checks the rules that are only in the specification's text: values, dimensions, arrays.
 const VALUES_MAX: usize = 100;
 
 fn emf(metrics: &Metrics) -> Emf {
@@ -55,7 +55,7 @@ fn assert_is_emf(line: &Value) {
     }
 }
 
-/// A number, or values with as many counts.
+/// A number, or an array of values and one of as many counts.
 fn assert_is_value(value: &Value) {
     if value.is_number() {
         return;
@@ -119,7 +119,7 @@ async fn requests_are_told_by_route_and_status_and_as_a_whole() {
             json!([["service"], ["service", "route", "status"]])
         );
     }
-    // Ten seconds, the deadline, within an eighth.
+    // The deadline, 10 s, within an eighth.
     assert_eq!(
         requests[3]["request_duration"],
         json!({ "Values": [9437.184], "Counts": [1] })

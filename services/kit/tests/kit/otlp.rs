@@ -1,4 +1,4 @@
-//! Spans as a collector gets them.
+//! Spans as a collector receives them.
 
 use std::future::{pending, ready};
 use std::sync::Arc;
@@ -122,7 +122,7 @@ fn spans_of(body: &[u8]) -> Vec<Value> {
     spans.as_array().unwrap().clone()
 }
 
-/// One answers an error, one nothing in time, one an answer.
+/// One call fails, one times out, one succeeds.
 #[tokio::test]
 async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
     let collector = StubServer::answering(200, "{}").await;
@@ -172,7 +172,7 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
     }
 }
 
-/// Else whoever is called would have a parent that is nowhere.
+/// Otherwise the callee's spans would have a parent that does not exist.
 #[tokio::test]
 async fn without_a_collector_the_requests_own_span_is_the_parent() {
     let called = StubServer::answering(200, "").await;
@@ -197,7 +197,7 @@ async fn a_full_batch_does_not_wait() {
     for _ in 0..512 {
         ask_traced(&dependencies, "/fine", "01").await;
     }
-    // Far less than the interval.
+    // Far below the export interval.
     let time = Duration::from_secs(1);
     assert!(
         tokio::time::timeout(time, exporter.export_until(pending()))

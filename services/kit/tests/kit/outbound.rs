@@ -65,13 +65,13 @@ pub(crate) fn trusting(authority: &Authority) -> TrustRoots {
 
 #[tokio::test]
 async fn the_correlation_id_is_passed_on() {
-    let stand_in = StubServer::answering(201, "made").await;
-    let response = call(target(&stand_in.url("/a?b=c")), &TrustRoots::default())
+    let stub = StubServer::answering(201, "made").await;
+    let response = call(target(&stub.url("/a?b=c")), &TrustRoots::default())
         .await
         .unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
     assert_eq!(response.body(), "made");
-    let calls = stand_in.calls();
+    let calls = stub.calls();
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].line, "GET /a?b=c");
     assert_eq!(calls[0].headers["x-correlation-id"], "the-id");
@@ -80,14 +80,14 @@ async fn the_correlation_id_is_passed_on() {
 
 #[tokio::test]
 async fn it_connects_elsewhere_but_asks_for_the_url() {
-    let stand_in = StubServer::answering(200, "").await;
-    let connect_to = Some(stand_in.address.to_string().parse().unwrap());
+    let stub = StubServer::answering(200, "").await;
+    let connect_to = Some(stub.address.to_string().parse().unwrap());
     let target = Target {
         connect_to,
         ..target("http://axon.demo.internal/reason")
     };
     call(target, &TrustRoots::default()).await.unwrap();
-    let calls = stand_in.calls();
+    let calls = stub.calls();
     assert_eq!(calls[0].headers["host"], "axon.demo.internal");
     assert_eq!(calls[0].line, "GET /reason");
 }
@@ -124,7 +124,7 @@ async fn an_unknown_authority_and_another_name_are_refused() {
             .await
             .contains("UnknownIssuer")
     );
-    // Both authorities have the same name: it is the signature that is wrong.
+    // Both authorities have the same name, so only the signature is wrong.
     assert!(
         refused(trusting(&other), url)
             .await
@@ -140,15 +140,15 @@ async fn an_unknown_authority_and_another_name_are_refused() {
 
 #[tokio::test]
 async fn a_call_without_an_answer_ends() {
-    let stand_in = StubServer::start(|_| None).await;
-    let target = target(&stand_in.url("/"));
+    let stub = StubServer::start(|_| None).await;
+    let target = target(&stub.url("/"));
     let attempt_timeout = target.attempt_timeout;
     let context = CorrelationId::parse("the-id").unwrap();
     let context = RequestContext::new(context, TraceContext::begin(), attempt_timeout * 4);
     let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies());
     let call = tokio::spawn(async move { outbound.call(&context, request(Method::GET)).await });
     for attempt in 1..=3 {
-        while stand_in.calls().len() < attempt {
+        while stub.calls().len() < attempt {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         pass(attempt_timeout).await;
@@ -158,7 +158,7 @@ async fn a_call_without_an_answer_ends() {
         matches!(error, CallError::Timeout(time) if time == attempt_timeout),
         "{error:?}"
     );
-    assert_eq!(stand_in.calls().len(), 3);
+    assert_eq!(stub.calls().len(), 3);
 }
 
 /// So much time passes at once; before and after, the clock runs as it does.
@@ -168,7 +168,7 @@ async fn pass(time: Duration) {
     tokio::time::resume();
 }
 
-/// Counts the connections that it accepts, each of which may be asked as often as the caller likes.
+/// Counts the connections that it accepts. Each may carry any number of requests.
 async fn counting_connections() -> (String, Arc<AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -190,7 +190,7 @@ async fn a_connection_in_use_is_not_kept_for_ever_and_no_call_is_lost_by_that() 
     let (url, connections) = counting_connections().await;
     let connections = || connections.load(Ordering::Relaxed);
     let dependencies = dependencies();
-    // One attempt only: a connection that was closed under a call would fail it.
+    // One attempt only, so that a connection that closes under a call fails it.
     let target = Target {
         repeat: Repeat::ByMethod,
         ..target(&url)
@@ -226,15 +226,15 @@ async fn a_connection_in_use_is_not_kept_for_ever_and_no_call_is_lost_by_that() 
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_not_kept() {
-    let stand_in = StubServer::start(|_| Some(vec![0; 1024 * 1024 + 1].into_response())).await;
-    let error = call(target(&stand_in.url("/")), &TrustRoots::default())
+    let stub = StubServer::start(|_| Some(vec![0; 1024 * 1024 + 1].into_response())).await;
+    let error = call(target(&stub.url("/")), &TrustRoots::default())
         .await
         .unwrap_err();
     assert!(
         matches!(error, CallError::Failed(HttpError::BodyTooLarge)),
         "{error:?}"
     );
-    assert_eq!(stand_in.calls().len(), 1);
+    assert_eq!(stub.calls().len(), 1);
 }
 
 #[tokio::test]
@@ -281,25 +281,25 @@ async fn what_passes_is_tried_again_where_it_is_safe() {
         (500, Method::GET, Repeat::Always, 500, 1),
         (404, Method::GET, Repeat::Always, 404, 1),
     ] {
-        let stand_in = failing_once(move || answer(status, "")).await;
+        let stub = failing_once(move || answer(status, "")).await;
         let target = Target {
             repeat,
-            ..target(&stand_in.url("/"))
+            ..target(&stub.url("/"))
         };
         let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies());
         let response = outbound.call(&context(), request(method)).await.unwrap();
         assert_eq!(response.status(), expected, "{status}");
-        assert_eq!(stand_in.calls().len(), calls, "{status}");
-        assert!(stand_in.calls().iter().all(|call| call.body == b"asked"));
+        assert_eq!(stub.calls().len(), calls, "{status}");
+        assert!(stub.calls().iter().all(|call| call.body == b"asked"));
     }
 }
 
 #[tokio::test]
 async fn the_time_that_is_left_is_passed_on() {
-    let stand_in = StubServer::answering(200, "").await;
+    let stub = StubServer::answering(200, "").await;
     let roots = TrustRoots::default();
-    call(target(&stand_in.url("/")), &roots).await.unwrap();
-    let header = &stand_in.calls()[0].headers["x-request-timeout-ms"];
+    call(target(&stub.url("/")), &roots).await.unwrap();
+    let header = &stub.calls()[0].headers["x-request-timeout-ms"];
     let left: u64 = header.to_str().unwrap().parse().unwrap();
     assert!(
         (1..=10_000).contains(&left),
@@ -307,7 +307,7 @@ async fn the_time_that_is_left_is_passed_on() {
     );
 }
 
-/// A key that is replaced between two attempts shows which one was signed when.
+/// A key that is replaced between two attempts shows that each attempt is signed anew.
 #[tokio::test]
 async fn each_attempt_is_signed_anew() {
     let pairs = |id: &str| KeyPairs {
@@ -318,7 +318,7 @@ async fn each_attempt_is_signed_anew() {
         previous: None,
     };
     let (replace, keys) = KeyRing::new(pairs("one"));
-    let stand_in = failing_once(move || {
+    let stub = failing_once(move || {
         replace.send_replace(Arc::new(pairs("two")));
         answer(503, "")
     })
@@ -331,10 +331,10 @@ async fn each_attempt_is_signed_anew() {
             "eu-central-1".to_owned(),
             clock,
         )),
-        ..target(&stand_in.url("/"))
+        ..target(&stub.url("/"))
     };
     call(target, &TrustRoots::default()).await.unwrap();
-    let calls = stand_in.calls();
+    let calls = stub.calls();
     let header = |nth: usize, name| calls[nth].headers[name].to_str().unwrap();
     for (nth, id) in [(0, "one"), (1, "two")] {
         let authorization = header(nth, "authorization");
@@ -348,8 +348,8 @@ async fn each_attempt_is_signed_anew() {
 
 #[tokio::test]
 async fn a_target_that_fails_is_left_alone() {
-    let stand_in = StubServer::answering(500, "").await;
-    let target = target(&stand_in.url("/"));
+    let stub = StubServer::answering(500, "").await;
+    let target = target(&stub.url("/"));
     let outbound = Outbound::new(target, &TrustRoots::default(), &dependencies());
     let context = context();
     for _ in 0..10 {
@@ -361,5 +361,5 @@ async fn a_target_that_fails_is_left_alone() {
         matches!(error, Err(CallError::BreakerOpen { .. })),
         "{error:?}"
     );
-    assert_eq!(stand_in.calls().len(), 10);
+    assert_eq!(stub.calls().len(), 10);
 }

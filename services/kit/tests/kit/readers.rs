@@ -1,4 +1,4 @@
-//! Callers that ask for much and take nothing of it.
+//! Callers that request large answers and do not read them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,15 +16,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, pause, sleep, timeout};
 
-use crate::served::{PATIENCE, Served, rest};
+use crate::served::{Served, TIMEOUT, rest};
 
 const MEGABYTE: usize = 1024 * 1024;
-/// More than all sockets on the way hold.
+/// More than the socket buffers hold.
 const LARGE_BYTES: usize = 14 * MEGABYTE;
 /// What answers that nobody takes may hold, and the one that is too much.
 const LIVE_BYTES_MAX: usize = 16 * MEGABYTE + LARGE_BYTES;
 
-/// An answer's memory, and how much there is of it.
+/// The memory of an answer, counted.
 struct Live {
     bytes: Vec<u8>,
     all: Arc<AtomicUsize>,
@@ -83,7 +83,7 @@ impl Scene {
 
 const LARGE: &str = "GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// It takes the head, so its answer has been made, and nothing more.
+/// Reads only the head, so that the answer has been made.
 async fn slow_reader(scene: &Scene) -> TcpStream {
     let mut stream = scene.served.connect(LARGE).await;
     let mut head = [0; 12];
@@ -98,18 +98,18 @@ async fn answers_that_nobody_takes_have_a_limit_together() {
     let mut readers = Vec::new();
     for _ in 0..20 {
         readers.push(slow_reader(&scene).await);
-        timeout(PATIENCE, scene.settles_at(LIVE_BYTES_MAX))
+        timeout(TIMEOUT, scene.settles_at(LIVE_BYTES_MAX))
             .await
             .unwrap();
     }
-    // Who takes it gets all of it, and the others are served.
+    // A caller that reads gets the whole answer, and others are served.
     let mut honest = slow_reader(&scene).await;
-    let whole = timeout(PATIENCE, rest(&mut honest)).await.unwrap();
+    let whole = timeout(TIMEOUT, rest(&mut honest)).await.unwrap();
     assert!(whole.len() > LARGE_BYTES, "{}", whole.len());
     assert!(scene.served.is_healthy().await);
 }
 
-/// Of HTTP/2 one connection has many.
+/// With HTTP/2 one connection has many answers.
 #[tokio::test]
 async fn so_have_those_of_streams() {
     let scene = Scene::new().await;
@@ -130,8 +130,8 @@ async fn so_have_those_of_streams() {
         }
     }
     assert!(answers.len() < 100, "the connection is closed");
-    drop(timeout(PATIENCE, connection).await.unwrap());
-    timeout(PATIENCE, scene.settles_at(0)).await.unwrap();
+    drop(timeout(TIMEOUT, connection).await.unwrap());
+    timeout(TIMEOUT, scene.settles_at(0)).await.unwrap();
     assert!(scene.served.is_healthy().await);
 }
 
@@ -148,7 +148,7 @@ async fn who_takes_nothing_of_an_answer_is_given_up() {
     assert!(began.elapsed() + Duration::from_secs(1) >= WRITE_TIMEOUT);
 }
 
-/// The stream is reset, and its connection goes on.
+/// The stream is reset, and its connection stays open.
 #[tokio::test]
 async fn so_is_who_takes_nothing_of_a_stream() {
     let scene = Scene::new().await;

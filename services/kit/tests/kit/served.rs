@@ -1,4 +1,4 @@
-//! The kit's server on a port of loopback, within the test, and callers that say what they like.
+//! The kit's server on loopback in the test's process, and raw TCP callers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -15,26 +15,25 @@ use tokio::task::JoinHandle;
 
 use crate::SERVICE;
 
-/// Far above what anything here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above the duration of any step.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
-    /// Each one sent is a signal.
+    /// Each message is a signal.
     pub(crate) signals: mpsc::Sender<()>,
     pub(crate) metrics: Metrics,
-    /// Ends with the number of requests that were cut off.
+    /// Returns the number of requests that were cut off.
     pub(crate) ended: JoinHandle<usize>,
 }
 
 impl Served {
-    /// Routes are `GET /health`, `GET /endless`, and `POST /size`, which answers how large the
-    /// body is.
+    /// Serves `GET /health`, `GET /endless`, and `POST /size`, which answers the size of the body.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
         Self::with(variables, Router::new()).await
     }
 
-    /// With routes of the test's besides.
+    /// Serves these routes as well.
     pub(crate) async fn with(variables: &[(&str, &str)], routes: Router) -> Self {
         let lifecycle = Lifecycle::default();
         let dependencies = Dependencies {
@@ -69,11 +68,10 @@ impl Served {
         stream
     }
 
-    /// All that is answered until the connection is closed, to a caller that says all it has to
-    /// say before it listens.
+    /// Writes all of `text`, then reads until the connection is closed.
     pub(crate) async fn answer(&self, text: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        // It may be closed to us before we have said it all.
+        // The server may close before all of it is written.
         drop(stream.write_all(text.as_ref()).await);
         rest(&mut stream).await
     }
@@ -84,14 +82,14 @@ impl Served {
     }
 }
 
-/// What comes until the connection is closed, in whichever way.
+/// Reads until the connection is closed or reset.
 pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     drop(stream.read_to_end(&mut bytes).await);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// As much as one read gives.
+/// The bytes of one read.
 pub(crate) async fn some(stream: &mut TcpStream) -> String {
     let mut bytes = vec![0; 4096];
     let count = stream.read(&mut bytes).await.unwrap();

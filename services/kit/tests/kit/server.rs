@@ -6,11 +6,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, pause, sleep, timeout};
 
 use crate::captured_logs::CapturedLogs;
-use crate::served::{PATIENCE, Served, rest, some};
+use crate::served::{Served, TIMEOUT, rest, some};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 const ENDLESS: &str = "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n";
-/// What the kernel may hold back, where a paused clock does not wait for it.
+/// The time for the kernel to deliver, because a paused clock does not wait for it.
 const MARGIN: Duration = Duration::from_secs(15);
 
 #[track_caller]
@@ -69,13 +69,13 @@ async fn who_waits_longest_makes_room() {
     for _ in 0..40 {
         left.push(TcpStream::connect(served.address).await.unwrap());
     }
-    assert!(timeout(PATIENCE, served.is_healthy()).await.unwrap());
-    assert_eq!(timeout(PATIENCE, rest(&mut idle)).await.unwrap(), "");
+    assert!(timeout(TIMEOUT, served.is_healthy()).await.unwrap());
+    assert_eq!(timeout(TIMEOUT, rest(&mut idle)).await.unwrap(), "");
     for stream in &mut left[..30] {
-        assert_eq!(timeout(PATIENCE, rest(stream)).await.unwrap(), "");
+        assert_eq!(timeout(TIMEOUT, rest(stream)).await.unwrap(), "");
     }
-    // What is being answered stays.
-    let answer = timeout(PATIENCE, some(&mut busy)).await.unwrap();
+    // A connection with a request in flight stays.
+    let answer = timeout(TIMEOUT, some(&mut busy)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
 }
 
@@ -86,9 +86,9 @@ async fn where_all_are_being_answered_new_ones_wait() {
     for _ in 0..3 {
         busy.push(served.connect(ENDLESS).await);
     }
-    assert!(timeout(PATIENCE, served.is_healthy()).await.unwrap());
+    assert!(timeout(TIMEOUT, served.is_healthy()).await.unwrap());
     for stream in &mut busy {
-        let answer = timeout(PATIENCE, some(stream)).await.unwrap();
+        let answer = timeout(TIMEOUT, some(stream)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     }
 }
@@ -102,7 +102,7 @@ async fn what_is_idle_does_not_hold_the_process() {
     let mut silent = served.connect("").await;
     assert!(served.is_healthy().await);
     served.signals.send(()).await.unwrap();
-    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(TIMEOUT, served.ended).await.unwrap().unwrap(), 0);
     assert_eq!(rest(&mut idle).await, "");
     assert_eq!(rest(&mut silent).await, "");
     assert!(TcpStream::connect(served.address).await.is_err());
@@ -119,10 +119,10 @@ async fn a_head_that_came_in_part_is_answered_while_the_rest_is_finished() {
         sleep(Duration::from_millis(10)).await;
     }
     stream.write_all(b"\r\n").await.unwrap();
-    let answer = timeout(PATIENCE, rest(&mut stream)).await.unwrap();
+    let answer = timeout(TIMEOUT, rest(&mut stream)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
-    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(TIMEOUT, served.ended).await.unwrap().unwrap(), 0);
 }
 
 /// Of three connections, two have a request in flight.
@@ -144,7 +144,7 @@ async fn a_second_signal_cuts_off_and_says_how_many_requests() {
             sleep(Duration::from_millis(10)).await;
         }
         served.signals.send(()).await.unwrap();
-        assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 2);
+        assert_eq!(timeout(TIMEOUT, served.ended).await.unwrap().unwrap(), 2);
         assert_eq!(rest(&mut busy[0]).await, "");
         let lines = logs.lines();
         let said = lines
@@ -162,14 +162,14 @@ async fn a_second_signal_cuts_off_and_says_how_many_requests() {
     }
 }
 
-/// The deadline answers what would not end by itself.
+/// A request that never ends is answered at its deadline.
 #[tokio::test]
 async fn no_request_outlives_the_grace() {
     let served = Served::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "300")]).await;
     let mut busy = served.connect(ENDLESS).await;
     assert!(served.is_healthy().await);
     served.signals.send(()).await.unwrap();
-    assert_eq!(timeout(PATIENCE, served.ended).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(TIMEOUT, served.ended).await.unwrap().unwrap(), 0);
     let answer = rest(&mut busy).await;
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");

@@ -1,5 +1,5 @@
-//! Whatever is sent: what an independent signer has signed is let in, unless it could be read in
-//! two ways, and nothing that was changed after that.
+//! For arbitrary requests: those that an independent signer signed are accepted, unless they are
+//! ambiguous, and those that were changed after that are refused.
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -11,7 +11,7 @@ use service_kit::sigv4::SignatureError;
 use crate::independent::Signing;
 use crate::{NOW, verify};
 
-/// Pieces of a query, and whether readers differ about them.
+/// Parts of a query, and whether they are ambiguous.
 const QUERY: &[(&str, bool)] = &[
     ("a", false),
     ("Z", false),
@@ -37,7 +37,7 @@ const QUERY: &[(&str, bool)] = &[
     ("%ff", true),
 ];
 
-/// A query, and whether it can be read in one way only.
+/// A query, and whether it is unambiguous.
 fn query() -> impl Strategy<Value = (String, bool)> {
     prop::collection::vec(select(QUERY), 0..8).prop_map(|pieces| {
         let text = pieces.iter().map(|(text, _)| *text).collect();
@@ -57,7 +57,7 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    /// A request to be signed, and whether its query can be read in one way only.
+    /// A request to be signed, and whether its query is unambiguous.
     fn requests()(
         method in select(&["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"][..]),
         path in path(),

@@ -1,4 +1,4 @@
-//! The signer of the AWS SDK, used as it comes: it has no line in common with the verifier.
+//! The signer of the AWS SDK with its defaults: it shares no code with the verifier.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
@@ -34,7 +34,7 @@ impl Default for Signing<'_> {
 }
 
 impl Signing<'_> {
-    /// Signs every header that is there.
+    /// Signs every header of the request.
     pub(crate) fn sign(&self, mut request: Request<Bytes>) -> Request<Bytes> {
         let secret = format!("secret of {}", self.key);
         let identity = Credentials::new(self.key, secret, None, None, "test").into();

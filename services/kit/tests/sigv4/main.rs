@@ -1,5 +1,5 @@
-//! Signatures at their boundary: whom the verifier lets in, what the signer sends, and the routes
-//! that need both.
+//! Signatures at their boundary: what the verifier accepts, what the signer sends, and the routes that
+//! require a signature.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -25,7 +25,7 @@ fn pair(id: &str) -> KeyPair {
     }
 }
 
-/// Of `current`, and of `previous` where it is named.
+/// A ring of `current`, and of `previous` where it is given.
 fn ring(current: &str, previous: Option<&str>) -> KeyRing {
     let (current, previous) = (pair(current), previous.map(pair));
     KeyRing::new(KeyPairs { current, previous }).1

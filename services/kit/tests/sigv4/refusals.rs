@@ -1,4 +1,4 @@
-//! Who is refused, and as what.
+//! Which requests are refused, and with which error.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
@@ -12,7 +12,7 @@ fn signed() -> Request<Bytes> {
     Signing::default().sign(reason())
 }
 
-/// With the header changed as a text.
+/// Changes the text of the header.
 fn with(name: &'static str, change: impl Fn(&str) -> String) -> Request<Bytes> {
     let mut request = signed();
     let value = change(request.headers()[name].to_str().unwrap());
@@ -236,7 +236,7 @@ fn a_signed_header_is_there_exactly_once() {
     }
 }
 
-/// Whoever is between may add some. They are not part of what is proven.
+/// Proxies may add headers, which are not signed.
 #[test]
 fn headers_that_are_not_signed_do_not_count() {
     let mut request = signed();
@@ -262,7 +262,7 @@ fn the_host_may_be_in_the_uri_but_not_another_one() {
     assert_malformed(&other);
 }
 
-/// As signers for S3 and VPC Lattice do it.
+/// As signers for S3 and VPC Lattice send it.
 #[test]
 fn a_signature_that_leaves_the_payload_out_is_a_mismatch() {
     let signing = Signing {

@@ -1,4 +1,4 @@
-//! Routes that ask for a signature: what they answer, and what they leave behind.
+//! Routes that require a signature: their answers and their metrics.
 
 use axum::Router;
 use axum::body::Body;

@@ -56,7 +56,7 @@ async fn what_it_signs_is_let_in() {
     );
 }
 
-/// The client sends the host as the URI has it, but for the scheme's own port.
+/// The client sends the host of the URI, without the default port of the scheme.
 #[tokio::test]
 async fn the_host_is_signed_as_it_is_sent() {
     for (url, host) in [

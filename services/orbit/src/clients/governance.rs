@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn yes_and_no() {
+    fn allowed_and_denied_are_decisions() {
         assert_eq!(
             decision(br#"{"allowed":true}"#).unwrap(),
             DispatchDecision::Allowed

@@ -1,4 +1,4 @@
-//! Every way in which the governance function can fail, against a stand-in of the Lambda API: axon
+//! Every way in which the governance function can fail, against a stub of the Lambda API: axon
 //! is called in none of them.
 
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use crate::process::{ALLOWED, HEARTBEAT, ORBIT, end, whole_dispatch, with_functi
 use kit_testing::process::Process;
 use kit_testing::stub::{StubCall, StubServer, answer};
 
-/// What comes of a dispatch while the function fails.
+/// The answer to a dispatch while the function fails.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     status: u16,

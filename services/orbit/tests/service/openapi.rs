@@ -12,8 +12,8 @@ const DOCUMENT: &str = include_str!("../../openapi.json");
 const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK"}"#;
 const ALLOWED: &str = r#"{"allowed":true}"#;
 
-/// No input of orbit's makes it panic, and `/health` waits for nobody. In the kit's tests and
-/// axon's both are answered by the same stack.
+/// No input makes orbit panic, and `/health` does not time out. Tests of the kit and of axon cover both
+/// answers of the same stack.
 const SEEN_ELSEWHERE: [&str; 5] = [
     "get /health 500",
     "get /health 504",
@@ -28,7 +28,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str)
     let head =
         format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{headers}");
     let request = format!("{head}Connection: close\r\n\r\n{body}");
-    // It may be answered before we have said it all.
+    // The answer may come before all of the request is sent.
     drop(stream.write_all(request.as_bytes()));
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -78,7 +78,7 @@ async fn orbit_answers_as_its_document_has_it() {
         let mut orbit = Process::start(ORBIT, &variables);
         let answer = ask(orbit.address(), "POST", "/dispatch", headers, body);
         assert_eq!(answer.status, status, "{headers} {body:.100}");
-        document.judge("POST", "/dispatch", &answer);
+        document.check("POST", "/dispatch", &answer);
     }
     health_and_the_rest(&mut document);
     document.assert_all_seen_but(&SEEN_ELSEWHERE);
@@ -103,30 +103,30 @@ fn health_and_the_rest(document: &mut ApiDocument) {
             too_little,
             &too_large,
         ] {
-            document.judge(
+            document.check(
                 method,
                 "/health",
                 &ask(address, method, "/health", headers, ""),
             );
         }
         let large = "x".repeat(100_000);
-        document.judge(
+        document.check(
             method,
             "/health",
             &ask(address, method, "/health", "", &large),
         );
     }
-    document.judge_component("NotFound", &ask(address, "GET", "/reason", "", ""));
+    document.check_component("NotFound", &ask(address, "GET", "/reason", "", ""));
     for (method, path) in [
         ("OPTIONS", "/dispatch"),
         ("GET", "/dispatch"),
         ("PUT", "/health"),
     ] {
-        document.judge_component("MethodNotAllowed", &ask(address, method, path, "", ""));
+        document.check_component("MethodNotAllowed", &ask(address, method, path, "", ""));
     }
     orbit.terminate();
     orbit.wait_for("draining");
     for method in ["GET", "HEAD"] {
-        document.judge(method, "/health", &ask(address, method, "/health", "", ""));
+        document.check(method, "/health", &ask(address, method, "/health", "", ""));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn whole_dispatch(address: SocketAddr) -> (u16, String, Value) {
     )
 }
 
-/// What orbit is told where governance is a function behind `endpoint`.
+/// Settings for a governance function behind `endpoint`.
 pub(crate) fn with_function<'a>(
     endpoint: &'a str,
     axon_url: &'a str,
@@ -223,7 +223,7 @@ fn all_faults_of_the_settings_are_logged_at_once() {
     assert_eq!(faulty, expected);
 }
 
-/// A file below the build's own directory, gone with the value.
+/// A file below the build directory, removed on drop.
 struct PemFile(String);
 
 impl PemFile {

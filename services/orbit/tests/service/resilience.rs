@@ -1,5 +1,4 @@
-//! What a dispatch comes to while those that orbit calls fail, with one application for many
-//! dispatches.
+//! The answers to dispatches while governance or axon fail, with one application for many dispatches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -156,8 +155,8 @@ async fn dispatch_within(app: &App, milliseconds: &str) -> Response<Body> {
     app.answer(request.body(Body::empty()).unwrap()).await
 }
 
-/// Governance says that its time was too short, as a service of the kit does: whether that or our
-/// own clock comes first is no matter of chance here.
+/// Governance answers 408, as a service of the kit does when its time was too short, so that the test
+/// does not depend on which of the two clocks is first.
 #[tokio::test]
 async fn a_time_that_is_too_short_speaks_against_nobody() {
     let in_trouble = Arc::new(AtomicBool::new(true));

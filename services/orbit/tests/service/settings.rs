@@ -82,7 +82,7 @@ fn a_function_needs_an_alias() {
     }
 }
 
-/// Where AWS verifies, the role of the task is all that is needed.
+/// Where AWS verifies signatures, only the task role is needed.
 #[test]
 fn a_secret_is_needed_only_where_axon_verifies() {
     let url = ("GOVERNANCE_FUNCTION_URL", "http://127.0.0.1:9/");
