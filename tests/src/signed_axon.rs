@@ -1,7 +1,7 @@
 //! Axon on a free port, which requires signatures.
 
 use axon::{SERVICE, Settings};
-use service_kit::settings::{Environment, Reader, Signatures};
+use service_kit::settings::{Reader, SettingsSource, Signatures};
 use service_kit::{Clock, Dependencies, KeyPair, KeyPairs, KeyRing, server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,11 +31,11 @@ impl SignedAxon {
             keys: Some(keys),
             ..Dependencies::new(SERVICE, Clock::system())
         };
-        let environment = Environment {
+        let source = SettingsSource {
             variable: &|_| None,
             file: &|_| unreachable!("no setting of axon's is a file"),
         };
-        let mut settings = Settings::read(&mut Reader::new(&environment));
+        let mut settings = Settings::read(&mut Reader::new(&source));
         settings.base.signatures = Signatures::ByPairs;
         settings.base.region = Some("eu-west-1".to_owned());
         let app = axon::app(&settings, &dependencies).expect("axon");

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use service_kit::settings::{Environment, Reader};
+use service_kit::settings::{Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use kit_testing::process::Process;
+use kit_testing::process::ServiceProcess;
 use kit_testing::stub::StubServer;
 
 /// The program, built from axon's own `main.rs`.
@@ -29,7 +29,7 @@ const CALLERS: usize = 4;
 #[tokio::test(flavor = "multi_thread")]
 async fn no_dispatch_is_lost_when_axon_is_replaced() {
     let variables = [("PORT", "0"), ("DRAIN_MS", "500")];
-    let mut old = Process::start(AXON, &variables);
+    let mut old = ServiceProcess::start(AXON, &variables);
     let discovery = Discovery::start(old.address()).await;
     let governance = StubServer::answering(200, r#"{"allowed":true}"#).await;
     let orbit = orbit(&governance.url("/"), discovery.address).await;
@@ -47,7 +47,7 @@ async fn no_dispatch_is_lost_when_axon_is_replaced() {
         .map(|_| dispatch_until(orbit.clone(), Arc::clone(&stop)))
         .collect();
 
-    let mut new = Process::start(AXON, &variables);
+    let mut new = ServiceProcess::start(AXON, &variables);
     discovery.finds(new.address());
     old.terminate();
     let (code, log) = tokio::task::spawn_blocking(move || old.end())
@@ -80,11 +80,11 @@ async fn orbit(governance_url: &str, axon: SocketAddr) -> App {
         "AXON_SERVICE_URL" => Some(format!("http://{axon}/reason")),
         _ => None,
     };
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &variable,
         file: &|_| unreachable!(),
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let settings = orbit::Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let dependencies = Dependencies::new(orbit::SERVICE, Clock::system());

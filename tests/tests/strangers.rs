@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use e2e::{Function, request};
-use kit_testing::process::Process;
+use kit_testing::process::ServiceProcess;
 use serde_json::json;
 
 /// The programs, made of the services' own `main.rs`.
@@ -99,7 +99,7 @@ fn dispatch(url: &str, beside: &str) {
 
 #[test]
 fn requests_of_strangers_fail_no_other_dispatch() {
-    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
+    let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
     let axon_url = format!("http://{}/reason", axon.address());
     let governance = Function::start(GOVERNANCE);
     let variables = [
@@ -112,7 +112,7 @@ fn requests_of_strangers_fail_no_other_dispatch() {
         ("GOVERNANCE_FUNCTION_NAME", "demo-governance:live"),
         ("AXON_SERVICE_URL", &axon_url),
     ];
-    let mut orbit = Process::start(ORBIT, &variables);
+    let mut orbit = ServiceProcess::start(ORBIT, &variables);
     let address = orbit.address();
     let url = format!("http://{address}/dispatch");
     dispatch(&url, "no other client");

@@ -16,7 +16,7 @@ const QUOTED_CHARACTERS_MAX: usize = 64;
 const REASON_CHARACTERS_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct PolicyDecision {
     pub verdict: Verdict,
     /// The ids of the policies that decided; empty where none did.
     pub policies: Vec<String>,
@@ -41,14 +41,14 @@ pub enum Verdict {
 
 /// The response to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct DecisionResponse {
     pub allowed: bool,
     pub reason: String,
 }
 
-impl Decision {
-    pub fn answer(&self) -> Answer {
-        Answer {
+impl PolicyDecision {
+    pub fn answer(&self) -> DecisionResponse {
+        DecisionResponse {
             allowed: self.verdict == Verdict::Permitted,
             reason: self.reason.clone(),
         }
@@ -56,7 +56,7 @@ impl Decision {
 }
 
 /// Cedar ignores a policy that fails to evaluate, even a forbid; here the answer is no then.
-pub fn decide(policies: &Policies, question: &Question) -> Decision {
+pub fn decide(policies: &Policies, question: &Question) -> PolicyDecision {
     for (field, text) in [("service", &question.service), ("intent", &question.intent)] {
         if !is_name(text) {
             return invalid(field);
@@ -90,7 +90,7 @@ fn entity(kind: &str, id: &str) -> Result<EntityUid, String> {
     EntityUid::from_json(json!({ "type": kind, "id": id })).map_err(|error| error.to_string())
 }
 
-fn explain(policies: &Policies, question: &Question, response: &Response) -> Decision {
+fn explain(policies: &Policies, question: &Question, response: &Response) -> PolicyDecision {
     let deciding = sorted(response.diagnostics().reason());
     let (verdict, reason) = match response.decision() {
         CedarDecision::Allow => (Verdict::Permitted, cite(policies, "permitted", &deciding)),
@@ -104,7 +104,7 @@ fn explain(policies: &Policies, question: &Question, response: &Response) -> Dec
         ),
         CedarDecision::Deny => (Verdict::Forbidden, cite(policies, "forbidden", &deciding)),
     };
-    Decision {
+    PolicyDecision {
         verdict,
         policies: deciding,
         reason: cut(&reason, REASON_CHARACTERS_MAX),
@@ -125,8 +125,8 @@ fn cite(policies: &Policies, verb: &str, ids: &[String]) -> String {
     format!("{verb} by policy {}", cited.join(", "))
 }
 
-fn invalid(field: &str) -> Decision {
-    Decision {
+fn invalid(field: &str) -> PolicyDecision {
+    PolicyDecision {
         verdict: Verdict::Invalid,
         policies: vec![],
         reason: format!("{field} is not 1 to {NAME_CHARACTERS_MAX} characters of [A-Za-z0-9._-]"),
@@ -135,9 +135,9 @@ fn invalid(field: &str) -> Decision {
 }
 
 /// Errors of Cedar go to the log only, because they describe the policies.
-fn failed(errors: &[String]) -> Decision {
+fn failed(errors: &[String]) -> PolicyDecision {
     let cut = |error: &String| cut(error, REASON_CHARACTERS_MAX);
-    Decision {
+    PolicyDecision {
         verdict: Verdict::Failed,
         policies: vec![],
         reason: "the policies could not be evaluated".to_owned(),
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    fn decide_in_force(service: &str, intent: &str) -> Decision {
+    fn decide_in_force(service: &str, intent: &str) -> PolicyDecision {
         decide(&Policies::built_in().unwrap(), &question(service, intent))
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::decision::{Decision, Verdict};
+use crate::decision::{PolicyDecision, Verdict};
 use crate::policies::PolicyError;
 use crate::question::{InvalidRequest, Question};
 
@@ -12,7 +12,7 @@ pub fn decided(
     at: Timestamp,
     invocation: &str,
     question: &Question,
-    decision: &Decision,
+    decision: &PolicyDecision,
 ) -> String {
     let level = match decision.verdict {
         Verdict::Failed => "ERROR",
@@ -20,7 +20,7 @@ pub fn decided(
             "INFO"
         }
     };
-    Line {
+    LogLine {
         correlation_id: question.correlation_id.as_deref(),
         invocation: Some(invocation),
         caller: Some(&question.service),
@@ -29,42 +29,42 @@ pub fn decided(
         policies: Some(&decision.policies),
         reason: Some(&decision.reason),
         faults: Some(&*decision.faults).filter(|faults| !faults.is_empty()),
-        ..Line::new(at, level, "decided")
+        ..LogLine::new(at, level, "decided")
     }
     .into_text()
 }
 
 /// The line of an invalid request.
 pub fn refused(at: Timestamp, invocation: &str, invalid: &InvalidRequest) -> String {
-    Line {
+    LogLine {
         correlation_id: invalid.correlation_id.as_deref(),
         invocation: Some(invocation),
         faults: Some(&invalid.faults),
-        ..Line::new(at, "WARN", "invalid request")
+        ..LogLine::new(at, "WARN", "invalid request")
     }
     .into_text()
 }
 
 /// The function cannot start because of its policies.
 pub fn invalid_policies(at: Timestamp, faults: &PolicyError) -> String {
-    Line {
+    LogLine {
         faults: Some(&faults.faults),
-        ..Line::new(at, "ERROR", "policies refused")
+        ..LogLine::new(at, "ERROR", "policies refused")
     }
     .into_text()
 }
 
 /// The connection to the runtime API was lost.
 pub fn ended(at: Timestamp, reason: &str) -> String {
-    Line {
+    LogLine {
         reason: Some(reason),
-        ..Line::new(at, "ERROR", "runtime ended")
+        ..LogLine::new(at, "ERROR", "runtime ended")
     }
     .into_text()
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct LogLine<'a> {
     timestamp: String,
     level: &'static str,
     message: &'static str,
@@ -87,7 +87,7 @@ struct Line<'a> {
     faults: Option<&'a [String]>,
 }
 
-impl Line<'_> {
+impl LogLine<'_> {
     fn new(at: Timestamp, level: &'static str, message: &'static str) -> Self {
         Self {
             timestamp: format!("{at:.3}"),
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_decision_is_one_line_with_all_that_decided_it() {
-        let decision = Decision {
+        let decision = PolicyDecision {
             verdict: Verdict::Forbidden,
             policies: vec!["operators-only".to_owned()],
             reason: "forbidden by policy operators-only".to_owned(),
@@ -179,7 +179,7 @@ mod tests {
     fn what_a_terminal_acts_on_is_escaped() {
         let mut harmful = question();
         harmful.intent = "\u{1b}[2J\u{7f}\u{9b}31m\u{202e}äx".to_owned();
-        let decision = Decision {
+        let decision = PolicyDecision {
             verdict: Verdict::Permitted,
             policies: vec![],
             reason: String::new(),
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn policies_that_fail_are_an_error() {
-        let decision = Decision {
+        let decision = PolicyDecision {
             verdict: Verdict::Failed,
             policies: vec![],
             reason: String::new(),

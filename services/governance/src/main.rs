@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use governance::decision::{Answer, decide};
+use governance::decision::{DecisionResponse, decide};
 use governance::log;
 use governance::policies::Policies;
 use governance::question::Question;
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
     }
 }
 
-fn answer(policies: &Policies, event: &LambdaEvent<Value>) -> Result<Answer, Diagnostic> {
+fn answer(policies: &Policies, event: &LambdaEvent<Value>) -> Result<DecisionResponse, Diagnostic> {
     let invocation = &event.context.request_id;
     match Question::parse(&event.payload) {
         Ok(question) => {

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_permitted_question_is_answered_and_logged() {
-    let mut function = Function::start(Server::Persistent);
+    let mut function = RunningFunction::start(Server::Persistent);
     let reply = function
         .ask(r#"{"service":"orbit","intent":"call_reasoning","correlation_id":"c-1","new":1}"#);
     assert_eq!(
@@ -42,7 +42,7 @@ fn a_permitted_question_is_answered_and_logged() {
 
 #[test]
 fn a_forbid_and_the_lack_of_a_permit_are_different_answers() {
-    let mut function = Function::start(Server::Persistent);
+    let mut function = RunningFunction::start(Server::Persistent);
     let forbidden = function.ask(r#"{"service":"orbit","intent":"shutdown"}"#);
     assert_eq!(forbidden.body["allowed"], false);
     assert_eq!(
@@ -61,7 +61,7 @@ fn a_forbid_and_the_lack_of_a_permit_are_different_answers() {
 
 #[test]
 fn a_broken_request_is_a_function_error_and_the_next_one_is_answered() {
-    let mut function = Function::start(Server::Persistent);
+    let mut function = RunningFunction::start(Server::Persistent);
     let reply = function.ask(r#"{"service":7}"#);
     assert_eq!(
         reply.path,
@@ -90,7 +90,7 @@ fn a_broken_request_is_a_function_error_and_the_next_one_is_answered() {
 /// An intent comes from the caller's caller, so an invalid one is no failure of the function.
 #[test]
 fn an_intent_that_is_none_is_a_no_of_a_few_words() {
-    let mut function = Function::start(Server::Persistent);
+    let mut function = RunningFunction::start(Server::Persistent);
     for intent in ["", "\u{7f}", "é", "x", "a b\n"] {
         let intent = intent.repeat(60_000);
         let question = json!({"service": "orbit", "intent": intent});
@@ -115,7 +115,7 @@ fn an_intent_that_is_none_is_a_no_of_a_few_words() {
 /// Lambda accepts only JSON; an emulator may not.
 #[test]
 fn what_is_not_json_is_a_function_error() {
-    let mut function = Function::start(Server::Persistent);
+    let mut function = RunningFunction::start(Server::Persistent);
     for payload in ["", "{", "orbit"] {
         let reply = function.ask(payload);
         assert!(reply.path.ends_with("/error"), "{payload}: {}", reply.path);
@@ -130,7 +130,7 @@ fn what_is_not_json_is_a_function_error() {
 /// The local AWS serves the runtime API as HTTP/1.0, one connection a request and no length.
 #[test]
 fn one_invocation_is_handled_over_connections_that_close_and_the_next_is_waited_for() {
-    let mut function = Function::start(Server::ClosesEachConnection);
+    let mut function = RunningFunction::start(Server::ClosesEachConnection);
     let reply = function.ask(r#"{"service":"orbit","intent":"call_reasoning"}"#);
     assert_eq!(reply.body["allowed"], true);
     function
@@ -167,7 +167,7 @@ struct Reply {
 }
 
 /// The running binary, and the test's side of the runtime API.
-struct Function {
+struct RunningFunction {
     child: Child,
     log: BufReader<ChildStdout>,
     payloads: Sender<String>,
@@ -175,7 +175,7 @@ struct Function {
     replies: Receiver<Reply>,
 }
 
-impl Function {
+impl RunningFunction {
     fn start(server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -220,7 +220,7 @@ impl Function {
     }
 }
 
-impl Drop for Function {
+impl Drop for RunningFunction {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

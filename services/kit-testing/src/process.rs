@@ -12,14 +12,14 @@ use serde_json::Value;
 /// Far above the duration of any step.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub struct Process {
+pub struct ServiceProcess {
     child: Child,
     lines: Receiver<String>,
     /// The lines of the log that were read so far.
     pub log: Vec<Value>,
 }
 
-impl Process {
+impl ServiceProcess {
     pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = command(program, variables)
             .stdout(Stdio::piped())
@@ -83,7 +83,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ServiceProcess {
     fn drop(&mut self) {
         // Fails where it has ended already, as in every test that succeeds.
         drop(self.child.kill());

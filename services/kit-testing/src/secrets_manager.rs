@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::stub::{StubCall, StubServer, answer};
 
 #[derive(Clone)]
-pub struct SecretsManager {
+pub struct SecretsManagerStub {
     pub server: StubServer,
     /// Version and text by ARN.
     secrets: Arc<Mutex<BTreeMap<String, (u32, String)>>>,
 }
 
-impl SecretsManager {
+impl SecretsManagerStub {
     pub async fn start() -> Self {
         let secrets = Arc::new(Mutex::new(BTreeMap::new()));
         let shared = Arc::clone(&secrets);

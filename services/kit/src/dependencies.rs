@@ -1,6 +1,6 @@
 //! What the kit hands to a service's `app`.
 
-use crate::outbound::aws::Aws;
+use crate::outbound::aws::AwsSdk;
 use crate::secrets::Secrets;
 use crate::server::lifecycle::Lifecycle;
 use crate::sigv4::keys::KeyRing;
@@ -15,7 +15,7 @@ pub struct Dependencies {
     pub clock: Clock,
     pub lifecycle: Lifecycle,
     pub metrics: Metrics,
-    pub aws: Aws,
+    pub aws: AwsSdk,
     pub secrets: Secrets,
     pub traces: Traces,
     /// `Some` where signatures by key pairs are required.
@@ -30,7 +30,7 @@ impl Dependencies {
             clock,
             lifecycle: Lifecycle::default(),
             metrics: Metrics::default(),
-            aws: Aws::default(),
+            aws: AwsSdk::default(),
             secrets: Secrets::default(),
             traces: Traces::default(),
             keys: None,

@@ -19,7 +19,7 @@ mod telemetry;
 
 pub use clock::Clock;
 pub use dependencies::Dependencies;
-pub use outbound::aws::Aws;
+pub use outbound::aws::AwsSdk;
 pub use outbound::connect::ConnectTo;
 pub use outbound::roots::TrustRoots;
 pub use request::RequestContext;

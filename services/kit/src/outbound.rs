@@ -33,7 +33,7 @@ pub use retry::{AttemptOutcome, Repeat};
 
 /// One service or function that is called.
 #[derive(Clone)]
-pub struct Target {
+pub struct CallTarget {
     /// As in metrics and logs.
     pub name: &'static str,
     /// The URL of every request.
@@ -69,7 +69,7 @@ struct Attempt {
 }
 
 impl Outbound {
-    pub fn new(target: Target, roots: &TrustRoots, dependencies: &Dependencies) -> Self {
+    pub fn new(target: CallTarget, roots: &TrustRoots, dependencies: &Dependencies) -> Self {
         let client = HttpClient::new(&target.url, target.connect_to, roots);
         Self(Arc::new(OutboundInner {
             guard: Guard::new(target.name, target.attempt_timeout, &dependencies.metrics),

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use crate::secrets::source::SecretSource;
 use crate::secrets::{self, LoadedSecrets};
 use crate::settings::base;
-use crate::settings::{Base, Environment, Reader, SettingError};
-use crate::telemetry::logs::{self, Logs};
-use crate::{App, Aws, Clock, Counter, Dependencies, Metrics, Service, server};
+use crate::settings::{Base, Reader, SettingError, SettingsSource};
+use crate::telemetry::logs::{self, ProcessLog};
+use crate::{App, AwsSdk, Clock, Counter, Dependencies, Metrics, Service, server};
 use reporting::Reporting;
 
 /// A dispatch makes two hundred allocations, most of them for its two signatures: with the allocator
@@ -31,7 +31,7 @@ const USAGE_CODE: u8 = 2;
 const SETTINGS_CODE: u8 = 78;
 
 #[derive(Debug, PartialEq, Eq)]
-enum Command {
+enum Subcommand {
     Serve,
     Healthcheck,
     Version,
@@ -45,9 +45,9 @@ pub fn main<S: AsRef<Base>>(
 ) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match command(&arguments) {
-        Some(Command::Serve) => run(service, read, start),
-        Some(Command::Healthcheck) => check_health(),
-        Some(Command::Version) => {
+        Some(Subcommand::Serve) => run(service, read, start),
+        Some(Subcommand::Healthcheck) => check_health(),
+        Some(Subcommand::Version) => {
             print_line(
                 std::io::stdout(),
                 &format!("{} {}", service.name, service.version),
@@ -64,11 +64,11 @@ pub fn main<S: AsRef<Base>>(
     }
 }
 
-fn command(arguments: &[String]) -> Option<Command> {
+fn command(arguments: &[String]) -> Option<Subcommand> {
     match arguments {
-        [] => Some(Command::Serve),
-        [one] if one == "healthcheck" => Some(Command::Healthcheck),
-        [one] if one == "--version" => Some(Command::Version),
+        [] => Some(Subcommand::Serve),
+        [one] if one == "healthcheck" => Some(Subcommand::Healthcheck),
+        [one] if one == "--version" => Some(Subcommand::Version),
         _ => None,
     }
 }
@@ -96,7 +96,7 @@ fn run<S: AsRef<Base>>(
     let dependencies = Dependencies {
         metrics,
         traces,
-        aws: Aws::new(
+        aws: AwsSdk::new(
             base.region.clone(),
             base.aws_endpoint_url.clone(),
             base.roots.clone(),
@@ -125,7 +125,7 @@ async fn serve<S: AsRef<Base>>(
     mut dependencies: Dependencies,
     start: impl AsyncFnOnce(S, Dependencies) -> anyhow::Result<App>,
     reporting: Reporting,
-    logs: &Logs,
+    logs: &ProcessLog,
 ) -> anyhow::Result<()> {
     // First, because PID 1 ignores signals that it does not handle.
     let mut signals = signals()?;
@@ -207,11 +207,11 @@ fn signals() -> anyhow::Result<mpsc::Receiver<()>> {
     reason = "where the program starts; passed in from here on"
 )]
 fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec<SettingError>> {
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|name| std::env::var(name).ok(),
         file: &|path| std::fs::read(path),
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let settings = read(&mut reader);
     reader.finish(settings)
 }

@@ -4,5 +4,5 @@
 pub(crate) mod base;
 pub(crate) mod reader;
 
-pub use base::{Base, Metrics, Signatures};
-pub use reader::{Environment, Reader, SettingError};
+pub use base::{Base, MetricsOutput, Signatures};
+pub use reader::{Reader, SettingError, SettingsSource};

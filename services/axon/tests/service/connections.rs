@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::process::{AXON, ask, connect, rest};
-use kit_testing::process::Process;
+use kit_testing::process::ServiceProcess;
 
 const MAX: &str = "500";
 const FLOOD: usize = 100_000;
@@ -21,9 +21,9 @@ const BURST: usize = 500;
 const KILOBYTES_MAX: usize = 32 * 1024;
 
 #[test]
-fn connections_that_are_opened_and_left_cost_little_and_keep_nobody_out() {
+fn idle_connections_cost_little_and_are_evicted() {
     let variables = [("PORT", "0"), ("DRAIN_MS", "0"), ("CONNECTIONS_MAX", MAX)];
-    let mut axon = Process::start(AXON, &variables);
+    let mut axon = ServiceProcess::start(AXON, &variables);
     let address = axon.address();
     assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
     let before = resident_kilobytes(&axon);
@@ -63,7 +63,7 @@ fn connections_that_are_opened_and_left_cost_little_and_keep_nobody_out() {
 /// these connections would be delayed by a second.
 #[test]
 fn a_burst_waits_until_it_is_accepted() {
-    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
+    let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
     let address = axon.address();
     axon.signal(Signal::STOP);
     let patience = Duration::from_millis(900);
@@ -81,7 +81,7 @@ fn a_burst_waits_until_it_is_accepted() {
 #[test]
 fn the_longest_idle_connection_makes_room_for_a_new_one() {
     let variables = [("PORT", "0"), ("DRAIN_MS", "0"), ("CONNECTIONS_MAX", "100")];
-    let mut axon = Process::start(AXON, &variables);
+    let mut axon = ServiceProcess::start(AXON, &variables);
     let address = axon.address();
     let mut oldest = connect(address, "GET /reason HTTP/1.1\r\nHost: x\r\n\r\n");
     let mut answer = [0; 12];
@@ -94,7 +94,7 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
     oldest
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    assert!(rest(oldest).ends_with('}'), "closed behind its answer");
+    assert!(rest(oldest).ends_with('}'), "closed after its answer");
     drop(kept);
     axon.terminate();
     let (code, log) = axon.end();
@@ -111,7 +111,7 @@ fn kernels_backlog() -> usize {
 }
 
 #[expect(clippy::disallowed_methods, reason = "only the kernel knows")]
-fn resident_kilobytes(process: &Process) -> usize {
+fn resident_kilobytes(process: &ServiceProcess) -> usize {
     let path = format!("/proc/{}/status", process.id().as_raw_nonzero());
     let status = std::fs::read_to_string(path).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

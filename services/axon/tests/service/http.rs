@@ -3,17 +3,17 @@ use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use service_kit::settings::{Environment, Reader};
+use service_kit::settings::{Reader, SettingsSource};
 use service_kit::{Clock, Dependencies};
 
 const NOW: &str = "2026-01-02T03:04:05.000Z";
 
 async fn ask(request: http::request::Builder) -> (Response<()>, Value) {
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let clock = Clock::fixed(NOW.parse().unwrap());

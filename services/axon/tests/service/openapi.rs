@@ -6,12 +6,12 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt as _;
-use service_kit::settings::{Environment, Reader};
+use service_kit::settings::{Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies};
 
 use crate::process::{AXON, connect, rest};
 use kit_testing::api_document::{ApiDocument, ApiResponse};
-use kit_testing::process::Process;
+use kit_testing::process::ServiceProcess;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
 
@@ -28,7 +28,7 @@ const SEEN_ELSEWHERE: [&str; 6] = [
 #[tokio::test]
 async fn axon_answers_as_its_document_has_it() {
     let mut document = ApiDocument::parse(DOCUMENT);
-    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "60000")]);
+    let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "60000")]);
     let address = axon.address();
     let ask = |method: &str, path: &str, headers: &str| {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}");
@@ -84,11 +84,11 @@ impl Broken {
             Self::Panics => panic!("as the test wants it"),
             Self::Hangs => tokio::time::sleep(Duration::MAX).await,
         };
-        let environment = Environment {
+        let source = SettingsSource {
             variable: &|name| (name == "DEADLINE_MS").then(|| "1".to_owned()),
             file: &|_| unreachable!(),
         };
-        let mut reader = Reader::new(&environment);
+        let mut reader = Reader::new(&source);
         let settings = Settings::read(&mut reader);
         let dependencies = Dependencies::new(SERVICE, Clock::system());
         let routes = Router::new().route(path, get(handler));

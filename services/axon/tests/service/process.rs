@@ -3,7 +3,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 
-use kit_testing::process::{Process, run};
+use kit_testing::process::{ServiceProcess, run};
 use kit_testing::stub::{StubServer, answer};
 
 pub(crate) const AXON: &str = env!("CARGO_BIN_EXE_axon");
@@ -27,7 +27,7 @@ pub(crate) fn rest(mut stream: TcpStream) -> String {
 
 #[test]
 fn sigterm_drains_finishes_what_is_in_flight_and_exits_0() {
-    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "3000")]);
+    let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "3000")]);
     let address = axon.address();
     let mut in_flight = connect(address, "GET /reason HTTP/1.1\r\nHost: axon\r\n");
     assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
@@ -50,8 +50,8 @@ fn sigterm_drains_finishes_what_is_in_flight_and_exits_0() {
 }
 
 #[test]
-fn healthcheck_tells_whether_health_answers_200() {
-    let mut axon = Process::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "60000")]);
+fn healthcheck_succeeds_where_health_answers_200() {
+    let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "60000")]);
     let port = axon.address().port().to_string();
     let check = || {
         run(AXON, &["healthcheck"], &[("PORT", &port)])
@@ -136,7 +136,7 @@ fn a_port_that_is_taken_is_one_line_of_the_log() {
 
 #[test]
 fn every_line_of_a_request_is_json_with_its_id() {
-    let mut axon = Process::start(
+    let mut axon = ServiceProcess::start(
         AXON,
         &[("PORT", "0"), ("DRAIN_MS", "0"), ("API_KEY", "hidden")],
     );
@@ -165,7 +165,7 @@ fn every_line_of_a_request_is_json_with_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_tells_the_revision_that_ecs_told() {
+async fn health_has_the_revision_of_the_metadata_endpoint() {
     let task = r#"{"Cluster":"c","Family":"demo-axon","Revision":"42","KnownStatus":"NONE"}"#;
     let metadata = StubServer::answering(200, task).await;
     let url = metadata.url("/v4/abc");
@@ -174,7 +174,7 @@ async fn health_tells_the_revision_that_ecs_told() {
         ("DRAIN_MS", "0"),
         ("ECS_CONTAINER_METADATA_URI_V4", &*url),
     ];
-    let mut axon = Process::start(AXON, &variables);
+    let mut axon = ServiceProcess::start(AXON, &variables);
     let health = ask(axon.address(), "/health");
     assert!(
         health.contains("\r\nx-task-revision: demo-axon:42\r\n"),
@@ -200,7 +200,7 @@ async fn without_the_revision_it_runs_and_warns_once() {
             ("DRAIN_MS", "0"),
             ("ECS_CONTAINER_METADATA_URI_V4", &*url),
         ];
-        let mut axon = Process::start(AXON, &variables);
+        let mut axon = ServiceProcess::start(AXON, &variables);
         let health = ask(axon.address(), "/health");
         assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
         assert!(!health.contains("x-task-revision"), "{health}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::process::ask;
-use kit_testing::process::{Process, run};
-use kit_testing::secrets_manager::{SecretsManager, ciphertext};
+use kit_testing::process::{ServiceProcess, run};
+use kit_testing::secrets_manager::{SecretsManagerStub, ciphertext};
 
 const AXON: &str = env!("CARGO_BIN_EXE_axon");
 const ARN: &str = "arn:aws:secretsmanager:eu-central-1:1:secret:demo/axon-AbCdEf";
@@ -16,14 +16,14 @@ fn document(more: &str) -> String {
     format!(r#"{{"sigv4_access_key_id": "AKXTHIDDEN", "sigv4_secret_access_key": "hidden"{more}}}"#)
 }
 
-fn start(manager: &SecretsManager, more: &[(&str, &str)]) -> Process {
+fn start(manager: &SecretsManagerStub, more: &[(&str, &str)]) -> ServiceProcess {
     let variables = variables(manager);
     let mut all: Vec<(&str, &str)> = variables.iter().map(|(name, it)| (*name, &**it)).collect();
     all.extend(more);
-    Process::start(AXON, &all)
+    ServiceProcess::start(AXON, &all)
 }
 
-fn variables(manager: &SecretsManager) -> Vec<(&'static str, String)> {
+fn variables(manager: &SecretsManagerStub) -> Vec<(&'static str, String)> {
     let mut variables = manager.variables();
     for (name, value) in [
         ("PORT", "0"),
@@ -39,7 +39,7 @@ fn variables(manager: &SecretsManager) -> Vec<(&'static str, String)> {
 
 /// Exit code and log of an axon that cannot start.
 async fn refused(
-    manager: &SecretsManager,
+    manager: &SecretsManagerStub,
     more: &[(&'static str, &str)],
 ) -> (Option<i32>, Vec<Value>) {
     let mut variables = variables(manager);
@@ -72,7 +72,7 @@ fn count(log: &[Value], message: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_secret_is_loaded_before_the_port_is_bound_and_refreshed() {
-    let manager = SecretsManager::start().await;
+    let manager = SecretsManagerStub::start().await;
     manager.put(ARN, &document(""));
     let mut axon = start(&manager, &[]);
     assert_eq!(
@@ -96,8 +96,8 @@ async fn the_secret_is_loaded_before_the_port_is_bound_and_refreshed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_access_line_tells_what_was_wrong_with_a_signature() {
-    let manager = SecretsManager::start().await;
+async fn the_access_line_has_the_outcome_of_the_signature() {
+    let manager = SecretsManagerStub::start().await;
     manager.put(ARN, &document(""));
     let mut axon = start(&manager, &[]);
     let answer = ask(axon.address(), "/reason");
@@ -112,8 +112,8 @@ async fn the_access_line_tells_what_was_wrong_with_a_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_that_fails_is_told_once_and_so_is_its_end() {
-    let manager = SecretsManager::start().await;
+async fn a_failing_refresh_is_logged_once_and_so_is_its_recovery() {
+    let manager = SecretsManagerStub::start().await;
     manager.put(ARN, &document(""));
     let mut axon = start(&manager, &[]);
     axon.address();
@@ -148,7 +148,7 @@ async fn a_refresh_that_fails_is_told_once_and_so_is_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_secret_it_ends_with_one_line() {
-    let manager = SecretsManager::start().await;
+    let manager = SecretsManagerStub::start().await;
     let (code, log) = refused(&manager, &[]).await;
     assert_eq!((code, log.len()), (Some(1), 1), "{log:?}");
     let error = log[0]["error"].as_str().unwrap();
@@ -161,8 +161,8 @@ async fn without_its_secret_it_ends_with_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_faults_of_the_secret_are_told_at_once() {
-    let manager = SecretsManager::start().await;
+async fn all_faults_of_the_secret_are_logged_at_once() {
+    let manager = SecretsManagerStub::start().await;
     manager.put(ARN, r#"{"api_key": ["hidden"], "database_url": ""}"#);
     let (code, log) = refused(&manager, &[]).await;
     assert_eq!((code, log.len()), (Some(1), 1), "{log:?}");
@@ -175,7 +175,7 @@ async fn all_faults_of_the_secret_are_told_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ciphertext_is_decrypted_under_the_services_name() {
-    let manager = SecretsManager::start().await;
+    let manager = SecretsManagerStub::start().await;
     let key = ciphertext("axon", "hidden");
     let text = r#"{"sigv4_access_key_id": "AKXTHIDDEN", "sigv4_secret_access_key": "KEY"}"#;
     manager.put(ARN, &text.replace("KEY", &key));
@@ -190,7 +190,7 @@ async fn ciphertext_is_decrypted_under_the_services_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ciphertext_of_another_service_is_refused() {
-    let manager = SecretsManager::start().await;
+    let manager = SecretsManagerStub::start().await;
     manager.put(ARN, &document(r#", "api_key": "kms:not base64!""#));
     let theirs = ciphertext("orbit", "hidden");
     let (code, log) = refused(&manager, &[("DATABASE_URL", &theirs)]).await;
@@ -207,7 +207,7 @@ async fn ciphertext_of_another_service_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_the_wait_for_a_secret() {
     let silent = kit_testing::stub::StubServer::start(|_| None).await;
-    let manager = SecretsManager::start().await;
+    let manager = SecretsManagerStub::start().await;
     let endpoint = silent.url("");
     let axon = start(&manager, &[("AWS_ENDPOINT_URL", &endpoint)]);
     while silent.calls().is_empty() {

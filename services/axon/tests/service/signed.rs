@@ -3,16 +3,16 @@
 use axon::{SERVICE, Settings, app};
 use axum::body::Body;
 use http::Request;
-use service_kit::settings::{Environment, Reader, Signatures};
+use service_kit::settings::{Reader, SettingsSource, Signatures};
 use service_kit::sigv4::SignatureSetupError;
 use service_kit::{Clock, Dependencies, KeyPair, KeyPairs, KeyRing};
 
 fn settings() -> Settings {
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
-    let mut settings = Settings::read(&mut Reader::new(&environment));
+    let mut settings = Settings::read(&mut Reader::new(&source));
     settings.base.signatures = Signatures::ByPairs;
     settings.base.region = Some("eu-west-1".to_owned());
     settings
@@ -26,7 +26,7 @@ fn dependencies(keys: Option<KeyRing>) -> Dependencies {
 }
 
 #[tokio::test]
-async fn reasoning_is_for_those_who_sign_and_health_for_everybody() {
+async fn reason_needs_a_signature_and_health_does_not() {
     let (_keeper, keys) = KeyRing::new(KeyPairs {
         current: KeyPair {
             access_key_id: "AKID".to_owned(),

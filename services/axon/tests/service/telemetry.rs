@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::process::AXON;
-use kit_testing::process::{Process, command};
+use kit_testing::process::{ServiceProcess, command};
 use kit_testing::stub::StubServer;
 
 /// Sends so many requests, and reads so many answers.
@@ -46,7 +46,7 @@ async fn nothing_is_lost_at_the_end() {
         ("METRICS_NAMESPACE", "demo"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*url),
     ];
-    let mut axon = Process::start(AXON, &variables);
+    let mut axon = ServiceProcess::start(AXON, &variables);
     ask_often(axon.address(), 600);
     axon.terminate();
     let (code, log) = axon.end();
@@ -82,7 +82,7 @@ async fn nothing_is_lost_at_the_end() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_costs_lines_and_no_requests() {
+fn a_blocked_log_costs_lines_and_no_requests() {
     // More than the pipe and the buffer hold.
     let requests = 9000;
     let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -118,6 +118,6 @@ fn a_log_that_nobody_reads_costs_lines_and_no_requests() {
     let lost: u64 = log.iter().filter_map(|line| line["count"].as_u64()).sum();
     assert!(lost > 0);
     // Other lines may be among the lost ones.
-    let told = count_of(&log, "request") + usize::try_from(lost).unwrap();
-    assert!(told >= requests, "{told}");
+    let counted = count_of(&log, "request") + usize::try_from(lost).unwrap();
+    assert!(counted >= requests, "{counted}");
 }

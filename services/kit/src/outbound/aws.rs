@@ -25,7 +25,7 @@ use super::roots::TrustRoots;
 
 /// Clones share one configuration.
 #[derive(Clone, Default)]
-pub struct Aws(Arc<AwsInner>);
+pub struct AwsSdk(Arc<AwsInner>);
 
 #[derive(Default)]
 struct AwsInner {
@@ -35,7 +35,7 @@ struct AwsInner {
     config: OnceLock<SdkConfig>,
 }
 
-impl Aws {
+impl AwsSdk {
     /// `endpoint` replaces the endpoints of AWS.
     pub fn new(region: Option<String>, endpoint: Option<Uri>, roots: TrustRoots) -> Self {
         Self(Arc::new(AwsInner {

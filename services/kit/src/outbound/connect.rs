@@ -36,12 +36,12 @@ impl FromStr for ConnectTo {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Connector {
+pub(crate) struct TargetConnector {
     pub(crate) inner: HttpConnector<ShuffledResolver>,
     pub(crate) to: Option<ConnectTo>,
 }
 
-impl Service<Uri> for Connector {
+impl Service<Uri> for TargetConnector {
     type Response = <HttpConnector<ShuffledResolver> as Service<Uri>>::Response;
     type Error = <HttpConnector<ShuffledResolver> as Service<Uri>>::Error;
     type Future = <HttpConnector<ShuffledResolver> as Service<Uri>>::Future;

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::connect::{ConnectTo, Connector, ShuffledResolver};
+use super::connect::{ConnectTo, ShuffledResolver, TargetConnector};
 use super::retry::AttemptOutcome;
 use super::roots::TrustRoots;
 use crate::sigv4::SigningError;
@@ -45,7 +45,7 @@ pub enum HttpError {
 /// Clones share one pool of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
-    connector: HttpsConnector<Connector>,
+    connector: HttpsConnector<TargetConnector>,
     pool: Arc<Mutex<Pool>>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct HttpClient {
 /// are closed, and busy ones after their response.
 #[derive(Debug)]
 struct Pool {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: Client<HttpsConnector<TargetConnector>, Full<Bytes>>,
     until: Instant,
 }
 
@@ -74,7 +74,7 @@ impl HttpClient {
         inner.enforce_http(false);
         inner.set_nodelay(true);
         inner.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = Connector {
+        let connector = TargetConnector {
             inner,
             to: connect_to,
         };
@@ -108,7 +108,7 @@ impl HttpClient {
 impl Pool {
     /// It is replaced after a random time between half of the maximum age and all of it, so that
     /// callers that started together do not reconnect together.
-    fn new(connector: &HttpsConnector<Connector>) -> Self {
+    fn new(connector: &HttpsConnector<TargetConnector>) -> Self {
         let age = POOL_AGE_MAX.mul_f64(1.0 - fastrand::f64() / 2.0);
         Self {
             client: builder().build(connector.clone()),

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::outbound::span_sender;
 use crate::settings::{self, Base};
-use crate::telemetry::logs::Logs;
+use crate::telemetry::logs::ProcessLog;
 use crate::{Clock, Emf, Exporter, Metrics, Service, Traces};
 
 pub(crate) struct Reporting {
@@ -24,13 +24,13 @@ impl Reporting {
         metrics: &Metrics,
     ) -> (Traces, Self) {
         let emf = match &base.metrics {
-            settings::Metrics::Emf { namespace } => Some(Emf {
+            settings::MetricsOutput::Emf { namespace } => Some(Emf {
                 service,
                 clock: clock.clone(),
                 metrics: metrics.clone(),
                 namespace: namespace.clone(),
             }),
-            settings::Metrics::Off => None,
+            settings::MetricsOutput::Off => None,
         };
         let (traces, exporter) = base
             .otlp_endpoint
@@ -44,7 +44,7 @@ impl Reporting {
     }
 
     /// Reports until `work` completes, and then once more.
-    pub(crate) async fn during<T>(mut self, logs: &Logs, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn during<T>(mut self, logs: &ProcessLog, work: impl Future<Output = T>) -> T {
         let write = |line: &[u8]| logs.push(line);
         let metrics = async {
             match &self.emf {

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once_and_no_value() {
+    fn all_faults_are_returned_at_once_without_values() {
         let text = r#"{"database_url": ["very-secret"], "api_key": "",
             "sigv4_secret_access_key": "very-secret", "sigv4_previous_access_key_id": "very-secret"}"#;
         assert_eq!(

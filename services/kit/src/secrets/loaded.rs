@@ -6,7 +6,7 @@ use crate::KeyPairs;
 
 /// `version_id` is that of Secrets Manager; `None` where there is no secret.
 #[derive(Debug)]
-pub(crate) struct SecretVersion {
+pub(crate) struct DecryptedSecrets {
     pub(super) version_id: Option<String>,
     pub(super) values: SecretValues,
     /// `Some` where signatures by key pairs are required.

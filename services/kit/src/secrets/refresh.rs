@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::SecretsError;
-use super::loaded::{SecretValues, SecretVersion};
+use super::loaded::{DecryptedSecrets, SecretValues};
 use super::source::SecretSource;
 use crate::{Counter, Gauge, KeyPairs, Metrics, Unit};
 
@@ -27,8 +27,8 @@ const AGE_STEP: Duration = Duration::from_secs(15);
 /// Loads secrets for the first time.
 pub(super) async fn first(
     what: &str,
-    load: impl AsyncFn() -> Result<SecretVersion, SecretsError>,
-) -> Result<SecretVersion, SecretsError> {
+    load: impl AsyncFn() -> Result<DecryptedSecrets, SecretsError>,
+) -> Result<DecryptedSecrets, SecretsError> {
     let mut attempt = 1;
     loop {
         match in_time(what, load()).await {
@@ -41,8 +41,8 @@ pub(super) async fn first(
 
 async fn in_time(
     what: &str,
-    load: impl Future<Output = Result<SecretVersion, SecretsError>>,
-) -> Result<SecretVersion, SecretsError> {
+    load: impl Future<Output = Result<DecryptedSecrets, SecretsError>>,
+) -> Result<DecryptedSecrets, SecretsError> {
     let late = |_| SecretsError::Late {
         what: what.to_owned(),
         limit: ATTEMPT_LIMIT,
@@ -77,7 +77,7 @@ fn spread(interval: Duration, chance: f64) -> Duration {
 
 async fn keep_fresh(
     what: &str,
-    load: impl AsyncFn() -> Result<SecretVersion, SecretsError>,
+    load: impl AsyncFn() -> Result<DecryptedSecrets, SecretsError>,
     pause: impl Fn() -> Duration,
     mut cache: SecretCache,
 ) -> Infallible {
@@ -131,7 +131,7 @@ impl SecretCache {
         }
     }
 
-    fn store(&mut self, loaded: SecretVersion) {
+    fn store(&mut self, loaded: DecryptedSecrets) {
         self.read = Instant::now();
         self.age.set(0.0);
         if std::mem::take(&mut self.failing) {

@@ -11,10 +11,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::document::{API_KEY, DATABASE_URL, SecretFields};
 use super::error::SecretsError;
-use super::loaded::{SecretValues, SecretVersion};
+use super::loaded::{DecryptedSecrets, SecretValues};
 use crate::settings::base::CIPHERTEXT;
 use crate::settings::{Base, Signatures};
-use crate::{Aws, Service};
+use crate::{AwsSdk, Service};
 
 pub(crate) struct SecretSource {
     service: Service,
@@ -22,13 +22,13 @@ pub(crate) struct SecretSource {
     /// What ECS injected when the task started. Values of the secret are newer and override it.
     injected: SecretValues,
     signatures: Signatures,
-    aws: Aws,
+    aws: AwsSdk,
     secrets_manager: OnceLock<aws_sdk_secretsmanager::Client>,
     kms: OnceLock<aws_sdk_kms::Client>,
 }
 
 impl SecretSource {
-    pub(crate) fn new(settings: &Base, service: Service, aws: &Aws) -> Self {
+    pub(crate) fn new(settings: &Base, service: Service, aws: &AwsSdk) -> Self {
         Self {
             service,
             arn: settings.secret_arn.clone(),
@@ -44,7 +44,7 @@ impl SecretSource {
     }
 
     /// Loads and decrypts all values, or fails: a partial version is never used.
-    pub(super) async fn load(&self) -> Result<SecretVersion, SecretsError> {
+    pub(super) async fn load(&self) -> Result<DecryptedSecrets, SecretsError> {
         let mut version_id = None;
         let mut fields = SecretFields::default();
         if let Some(arn) = &self.arn {
@@ -62,7 +62,7 @@ impl SecretSource {
         fields.or(API_KEY, self.injected.api_key.as_ref());
         self.decrypt(&mut fields).await?;
         let keys = fields.take_keys();
-        Ok(SecretVersion {
+        Ok(DecryptedSecrets {
             version_id,
             values: SecretValues {
                 database_url: fields.take(DATABASE_URL),
@@ -147,7 +147,7 @@ struct SecretDocument {
 mod tests {
     use super::*;
     use crate::outbound::HttpClient;
-    use kit_testing::secrets_manager::{SecretsManager, ciphertext};
+    use kit_testing::secrets_manager::{SecretsManagerStub, ciphertext};
 
     const SERVICE: Service = Service {
         name: "tested",
@@ -155,7 +155,11 @@ mod tests {
     };
     const ARN: &str = "arn:aws:secretsmanager:eu-central-1:1:secret:x";
 
-    fn source(manager: &SecretsManager, arn: Option<&str>, injected: SecretValues) -> SecretSource {
+    fn source(
+        manager: &SecretsManagerStub,
+        arn: Option<&str>,
+        injected: SecretValues,
+    ) -> SecretSource {
         let config = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .region(aws_config::Region::new("eu-central-1"))
@@ -176,7 +180,7 @@ mod tests {
             arn: arn.map(str::to_owned),
             injected,
             signatures: Signatures::ByPairs,
-            aws: Aws::with(config),
+            aws: AwsSdk::with(config),
             secrets_manager: OnceLock::new(),
             kms: OnceLock::new(),
         }
@@ -188,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn values_are_those_of_the_secret_then_those_of_the_environment_all_decrypted() {
-        let manager = SecretsManager::start().await;
+        let manager = SecretsManagerStub::start().await;
         let id = ciphertext("tested", "AKXT");
         let document = serde_json::json!({
             "sigv4_access_key_id": id,
@@ -215,8 +219,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_asked_where_there_is_no_secret() {
-        let manager = SecretsManager::start().await;
+    async fn without_a_secret_no_call_is_made() {
+        let manager = SecretsManagerStub::start().await;
         let source = source(&manager, None, SecretValues::default());
         let loaded = source.load().await.unwrap();
         assert!(loaded.version_id.is_none() && loaded.keys.is_none());

@@ -48,7 +48,7 @@ impl Problem {
         }
     }
 
-    /// Adds the extension member `reason`, which tells problems of one status apart.
+    /// Adds the extension member `reason`, which distinguishes problems of one status.
     #[must_use]
     pub fn with_reason(mut self, reason: &'static str) -> Self {
         self.reason = Some(reason);

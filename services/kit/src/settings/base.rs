@@ -33,7 +33,7 @@ pub struct Base {
     /// How many requests may be in flight at once.
     pub in_flight_max: usize,
     pub log_levels: Targets,
-    pub metrics: Metrics,
+    pub metrics: MetricsOutput,
     /// The base URL of the collector that spans are sent to.
     pub otlp_endpoint: Option<Uri>,
     /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets.
@@ -52,7 +52,7 @@ pub enum Signatures {
 
 /// Where metrics go: CloudWatch embedded-metric log lines, or nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Metrics {
+pub enum MetricsOutput {
     Emf { namespace: String },
     Off,
 }
@@ -213,14 +213,14 @@ fn log_levels(reader: &mut Reader<'_>) -> Targets {
     reader.parsed("RUST_LOG", expected).unwrap_or_else(default)
 }
 
-fn metrics(reader: &mut Reader<'_>) -> Metrics {
+fn metrics(reader: &mut Reader<'_>) -> MetricsOutput {
     let namespace = metrics_namespace(reader);
     match reader.text("METRICS").as_deref() {
-        None | Some("off") => Metrics::Off,
-        Some("emf") => Metrics::Emf { namespace },
+        None | Some("off") => MetricsOutput::Off,
+        Some("emf") => MetricsOutput::Emf { namespace },
         Some(other) => {
             reader.error("METRICS", format!("expected emf or off, got {other:?}"));
-            Metrics::Off
+            MetricsOutput::Off
         }
     }
 }

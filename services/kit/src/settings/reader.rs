@@ -9,7 +9,7 @@ use http::Uri;
 use secrecy::SecretString;
 
 /// Where settings are read from.
-pub struct Environment<'a> {
+pub struct SettingsSource<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
@@ -30,21 +30,21 @@ impl fmt::Display for SettingError {
 /// Reads settings and collects their errors. Where a value is invalid, reading goes on with a
 /// placeholder that is never used, because `finish` then returns the errors.
 pub struct Reader<'a> {
-    environment: &'a Environment<'a>,
+    source: &'a SettingsSource<'a>,
     errors: Vec<SettingError>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(environment: &'a Environment<'a>) -> Self {
+    pub fn new(source: &'a SettingsSource<'a>) -> Self {
         Self {
-            environment,
+            source,
             errors: Vec::new(),
         }
     }
 
     /// An empty variable counts as unset: templates often pass on an unset variable as an empty one.
     pub fn text(&self, setting: &str) -> Option<String> {
-        (self.environment.variable)(setting).filter(|value| !value.is_empty())
+        (self.source.variable)(setting).filter(|value| !value.is_empty())
     }
 
     pub fn secret(&self, setting: &str) -> Option<SecretString> {
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
 
     pub fn file(&mut self, setting: &str) -> Option<Vec<u8>> {
         let path = self.text(setting)?;
-        match (self.environment.file)(Path::new(&path)) {
+        match (self.source.file)(Path::new(&path)) {
             Ok(content) => Some(content),
             Err(error) => {
                 self.error(setting, format!("{path:?} cannot be read: {error}"));

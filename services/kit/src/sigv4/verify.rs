@@ -198,7 +198,7 @@ impl SigningKeys {
         Arc::ptr_eq(&self.pairs, pairs) && self.date == date
     }
 
-    /// Compares in constant time, so that the time does not tell how much of an id is right.
+    /// Compares in constant time, so that the time does not reveal how much of an id is right.
     fn of(&self, access_key_id: &str) -> Option<&hmac::Key> {
         let is = |pair: &SigningKey| {
             pair.access_key_id

@@ -23,11 +23,16 @@ use crate::{Clock, Counter, RequestContext, Service, hex};
 use buffer::LogBuffer;
 
 /// The log of the process. Dropping it flushes it.
-pub(crate) struct Logs(LogBuffer);
+pub(crate) struct ProcessLog(LogBuffer);
 
 /// Sends all events and panics of the process through one `LogLayer` to stdout. `dropped` counts the
 /// lines that were lost because stdout was blocked.
-pub(crate) fn start(service: Service, levels: Targets, clock: Clock, dropped: Counter) -> Logs {
+pub(crate) fn start(
+    service: Service,
+    levels: Targets,
+    clock: Clock,
+    dropped: Counter,
+) -> ProcessLog {
     let buffer = LogBuffer::start(std::io::stdout(), move |count| {
         dropped.add(count);
         tracing::warn!(count, "log lines were dropped: nobody read them");
@@ -42,17 +47,17 @@ pub(crate) fn start(service: Service, levels: Targets, clock: Clock, dropped: Co
         // The process may end after it.
         lines.flush();
     }));
-    Logs(buffer)
+    ProcessLog(buffer)
 }
 
-impl Logs {
+impl ProcessLog {
     /// Appends a formatted line, which ends with its line break.
     pub(crate) fn push(&self, line: &[u8]) {
         self.0.push(line);
     }
 }
 
-impl Drop for Logs {
+impl Drop for ProcessLog {
     fn drop(&mut self) {
         self.0.flush();
     }

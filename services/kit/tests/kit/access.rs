@@ -5,7 +5,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use service_kit::settings::{Base, Environment, Reader};
+use service_kit::settings::{Base, Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies, Metrics, RequestContext, Traces};
 
 use crate::SERVICE;
@@ -25,11 +25,11 @@ pub(crate) fn dependencies(metrics: Metrics, traces: Traces) -> Dependencies {
 }
 
 pub(crate) fn app(dependencies: &Dependencies) -> App {
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
-    let base = Base::read(&mut Reader::new(&environment), SERVICE);
+    let base = Base::read(&mut Reader::new(&source), SERVICE);
     let routes = Router::new()
         .route("/fine", any(async || "fine"))
         .route("/health", get(async || StatusCode::SERVICE_UNAVAILABLE))

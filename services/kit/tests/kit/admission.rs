@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::{Request, Response};
-use service_kit::settings::{Base, Environment, Reader};
+use service_kit::settings::{Base, Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies, Metrics, Unit, health};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -16,13 +16,13 @@ use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
 
 /// An application for two requests at once. `/work` ends when the test releases it.
-struct Scene {
+struct AdmissionTest {
     app: App,
     metrics: Metrics,
     let_go: Arc<Semaphore>,
 }
 
-impl Scene {
+impl AdmissionTest {
     fn new() -> Self {
         let metrics = Metrics::default();
         let dependencies = Dependencies {
@@ -33,11 +33,11 @@ impl Scene {
             )
         };
         dependencies.lifecycle.ready(None);
-        let environment = Environment {
+        let source = SettingsSource {
             variable: &|name| (name == "IN_FLIGHT_MAX").then(|| "2".to_owned()),
             file: &|_| unreachable!(),
         };
-        let base = Base::read(&mut Reader::new(&environment), SERVICE);
+        let base = Base::read(&mut Reader::new(&source), SERVICE);
         let let_go = Arc::new(Semaphore::new(0));
         let gate = Arc::clone(&let_go);
         let work = async move || gate.acquire().await.unwrap().forget();
@@ -74,7 +74,7 @@ impl Scene {
 
 #[tokio::test(start_paused = true)]
 async fn above_the_limit_requests_are_turned_away_at_once() {
-    let scene = Scene::new();
+    let scene = AdmissionTest::new();
     let overload = async {
         let began = Instant::now();
         for path in ["/work", "/other", "/nowhere"] {
@@ -100,8 +100,8 @@ async fn above_the_limit_requests_are_turned_away_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_leaves_makes_room() {
-    let scene = Scene::new();
+async fn an_abandoned_request_is_no_longer_in_flight() {
+    let scene = AdmissionTest::new();
     for _ in 0..5 {
         let gone = scene.ask("/work", &[]);
         let gone = tokio::time::timeout(Duration::from_millis(1), gone);
@@ -115,7 +115,7 @@ async fn whoever_leaves_makes_room() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_of_the_callers_is_the_callers_fault() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
-    let scene = Scene::new();
+    let scene = AdmissionTest::new();
     for (timeout, status, milliseconds) in [
         ("1500", 408, 1500),
         ("100", 408, 100),
@@ -144,7 +144,7 @@ async fn a_deadline_of_the_callers_is_the_callers_fault() {
 /// It does not count as in flight.
 #[tokio::test(start_paused = true)]
 async fn too_little_time_is_refused_before_any_work() {
-    let scene = Scene::new();
+    let scene = AdmissionTest::new();
     for path in ["/work", "/health", "/nowhere"] {
         let response = scene.ask(path, &[("X-Request-Timeout-Ms", "5")]).await;
         assert_eq!(response.status(), 408, "{path}");

@@ -6,12 +6,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use crate::captured_logs::CapturedLogs;
-use crate::served::{Served, TIMEOUT, rest, some};
+use crate::served::{TIMEOUT, TestServer, rest, some};
 
 const MEGABYTE: usize = 1024 * 1024;
 
 /// The status lines of the answers. The connection must then have been closed.
-async fn statuses(served: &Served, text: impl AsRef<[u8]>) -> Vec<String> {
+async fn statuses(served: &TestServer, text: impl AsRef<[u8]>) -> Vec<String> {
     let answer = timeout(TIMEOUT, served.answer(text)).await.expect("closed");
     let lines = answer.lines().filter(|line| line.starts_with("HTTP/1.1 "));
     lines.map(|line| line[9..12].to_owned()).collect()
@@ -25,7 +25,7 @@ const SECOND: &str = "GET /health HTTP/1.1\r\nHost: second\r\n\r\n";
 
 #[tokio::test]
 async fn a_request_of_two_lengths_is_never_two_requests() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let chunked = "Transfer-Encoding: chunked";
     for (headers, body) in [
         ("Content-Length: 4\r\nContent-Length: 5", "abcd"),
@@ -58,7 +58,7 @@ async fn a_request_of_two_lengths_is_never_two_requests() {
 
 #[tokio::test]
 async fn chunks_that_are_none_are_refused() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     for chunks in [
         "x\r\n",
         "-1\r\n",
@@ -74,7 +74,7 @@ async fn chunks_that_are_none_are_refused() {
 /// A lone line feed may end a line: RFC 9112, section 2.2.
 #[tokio::test]
 async fn lone_line_feeds_make_no_second_request() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let text = "POST /size HTTP/1.1\nHost: x\nContent-Length: 38\nConnection: close\n\n\
                 GET /health HTTP/1.1\r\nHost: second\r\n\r\n";
     assert_eq!(statuses(&served, text).await, ["200"]);
@@ -82,7 +82,7 @@ async fn lone_line_feeds_make_no_second_request() {
 
 #[tokio::test]
 async fn what_is_no_http_is_refused() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     for text in [
         "\u{16}\u{3}\u{1}\u{2}hello",
         "GET\r\n\r\n",
@@ -95,7 +95,7 @@ async fn what_is_no_http_is_refused() {
 
 #[tokio::test]
 async fn a_head_may_be_as_large_as_the_limit_and_no_larger() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let head = |size: usize| {
         let start = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Large: ";
         let filling = "x".repeat(size - start.len() - 4);
@@ -118,7 +118,7 @@ async fn a_head_may_be_as_large_as_the_limit_and_no_larger() {
 
 #[tokio::test]
 async fn a_body_of_ten_megabytes_is_refused_unread() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let body = "x".repeat(10 * MEGABYTE);
     let declared = post(&format!("Content-Length: {}", body.len()), &body);
     assert_eq!(statuses(&served, declared).await, ["413"]);
@@ -140,7 +140,7 @@ async fn a_body_of_ten_megabytes_is_refused_unread() {
 /// The caller sends more than the socket buffers hold, and still gets the 413.
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_body_arrives() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let length = BODY_BYTES_MAX * 8;
     let mut stream = served
         .connect(post(&format!("Content-Length: {length}"), ""))
@@ -159,7 +159,7 @@ async fn an_answer_before_the_end_of_the_body_arrives() {
 #[tokio::test]
 async fn unfit_correlation_ids_do_not_reach_the_log() {
     let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     for unfit in [
         &b"a\"b"[..],
         b"{\"x\":1}",
@@ -195,7 +195,7 @@ async fn unfit_correlation_ids_do_not_reach_the_log() {
 
 #[tokio::test]
 async fn head_is_get_without_a_body_and_options_is_no_method_of_ours() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let ask = async |method: &str, path: &str| {
         served
             .answer(format!(

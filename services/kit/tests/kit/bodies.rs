@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, pause, sleep, timeout};
 
 use crate::captured_logs::CapturedLogs;
-use crate::served::{Served, TIMEOUT, rest, some};
+use crate::served::{TIMEOUT, TestServer, rest, some};
 
 const WHOLE: &str =
     "POST /size HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfour";
 const BEGUN: &str = "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\nx";
 
-fn server_errors(served: &Served) -> u64 {
+fn server_errors(served: &TestServer) -> u64 {
     let emf = Emf {
         service: crate::SERVICE,
         clock: service_kit::Clock::system(),
@@ -37,7 +37,7 @@ fn server_errors(served: &Served) -> u64 {
     errors.get()
 }
 
-fn in_flight(served: &Served) -> f64 {
+fn in_flight(served: &TestServer) -> f64 {
     served.metrics.gauge("in_flight", Unit::Count, &[]).get()
 }
 
@@ -45,7 +45,7 @@ fn in_flight(served: &Served) -> f64 {
 #[tokio::test]
 async fn a_body_that_comes_byte_by_byte_is_the_callers_fault() {
     let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     pause();
     let began = Instant::now();
     let mut stream = served.connect(BEGUN).await;
@@ -76,7 +76,7 @@ async fn a_body_that_comes_byte_by_byte_is_the_callers_fault() {
 
 #[tokio::test]
 async fn a_body_may_come_in_pieces() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     for (head, pieces, size) in [
         ("Content-Length: 6", ["ab", "cd", "ef"], "6"),
         (
@@ -106,7 +106,7 @@ async fn whichever_deadline_passes_the_missing_body_is_the_callers_fault() {
         (&[("DEADLINE_MS", "200")][..], ""),
         (&[], "X-Request-Timeout-Ms: 150\r\n"),
     ] {
-        let served = Served::start(variables).await;
+        let served = TestServer::start(variables).await;
         let text = BEGUN.replacen("Host", &format!("{header}Host"), 1);
         let mut stream = served.connect(text).await;
         let answer = timeout(TIMEOUT, rest(&mut stream)).await.unwrap();
@@ -117,7 +117,7 @@ async fn whichever_deadline_passes_the_missing_body_is_the_callers_fault() {
 /// Four requests may be in flight and two bodies incomplete, which do not count as in flight.
 #[tokio::test]
 async fn the_body_that_is_waited_for_longest_gives_way() {
-    let served = Served::start(&[("IN_FLIGHT_MAX", "4"), ("DEADLINE_MS", "60000")]).await;
+    let served = TestServer::start(&[("IN_FLIGHT_MAX", "4"), ("DEADLINE_MS", "60000")]).await;
     let mut slow = Vec::new();
     for _ in 0..8 {
         slow.push(served.connect(BEGUN).await);
@@ -140,8 +140,8 @@ async fn the_body_that_is_waited_for_longest_gives_way() {
 
 /// Enough to use up `IN_FLIGHT_MAX` and half of the connections if incomplete bodies counted.
 #[tokio::test]
-async fn slow_bodies_deny_nobody() {
-    let served = Served::start(&[("CONNECTIONS_MAX", "64")]).await;
+async fn slow_bodies_block_no_other_request() {
+    let served = TestServer::start(&[("CONNECTIONS_MAX", "64")]).await;
     let mut slow = Vec::new();
     for _ in 0..200 {
         slow.push(served.connect(BEGUN).await);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
+use service_kit::outbound::{AttemptOutcome, CallError, CallTarget, HttpError, Outbound, Repeat};
 use service_kit::{
     Clock, CorrelationId, Dependencies, Metrics, RequestContext, TraceContext, TrustRoots,
 };
@@ -89,7 +89,7 @@ struct Caller {
 
 impl Caller {
     fn of(address: SocketAddr) -> Self {
-        let target = Target {
+        let target = CallTarget {
             name: "tested",
             url: format!("http://{address}/").parse().unwrap(),
             connect_to: None,

@@ -5,18 +5,18 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
-use service_kit::settings::{Base, Environment, Reader};
+use service_kit::settings::{Base, Reader, SettingsSource};
 use service_kit::{App, Clock, CorrelationId, Dependencies};
 
 use crate::SERVICE;
 
 /// The answered id for a header of these bytes; `None` where it is not a valid header.
 fn answered(bytes: &[u8]) -> Option<String> {
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
-    let base = Base::read(&mut Reader::new(&environment), SERVICE);
+    let base = Base::read(&mut Reader::new(&source), SERVICE);
     let dependencies = Dependencies::new(
         SERVICE,
         Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),

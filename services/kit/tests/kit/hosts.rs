@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use crate::captured_logs::CapturedLogs;
-use crate::served::Served;
+use crate::served::TestServer;
 
 const CLEAR: [&str; 18] = [
     "x",
@@ -64,7 +64,7 @@ const UNCLEAR: [&str; 30] = [
     "\u{e4}",
 ];
 
-async fn ask(served: &Served, line: &str, headers: &str) -> String {
+async fn ask(served: &TestServer, line: &str, headers: &str) -> String {
     let text = format!("{line}\r\nConnection: close\r\n{headers}\r\n");
     served.answer(text).await
 }
@@ -83,7 +83,7 @@ fn assert_refused(answer: &str, why: &str) {
 #[tokio::test]
 async fn http_1_1_names_one_host() {
     let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     for (path, status) in [("/health", 200), ("/nowhere", 404)] {
         let line = format!("GET {path} HTTP/1.1");
         for host in CLEAR {
@@ -114,7 +114,7 @@ async fn http_1_1_names_one_host() {
 /// As some probes send it.
 #[tokio::test]
 async fn http_1_0_may_leave_it_out() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     for (headers, status) in [
         ("", "200"),
         ("Host: 10.0.0.1:80\r\n", "200"),
@@ -129,7 +129,7 @@ async fn http_1_0_may_leave_it_out() {
 /// RFC 9112, section 3.2.2: the target's host counts; the header is required and ignored.
 #[tokio::test]
 async fn a_target_may_have_a_host_of_its_own() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     for (target, host, status) in [
         ("http://x/health", "Host: x\r\n", "200"),
         ("http://x:80/health", "Host: other\r\n", "200"),
@@ -150,7 +150,7 @@ async fn a_target_may_have_a_host_of_its_own() {
 
 #[tokio::test]
 async fn http_2_names_one_host() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let stream = TcpStream::connect(served.address).await.unwrap();
     let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::served::{Served, TIMEOUT};
+use crate::served::{TIMEOUT, TestServer};
 
 /// The task of the connection ends when the server closes it.
-async fn connect(served: &Served) -> (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>) {
+async fn connect(served: &TestServer) -> (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>) {
     let stream = TcpStream::connect(served.address).await.unwrap();
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
@@ -35,7 +35,7 @@ fn health() -> Request<Full<Bytes>> {
 
 #[tokio::test]
 async fn http_2_is_served_without_an_upgrade() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let (mut sender, _connection) = connect(&served).await;
     let answer = sender.send_request(health()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -57,7 +57,7 @@ async fn http_2_is_served_without_an_upgrade() {
 
 #[tokio::test]
 async fn a_large_list_of_headers_is_refused() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let (mut sender, _connection) = connect(&served).await;
     let mut large = health();
     for index in 0..4 {
@@ -75,7 +75,7 @@ async fn a_large_list_of_headers_is_refused() {
 /// More streams than a connection may have: the rest wait, and none is lost.
 #[tokio::test]
 async fn streams_beyond_the_limit_wait() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let (sender, _connection) = connect(&served).await;
     let mut answers = tokio::task::JoinSet::new();
     for _ in 0..500 {
@@ -88,7 +88,7 @@ async fn streams_beyond_the_limit_wait() {
 
 #[tokio::test]
 async fn the_end_of_drain_says_farewell_and_answers_what_is_in_flight() {
-    let served = Served::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "500")]).await;
+    let served = TestServer::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "500")]).await;
     let (mut sender, connection) = connect(&served).await;
     let (_idle, of_idle) = connect(&served).await;
     let endless = sender.send_request(request(Method::GET, "/endless", Bytes::new()));
@@ -115,7 +115,7 @@ async fn headers_without_end_end_the_connection() {
     const SETTINGS: u8 = 4;
     const GOAWAY: u8 = 7;
     const CONTINUATION: u8 = 9;
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     // GET, http, / of the static table, and then literals of 100 bytes.
     let literal = [&b"\x00\x03x-a\x64"[..], &[b'x'; 100]].concat();
     let mut text = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use service_kit::settings::{Base, Environment, Reader};
+use service_kit::settings::{Base, Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies, Problem, health, server};
 
 use crate::SERVICE;
@@ -17,11 +17,11 @@ fn dependencies() -> Dependencies {
 }
 
 fn app(dependencies: &Dependencies) -> App {
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
-    let base = Base::read(&mut Reader::new(&environment), SERVICE);
+    let base = Base::read(&mut Reader::new(&source), SERVICE);
     let routes = Router::new()
         .route("/health", health(dependencies))
         .route("/panic", get(panics))
@@ -127,7 +127,7 @@ async fn a_wrong_method_is_a_problem_that_says_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem_that_does_not_tell_what_was_said() {
+async fn a_panic_is_a_problem_without_the_panic_message() {
     let dependencies = dependencies();
     let answer = answer_of(&dependencies, Request::get("/panic"), "").await;
     assert_problem(&answer, 500, Some("the service failed"));
@@ -263,11 +263,11 @@ async fn every_request_has_one_access_line() {
 async fn no_level_takes_the_id_off_a_line() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "kit=warn");
     let routes = Router::new().route("/", get(async || tracing::warn!(target: "kit", "odd")));
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
-    let base = Base::read(&mut Reader::new(&environment), SERVICE);
+    let base = Base::read(&mut Reader::new(&source), SERVICE);
     let request = Request::get("/")
         .header("Host", "x")
         .header("X-Correlation-ID", "the-id");

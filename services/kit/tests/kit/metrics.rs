@@ -83,7 +83,7 @@ fn with<'a>(lines: &'a [Value], metric: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_told_by_route_and_status_and_as_a_whole() {
+async fn requests_are_reported_by_route_and_status_and_in_total() {
     let metrics = Metrics::default();
     let dependencies = dependencies(metrics.clone(), Traces::default());
     for path in ["/fine", "/fine", "/broken", "/nowhere", "/slow"] {
@@ -91,7 +91,7 @@ async fn requests_are_told_by_route_and_status_and_as_a_whole() {
     }
     let lines = report(&metrics);
     let requests = with(&lines, "requests");
-    let told: Vec<_> = requests
+    let reported: Vec<_> = requests
         .iter()
         .map(|line| {
             json!([
@@ -108,7 +108,7 @@ async fn requests_are_told_by_route_and_status_and_as_a_whole() {
         json!(["unmatched", "404", 1, 0]),
         json!(["/slow", "504", 1, 1]),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     for line in &requests {
         assert_eq!(line["service"], "tested");
         assert_eq!(line["_aws"]["Timestamp"], 1_767_323_045_678_u64);
@@ -124,7 +124,11 @@ async fn requests_are_told_by_route_and_status_and_as_a_whole() {
         requests[3]["request_duration"],
         json!({ "Values": [9437.184], "Counts": [1] })
     );
-    assert_eq!(with(&report(&metrics), "requests").len(), 0, "told once");
+    assert_eq!(
+        with(&report(&metrics), "requests").len(),
+        0,
+        "reported once"
+    );
 }
 
 #[tokio::test]
@@ -145,7 +149,7 @@ async fn health_is_no_part_of_what_a_service_is_judged_by() {
 }
 
 #[test]
-fn counters_and_gauges_are_told_with_their_dimensions() {
+fn counters_and_gauges_are_reported_with_their_dimensions() {
     let metrics = Metrics::default();
     metrics.counter("retries", &[("target", "axon")]).add(3);
     metrics
@@ -182,15 +186,15 @@ async fn every_minute_has_its_report() {
     let metrics = Metrics::default();
     let retries = metrics.counter("retries", &[]);
     let emf = emf(&metrics);
-    let told = Mutex::new(Vec::new());
+    let reported = Mutex::new(Vec::new());
     let reports = emf.report_every_minute(|line| {
         let line = parsed(line);
         if let Some(count) = line.get("retries") {
-            told.lock().unwrap().push(count.clone());
+            reported.lock().unwrap().push(count.clone());
             retries.add(1);
         }
     });
     let time = Duration::from_secs(3 * 60 + 59);
     assert!(tokio::time::timeout(time, reports).await.is_err());
-    assert_eq!(told.into_inner().unwrap(), [0, 1, 1]);
+    assert_eq!(reported.into_inner().unwrap(), [0, 1, 1]);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
-use service_kit::outbound::{Outbound, Target, span_sender};
+use service_kit::outbound::{CallTarget, Outbound, span_sender};
 use service_kit::{Clock, Dependencies, Exporter, Metrics, Traces, TrustRoots};
 
 use crate::SERVICE;
@@ -134,7 +134,7 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
         _ => Some(answer(200, "")),
     })
     .await;
-    let target = Target {
+    let target = CallTarget {
         attempt_timeout: Duration::from_millis(500),
         ..target(&called.url("/"))
     };
@@ -145,7 +145,7 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
     exporter.export_until(ready(())).await;
 
     let spans = spans_of(&collector.calls()[0].body);
-    let told = spans.iter().map(|span| {
+    let summaries = spans.iter().map(|span| {
         let status = span["attributes"]
             .as_array()
             .unwrap()
@@ -155,7 +155,7 @@ async fn each_attempt_of_a_call_is_a_span_and_the_parent_of_what_is_called() {
         (status, span["status"]["code"] == 2)
     });
     let expected = [(Some("503"), true), (None, true), (Some("200"), false)];
-    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(summaries.collect::<Vec<_>>(), expected);
     for (span, call) in spans.iter().zip(called.calls()) {
         assert_eq!(
             (&span["name"], &span["kind"]),
@@ -208,7 +208,7 @@ async fn a_full_batch_does_not_wait() {
 }
 
 #[tokio::test]
-async fn spans_that_nobody_takes_are_counted_and_told_once() {
+async fn spans_that_cannot_be_sent_are_counted_and_logged_once() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "warn");
     let collector = StubServer::answering(503, "").await;
     let (dependencies, mut exporter) = exporting_to(&collector.url(""));

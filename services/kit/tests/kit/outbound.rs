@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Response as Answer};
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
-use service_kit::settings::{Environment, Reader};
+use service_kit::outbound::{AttemptOutcome, CallError, CallTarget, HttpError, Outbound, Repeat};
+use service_kit::settings::{Reader, SettingsSource};
 use service_kit::sigv4::Signer;
 use service_kit::{
     Clock, CorrelationId, Dependencies, KeyPair, KeyPairs, KeyRing, RequestContext, TraceContext,
@@ -18,8 +18,8 @@ use crate::SERVICE;
 use kit_testing::authority::Authority;
 use kit_testing::stub::{StubServer, answer, recording};
 
-pub(crate) fn target(url: &str) -> Target {
-    Target {
+pub(crate) fn target(url: &str) -> CallTarget {
+    CallTarget {
         name: "tested",
         url: url.parse().unwrap(),
         connect_to: None,
@@ -45,7 +45,10 @@ fn request(method: Method) -> Request<Bytes> {
     request
 }
 
-async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, CallError<HttpError>> {
+async fn call(
+    target: CallTarget,
+    roots: &TrustRoots,
+) -> Result<Response<Bytes>, CallError<HttpError>> {
     Outbound::new(target, roots, &dependencies())
         .call(&context(), Request::new(Bytes::new()))
         .await
@@ -54,11 +57,11 @@ async fn call(target: Target, roots: &TrustRoots) -> Result<Response<Bytes>, Cal
 pub(crate) fn trusting(authority: &Authority) -> TrustRoots {
     let variable = |name: &str| (name == "SSL_CERT_FILE").then(|| "file".to_owned());
     let file = |_: &std::path::Path| Ok(authority.pem().into_bytes());
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &variable,
         file: &file,
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let roots = TrustRoots::read(&mut reader);
     reader.finish(roots).unwrap()
 }
@@ -82,7 +85,7 @@ async fn the_correlation_id_is_passed_on() {
 async fn it_connects_elsewhere_but_asks_for_the_url() {
     let stub = StubServer::answering(200, "").await;
     let connect_to = Some(stub.address.to_string().parse().unwrap());
-    let target = Target {
+    let target = CallTarget {
         connect_to,
         ..target("http://axon.demo.internal/reason")
     };
@@ -97,7 +100,7 @@ async fn an_authority_that_was_added_is_trusted() {
     let authority = Authority::new();
     let (router, calls) = recording(|_| Some(answer(200, "over TLS")));
     let address = authority.serve("axon.demo.internal", router).await;
-    let target = Target {
+    let target = CallTarget {
         connect_to: Some(address.to_string().parse().unwrap()),
         ..target("https://axon.demo.internal/")
     };
@@ -112,7 +115,7 @@ async fn an_unknown_authority_and_another_name_are_refused() {
     let (router, calls) = recording(|_| Some(answer(200, "")));
     let address = authority.serve("axon.demo.internal", router).await;
     let refused = async |roots: TrustRoots, url: &str| {
-        let target = Target {
+        let target = CallTarget {
             connect_to: Some(address.to_string().parse().unwrap()),
             ..target(url)
         };
@@ -191,7 +194,7 @@ async fn a_connection_in_use_is_not_kept_for_ever_and_no_call_is_lost_by_that() 
     let connections = || connections.load(Ordering::Relaxed);
     let dependencies = dependencies();
     // One attempt only, so that a connection that closes under a call fails it.
-    let target = Target {
+    let target = CallTarget {
         repeat: Repeat::ByMethod,
         ..target(&url)
     };
@@ -238,7 +241,7 @@ async fn an_answer_that_is_too_large_is_not_kept() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_failed_call() {
+async fn a_refused_connection_is_a_failed_call() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -282,7 +285,7 @@ async fn what_passes_is_tried_again_where_it_is_safe() {
         (404, Method::GET, Repeat::Always, 404, 1),
     ] {
         let stub = failing_once(move || answer(status, "")).await;
-        let target = Target {
+        let target = CallTarget {
             repeat,
             ..target(&stub.url("/"))
         };
@@ -324,7 +327,7 @@ async fn each_attempt_is_signed_anew() {
     })
     .await;
     let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
-    let target = Target {
+    let target = CallTarget {
         signer: Some(Signer::with_keys(
             keys,
             "axon",

@@ -16,12 +16,12 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, pause, sleep, timeout};
 
-use crate::served::{Served, TIMEOUT, rest};
+use crate::served::{TIMEOUT, TestServer, rest};
 
 const MEGABYTE: usize = 1024 * 1024;
 /// More than the socket buffers hold.
 const LARGE_BYTES: usize = 14 * MEGABYTE;
-/// What answers that nobody takes may hold, and the one that is too much.
+/// The number of unread answers within the limit, and one more.
 const LIVE_BYTES_MAX: usize = 16 * MEGABYTE + LARGE_BYTES;
 
 /// The memory of an answer, counted.
@@ -51,12 +51,12 @@ impl Drop for Live {
     }
 }
 
-struct Scene {
-    served: Served,
+struct ReadersTest {
+    served: TestServer,
     live: Arc<AtomicUsize>,
 }
 
-impl Scene {
+impl ReadersTest {
     async fn new() -> Self {
         let live = Arc::<AtomicUsize>::default();
         let answer = |size| {
@@ -66,7 +66,7 @@ impl Scene {
         let routes = Router::new()
             .route("/large", answer(LARGE_BYTES))
             .route("/megabyte", answer(MEGABYTE));
-        let served = Served::with(&[], routes).await;
+        let served = TestServer::with(&[], routes).await;
         Self { served, live }
     }
 
@@ -84,7 +84,7 @@ impl Scene {
 const LARGE: &str = "GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// Reads only the head, so that the answer has been made.
-async fn slow_reader(scene: &Scene) -> TcpStream {
+async fn slow_reader(scene: &ReadersTest) -> TcpStream {
     let mut stream = scene.served.connect(LARGE).await;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await.unwrap();
@@ -93,8 +93,8 @@ async fn slow_reader(scene: &Scene) -> TcpStream {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_have_a_limit_together() {
-    let scene = Scene::new().await;
+async fn unread_answers_have_a_common_limit() {
+    let scene = ReadersTest::new().await;
     let mut readers = Vec::new();
     for _ in 0..20 {
         readers.push(slow_reader(&scene).await);
@@ -112,7 +112,7 @@ async fn answers_that_nobody_takes_have_a_limit_together() {
 /// With HTTP/2 one connection has many answers.
 #[tokio::test]
 async fn so_have_those_of_streams() {
-    let scene = Scene::new().await;
+    let scene = ReadersTest::new().await;
     let stream = TcpStream::connect(scene.served.address).await.unwrap();
     let (sender, connection) = Builder::new(TokioExecutor::new())
         .initial_stream_window_size(1)
@@ -137,7 +137,7 @@ async fn so_have_those_of_streams() {
 
 #[tokio::test]
 async fn who_takes_nothing_of_an_answer_is_given_up() {
-    let scene = Scene::new().await;
+    let scene = ReadersTest::new().await;
     let _reader = slow_reader(&scene).await;
     assert_eq!(scene.live_bytes(), LARGE_BYTES);
     pause();
@@ -151,7 +151,7 @@ async fn who_takes_nothing_of_an_answer_is_given_up() {
 /// The stream is reset, and its connection stays open.
 #[tokio::test]
 async fn so_is_who_takes_nothing_of_a_stream() {
-    let scene = Scene::new().await;
+    let scene = ReadersTest::new().await;
     let stream = TcpStream::connect(scene.served.address).await.unwrap();
     let (mut sender, connection) = Builder::new(TokioExecutor::new())
         .initial_stream_window_size(1)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use service_kit::settings::{Base, Environment, Reader};
+use service_kit::settings::{Base, Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies, Lifecycle, Metrics, health, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::SERVICE;
 /// Far above the duration of any step.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(crate) struct Served {
+pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     /// Each message is a signal.
     pub(crate) signals: mpsc::Sender<()>,
@@ -27,7 +27,7 @@ pub(crate) struct Served {
     pub(crate) ended: JoinHandle<usize>,
 }
 
-impl Served {
+impl TestServer {
     /// Serves `GET /health`, `GET /endless`, and `POST /size`, which answers the size of the body.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
         Self::with(variables, Router::new()).await
@@ -101,11 +101,11 @@ fn base(variables: &[(&str, &str)]) -> Base {
         let mut of_name = variables.iter().filter(|(known, _)| *known == name);
         of_name.next().map(|(_, value)| (*value).to_owned())
     };
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &variable,
         file: &|_| unreachable!("the base has no file"),
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let base = Base::read(&mut reader, SERVICE);
     reader.finish(base).unwrap()
 }

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, pause, sleep, timeout};
 
 use crate::captured_logs::CapturedLogs;
-use crate::served::{Served, TIMEOUT, rest, some};
+use crate::served::{TIMEOUT, TestServer, rest, some};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 const ENDLESS: &str = "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -21,7 +21,7 @@ fn assert_took(began: Instant, limit: Duration) {
 
 #[tokio::test]
 async fn a_connection_that_asks_nothing_is_closed() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     pause();
     for first_bytes in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nHost:"] {
         let began = Instant::now();
@@ -33,7 +33,7 @@ async fn a_connection_that_asks_nothing_is_closed() {
 
 #[tokio::test]
 async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     pause();
     let began = Instant::now();
     let mut stream = served.connect("GET /health HTTP/1.1\r\nX-Slow: ").await;
@@ -46,7 +46,7 @@ async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
 
 #[tokio::test]
 async fn an_idle_connection_is_kept_for_longer_than_load_balancers_keep_it() {
-    let served = Served::start(&[]).await;
+    let served = TestServer::start(&[]).await;
     let mut stream = served.connect(HEALTH).await;
     assert!(some(&mut stream).await.starts_with("HTTP/1.1 200 "));
     pause();
@@ -61,7 +61,7 @@ async fn an_idle_connection_is_kept_for_longer_than_load_balancers_keep_it() {
 
 #[tokio::test]
 async fn who_waits_longest_makes_room() {
-    let served = Served::start(&[("CONNECTIONS_MAX", "4")]).await;
+    let served = TestServer::start(&[("CONNECTIONS_MAX", "4")]).await;
     let mut busy = served.connect(ENDLESS).await;
     let mut idle = served.connect(HEALTH).await;
     assert!(some(&mut idle).await.starts_with("HTTP/1.1 200 "));
@@ -81,7 +81,7 @@ async fn who_waits_longest_makes_room() {
 
 #[tokio::test]
 async fn where_all_are_being_answered_new_ones_wait() {
-    let served = Served::start(&[("CONNECTIONS_MAX", "2"), ("DEADLINE_MS", "1500")]).await;
+    let served = TestServer::start(&[("CONNECTIONS_MAX", "2"), ("DEADLINE_MS", "1500")]).await;
     let mut busy = Vec::new();
     for _ in 0..3 {
         busy.push(served.connect(ENDLESS).await);
@@ -96,7 +96,7 @@ async fn where_all_are_being_answered_new_ones_wait() {
 #[tokio::test]
 async fn what_is_idle_does_not_hold_the_process() {
     let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
-    let served = Served::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "60000")]).await;
+    let served = TestServer::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "60000")]).await;
     let mut idle = served.connect(HEALTH).await;
     assert!(some(&mut idle).await.starts_with("HTTP/1.1 200 "));
     let mut silent = served.connect("").await;
@@ -111,7 +111,7 @@ async fn what_is_idle_does_not_hold_the_process() {
 
 #[tokio::test]
 async fn a_head_that_came_in_part_is_answered_while_the_rest_is_finished() {
-    let served = Served::start(&[("DRAIN_MS", "1")]).await;
+    let served = TestServer::start(&[("DRAIN_MS", "1")]).await;
     let mut stream = served.connect("GET /health HTTP/1.1\r\nHost: x\r\n").await;
     assert!(served.is_healthy().await);
     served.signals.send(()).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_head_that_came_in_part_is_answered_while_the_rest_is_finished() {
 async fn a_second_signal_cuts_off_and_says_how_many_requests() {
     for drain_ms in ["1", "60000"] {
         let (logs, _guard) = CapturedLogs::start(crate::SERVICE, "info");
-        let served = Served::start(&[("DRAIN_MS", drain_ms), ("DEADLINE_MS", "60000")]).await;
+        let served = TestServer::start(&[("DRAIN_MS", drain_ms), ("DEADLINE_MS", "60000")]).await;
         let _idle = served.connect("").await;
         let mut busy = [served.connect(ENDLESS).await, served.connect(ENDLESS).await];
         assert!(served.is_healthy().await);
@@ -147,12 +147,12 @@ async fn a_second_signal_cuts_off_and_says_how_many_requests() {
         assert_eq!(timeout(TIMEOUT, served.ended).await.unwrap().unwrap(), 2);
         assert_eq!(rest(&mut busy[0]).await, "");
         let lines = logs.lines();
-        let said = lines
+        let line = lines
             .iter()
             .find(|line| line["message"] == "stopped with requests cut off")
             .unwrap();
         assert_eq!(
-            (&said["requests"], &said["level"]),
+            (&line["requests"], &line["level"]),
             (&2.into(), &"WARN".into())
         );
         let cancelled = lines
@@ -165,7 +165,7 @@ async fn a_second_signal_cuts_off_and_says_how_many_requests() {
 /// A request that never ends is answered at its deadline.
 #[tokio::test]
 async fn no_request_outlives_the_grace() {
-    let served = Served::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "300")]).await;
+    let served = TestServer::start(&[("DRAIN_MS", "1"), ("DEADLINE_MS", "300")]).await;
     let mut busy = served.connect(ENDLESS).await;
     assert!(served.is_healthy().await);
     served.signals.send(()).await.unwrap();

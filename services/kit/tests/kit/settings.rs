@@ -4,7 +4,9 @@ use std::path::Path;
 
 use secrecy::ExposeSecret as _;
 use service_kit::TrustRoots;
-use service_kit::settings::{Base, Environment, Metrics, Reader, SettingError, Signatures};
+use service_kit::settings::{
+    Base, MetricsOutput, Reader, SettingError, SettingsSource, Signatures,
+};
 
 use crate::SERVICE;
 use kit_testing::authority::Authority;
@@ -16,11 +18,11 @@ fn read<T>(
 ) -> Result<T, Vec<SettingError>> {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
     let variable = |name: &str| variables.get(name).map(ToString::to_string);
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &variable,
         file,
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let value = read(&mut reader);
     reader.finish(value)
 }
@@ -47,7 +49,7 @@ fn nothing_set_is_enough() {
     assert_eq!(base.connections_max, 1024);
     assert_eq!(
         (base.signatures, base.metrics),
-        (Signatures::Off, Metrics::Off)
+        (Signatures::Off, MetricsOutput::Off)
     );
     assert!(base.region.is_none() && base.task_metadata_url.is_none());
     assert!(base.log_levels.would_enable("any", &tracing::Level::INFO));
@@ -103,7 +105,7 @@ fn all_that_is_set_is_read() {
         (base.signatures, base.metrics),
         (
             Signatures::Off,
-            Metrics::Emf {
+            MetricsOutput::Emf {
                 namespace: "demo".to_owned()
             }
         )

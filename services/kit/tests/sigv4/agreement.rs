@@ -81,7 +81,7 @@ prop_compose! {
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+enum Tampering {
     Method,
     Path(String),
     Query(String),
@@ -92,20 +92,20 @@ enum Change {
     Signature(Index),
 }
 
-fn changes() -> impl Strategy<Value = Change> {
+fn changes() -> impl Strategy<Value = Tampering> {
     prop_oneof![
-        Just(Change::Method),
-        "/[a-z]{1,4}".prop_map(Change::Path),
-        "&[a-z]{1,4}=".prop_map(Change::Query),
-        any::<u8>().prop_map(Change::Body),
-        (any::<Index>(), b'!'..=b'~').prop_map(|(at, byte)| Change::AddToHeader(at, byte)),
-        any::<Index>().prop_map(Change::RemoveHeader),
-        any::<Index>().prop_map(Change::RepeatHeader),
-        any::<Index>().prop_map(Change::Signature),
+        Just(Tampering::Method),
+        "/[a-z]{1,4}".prop_map(Tampering::Path),
+        "&[a-z]{1,4}=".prop_map(Tampering::Query),
+        any::<u8>().prop_map(Tampering::Body),
+        (any::<Index>(), b'!'..=b'~').prop_map(|(at, byte)| Tampering::AddToHeader(at, byte)),
+        any::<Index>().prop_map(Tampering::RemoveHeader),
+        any::<Index>().prop_map(Tampering::RepeatHeader),
+        any::<Index>().prop_map(Tampering::Signature),
     ]
 }
 
-impl Change {
+impl Tampering {
     fn make(self, request: &mut Request<Bytes>) {
         let uri = request.uri().to_string();
         let name = |request: &Request<Bytes>, at: Index| -> HeaderName {

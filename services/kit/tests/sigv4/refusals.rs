@@ -122,7 +122,7 @@ fn another_scope_is_malformed() {
 }
 
 #[test]
-fn an_unknown_key_and_a_wrong_signature_are_told_apart() {
+fn an_unknown_key_and_a_wrong_signature_have_different_errors() {
     let unknown = Signing {
         key: "OTHER",
         ..Signing::default()
@@ -197,8 +197,8 @@ fn the_date_is_of_one_form_and_of_the_scopes_day() {
 
 #[test]
 fn another_request_is_a_mismatch() {
-    type Change = fn(&mut Request<Bytes>);
-    let changes: [Change; 7] = [
+    type Tampering = fn(&mut Request<Bytes>);
+    let changes: [Tampering; 7] = [
         |it| *it.method_mut() = http::Method::POST,
         |it| *it.uri_mut() = "/Reason?a=1".parse().unwrap(),
         |it| *it.uri_mut() = "/reason/?a=1".parse().unwrap(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use service_kit::settings::{Base, Environment, Reader, Signatures};
+use service_kit::settings::{Base, Reader, SettingsSource, Signatures};
 use service_kit::sigv4::{SignatureSetupError, required};
 use service_kit::{App, Dependencies, Service, server};
 
@@ -20,11 +20,11 @@ const TESTED: Service = Service {
 };
 
 fn base(signatures: Signatures) -> Base {
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
     };
-    let mut base = Base::read(&mut Reader::new(&environment), TESTED);
+    let mut base = Base::read(&mut Reader::new(&source), TESTED);
     base.signatures = signatures;
     base.region = Some(REGION.to_owned());
     base
@@ -91,7 +91,7 @@ async fn the_signed_get_through_with_their_body() {
 }
 
 #[tokio::test]
-async fn everybody_else_is_told_what_is_wrong_and_not_why() {
+async fn refused_requests_get_a_reason_without_what_was_expected() {
     let dependencies = dependencies();
     let old = Signing {
         time: "2026-01-01T03:04:05Z",
@@ -136,7 +136,7 @@ async fn everybody_else_is_told_what_is_wrong_and_not_why() {
 }
 
 #[tokio::test]
-async fn routes_that_do_not_ask_answer_everybody() {
+async fn unprotected_routes_need_no_signature() {
     let mut health = reason();
     *health.uri_mut() = "/health".parse().unwrap();
     assert_eq!(ask(&dependencies(), health).await.0, StatusCode::OK);
@@ -146,7 +146,7 @@ async fn routes_that_do_not_ask_answer_everybody() {
 }
 
 #[tokio::test]
-async fn which_methods_there_are_is_told_to_those_who_sign() {
+async fn only_signed_requests_learn_the_allowed_methods() {
     let mut request = reason();
     *request.method_mut() = http::Method::DELETE;
     let (status, ..) = ask(&dependencies(), request.clone()).await;
@@ -156,7 +156,7 @@ async fn which_methods_there_are_is_told_to_those_who_sign() {
 }
 
 #[tokio::test]
-async fn a_body_too_large_is_told_so() {
+async fn a_body_that_is_too_large_is_413() {
     let large = vec![b'x'; server::BODY_BYTES_MAX + 1];
     let request = Signing::default().sign(echo(large));
     let (status, ..) = ask(&dependencies(), request).await;
@@ -164,7 +164,7 @@ async fn a_body_too_large_is_told_so() {
 }
 
 #[tokio::test]
-async fn off_asks_nobody() {
+async fn off_requires_no_signature() {
     let (base, dependencies) = (base(Signatures::Off), dependencies());
     let app = App::new(routes(&base, &dependencies).unwrap(), &base, &dependencies);
     let response = app.answer(reason().map(Body::from)).await;

@@ -9,7 +9,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use jiff::Timestamp;
-use service_kit::settings::{Environment, Reader};
+use service_kit::settings::{Reader, SettingsSource};
 use service_kit::sigv4::{SignedFor, Signer};
 use service_kit::{Clock, KeyPairs, KeyRing};
 
@@ -103,12 +103,12 @@ async fn a_header_that_cannot_be_signed_is_not_sent() {
 
 /// A role whose credentials last for an hour.
 #[derive(Debug)]
-struct Role {
+struct TestRole {
     asked: Arc<AtomicU32>,
     since: SystemTime,
 }
 
-impl ProvideCredentials for Role {
+impl ProvideCredentials for TestRole {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -121,7 +121,7 @@ impl ProvideCredentials for Role {
 }
 
 fn role_signer(signed_for: SignedFor, now: &str, asked: &Arc<AtomicU32>) -> Signer {
-    let role = Role {
+    let role = TestRole {
         asked: Arc::clone(asked),
         since: NOW.parse::<Timestamp>().unwrap().into(),
     };
@@ -172,7 +172,7 @@ async fn a_roles_credentials_are_kept_until_a_minute_before_their_end() {
         let seconds = Arc::clone(&seconds);
         move || start + jiff::SignedDuration::from_secs(seconds.load(Ordering::SeqCst).into())
     };
-    let role = Role {
+    let role = TestRole {
         asked: Arc::clone(&asked),
         since: start.into(),
     };
@@ -207,11 +207,11 @@ fn the_setting_names_who_verifies() {
         (Some("axno"), None),
         (Some("orbit"), None),
     ] {
-        let environment = Environment {
+        let source = SettingsSource {
             variable: &|name| (name == "AXON_SIGNED_FOR").then(|| value.map(str::to_owned))?,
             file: &|_| unreachable!(),
         };
-        let mut reader = Reader::new(&environment);
+        let mut reader = Reader::new(&source);
         let signed_for = SignedFor::read(&mut reader, "AXON_SIGNED_FOR", "axon");
         let finished = reader.finish(signed_for);
         assert_eq!(finished.as_ref().ok(), read.as_ref(), "{value:?}");

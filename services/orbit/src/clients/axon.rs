@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde::Deserialize;
-use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
+use service_kit::outbound::{AttemptOutcome, CallError, CallTarget, HttpError, Outbound, Repeat};
 use service_kit::sigv4::{SignatureSetupError, Signer};
 use service_kit::{Dependencies, RequestContext};
 
@@ -41,7 +41,7 @@ impl Axon {
         settings: &Settings,
         dependencies: &Dependencies,
     ) -> Result<Self, SignatureSetupError> {
-        let target = Target {
+        let target = CallTarget {
             name: TARGET,
             url: settings.axon_url.clone(),
             connect_to: settings.axon_connect_to.clone(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use service_kit::outbound::{AttemptOutcome, CallError, HttpError, Outbound, Repeat, Target};
+use service_kit::outbound::{AttemptOutcome, CallError, CallTarget, HttpError, Outbound, Repeat};
 use service_kit::{Dependencies, RequestContext};
 
 use super::limits::{attempt_timeout, sanitized};
@@ -122,8 +122,8 @@ impl Governance {
 }
 
 /// Governance behind a plain URL.
-fn target_at(url: Uri, settings: &Settings) -> Target {
-    Target {
+fn target_at(url: Uri, settings: &Settings) -> CallTarget {
+    CallTarget {
         name: TARGET,
         url,
         connect_to: None,

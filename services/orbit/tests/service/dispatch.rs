@@ -3,7 +3,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use orbit::{SERVICE, Settings, app};
 use serde_json::{Value, json};
-use service_kit::settings::{Environment, Reader};
+use service_kit::settings::{Reader, SettingsSource};
 use service_kit::{Clock, Dependencies};
 
 use kit_testing::stub::{StubServer, answer};
@@ -34,11 +34,11 @@ async fn ask_within(
         "DEADLINE_MS" => Some(deadline_ms.to_owned()),
         _ => None,
     };
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &variable,
         file: &|_| unreachable!(),
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let clock = Clock::fixed(NOW.parse().unwrap());
@@ -73,11 +73,11 @@ fn assert_problem(answer: &(Response<()>, Value), status: u16) {
 }
 
 #[tokio::test]
-async fn health_answers_healthy_and_asks_nobody() {
-    let nobody = StubServer::answering(500, "").await;
+async fn health_answers_healthy_without_a_call() {
+    let unused = StubServer::answering(500, "").await;
     let (response, body) = ask(
-        &nobody.url("/"),
-        &nobody.url("/"),
+        &unused.url("/"),
+        &unused.url("/"),
         Request::get("/health"),
         "",
     )
@@ -87,7 +87,7 @@ async fn health_answers_healthy_and_asks_nobody() {
         body,
         json!({"status": "healthy", "service": "orbit", "timestamp": NOW})
     );
-    assert!(nobody.calls().is_empty());
+    assert!(unused.calls().is_empty());
 }
 
 #[tokio::test]
@@ -170,9 +170,9 @@ async fn governance_that_fails_fails_closed() {
         let answer = ask(&governance.url("/"), &axon.url("/reason"), dispatch(), "").await;
         assert_problem(&answer, 503);
     }
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", nobody.local_addr().unwrap());
-    drop(nobody);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", unused.local_addr().unwrap());
+    drop(unused);
     assert_problem(&ask(&url, &axon.url("/reason"), dispatch(), "").await, 503);
     assert_eq!(axon.calls().len(), 0);
 }
@@ -294,8 +294,8 @@ async fn an_intent_may_have_every_character_of_the_contract_and_its_length() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_wrong_reaches_nobody() {
-    let nobody = StubServer::answering(200, ALLOWED).await;
+async fn an_invalid_request_makes_no_call() {
+    let unused = StubServer::answering(200, ALLOWED).await;
     let large = format!(r#"{{"intent":"{}"}}"#, "x".repeat(70_000));
     for (request, body, status) in [
         (json_dispatch(), "{", 400),
@@ -306,11 +306,11 @@ async fn a_request_that_is_wrong_reaches_nobody() {
         (dispatch(), r#"{"intent":"call_reasoning"}"#, 415),
         (dispatch().header("Content-Type", "text/plain"), "{}", 415),
     ] {
-        let url = nobody.url("/");
+        let url = unused.url("/");
         assert_problem(&ask(&url, &url, request, body.to_owned()).await, status);
     }
     for body in wrong_bodies() {
-        let url = nobody.url("/");
+        let url = unused.url("/");
         let answer = ask(&url, &url, json_dispatch(), body.clone()).await;
         let shown: String = String::from_utf8_lossy(&body).chars().take(60).collect();
         assert_problem(&answer, 400);
@@ -318,6 +318,6 @@ async fn a_request_that_is_wrong_reaches_nobody() {
         assert!(bytes < 400, "{shown} is answered by {bytes} bytes");
     }
     let get = Request::get("/dispatch").header("X-Correlation-ID", "the-id");
-    assert_problem(&ask(&nobody.url("/"), &nobody.url("/"), get, "").await, 405);
-    assert!(nobody.calls().is_empty());
+    assert_problem(&ask(&unused.url("/"), &unused.url("/"), get, "").await, 405);
+    assert!(unused.calls().is_empty());
 }

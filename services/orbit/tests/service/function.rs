@@ -10,19 +10,19 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::process::{ALLOWED, HEARTBEAT, ORBIT, end, whole_dispatch, with_function};
-use kit_testing::process::Process;
+use kit_testing::process::ServiceProcess;
 use kit_testing::stub::{StubCall, StubServer, answer};
 
 /// The answer to a dispatch while the function fails.
 #[derive(Debug, PartialEq)]
-struct Outcome {
+struct DispatchOutcome {
     status: u16,
     retry_after: Option<String>,
     asked: usize,
 }
 
-fn closed(asked: usize, retry_after: Option<&str>) -> Outcome {
-    Outcome {
+fn closed(asked: usize, retry_after: Option<&str>) -> DispatchOutcome {
+    DispatchOutcome {
         status: 503,
         retry_after: retry_after.map(str::to_owned),
         asked,
@@ -45,7 +45,7 @@ async fn dispatch_while(endpoint: &str, settings: &[(&'static str, &str)]) -> (u
     let axon_url = axon.url("/reason");
     let mut variables = with_function(endpoint, &axon_url);
     variables.extend_from_slice(settings);
-    let mut orbit = Process::start(ORBIT, &variables);
+    let mut orbit = ServiceProcess::start(ORBIT, &variables);
     let (status, head, body) = whole_dispatch(orbit.address());
     assert_eq!(body["detail"], "governance cannot answer");
     let log = end(orbit);
@@ -58,12 +58,12 @@ async fn dispatch_while(endpoint: &str, settings: &[(&'static str, &str)]) -> (u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_it_answers_but_a_clear_yes_or_no_fails_closed() {
-    type Failure = fn(&StubCall) -> Response;
-    let failed: Failure =
+    type LambdaFailure = fn(&StubCall) -> Response;
+    let failed: LambdaFailure =
         |_| with_header(answer(200, ALLOWED), "X-Amz-Function-Error", "Unhandled");
-    let throttled: Failure = |_| answer(429, r#"{"Reason":"CallerRateLimitExceeded"}"#);
-    let throttled_long: Failure = |_| with_header(answer(429, "{}"), "Retry-After", "60");
-    let table: [(&str, Failure, Outcome); 12] = [
+    let throttled: LambdaFailure = |_| answer(429, r#"{"Reason":"CallerRateLimitExceeded"}"#);
+    let throttled_long: LambdaFailure = |_| with_header(answer(429, "{}"), "Retry-After", "60");
+    let table: [(&str, LambdaFailure, DispatchOutcome); 12] = [
         ("FunctionError", failed, closed(1, None)),
         ("no body", |_| answer(200, ""), closed(1, None)),
         ("no JSON", |_| answer(200, "not json"), closed(1, None)),
@@ -96,7 +96,7 @@ async fn whatever_it_answers_but_a_clear_yes_or_no_fails_closed() {
     for (name, failure, expected) in table {
         let lambda = StubServer::start(move |call| Some(failure(call))).await;
         let (status, head) = dispatch_while(&lambda.url(""), &[]).await;
-        let outcome = Outcome {
+        let outcome = DispatchOutcome {
             status,
             retry_after: retry_after(&head),
             asked: lambda.calls().len(),
@@ -114,9 +114,9 @@ async fn one_that_does_not_answer_fails_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_cannot_be_reached_fails_closed() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
-    drop(nobody);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", unused.local_addr().unwrap());
+    drop(unused);
     assert_eq!(dispatch_while(&endpoint, &[]).await.0, 503);
 }
 
@@ -142,7 +142,7 @@ async fn one_that_went_on_failing_is_not_asked_for_a_while() {
     let axon = StubServer::answering(200, HEARTBEAT).await;
     let axon_url = axon.url("/reason");
     let endpoint = lambda.url("");
-    let mut orbit = Process::start(ORBIT, &with_function(&endpoint, &axon_url));
+    let mut orbit = ServiceProcess::start(ORBIT, &with_function(&endpoint, &axon_url));
     let address = orbit.address();
     let answers: Vec<_> = (0..5).map(|_| whole_dispatch(address)).collect();
     let is_closed = |(status, _, body): &(u16, String, Value)| {
@@ -168,7 +168,7 @@ async fn a_failure_that_passes_is_not_seen() {
     .await;
     let axon = StubServer::answering(200, HEARTBEAT).await;
     let (endpoint, axon_url) = (lambda.url(""), axon.url("/reason"));
-    let mut orbit = Process::start(ORBIT, &with_function(&endpoint, &axon_url));
+    let mut orbit = ServiceProcess::start(ORBIT, &with_function(&endpoint, &axon_url));
     assert_eq!(whole_dispatch(orbit.address()).0, 200);
     end(orbit);
     assert_eq!((lambda.calls().len(), axon.calls().len()), (2, 1));

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::process::ORBIT;
 use kit_testing::api_document::{ApiDocument, ApiResponse};
-use kit_testing::process::Process;
+use kit_testing::process::ServiceProcess;
 use kit_testing::stub::StubServer;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
@@ -75,7 +75,7 @@ async fn orbit_answers_as_its_document_has_it() {
             ("GOVERNANCE_FUNCTION_URL", &*governance.url("/")),
             ("AXON_SERVICE_URL", &*axon.url("/reason")),
         ];
-        let mut orbit = Process::start(ORBIT, &variables);
+        let mut orbit = ServiceProcess::start(ORBIT, &variables);
         let answer = ask(orbit.address(), "POST", "/dispatch", headers, body);
         assert_eq!(answer.status, status, "{headers} {body:.100}");
         document.check("POST", "/dispatch", &answer);
@@ -91,7 +91,7 @@ fn health_and_the_rest(document: &mut ApiDocument) {
         ("GOVERNANCE_FUNCTION_URL", "http://127.0.0.1:9/"),
         ("AXON_SERVICE_URL", "http://127.0.0.1:9/"),
     ];
-    let mut orbit = Process::start(ORBIT, &variables);
+    let mut orbit = ServiceProcess::start(ORBIT, &variables);
     let address = orbit.address();
     let too_large = format!("X-Large: {}\r\n", "x".repeat(20_000));
     for method in ["GET", "HEAD"] {

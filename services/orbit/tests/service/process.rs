@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use serde_json::Value;
 
 use kit_testing::authority::Authority;
-use kit_testing::process::{Process, run};
+use kit_testing::process::{ServiceProcess, run};
 use kit_testing::stub::{StubServer, answer, recording};
 
 pub(crate) const ORBIT: &str = env!("CARGO_BIN_EXE_orbit");
@@ -51,7 +51,7 @@ pub(crate) fn with_function<'a>(
     ]
 }
 
-pub(crate) fn end(orbit: Process) -> Vec<Value> {
+pub(crate) fn end(orbit: ServiceProcess) -> Vec<Value> {
     orbit.terminate();
     let (code, log) = orbit.end();
     assert_eq!(code, Some(0), "{log:?}");
@@ -62,7 +62,8 @@ pub(crate) fn end(orbit: Process) -> Vec<Value> {
 async fn the_function_is_asked_at_its_alias() {
     let lambda = StubServer::answering(200, ALLOWED).await;
     let axon = StubServer::answering(200, HEARTBEAT).await;
-    let mut orbit = Process::start(ORBIT, &with_function(&lambda.url(""), &axon.url("/reason")));
+    let mut orbit =
+        ServiceProcess::start(ORBIT, &with_function(&lambda.url(""), &axon.url("/reason")));
     let (status, body) = dispatch(orbit.address());
     assert_eq!(
         (status, &body["message"]),
@@ -113,7 +114,7 @@ async fn what_aws_verifies_is_signed_as_the_role_of_the_task() {
         ("AXON_SIGNED_FOR", "execute-api"),
         ("SIGNATURES", "required"),
     ]);
-    let mut orbit = Process::start(ORBIT, &variables);
+    let mut orbit = ServiceProcess::start(ORBIT, &variables);
     let address = orbit.address();
     assert_eq!([dispatch(address).0, dispatch(address).0], [200, 200]);
     end(orbit);
@@ -149,7 +150,7 @@ async fn the_function_is_reached_over_tls_by_a_known_authority_only() {
         let file = authority.map(|authority| PemFile::of(authority, "function"));
         let mut variables = with_function(&endpoint, &axon_url);
         variables.extend(file.iter().map(|file| ("SSL_CERT_FILE", file.path())));
-        let mut orbit = Process::start(ORBIT, &variables);
+        let mut orbit = ServiceProcess::start(ORBIT, &variables);
         assert_eq!(dispatch(orbit.address()).0, status);
         end(orbit);
     }
@@ -174,7 +175,7 @@ async fn sigterm_finishes_a_dispatch_that_is_in_flight() {
         ("GOVERNANCE_FUNCTION_URL", &*governance.url("/")),
         ("AXON_SERVICE_URL", &*axon.url("/reason")),
     ];
-    let mut orbit = Process::start(ORBIT, &variables);
+    let mut orbit = ServiceProcess::start(ORBIT, &variables);
     let address = orbit.address();
     let in_flight = tokio::task::spawn_blocking(move || dispatch(address));
     governance_reached.recv().await.unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use orbit::{SERVICE, Settings, app};
-use service_kit::settings::{Environment, Reader, Signatures};
+use service_kit::settings::{Reader, SettingsSource, Signatures};
 use service_kit::{App, Clock, Dependencies, KeyPair, KeyPairs, KeyRing};
 
 use crate::process::{ALLOWED, HEARTBEAT};
@@ -20,11 +20,11 @@ fn settings(governance: &StubServer, axon: &StubServer) -> Settings {
         "AWS_REGION" => Some("eu-central-1".to_owned()),
         _ => None,
     };
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &variable,
         file: &|_| unreachable!(),
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let settings = Settings::read(&mut reader);
     reader.finish(settings).unwrap()
 }
@@ -143,8 +143,8 @@ async fn the_callers_deadline_holds_for_all_that_is_called() {
     let response = dispatch_within(&app, "1500").await;
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     for call in [&governance.calls()[0], &axon.calls()[0]] {
-        let told = call.headers["x-request-timeout-ms"].to_str().unwrap();
-        assert!((1..=1500).contains(&told.parse().unwrap()), "{told}");
+        let sent = call.headers["x-request-timeout-ms"].to_str().unwrap();
+        assert!((1..=1500).contains(&sent.parse().unwrap()), "{sent}");
     }
 }
 
@@ -158,7 +158,7 @@ async fn dispatch_within(app: &App, milliseconds: &str) -> Response<Body> {
 /// Governance answers 408, as a service of the kit does when its time was too short, so that the test
 /// does not depend on which of the two clocks is first.
 #[tokio::test]
-async fn a_time_that_is_too_short_speaks_against_nobody() {
+async fn a_callers_short_time_limit_is_no_failure_of_the_targets() {
     let in_trouble = Arc::new(AtomicBool::new(true));
     let is_slow = Arc::clone(&in_trouble);
     let governance = StubServer::start(move |_| {
@@ -187,7 +187,7 @@ async fn a_time_that_is_too_short_speaks_against_nobody() {
 
 #[tokio::test]
 async fn no_target_can_send_our_callers_away_for_ever() {
-    for (asked, told) in [
+    for (asked, sent) in [
         ("18446744073709551615", "60"),
         ("99999999999999999999", "60"),
         ("61", "60"),
@@ -207,7 +207,7 @@ async fn no_target_can_send_our_callers_away_for_ever() {
             .unwrap();
         let response = dispatch(&app).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(response.headers()["retry-after"], told, "{asked}");
+        assert_eq!(response.headers()["retry-after"], sent, "{asked}");
     }
 }
 

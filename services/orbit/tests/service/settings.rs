@@ -1,5 +1,5 @@
 use orbit::{FunctionName, GovernanceEndpoint, Settings};
-use service_kit::settings::{Environment, Reader, SettingError, Signatures};
+use service_kit::settings::{Reader, SettingError, SettingsSource, Signatures};
 
 fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<SettingError>> {
     let variable = |name: &str| {
@@ -8,11 +8,11 @@ fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<SettingError>> {
             .find(|(known, _)| *known == name)
             .map(|(_, value)| (*value).to_owned())
     };
-    let environment = Environment {
+    let source = SettingsSource {
         variable: &variable,
         file: &|_| unreachable!(),
     };
-    let mut reader = Reader::new(&environment);
+    let mut reader = Reader::new(&source);
     let settings = Settings::read(&mut reader);
     reader.finish(settings)
 }

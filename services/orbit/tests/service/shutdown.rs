@@ -2,7 +2,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use crate::process::ORBIT;
-use kit_testing::process::Process;
+use kit_testing::process::ServiceProcess;
 use kit_testing::stub::StubServer;
 
 /// Two dispatches wait for a governance that does not answer; a third connection is idle.
@@ -21,7 +21,7 @@ async fn a_second_signal_cuts_off_and_the_exit_code_says_so() {
             ("GOVERNANCE_FUNCTION_URL", &*governance.url("/")),
             ("AXON_SERVICE_URL", "http://127.0.0.1:9/"),
         ];
-        let mut orbit = Process::start(ORBIT, &variables);
+        let mut orbit = ServiceProcess::start(ORBIT, &variables);
         let address = orbit.address();
         let _idle = TcpStream::connect(address).unwrap();
         let mut in_flight = Vec::new();

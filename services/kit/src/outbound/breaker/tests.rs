@@ -95,7 +95,7 @@ fn it_opens_twice_as_long_after_each_failed_probe_up_to_a_bound() {
         .unwrap()
         .record(false, now);
     open(&breaker, now);
-    assert_eq!(rest(&breaker, now), Some(OPEN_MIN), "it starts anew");
+    assert_eq!(rest(&breaker, now), Some(OPEN_MIN), "it starts again");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_probe_that_is_dropped_is_given_back() {
 }
 
 #[test]
-fn who_may_give_up_any_moment_keeps_nobody_from_probing() {
+fn a_short_probe_does_not_block_a_whole_one() {
     let (breaker, mut now) = (breaker(), Instant::now());
     open(&breaker, now);
     now += OPEN_MIN;
@@ -133,7 +133,7 @@ fn who_may_give_up_any_moment_keeps_nobody_from_probing() {
 }
 
 #[test]
-fn those_who_have_less_time_probe_where_there_is_nobody_else() {
+fn short_calls_probe_where_there_are_no_others() {
     for (fails, opens) in [(false, false), (true, true)] {
         let (breaker, mut now) = (breaker(), Instant::now());
         open(&breaker, now);
@@ -162,7 +162,7 @@ fn results_from_before_have_no_say() {
 }
 
 #[test]
-fn the_gauge_tells_the_state() {
+fn the_gauge_shows_the_state() {
     let metrics = Metrics::default();
     let (breaker, mut now) = (Breaker::new("tested", &metrics), Instant::now());
     let gauge = metrics.gauge("breaker_state", Unit::None, &[("target", "tested")]);
@@ -179,7 +179,7 @@ fn the_gauge_tells_the_state() {
 
 /// What can happen, in any order. Who finishes is the nth of those under way.
 #[derive(Clone, Debug)]
-enum Step {
+enum BreakerStep {
     Start(TimeLeft),
     Succeed(prop::sample::Index),
     Fail(prop::sample::Index),
@@ -187,35 +187,37 @@ enum Step {
     Advance(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = BreakerStep> {
     prop_oneof![
-        6 => prop_oneof![Just(TimeLeft::Whole), Just(TimeLeft::Short)].prop_map(Step::Start),
-        2 => any::<prop::sample::Index>().prop_map(Step::Succeed),
-        6 => any::<prop::sample::Index>().prop_map(Step::Fail),
-        1 => any::<prop::sample::Index>().prop_map(Step::Drop),
-        2 => (0_u64..12_000).prop_map(Step::Advance),
+        6 => prop_oneof![Just(TimeLeft::Whole), Just(TimeLeft::Short)].prop_map(BreakerStep::Start),
+        2 => any::<prop::sample::Index>().prop_map(BreakerStep::Succeed),
+        6 => any::<prop::sample::Index>().prop_map(BreakerStep::Fail),
+        1 => any::<prop::sample::Index>().prop_map(BreakerStep::Drop),
+        2 => (0_u64..12_000).prop_map(BreakerStep::Advance),
     ]
 }
 
 /// The calls under way, and what the breaker has been seen to do.
-struct Run {
+struct BreakerRun {
     breaker: Breaker,
     now: Instant,
     under_way: Vec<Permit>,
 }
 
-impl Run {
-    fn take(&mut self, step: &Step) {
+impl BreakerRun {
+    fn take(&mut self, step: &BreakerStep) {
         let under_way = self.under_way.len();
         let nth = |index: &prop::sample::Index| (under_way > 0).then(|| index.index(under_way));
         match step {
-            Step::Start(time) => self
+            BreakerStep::Start(time) => self
                 .under_way
                 .extend(self.breaker.permit(self.now, *time).ok()),
-            Step::Succeed(index) => self.finish(nth(index), |call, now| call.record(false, now)),
-            Step::Fail(index) => self.finish(nth(index), |call, now| call.record(true, now)),
-            Step::Drop(index) => self.finish(nth(index), |call, _| drop(call)),
-            Step::Advance(milliseconds) => self.now += Duration::from_millis(*milliseconds),
+            BreakerStep::Succeed(index) => {
+                self.finish(nth(index), |call, now| call.record(false, now))
+            }
+            BreakerStep::Fail(index) => self.finish(nth(index), |call, now| call.record(true, now)),
+            BreakerStep::Drop(index) => self.finish(nth(index), |call, _| drop(call)),
+            BreakerStep::Advance(milliseconds) => self.now += Duration::from_millis(*milliseconds),
         }
     }
 
@@ -245,20 +247,20 @@ proptest! {
     #[test]
     fn whatever_happens(steps in prop::collection::vec(step(), 0..200)) {
         let (breaker, now) = (breaker(), Instant::now());
-        let mut run = Run { breaker, now, under_way: Vec::new() };
+        let mut run = BreakerRun { breaker, now, under_way: Vec::new() };
         let mut has_failed = false;
         for step in &steps {
             let (was_open, generation) = (run.breaker.is_open(), run.generation());
             let stale = run.under_way.iter().all(|call| call.generation != generation);
             run.take(step);
-            let is_failure = matches!(step, Step::Fail(_));
+            let is_failure = matches!(step, BreakerStep::Fail(_));
             has_failed |= is_failure;
             for time in [TimeLeft::Whole, TimeLeft::Short] {
                 prop_assert!(run.probes(time) <= 1, "never more than one probe of a kind");
             }
             prop_assert!(run.is_closed() || has_failed, "never open without failures");
             prop_assert!(was_open || !run.breaker.is_open() || is_failure, "only a failure opens");
-            let is_result = matches!(step, Step::Succeed(_) | Step::Fail(_) | Step::Drop(_));
+            let is_result = matches!(step, BreakerStep::Succeed(_) | BreakerStep::Fail(_) | BreakerStep::Drop(_));
             if is_result && stale {
                 prop_assert_eq!(run.generation(), generation, "a late result has no say");
             }
@@ -277,8 +279,8 @@ proptest! {
     #[test]
     fn without_failures_it_never_opens(steps in prop::collection::vec(step(), 0..200)) {
         let (breaker, now) = (breaker(), Instant::now());
-        let mut run = Run { breaker, now, under_way: Vec::new() };
-        for step in steps.iter().filter(|step| !matches!(step, Step::Fail(_))) {
+        let mut run = BreakerRun { breaker, now, under_way: Vec::new() };
+        for step in steps.iter().filter(|step| !matches!(step, BreakerStep::Fail(_))) {
             run.take(step);
             prop_assert!(run.breaker.permit(run.now, TimeLeft::Whole).is_ok());
         }

@@ -15,14 +15,14 @@ fn throttled(seconds: u64) -> Result<(), AttemptOutcome> {
 }
 
 /// A guard without jitter, and when its calls were attempted.
-struct Scene {
+struct GuardTest {
     guard: Guard,
     metrics: Metrics,
     began: Instant,
     attempts: Cell<Vec<u128>>,
 }
 
-impl Scene {
+impl GuardTest {
     fn new() -> Self {
         let metrics = Metrics::default();
         Self {
@@ -71,7 +71,7 @@ impl Scene {
 
 #[tokio::test(start_paused = true)]
 async fn it_tries_three_times_with_pauses_that_double() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     let error = scene.call(10_000, true, 10, &[LOST]).await.unwrap_err();
     assert!(
         matches!(error, CallError::Failed(AttemptOutcome::ConnectionLost)),
@@ -83,7 +83,7 @@ async fn it_tries_three_times_with_pauses_that_double() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_answer_that_is_well_ends_it() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     assert!(scene.call(10_000, true, 0, &[LOST, WELL]).await.is_ok());
     assert_eq!(scene.attempts().len(), 2);
     assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
@@ -91,8 +91,8 @@ async fn the_first_answer_that_is_well_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_not_be_repeated_is_tried_again_only_where_nobody_was_reached() {
-    let scene = Scene::new();
+async fn what_is_not_repeatable_is_retried_only_without_a_connection() {
+    let scene = GuardTest::new();
     assert!(scene.call(10_000, false, 0, &[LOST, WELL]).await.is_err());
     assert_eq!(scene.attempts().len(), 1);
     assert!(scene.call(10_000, false, 0, &[REFUSED, WELL]).await.is_ok());
@@ -104,7 +104,7 @@ async fn what_may_not_be_repeated_is_tried_again_only_where_nobody_was_reached()
 
 #[tokio::test(start_paused = true)]
 async fn the_target_says_how_long_the_pause_is() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     let results = [throttled(2), throttled(0), WELL];
     assert!(scene.call(10_000, true, 0, &results).await.is_ok());
     assert_eq!(scene.attempts(), [0, 2000, 2100]);
@@ -112,7 +112,7 @@ async fn the_target_says_how_long_the_pause_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_does_not_fit_is_not_begun() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     let error = scene
         .call(2000, true, 0, &[throttled(2)])
         .await
@@ -128,7 +128,7 @@ async fn a_pause_that_does_not_fit_is_not_begun() {
 
 #[tokio::test(start_paused = true)]
 async fn each_attempt_has_its_time_and_all_of_them_the_deadline() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     let error = scene.call(7000, true, 60_000, &[WELL]).await.unwrap_err();
     assert!(matches!(error, CallError::Deadline), "{error:?}");
     assert_eq!(scene.attempts(), [0, 3050, 6150]);
@@ -137,15 +137,15 @@ async fn each_attempt_has_its_time_and_all_of_them_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn after_the_deadline_nothing_is_begun() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     let error = scene.call(0, true, 0, &[WELL]).await.unwrap_err();
     assert!(matches!(error, CallError::Deadline), "{error:?}");
     assert!(scene.attempts().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_is_told_until_when_it_is_waited_for() {
-    let scene = Scene::new();
+async fn an_attempt_gets_the_time_at_which_it_is_cut_off() {
+    let scene = GuardTest::new();
     for (deadline_ms, left_ms) in [(10_000, 3000), (2000, 2000)] {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
         let attempt = async |until: Instant| Ok::<_, AttemptOutcome>(until - Instant::now());
@@ -159,7 +159,7 @@ async fn an_attempt_is_told_until_when_it_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_answers_at_once_and_is_not_tried_again() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     let mut calls = 0;
     let open_for = loop {
         match scene.call(10_000, true, 0, &[LOST]).await.unwrap_err() {
@@ -181,7 +181,7 @@ async fn an_open_breaker_answers_at_once_and_is_not_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_given_up_does_not_speak_against_the_target() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     for _ in 0..20 {
         let error = scene.call(100, true, 60_000, &[WELL]).await.unwrap_err();
         assert!(matches!(error, CallError::Deadline), "{error:?}");
@@ -195,10 +195,10 @@ async fn a_call_that_is_given_up_does_not_speak_against_the_target() {
     assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
 }
 
-/// Who is told how long it is waited for may say itself that this was not enough.
+/// A target that knows the time limit may answer 408 by itself.
 #[tokio::test(start_paused = true)]
 async fn a_target_that_had_too_little_time_may_say_so() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     let too_late = [Err(AttemptOutcome::TimedOut)];
     for _ in 0..20 {
         let error = scene.call(2999, true, 0, &too_late).await.unwrap_err();
@@ -215,8 +215,8 @@ async fn a_target_that_had_too_little_time_may_say_so() {
 }
 
 /// A breaker that has been open for long enough.
-async fn half_open() -> Scene {
-    let scene = Scene::new();
+async fn half_open() -> GuardTest {
+    let scene = GuardTest::new();
     while !scene.guard.breaker.is_open() {
         assert!(scene.call(10_000, true, 0, &[LOST]).await.is_err());
     }
@@ -251,7 +251,7 @@ async fn where_all_deadlines_are_short_a_target_that_is_well_is_called_again() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_ask_nothing_add_nothing_to_the_budget() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     for _ in 0..1000 {
         assert!(scene.call(0, true, 0, &[WELL]).await.is_err());
     }
@@ -265,7 +265,7 @@ async fn calls_that_ask_nothing_add_nothing_to_the_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn all_calls_share_one_budget() {
-    let scene = Scene::new();
+    let scene = GuardTest::new();
     // What is throttled is tried again, and does not open the breaker.
     for _ in 0..200 {
         let throttled = throttled(0);

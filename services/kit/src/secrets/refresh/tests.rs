@@ -11,8 +11,8 @@ use crate::{KeyPair, KeyRing};
 
 const INTERVAL: Duration = Duration::from_mins(5);
 
-fn loaded(version: &str) -> SecretVersion {
-    SecretVersion {
+fn loaded(version: &str) -> DecryptedSecrets {
+    DecryptedSecrets {
         version_id: Some(version.to_owned()),
         values: SecretValues {
             database_url: None,
@@ -35,15 +35,15 @@ fn invalid() -> SecretsError {
     }
 }
 
-/// Answers one after the other; hangs where there are no more.
-struct Answers(RefCell<VecDeque<Result<SecretVersion, SecretsError>>>);
+/// QueuedResults one after the other; hangs where there are no more.
+struct QueuedResults(RefCell<VecDeque<Result<DecryptedSecrets, SecretsError>>>);
 
-impl Answers {
-    fn new(answers: impl IntoIterator<Item = Result<SecretVersion, SecretsError>>) -> Self {
+impl QueuedResults {
+    fn new(answers: impl IntoIterator<Item = Result<DecryptedSecrets, SecretsError>>) -> Self {
         Self(RefCell::new(answers.into_iter().collect()))
     }
 
-    async fn next(&self) -> Result<SecretVersion, SecretsError> {
+    async fn next(&self) -> Result<DecryptedSecrets, SecretsError> {
         let next = self.0.borrow_mut().pop_front();
         match next {
             Some(answer) => answer,
@@ -64,12 +64,12 @@ fn cache(metrics: &Metrics) -> (SecretCache, Secrets, KeyRing) {
 #[tokio::test(start_paused = true)]
 async fn at_the_start_it_is_tried_three_times() {
     let began = Instant::now();
-    let answers = Answers::new([Err(invalid()), Err(invalid()), Ok(loaded("one"))]);
+    let answers = QueuedResults::new([Err(invalid()), Err(invalid()), Ok(loaded("one"))]);
     let first = super::first("the secret", || answers.next()).await.unwrap();
     assert_eq!(first.version_id.as_deref(), Some("one"));
     assert_eq!(began.elapsed(), FIRST_PAUSE * 3);
 
-    let answers = Answers::new([
+    let answers = QueuedResults::new([
         Err(invalid()),
         Err(invalid()),
         Err(invalid()),
@@ -87,7 +87,7 @@ async fn at_the_start_it_is_tried_three_times() {
 #[tokio::test(start_paused = true)]
 async fn at_the_start_no_answer_is_an_end_too() {
     let began = Instant::now();
-    let answers = Answers::new([]);
+    let answers = QueuedResults::new([]);
     let error = super::first("the secret arn:x", || answers.next())
         .await
         .unwrap_err();
@@ -104,7 +104,7 @@ async fn a_new_version_is_seen_by_all_and_the_last_good_one_is_kept() {
     let age = metrics.gauge("secret_age", Unit::Seconds, &[]);
     let failures = metrics.counter("secret_refresh_failures", &[]);
     let (cache, secrets, ring) = cache(&metrics);
-    let answers = Answers::new([
+    let answers = QueuedResults::new([
         Ok(loaded("one")),
         Ok(loaded("two")),
         Err(invalid()),

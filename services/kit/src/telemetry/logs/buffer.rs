@@ -21,7 +21,7 @@ pub(crate) struct LogBuffer(Arc<LogBufferInner>);
 
 struct LogBufferInner {
     pending: Mutex<PendingLines>,
-    /// Something pending, or is to be written now.
+    /// Notified when lines were added, or a flush waits.
     wakes_writer: Condvar,
     written: Condvar,
 }
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that is stuck until its gate is dropped, and what it took.
+    /// A stream that is blocked until its gate is dropped, and what it took.
     struct GatedStream {
         gate: Receiver<()>,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_stream_costs_lines_and_bounded_memory_but_holds_nobody_up() {
+    fn a_blocked_stream_costs_lines_and_bounded_memory_but_no_time() {
         let (stream, gate, taken) = gated();
         let (sender, dropped) = channel();
         let buffer = LogBuffer::start(stream, move |count| sender.send(count).unwrap());
@@ -185,7 +185,7 @@ mod tests {
             buffer.push(&line);
         }
         assert!(buffer.lock().text.len() <= BYTES_MAX);
-        assert_eq!(dropped.try_iter().count(), 0, "told when it goes on");
+        assert_eq!(dropped.try_iter().count(), 0, "reported when it goes on");
 
         drop(gate);
         buffer.flush();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_does_not_wait_for_a_stuck_stream_for_ever() {
+    fn a_flush_does_not_wait_for_a_blocked_stream_for_ever() {
         let (stream, _gate, taken) = gated();
         let buffer = LogBuffer::start(stream, |_| {});
         buffer.push(b"line\n");

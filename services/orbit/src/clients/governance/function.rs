@@ -6,9 +6,9 @@
 use anyhow::Context as _;
 use aws_sdk_lambda::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use http::{HeaderMap, StatusCode, Uri};
-use service_kit::outbound::{AttemptOutcome, Target};
+use service_kit::outbound::{AttemptOutcome, CallTarget};
 use service_kit::sigv4::{SignedFor, Signer};
-use service_kit::{Aws, Dependencies};
+use service_kit::{AwsSdk, Dependencies};
 
 use super::{FUNCTION_ERROR, target_at};
 use crate::settings::{FunctionName, Settings};
@@ -17,14 +17,14 @@ pub(super) async fn target(
     function: &FunctionName,
     settings: &Settings,
     dependencies: &Dependencies,
-) -> anyhow::Result<Target> {
+) -> anyhow::Result<CallTarget> {
     let region = settings.base.region.clone();
     let region = region.context("AWS_REGION is not set: the function's region is unknown")?;
     let url = url(function, &region, &dependencies.aws).await?;
     let clock = dependencies.clock.clone();
     let role = dependencies.aws.credentials();
     let signer = Signer::with_role(role, SignedFor::Lambda, region, clock);
-    Ok(Target {
+    Ok(CallTarget {
         outcome,
         signer: Some(signer),
         ..target_at(url, settings)
@@ -32,7 +32,7 @@ pub(super) async fn target(
 }
 
 /// The invoke URL: at the endpoint of the region's partition, or at `AWS_ENDPOINT_URL`.
-async fn url(function: &FunctionName, region: &str, aws: &Aws) -> anyhow::Result<Uri> {
+async fn url(function: &FunctionName, region: &str, aws: &AwsSdk) -> anyhow::Result<Uri> {
     let config = aws.config();
     let parameters = Params::builder()
         .region(region)
@@ -93,7 +93,7 @@ mod tests {
             ("eu-central-1", "lambda.eu-central-1.amazonaws.com"),
             ("cn-north-1", "lambda.cn-north-1.amazonaws.com.cn"),
         ] {
-            let aws = Aws::new(Some(region.to_owned()), None, TrustRoots::default());
+            let aws = AwsSdk::new(Some(region.to_owned()), None, TrustRoots::default());
             let function = "demo-governance:live".parse().unwrap();
             let url = url(&function, region, &aws).await.unwrap();
             assert_eq!(
