@@ -20,12 +20,12 @@ use kit_testing::stub::StubServer;
 /// The program, built from axon's own `main.rs`.
 const AXON: &str = env!("CARGO_BIN_EXE_axon-program");
 
-/// Callers that dispatch without a pause. At first there are four times as many, so that most pooled
-/// connections of orbit are idle when the old axon stops.
+/// Callers that dispatch without a pause. At first there are four times as many, so that most
+/// pooled connections of orbit are idle when the old axon stops.
 const CALLERS: usize = 4;
 
-/// As in a deployment: a new axon is ready, new connections go to it, and the old one gets SIGTERM while
-/// orbit still has connections to it.
+/// As in a deployment: a new axon is ready, new connections go to it, and the old one gets
+/// SIGTERM while orbit still has connections to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_dispatch_is_lost_when_axon_is_replaced() {
     let variables = [("PORT", "0"), ("DRAIN_MS", "500")];
@@ -107,8 +107,8 @@ async fn dispatch_until(orbit: App, stop: Arc<AtomicBool>) -> Vec<StatusCode> {
     answers
 }
 
-/// Forwards one address to one axon and later to another, as a name of service discovery does. Only new
-/// connections go to the new one.
+/// Forwards one address to one axon and later to another, as a name of service discovery does.
+/// Only new connections go to the new one.
 struct Discovery {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,

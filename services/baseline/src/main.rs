@@ -1,6 +1,6 @@
-//! The baseline of `cargo xtask bench`, and the stub that the measured services call: a bare hyper
-//! handler that answers `GET /reason` as axon does, and stubs Lambda and Secrets Manager. Its argument
-//! is the port; the variable `SECRET` is the text of its one secret.
+//! The baseline of `cargo xtask bench`, and the stub that the measured services call: a bare
+//! hyper handler that answers `GET /reason` as axon does, and stubs Lambda and Secrets Manager.
+//! Its argument is the port; the variable `SECRET` is the text of its one secret.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;

@@ -1,5 +1,6 @@
-//! Fuzzes the verification of signatures: no input panics, and none is accepted, because none is signed
-//! with a key of the ring. The input is the `Authorization` header, the target and the body, one a line.
+//! Fuzzes the verification of signatures: no input panics, and none is accepted, because none is
+//! signed with a key of the ring. The input is the `Authorization` header, the target and the
+//! body, one a line.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Evaluates the policies for one request. It fails closed: without a policy that permits, or with one
-//! that cannot be evaluated, the answer is no.
+//! Evaluates the policies for one request. It fails closed: without a policy that permits, or
+//! with one that cannot be evaluated, the answer is no.
 
 use cedar_policy::{
     Authorizer, Context, Decision as CedarDecision, EntityUid, PolicyId, Request, Response,

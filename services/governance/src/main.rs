@@ -1,5 +1,5 @@
-//! The Lambda function: gets each request from the runtime API, decides, logs and answers. An invalid
-//! request is a function error of type `InvalidRequest`.
+//! The Lambda function: gets each request from the runtime API, decides, logs and answers. An
+//! invalid request is a function error of type `InvalidRequest`.
 
 use std::io::Write;
 use std::process::ExitCode;

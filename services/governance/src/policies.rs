@@ -1,5 +1,5 @@
-//! The Cedar policies, parsed and validated once. One fault refuses the whole set: a part of the rules
-//! would decide differently.
+//! The Cedar policies, parsed and validated once. One fault refuses the whole set: a part of the
+//! rules would decide differently.
 
 use std::str::FromStr;
 
@@ -49,8 +49,8 @@ impl Policies {
         Self::parse(SCHEMA, POLICY_FILES)
     }
 
-    /// Returns all faults of all files at once. Cedar's warnings, such as for a policy that can never
-    /// apply, are faults here.
+    /// Returns all faults of all files at once. Cedar's warnings, such as for a policy that can
+    /// never apply, are faults here.
     pub fn parse(schema: &str, files: &[PolicyFile]) -> Result<Self, PolicyError> {
         let (schema, entities) = parse_schema(schema).map_err(|fault| PolicyError {
             faults: vec![fault],

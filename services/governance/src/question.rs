@@ -1,5 +1,5 @@
-//! Parses the request of a caller and returns all its faults at once. Unknown fields are ignored, so
-//! that callers may be newer than the function.
+//! Parses the request of a caller and returns all its faults at once. Unknown fields are ignored,
+//! so that callers may be newer than the function.
 
 use serde_json::Value;
 use thiserror::Error;
@@ -7,7 +7,8 @@ use thiserror::Error;
 /// The limit of a service, an intent and a correlation id.
 pub const NAME_CHARACTERS_MAX: usize = 128;
 
-/// Whether `service` may dispatch `intent`. Where one of them is not a valid name, the answer is no.
+/// Whether `service` may dispatch `intent`. Where one of them is not a valid name, the answer is
+/// no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// This and the intent are cut off one character above the limit.

@@ -1,5 +1,5 @@
-//! What the tests of the services share: the programs as processes, stubs of what they call, and the
-//! check of answers against `openapi.json`. It panics where a test cannot go on.
+//! What the tests of the services share: the programs as processes, stubs of what they call, and
+//! the check of answers against `openapi.json`. It panics where a test cannot go on.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

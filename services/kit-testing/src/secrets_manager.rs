@@ -1,5 +1,5 @@
-//! A stub of Secrets Manager and KMS (AWS JSON 1.1) at one address. Its "encryption" is base64, but it
-//! checks the encryption context as KMS does.
+//! A stub of Secrets Manager and KMS (AWS JSON 1.1) at one address. Its "encryption" is base64,
+//! but it checks the encryption context as KMS does.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
-//! The outbound stack. In this order a call passes the deadline, retries within a budget, the breaker
-//! and the timeout of one attempt (all in `Guard`); then each attempt gets its headers and signature,
-//! and is sent. The response is read to its end.
+//! The outbound stack. In this order a call passes the deadline, retries within a budget, the
+//! breaker and the timeout of one attempt (all in `Guard`); then each attempt gets its headers
+//! and signature, and is sent. The response is read to its end.
 
 pub(crate) mod aws;
 mod breaker;
@@ -42,8 +42,8 @@ pub struct CallTarget {
     /// The time limit of one attempt.
     pub attempt_timeout: Duration,
     pub repeat: Repeat,
-    /// Classifies a response by its head: [`AttemptOutcome::of_response`] unless the target differs from
-    /// it.
+    /// Classifies a response by its head: [`AttemptOutcome::of_response`] unless the target
+    /// differs from it.
     pub outcome: fn(StatusCode, &HeaderMap) -> AttemptOutcome,
     pub signer: Option<Signer>,
 }
@@ -85,7 +85,8 @@ impl Outbound {
         }))
     }
 
-    /// Sends the request to the target's URL, within the deadline of the request that it is made for.
+    /// Sends the request to the target's URL, within the deadline of the request that it is made
+    /// for.
     pub async fn call(
         &self,
         context: &RequestContext,

@@ -21,8 +21,8 @@ use crate::telemetry::logs::{self, ProcessLog};
 use crate::{App, AwsSdk, Clock, Counter, Dependencies, Metrics, Service, server};
 use reporting::Reporting;
 
-/// A dispatch makes two hundred allocations, most of them for its two signatures: with the allocator
-/// of the C library it takes a seventh more processor time.
+/// A dispatch makes two hundred allocations, most of them for its two signatures: with the
+/// allocator of the C library it takes a seventh more processor time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -172,8 +172,9 @@ async fn serve<S: AsRef<Base>>(
     Ok(())
 }
 
-/// Connections that the kernel has accepted and we have not. A burst fills tokio's default of 128, and a
-/// client then waits a second for its kernel's retry. `net.core.somaxconn` also limits it.
+/// Connections that the kernel has accepted and we have not. A burst fills tokio's default of
+/// 128, and a client then waits a second for its kernel's retry. `net.core.somaxconn` also limits
+/// it.
 const BACKLOG: u32 = 4096;
 
 fn listen(port: u16) -> io::Result<TcpListener> {

@@ -1,6 +1,6 @@
-//! The secrets of a service: loaded before its port is bound, refreshed while it runs. Every value is
-//! a `SecretString`, and intermediate copies are zeroed, except for the buffers of the SDK and of TLS
-//! and the process's environment, which the kit cannot zero.
+//! The secrets of a service: loaded before its port is bound, refreshed while it runs. Every
+//! value is a `SecretString`, and intermediate copies are zeroed, except for the buffers of the
+//! SDK and of TLS and the process's environment, which the kit cannot zero.
 
 mod document;
 mod error;

@@ -1,6 +1,6 @@
 //! Serves until the first signal, then drains: `/health` answers 503 and responses ask for the
-//! connection to be closed, while callers that still have this task's address from DNS are answered.
-//! Then the requests in flight are finished.
+//! connection to be closed, while callers that still have this task's address from DNS are
+//! answered. Then the requests in flight are finished.
 
 mod activity;
 mod admission;
@@ -35,8 +35,8 @@ pub use half_close::WRITE_TIMEOUT;
 /// The time to write a response that was made at the deadline.
 const LAST_WRITE: Duration = Duration::from_millis(500);
 
-/// The first signal starts the drain, the second one stops at once. Returns how many requests were cut
-/// off: 0 unless there was a second signal, because every request ends by its deadline.
+/// The first signal starts the drain, the second one stops at once. Returns how many requests
+/// were cut off: 0 unless there was a second signal, because every request ends by its deadline.
 pub async fn serve(
     listener: TcpListener,
     app: App,

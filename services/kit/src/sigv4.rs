@@ -1,7 +1,7 @@
 //! AWS Signature Version 4 between services
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>):
-//! the caller proves that it has a key, and that what it signed was not changed on the way. It does not
-//! prevent a replay within the five minutes in which a signature is valid.
+//! the caller proves that it has a key, and that what it signed was not changed on the way. It
+//! does not prevent a replay within the five minutes in which a signature is valid.
 
 mod authorization;
 mod canonical_request;

@@ -25,8 +25,8 @@ struct DispatchRequest<'a> {
 }
 
 impl<'a> Intent<'a> {
-    /// Reads the body of a request with these headers. 415 where it is not JSON by its type, 400 where it
-    /// is invalid; an empty body is `call_reasoning`.
+    /// Reads the body of a request with these headers. 415 where it is not JSON by its type, 400
+    /// where it is invalid; an empty body is `call_reasoning`.
     pub(crate) fn read(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, Problem> {
         if body.is_empty() {
             return Ok(Self(DEFAULT.into()));

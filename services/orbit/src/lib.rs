@@ -19,8 +19,8 @@ use routes::dispatch::{Dispatcher, dispatch};
 pub use service::SERVICE;
 pub use settings::{FunctionName, GovernanceEndpoint, Settings};
 
-/// The routes inside the kit's inbound stack. Fails where Lambda's endpoint is unknown, or there are
-/// no keys for signatures that are required.
+/// The routes inside the kit's inbound stack. Fails where Lambda's endpoint is unknown, or there
+/// are no keys for signatures that are required.
 pub async fn app(settings: &Settings, dependencies: &Dependencies) -> anyhow::Result<App> {
     let dispatcher = Dispatcher {
         governance: Governance::new(settings, dependencies).await?,

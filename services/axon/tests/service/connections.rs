@@ -59,8 +59,8 @@ fn idle_connections_cost_little_and_are_evicted() {
     assert_eq!(code, Some(0));
 }
 
-/// As at a start, or after a long pause: for a while nothing is accepted. Without room in the backlog
-/// these connections would be delayed by a second.
+/// As at a start, or after a long pause: for a while nothing is accepted. Without room in the
+/// backlog these connections would be delayed by a second.
 #[test]
 fn a_burst_waits_until_it_is_accepted() {
     let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);

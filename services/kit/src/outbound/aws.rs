@@ -67,8 +67,8 @@ impl AwsSdk {
 }
 
 impl AwsInner {
-    /// Not the SDK's default chain: it also supports profiles, web identities and EC2, none of which
-    /// a task has, and which are a tenth of the program's size.
+    /// Not the SDK's default chain: it also supports profiles, web identities and EC2, none of
+    /// which a task has, and which are a tenth of the program's size.
     fn build(&self) -> SdkConfig {
         let aws = Uri::from_static("https://amazonaws.com");
         let client = HttpClient::new(self.endpoint.as_ref().unwrap_or(&aws), None, &self.roots);

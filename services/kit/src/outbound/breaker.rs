@@ -30,9 +30,10 @@ pub(crate) struct Breaker {
     gauge: Gauge,
 }
 
-/// How much time a call has. While half-open there is one probe of each kind at a time: a call with the
-/// whole time is not blocked by a probe that may be abandoned early, and the target is probed even
-/// where every call has less (each service of a chain passes on less time than it got).
+/// How much time a call has. While half-open there is one probe of each kind at a time: a call
+/// with the whole time is not blocked by a probe that may be abandoned early, and the target is
+/// probed even where every call has less (each service of a chain passes on less time than it
+/// got).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeLeft {
     /// At least the time limit of an attempt.

@@ -1,6 +1,6 @@
-//! Which address a connection goes to. `ConnectTo` replaces the URL's, as curl's `--connect-to` does:
-//! Host header, TLS server name and signature stay those of the URL. It is for environments without
-//! service discovery.
+//! Which address a connection goes to. `ConnectTo` replaces the URL's, as curl's `--connect-to`
+//! does: Host header, TLS server name and signature stay those of the URL. It is for environments
+//! without service discovery.
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,5 @@
-//! Guards the calls to one target by the deadline, retries within a budget, the breaker and the time
-//! limit of one attempt. The caller supplies the attempt.
+//! Guards the calls to one target by the deadline, retries within a budget, the breaker and the
+//! time limit of one attempt. The caller supplies the attempt.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,7 +18,8 @@ const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 /// Retries a second that need no calls: enough for the connections of a pool that a stopping target
 /// closes.
 const BUDGET_MIN_PER_SECOND: u32 = 10;
-/// Retries for each call: a failing target gets at most this share more load, not three times the load.
+/// Retries for each call: a failing target gets at most this share more load, not three times the
+/// load.
 const BUDGET_SHARE: f32 = 0.2;
 
 /// Why a call has no response. `E` is the error of an attempt.
@@ -77,9 +78,9 @@ impl Guard {
         }
     }
 
-    /// Retries the attempt as far as its outcome, the deadline, the budget and the breaker allow, and
-    /// returns the last result. `attempt` gets the time at which it is cut off; `outcome` classifies its
-    /// result.
+    /// Retries the attempt as far as its outcome, the deadline, the budget and the breaker allow,
+    /// and returns the last result. `attempt` gets the time at which it is cut off; `outcome`
+    /// classifies its result.
     pub(super) async fn call<T, E, F>(
         &self,
         deadline: Instant,

@@ -24,8 +24,8 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Below the idle timeouts that servers and load balancers have by default (60 s on AWS).
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Under load no connection is ever idle: without a maximum age all calls would go to the tasks that
-/// were there first, and tasks that scaling adds would get none.
+/// Under load no connection is ever idle: without a maximum age all calls would go to the tasks
+/// that were there first, and tasks that scaling adds would get none.
 const POOL_AGE_MAX: Duration = Duration::from_mins(2);
 
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +49,8 @@ pub(crate) struct HttpClient {
     pool: Arc<Mutex<Pool>>,
 }
 
-/// Connections that were opened within one `POOL_AGE_MAX`. When the pool is replaced, idle connections
-/// are closed, and busy ones after their response.
+/// Connections that were opened within one `POOL_AGE_MAX`. When the pool is replaced, idle
+/// connections are closed, and busy ones after their response.
 #[derive(Debug)]
 struct Pool {
     client: Client<HttpsConnector<TargetConnector>, Full<Bytes>>,
@@ -117,8 +117,8 @@ impl Pool {
     }
 }
 
-/// hyper itself sends a request again that was given to a pooled connection but not yet written when
-/// the connection closed: the target has received nothing of it, so that is not a retry.
+/// hyper itself sends a request again that was given to a pooled connection but not yet written
+/// when the connection closed: the target has received nothing of it, so that is not a retry.
 fn builder() -> Builder {
     let mut builder = Client::builder(TokioExecutor::new());
     builder

@@ -1,5 +1,5 @@
-//! What is retried, after which pause, and what counts as a failure of the target. All of it depends
-//! only on the outcome of an attempt.
+//! What is retried, after which pause, and what counts as a failure of the target. All of it
+//! depends only on the outcome of an attempt.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use http::{HeaderMap, Method, StatusCode};
 pub(super) const ATTEMPTS_MAX: u32 = 3;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// The most that is taken of a `Retry-After`. It is longer than any call of ours may take, and bounds
-/// what we answer to our own callers.
+/// The most that is taken of a `Retry-After`. It is longer than any call of ours may take, and
+/// bounds what we answer to our own callers.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// How one attempt ended.

@@ -1,5 +1,5 @@
-//! The task definition revision of this task, read once from ECS's metadata endpoint. The service also
-//! runs without it.
+//! The task definition revision of this task, read once from ECS's metadata endpoint. The service
+//! also runs without it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The correlation id: the caller's where it is safe in logs and headers, otherwise a new one. Every
-//! response carries it.
+//! The correlation id: the caller's where it is safe in logs and headers, otherwise a new one.
+//! Every response carries it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,6 +1,6 @@
-//! The time limit of a request: ours, or the caller's where that is shorter. Calls that are made for
-//! the request pass on what is left of it, so that no service works on an answer that its caller no
-//! longer waits for.
+//! The time limit of a request: ours, or the caller's where that is shorter. Calls that are made
+//! for the request pass on what is left of it, so that no service works on an answer that its
+//! caller no longer waits for.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ impl TimeLimit {
     }
 }
 
-/// The time until then in milliseconds, rounded up and at least `TIME_LIMIT_MIN_MS`, so that a callee
-/// does not refuse a call that we still wait for.
+/// The time until then in milliseconds, rounded up and at least `TIME_LIMIT_MIN_MS`, so that a
+/// callee does not refuse a call that we still wait for.
 pub(crate) fn header_value(until: Instant) -> HeaderValue {
     let left = until.saturating_duration_since(Instant::now());
     let left_ms = u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);

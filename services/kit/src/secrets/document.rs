@@ -1,4 +1,5 @@
-//! Parses the JSON object of strings that a secret is. Errors name fields and positions, never values.
+//! Parses the JSON object of strings that a secret is. Errors name fields and positions, never
+//! values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,8 +18,8 @@ const PREVIOUS: [&str; 2] = [
     "sigv4_previous_secret_access_key",
 ];
 
-/// The known fields by name. Others are ignored, so that a secret may also serve a newer version of the
-/// service.
+/// The known fields by name. Others are ignored, so that a secret may also serve a newer version
+/// of the service.
 #[derive(Debug, Default)]
 pub(super) struct SecretFields(BTreeMap<&'static str, SecretString>);
 

@@ -1,5 +1,5 @@
-//! Loads secrets: at the start with a few attempts, then once an interval. Where a refresh fails, the
-//! last good version stays in use.
+//! Loads secrets: at the start with a few attempts, then once an interval. Where a refresh fails,
+//! the last good version stays in use.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Reads secrets from Secrets Manager, and decrypts ciphertext with KMS. Each client is made on first
-//! use.
+//! Reads secrets from Secrets Manager, and decrypts ciphertext with KMS. Each client is made on
+//! first use.
 
 use std::sync::OnceLock;
 

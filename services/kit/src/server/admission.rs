@@ -1,5 +1,5 @@
-//! Load shedding and the deadline: above a number of requests in flight the next one is answered 503
-//! at once, so that those in flight can be finished, and every request ends by its deadline.
+//! Load shedding and the deadline: above a number of requests in flight the next one is answered
+//! 503 at once, so that those in flight can be finished, and every request ends by its deadline.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,8 +35,8 @@ impl Admission {
         }
     }
 
-    /// Polls `answer` until its deadline, unless too many requests are in flight. A request that may
-    /// not be shed is not counted.
+    /// Polls `answer` until its deadline, unless too many requests are in flight. A request that
+    /// may not be shed is not counted.
     pub(crate) async fn admit(
         &self,
         context: &RequestContext,

@@ -73,8 +73,8 @@ impl BodyReader {
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
     }
 
-    /// Evicts the oldest incomplete body where there are too many: one that is being sent at a normal
-    /// pace is complete before so many others arrive.
+    /// Evicts the oldest incomplete body where there are too many: one that is being sent at a
+    /// normal pace is complete before so many others arrive.
     fn register(&self) -> (IncompleteSlot<'_>, oneshot::Receiver<Infallible>) {
         let (sender, evicted) = oneshot::channel();
         let mut incomplete = self.lock();
@@ -106,8 +106,8 @@ impl Drop for IncompleteSlot<'_> {
     }
 }
 
-/// Copies the frames of a body into one buffer of at most `BODY_BYTES_MAX`: each frame would keep the
-/// buffer alive that it was read into.
+/// Copies the frames of a body into one buffer of at most `BODY_BYTES_MAX`: each frame would keep
+/// the buffer alive that it was read into.
 async fn collect(mut body: Body) -> Result<Bytes, Problem> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {

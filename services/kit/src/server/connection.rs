@@ -1,5 +1,5 @@
-//! Serves one connection: HTTP/1.1 or HTTP/2 by its first bytes, until it is idle for too long or the
-//! server stops.
+//! Serves one connection: HTTP/1.1 or HTTP/2 by its first bytes, until it is idle for too long or
+//! the server stops.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -22,8 +22,8 @@ use super::half_close::{DrainingStream, WRITE_TIMEOUT};
 use super::inbound::App;
 use super::tracked_body::{PIECE_BYTES, TrackedBody};
 
-/// The largest request line and headers together: the buffer for an incomplete HTTP/1.1 head, and the
-/// header list of HTTP/2. Above it the answer is 431.
+/// The largest request line and headers together: the buffer for an incomplete HTTP/1.1 head, and
+/// the header list of HTTP/2. Above it the answer is 431.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The time for HTTP/2's GOAWAY, and for what is being written.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -35,8 +35,8 @@ const CONNECTION_WINDOW: usize = 4 * BODY_BYTES_MAX;
 
 pub(super) type Protocols = Builder<StreamExecutor>;
 
-/// Runs the streams of HTTP/2 with a time limit, after which a stream is reset: its peer may not take
-/// its answer.
+/// Runs the streams of HTTP/2 with a time limit, after which a stream is reset: its peer may not
+/// take its answer.
 #[derive(Clone)]
 pub(super) struct StreamExecutor {
     time_limit: Duration,
@@ -51,7 +51,8 @@ where
     }
 }
 
-/// HTTP/2 pings are not needed: a connection whose peer is gone ends by the idle timeout or a deadline.
+/// HTTP/2 pings are not needed: a connection whose peer is gone ends by the idle timeout or a
+/// deadline.
 pub(super) fn protocols(deadline: Duration) -> Protocols {
     let bytes = |size| u32::try_from(size).expect("the limits are small");
     let time_limit = deadline + WRITE_TIMEOUT;

@@ -56,9 +56,9 @@ impl Connections {
         }
     }
 
-    /// Never returns; cancel-safe. When full, evicts the connections that have been idle longest: idle
-    /// connections displace each other, and a health check still gets in. Where no connection is idle,
-    /// new ones stay in the kernel's backlog.
+    /// Never returns; cancel-safe. When full, evicts the connections that have been idle longest:
+    /// idle connections displace each other, and a health check still gets in. Where no
+    /// connection is idle, new ones stay in the kernel's backlog.
     pub(super) async fn accept_from(&mut self, listener: &TcpListener) {
         loop {
             let has_capacity = self.open.len() <= self.max;
@@ -115,8 +115,8 @@ impl Connections {
         self.warn("too many connections: the longest idle ones are closed");
     }
 
-    /// Closes the connections that have had unsent answers longest, until the rest is below the limit.
-    /// They are removed at once, so that they are not counted again while their tasks end.
+    /// Closes the connections that have had unsent answers longest, until the rest is below the
+    /// limit. They are removed at once, so that they are not counted again while their tasks end.
     fn close_slow_readers(&mut self) {
         let unsent = |(id, open): (&Id, &OpenConnection)| {
             let (bytes, since) = open.activity.unsent();

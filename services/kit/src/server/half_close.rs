@@ -1,7 +1,7 @@
-//! Write timeout and half-close drain of a connection. A write fails when the peer takes nothing for
-//! `WRITE_TIMEOUT`. After the write side is shut down, what the peer still sends is read and discarded
-//! for a short time: closing at once would reset the connection, and the reset may overtake the last
-//! answer (RFC 9112, section 9.6).
+//! Write timeout and half-close drain of a connection. A write fails when the peer takes nothing
+//! for `WRITE_TIMEOUT`. After the write side is shut down, what the peer still sends is read and
+//! discarded for a short time: closing at once would reset the connection, and the reset may
+//! overtake the last answer (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;

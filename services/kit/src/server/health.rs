@@ -1,5 +1,5 @@
-//! `GET /health`: whether this process accepts requests. It never calls another service: ECS replaces
-//! a task that fails its health check, so one failing dependency would stop every task.
+//! `GET /health`: whether this process accepts requests. It never calls another service: ECS
+//! replaces a task that fails its health check, so one failing dependency would stop every task.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

@@ -1,5 +1,5 @@
-//! Checks that a request names exactly one host. Otherwise a proxy in front of this service may take
-//! it for another request (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
+//! Checks that a request names exactly one host. Otherwise a proxy in front of this service may
+//! take it for another request (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
 
 use std::net::Ipv6Addr;
 
@@ -9,8 +9,8 @@ use http::{Method, StatusCode, Version};
 
 use super::problem::Problem;
 
-/// HTTP/1.1 needs one `Host`, HTTP/2 needs `:authority` or `host`, HTTP/1.0 may omit it. The host of
-/// an absolute HTTP/1.1 target overrides the header (RFC 9112, section 3.2.2).
+/// HTTP/1.1 needs one `Host`, HTTP/2 needs `:authority` or `host`, HTTP/1.0 may omit it. The host
+/// of an absolute HTTP/1.1 target overrides the header (RFC 9112, section 3.2.2).
 pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     let mut headers = request.headers().get_all(HOST).iter();
     let (header, second) = (headers.next(), headers.next());

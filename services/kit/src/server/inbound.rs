@@ -60,8 +60,8 @@ impl App {
         }))
     }
 
-    /// From the outside in: correlation id, access line, `Connection: close`, errors as problems, checks
-    /// of the request (host, time limit, body), load shedding, deadline, panics, routes.
+    /// From the outside in: correlation id, access line, `Connection: close`, errors as problems,
+    /// checks of the request (host, time limit, body), load shedding, deadline, panics, routes.
     pub async fn answer(&self, mut request: Request) -> Response {
         let inner = &*self.0;
         let context = RequestContext::of(request.headers(), inner.deadline);
@@ -72,7 +72,8 @@ impl App {
         let has_connection_header = request.version() <= Version::HTTP_11;
         let has_body = !request.body().is_end_stream();
         let is_chunked = has_body && request.headers().contains_key(TRANSFER_ENCODING);
-        // Pinned in place: otherwise each wrapping future would contain and move all futures below it.
+        // Pinned in place: otherwise each wrapping future would contain and move all futures
+        // below it.
         let answer = pin!(async {
             let received = inner.receive(&mut request, &context).await;
             let is_unread = has_body && received.is_err();
@@ -137,16 +138,17 @@ fn check_time_limit(context: &RequestContext) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Sets `X-Correlation-ID`, and `Cache-Control: no-store`: an answer is for one caller and one moment.
+/// Sets `X-Correlation-ID`, and `Cache-Control: no-store`: an answer is for one caller and one
+/// moment.
 fn set_common_headers(response: &mut Response, context: &RequestContext) {
     let headers = response.headers_mut();
     headers.insert(correlation::HEADER, context.correlation_id().header_value());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Called while draining, after a body that was not read to its end, and after a chunked body: hyper
-/// ignores a `Content-Length` beside it, so it may be an attempt at request smuggling, for which RFC
-/// 9112 (section 6.1) requires the connection to be closed.
+/// Called while draining, after a body that was not read to its end, and after a chunked body:
+/// hyper ignores a `Content-Length` beside it, so it may be an attempt at request smuggling, for
+/// which RFC 9112 (section 6.1) requires the connection to be closed.
 fn close_connection(response: &mut Response) {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);

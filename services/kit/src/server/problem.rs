@@ -37,8 +37,8 @@ impl Problem {
         }
     }
 
-    /// The deadline of the request passed: 408 where the caller set it, which is no failure of ours,
-    /// else 504.
+    /// The deadline of the request passed: 408 where the caller set it, which is no failure of
+    /// ours, else 504.
     pub fn deadline_passed(context: &RequestContext) -> Self {
         if context.deadline_is_callers() {
             let detail = "the time that X-Request-Timeout-Ms gave has passed";
@@ -64,8 +64,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Turns an error response without a JSON body into a problem. Other headers, such as the `Allow` of
-/// 405, stay.
+/// Turns an error response without a JSON body into a problem. Other headers, such as the `Allow`
+/// of 405, stay.
 pub(crate) fn render_problem(mut response: Response, context: &RequestContext) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();

@@ -1,6 +1,6 @@
-//! The bytes of answers that peers have not taken yet. `IN_FLIGHT_MAX` does not bound them, because
-//! their requests are over, so they have a limit of their own: beyond it, the connections that have had
-//! unsent answers longest are closed.
+//! The bytes of answers that peers have not taken yet. `IN_FLIGHT_MAX` does not bound them,
+//! because their requests are over, so they have a limit of their own: beyond it, the connections
+//! that have had unsent answers longest are closed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

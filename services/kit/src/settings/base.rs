@@ -151,8 +151,8 @@ fn secret_refresh_ms(reader: &mut Reader<'_>) -> u64 {
     refresh_ms
 }
 
-/// `off` is the default only where no other setting implies signatures: a variable that got lost must
-/// not turn authentication off.
+/// `off` is the default only where no other setting implies signatures: a variable that got lost
+/// must not turn authentication off.
 fn signatures(
     reader: &mut Reader<'_>,
     service: Service,
@@ -187,14 +187,14 @@ fn deadline_ms(reader: &mut Reader<'_>) -> u64 {
     deadline_ms
 }
 
-/// A connection that is kept between requests costs 21 KB, mostly hyper's two buffers of 8 KiB, and one
-/// without any request 3 KB: the default is about 21 MB.
+/// A connection that is kept between requests costs 21 KB, mostly hyper's two buffers of 8 KiB,
+/// and one without any request 3 KB: the default is about 21 MB.
 fn connections_max(reader: &mut Reader<'_>) -> usize {
     count(reader, "CONNECTIONS_MAX", 1024)
 }
 
-/// The default fits 64 MiB of memory: so many requests with the largest body, half as many incomplete
-/// bodies, and the limit of unsent answers.
+/// The default fits 64 MiB of memory: so many requests with the largest body, half as many
+/// incomplete bodies, and the limit of unsent answers.
 fn in_flight_max(reader: &mut Reader<'_>) -> usize {
     count(reader, "IN_FLIGHT_MAX", 512)
 }

@@ -42,7 +42,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An empty variable counts as unset: templates often pass on an unset variable as an empty one.
+    /// An empty variable counts as unset: templates often pass on an unset variable as an empty
+    /// one.
     pub fn text(&self, setting: &str) -> Option<String> {
         (self.source.variable)(setting).filter(|value| !value.is_empty())
     }

@@ -21,8 +21,8 @@ pub struct Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    /// The three parts may come in any order, with or without spaces between them: signers differ in
-    /// that. Any other deviation is refused.
+    /// The three parts may come in any order, with or without spaces between them: signers differ
+    /// in that. Any other deviation is refused.
     pub fn parse(header: &'a str) -> Option<Self> {
         let parts = header.strip_prefix(ALGORITHM)?.strip_prefix(' ')?;
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
@@ -56,8 +56,8 @@ impl<'a> Authorization<'a> {
     }
 }
 
-/// Like `str::split`, but compares bytes: for such short parts, setting up the searcher of `str` costs
-/// more than the search.
+/// Like `str::split`, but compares bytes: for such short parts, setting up the searcher of `str`
+/// costs more than the search.
 pub(super) fn split(text: &str, mark: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

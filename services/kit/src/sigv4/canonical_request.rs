@@ -1,6 +1,6 @@
-//! Builds the SigV4 canonical request (the algorithm of every service but S3) from a received request.
-//! Requests whose path, query or headers can be interpreted in two ways are refused: what was signed
-//! might not be what the router sees.
+//! Builds the SigV4 canonical request (the algorithm of every service but S3) from a received
+//! request. Requests whose path, query or headers can be interpreted in two ways are refused:
+//! what was signed might not be what the router sees.
 
 use http::header::HOST;
 use http::request::Parts;
@@ -103,7 +103,8 @@ fn push_query(text: &mut Vec<u8>, query: &str) -> Result<(), SignatureError> {
     Ok(())
 }
 
-/// Refuses what is interpreted in two ways: `+`, which may be a space, and escapes that are not UTF-8.
+/// Refuses what is interpreted in two ways: `+`, which may be a space, and escapes that are not
+/// UTF-8.
 fn reencode(sent: &str) -> Result<Vec<u8>, SignatureError> {
     let mut decoded = Vec::with_capacity(sent.len());
     let mut bytes = sent.bytes();

@@ -2,8 +2,8 @@
 
 use aws_credential_types::provider::error::CredentialsError;
 
-/// Why a request is refused. Its text may go to the caller: it describes the public algorithm and what
-/// was sent, never what was expected.
+/// Why a request is refused. Its text may go to the caller: it describes the public algorithm and
+/// what was sent, never what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     #[error("the request is not signed")]

@@ -19,8 +19,8 @@ use crate::server::BODY_BYTES_MAX;
 use crate::settings::{Base, Signatures};
 use crate::{Counter, Dependencies, KeyRing, Metrics, Problem, RequestContext};
 
-/// Where `SIGNATURES` is `required`, these routes answer 401 or 403 unless the request is signed for
-/// this service. Wrap only the protected routes and merge them with the others:
+/// Where `SIGNATURES` is `required`, these routes answer 401 or 403 unless the request is signed
+/// for this service. Wrap only the protected routes and merge them with the others:
 ///
 /// ```text
 /// let signed = sigv4::required(Router::new().route("/reason", get(reason)), base, dependencies)?;

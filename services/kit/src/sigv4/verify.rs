@@ -83,8 +83,8 @@ impl Verifier {
         })
     }
 
-    /// Verifies the signature. The payload is hashed as it arrived, so a signature of another payload,
-    /// or of `UNSIGNED-PAYLOAD`, is a mismatch.
+    /// Verifies the signature. The payload is hashed as it arrived, so a signature of another
+    /// payload, or of `UNSIGNED-PAYLOAD`, is a mismatch.
     pub fn prove(&self, claim: &SignatureClaim<'_>, body: &[u8]) -> Result<(), SignatureError> {
         let payload = if body.is_empty() {
             *EMPTY_SHA256

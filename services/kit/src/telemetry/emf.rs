@@ -1,5 +1,6 @@
 //! Metrics as log lines in CloudWatch's embedded metric format, from which CloudWatch Logs makes
-//! metrics: no agent, no port, no call. They are written once a minute and when the service stops. See
+//! metrics: no agent, no port, no call. They are written once a minute and when the service
+//! stops. See
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
 use std::convert::Infallible;
@@ -60,8 +61,8 @@ impl Emf {
         }
     }
 
-    /// `/health` answers 503 while a task starts and drains. That is no failure, so it is left out of
-    /// the totals of the service.
+    /// `/health` answers 503 while a task starts and drains. That is no failure, so it is left
+    /// out of the totals of the service.
     fn requests_line(&self, recorded: &RequestCounts<'_>) -> Vec<u8> {
         let is_failure = recorded.status.is_server_error();
         let (values, counts): (Vec<f64>, Vec<u64>) = recorded.durations.iter().copied().unzip();

@@ -1,5 +1,5 @@
-//! Logs: one JSON object a line, on one stream. A line also has the fields of its spans and the ids of
-//! the request that is being answered.
+//! Logs: one JSON object a line, on one stream. A line also has the fields of its spans and the
+//! ids of the request that is being answered.
 
 mod buffer;
 mod escape;
@@ -25,8 +25,8 @@ use buffer::LogBuffer;
 /// The log of the process. Dropping it flushes it.
 pub(crate) struct ProcessLog(LogBuffer);
 
-/// Sends all events and panics of the process through one `LogLayer` to stdout. `dropped` counts the
-/// lines that were lost because stdout was blocked.
+/// Sends all events and panics of the process through one `LogLayer` to stdout. `dropped` counts
+/// the lines that were lost because stdout was blocked.
 pub(crate) fn start(
     service: Service,
     levels: Targets,

@@ -1,6 +1,6 @@
-//! Spans for a collector: OTLP over HTTP, in JSON (<https://opentelemetry.io/docs/specs/otlp/>). It is
-//! not the `opentelemetry` crates because these cost 3.8 µs a request, more than the rest of the kit, and
-//! 43 MB of memory. No request waits for the collector.
+//! Spans for a collector: OTLP over HTTP, in JSON (<https://opentelemetry.io/docs/specs/otlp/>).
+//! It is not the `opentelemetry` crates because these cost 3.8 µs a request, more than the rest
+//! of the kit, and 43 MB of memory. No request waits for the collector.
 
 pub(crate) mod client_span;
 mod queue;
@@ -94,8 +94,8 @@ impl Traces {
         }
     }
 
-    /// Begins the span of one attempt of a call. `None` where it is not exported: the callee's spans
-    /// would have a parent that does not exist.
+    /// Begins the span of one attempt of a call. `None` where it is not exported: the callee's
+    /// spans would have a parent that does not exist.
     pub(crate) fn call(
         &self,
         context: &RequestContext,

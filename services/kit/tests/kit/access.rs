@@ -80,7 +80,8 @@ async fn the_line_of_a_request_says_all_that_is_known_of_it() {
         logs.lines(),
         [json!({
             "timestamp": "2026-01-02T03:04:05.678Z", "level": "INFO", "message": "request",
-            "target": "service_kit::telemetry::access", "service": "tested", "correlation_id": "the-id",
+            "target": "service_kit::telemetry::access", "service": "tested",
+            "correlation_id": "the-id",
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "method": "GET", "route": "/noted",
             "status": 200, "duration_ms": 0.0, "governance": "allowed", "axon": "ok",
         })]

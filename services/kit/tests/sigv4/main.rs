@@ -1,5 +1,5 @@
-//! Signatures at their boundary: what the verifier accepts, what the signer sends, and the routes that
-//! require a signature.
+//! Signatures at their boundary: what the verifier accepts, what the signer sends, and the routes
+//! that require a signature.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

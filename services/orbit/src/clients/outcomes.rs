@@ -36,7 +36,8 @@ impl Outcomes {
         }
     }
 
-    /// `of_answer` and `of_failure` say which outcome an answer, or a failure of the target's own, is.
+    /// `of_answer` and `of_failure` say which outcome an answer, or a failure of the target's
+    /// own, is.
     pub(crate) fn record<T, E>(
         &self,
         context: &RequestContext,

@@ -12,8 +12,8 @@ const DOCUMENT: &str = include_str!("../../openapi.json");
 const HEARTBEAT: &str = r#"{"message":"Axon heartbeat OK"}"#;
 const ALLOWED: &str = r#"{"allowed":true}"#;
 
-/// No input makes orbit panic, and `/health` does not time out. Tests of the kit and of axon cover both
-/// answers of the same stack.
+/// No input makes orbit panic, and `/health` does not time out. Tests of the kit and of axon
+/// cover both answers of the same stack.
 const SEEN_ELSEWHERE: [&str; 5] = [
     "get /health 500",
     "get /health 504",

@@ -1,4 +1,5 @@
-//! The answers to dispatches while governance or axon fail, with one application for many dispatches.
+//! The answers to dispatches while governance or axon fail, with one application for many
+//! dispatches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -155,8 +156,8 @@ async fn dispatch_within(app: &App, milliseconds: &str) -> Response<Body> {
     app.answer(request.body(Body::empty()).unwrap()).await
 }
 
-/// Governance answers 408, as a service of the kit does when its time was too short, so that the test
-/// does not depend on which of the two clocks is first.
+/// Governance answers 408, as a service of the kit does when its time was too short, so that the
+/// test does not depend on which of the two clocks is first.
 #[tokio::test]
 async fn a_callers_short_time_limit_is_no_failure_of_the_targets() {
     let in_trouble = Arc::new(AtomicBool::new(true));

@@ -260,7 +260,10 @@ proptest! {
             }
             prop_assert!(run.is_closed() || has_failed, "never open without failures");
             prop_assert!(was_open || !run.breaker.is_open() || is_failure, "only a failure opens");
-            let is_result = matches!(step, BreakerStep::Succeed(_) | BreakerStep::Fail(_) | BreakerStep::Drop(_));
+            let is_result = matches!(
+                step,
+                BreakerStep::Succeed(_) | BreakerStep::Fail(_) | BreakerStep::Drop(_)
+            );
             if is_result && stale {
                 prop_assert_eq!(run.generation(), generation, "a late result has no say");
             }

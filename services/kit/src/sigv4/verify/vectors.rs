@@ -1,5 +1,5 @@
-//! The published test suite of the algorithm. Its requests sign fewer headers than ours must, so only
-//! `prove` is tested with them.
+//! The published test suite of the algorithm. Its requests sign fewer headers than ours must, so
+//! only `prove` is tested with them.
 
 use http::Request;
 

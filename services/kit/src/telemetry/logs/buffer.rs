@@ -9,8 +9,8 @@ use std::time::Duration;
 const BATCH_TIME: Duration = Duration::from_millis(5);
 /// From this size on lines are written at once: it is what a pipe holds.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Where the stream is blocked, lines beyond this are dropped and counted: a service must not stop, or
-/// run out of memory, because of its log.
+/// Where the stream is blocked, lines beyond this are dropped and counted: a service must not
+/// stop, or run out of memory, because of its log.
 const BYTES_MAX: usize = 1024 * 1024;
 /// How long a flush waits for the stream.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

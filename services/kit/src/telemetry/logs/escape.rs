@@ -1,10 +1,10 @@
-//! Makes log lines safe to show. JSON escapes only the controls below U+0020; a terminal also acts on
-//! others, and shows text after some of them in another order.
+//! Makes log lines safe to show. JSON escapes only the controls below U+0020; a terminal also
+//! acts on others, and shows text after some of them in another order.
 
 use std::io::Write as _;
 
-/// Escapes these characters in a line of JSON, where they can only be within strings. Few lines have
-/// any.
+/// Escapes these characters in a line of JSON, where they can only be within strings. Few lines
+/// have any.
 pub(super) fn escape(line: &mut Vec<u8>) {
     const DEL: u8 = 0x7f;
     // Without an early exit the compiler vectorizes the comparison.

@@ -1,5 +1,5 @@
-//! Counts and durations of requests by route and status. Recording takes no lock: the entries are in a
-//! list that only grows and is short enough to be searched.
+//! Counts and durations of requests by route and status. Recording takes no lock: the entries are
+//! in a list that only grows and is short enough to be searched.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// A router has few routes, and a route few statuses. Requests beyond this are counted together under
-/// the route `other`.
+/// A router has few routes, and a route few statuses. Requests beyond this are counted together
+/// under the route `other`.
 const ROUTE_STATUSES_MAX: usize = 64;
 const OTHER: &str = "other";
 
-/// The most values that one metric of an EMF line may have. There are four buckets for each doubling
-/// from 4 µs to 67 s, so a reported duration is at most an eighth off.
+/// The most values that one metric of an EMF line may have. There are four buckets for each
+/// doubling from 4 µs to 67 s, so a reported duration is at most an eighth off.
 const BUCKETS: usize = 100;
 const BUCKETS_PER_DOUBLING_LOG2: u32 = 2;
 
@@ -100,7 +100,7 @@ impl RouteStatus {
     }
 }
 
-/// By the highest bit of the microseconds and the two bits below it. Each of 0 to 3 µs has its own.
+/// By the highest bit of the microseconds and the two bits below it. 0 to 3 µs have their own.
 fn bucket(took: Duration) -> usize {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let highest_bit = micros.checked_ilog2().unwrap_or(0);

@@ -70,8 +70,8 @@ impl Span {
         })
     }
 
-    /// By OpenTelemetry's semantic conventions a 4xx is an error of the client's span and not of the
-    /// server's.
+    /// By OpenTelemetry's semantic conventions a 4xx is an error of the client's span and not of
+    /// the server's.
     fn is_error(&self) -> bool {
         match (&self.subject, self.status) {
             (SpanSubject::Request, Some(status)) => status.is_server_error(),

@@ -1,7 +1,7 @@
 //! Governance as a Lambda function, invoked at its alias by one signed POST
-//! (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>). The SDK resolves the endpoint and
-//! the credentials. The call is made by the kit: a call by the SDK takes twice the processor time of
-//! everything else in a dispatch.
+//! (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>). The SDK resolves the
+//! endpoint and the credentials. The call is made by the kit: a call by the SDK takes twice the
+//! processor time of everything else in a dispatch.
 
 use anyhow::Context as _;
 use aws_sdk_lambda::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
