@@ -1,6 +1,6 @@
 //! What identifies a service.
 
-/// The path of every service's health check (axon's and orbit's, the load balancer's and ECS's).
+/// The path of every service's health check, which ECS and the load balancer request.
 pub(crate) const HEALTH_PATH: &str = "/health";
 
 /// Name and version of a service, as its answers, its logs and the name of its secret have them.

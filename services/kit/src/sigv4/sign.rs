@@ -43,7 +43,7 @@ const NOT_SIGNED: [&str; 9] = [
     "x-amzn-trace-id",
 ];
 
-/// RoleIdentity credentials are renewed this long before they expire: the request has to arrive
+/// Role credentials are renewed this long before they expire: the request has to arrive
 /// before that.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
 

@@ -1,5 +1,5 @@
-//! Time is paused: what is seen when is exact. Any interleaving of calls, endings and time keeps
-//! what a breaker is for.
+//! Time is paused, so times are exact. The invariants of a breaker are tested for arbitrary
+//! interleavings of calls, results and time.
 
 use proptest::prelude::*;
 
@@ -177,7 +177,7 @@ fn the_gauge_shows_the_state() {
     assert!(is(0.0));
 }
 
-/// What can happen, in any order. Who finishes is the nth of those under way.
+/// What can happen, in any order. A number is the index of a call under way.
 #[derive(Clone, Debug)]
 enum BreakerStep {
     Start(TimeLeft),
@@ -197,7 +197,7 @@ fn step() -> impl Strategy<Value = BreakerStep> {
     ]
 }
 
-/// The calls under way, and what the breaker has been seen to do.
+/// The calls under way, and what the breaker did.
 struct BreakerRun {
     breaker: Breaker,
     now: Instant,

@@ -33,8 +33,8 @@ impl GuardTest {
         }
     }
 
-    /// One call, of which the nth attempt ends with the nth result, and with the last one from then
-    /// on, after the time that each takes.
+    /// One call whose nth attempt returns the nth result (after the last one, the last) after its
+    /// time.
     async fn call(
         &self,
         deadline_ms: u64,
@@ -59,7 +59,7 @@ impl GuardTest {
             .await
     }
 
-    /// When attempts were made since this was asked last, in milliseconds since the beginning.
+    /// The times of the attempts since the last call of this, in milliseconds since the start.
     fn attempts(&self) -> Vec<u128> {
         self.attempts.take()
     }
@@ -205,7 +205,7 @@ async fn a_target_that_had_too_little_time_may_say_so() {
         assert!(matches!(error, CallError::Deadline), "{error:?}");
     }
     assert_eq!((scene.attempts().len(), scene.count("retries")), (20, 0));
-    // In the time of an attempt it has to answer.
+    // Within the time limit of an attempt it has to answer.
     let error = scene.call(10_000, true, 0, &too_late).await.unwrap_err();
     assert!(
         matches!(error, CallError::Timeout(ATTEMPT_TIMEOUT)),
@@ -241,7 +241,7 @@ async fn short_deadlines_do_not_hold_a_breaker_open() {
     assert!(scene.call(10_000, true, 0, &[WELL]).await.is_ok());
 }
 
-/// As in a chain of services, where each has a little less time than the one before.
+/// As in a chain of services, each with a little less time than the one before.
 #[tokio::test(start_paused = true)]
 async fn where_all_deadlines_are_short_a_target_that_is_well_is_called_again() {
     let scene = half_open().await;
@@ -266,7 +266,7 @@ async fn calls_that_ask_nothing_add_nothing_to_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn all_calls_share_one_budget() {
     let scene = GuardTest::new();
-    // What is throttled is tried again, and does not open the breaker.
+    // Throttled calls are retried, and do not open the breaker.
     for _ in 0..200 {
         let throttled = throttled(0);
         assert!(

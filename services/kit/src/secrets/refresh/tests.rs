@@ -1,4 +1,4 @@
-//! Time is paused, and there is no jitter: what is seen when is exact.
+//! Time is paused and there is no jitter, so times are exact.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -35,7 +35,7 @@ fn invalid() -> SecretsError {
     }
 }
 
-/// QueuedResults one after the other; hangs where there are no more.
+/// Returns one result after the other; hangs where there are no more.
 struct QueuedResults(RefCell<VecDeque<Result<DecryptedSecrets, SecretsError>>>);
 
 impl QueuedResults {
@@ -52,7 +52,7 @@ impl QueuedResults {
     }
 }
 
-/// A cache with version `one` on it, and those who look at it.
+/// A cache with version `one`, and its readers.
 fn cache(metrics: &Metrics) -> (SecretCache, Secrets, KeyRing) {
     let one = loaded("one");
     let (values, secrets) = watch::channel(Arc::new(one.values));
@@ -120,7 +120,7 @@ async fn a_new_version_is_seen_by_all_and_the_last_good_one_is_kept() {
     };
     let watched = async {
         let mut seen_at = Vec::new();
-        // Looks 20 s after each refresh.
+        // Reads 20 s after each refresh.
         sleep(Duration::from_secs(20)).await;
         for _ in 0..7 {
             seen_at.push(seen());
@@ -139,7 +139,7 @@ async fn a_new_version_is_seen_by_all_and_the_last_good_one_is_kept() {
         ("two", 315.0, 1),
         ("two", 615.0, 1),
         ("three", 15.0, 0),
-        // The sixth answer never comes: it is late after 3 s, which is a failure too.
+        // There is no sixth result: after 3 s that is a failure as well.
         ("three", 318.0, 1),
     ];
     let expected = expected.map(|(id, age, failures)| (id.to_owned(), age, failures));
