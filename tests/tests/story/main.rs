@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let trials = CHAPTERS.map(|(name, chapter)| {
         let story = Arc::clone(&story);
         Trial::test(name, move || {
-            story.tell(chapter);
+            story.run(chapter);
             Ok(())
         })
     });
@@ -70,9 +70,9 @@ impl Default for Story {
 
 impl Story {
     /// Runs a chapter. If it passes, its edits of the checkout stay; if not, they are undone.
-    fn tell(&self, chapter: Chapter) {
-        let told = catch_unwind(AssertUnwindSafe(|| chapter(self)));
-        match told {
+    fn run(&self, chapter: Chapter) {
+        let ended = catch_unwind(AssertUnwindSafe(|| chapter(self)));
+        match ended {
             Ok(()) => self.checkout.keep_edits(),
             Err(panic) => {
                 self.checkout.undo_edits();
