@@ -7,8 +7,7 @@ use super::rollback::RollbackOutcome;
 use super::{ComponentFailure, Release, ReleaseError};
 use crate::catalog::Function;
 use crate::decide::release::plan::{FunctionAction, FunctionStep};
-use crate::decide::release::record::FunctionRunning;
-use crate::decide::release::snapshot::FunctionVersion;
+use crate::decide::release::snapshot::{FunctionRunning, FunctionVersion};
 use crate::ports::Context;
 
 impl Release<'_> {

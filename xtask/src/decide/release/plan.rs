@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::{Entries, FunctionRunning, Record, ServiceRunning};
-use super::snapshot::{FunctionState, FunctionVersion, Revision, ServiceSnapshot, Snapshot};
+use super::record::{Entries, Record};
+use super::snapshot::{
+    FunctionRunning, FunctionState, FunctionVersion, Revision, ServiceRunning, ServiceSnapshot,
+    Snapshot,
+};
 use crate::catalog::{Component, Function, Service};
 use crate::decide::artifact::image::{Artifact, Key};
 use crate::decide::definition::Definition;

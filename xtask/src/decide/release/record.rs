@@ -6,9 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::rollout::Outcome;
-use super::snapshot::{FunctionVersion, Revision, Snapshot};
+use super::snapshot::{FunctionRunning, FunctionState, ServiceRunning, ServiceSnapshot, Snapshot};
 use crate::catalog::{Component, Function, Service};
-use crate::decide::artifact::image::Digest;
 
 /// How long a holder may be silent before its record counts as abandoned. It renews the time
 /// while it works, so this only has to outlast one step without a renewal.
@@ -94,25 +93,6 @@ fn none<R>() -> Option<R> {
     None
 }
 
-/// What runs of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceRunning {
-    pub revision: Revision,
-    /// The definition's hash when it was first rendered.
-    pub content: String,
-    /// `None` where the definition names its image by a tag, which this tool never does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<Digest>,
-}
-
-/// What runs of a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FunctionRunning {
-    pub version: FunctionVersion,
-    /// Base64, as Lambda has it.
-    pub code_sha256: String,
-}
-
 impl<R: Clone + PartialEq> Entry<R> {
     /// Of a component that runs, before a release touches it.
     pub fn untouched(running: Option<R>) -> Self {
@@ -184,13 +164,13 @@ impl Entries {
     pub fn run_in(&self, now: &Snapshot) -> bool {
         let services = self.services.iter().all(|(service, entry)| {
             let found = now.services.get(service);
-            let running = found.map(super::snapshot::ServiceSnapshot::running);
+            let running = found.map(ServiceSnapshot::running);
             let content = |it: &Option<ServiceRunning>| it.as_ref().map(|it| it.content.clone());
             running.is_some_and(|running| content(&running) == content(&entry.after))
         });
         let functions = self.functions.iter().all(|(function, entry)| {
             let found = now.functions.get(function);
-            let running = found.map(super::snapshot::FunctionState::running);
+            let running = found.map(FunctionState::running);
             let code = |it: &Option<FunctionRunning>| it.as_ref().map(|it| it.code_sha256.clone());
             running.is_some_and(|running| code(&running) == code(&entry.after))
         });
@@ -274,6 +254,7 @@ mod tests {
     use super::testing::record;
     use super::*;
     use crate::catalog;
+    use crate::decide::artifact::image::Digest;
 
     #[test]
     fn a_record_in_progress_is_held_until_its_time_is_over() {

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{FunctionRunning, ServiceRunning};
 use crate::catalog::{Function, Service};
 use crate::decide::artifact::image::{Digest, Key};
 use crate::decide::definition::Definition;
@@ -104,6 +103,25 @@ pub struct ServiceSnapshot {
     pub revision: Revision,
     /// `None` where ECS does not have the revision any more.
     pub registered: Option<Registered>,
+}
+
+/// What runs of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRunning {
+    pub revision: Revision,
+    /// The definition's hash when it was first rendered.
+    pub content: String,
+    /// `None` where the definition names its image by a tag, which this tool never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
+}
+
+/// What runs of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionRunning {
+    pub version: FunctionVersion,
+    /// Base64, as Lambda has it.
+    pub code_sha256: String,
 }
 
 /// A revision as ECS has it.
