@@ -37,7 +37,7 @@ use xtask::decide::outputs::Outputs;
 use xtask::failure::{Failure, Kind};
 use xtask::planning;
 use xtask::ports::{Context, ProcessEnv, User};
-use xtask::report::{OutputMode, Report};
+use xtask::report::{CommandEvent, OutputMode, Report};
 
 fn main() -> ExitCode {
     let parsed = Cli::try_parse();
@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
     };
     let report = Arc::new(Report::to_process(mode));
+    Report::keep_live(&report);
     let cli = match parsed {
         Ok(cli) => cli,
         Err(said) => return ExitCode::from(report.end_unparsed(&said)),
@@ -319,7 +320,10 @@ async fn with_context(
         aws::real(env, environment, &transport).await?
     };
     let credentials_end = environments::credentials_end(env).unwrap_or_else(|error| {
-        report.warn("credentials", &format!("{error:#}"));
+        report.emit(CommandEvent::ErrorIgnored {
+            subject: "credentials".to_owned(),
+            error: format!("{error:#}"),
+        });
         None
     });
     let builder = Artifacts::new(env, report, (method, Profile::of(environment)));

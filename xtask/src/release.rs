@@ -29,6 +29,8 @@ use crate::decide::release::record::{Entries, Record, ReleaseState};
 use crate::decide::release::rollout::Outcome;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Context, ProbeRequest};
+use crate::report::{CommandEvent, ReleaseEvent};
+use evidence::Evidence;
 
 pub use alarms::left_without_alarms;
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
@@ -92,11 +94,11 @@ enum ReleaseError {
     },
 }
 
-/// What failed. The lines of evidence explain it.
+/// What failed, and what explains it.
 struct ComponentFailure {
     component: Option<Component>,
     reason: String,
-    evidence: Vec<String>,
+    evidence: Evidence,
 }
 
 impl From<anyhow::Error> for ReleaseError {
@@ -108,7 +110,7 @@ impl From<anyhow::Error> for ReleaseError {
         Self::Failed(ComponentFailure {
             component: None,
             reason,
-            evidence: Vec::new(),
+            evidence: Evidence::default(),
         })
     }
 }
@@ -200,8 +202,9 @@ impl<'a> Release<'a> {
         direction: Direction,
     ) -> Result<Self> {
         let record = lock::open(context, about, entries).await?;
-        let text = format!("{} opened", record.number);
-        context.report.line("release", &text);
+        context.report.emit(ReleaseEvent::ReleaseOpened {
+            number: record.number,
+        });
         Ok(Self {
             context: *context,
             outputs,
@@ -209,6 +212,14 @@ impl<'a> Release<'a> {
             direction,
             renewed: Instant::now(),
         })
+    }
+
+    /// Something failed that does not end the release.
+    fn ignore(&self, error: String) {
+        self.context.report.emit(CommandEvent::ErrorIgnored {
+            subject: "release".to_owned(),
+            error,
+        });
     }
 
     async fn run(&mut self, plan: &Plan) -> End {
@@ -267,11 +278,14 @@ impl<'a> Release<'a> {
         };
         let started = Instant::now();
         loop {
-            report.live("dispatch", &format!("POST {url}"));
+            report.emit(ReleaseEvent::Dispatching { url: url.clone() });
             let answer = match probe.send(request).await {
                 Ok(answer) if answer.status == 200 => {
                     if answer.headers.get("x-correlation-id") == Some(&correlation_id) {
-                        report.line("dispatch", &format!("answered 200: {}", answer.body));
+                        report.emit(ReleaseEvent::Dispatched {
+                            status: answer.status,
+                            body: answer.body,
+                        });
                         return Ok(());
                     }
                     format!("200 without the correlation id {correlation_id}")
@@ -371,7 +385,7 @@ impl<'a> Release<'a> {
             state => {
                 if let Err(error) = self.turn_alarms_on().await {
                     let text = format!("{error:#}{}", self.without_alarms());
-                    self.context.report.warn("release", &text);
+                    self.ignore(text);
                 }
                 self.close(state).await
             }
@@ -383,7 +397,7 @@ impl<'a> Release<'a> {
             error
         });
         if let (Err(_), Err(error)) = (&end.result, &closed) {
-            self.context.report.warn("release", &format!("{error:#}"));
+            self.ignore(format!("{error:#}"));
         }
         end.result.and(closed)?;
         Ok(self.record)

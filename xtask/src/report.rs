@@ -1,18 +1,21 @@
 //! Results go to stdout, all else to stderr: as lines for people, or as JSON, which is one document
 //! on stdout (of `logs` one a line) and one event a line on stderr. The only file that prints.
 //!
-//! Where stderr is a terminal, the newest live line is redrawn in place; elsewhere one is printed
+//! Where stderr is a terminal, what goes on is redrawn in place; elsewhere a line of it is printed
 //! now and then, so that a CI log shows that something goes on and still reads like a story.
 
 mod diagnostics;
 mod ending;
+mod event;
 mod github;
+mod paint;
 mod question;
+mod screen;
 mod text;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -21,6 +24,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 pub use diagnostics::tell_diagnostics;
+pub use event::{
+    ArtifactKind, BuildEvent, CommandEvent, Event, InfraEvent, MachineEvent, ReleaseEvent,
+    RollbackEvent, RotationStart, SecretChange, SecretsEvent, Shortcoming, StoppedContainer,
+    StoppedTask,
+};
+use event::{Shown, Tone};
+use paint::Paint;
+use screen::{Live, Size};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -54,7 +65,15 @@ type Sink = Box<dyn Write + Send>;
 
 pub struct Report {
     mode: OutputMode,
+    screen: Screen,
     streams: Mutex<Streams>,
+}
+
+/// What the terminal of stderr can do.
+struct Screen {
+    redraws: bool,
+    paint: Paint,
+    size: fn() -> Size,
 }
 
 struct Streams {
@@ -62,10 +81,12 @@ struct Streams {
     talk: Sink,
     /// What the page of a workflow's job shows.
     summary: Option<Sink>,
-    /// The live line that stands on the terminal now.
-    live: String,
+    /// What stands on the terminal and is redrawn.
+    live: Live,
     /// When each subject's newest live line was printed, where nothing is redrawn.
     printed: BTreeMap<String, Instant>,
+    /// What each subject was last said to be at, in JSON: the same is not said again.
+    at: BTreeMap<String, Event>,
     /// A question stands on the terminal's line and was not answered.
     asking: bool,
     /// Nothing more can be written where results go.
@@ -76,21 +97,27 @@ struct Streams {
 
 /// Width of the subject column: the longest subject is `governance`.
 const SUBJECT_WIDTH: usize = 11;
-/// A redrawn line must not wrap, or it could not be cleared.
-const LIVE_WIDTH_MAX: usize = 100;
 /// Between two live lines of one subject where nothing is redrawn.
 const LIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How soon a terminal shows the time that passed, or its new size.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Report {
     pub fn new(mode: OutputMode, data: Sink, talk: Sink) -> Self {
         Self {
             mode,
+            screen: Screen {
+                redraws: mode.terminal && mode.format != Format::Json,
+                paint: Paint::PLAIN,
+                size: || Size::DEFAULT,
+            },
             streams: Mutex::new(Streams {
                 data,
                 talk,
                 summary: None,
-                live: String::new(),
+                live: Live::default(),
                 printed: BTreeMap::new(),
+                at: BTreeMap::new(),
                 asking: false,
                 unread: false,
                 lost: None,
@@ -99,8 +126,38 @@ impl Report {
     }
 
     /// A report to the process's own streams.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what a terminal can do is asked for where the program starts"
+    )]
     pub fn to_process(mode: OutputMode) -> Self {
-        Self::new(mode, Box::new(io::stdout()), Box::new(io::stderr()))
+        let mut report = Self::new(mode, Box::new(io::stdout()), Box::new(io::stderr()));
+        let is_dumb = std::env::var("TERM").map_or(true, |term| term.is_empty() || term == "dumb");
+        report.screen.redraws &= !is_dumb;
+        report.screen.size = || Size::of(io::stderr());
+        if mode.format == Format::Human {
+            report.screen.paint = Paint::of(&io::stderr());
+        }
+        report
+    }
+
+    /// Goes on showing the time that passes, on a terminal, as long as the report lives.
+    pub fn keep_live(report: &Arc<Self>) {
+        if !report.screen.redraws {
+            return;
+        }
+        let report = Arc::downgrade(report);
+        drop(std::thread::spawn(move || {
+            while let Some(report) = report.upgrade() {
+                let mut streams = report.streams();
+                if !streams.asking {
+                    report.redraw(&mut streams);
+                }
+                drop(streams);
+                drop(report);
+                std::thread::park_timeout(REDRAW_INTERVAL);
+            }
+        }));
     }
 
     pub fn mode(&self) -> OutputMode {
@@ -112,66 +169,139 @@ impl Report {
         self.streams().summary = Some(summary);
     }
 
+    /// Something that happened, or goes on.
+    pub fn emit(&self, event: impl Into<Event>) {
+        let event = event.into();
+        let shown = event.shown();
+        if self.mode.quiet && shown.tone != Tone::Warning {
+            return;
+        }
+        match self.mode.format {
+            Format::Json => self.emit_json(event, &shown),
+            _ if shown.tone == Tone::Live => self.live(&shown),
+            Format::Human => self.put_lines(&shown.subject, &self.painted(&shown)),
+            Format::Github => self.put_lines(&shown.subject, &github::shown(&shown)),
+        }
+    }
+
     /// Something that is now so: `axon  rolled out demo-axon:4`.
     pub fn line(&self, subject: &str, text: &str) {
-        self.event("line", subject, text);
+        self.emit(CommandEvent::Line {
+            subject: subject.to_owned(),
+            text: text.to_owned(),
+        });
     }
 
     /// Something that goes on and will be replaced by what comes next.
-    pub fn live(&self, subject: &str, text: &str) {
-        if self.mode.quiet || self.mode.format == Format::Json {
-            return;
+    pub fn live_line(&self, subject: &str, text: &str) {
+        self.emit(BuildEvent::ToolOutput {
+            subject: subject.to_owned(),
+            tool: subject.to_owned(),
+            line: text.to_owned(),
+        });
+    }
+
+    /// Something that the user should know although nothing failed.
+    pub fn warn(&self, subject: &str, text: &str) {
+        self.emit(CommandEvent::ErrorIgnored {
+            subject: subject.to_owned(),
+            error: text.to_owned(),
+        });
+    }
+
+    /// A block of lines that belong together: a plan, a diff, a failure's evidence.
+    pub fn block(&self, text: &str) {
+        self.emit(BuildEvent::ToolFailed {
+            subject: String::new(),
+            tool: String::new(),
+            output: text.to_owned(),
+        });
+    }
+
+    fn emit_json(&self, event: Event, shown: &Shown) {
+        let line = serde_json::to_string(&event).unwrap_or_else(|error| {
+            json!({ "event": "error_ignored", "subject": "output", "error": error.to_string() })
+                .to_string()
+        });
+        {
+            let at = &mut self.streams().at;
+            if shown.tone != Tone::Live {
+                at.retain(|subject, _| !shown.subject.is_empty() && *subject != shown.subject);
+            } else if at.get(&shown.subject) == Some(&event) {
+                return;
+            } else {
+                at.insert(shown.subject.clone(), event);
+            }
         }
-        let line = text::visible(&self.harmless(&layout(subject, text)));
+        self.put_lines(&shown.subject, &text::visible(&line));
+    }
+
+    /// For people, each line fit for the terminal.
+    fn painted(&self, shown: &Shown) -> String {
+        let paint = self.screen.paint;
+        let told = text::visible(&shown.text);
+        let subject = text::visible(&shown.subject);
+        match shown.tone {
+            Tone::Done | Tone::Live => paint.subject(&self.wrapped(&layout(&subject, &told))),
+            Tone::Warning => {
+                let line = layout(&subject, &format!("warning: {told}"));
+                paint.warning(&self.wrapped(&line))
+            }
+            Tone::Block => paint.title(&self.wrapped(&told)),
+            Tone::Output | Tone::Diagnostic => told,
+        }
+    }
+
+    /// A terminal breaks lines in the middle of a word. A log has no width.
+    fn wrapped(&self, text: &str) -> String {
+        if !self.screen.redraws {
+            return text.to_owned();
+        }
+        let columns = (self.screen.size)().columns;
+        // What can be copied into a shell stays one line.
+        let is_command =
+            |line: &str| line.contains(" $ ") || line.trim_start().starts_with("hint: ");
+        let lines = text.lines().map(|line| {
+            if is_command(line) {
+                line.to_owned()
+            } else {
+                screen::wrapped(line, columns)
+            }
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn live(&self, shown: &Shown) {
+        let (subject, told) = (text::visible(&shown.subject), text::visible(&shown.text));
         let mut streams = self.streams();
-        if self.mode.terminal {
-            if streams.live != line {
-                let shown: String = line.chars().take(LIVE_WIDTH_MAX).collect();
-                drop(put(&mut streams.talk, &format!("\r\x1b[2K{shown}")));
-                streams.live = line;
+        if self.screen.redraws {
+            streams.live.set(&subject, &told);
+            if !streams.asking {
+                self.redraw(&mut streams);
             }
             return;
         }
         let now = Instant::now();
         let due = |printed: &Instant| now.duration_since(*printed) >= LIVE_INTERVAL;
-        if streams.printed.get(subject).is_none_or(due) {
+        if streams.printed.get(&subject).is_none_or(due) {
+            let line = self.harmless(&layout(&subject, &told));
             drop(put(&mut streams.talk, &format!("{line}\n")));
-            streams.printed.insert(subject.to_owned(), now);
+            streams.printed.insert(subject, now);
         }
     }
 
-    /// Something that the user should know although nothing failed.
-    pub fn warn(&self, subject: &str, text: &str) {
-        self.event("warning", subject, text);
-    }
-
-    /// A block of lines that belong together: a plan, a diff, a failure's evidence.
-    pub fn block(&self, text: &str) {
-        match self.mode.format {
-            _ if self.mode.quiet => {}
-            Format::Json => self.put_talk(&json!({ "event": "block", "text": text }).to_string()),
-            Format::Human => self.talk(text),
-            Format::Github => match text.trim_end().split_once('\n') {
-                Some((title, rest)) => self.put_talk(&github::group(title, rest)),
-                None => self.talk(text),
-            },
-        }
-    }
-
-    /// A step's document: JSON where that was asked for, else a block for people.
-    pub fn document(&self, event: &str, value: &impl Serialize, human: &str) {
-        if self.mode.format != Format::Json {
-            self.block(human);
-        } else if !self.mode.quiet {
-            self.put_talk(&json!({ "event": event, "document": value }).to_string());
+    fn redraw(&self, streams: &mut Streams) {
+        let text = streams.live.redraw((self.screen.size)(), self.screen.paint);
+        if !text.is_empty() {
+            drop(put(&mut streams.talk, &text));
         }
     }
 
     /// What is wrong at a place of the checkout's files, for those who look at a change of them.
-    /// Other formats have no such component.
+    /// Other formats have no such thing.
     pub fn annotate(&self, annotation: Annotation<'_>) {
         if self.mode.format == Format::Github {
-            self.put_talk(&github::annotation(annotation));
+            self.put_lines("", &github::annotation(annotation));
         }
     }
 
@@ -186,8 +316,8 @@ impl Report {
         }
     }
 
-    /// The result of the command: JSON where that was asked for, else the text for people. The only
-    /// component that goes to stdout, and once; `logs` alone gives its results one by one.
+    /// The result of the command: JSON where that was asked for, else the text for people. Nothing
+    /// else goes to stdout, and this once; `logs` alone gives its results one by one.
     pub fn data(&self, value: &impl Serialize, human: &str) {
         let text = match self.mode.format {
             Format::Human | Format::Github => self.harmless(human),
@@ -195,43 +325,13 @@ impl Report {
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
         };
         let mut streams = self.streams();
-        clear_line(&mut streams, self.mode);
+        streams.live.end("");
+        self.clear(&mut streams);
         if !text.is_empty() {
             let line = format!("{}\n", text::visible(&text).trim_end_matches('\n'));
             let written = put(&mut streams.data, &line);
             streams.note(written);
         }
-    }
-
-    /// One line of diagnostics (`--verbose`).
-    pub fn diagnostic(&self, text: &str) {
-        if self.mode.format == Format::Json {
-            self.put_talk(&json!({ "event": "diagnostic", "text": text }).to_string());
-        } else {
-            self.talk(text);
-        }
-    }
-
-    fn event(&self, event: &str, subject: &str, text: &str) {
-        let warning = event == "warning";
-        if self.mode.quiet && !warning {
-            return;
-        }
-        match self.mode.format {
-            Format::Json => {
-                let event = json!({ "event": event, "subject": subject, "text": text });
-                self.put_talk(&event.to_string());
-            }
-            Format::Github if warning => {
-                self.put_talk(&github::command("warning", &[("title", subject)], text));
-            }
-            _ if warning => self.talk(&layout(subject, &format!("warning: {text}"))),
-            _ => self.talk(&layout(subject, text)),
-        }
-    }
-
-    fn talk(&self, text: &str) {
-        self.put_talk(&self.harmless(text));
     }
 
     /// Where commands are read in what is printed, a text must not hold any.
@@ -243,12 +343,29 @@ impl Report {
         }
     }
 
-    fn put_talk(&self, text: &str) {
-        let line = format!("{}\n", text::visible(text).trim_end_matches('\n'));
+    /// Prints lines that are fit to be seen. The subject is not at work any more; without one,
+    /// none is.
+    fn put_lines(&self, subject: &str, text: &str) {
         let mut streams = self.streams();
-        clear_line(&mut streams, self.mode);
+        streams.live.end(&text::visible(subject));
+        self.clear(&mut streams);
+        let line = format!("{}\n", text.trim_end_matches('\n'));
         // Where nothing can be told there is nobody to tell it to.
         drop(put(&mut streams.talk, &line));
+        if self.screen.redraws {
+            self.redraw(&mut streams);
+        }
+    }
+
+    /// What stands on the terminal's last lines makes way for others.
+    fn clear(&self, streams: &mut Streams) {
+        let erased = streams.live.erase((self.screen.size)());
+        if !erased.is_empty() {
+            drop(put(&mut streams.talk, &erased));
+        }
+        if std::mem::take(&mut streams.asking) {
+            drop(put(&mut streams.talk, "\n"));
+        }
     }
 
     fn streams(&self) -> std::sync::MutexGuard<'_, Streams> {
@@ -275,17 +392,6 @@ fn layout(subject: &str, text: &str) -> String {
     format!("{subject:<SUBJECT_WIDTH$} {text}")
         .trim_end()
         .to_owned()
-}
-
-/// What stands on the terminal's line makes way for the next.
-fn clear_line(streams: &mut Streams, mode: OutputMode) {
-    if mode.terminal && !streams.live.is_empty() {
-        drop(put(&mut streams.talk, "\r\x1b[2K"));
-    }
-    streams.live.clear();
-    if std::mem::take(&mut streams.asking) {
-        drop(put(&mut streams.talk, "\n"));
-    }
 }
 
 fn put(sink: &mut Sink, text: &str) -> io::Result<()> {

@@ -27,7 +27,7 @@ use crate::decide::artifact::scan::{scan, secret_variables};
 use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::ports::{Builder, ProcessEnv};
-use crate::report::{Report, megabytes};
+use crate::report::{ArtifactKind, BuildEvent, Report};
 use docker::InDocker;
 use host::Host;
 use shelf::Shelf;
@@ -245,8 +245,7 @@ impl<'a> Artifacts<'a> {
             }
         };
         let seconds = started.elapsed().as_secs();
-        self.report
-            .line("build", &format!("compiled in {seconds} s"));
+        self.report.emit(BuildEvent::Compiled { seconds });
         Ok(compiled)
     }
 
@@ -289,19 +288,15 @@ impl<'a> Artifacts<'a> {
             .shelf
             .keep(component, key, packed, unpacked_bytes, &documents)
             .await?;
-        self.report.line(
-            component.name(),
-            &format!(
-                "{} {} ({} unpacked)",
-                if component.service().is_some() {
-                    "image"
-                } else {
-                    "zip"
-                },
-                megabytes(artifact.packed_bytes),
-                megabytes(artifact.unpacked_bytes),
-            ),
-        );
+        self.report.emit(BuildEvent::Packed {
+            component,
+            kind: match component {
+                Component::Service(_) => ArtifactKind::Image,
+                Component::Function(_) => ArtifactKind::Zip,
+            },
+            packed_bytes: artifact.packed_bytes,
+            unpacked_bytes: artifact.unpacked_bytes,
+        });
         Ok(artifact)
     }
 
@@ -344,7 +339,11 @@ fn tell_failure<'l>(
     message: impl Into<String>,
 ) -> anyhow::Error {
     let said: Vec<&str> = said.filter(|line| !is_progress(line)).collect();
-    report.block(&said.join("\n"));
+    report.emit(BuildEvent::ToolFailed {
+        subject: "build".to_owned(),
+        tool: "cargo".to_owned(),
+        output: said.join("\n"),
+    });
     if said
         .iter()
         .any(|line| line.to_lowercase().contains(NO_SPACE))

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 use crate::adapters::host;
 use crate::failure::Failure;
 use crate::ports::{Began, LocalAws, ProcessEnv};
-use crate::report::Report;
+use crate::report::{MachineEvent, Report};
 
 /// Not 4566: other emulators listen there, and people may have that running.
 const PORT_DEFAULT: u16 = 4577;
@@ -121,7 +121,7 @@ impl<'a> Emulator<'a> {
                 Ok(()) if file.metadata().is_ok_and(|it| it.nlink() == 0) => {}
                 Ok(()) => return Ok(file),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    self.report.live("local", "waiting for another run");
+                    self.report.emit(MachineEvent::LocalBusy);
                     sleep(POLL).await;
                 }
                 Err(error) => {
@@ -256,7 +256,7 @@ impl<'a> Emulator<'a> {
         let ours = || processes::of_instance(&self.local(), self.port);
         // Where its folder is gone it must not save: what belongs to the state is gone as well.
         if self.scratch().is_dir() && processes::ask_to_end(&ours()) {
-            self.report.live("local", "stopping the local AWS");
+            self.report.emit(MachineEvent::LocalStopping);
             processes::ended(ours, STOP_LIMIT).await;
         }
         processes::kill(&ours());
@@ -299,7 +299,7 @@ impl LocalAws for Emulator<'_> {
             installation::ensure(self.process_env, self.report, &self.local()).await?;
         }
         containers::remove(&docker, &self.instance()).await?;
-        self.report.live("local", "starting the local AWS");
+        self.report.emit(MachineEvent::LocalStarting);
         let child = self.start(addresses)?;
         self.answering(child).await?;
         drop(turn);

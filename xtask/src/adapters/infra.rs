@@ -25,7 +25,7 @@ use crate::decide::machine::byte_order_mark::BYTE_ORDER_MARK;
 use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::ports::{Infra, InfraPlan, Interrupt, ProcessEnv};
-use crate::report::Report;
+use crate::report::{InfraEvent, Report};
 use failures::Run;
 use plan_file::PlanFile;
 
@@ -213,7 +213,11 @@ impl<'a> Terraform<'a> {
     async fn init(&self, backend: &str) -> Result<()> {
         let init = self.command()?.arguments(["init", "-no-color", backend]);
         let init = self.with_mirror(init);
-        self.report.live("infra", "terraform init");
+        self.report.emit(InfraEvent::Terraform {
+            verb: "init".to_owned(),
+            done: 0,
+            resource: None,
+        });
         let finished = init.run().await?;
         if finished.succeeded() {
             Ok(())
@@ -273,7 +277,11 @@ impl<'a> Terraform<'a> {
             .command()?
             .arguments([verb, "-no-color", "-compact-warnings"])
             .arguments(arguments);
-        self.report.live("infra", &format!("terraform {verb}"));
+        self.report.emit(InfraEvent::Terraform {
+            verb: verb.to_owned(),
+            done: 0,
+            resource: None,
+        });
         let mut done = 0_u32;
         let running = command.run_watched(|line| {
             if line.contains(" complete after ") {
@@ -281,8 +289,11 @@ impl<'a> Terraform<'a> {
             }
             if line.contains(": Creat") || line.contains(": Still creating") {
                 let what = line.split(':').next().unwrap_or_default();
-                self.report
-                    .live("infra", &format!("terraform {verb}: {done} done, {what}"));
+                self.report.emit(InfraEvent::Terraform {
+                    verb: verb.to_owned(),
+                    done,
+                    resource: Some(what.to_owned()),
+                });
             }
         });
         tokio::pin!(running);
@@ -290,7 +301,7 @@ impl<'a> Terraform<'a> {
             finished = &mut running => finished?,
             () = self.interrupt.wait() => {
                 // Terraform gets the terminal's Ctrl-C too. Killed, it would lose its state.
-                self.report.line("infra", "interrupted: waiting for terraform to end");
+                self.report.emit(InfraEvent::TerraformInterrupted);
                 running.await?;
                 let message = format!("interrupted during terraform {verb}");
                 return Err(Failure::new(Kind::Interrupted, message).into());

@@ -16,7 +16,7 @@ use crate::decide::artifact::image::{Artifact, Digest, Key};
 use crate::decide::outputs::Outputs;
 use crate::failure::Failure;
 use crate::ports::Registry;
-use crate::report::Report;
+use crate::report::{BuildEvent, Report};
 use distribution::Repository;
 
 pub struct Ecr<'a> {
@@ -120,11 +120,11 @@ impl<'a> Ecr<'a> {
         let documents = referrers::read(artifact).await?;
         let attached = repository.attach_documents(documents, &image.digest, &image.manifest);
         if let Err(error) = attached.await {
-            let text = format!(
-                "the registry takes no documents about this image, which lie beside {} only: {error:#}",
-                artifact.file.display()
-            );
-            self.report.warn(service.name(), &text);
+            self.report.emit(BuildEvent::DocumentsNotAttached {
+                component: service.into(),
+                file: artifact.file.display().to_string(),
+                error: format!("{error:#}"),
+            });
         }
         let put = repository
             .put_manifest(&key.0, MANIFEST_TYPE, image.manifest.into())

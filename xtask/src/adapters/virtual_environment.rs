@@ -11,7 +11,7 @@ use super::process::Command;
 use crate::decide::definition::hex;
 use crate::failure::Failure;
 use crate::ports::ProcessEnv;
-use crate::report::Report;
+use crate::report::{MachineEvent, Report};
 
 /// Written last: a virtual environment without it is half-made.
 const STAMP: &str = "complete";
@@ -53,10 +53,11 @@ impl VirtualEnvironment {
 
     /// Makes it anew. Nothing may run from it.
     pub async fn install(&self, process_env: &ProcessEnv, report: &Report) -> Result<()> {
-        report.line(
-            self.subject,
-            &format!("installing {}; this happens once", self.purpose),
-        );
+        let subject = self.subject.to_owned();
+        report.emit(MachineEvent::PackagesMissing {
+            subject: subject.clone(),
+            purpose: self.purpose.to_owned(),
+        });
         let venv = self.venv();
         if venv.exists() {
             tokio::fs::remove_dir_all(&venv)
@@ -69,12 +70,14 @@ impl VirtualEnvironment {
             Failure::not_ready(format!("no Python is fit to run {}", self.purpose))
                 .hint("cargo xtask doctor")
         })?;
-        report.live(self.subject, "making a virtual environment");
+        report.emit(MachineEvent::MakingVirtualEnvironment {
+            subject: subject.clone(),
+        });
         Command::new(process_env, interpreter)
             .arguments(["-m".as_ref(), "venv".as_ref(), venv.as_os_str()])
             .succeed()
             .await?;
-        report.live(self.subject, "installing packages");
+        report.emit(MachineEvent::InstallingPackages { subject });
         self.pip(process_env, &requirements)
             .succeed()
             .await

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::catalog::SERVICES;
 use crate::decide::outputs::Architecture;
 use crate::ports::{Builder, Load, Started, Stopwatch, Subject};
-use crate::report::Report;
+use crate::report::{CommandEvent, Report};
 
 const DEPLOYS: usize = 3;
 
@@ -65,7 +65,7 @@ async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
 }
 
 async fn starts(parts: &Parts<'_>) -> Result<Vec<Figure>> {
-    let mut watch = |line: &str| parts.report.live("start", line);
+    let mut watch = |line: &str| measuring(parts.report, "start", line);
     let starts = parts
         .stopwatch
         .starts(parts.architecture, &mut watch)
@@ -89,7 +89,7 @@ async fn starts(parts: &Parts<'_>) -> Result<Vec<Figure>> {
 
 /// What a request costs, beside what it costs a handler that does nothing else.
 async fn loads(parts: &Parts<'_>) -> Result<Vec<Figure>> {
-    let mut watch = |line: &str| parts.report.live("load", line);
+    let mut watch = |line: &str| measuring(parts.report, "load", line);
     let loads = parts.stopwatch.load(parts.architecture, &mut watch).await?;
     let cpu = |load: &Load| load.cpu_per_request.as_secs_f64() * 1e6;
     let p99 = |load: &Load| milliseconds(load.p99);
@@ -134,26 +134,37 @@ async fn nothing_to_do(parts: &Parts<'_>) -> Result<Option<Figure>> {
         parts.environment,
     ];
     if !parts.deploys {
-        parts
-            .report
-            .warn("deploy", "not measured: the local AWS does not run");
+        not_measured(parts.report, "the local AWS does not run");
         return Ok(None);
     }
     let mut times = Vec::new();
     for round in 1..=DEPLOYS {
-        parts
-            .report
-            .live("deploy", &format!("run {round} of {DEPLOYS}"));
+        let what = format!("run {round} of {DEPLOYS}");
+        measuring(parts.report, "deploy", &what);
         let (took, run) = parts.stopwatch.run_self(&arguments).await?;
         if !run.succeeded || !run.output.contains("nothing to do") {
-            let text = "not measured: a deploy has something to do; run `cargo xtask deploy` first";
-            parts.report.warn("deploy", text);
+            let why = "a deploy has something to do; run `cargo xtask deploy` first";
+            not_measured(parts.report, why);
             return Ok(None);
         }
         times.push(milliseconds(took));
     }
     let took = median(times.into_iter());
     Ok(Some(figure("deploy", "nothing to do", took, "ms")))
+}
+
+fn measuring(report: &Report, subject: &str, what: &str) {
+    report.emit(CommandEvent::Measuring {
+        subject: subject.to_owned(),
+        what: what.to_owned(),
+    });
+}
+
+fn not_measured(report: &Report, why: &str) {
+    report.emit(CommandEvent::NotMeasured {
+        subject: "deploy".to_owned(),
+        why: why.to_owned(),
+    });
 }
 
 fn figure(subject: &str, what: &'static str, value: f64, unit: &'static str) -> Figure {

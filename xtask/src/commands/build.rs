@@ -11,7 +11,7 @@ use crate::decide::artifact::image::{Artifact, Digest, Key};
 use crate::decide::outputs::{Architecture, Outputs};
 use crate::ports::{Builder, Registry};
 use crate::release::push;
-use crate::report::Report;
+use crate::report::{BuildEvent, Report};
 
 pub struct Request<'a> {
     pub components: &'a [Component],
@@ -48,10 +48,10 @@ pub async fn build(builder: &dyn Builder, report: &Report, request: &Request<'_>
     let artifacts = cached_or_built(builder, report, request, &keys, &wanted).await?;
     if let Some(folder) = request.out {
         builder.bundle(&artifacts, folder).await?;
-        let names = request.components.iter().map(ToString::to_string);
-        let names: Vec<_> = names.collect();
-        let text = format!("kept {} in {}", names.join(", "), folder.display());
-        report.line("build", &text);
+        report.emit(BuildEvent::Bundled {
+            components: request.components.to_vec(),
+            folder: folder.display().to_string(),
+        });
     }
     for component in wanted {
         let artifact = &artifacts[&component];
@@ -104,7 +104,7 @@ async fn cached_or_built(
     let Some(artifacts) = builder.all_cached(&keys).await? else {
         return builder.build(request.architecture, &keys).await;
     };
-    report.line("build", "up to date: nothing to compile");
+    report.emit(BuildEvent::BuildUpToDate);
     Ok(artifacts)
 }
 

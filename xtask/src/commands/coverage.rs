@@ -9,7 +9,7 @@ use crate::decide::acceptance::figures::{Coverage, covered, programs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, llvm_faults};
 use crate::failure::{Failure, Kind};
 use crate::ports::{Depth, Machine, Source, Toolchain};
-use crate::report::Report;
+use crate::report::{BuildEvent, CommandEvent, Report};
 
 /// The packages of `services/`, as cargo's arguments.
 pub(super) const PACKAGES: [&str; 8] = [
@@ -85,7 +85,10 @@ pub(super) async fn install_llvm(
             break;
         }
         if let Err(error) = doctor::mend(&fault, machine, report).await {
-            report.warn("coverage", &format!("{error:#}"));
+            report.emit(CommandEvent::ErrorIgnored {
+                subject: "coverage".to_owned(),
+                error: format!("{error:#}"),
+            });
         }
     }
     Ok(())
@@ -115,12 +118,20 @@ pub async fn coverage(
     let arguments = [&["test", "--locked", NAMING_PROGRAMS], &PACKAGES[..]].concat();
     let mut watch = |line: &str| {
         if let Some(line) = shown(line) {
-            report.live("coverage", line);
+            report.emit(BuildEvent::ToolOutput {
+                subject: "coverage".to_owned(),
+                tool: "cargo".to_owned(),
+                line: line.to_owned(),
+            });
         }
     };
     let run = toolchain.cargo(&arguments, &counting, &mut watch).await?;
     if !run.succeeded {
-        report.block(&run.last_lines(120));
+        report.emit(BuildEvent::ToolFailed {
+            subject: "coverage".to_owned(),
+            tool: "cargo".to_owned(),
+            output: run.last_lines(120),
+        });
         return Err(Failure::new(Kind::CheckFailed, "the tests failed").into());
     }
     let told = require(toolchain, &run.output, sources_sha256).await?;

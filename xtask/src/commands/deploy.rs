@@ -10,6 +10,7 @@ use crate::planning::about::about;
 use crate::planning::{self, chosen, outputs};
 use crate::ports::Context;
 use crate::release::{self, confirm, warn_of_expiry};
+use crate::report::CommandEvent;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -50,8 +51,9 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     let base_url = &outputs.base_url;
     let done = json!({ "outcome": "succeeded", "release": record.number, "base_url": base_url });
     context.report.data(&done, "");
-    let text = format!("done; {base_url} answers POST /dispatch");
-    context.report.line("deploy", &text);
+    context.report.emit(CommandEvent::Deployed {
+        base_url: base_url.clone(),
+    });
     Ok(())
 }
 
@@ -67,15 +69,13 @@ async fn dry_run(context: &Context<'_>, names: &[Component]) -> Result<()> {
         return nothing_to_do(context, &outputs);
     }
     plan::show(context, &planned.plan);
-    let text = "a dry run ends here: nothing was changed";
-    context.report.line("deploy", text);
+    context.report.emit(CommandEvent::DryRunEnded);
     Ok(())
 }
 
 fn nothing_to_do(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });
     context.report.data(&done, "");
-    let text = "nothing to do: everything runs as it is in the checkout";
-    context.report.line("deploy", text);
+    context.report.emit(CommandEvent::NothingToDeploy);
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::decide::machine::readiness::{Fault, faults, shown};
 use crate::failure::Failure;
 use crate::ports::{Depth, Machine};
-use crate::report::Report;
+use crate::report::{CommandEvent, MachineEvent, Report, Shortcoming};
 
 /// A service that was started needs a moment until it answers.
 const MENDED_LIMIT: Duration = Duration::from_secs(20);
@@ -17,7 +17,7 @@ pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result
     let found = missing(fix, machine, report).await;
     report.data(&found, &table(&found));
     if found.is_empty() {
-        report.line("doctor", "nothing is missing");
+        report.emit(MachineEvent::NothingMissing);
     }
     judged(fix, &found)
 }
@@ -26,7 +26,8 @@ pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result
 pub async fn make_ready(machine: &dyn Machine, report: &Report) -> Result<()> {
     let found = missing(true, machine, report).await;
     if !found.is_empty() {
-        report.block(&table(&found));
+        let missing = found.iter().map(shortcoming).collect();
+        report.emit(MachineEvent::Missing { missing });
     }
     judged(true, &found)
 }
@@ -40,7 +41,10 @@ async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<Fault
         found = match mend(&fault, machine, report).await {
             Ok(()) => without(&fault, machine).await,
             Err(error) => {
-                report.warn(fault.subject, &format!("{error:#}"));
+                report.emit(CommandEvent::ErrorIgnored {
+                    subject: fault.subject.to_owned(),
+                    error: format!("{error:#}"),
+                });
                 faults(&machine.inspect(Depth::Thorough).await)
             }
         };
@@ -86,9 +90,15 @@ fn next(found: &[Fault], tried: &[Fault]) -> Option<Fault> {
 }
 
 pub(super) async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) -> Result<()> {
-    report.line(fault.subject, &fault.reason);
+    report.emit(MachineEvent::Fixing {
+        subject: fault.subject.to_owned(),
+        reason: fault.reason.clone(),
+    });
     for command in &fault.commands {
-        report.line(fault.subject, &format!("$ {}", shown(command)));
+        report.emit(MachineEvent::Running {
+            subject: fault.subject.to_owned(),
+            command: shown(command),
+        });
         machine.run(command).await?;
     }
     Ok(())
@@ -103,6 +113,14 @@ async fn without(fault: &Fault, machine: &dyn Machine) -> Vec<Fault> {
             return found;
         }
         tokio::time::sleep(MENDED_INTERVAL).await;
+    }
+}
+
+fn shortcoming(fault: &Fault) -> Shortcoming {
+    Shortcoming {
+        subject: fault.subject.to_owned(),
+        reason: fault.reason.clone(),
+        remedy: fault.remedy.clone(),
     }
 }
 

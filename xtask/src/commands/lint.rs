@@ -16,7 +16,7 @@ use crate::decide::outputs::{self, Architecture, FunctionOutputs, Outputs, Servi
 use crate::failure::{Failure, Kind};
 use crate::planning::definitions;
 use crate::ports::Source;
-use crate::report::{Annotation, Format, Report, count};
+use crate::report::{Annotation, CommandEvent, Format, Report, count};
 
 /// Prints the findings of these services' definitions; of all where none is named.
 pub async fn lint_templates(
@@ -82,7 +82,15 @@ pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding
     if report.mode().format == Format::Github {
         annotate(source, report, std::slice::from_ref(finding)).await;
     } else {
-        report.warn("lint", &finding.to_string());
+        report.emit(CommandEvent::Finding {
+            subject: finding.subject.clone(),
+            code: finding.code.to_owned(),
+            severity: finding.severity.to_string(),
+            json_path: finding.place.clone(),
+            reason: finding.reason.clone(),
+            remedy: finding.remedy.clone(),
+            text: finding.to_string(),
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::doctor::require_local;
 use crate::ports::{Began, LocalAws, Machine};
-use crate::report::Report;
+use crate::report::{MachineEvent, Report};
 
 pub async fn up(machine: &dyn Machine, report: &Report, aws: &dyn LocalAws) -> Result<()> {
     if !aws.is_up().await {
@@ -12,31 +12,27 @@ pub async fn up(machine: &dyn Machine, report: &Report, aws: &dyn LocalAws) -> R
     }
     let began = aws.up().await?;
     if began == Began::Started {
-        report.live("local", "waiting for what ran before");
+        report.emit(MachineEvent::LocalSettling);
         if !aws.settled().await {
-            report.warn(
-                "local",
-                "not every service has come back: cargo xtask status",
-            );
+            report.emit(MachineEvent::LocalUnsettled);
         }
     }
-    let text = match began {
-        Began::Running => "is up",
-        Began::Started => "came up",
-    };
-    report.line("local", &format!("{text} at {}", aws.endpoint()));
+    report.emit(MachineEvent::LocalUp {
+        endpoint: aws.endpoint(),
+        started: began == Began::Started,
+    });
     Ok(())
 }
 
 pub async fn down(report: &Report, aws: &dyn LocalAws) -> Result<()> {
     aws.down().await?;
-    report.line("local", "is down; its state is kept");
+    report.emit(MachineEvent::LocalDown { state_kept: true });
     Ok(())
 }
 
 pub async fn reset(report: &Report, aws: &dyn LocalAws) -> Result<()> {
     aws.reset().await?;
-    report.line("local", "is down and knows nothing any more");
+    report.emit(MachineEvent::LocalDown { state_kept: false });
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::decide::release::plan::{
 use crate::failure::{Failure, Kind};
 use crate::planning::{self, chosen};
 use crate::ports::Context;
-use crate::report::{count, megabytes};
+use crate::report::{ReleaseEvent, count, megabytes};
 
 /// With `exit_code` the process's exit code answers too: 0 for nothing to do, 13 for changes.
 pub async fn plan(
@@ -62,8 +62,10 @@ pub(super) async fn refuse_errors(context: &Context<'_>, findings: &[Finding]) -
 
 /// Shows the plan of a release before it is confirmed.
 pub(super) fn show(context: &Context<'_>, plan: &Plan) {
-    let report = context.report;
-    report.document("plan", &as_json(plan), &describe(plan));
+    context.report.emit(ReleaseEvent::Plan {
+        plan: as_json(plan),
+        text: describe(plan),
+    });
 }
 
 /// The plan as people read it: one block, a component a paragraph.

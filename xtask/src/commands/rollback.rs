@@ -10,6 +10,7 @@ use crate::planning;
 use crate::planning::about::about;
 use crate::ports::Context;
 use crate::release::{self, StopPlan, confirm, warn_of_expiry};
+use crate::report::{CommandEvent, ReleaseEvent};
 
 pub async fn rollback(
     context: &Context<'_>,
@@ -20,11 +21,14 @@ pub async fn rollback(
     let report = context.report;
     let (target, plan) = planning::rollback::plan(context, outputs, to).await?;
     if plan.is_empty() {
-        let text = format!("release {} is what runs now", target.number);
-        report.line("rollback", &text);
+        let release = target.number;
+        report.emit(CommandEvent::NothingToRollBack { release });
         return Ok(());
     }
-    report.line("rollback", &format!("to {}", target.about()));
+    report.emit(CommandEvent::RollbackTarget {
+        release: target.number,
+        about: target.about(),
+    });
     plan::show(context, &plan);
     warn_of_expiry(context, release::time_limit(&plan));
     let confirmed = confirm(context, yes, "roll back").await?;
@@ -33,8 +37,9 @@ pub async fn rollback(
     let record = release::roll_back(context, outputs, &plan, about, confirmed).await?;
     let done = json!({ "outcome": "succeeded", "release": record.number, "to": target.number });
     report.data(&done, "");
-    let text = format!("done: release {} runs again", target.number);
-    report.line("rollback", &text);
+    report.emit(CommandEvent::RollbackDone {
+        release: target.number,
+    });
     Ok(())
 }
 
@@ -43,12 +48,14 @@ pub async fn stop(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result
     let report = context.report;
     let plan = StopPlan::new(release::observe(context, outputs).await?);
     if plan.services.is_empty() {
-        report.line("stop", "nothing runs");
+        report.emit(CommandEvent::NothingRuns);
         return Ok(());
     }
     for (service, revision) in &plan.services {
-        let text = format!("will be stopped, and {revision} deregistered");
-        report.line(service.name(), &text);
+        report.emit(ReleaseEvent::WillStop {
+            component: (*service).into(),
+            revision: revision.to_string(),
+        });
     }
     warn_of_expiry(context, plan.time_limit());
     let confirmed = confirm(context, yes, "stop these services").await?;
@@ -57,7 +64,6 @@ pub async fn stop(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result
     let record = release::stop(context, outputs, &plan, about, confirmed).await?;
     let done = json!({ "outcome": "stopped", "release": record.number });
     report.data(&done, "");
-    let text = "done: `cargo xtask deploy` or `rollback` starts the services again";
-    report.line("stop", text);
+    report.emit(CommandEvent::ServicesStopped);
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::decide::release::rotation::{RotationStep, SigningPair};
 use crate::failure::Failure;
 use crate::ports::Context;
 use crate::release::{self, confirm};
+use crate::report::{RotationStart, SecretsEvent};
 
 /// What a user must know; the signing pair is random.
 const FIELDS: [&str; 2] = ["database_url", "api_key"];
@@ -22,9 +23,10 @@ const FIELDS: [&str; 2] = ["database_url", "api_key"];
 pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
     let found = survey(context, outputs).await?;
     for service in SERVICES.iter().filter(|it| !found.empty.contains(it)) {
+        let component = (*service).into();
         context
             .report
-            .line(service.name(), "has its secret already");
+            .emit(SecretsEvent::SecretPresent { component });
     }
     if found.empty.is_empty() {
         return Ok(());
@@ -49,20 +51,17 @@ pub async fn make_up(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
 
 /// `secrets rotate`: a new signing pair for orbit and axon, without a dispatch that fails.
 pub async fn rotate(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
-    let begins = match release::next_rotation_step(context, outputs).await? {
-        RotationStep::Offer | RotationStep::Finish => "axon gets a new key beside the old one",
-        RotationStep::Switch => "going on: axon has a new key, orbit does not sign with it yet",
-        RotationStep::Retire => "going on: orbit has the new key, axon knows the old one still",
-        RotationStep::Repair => {
-            "orbit signs with a key that axon does not have: axon gets it first"
-        }
+    let step = match release::next_rotation_step(context, outputs).await? {
+        RotationStep::Offer | RotationStep::Finish => RotationStart::New,
+        RotationStep::Switch => RotationStart::BeforeOrbitSigns,
+        RotationStep::Retire => RotationStart::BeforeOldKeyGoes,
+        RotationStep::Repair => RotationStart::KeysDiffer,
     };
-    context.report.line("rotation", begins);
+    context.report.emit(SecretsEvent::RotationStarted { step });
     let confirmed = confirm(context, yes, "rotate the signing key").await?;
     release::rotate(context, outputs, random_pair, confirmed).await?;
     context.report.data(&json!({ "outcome": "rotated" }), "");
-    let text = "done: the old key is of no use any more";
-    context.report.line("rotation", text);
+    context.report.emit(SecretsEvent::RotationDone);
     Ok(())
 }
 
@@ -155,7 +154,7 @@ async fn read_values(
     let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     let text = read.await?.context("read the values from stdin")?;
     let values = parse_values(without_mark(&text), services)?;
-    context.report.line("secrets", "values read from stdin");
+    context.report.emit(SecretsEvent::SecretValuesRead);
     Ok(values)
 }
 

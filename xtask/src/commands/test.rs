@@ -16,7 +16,7 @@ use crate::failure::{Failure, Kind};
 use crate::ports::{
     Builder, CargoRun, CargoTool, Infra, Machine, ProcessEnv, Source, Toolchain, Workflows,
 };
-use crate::report::Report;
+use crate::report::{BuildEvent, CommandEvent, Report};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -160,7 +160,7 @@ impl Suite<'_> {
         if run.succeeded {
             let started = Instant::now();
             match coverage::require(*toolchain, &run.output, sources_sha256).await {
-                Ok(told) => self.pass("coverage", &format!(", {told}"), started),
+                Ok(told) => self.pass("coverage", Some(told), started),
                 Err(error) => self.fail("coverage", &error, started),
             }
         }
@@ -182,8 +182,10 @@ impl Suite<'_> {
             let check = ["--offline", "check", "advisories"];
             return self.tool("advisories", &check).await;
         }
-        let text = "not looked at: from here no way leads to their database";
-        self.parts.report.line("advisories", text);
+        self.parts.report.emit(CommandEvent::NotLookedAt {
+            subject: "advisories".to_owned(),
+            why: "from here no way leads to their database".to_owned(),
+        });
         Ok(())
     }
 
@@ -233,40 +235,53 @@ impl Suite<'_> {
     fn note(&mut self, stage: &'static str, run: &CargoRun, started: Instant) {
         let counts = count_tests(&run.output);
         self.counts += counts;
-        let told = if counts == Counts::default() {
-            String::new()
-        } else {
-            format!(", {counts}")
-        };
+        let counts = (counts != Counts::default()).then(|| counts.to_string());
         if run.succeeded {
-            return self.pass(stage, &told, started);
+            return self.pass(stage, counts, started);
         }
-        self.parts.report.block(&run.last_lines(FAILURE_LINES));
-        let took = started.elapsed().as_secs();
-        let text = format!("FAILED{told} ({took} s)");
-        self.parts.report.line(stage, &text);
-        self.failed.push(stage);
+        let said = run.last_lines(FAILURE_LINES);
+        self.fail_with(stage, counts, said, started);
     }
 
     async fn stage(&mut self, stage: &'static str, work: impl Future<Output = Result<()>>) {
         let started = Instant::now();
         match work.await {
-            Ok(()) => self.pass(stage, "", started),
+            Ok(()) => self.pass(stage, None, started),
             Err(error) => self.fail(stage, &error, started),
         }
     }
 
-    fn pass(&self, stage: &'static str, told: &str, started: Instant) {
-        let took = started.elapsed().as_secs();
-        let text = format!("passed{told} ({took} s)");
-        self.parts.report.line(stage, &text);
+    fn pass(&self, stage: &'static str, counts: Option<String>, started: Instant) {
+        self.end(stage, true, counts, started);
     }
 
     fn fail(&mut self, stage: &'static str, why: &anyhow::Error, started: Instant) {
-        self.parts.report.block(&format!("{why:#}"));
-        let took = started.elapsed().as_secs();
-        self.parts.report.line(stage, &format!("FAILED ({took} s)"));
+        self.fail_with(stage, None, format!("{why:#}"), started);
+    }
+
+    fn fail_with(
+        &mut self,
+        stage: &'static str,
+        counts: Option<String>,
+        output: String,
+        started: Instant,
+    ) {
+        self.parts.report.emit(BuildEvent::ToolFailed {
+            subject: stage.to_owned(),
+            tool: stage.to_owned(),
+            output,
+        });
+        self.end(stage, false, counts, started);
         self.failed.push(stage);
+    }
+
+    fn end(&self, stage: &'static str, passed: bool, counts: Option<String>, started: Instant) {
+        self.parts.report.emit(CommandEvent::StageEnded {
+            stage: stage.to_owned(),
+            passed,
+            counts,
+            seconds: started.elapsed().as_secs(),
+        });
     }
 
     fn tell(self) -> Result<()> {
@@ -310,7 +325,11 @@ impl Suite<'_> {
 fn watch(report: &Report, stage: &'static str) -> impl FnMut(&str) + Send {
     move |line| {
         if let Some(line) = coverage::shown(line) {
-            report.live(stage, line);
+            report.emit(BuildEvent::ToolOutput {
+                subject: stage.to_owned(),
+                tool: "cargo".to_owned(),
+                line: line.to_owned(),
+            });
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::decide::acceptance::{self, Check, Criterion, failed, table};
 use crate::decide::outputs::Outputs;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Containers, Context, Probe, ProbeRequest, Toolchain};
+use crate::report::CommandEvent;
 
 /// How much is looked at.
 #[derive(Clone, Copy)]
@@ -34,24 +35,53 @@ pub struct Tools<'a> {
 pub async fn verify(context: &Context<'_>, outputs: &Outputs, scope: Scope<'_>) -> Result<()> {
     let mut checks = match scope {
         Scope::Whole(tools) => {
-            let mut checks = alone::check(context, outputs, tools.containers).await?;
-            checks.extend(tests::check(context, tools.toolchain).await);
+            let alone = alone::check(context, outputs, tools.containers).await?;
+            let mut checks = judged(context, alone);
+            checks.extend(judged(
+                context,
+                tests::check(context, tools.toolchain).await,
+            ));
             checks
         }
         Scope::Deployed => {
-            let mut checks = released::check_through_balancer(context, outputs).await;
+            let through = released::check_through_balancer(context, outputs).await;
+            let mut checks = judged(context, through);
             let left_out = [
                 Criterion::Images,
                 Criterion::UnitTests,
                 Criterion::IntegrationTests,
             ];
             let why = "--deployed leaves out what builds or runs tests";
-            checks.extend(left_out.map(|criterion| Check::skip(criterion, why)));
+            let left_out = left_out.map(|criterion| Check::skip(criterion, why));
+            checks.extend(judged(context, left_out));
             checks
         }
     };
-    checks.extend(released::check(context, outputs).await);
+    checks.extend(judged(context, released::check(context, outputs).await));
     conclude(context, &checks)
+}
+
+/// Tells what is looked at now.
+fn looking(context: &Context<'_>, subject: &str, at: &str) {
+    context.report.emit(CommandEvent::Looking {
+        subject: subject.to_owned(),
+        at: at.to_owned(),
+    });
+}
+
+/// Tells each criterion as soon as it is judged.
+fn judged(context: &Context<'_>, checks: impl IntoIterator<Item = Check>) -> Vec<Check> {
+    let checks: Vec<Check> = checks.into_iter().collect();
+    for check in &checks {
+        context.report.emit(CommandEvent::Criterion {
+            number: check.number,
+            name: check.name.to_owned(),
+            status: check.status.word().to_owned(),
+            seen: check.seen.clone(),
+            remedy: check.remedy.clone(),
+        });
+    }
+    checks
 }
 
 fn conclude(context: &Context<'_>, checks: &[Check]) -> Result<()> {

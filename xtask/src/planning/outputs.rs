@@ -7,6 +7,7 @@ use crate::decide::outputs::{self, Outputs, OutputsError};
 use crate::failure::Failure;
 use crate::ports::Context;
 use crate::release::{Confirmed, confirm};
+use crate::report::InfraEvent;
 
 /// The outputs as this checkout describes them: applied where `infra/` or its variables changed.
 /// The first apply takes a minute or two, and the images are built meanwhile.
@@ -16,12 +17,14 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
     let is_first = published.is_none();
     match published {
         Some(Ok(outputs)) if outputs.infra_sha256 == desired => return Ok(outputs),
-        Some(Err(older)) => context.report.line("infra", &older.to_string()),
+        Some(Err(older)) => outdated(context, &older),
         Some(Ok(_)) | None => {}
     }
     let planned = context.infra.plan().await?;
     if !context.environment.emulated {
-        context.report.block(planned.summary());
+        context.report.emit(InfraEvent::InfraPlan {
+            summary: planned.summary().to_owned(),
+        });
     }
     let _: Confirmed = confirm(context, yes, "apply this to the infrastructure").await?;
     if is_first {
@@ -31,7 +34,7 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
     } else {
         planned.apply().await?;
     }
-    context.report.line("infra", "applied");
+    context.report.emit(InfraEvent::InfraApplied);
     let outputs = published_outputs(context).await?;
     outputs.context("terraform published no outputs")
 }
@@ -41,19 +44,22 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
 pub async fn as_last_applied(context: &Context<'_>) -> Result<Option<Outputs>> {
     let (desired, published) =
         tokio::try_join!(context.infra.desired_sha256(), published_or_older(context))?;
-    let text = match &published {
-        Some(Ok(outputs)) if outputs.infra_sha256 == desired => None,
-        None => Some("was never applied"),
-        Some(_) => Some("has changed since it was applied"),
-    };
     if let Some(Err(older)) = &published {
-        context.report.line("infra", &older.to_string());
+        outdated(context, older);
     }
-    if let Some(text) = text {
-        let text = format!("{text}; a run without --dry-run applies it first");
-        context.report.line("infra", &text);
+    let is_applied = matches!(&published, Some(Ok(outputs)) if outputs.infra_sha256 == desired);
+    if !is_applied {
+        context.report.emit(InfraEvent::InfraNotApplied {
+            never: published.is_none(),
+        });
     }
     Ok(published.and_then(Result::ok))
+}
+
+fn outdated(context: &Context<'_>, older: &OutputsError) {
+    context.report.emit(InfraEvent::InfraOutdated {
+        reason: older.to_string(),
+    });
 }
 
 async fn build_ahead(context: &Context<'_>) -> Result<()> {
@@ -116,11 +122,10 @@ async fn published_or_older(
             .into());
     }
     if !unknown.is_empty() {
-        let text = format!(
-            "{parameter} has fields that this checkout ignores: {}",
-            unknown.join(", ")
-        );
-        context.report.warn("outputs", &text);
+        context.report.emit(InfraEvent::OutputsUnknownFields {
+            parameter,
+            fields: unknown,
+        });
     }
     Ok(Some(Ok(outputs)))
 }

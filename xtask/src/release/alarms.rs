@@ -16,6 +16,7 @@ use crate::catalog::Service;
 use crate::decide::release::snapshot::{Alarms, ServiceState, Snapshot};
 use crate::failure::{self, Kind};
 use crate::ports::{Context, ServiceUpdate};
+use crate::report::RollbackEvent;
 
 /// The services whose alarms an earlier release turned off, and was interrupted before it turned them on again.
 pub async fn left_without_alarms(
@@ -53,12 +54,12 @@ impl Release<'_> {
         match self.save().await {
             Err(error) if failure::is(&error, Kind::Expired) => return Err(error),
             // The closing of the record writes it once more: the rollback goes on.
-            Err(error) => self.context.report.warn("release", &format!("{error:#}")),
+            Err(error) => self.ignore(format!("{error:#}")),
             Ok(()) => {}
         }
-        self.context
-            .report
-            .line(service.name(), "its alarms are off for the rollback");
+        self.context.report.emit(RollbackEvent::AlarmsOff {
+            component: service.into(),
+        });
         Ok(Some(Alarms {
             enabled: false,
             ..alarms.clone()
@@ -105,7 +106,9 @@ impl Release<'_> {
             ..ServiceUpdate::default()
         };
         cluster.update_service(self.outputs, service, &on).await?;
-        report.line(service.name(), "its alarms are on again");
+        report.emit(RollbackEvent::AlarmsOn {
+            component: service.into(),
+        });
         Ok(())
     }
 

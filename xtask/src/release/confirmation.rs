@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::failure::Failure;
 use crate::ports::Context;
+use crate::report::ReleaseEvent;
 
 /// Proof that the user agreed to a change: only `confirm` makes one, and every function of the
 /// engine that changes an environment takes one.
@@ -34,11 +35,9 @@ pub fn warn_of_expiry(context: &Context<'_>, limit: Duration) {
     };
     let latest = context.clock.now() + limit;
     if end < latest {
-        let text = format!(
-            "they end at {end:.0}, and this may take until {latest:.0}, its rollback included; cut \
-             off by their end it stays as it is then (exit code 22): sign in again first, or ask \
-             for a longer session"
-        );
-        context.report.warn("credentials", &text);
+        context.report.emit(ReleaseEvent::CredentialsEndEarly {
+            end,
+            needed_until: latest,
+        });
     }
 }

@@ -3,15 +3,65 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::{Revision, StoppedContainer, StoppedTask};
 use crate::ports::Context;
+use crate::report;
 
 const LOG_LINES: i32 = 8;
 const LOG_LOOKS: u32 = 4;
 const LOG_INTERVAL: Duration = Duration::from_secs(3);
+
+/// What explains a failure.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    /// One for each way in which tasks stopped of themselves.
+    pub(super) tasks: Vec<report::StoppedTask>,
+    /// Lines for people about what else is known.
+    pub(super) notes: Vec<String>,
+}
+
+impl Evidence {
+    pub(super) fn note(note: String) -> Self {
+        Self {
+            notes: vec![note],
+            ..Self::default()
+        }
+    }
+
+    /// What went wrong in the program's own words: `orbit exited with 78: PORT: ...`.
+    pub(super) fn headline(&self) -> Option<String> {
+        let ended = self.tasks.iter().find_map(|task| {
+            let containers = task.containers.iter();
+            let mut failed =
+                containers.filter_map(|it| Some((it, it.exit_code.filter(|it| *it != 0)?)));
+            failed
+                .next()
+                .map(|(container, code)| (task, container, code))
+        });
+        let (task, container, code) = ended?;
+        let mut headline = format!("{} exited with {code}", container.name);
+        let last = task.log.iter().rev().find(|line| !line.trim().is_empty());
+        if let Some(said) = last.map(|line| said(line)).or(container.reason.clone()) {
+            headline.push_str(&format!(": {said}"));
+        }
+        Some(headline)
+    }
+}
+
+/// The message of a line of log, which may be JSON.
+fn said(line: &str) -> String {
+    let value: Value = serde_json::from_str(line).unwrap_or_default();
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    match (text("message"), text("error")) {
+        (Some(message), Some(error)) => format!("{message}: {error}"),
+        (Some(message), None) => message.to_owned(),
+        (None, _) => line.trim().to_owned(),
+    }
+}
 
 /// Why the tasks of a revision stopped, with the last lines of their logs.
 pub(super) async fn gather(
@@ -19,11 +69,10 @@ pub(super) async fn gather(
     outputs: &Outputs,
     service: Service,
     revision: &Revision,
-) -> Vec<String> {
-    match stopped(context, outputs, service, revision).await {
-        Ok(lines) => lines,
-        Err(error) => vec![format!("evidence    could not be read: {error:#}")],
-    }
+) -> Evidence {
+    let gathered = stopped(context, outputs, service, revision).await;
+    gathered
+        .unwrap_or_else(|error| Evidence::note(format!("evidence    could not be read: {error:#}")))
 }
 
 async fn stopped(
@@ -31,31 +80,35 @@ async fn stopped(
     outputs: &Outputs,
     service: Service,
     revision: &Revision,
-) -> Result<Vec<String>> {
+) -> Result<Evidence> {
     let tasks = context
         .cluster
         .stopped_tasks(outputs, service, revision)
         .await?;
     let deaths = deaths(tasks.into_iter().filter(StoppedTask::is_evidence));
-    let mut lines = Vec::new();
-    let mut looks = LOG_LOOKS;
     if deaths.is_empty() {
-        lines.push(format!("tasks       no task of {revision} died of itself"));
+        let note = format!("tasks       no task of {revision} died of itself");
+        return Ok(Evidence::note(note));
     }
-    for (task, more) in &deaths {
-        let short = task.id.get(..8).unwrap_or(&task.id);
-        lines.push(format!(
-            "task        {short} {}: {}",
-            task.stop_code, task.reason
-        ));
-        lines.extend(task.containers.iter().map(container));
-        let words = last_words(context, outputs, service, task, &mut looks).await;
-        lines.extend(words.iter().map(|line| format!("  log       {line}")));
-        if *more > 0 {
-            lines.push(format!("tasks       {more} more died the same way"));
-        }
+    let mut evidence = Evidence::default();
+    let mut looks = LOG_LOOKS;
+    for (task, more) in deaths {
+        let log = last_words(context, outputs, service, &task, &mut looks).await;
+        let (log, log_error) = match log {
+            Ok(lines) => (lines, None),
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        evidence.tasks.push(report::StoppedTask {
+            id: task.id,
+            stop_code: task.stop_code,
+            reason: task.reason,
+            containers: task.containers.into_iter().map(container).collect(),
+            log,
+            log_error,
+            more,
+        });
     }
-    Ok(lines)
+    Ok(evidence)
 }
 
 /// The last lines of a task's log. They arrive some seconds after the task has stopped, so those of
@@ -66,19 +119,17 @@ async fn last_words(
     service: Service,
     task: &StoppedTask,
     looks: &mut u32,
-) -> Vec<String> {
+) -> Result<Vec<String>> {
     let group = &outputs.service(service).log_group;
     let stream = format!("ecs/{service}/{}", task.id);
     let ran = task.containers.iter().any(|it| it.exit_code.is_some());
     loop {
-        match context.logs.tail(group, &stream, LOG_LINES).await {
-            Ok(lines) if lines.is_empty() && ran && *looks > 0 => {
-                *looks -= 1;
-                tokio::time::sleep(LOG_INTERVAL).await;
-            }
-            Ok(lines) => return lines,
-            Err(error) => return vec![format!("could not be read: {error:#}")],
+        let lines = context.logs.tail(group, &stream, LOG_LINES).await?;
+        if !lines.is_empty() || !ran || *looks == 0 {
+            return Ok(lines);
         }
+        *looks -= 1;
+        tokio::time::sleep(LOG_INTERVAL).await;
     }
 }
 
@@ -100,13 +151,58 @@ fn same_way(one: &StoppedTask, other: &StoppedTask) -> bool {
         && one.containers == other.containers
 }
 
-fn container(container: &StoppedContainer) -> String {
-    let code = container
-        .exit_code
-        .map_or("none".to_owned(), |code| code.to_string());
-    let reason = container
-        .reason
-        .as_deref()
-        .map_or(String::new(), |it| format!(" ({it})"));
-    format!("  container {} exit code {code}{reason}", container.name)
+fn container(container: StoppedContainer) -> report::StoppedContainer {
+    report::StoppedContainer {
+        name: container.name,
+        exit_code: container.exit_code,
+        reason: container.reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(exit_code: Option<i32>, log: &[&str]) -> Evidence {
+        let container = report::StoppedContainer {
+            name: "orbit".to_owned(),
+            exit_code,
+            reason: None,
+        };
+        Evidence {
+            tasks: vec![report::StoppedTask {
+                id: "1".to_owned(),
+                stop_code: "EssentialContainerExited".to_owned(),
+                reason: "Essential container in task exited".to_owned(),
+                containers: vec![container],
+                log: log.iter().map(|line| (*line).to_owned()).collect(),
+                log_error: None,
+                more: 0,
+            }],
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_headline_is_the_programs_last_word() {
+        for (exit_code, log, headline) in [
+            (
+                Some(78),
+                &["starting", "PORT: expected a number", ""][..],
+                Some("orbit exited with 78: PORT: expected a number"),
+            ),
+            (
+                Some(78),
+                &[r#"{"level":"ERROR","message":"can't start","error":"PORT: expected a number"}"#],
+                Some("orbit exited with 78: can't start: PORT: expected a number"),
+            ),
+            (Some(137), &[], Some("orbit exited with 137")),
+            (Some(0), &["done"], None),
+            (None, &[], None),
+        ] {
+            let found = evidence(exit_code, log).headline();
+            assert_eq!(found.as_deref(), headline);
+        }
+        assert_eq!(Evidence::default().headline(), None);
+    }
 }

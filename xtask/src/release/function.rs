@@ -3,12 +3,14 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
+use super::evidence::Evidence;
 use super::rollback::RollbackOutcome;
 use super::{ComponentFailure, Release, ReleaseError};
 use crate::catalog::Function;
 use crate::decide::release::plan::{FunctionAction, FunctionStep};
 use crate::decide::release::snapshot::{FunctionRunning, FunctionVersion};
 use crate::ports::Context;
+use crate::report::ReleaseEvent;
 
 impl Release<'_> {
     /// The new version is called before the alias names it, so that no dispatch meets a version
@@ -27,7 +29,9 @@ impl Release<'_> {
                 let Context {
                     builder, report, ..
                 } = self.context;
-                report.live(function.name(), "publishing a version");
+                report.emit(ReleaseEvent::Publishing {
+                    component: function.into(),
+                });
                 let zip = builder.bytes(artifact).await?;
                 let published = functions.publish_version(facts, zip, &artifact.key);
                 let published = published.await?;
@@ -44,10 +48,10 @@ impl Release<'_> {
                 ReleaseError::Failed(failure) => ReleaseError::Failed(ComponentFailure {
                     component: Some(function.into()),
                     reason: format!("version {version} {}", failure.reason),
-                    evidence: vec![format!(
+                    evidence: Evidence::note(format!(
                         "alias       stays on version {}",
                         step.rollback_version
-                    )],
+                    )),
                 }),
                 error => error,
             })?;
@@ -65,11 +69,11 @@ impl Release<'_> {
         self.save().await?;
         let moved = functions.update_alias(facts, &version, &alias.revision_id);
         moved.await?;
-        let text = format!(
-            "rolled out version {version} (was {})",
-            step.rollback_version
-        );
-        self.context.report.line(function.name(), &text);
+        self.context.report.emit(ReleaseEvent::RolledOut {
+            component: function.into(),
+            revision: version.to_string(),
+            previous: step.rollback_version.to_string(),
+        });
         Ok(())
     }
 

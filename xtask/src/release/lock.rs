@@ -13,6 +13,7 @@ use crate::decide::release::record::{Entries, LEASE, Record, ReleaseState};
 use crate::decide::release::rollout::Outcome;
 use crate::failure::Failure;
 use crate::ports::Context;
+use crate::report::ReleaseEvent;
 
 const LEASE_RENEWAL: Duration = Duration::from_mins(1);
 /// Other runs rely on the record, so a write that fails is tried again.
@@ -115,8 +116,10 @@ impl Release<'_> {
         self.record.state = state;
         self.record.closed = Some(self.context.clock.now());
         self.save().await?;
-        let text = format!("{} closed: {}", self.record.number, state.text());
-        self.context.report.line("release", &text);
+        self.context.report.emit(ReleaseEvent::ReleaseClosed {
+            number: self.record.number,
+            outcome: state.text().to_owned(),
+        });
         Ok(())
     }
 

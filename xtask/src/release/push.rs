@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::decide::artifact::image::Artifact;
 use crate::decide::outputs::Outputs;
 use crate::ports::Registry;
-use crate::report::{Report, megabytes};
+use crate::report::{ReleaseEvent, Report};
 
 /// Pushes the image of a service. A function's code goes to Lambda when its version is published.
 pub async fn push(
@@ -17,10 +17,14 @@ pub async fn push(
     let Some(service) = artifact.component.service() else {
         return Ok(());
     };
-    let name = service.name();
-    let size = megabytes(artifact.packed_bytes);
-    report.live(name, &format!("pushing {size}"));
+    let component = artifact.component;
+    let bytes = artifact.packed_bytes;
+    report.emit(ReleaseEvent::Pushing { component, bytes });
     registry.push(outputs, service, artifact).await?;
-    report.line(name, &format!("pushed {}", artifact.digest));
+    report.emit(ReleaseEvent::Pushed {
+        component,
+        digest: artifact.digest.to_string(),
+        bytes,
+    });
     Ok(())
 }

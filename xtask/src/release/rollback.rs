@@ -1,12 +1,14 @@
-//! The rollback of a release: everything that it changed, in reverse order, in one block.
+//! The rollback of a release: everything that it changed, in reverse order.
 
 use anyhow::Result;
 
 use super::{ComponentFailure, End, Release, ReleaseError};
+use crate::catalog::Component;
 use crate::decide::release::plan::Step;
 use crate::decide::release::record::ReleaseState;
 use crate::decide::release::rollout::Outcome;
 use crate::failure::{self, Failure, Kind};
+use crate::report::RollbackEvent;
 
 /// How the rollback of one component ended.
 pub(super) enum RollbackOutcome {
@@ -19,53 +21,66 @@ pub(super) enum RollbackOutcome {
 
 impl Release<'_> {
     pub(super) async fn failed(&mut self, changed: &[&Step], failure: &ComponentFailure) -> End {
-        let what = failure
-            .component
-            .map_or_else(|| "the release".to_owned(), |it| it.to_string());
-        let reason = &failure.reason;
+        let ComponentFailure {
+            component, reason, ..
+        } = failure;
         let report = self.context.report;
-        report.warn(&what, &format!("failed: {reason}; rolling back"));
-        let mut lines = vec![format!("release {} failed", self.record.number)];
-        lines.push(format!("  what        {what}"));
-        lines.push(format!("  why         {reason}"));
-        lines.extend(failure.evidence.iter().map(|line| format!("  {line}")));
+        let number = self.record.number;
+        report.emit(RollbackEvent::ReleaseFailed {
+            number,
+            component: *component,
+            reason: reason.clone(),
+            tasks: failure.evidence.tasks.clone(),
+            notes: failure.evidence.notes.clone(),
+        });
         let mut by_hand = Vec::new();
         let mut superseded = false;
         for step in changed.iter().rev() {
             let component = step.component();
             let outcome = match self.roll_back_step(step).await {
                 Ok(RollbackOutcome::Done) => {
-                    lines.push(format!("  rolled back {component} to {}", target(step)));
+                    let to = target(step).to_owned();
+                    report.emit(RollbackEvent::RolledBack { component, to });
                     Outcome::RolledBack
                 }
                 Ok(RollbackOutcome::Superseded { by }) => {
                     superseded = true;
-                    lines.push(format!("  left alone  {component}: superseded by {by}"));
+                    report.emit(RollbackEvent::LeftAlone { component, by });
                     Outcome::Superseded
                 }
                 Err(error) => {
-                    lines.push(format!("  ROLLBACK FAILED  {component}: {error:#}"));
+                    let command = self.by_hand(step);
+                    report.emit(RollbackEvent::RollbackFailed {
+                        component,
+                        error: format!("{error:#}"),
+                        by_hand: command.clone(),
+                    });
                     if failure::is(&error, Kind::Expired) {
-                        report.block(&lines.join("\n"));
                         return End {
                             state: ReleaseState::InProgress,
                             result: Err(self.expired(&format!("{error:#}"))),
                         };
                     }
-                    by_hand.push(self.by_hand(step));
+                    by_hand.push(command);
                     Outcome::RollbackFailed
                 }
             };
             if let Err(error) = self.set_outcome(component, outcome).await {
                 // The closing of the record writes it once more: the rest goes back first.
-                report.warn("release", &format!("{error:#}"));
+                self.ignore(format!("{error:#}"));
             }
         }
         if changed.is_empty() {
-            lines.push("  rolled back nothing: it had changed nothing that runs".to_owned());
+            report.emit(RollbackEvent::NothingRolledBack { number });
         }
-        report.block(&lines.join("\n"));
-        let message = format!("release {} failed: {what}: {reason}", self.record.number);
+        let what = component.map_or("the release", Component::name);
+        // "orbit exited with 78" needs no subject before it.
+        let about = if reason.starts_with(&format!("{what} ")) {
+            reason.clone()
+        } else {
+            format!("{what}: {reason}")
+        };
+        let message = format!("release {number} failed: {about}");
         conclusion(message, &by_hand, superseded)
     }
 

@@ -13,6 +13,7 @@ use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::rotation::{self, RotationStep, SigningPair};
 use crate::ports::Context;
+use crate::report::{SecretChange, SecretsEvent};
 use watch::{Documents, Watch, stopped};
 
 /// What a rotation would do first, as the secrets are now.
@@ -46,35 +47,29 @@ async fn carry_out(
         let (found, step) = watch.next_step(outgoing.as_ref()).await?;
         let (axon, orbit) = (&found.axon.document, &found.orbit.document);
         outgoing = outgoing.or_else(|| rotation::outgoing(axon, orbit));
-        let (service, document, done) = match step {
+        let (service, document, change) = match step {
             RotationStep::Offer => {
                 let new = rotation::offered(axon, &random_pair()?);
-                (
-                    Service::Axon,
-                    new,
-                    "is to know a new key beside the old one",
-                )
+                (Service::Axon, new, SecretChange::NewKeyBesideOld)
             }
             RotationStep::Switch => {
                 let new = rotation::switched(orbit, axon);
-                (Service::Orbit, new, "is to sign with the new key")
+                (Service::Orbit, new, SecretChange::SignsWithNewKey)
             }
             RotationStep::Retire => {
                 let new = rotation::retired(axon);
-                (Service::Axon, new, "is to forget the old key")
+                (Service::Axon, new, SecretChange::OldKeyRemoved)
             }
             RotationStep::Repair => {
                 let new = rotation::repaired(axon, orbit);
-                (
-                    Service::Axon,
-                    new,
-                    "is to know the key that orbit signs with",
-                )
+                (Service::Axon, new, SecretChange::SignersKeyAdded)
             }
             RotationStep::Finish => return Ok(()),
         };
         if watch.replace(service, &found, &document).await? {
-            context.report.line(service.name(), done);
+            let component = service.into();
+            let report = context.report;
+            report.emit(SecretsEvent::SecretReplaced { component, change });
         }
     }
 }

@@ -9,6 +9,7 @@ use super::Confirmed;
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
 use crate::ports::Context;
+use crate::report::SecretsEvent;
 
 /// Puts a document into the secret of each of these services.
 pub async fn give_values(
@@ -20,9 +21,8 @@ pub async fn give_values(
     for (service, document) in documents {
         let arn = &outputs.service(*service).secret_arn;
         context.secrets.put_secret_value(arn, document).await?;
-        context
-            .report
-            .line(service.name(), "secret has a value now");
+        let component = (*service).into();
+        context.report.emit(SecretsEvent::SecretSet { component });
     }
     Ok(())
 }

@@ -14,8 +14,9 @@ use super::{
 use crate::catalog::Service;
 use crate::decide::release::plan::{ServiceAction, ServiceStep};
 use crate::decide::release::rollout::{Decision, Goal, HealthAnswer, Proof, Rollout};
-use crate::decide::release::snapshot::{Revision, RolloutState, ServiceState};
+use crate::decide::release::snapshot::{Deployment, Revision, RolloutState, ServiceState};
 use crate::ports::{Context, ProbeRequest, ServiceUpdate};
+use crate::report::ReleaseEvent;
 
 /// So many right answers in a row prove a revision, asked this far apart: a window of a second or
 /// more, in which a load balancer with two targets has asked both.
@@ -80,17 +81,25 @@ impl Release<'_> {
             }
             Decision::Failed { reason }
             | Decision::RolledBack { reason }
-            | Decision::RollingBack { reason } => reason,
+            | Decision::RollingBack { reason } => format!("ECS: {reason}"),
             Decision::Wait | Decision::Probe => match self.prove(service, &revision).await {
                 Ok(()) => {
-                    let text = format!("rolled out {revision} (was {})", step.rollback_revision);
-                    self.context.report.line(service.name(), &text);
+                    self.context.report.emit(ReleaseEvent::RolledOut {
+                        component: service.into(),
+                        revision: revision.to_string(),
+                        previous: step.rollback_revision.to_string(),
+                    });
                     return Ok(());
                 }
                 Err(error) => format!("{error:#}"),
             },
         };
         let evidence = evidence::gather(&self.context, self.outputs, service, &revision).await;
+        // The program's own words say more than ECS's about it.
+        let reason = match evidence.headline() {
+            Some(headline) => format!("{headline}; {reason}"),
+            None => reason,
+        };
         Err(ReleaseError::Failed(ComponentFailure {
             component: Some(service.into()),
             reason,
@@ -130,7 +139,7 @@ impl Release<'_> {
                 Decision::Wait => {}
                 decision => return Ok(decision),
             }
-            report.live(service.name(), &progress(&revision, &state));
+            report.emit(progress(service, &revision, &state));
             self.renew().await?;
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -152,8 +161,11 @@ impl Release<'_> {
                     "its tasks run, but {revision} did not prove itself within {limit} s: {found}"
                 );
             }
-            let text = format!("{revision} runs; asking it: {found}");
-            self.context.report.live(service.name(), &text);
+            self.context.report.emit(ReleaseEvent::Proving {
+                component: service.into(),
+                revision: revision.to_string(),
+                answer: found,
+            });
             self.renew().await?;
             tokio::time::sleep(PROOF_INTERVAL).await;
         }
@@ -304,23 +316,33 @@ impl Release<'_> {
     }
 }
 
-fn progress(revision: &Revision, state: &ServiceState) -> String {
-    let Some(primary) = state.primary() else {
-        return format!("{revision}: no deployment");
+/// How far ECS is with its newest deployment.
+fn progress(service: Service, revision: &Revision, state: &ServiceState) -> ReleaseEvent {
+    let primary = state.primary();
+    let of_primary = |count: fn(&Deployment) -> i32| primary.map_or(0, count);
+    let running = of_primary(|it| it.running);
+    let desired = of_primary(|it| it.desired);
+    let pending = of_primary(|it| it.pending);
+    let draining = (state.running - running).max(0);
+    let waiting_for = if primary.is_none() {
+        Some("a deployment")
+    } else if running < desired && pending == 0 {
+        Some("tasks to start")
+    } else if running < desired {
+        Some("tasks to run")
+    } else if draining > 0 {
+        Some("tasks of before to end")
+    } else {
+        Some("ECS to complete the deployment")
     };
-    let mut text = format!(
-        "{}: {}/{} running",
-        primary.revision, primary.running, primary.desired
-    );
-    if primary.pending > 0 {
-        text.push_str(&format!(", {} starting", primary.pending));
+    ReleaseEvent::Rollout {
+        component: service.into(),
+        revision: primary.map_or(revision, |it| &it.revision).to_string(),
+        running,
+        desired,
+        pending,
+        failed: of_primary(|it| it.failed),
+        draining,
+        waiting_for: waiting_for.map(str::to_owned),
     }
-    if primary.failed > 0 {
-        text.push_str(&format!(", {} failed", primary.failed));
-    }
-    let draining = state.running - primary.running;
-    if draining > 0 {
-        text.push_str(&format!(", {draining} of before still running"));
-    }
-    text
 }

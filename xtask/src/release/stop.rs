@@ -13,6 +13,7 @@ use crate::decide::release::record::{Entries, Record};
 use crate::decide::release::rollout::Outcome;
 use crate::decide::release::snapshot::{Revision, Snapshot};
 use crate::ports::{Context, ServiceUpdate};
+use crate::report::ReleaseEvent;
 
 /// Tasks get `stopTimeout` to end; after this something is wrong.
 const STOP_LIMIT: Duration = Duration::from_mins(4);
@@ -124,14 +125,18 @@ impl Release<'_> {
                 let count = state.running;
                 return Err(anyhow!("{service} has {count} tasks after {limit} s").into());
             }
-            let text = format!("stopping: {} left", state.running);
-            report.live(service.name(), &text);
+            report.emit(ReleaseEvent::Stopping {
+                component: service.into(),
+                running: state.running,
+            });
             self.renew().await?;
             tokio::time::sleep(super::POLL_INTERVAL).await;
         }
         cluster.deregister_task_definition(revision).await?;
-        let text = format!("stopped; {revision} is deregistered");
-        report.line(service.name(), &text);
+        report.emit(ReleaseEvent::Stopped {
+            component: service.into(),
+            revision: revision.to_string(),
+        });
         Ok(())
     }
 }

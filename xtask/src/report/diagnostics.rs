@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Report;
+use super::{CommandEvent, Report};
 
 pub fn tell_diagnostics(report: &Arc<Report>) {
     use tracing_subscriber::layer::SubscriberExt;
@@ -25,7 +25,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Diagnostics {
     fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
         let mut line = Line::default();
         event.record(&mut line);
-        self.0.diagnostic(&line.0);
+        self.0.emit(CommandEvent::Diagnostic { text: line.0 });
     }
 }
 

@@ -3,9 +3,8 @@
 use std::io;
 
 use anyhow::Result;
-use serde_json::json;
 
-use super::{Format, Report, github};
+use super::{CommandEvent, Event, Format, Report, github, text};
 use crate::failure::{self, Failure, Kind};
 
 impl Report {
@@ -17,7 +16,10 @@ impl Report {
             (Ok(()), None) => return 0,
             (Err(error), None) => error,
             (Err(error), Some(lost)) if !failure::is(&error, Kind::Changes) => {
-                self.warn("output", &format!("write the result: {lost}"));
+                self.emit(CommandEvent::ErrorIgnored {
+                    subject: "output".to_owned(),
+                    error: format!("write the result: {lost}"),
+                });
                 error
             }
             (_, Some(lost)) => anyhow::Error::from(lost).context("write the result"),
@@ -58,29 +60,24 @@ impl Report {
             // An answer: it was told as the command's result.
             return;
         }
-        let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
-        if self.mode.format == Format::Json {
-            self.put_talk(
-                &json!({
-                    "event": "failure",
-                    "exit_code": failure::exit_code(error),
-                    "error": format!("{error:#}"),
-                    "hint": hint,
-                })
-                .to_string(),
-            );
-            return;
-        }
-        let mut text = format!("{error:#}");
-        for line in hint.iter().flat_map(|hint| hint.lines()) {
-            text.push_str("\n  hint: ");
-            text.push_str(line);
-        }
-        if self.mode.format == Format::Github {
-            self.summary("Failed", &text);
-            self.put_talk(&github::command("error", &[], &text));
-        } else {
-            self.talk(&format!("error: {text}"));
+        let hint = failure::of(error).and_then(|failure| failure.hint.clone());
+        let event = CommandEvent::Failure {
+            exit_code: failure::exit_code(error),
+            error: format!("{error:#}"),
+            hint,
+        };
+        let event = Event::from(event);
+        let shown = event.shown();
+        match self.mode.format {
+            Format::Json => self.emit_json(event, &shown),
+            Format::Github => {
+                self.summary("Failed", &shown.text);
+                self.put_lines("", &github::command("error", &[], &shown.text));
+            }
+            Format::Human => {
+                let text = text::visible(&format!("error: {}", shown.text));
+                self.put_lines("", &self.screen.paint.error(&self.wrapped(&text)));
+            }
         }
     }
 

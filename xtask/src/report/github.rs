@@ -1,8 +1,28 @@
 //! Workflow commands of GitHub Actions: lines by which a step's output annotates files, folds
 //! what belongs together, and could do more than that if it were not kept from it.
 
-use super::Annotation;
+use super::event::{Shown, Tone};
 use super::text::visible;
+use super::{Annotation, layout};
+
+/// An event that is over, as a workflow's log shows it.
+pub(super) fn shown(shown: &Shown) -> String {
+    let Shown {
+        tone,
+        subject,
+        text,
+    } = shown;
+    let plain = match tone {
+        Tone::Warning => return command("warning", &[("title", subject)], text),
+        Tone::Block | Tone::Output => match text.trim_end().split_once('\n') {
+            Some((title, rest)) => return group(title, &visible(rest)),
+            None => text.clone(),
+        },
+        Tone::Done | Tone::Live => layout(subject, text),
+        Tone::Diagnostic => text.clone(),
+    };
+    inert(&visible(&plain))
+}
 
 /// One command. The message may have several lines.
 pub(super) fn command(name: &str, properties: &[(&str, &str)], message: &str) -> String {
@@ -70,8 +90,16 @@ fn escaped_property(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::failure::Failure;
-    use crate::report::Format;
     use crate::report::testing::{Captured, captured};
+    use crate::report::{BuildEvent, CommandEvent, Format, Report};
+
+    fn output(report: &Report, text: &str) {
+        report.emit(BuildEvent::ToolFailed {
+            subject: "build".to_owned(),
+            tool: "cargo".to_owned(),
+            output: text.to_owned(),
+        });
+    }
 
     #[test]
     fn what_would_end_a_command_is_escaped() {
@@ -87,7 +115,10 @@ mod tests {
         let (report, data, talk) = captured(Format::Github);
         let page = Captured::default();
         report.summarise_to(Box::new(page.clone()));
-        report.warn("orbit", "slow");
+        report.emit(CommandEvent::ErrorIgnored {
+            subject: "orbit".to_owned(),
+            error: "slow".to_owned(),
+        });
         report.failure(&Failure::refused("held").hint("wait").into());
         assert_eq!(
             talk.text(),
@@ -103,8 +134,8 @@ mod tests {
     #[test]
     fn what_belongs_together_is_folded_under_its_first_line() {
         let (report, _, talk) = captured(Format::Github);
-        report.block("release 2 failed\n  why         it crashed\n");
-        report.block("one line");
+        output(&report, "release 2 failed\n  why         it crashed\n");
+        output(&report, "one line");
         assert_eq!(
             talk.text(),
             "::group::release 2 failed\n  why         it crashed\n::endgroup::\none line\n"
@@ -136,7 +167,7 @@ mod tests {
     #[test]
     fn text_of_others_gives_no_commands() {
         let (report, data, talk) = captured(Format::Github);
-        report.block("title\n ::stop-commands::x\nlog ##[add-mask]y");
+        output(&report, "title\n ::stop-commands::x\nlog ##[add-mask]y");
         report.data(&(), "::set-output name=a::b");
         assert_eq!(
             talk.text(),

@@ -8,7 +8,7 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
 
-use super::{Format, Report, clear_line, put, text};
+use super::{Format, Report, put, text};
 
 impl Report {
     /// Whether questions are seen by somebody, who expects no JSON.
@@ -36,7 +36,8 @@ impl Report {
     async fn answer(&self, question: &str) -> Result<String> {
         {
             let mut streams = self.streams();
-            clear_line(&mut streams, self.mode);
+            streams.live.end("");
+            self.clear(&mut streams);
             drop(put(&mut streams.talk, &text::visible(question)));
             streams.asking = true;
         }

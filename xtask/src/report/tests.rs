@@ -2,20 +2,47 @@
 
 use super::testing::{Captured, captured};
 use super::*;
+use crate::catalog::Service;
 use crate::failure::Failure;
+
+/// What another program says on its way.
+fn at(report: &Report, subject: &str, line: &str) {
+    report.emit(BuildEvent::ToolOutput {
+        subject: subject.to_owned(),
+        tool: "cargo".to_owned(),
+        line: line.to_owned(),
+    });
+}
+
+fn warn(report: &Report, subject: &str, error: &str) {
+    report.emit(CommandEvent::ErrorIgnored {
+        subject: subject.to_owned(),
+        error: error.to_owned(),
+    });
+}
+
+fn failed(report: &Report, text: &str) {
+    report.emit(BuildEvent::ToolFailed {
+        subject: "build".to_owned(),
+        tool: "cargo".to_owned(),
+        output: text.to_owned(),
+    });
+}
 
 #[tokio::test(start_paused = true)]
 async fn live_lines_are_printed_now_and_then_where_nothing_is_redrawn() {
     let (report, data, talk) = captured(Format::Human);
-    report.live("axon", "0/2 running");
-    report.live("orbit", "0/2 running");
-    report.live("axon", "1/2 running");
+    at(&report, "axon", "0/2 running");
+    at(&report, "orbit", "0/2 running");
+    at(&report, "axon", "1/2 running");
     tokio::time::advance(LIVE_INTERVAL).await;
-    report.live("axon", "2/2 running");
-    report.line("axon", "succeeded");
+    at(&report, "axon", "2/2 running");
+    report.emit(RollbackEvent::AlarmsOn {
+        component: Service::Axon.into(),
+    });
     assert_eq!(
         talk.text(),
-        "axon        0/2 running\norbit       0/2 running\naxon        2/2 running\naxon        succeeded\n"
+        "axon        0/2 running\norbit       0/2 running\naxon        2/2 running\naxon        its alarms are on again\n"
     );
     assert_eq!(data.text(), "");
 }
@@ -37,11 +64,13 @@ fn a_failure_has_its_hint_on_a_line_of_its_own() {
 #[test]
 fn json_puts_every_event_on_a_line_of_stderr() {
     let (report, data, talk) = captured(Format::Json);
-    report.line("axon", "succeeded");
+    report.emit(RollbackEvent::AlarmsOn {
+        component: Service::Axon.into(),
+    });
     report.failure(&Failure::refused("held").into());
     assert_eq!(
         talk.text(),
-        "{\"event\":\"line\",\"subject\":\"axon\",\"text\":\"succeeded\"}\n\
+        "{\"event\":\"alarms_on\",\"component\":\"axon\"}\n\
          {\"event\":\"failure\",\"exit_code\":11,\"error\":\"held\",\"hint\":null}\n"
     );
     assert_eq!(data.text(), "");
@@ -56,10 +85,12 @@ fn quiet_json_has_warnings_and_the_failure_alone() {
         terminal: false,
     };
     let report = Report::new(mode, Box::new(data.clone()), Box::new(talk.clone()));
-    report.line("axon", "succeeded");
-    report.block("release 2 failed");
-    report.document("plan", &json!({}), "nothing to do");
-    report.warn("orbit", "slow");
+    report.emit(RollbackEvent::AlarmsOn {
+        component: Service::Axon.into(),
+    });
+    failed(&report, "error[E0425]");
+    report.emit(BuildEvent::BuildUpToDate);
+    warn(&report, "orbit", "slow");
     let code = report.end(Err(Failure::refused("held").into()));
     assert_eq!(code, 11);
     assert_eq!(data.text(), "");
@@ -72,7 +103,7 @@ fn quiet_json_has_warnings_and_the_failure_alone() {
         .iter()
         .filter_map(|it| it["event"].as_str())
         .collect();
-    assert_eq!(names, ["warning", "failure"]);
+    assert_eq!(names, ["error_ignored", "failure"]);
 }
 
 /// Text as others may have written it: a log, a reason, a name.
@@ -84,11 +115,17 @@ fn whatever_is_told_acts_on_no_terminal() {
         let (report, data, talk) = captured(format);
         let page = Captured::default();
         report.summarise_to(Box::new(page.clone()));
-        report.line("axon", HOSTILE);
-        report.live(HOSTILE, HOSTILE);
-        report.warn(HOSTILE, HOSTILE);
-        report.block(&format!("{HOSTILE}\n  log  {HOSTILE}\r\n"));
-        report.document("plan", &json!({ HOSTILE: HOSTILE }), HOSTILE);
+        report.emit(MachineEvent::Fixing {
+            subject: HOSTILE.to_owned(),
+            reason: HOSTILE.to_owned(),
+        });
+        at(&report, HOSTILE, HOSTILE);
+        warn(&report, HOSTILE, HOSTILE);
+        failed(&report, &format!("{HOSTILE}\n  log  {HOSTILE}\r\n"));
+        report.emit(ReleaseEvent::Plan {
+            plan: json!({ HOSTILE: HOSTILE }),
+            text: HOSTILE.to_owned(),
+        });
         report.annotate(Annotation {
             level: "error",
             file: HOSTILE,
@@ -97,7 +134,9 @@ fn whatever_is_told_acts_on_no_terminal() {
         });
         report.summary("Plan", HOSTILE);
         report.data(&json!({ HOSTILE: HOSTILE }), HOSTILE);
-        report.diagnostic(HOSTILE);
+        report.emit(CommandEvent::Diagnostic {
+            text: HOSTILE.to_owned(),
+        });
         report.failure(&Failure::refused(HOSTILE).hint(HOSTILE).into());
         for told in [data.text(), talk.text(), page.text()] {
             let acts = |letter: char| letter == '\u{202e}' || letter.is_control() && letter != '\n';
@@ -121,11 +160,11 @@ fn a_live_line_is_redrawn_and_what_it_says_is_not_obeyed() {
         terminal: true,
     };
     let report = Report::new(mode, Box::new(Captured::default()), Box::new(talk.clone()));
-    report.live("axon", "compiling \u{1b}[31mred");
-    report.line("axon", "compiled");
+    at(&report, "build", "compiling \u{1b}[31mred");
+    report.emit(BuildEvent::Compiled { seconds: 3 });
     assert_eq!(
         talk.text(),
-        "\r\u{1b}[2Kaxon        compiling \\u001b[31mred\r\u{1b}[2Kaxon        compiled\n"
+        "build       compiling \\u001b[31mred\n\r\u{1b}[1A\u{1b}[Jbuild       compiled in 3 s\n"
     );
 }
 

@@ -5,6 +5,7 @@
 
 mod cli;
 mod documents;
+mod events;
 mod infra;
 mod network;
 mod pipelines;

@@ -26,7 +26,7 @@ use crate::decide::artifact::context::{BESIDE_INPUTS, DOCKERFILE, pack_context};
 use crate::decide::artifact::image::Inputs;
 use crate::failure::Failure;
 use crate::ports::{ProcessEnv, Source};
-use crate::report::Report;
+use crate::report::{BuildEvent, Report};
 
 /// The engine's API of Docker 17.06, the first that has all that the recipe is made of: several
 /// stages, and arguments before the first one.
@@ -95,9 +95,10 @@ impl<'a> InDocker<'a> {
             BuilderVersion::BuilderBuildKit => "BuildKit",
             BuilderVersion::BuilderV1 => "the classic builder",
         };
-        let sent = context.len().div_ceil(1000);
-        let told = format!("in Docker by {builder}, which gets {sent} kB");
-        self.report.line("build", &told);
+        self.report.emit(BuildEvent::DockerBuildStarted {
+            builder: builder.to_owned(),
+            context_bytes: context.len() as u64,
+        });
         let mut binaries = BTreeMap::new();
         for component in components {
             let image = self.image(*component, variant, context.clone()).await?;
@@ -136,8 +137,11 @@ impl<'a> InDocker<'a> {
         }
         let seconds = started.elapsed().as_secs();
         let crates = progress.crates_compiled();
-        let told = format!("crates compiled in Docker: {crates}, in {seconds} s");
-        self.report.line(component.name(), &told);
+        self.report.emit(BuildEvent::DockerBuilt {
+            component,
+            crates,
+            seconds,
+        });
         image.with_context(|| format!("build {component}: the engine told no image"))
     }
 

@@ -14,7 +14,7 @@ use crate::decide::artifact::compilation::{Folders, Variant, cargo_arguments, ru
 use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
 use crate::ports::ProcessEnv;
-use crate::report::Report;
+use crate::report::{BuildEvent, Report};
 
 /// Variables by which a user tells cargo where crates come from and how to reach them.
 const CARGO_SETTINGS: [&str; 5] = [
@@ -80,7 +80,11 @@ impl Host<'_> {
         let finished = command
             .run_watched(|line| {
                 if is_progress(line) {
-                    self.report.live("build", line.trim());
+                    self.report.emit(BuildEvent::ToolOutput {
+                        subject: "build".to_owned(),
+                        tool: "cargo".to_owned(),
+                        line: line.trim().to_owned(),
+                    });
                 }
             })
             .await?;

@@ -15,7 +15,7 @@ use crate::catalog::Component;
 use crate::decide::artifact::context::DOCKERFILE;
 use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
-use crate::report::Report;
+use crate::report::{BuildEvent, Report};
 
 /// A step that takes less is not worth a line of its own.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
@@ -132,7 +132,11 @@ impl<'a> Progress<'a> {
         let name = words.join(" ");
         // What the engine does for itself is nobody's step.
         if !name.starts_with("[internal]") {
-            self.report.live(self.component.name(), &short(&name));
+            self.report.emit(BuildEvent::DockerStep {
+                component: self.component,
+                step: short(&name),
+                seconds: None,
+            });
         }
         self.steps.push(Step {
             id: id.to_owned(),
@@ -153,8 +157,11 @@ impl<'a> Progress<'a> {
         step.state = state;
         let took = step.began.elapsed();
         if state == State::Ended && took >= WORTH_A_LINE {
-            let told = format!("{} ({} s)", short(&step.name), took.as_secs());
-            self.report.line(self.component.name(), &told);
+            self.report.emit(BuildEvent::DockerStep {
+                component: self.component,
+                step: short(&step.name),
+                seconds: Some(took.as_secs()),
+            });
         }
     }
 
@@ -168,7 +175,11 @@ impl<'a> Progress<'a> {
                 self.crates_compiled += 1;
             }
             if is_progress(&line) {
-                self.report.live(self.component.name(), line.trim());
+                self.report.emit(BuildEvent::ToolOutput {
+                    subject: self.component.name().to_owned(),
+                    tool: "docker".to_owned(),
+                    line: line.trim().to_owned(),
+                });
             }
             step.said.push(line);
         }

@@ -9,6 +9,7 @@ use super::Terraform;
 use super::failures::errors_of;
 use crate::adapters::process::Command;
 use crate::adapters::python_tools::PythonTools;
+use crate::report::InfraEvent;
 
 /// The environments that `infra/tests` is run for: those that no emulator plays, and that nobody
 /// sees before they are applied.
@@ -99,10 +100,10 @@ impl Terraform<'_> {
         for foreign in TESTED.iter().filter(|it| **it != environment) {
             test = test.arguments(root.tests_without(foreign)?);
         }
-        self.report.live(
-            "terraform",
-            &format!("tests of {} for {environment}", root.name),
-        );
+        self.report.emit(InfraEvent::TerraformTests {
+            root: root.name.to_owned(),
+            environment: environment.to_owned(),
+        });
         let test = test.run().await?;
         if !test.succeeded() {
             bail!(
@@ -128,7 +129,9 @@ impl Terraform<'_> {
             .lines()
             .find(|line| line.starts_with("Passed checks"));
         let counts = counts.context("checkov checked nothing")?;
-        self.report.line("checkov", &counts.to_lowercase());
+        self.report.emit(InfraEvent::CheckovPassed {
+            counts: counts.to_lowercase(),
+        });
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use super::stand_ins::{self, StandIns};
-use super::{ask, signed, unseen};
+use super::{ask, looking, signed, unseen};
 use crate::catalog::{Component, Service};
 use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
@@ -25,6 +25,7 @@ use crate::decide::outputs::Outputs;
 use crate::failure::{Failure, Kind};
 use crate::planning::definitions;
 use crate::ports::{Containers, Context, ProbeRequest, RunningContainer};
+use crate::report::CommandEvent;
 
 /// A start takes milliseconds; a machine at its limits takes longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -55,8 +56,10 @@ pub(super) async fn check(
     };
     for image in images.values() {
         if let Err(error) = containers.forget(&image.name).await {
-            let text = format!("an image is left behind: {error:#}");
-            context.report.warn("verify", &text);
+            context.report.emit(CommandEvent::ErrorIgnored {
+                subject: "verify".to_owned(),
+                error: format!("an image is left behind: {error:#}"),
+            });
         }
     }
     Ok(looked?)
@@ -119,7 +122,7 @@ async fn load(
         let Some(service) = component.service() else {
             continue;
         };
-        context.report.live(service.name(), "loading its image");
+        looking(context, service.name(), "loading its image");
         let reference = format!("{}@{}", outputs.image_name(service), artifact.digest);
         let definition =
             definitions::rendered(context.source, outputs, service, &reference).await?;
@@ -244,9 +247,7 @@ impl Place<'_> {
         image: &Image,
         changed: &BTreeMap<&str, String>,
     ) -> Result<Box<dyn RunningContainer>> {
-        self.context
-            .report
-            .live(service.name(), "running its image alone");
+        looking(self.context, service.name(), "running its image alone");
         let options = run_options(&image.definition, &image.name);
         let mut options = options.context("the definition has no container")?;
         for (name, value) in changed {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::ask;
+use super::{ask, looking};
 use crate::catalog::{Component, Function, SERVICES, Service};
 use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, HealthChecks, JsonLogs,
@@ -30,7 +30,7 @@ const PROBES: usize = 6;
 
 /// Criteria 11 and 12.
 pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2] {
-    context.report.live("ecs", "looking at what runs");
+    looking(context, "verify", "looking at what runs");
     let states = join_all(SERVICES.map(|service| look(context, outputs, service))).await;
     let mut sights: Vec<Sight> = Vec::new();
     let mut health = Vec::new();
@@ -118,7 +118,7 @@ async fn dispatch(context: &Context<'_>, outputs: &Outputs, case: &str, body: &s
 
 /// Criteria 1 to 7, as far as they can be seen from outside.
 pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outputs) -> Vec<Check> {
-    context.report.live("balancer", "asking what is deployed");
+    looking(context, "verify", "asking what is deployed");
     let through = through(context, outputs).await;
     let logs = |name: Component| format!("cargo xtask logs {name}");
     let (axon, orbit) = (logs(Service::Axon.into()), logs(Service::Orbit.into()));
@@ -168,7 +168,7 @@ async fn through(context: &Context<'_>, outputs: &Outputs) -> Through {
         if through.is_logged() || started.elapsed() > LOGS_LIMIT {
             return through;
         }
-        context.report.live("logs", "waiting for what was logged");
+        looking(context, "verify", "waiting for what was logged");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

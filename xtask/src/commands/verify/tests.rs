@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::super::coverage::{INSTALL_LLVM, NAMING_PROGRAMS, PACKAGES, measure, shown};
-use super::unseen;
+use super::{looking, unseen};
 use crate::decide::acceptance::Criterion::{IntegrationTests, UnitTests};
 use crate::decide::acceptance::figures::{TestRun, count_tests, covered, passed};
 use crate::decide::acceptance::{Check, Sight, Sights};
 use crate::decide::machine::readiness::LLVM_MISSING;
 use crate::ports::{CargoRun, Context, Toolchain};
+use crate::report::BuildEvent;
 
 /// Which of the tests, and what they are called.
 struct Kind {
@@ -47,7 +48,7 @@ async fn look(context: &Context<'_>, toolchain: &dyn Toolchain) -> Result<[Check
     let coverage = match (kept, counting) {
         (Some(figure), _) => Some(covered(figure.lines_percent)),
         (None, Some(_)) => {
-            context.report.live("coverage", "reading what was counted");
+            looking(context, "verify", "reading what was counted");
             let output = [&*unit.output, &*integration.output].concat();
             let passed = unit.succeeded && integration.succeeded;
             let sources_sha256 = passed.then_some(sources_sha256);
@@ -94,14 +95,22 @@ impl Kind {
         let report = context.report;
         let mut watch = |line: &str| {
             if let Some(line) = shown(line) {
-                report.live(self.name, line);
+                report.emit(BuildEvent::ToolOutput {
+                    subject: "verify".to_owned(),
+                    tool: "cargo".to_owned(),
+                    line: format!("{}: {line}", self.name),
+                });
             }
         };
         let mut arguments = self.arguments();
         arguments.push(NAMING_PROGRAMS);
         let run = toolchain.cargo(&arguments, variables, &mut watch).await?;
         if !run.succeeded {
-            report.block(&run.last_lines(60));
+            report.emit(BuildEvent::ToolFailed {
+                subject: "verify".to_owned(),
+                tool: "cargo".to_owned(),
+                output: run.last_lines(60),
+            });
         }
         Ok(run)
     }

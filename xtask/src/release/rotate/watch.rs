@@ -15,6 +15,7 @@ use crate::decide::outputs::Outputs;
 use crate::decide::release::rotation::{self, RotationError, RotationStep, SigningPair};
 use crate::failure::{Failure, Kind};
 use crate::ports::{Context, SecretVersion};
+use crate::report::SecretsEvent;
 
 /// The services' own default.
 const REFRESH_DEFAULT: Duration = Duration::from_mins(5);
@@ -175,10 +176,12 @@ impl<'a> Watch<'a> {
                 return Err(self.gave_up(&obstacle, &found).into());
             }
             if let Obstacle::Late(service, missing, count) = obstacle {
-                let (have, left) = (count - missing.len(), left.as_secs());
-                let text =
-                    format!("{have} of {count} tasks have their new secret; {left} s at most");
-                self.context.report.live(service.name(), &text);
+                self.context.report.emit(SecretsEvent::RotationWaiting {
+                    component: service.into(),
+                    tasks_ready: count - missing.len(),
+                    tasks: count,
+                    seconds_left: left.as_secs(),
+                });
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }

@@ -5,6 +5,8 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
+use crate::events;
+
 use super::program::{Bare, root, stderr, stdout, xtask};
 
 /// Every command, as far as it goes on a machine without a tool and without AWS; a word that ends
@@ -78,12 +80,7 @@ fn keeps_the_rule(line: &str, output: &Output) {
         serde_json::from_str::<Value>(&data).expect(&shown);
         assert_ne!(data, "null\n", "{shown}");
     }
-    let events = talk.lines().map(serde_json::from_str::<Value>);
-    let events: Vec<Value> = events.collect::<Result<_, _>>().expect(&shown);
-    assert!(
-        events.iter().all(|event| event["event"].is_string()),
-        "{shown}"
-    );
+    let events = events::parsed(&talk);
     let code = output.status.code().unwrap();
     let failures = events.iter().filter(|event| event["event"] == "failure");
     let output: Vec<i64> = failures.filter_map(|it| it["exit_code"].as_i64()).collect();

@@ -1,0 +1,110 @@
+//! Events of this machine: what it lacks, and the local AWS.
+
+use serde::Serialize;
+
+use super::{Shown, block, done, live, warning};
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum MachineEvent {
+    /// All that is missing on this machine.
+    Missing {
+        missing: Vec<Shortcoming>,
+    },
+    NothingMissing,
+    /// Something that is missing is about to be installed or started.
+    Fixing {
+        subject: String,
+        reason: String,
+    },
+    /// A command that changes this machine is run.
+    Running {
+        subject: String,
+        command: String,
+    },
+    /// Packages of Python come into a virtual environment. It happens once.
+    PackagesMissing {
+        subject: String,
+        purpose: String,
+    },
+    MakingVirtualEnvironment {
+        subject: String,
+    },
+    InstallingPackages {
+        subject: String,
+    },
+    /// Another run of xtask is at the local AWS.
+    LocalBusy,
+    LocalStarting,
+    LocalStopping,
+    /// The services that ran before come back.
+    LocalSettling,
+    /// Not all of them did.
+    LocalUnsettled,
+    LocalUp {
+        endpoint: String,
+        started: bool,
+    },
+    LocalDown {
+        state_kept: bool,
+    },
+}
+
+/// Something that a machine lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Shortcoming {
+    pub subject: String,
+    pub reason: String,
+    /// A command to copy, or what to do.
+    pub remedy: String,
+}
+
+impl MachineEvent {
+    pub(super) fn shown(&self) -> Shown {
+        match self {
+            Self::Missing { missing } => block(
+                "doctor",
+                missing.iter().map(Shortcoming::lines).collect::<String>(),
+            ),
+            Self::NothingMissing => done("doctor", "nothing is missing"),
+            Self::Fixing { subject, reason } => done(subject, reason),
+            Self::Running { subject, command } => done(subject, format!("$ {command}")),
+            Self::PackagesMissing { subject, purpose } => {
+                done(subject, format!("installing {purpose}; this happens once"))
+            }
+            Self::MakingVirtualEnvironment { subject } => {
+                live(subject, "making a virtual environment")
+            }
+            Self::InstallingPackages { subject } => live(subject, "installing packages"),
+            Self::LocalBusy => live("local", "waiting for another run"),
+            Self::LocalStarting => live("local", "starting the local AWS"),
+            Self::LocalStopping => live("local", "stopping the local AWS"),
+            Self::LocalSettling => live("local", "waiting for what ran before"),
+            Self::LocalUnsettled => warning(
+                "local",
+                "not every service has come back: cargo xtask status",
+            ),
+            Self::LocalUp { endpoint, started } => {
+                let text = if *started { "came up" } else { "is up" };
+                done("local", format!("{text} at {endpoint}"))
+            }
+            Self::LocalDown { state_kept: true } => done("local", "is down; its state is kept"),
+            Self::LocalDown { state_kept: false } => {
+                done("local", "is down and knows nothing any more")
+            }
+        }
+    }
+}
+
+impl Shortcoming {
+    fn lines(&self) -> String {
+        let Self {
+            subject,
+            reason,
+            remedy,
+        } = self;
+        format!("{subject:<11} {reason}\n{:<11} {remedy}\n", "")
+    }
+}

@@ -1,0 +1,185 @@
+//! Events of a release on its way forward, and of a stop.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Shown, block, done, live, warning};
+use crate::catalog::Component;
+use crate::report::megabytes;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ReleaseEvent {
+    /// What a release would change: the document that `plan` answers.
+    Plan {
+        plan: serde_json::Value,
+        #[serde(skip)]
+        text: String,
+    },
+    /// The credentials end before the command may be over.
+    CredentialsEndEarly {
+        #[cfg_attr(test, schemars(with = "String"))]
+        end: Timestamp,
+        #[cfg_attr(test, schemars(with = "String"))]
+        needed_until: Timestamp,
+    },
+    /// The record of a release was created: from now on it holds the environment.
+    ReleaseOpened {
+        number: u64,
+    },
+    /// The record has its outcome.
+    ReleaseClosed {
+        number: u64,
+        outcome: String,
+    },
+    Pushing {
+        component: Component,
+        bytes: u64,
+    },
+    Pushed {
+        component: Component,
+        digest: String,
+        bytes: u64,
+    },
+    Publishing {
+        component: Component,
+    },
+    /// How far ECS is with a service. `draining` tasks are of other revisions.
+    Rollout {
+        component: Component,
+        revision: String,
+        running: i32,
+        desired: i32,
+        pending: i32,
+        failed: i32,
+        draining: i32,
+        waiting_for: Option<String>,
+    },
+    /// Its tasks run, and are asked whether they are of this revision.
+    Proving {
+        component: Component,
+        revision: String,
+        answer: String,
+    },
+    /// A service's revision, or a function's version, does the work now.
+    RolledOut {
+        component: Component,
+        revision: String,
+        previous: String,
+    },
+    Dispatching {
+        url: String,
+    },
+    /// A dispatch went the whole way and back.
+    Dispatched {
+        status: u16,
+        body: String,
+    },
+    WillStop {
+        component: Component,
+        revision: String,
+    },
+    Stopping {
+        component: Component,
+        running: i32,
+    },
+    /// No task of it runs, and the revision is deregistered.
+    Stopped {
+        component: Component,
+        revision: String,
+    },
+}
+
+impl ReleaseEvent {
+    pub(super) fn shown(&self) -> Shown {
+        match self {
+            Self::Plan { text, .. } => block("plan", text),
+            Self::CredentialsEndEarly { end, needed_until } => warning(
+                "credentials",
+                format!(
+                    "they end at {end:.0}, and this may take until {needed_until:.0}, its rollback \
+                     included; cut off by their end it stays as it is then (exit code 22): sign in \
+                     again first, or ask for a longer session"
+                ),
+            ),
+            Self::ReleaseOpened { number } => done("release", format!("{number} opened")),
+            Self::ReleaseClosed { number, outcome } => {
+                done("release", format!("{number} closed: {outcome}"))
+            }
+            Self::Pushing { component, bytes } => {
+                live(component, format!("pushing {}", megabytes(*bytes)))
+            }
+            Self::Pushed {
+                component, digest, ..
+            } => done(component, format!("pushed {digest}")),
+            Self::Publishing { component } => live(component, "publishing a version"),
+            Self::Rollout { component, .. } => live(component, self.progress()),
+            Self::Proving {
+                component,
+                revision,
+                answer,
+            } => live(component, format!("{revision} runs; asking it: {answer}")),
+            Self::RolledOut {
+                component,
+                revision,
+                previous,
+            } => {
+                let kind = match component {
+                    Component::Service(_) => "",
+                    Component::Function(_) => "version ",
+                };
+                let text = format!("rolled out {kind}{revision} (was {previous})");
+                done(component, text)
+            }
+            Self::Dispatching { url } => live("dispatch", format!("POST {url}")),
+            Self::Dispatched { status, body } => {
+                done("dispatch", format!("answered {status}: {body}"))
+            }
+            Self::WillStop {
+                component,
+                revision,
+            } => done(
+                component,
+                format!("will be stopped, and {revision} deregistered"),
+            ),
+            Self::Stopping { component, running } => {
+                live(component, format!("stopping: {running} left"))
+            }
+            Self::Stopped {
+                component,
+                revision,
+            } => done(component, format!("stopped; {revision} is deregistered")),
+        }
+    }
+
+    fn progress(&self) -> String {
+        let Self::Rollout {
+            revision,
+            running,
+            desired,
+            pending,
+            failed,
+            draining,
+            waiting_for,
+            ..
+        } = self
+        else {
+            return String::new();
+        };
+        let mut text = format!("{revision}: {running}/{desired} running");
+        for (count, what) in [
+            (pending, "starting"),
+            (failed, "failed"),
+            (draining, "of before still running"),
+        ] {
+            if *count > 0 {
+                text.push_str(&format!(", {count} {what}"));
+            }
+        }
+        if let Some(waiting_for) = waiting_for {
+            text.push_str(&format!("; waiting for {waiting_for}"));
+        }
+        text
+    }
+}

@@ -1,0 +1,145 @@
+//! Events of a rollback: why, and what became of each component.
+
+use serde::Serialize;
+
+use super::{Shown, block, done, warning};
+use crate::catalog::Component;
+use crate::report::count;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RollbackEvent {
+    /// A release failed; what it changed is rolled back from now on. Without a component no single
+    /// one failed.
+    ReleaseFailed {
+        number: u64,
+        component: Option<Component>,
+        reason: String,
+        /// Tasks that stopped of themselves, one for each way in which they did.
+        tasks: Vec<StoppedTask>,
+        /// What else is known about the cause.
+        notes: Vec<String>,
+    },
+    RolledBack {
+        component: Component,
+        to: String,
+    },
+    /// Somebody else deployed this component meanwhile: it is theirs.
+    LeftAlone {
+        component: Component,
+        by: String,
+    },
+    /// `by_hand` is the command that rolls it back.
+    RollbackFailed {
+        component: Component,
+        error: String,
+        by_hand: String,
+    },
+    /// The release had changed nothing that runs.
+    NothingRolledBack {
+        number: u64,
+    },
+    AlarmsOff {
+        component: Component,
+    },
+    AlarmsOn {
+        component: Component,
+    },
+}
+
+/// A task that stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct StoppedTask {
+    pub id: String,
+    /// ECS's code, such as `EssentialContainerExited`.
+    pub stop_code: String,
+    /// ECS's words.
+    pub reason: String,
+    pub containers: Vec<StoppedContainer>,
+    /// The newest lines of its log, the oldest first.
+    pub log: Vec<String>,
+    /// Why its log could not be read.
+    pub log_error: Option<String>,
+    /// So many more tasks stopped the same way.
+    pub more: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct StoppedContainer {
+    pub name: String,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
+}
+
+impl RollbackEvent {
+    pub(super) fn shown(&self) -> Shown {
+        match self {
+            Self::ReleaseFailed {
+                number,
+                component,
+                reason,
+                tasks,
+                notes,
+            } => {
+                let component = component.map_or("the release", Component::name);
+                let mut lines = vec![
+                    format!("release {number} failed, rolling back"),
+                    format!("  what        {component}"),
+                    format!("  why         {reason}"),
+                ];
+                lines.extend(notes.iter().map(|note| format!("  {note}")));
+                lines.extend(tasks.iter().flat_map(StoppedTask::lines));
+                block("", lines.join("\n"))
+            }
+            Self::RolledBack { component, to } => done(component, format!("rolled back to {to}")),
+            Self::LeftAlone { component, by } => {
+                warning(component, format!("left alone: superseded by {by}"))
+            }
+            Self::RollbackFailed {
+                component, error, ..
+            } => warning(component, format!("ROLLBACK FAILED: {error}")),
+            Self::NothingRolledBack { .. } => done(
+                "release",
+                "nothing to roll back: it had changed nothing that runs",
+            ),
+            Self::AlarmsOff { component } => done(component, "its alarms are off for the rollback"),
+            Self::AlarmsOn { component } => done(component, "its alarms are on again"),
+        }
+    }
+}
+
+impl StoppedTask {
+    fn lines(&self) -> Vec<String> {
+        let id = self.id.get(..8).unwrap_or(&self.id);
+        let mut lines = vec![format!(
+            "  task        {id} {}: {}",
+            self.stop_code, self.reason
+        )];
+        lines.extend(self.containers.iter().map(StoppedContainer::line));
+        lines.extend(self.log.iter().map(|line| format!("    log       {line}")));
+        if let Some(error) = &self.log_error {
+            lines.push(format!("    log       could not be read: {error}"));
+        }
+        if self.more > 0 {
+            let more = count(self.more, "more task");
+            lines.push(format!("  tasks       {more} stopped the same way"));
+        }
+        lines
+    }
+}
+
+impl StoppedContainer {
+    fn line(&self) -> String {
+        let Self { name, reason, .. } = self;
+        let code = self
+            .exit_code
+            .map_or("none".to_owned(), |code| code.to_string());
+        let reason = reason
+            .as_ref()
+            .map_or(String::new(), |it| format!(" ({it})"));
+        format!("    container {name} exit code {code}{reason}")
+    }
+}

@@ -1,0 +1,110 @@
+//! Events of secrets: their first values, and a new signing pair.
+
+use serde::Serialize;
+
+use super::{Shown, done, live};
+use crate::catalog::Component;
+use crate::report::count;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum SecretsEvent {
+    SecretPresent {
+        component: Component,
+    },
+    SecretSet {
+        component: Component,
+    },
+    SecretValuesRead,
+    RotationStarted {
+        step: RotationStart,
+    },
+    /// A secret has a new version, which the tasks are to take up.
+    SecretReplaced {
+        component: Component,
+        change: SecretChange,
+    },
+    /// Tasks are to log that they have the newest version of their secret.
+    RotationWaiting {
+        component: Component,
+        tasks_ready: usize,
+        tasks: usize,
+        seconds_left: u64,
+    },
+    RotationDone,
+}
+
+/// Where a rotation begins: an earlier run may have ended in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RotationStart {
+    New,
+    BeforeOrbitSigns,
+    BeforeOldKeyGoes,
+    KeysDiffer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SecretChange {
+    NewKeyBesideOld,
+    SignsWithNewKey,
+    OldKeyRemoved,
+    SignersKeyAdded,
+}
+
+impl SecretsEvent {
+    pub(super) fn shown(&self) -> Shown {
+        match self {
+            Self::SecretPresent { component } => done(component, "has its secret already"),
+            Self::SecretSet { component } => done(component, "secret has a value now"),
+            Self::SecretValuesRead => done("secrets", "values read from stdin"),
+            Self::RotationStarted { step } => done("rotation", step.text()),
+            Self::SecretReplaced { component, change } => done(component, change.text()),
+            Self::RotationWaiting {
+                component,
+                tasks_ready,
+                tasks,
+                seconds_left,
+            } => {
+                let tasks = count(*tasks, "task");
+                let text = format!(
+                    "{tasks_ready} of {tasks} have their new secret; {seconds_left} s at most"
+                );
+                live(component, text)
+            }
+            Self::RotationDone => done("rotation", "done: the old key is of no use any more"),
+        }
+    }
+}
+
+impl RotationStart {
+    fn text(self) -> &'static str {
+        match self {
+            Self::New => "axon gets a new key beside the old one",
+            Self::BeforeOrbitSigns => {
+                "going on: axon has a new key, orbit does not sign with it yet"
+            }
+            Self::BeforeOldKeyGoes => {
+                "going on: orbit has the new key, axon knows the old one still"
+            }
+            Self::KeysDiffer => {
+                "orbit signs with a key that axon does not have: axon gets it first"
+            }
+        }
+    }
+}
+
+impl SecretChange {
+    fn text(self) -> &'static str {
+        match self {
+            Self::NewKeyBesideOld => "is to know a new key beside the old one",
+            Self::SignsWithNewKey => "is to sign with the new key",
+            Self::OldKeyRemoved => "is to forget the old key",
+            Self::SignersKeyAdded => "is to know the key that orbit signs with",
+        }
+    }
+}
