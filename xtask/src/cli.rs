@@ -196,9 +196,14 @@ pub enum MachineVerb {
         #[arg(long)]
         fix: bool,
     },
-    /// Print a completion script for a shell
+    /// Print a script that completes commands, flags and names in a shell
     #[command(
-        after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask"
+        after_help = "It completes `cargo xtask ...`, beside cargo's own completion. Once:\n  \
+            bash    cargo xtask completions bash > ~/.cargo-xtask.bash\n  \
+            \u{20}       echo 'source ~/.cargo-xtask.bash' >> ~/.bashrc\n  \
+            zsh     cargo xtask completions zsh > ~/.cargo-xtask.zsh\n  \
+            \u{20}       echo 'source ~/.cargo-xtask.zsh' >> ~/.zshrc      # after compinit\n  \
+            fish    cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish"
     )]
     Completions {
         /// The shell

@@ -114,9 +114,8 @@ async fn run_on_machine(verb: MachineVerb, process: Process<'_>) -> Result<()> {
     let Process { env, report, .. } = process;
     match verb {
         MachineVerb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "cargo-xtask", &mut script);
-            let script = String::from_utf8_lossy(&script);
+            let names = environments::names(env)?;
+            let script = commands::completions::completions(shell, Cli::command(), &names);
             report.data(&script, &script);
             Ok(())
         }

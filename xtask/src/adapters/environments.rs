@@ -51,8 +51,7 @@ pub fn program() -> Result<std::path::PathBuf> {
 
 /// The environment's file. An unknown name is told with the names that there are.
 pub fn load(process_env: &ProcessEnv, name: &str) -> Result<Environment> {
-    let folder = process_env.root.join(FOLDER);
-    let names = names(&folder)?;
+    let names = names(process_env)?;
     if !names.iter().any(|known| known == name) {
         let message = format!("there is no environment {name}");
         return Err(Failure::usage(message)
@@ -75,9 +74,11 @@ pub fn load(process_env: &ProcessEnv, name: &str) -> Result<Environment> {
     Ok(environment)
 }
 
-fn names(folder: &Path) -> Result<Vec<String>> {
+/// The names of all environments.
+pub fn names(process_env: &ProcessEnv) -> Result<Vec<String>> {
+    let folder = process_env.root.join(FOLDER);
     let entries =
-        std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+        std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
     let mut names = Vec::new();
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();

@@ -5,6 +5,7 @@ use std::process::Output;
 
 use crate::snapshot;
 
+mod completions;
 mod input;
 mod output;
 mod program;
@@ -113,11 +114,4 @@ fn a_command_that_needs_the_local_aws_says_how_to_bring_it_up() {
     let port = program::free_port().to_string();
     let text = shown(&["render", "axon"], &[("XTASK_LOCAL_PORT", &port)]);
     snapshot::matches("local-aws-down", &text);
-}
-
-#[test]
-fn completions_are_a_script() {
-    let output = run(&["completions", "bash"], &[]);
-    assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("complete -F"));
 }

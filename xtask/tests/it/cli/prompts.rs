@@ -78,7 +78,7 @@ async fn secrets_init(name: &str, arguments: &[&str]) -> (Aws, Command) {
     clippy::disallowed_methods,
     reason = "what gives the program its terminal"
 )]
-async fn at_terminal(command: &Command, steps: &[(&str, &str)]) -> Value {
+pub(super) async fn at_terminal(command: &Command, steps: &[(&str, &str)]) -> Value {
     let mut player = Command::new("python3");
     player.args(["-c", include_str!("terminal.py"), &json!(steps).to_string()]);
     player.arg(command.get_program()).args(command.get_args());
