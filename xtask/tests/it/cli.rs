@@ -10,6 +10,7 @@ mod input;
 mod output;
 mod program;
 mod prompts;
+mod terminal;
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     run_in(&program::root(), arguments, variables)

@@ -85,13 +85,11 @@ pub(super) async fn at_terminal(command: &Command, steps: &[(&str, &str)]) -> Va
     player
         .current_dir(command.get_current_dir().unwrap())
         .env_clear();
-    // Its own PATH is for Python alone: the program finds nothing it could start but `git`.
-    player.envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+    // Python needs a PATH, which a machine without a tool has not.
     player.env("PATH", std::env::var("PATH").unwrap_or_default());
+    let variables = command.get_envs();
+    let variables = variables.filter_map(|(name, value)| Some((name, value?)));
+    player.envs(variables.filter(|(_, value)| !value.is_empty()));
     let output = tokio::task::spawn_blocking(move || player.output()).await;
     let output = output.unwrap().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)))

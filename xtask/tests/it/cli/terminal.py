@@ -10,16 +10,19 @@ import json
 import os
 import select
 import signal
+import struct
 import sys
 import termios
 import time
 
 LIMIT_S = 60
 LOCAL_FLAGS = 3
+ROWS, COLUMNS = 24, 80
 
 steps = json.loads(sys.argv[1])
 # The program's end of the line is held open here too, so that it outlives the program.
 terminal, line = os.openpty()
+fcntl.ioctl(line, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
 process = os.fork()
 if process == 0:
     os.setsid()
