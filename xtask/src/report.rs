@@ -184,40 +184,6 @@ impl Report {
         }
     }
 
-    /// Something that is now so: `axon  rolled out demo-axon:4`.
-    pub fn line(&self, subject: &str, text: &str) {
-        self.emit(CommandEvent::Line {
-            subject: subject.to_owned(),
-            text: text.to_owned(),
-        });
-    }
-
-    /// Something that goes on and will be replaced by what comes next.
-    pub fn live_line(&self, subject: &str, text: &str) {
-        self.emit(BuildEvent::ToolOutput {
-            subject: subject.to_owned(),
-            tool: subject.to_owned(),
-            line: text.to_owned(),
-        });
-    }
-
-    /// Something that the user should know although nothing failed.
-    pub fn warn(&self, subject: &str, text: &str) {
-        self.emit(CommandEvent::ErrorIgnored {
-            subject: subject.to_owned(),
-            error: text.to_owned(),
-        });
-    }
-
-    /// A block of lines that belong together: a plan, a diff, a failure's evidence.
-    pub fn block(&self, text: &str) {
-        self.emit(BuildEvent::ToolFailed {
-            subject: String::new(),
-            tool: String::new(),
-            output: text.to_owned(),
-        });
-    }
-
     fn emit_json(&self, event: Event, shown: &Shown) {
         let line = serde_json::to_string(&event).unwrap_or_else(|error| {
             json!({ "event": "error_ignored", "subject": "output", "error": error.to_string() })

@@ -364,7 +364,11 @@ pub async fn fuzz(
     let mut watch = watch(report, "fuzz");
     let finished = toolchain.tool(FUZZ, &arguments, &mut watch).await?;
     if !finished.succeeded {
-        report.block(&finished.last_lines(FAILURE_LINES));
+        report.emit(BuildEvent::ToolFailed {
+            subject: "fuzz".to_owned(),
+            tool: "cargo".to_owned(),
+            output: finished.last_lines(FAILURE_LINES),
+        });
         return Err(Failure::new(Kind::CheckFailed, "the fuzzer did not end well").into());
     }
     let runs = fuzz_runs_of(&finished.output).context("the fuzzer told no figure")?;

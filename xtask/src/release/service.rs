@@ -81,7 +81,7 @@ impl Release<'_> {
             }
             Decision::Failed { reason }
             | Decision::RolledBack { reason }
-            | Decision::RollingBack { reason } => format!("ECS: {reason}"),
+            | Decision::RollingBack { reason } => reason,
             Decision::Wait | Decision::Probe => match self.prove(service, &revision).await {
                 Ok(()) => {
                     self.context.report.emit(ReleaseEvent::RolledOut {

@@ -81,10 +81,6 @@ pub enum CommandEvent {
         subject: String,
         error: String,
     },
-    Line {
-        subject: String,
-        text: String,
-    },
     /// One line of `--verbose`.
     Diagnostic {
         text: String,
@@ -144,7 +140,6 @@ impl CommandEvent {
             Self::Measuring { subject, what } => live(subject, what),
             Self::NotMeasured { subject, why } => warning(subject, format!("not measured: {why}")),
             Self::ErrorIgnored { subject, error } => warning(subject, error),
-            Self::Line { subject, text } => done(subject, text),
             Self::Diagnostic { text } => shown(Tone::Diagnostic, "", text),
             Self::Failure { error, hint, .. } => block("", failure(error, hint.as_deref())),
         }

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::{Shown, block, done, warning};
 use crate::catalog::Component;
-use crate::report::count;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -124,8 +123,8 @@ impl StoppedTask {
             lines.push(format!("    log       could not be read: {error}"));
         }
         if self.more > 0 {
-            let more = count(self.more, "more task");
-            lines.push(format!("  tasks       {more} stopped the same way"));
+            let more = self.more;
+            lines.push(format!("  tasks       {more} more died the same way"));
         }
         lines
     }

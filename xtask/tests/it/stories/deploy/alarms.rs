@@ -78,7 +78,7 @@ async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_agai
     output.fails(20).says(&[
         "a dispatch was not answered: 502",
         "orbit       its alarms are off for the rollback",
-        "rolled back orbit to demo-orbit:1",
+        "orbit       rolled back to demo-orbit:1",
         "orbit       its alarms are on again",
     ]);
     let changes = [
@@ -155,7 +155,7 @@ async fn a_way_back_that_fails_puts_the_alarms_back_as_well() {
         .unwrap()
         .rollout = Rollout::CrashesAndStays;
     fake.deploy_all().await.fails(21).says(&[
-        "ROLLBACK FAILED  orbit",
+        "orbit       warning: ROLLBACK FAILED",
         "orbit       its alarms are on again",
     ]);
     alarms_are(&fake, true);

@@ -199,7 +199,7 @@ async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
     let output = fake.deploy_all().await;
     output.fails(22).says(&[
         "release 2 failed",
-        "ROLLBACK FAILED  axon",
+        "axon        warning: ROLLBACK FAILED",
         "expired in the middle of release 2",
     ]);
     assert_eq!(fake.record(2).state, ReleaseState::InProgress);

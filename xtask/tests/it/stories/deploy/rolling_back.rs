@@ -81,9 +81,9 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
         "container orbit exit code 101",
         "log       last words in /ecs/demo-orbit ecs/orbit/1crashed",
         "tasks       2 more died the same way",
-        "rolled back orbit to demo-orbit:1",
-        "rolled back axon to demo-axon:1",
-        "rolled back governance to 2",
+        "orbit       rolled back to demo-orbit:1",
+        "axon        rolled back to demo-axon:1",
+        "governance  rolled back to 2",
     ]);
     assert!(
         !output.talk.contains("0drained"),
@@ -213,9 +213,9 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
     fake.fail("update orbit demo-orbit:1", 5);
     let output = fake.deploy_all().await;
     output.fails(21).says(&[
-        "ROLLBACK FAILED  orbit: throttled",
-        "rolled back axon to demo-axon:1",
-        "rolled back governance to 2",
+        "orbit       warning: ROLLBACK FAILED: throttled",
+        "axon        rolled back to demo-axon:1",
+        "governance  rolled back to 2",
         "hint: aws ecs update-service --cluster demo-local --service demo-orbit \
          --task-definition demo-orbit:1\n",
     ]);
