@@ -1,7 +1,7 @@
 //! `completions`: a script that completes `cargo xtask ...` in a shell, and leaves the rest of cargo
 //! to cargo's own completion where there is one.
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Command};
 use clap_complete::Shell;
 
@@ -48,7 +48,7 @@ pub fn completions(shell: Shell, command: Command, environments: &[String]) -> S
 fn fish_values(command: &Command) -> String {
     let values = |argument: &Arg| {
         let values = argument.get_possible_values();
-        let values: Vec<_> = values.iter().map(|value| value.get_name()).collect();
+        let values: Vec<_> = values.iter().map(PossibleValue::get_name).collect();
         values.join(" ")
     };
     let mut lines = Vec::new();

@@ -118,6 +118,10 @@ fn output(subject: impl ToString, text: impl Into<String>) -> Shown {
     shown(Tone::Output, subject, text)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a name or a component, each as it is at hand"
+)]
 fn shown(tone: Tone, subject: impl ToString, text: impl Into<String>) -> Shown {
     Shown {
         tone,
