@@ -25,7 +25,8 @@ use crate::report::Format;
         Exit codes: 0 done, 1 unexpected, 2 usage, 10 findings, 11 refused, 12 not ready,\n\
         13 plan --exit-code: changes, 20 failed and all is back, 21 failed and something is not back,\n\
         22 stopped watching, 23 superseded, 30 a check failed, 130 interrupted before anything was changed\n\n\
-        With --format json stdout is one document or nothing, and stderr one event a line."
+        With --format json stdout is one document or nothing, and stderr one event a line, as\n\
+        xtask/events.schema.json describes them."
 )]
 pub struct Cli {
     #[command(flatten)]

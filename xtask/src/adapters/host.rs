@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::adapters::emulator;
 use crate::adapters::process::{Command, find_program};
 use crate::decide::machine::readiness::found::{
-    Engine, Found, Means, Platform, Python, Tool, numbers,
+    Engine, Found, Means, Platform, Python, SHELLS, Tool, numbers,
 };
 use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
@@ -250,6 +250,7 @@ fn means(process_env: &ProcessEnv) -> Means {
         snap: find_program(process_env, "snap").is_some(),
         systemd: Path::new("/run/systemd/system").is_dir(),
         service_script: Path::new("/etc/init.d/docker").is_file(),
+        shells_missing: SHELLS.map(|shell| find_program(process_env, shell).is_none()),
     }
 }
 

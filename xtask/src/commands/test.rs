@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout};
 use super::coverage::{self, INSTALL_LLVM, NAMING_PROGRAMS};
 use super::doctor;
 use crate::decide::acceptance::figures::{Counts, count_tests, fuzz_runs_of};
-use crate::decide::machine::readiness::LLVM_MISSING;
+use crate::decide::machine::readiness::{LLVM_MISSING, shell_faults};
 use crate::failure::{Failure, Kind};
 use crate::ports::{
-    Builder, CargoRun, CargoTool, Infra, Machine, ProcessEnv, Source, Toolchain, Workflows,
+    Builder, CargoRun, CargoTool, Depth, Infra, Machine, ProcessEnv, Source, Toolchain, Workflows,
 };
 use crate::report::{BuildEvent, CommandEvent, Report};
 
@@ -80,6 +80,7 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
         doctor::require_local(parts.machine).await?;
         if parts.fix {
             coverage::install_llvm(parts.machine, parts.toolchain, parts.report).await?;
+            install_shells(parts).await;
         }
     }
     let mut suite = Suite {
@@ -104,6 +105,7 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
         return suite.tell();
     }
     suite.tests().await?;
+    suite.note_shells().await;
     suite.crates().await?;
     suite.stage("workflows", parts.workflows.check()).await;
     suite.stage("terraform", parts.infra.check()).await;
@@ -120,6 +122,19 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
     suite.tell()
 }
 
+/// Completion is tested in each shell. That one cannot be installed is told, and its test says what
+/// it does without it.
+async fn install_shells(parts: &Parts<'_>) {
+    for fault in shell_faults(parts.machine.inspect(Depth::Quick).await.means) {
+        if let Err(error) = doctor::mend(&fault, parts.machine, parts.report).await {
+            parts.report.emit(CommandEvent::ErrorIgnored {
+                subject: fault.subject.to_owned(),
+                error: format!("{error:#}"),
+            });
+        }
+    }
+}
+
 struct Suite<'a> {
     parts: &'a Parts<'a>,
     counts: Counts,
@@ -130,9 +145,9 @@ struct Suite<'a> {
 /// A stage that needs more of the machine than there is.
 #[derive(Debug, Serialize)]
 struct Skipped {
-    stage: &'static str,
-    why: &'static str,
-    remedy: &'static str,
+    stage: String,
+    why: String,
+    remedy: String,
 }
 
 impl Suite<'_> {
@@ -148,9 +163,9 @@ impl Suite<'_> {
         } = self.parts;
         let Some(counting) = toolchain.counting().await? else {
             self.skipped.push(Skipped {
-                stage: "coverage",
-                why: LLVM_MISSING,
-                remedy: INSTALL_LLVM,
+                stage: "coverage".to_owned(),
+                why: LLVM_MISSING.to_owned(),
+                remedy: INSTALL_LLVM.to_owned(),
             });
             return self.cargo("tests", &TESTS).await;
         };
@@ -165,6 +180,17 @@ impl Suite<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tests of completion pass by a shell that is not installed.
+    async fn note_shells(&mut self) {
+        let found = self.parts.machine.inspect(Depth::Quick).await;
+        let faults = shell_faults(found.means);
+        self.skipped.extend(faults.into_iter().map(|fault| Skipped {
+            stage: format!("completions in {}", fault.subject),
+            why: fault.reason,
+            remedy: fault.remedy,
+        }));
     }
 
     /// What may come into the tree of crates, and what is known against those that are in it.
@@ -312,7 +338,7 @@ impl Suite<'_> {
             faults.push(format!("failed: {}", failed.join(", ")));
         }
         if parts.ci && !skipped.is_empty() {
-            let stages: Vec<_> = skipped.iter().map(|it| it.stage).collect();
+            let stages: Vec<_> = skipped.iter().map(|it| it.stage.as_str()).collect();
             faults.push(format!("skipped in CI: {}", stages.join(", ")));
         }
         if faults.is_empty() {

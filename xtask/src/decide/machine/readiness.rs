@@ -5,7 +5,7 @@ pub mod found;
 
 use serde::Serialize;
 
-use found::{Engine, Found, Means, PYTHON_VERSION_MIN, Platform, Python, Tool, numbers};
+use found::{Engine, Found, Means, PYTHON_VERSION_MIN, Platform, Python, SHELLS, Tool, numbers};
 
 /// One component that is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -229,6 +229,15 @@ pub fn llvm_faults(means: Means) -> [Fault; 2] {
             commands: vec![rustup.to_vec()],
         },
     ]
+}
+
+/// The shells in which completion cannot be tested on this machine.
+pub fn shell_faults(means: Means) -> Vec<Fault> {
+    let shells = SHELLS.iter().zip(means.shells_missing);
+    let missing = shells.filter(|(_, missing)| *missing);
+    missing
+        .map(|(shell, _)| means.install(shell, format!("{shell} is not installed"), shell))
+        .collect()
 }
 
 fn line(prefix: &[&str], commands: &[&[&str]]) -> String {

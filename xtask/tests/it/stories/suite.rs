@@ -103,6 +103,18 @@ async fn fix_gets_what_is_missing_and_the_tests_are_run_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn completion_in_a_shell_that_is_not_installed_is_skipped_by_name() {
+    let fake = Fake::empty();
+    fake.state().machine.shells_missing = [false, true, true];
+    let output = run(&fake, Flags::default(), Format::Human).await;
+    output.succeeds();
+    for stage in ["zsh", "fish"] {
+        let line = format!("  completions in {stage}: {stage} is not installed; `apt-get update");
+        assert!(output.data.contains(&line), "{}", output.data);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_apt_does_not_have_rustup_has() {
     let fake = Fake::empty();
     fake.state().machine.has_llvm = false;

@@ -17,6 +17,8 @@ pub(crate) struct ThisMachine {
     pub(crate) apt_has_llvm: bool,
     /// Whether a network leads to the database of advisories.
     pub(crate) has_advisories: bool,
+    /// Which shells are not installed.
+    pub(crate) shells_missing: [bool; 3],
     /// A word in the arguments of a run of cargo that fails.
     pub(crate) fails: Option<&'static str>,
     pub(crate) lines_percent: f64,
@@ -36,6 +38,7 @@ impl Default for ThisMachine {
             has_llvm: true,
             apt_has_llvm: true,
             has_advisories: true,
+            shells_missing: [false; 3],
             fails: None,
             lines_percent: 90.0,
             coverage: None,
@@ -112,6 +115,7 @@ impl Machine for Fake {
         let means = Means {
             root: true,
             apt: true,
+            shells_missing: self.state().machine.shells_missing,
             ..Means::default()
         };
         Found {

@@ -76,7 +76,12 @@ pub struct Means {
     pub systemd: bool,
     /// The engine has a script for `service`.
     pub service_script: bool,
+    /// Which of `SHELLS` are not installed.
+    pub shells_missing: [bool; 3],
 }
+
+/// Shells whose completion is tested.
+pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 pub const PYTHON_VERSION_MIN: (u32, u32) = (3, 10);
 
