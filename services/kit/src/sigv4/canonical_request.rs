@@ -1,6 +1,6 @@
-//! Builds the SigV4 canonical request (the algorithm of every service but S3) from a received
-//! request. Requests whose path, query or headers can be interpreted in two ways are refused:
-//! what was signed might not be what the router sees.
+//! Builds the canonical request of a signature (the algorithm of every service but S3) from a
+//! received request. Requests whose path, query or headers can be interpreted in two ways are
+//! refused: what was signed might not be what the router sees.
 
 use http::header::HOST;
 use http::request::Parts;

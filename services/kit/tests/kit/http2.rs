@@ -108,7 +108,7 @@ async fn the_end_of_drain_says_farewell_and_answers_what_is_in_flight() {
     timeout(TIMEOUT, of_idle).await.unwrap().unwrap().unwrap();
 }
 
-/// One request with 1.6 MB of headers in valid frames, without END_HEADERS.
+/// One request with 1.6 MB of headers in valid frames, without `END_HEADERS`.
 #[tokio::test]
 async fn headers_without_end_end_the_connection() {
     const HEADERS: u8 = 1;
@@ -145,7 +145,7 @@ async fn headers_without_end_end_the_connection() {
     assert!(served.is_healthy().await);
 }
 
-/// Without flags, such as END_HEADERS.
+/// Without flags, such as `END_HEADERS`.
 fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [0, length[0], length[1], kind, 0, 0, 0, 0, stream];

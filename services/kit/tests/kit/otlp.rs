@@ -51,7 +51,7 @@ async fn ask_traced(dependencies: &Dependencies, path: &str, flags: &str) {
 
 #[tokio::test]
 async fn a_collector_over_tls_gets_spans_where_its_authority_is_known() {
-    let authority = Authority::new();
+    let authority = Authority::generate();
     let (router, calls) = recording(|_| Some(answer(200, "{}")));
     let url = format!("https://{}", authority.serve("127.0.0.1", router).await);
     for (roots, lost) in [(trusting(&authority), 0), (TrustRoots::default(), 1)] {

@@ -97,7 +97,7 @@ async fn it_connects_elsewhere_but_asks_for_the_url() {
 
 #[tokio::test]
 async fn an_authority_that_was_added_is_trusted() {
-    let authority = Authority::new();
+    let authority = Authority::generate();
     let (router, calls) = recording(|_| Some(answer(200, "over TLS")));
     let address = authority.serve("axon.demo.internal", router).await;
     let target = CallTarget {
@@ -111,7 +111,7 @@ async fn an_authority_that_was_added_is_trusted() {
 
 #[tokio::test]
 async fn an_unknown_authority_and_another_name_are_refused() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::generate(), Authority::generate());
     let (router, calls) = recording(|_| Some(answer(200, "")));
     let address = authority.serve("axon.demo.internal", router).await;
     let refused = async |roots: TrustRoots, url: &str| {

@@ -243,7 +243,7 @@ fn roots(file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<TrustRoots, Vec<
 #[test]
 fn authorities_of_the_file_are_added_to_those_compiled_in() {
     let none = read(&[], &|_| unreachable!(), TrustRoots::read).unwrap();
-    let pem = Authority::new().pem() + &Authority::new().pem();
+    let pem = Authority::generate().pem() + &Authority::generate().pem();
     let two = roots(&|path| {
         assert_eq!(path, Path::new("/authorities.pem"));
         Ok(pem.clone().into_bytes())

@@ -141,7 +141,7 @@ async fn what_aws_verifies_is_signed_as_the_role_of_the_task() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_function_is_reached_over_tls_by_a_known_authority_only() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::generate(), Authority::generate());
     let (router, calls) = recording(|_| Some(answer(200, ALLOWED)));
     let endpoint = format!("https://{}", authority.serve("127.0.0.1", router).await);
     let axon = StubServer::answering(200, HEARTBEAT).await;

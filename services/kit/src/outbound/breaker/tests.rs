@@ -213,7 +213,7 @@ impl BreakerRun {
                 .under_way
                 .extend(self.breaker.permit(self.now, *time).ok()),
             BreakerStep::Succeed(index) => {
-                self.finish(nth(index), |call, now| call.record(false, now))
+                self.finish(nth(index), |call, now| call.record(false, now));
             }
             BreakerStep::Fail(index) => self.finish(nth(index), |call, now| call.record(true, now)),
             BreakerStep::Drop(index) => self.finish(nth(index), |call, _| drop(call)),

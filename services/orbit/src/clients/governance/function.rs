@@ -50,7 +50,7 @@ async fn url(function: &FunctionName, region: &str, aws: &AwsSdk) -> anyhow::Res
 }
 
 /// Where the function failed, Lambda answers 200 with `X-Amz-Function-Error`. Lambda's own 500 is
-/// transient (ServiceException), unlike the 500 of a service that fails on one request.
+/// transient (`ServiceException`), unlike the 500 of a service that fails on one request.
 fn outcome(status: StatusCode, headers: &HeaderMap) -> AttemptOutcome {
     match status {
         _ if headers.contains_key(FUNCTION_ERROR) => AttemptOutcome::Broken,
