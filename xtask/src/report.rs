@@ -173,7 +173,7 @@ impl Report {
     pub fn emit(&self, event: impl Into<Event>) {
         let event = event.into();
         let shown = event.shown();
-        if self.mode.quiet && shown.tone != Tone::Warning {
+        if self.mode.quiet && !matches!(shown.tone, Tone::Warning | Tone::Failed) {
             return;
         }
         match self.mode.format {
@@ -214,6 +214,7 @@ impl Report {
                 paint.warning(&self.wrapped(&line))
             }
             Tone::Block => paint.title(&self.wrapped(&told)),
+            Tone::Failed => paint.failed(&self.wrapped(&told)),
             Tone::Output | Tone::Diagnostic => told,
         }
     }

@@ -103,8 +103,8 @@ pub(crate) fn broken_image(story: &Story) {
         "EssentialContainerExited",
         "exit code",
         "PORT",
-        &format!("rolled back orbit to {orbit}"),
-        &format!("rolled back axon to {axon}"),
+        &format!("orbit       rolled back to {orbit}"),
+        &format!("axon        rolled back to {axon}"),
     ];
     checkout.xtask(&["deploy"]).expect(20, &explained);
     let status = status(checkout);

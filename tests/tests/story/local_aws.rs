@@ -11,8 +11,8 @@ pub(crate) fn crash(story: &Story) {
     checkout.kill_local_aws();
     checkout.set_in_template("orbit", "PORT", "eighty");
     let rolled_back = [
-        "rolled back orbit to none desired",
-        "rolled back axon to none desired",
+        "orbit       rolled back to none desired",
+        "axon        rolled back to none desired",
     ];
     checkout.xtask(&["deploy"]).expect(20, &rolled_back);
     assert_eq!(status(checkout)["services"]["axon"]["desired"], 0);

@@ -81,6 +81,8 @@ pub(super) enum Tone {
     Warning,
     /// Lines that belong together. The first is their title.
     Block,
+    /// The same about something that failed: also told to who wants to hear of failures alone.
+    Failed,
     /// The same of another program: its lines stay as they are.
     Output,
     /// Asked for with `--verbose`.
@@ -112,6 +114,11 @@ fn warning(subject: impl ToString, text: impl Into<String>) -> Shown {
 /// Without a subject it ends all that goes on.
 fn block(subject: impl ToString, text: impl Into<String>) -> Shown {
     shown(Tone::Block, subject, text)
+}
+
+/// A block that is a failure. It ends all that goes on.
+fn failed(text: impl Into<String>) -> Shown {
+    shown(Tone::Failed, "", text)
 }
 
 fn output(subject: impl ToString, text: impl Into<String>) -> Shown {

@@ -14,7 +14,7 @@ pub(super) fn shown(shown: &Shown) -> String {
     } = shown;
     let plain = match tone {
         Tone::Warning => return command("warning", &[("title", subject)], text),
-        Tone::Block | Tone::Output => match text.trim_end().split_once('\n') {
+        Tone::Block | Tone::Failed | Tone::Output => match text.trim_end().split_once('\n') {
             Some((title, rest)) => return group(title, &visible(rest)),
             None => text.clone(),
         },

@@ -38,8 +38,16 @@ impl Paint {
 
     /// The first line of a block stands out.
     pub(super) fn title(self, text: &str) -> String {
+        self.first_line(BOLD, text)
+    }
+
+    pub(super) fn failed(self, text: &str) -> String {
+        self.first_line(ERROR, text)
+    }
+
+    fn first_line(self, style: Style, text: &str) -> String {
         match text.split_once('\n') {
-            Some((title, rest)) => format!("{}\n{rest}", self.styled(BOLD, title)),
+            Some((title, rest)) => format!("{}\n{rest}", self.styled(style, title)),
             None => text.to_owned(),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Shown, Tone, block, done, live, shown, warning};
+use super::{Shown, Tone, done, failed, live, shown, warning};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -141,7 +141,7 @@ impl CommandEvent {
             Self::NotMeasured { subject, why } => warning(subject, format!("not measured: {why}")),
             Self::ErrorIgnored { subject, error } => warning(subject, error),
             Self::Diagnostic { text } => shown(Tone::Diagnostic, "", text),
-            Self::Failure { error, hint, .. } => block("", failure(error, hint.as_deref())),
+            Self::Failure { error, hint, .. } => failed(failure(error, hint.as_deref())),
         }
     }
 }

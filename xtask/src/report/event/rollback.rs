@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Shown, block, done, warning};
+use super::{Shown, done, failed, warning};
 use crate::catalog::Component;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -91,7 +91,7 @@ impl RollbackEvent {
                 ];
                 lines.extend(notes.iter().map(|note| format!("  {note}")));
                 lines.extend(tasks.iter().flat_map(StoppedTask::lines));
-                block("", lines.join("\n"))
+                failed(lines.join("\n"))
             }
             Self::RolledBack { component, to } => done(component, format!("rolled back to {to}")),
             Self::LeftAlone { component, by } => {
