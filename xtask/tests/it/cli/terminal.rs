@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::program::Bare;
 use super::prompts::at_terminal;
 
-/// A cargo that goes on for a while, and says more than fits in a line.
+/// A cargo that goes on for a while, and says more than fits in a line. The terminal's Ctrl-C goes
+/// to it too: it must not end before the program has heard of it.
 const CARGO: &str = r#"#!/bin/sh
+trap '' INT
 if [ "$1" = clippy ]; then
     for number in 1 2 3 4 5; do
         echo "   Compiling a-crate-of-many v$number.0.0 (of a registry whose path has no end in sight)" >&2
