@@ -22,7 +22,11 @@ const TYPED: [(&str, &[&str]); 9] = [
     ("cargo xt", &["xtask"]),
 ];
 
-/// A shell that is installed, and a file with the script for it.
+/// Tests run at once, each with a file of its own.
+static SCRIPTS: AtomicU32 = AtomicU32::new(0);
+
+/// A shell that is installed, and a file with the script for it. `cargo xtask test` says which are
+/// not.
 #[expect(
     clippy::disallowed_methods,
     reason = "the shell is a program of its own, and reads a file"
@@ -30,13 +34,9 @@ const TYPED: [(&str, &[&str]); 9] = [
 fn shell(name: &str) -> Option<(Command, PathBuf)> {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut programs = std::env::split_paths(&path).map(|folder| folder.join(name));
-    let Some(program) = programs.find(|program| program.is_file()) else {
-        eprintln!("SKIP: {name} is not installed");
-        return None;
-    };
+    let program = programs.find(|program| program.is_file())?;
     let output = xtask(&root(), &["completions", name]).output().unwrap();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    static SCRIPTS: AtomicU32 = AtomicU32::new(0);
     let number = SCRIPTS.fetch_add(1, Ordering::Relaxed);
     let file = folder.join(format!("completions-{number}.{name}"));
     std::fs::write(&file, output.stdout).unwrap();
