@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory, Parser};
 use xtask::adapters::balancer::Elb;
+use xtask::adapters::bench::Programs;
 use xtask::adapters::builder::Artifacts;
 use xtask::adapters::clock::SystemClock;
 use xtask::adapters::cluster::Ecs;
@@ -22,16 +23,16 @@ use xtask::adapters::python_tools::PythonTools;
 use xtask::adapters::registry::Ecr;
 use xtask::adapters::secrets::SecretsManager;
 use xtask::adapters::source::Checkout;
-use xtask::adapters::stopwatch::Programs;
 use xtask::adapters::transport::Transport;
 use xtask::adapters::workflows::Checkers;
-use xtask::adapters::{aws, environments, host};
+use xtask::adapters::{aws, environments};
 use xtask::cli::{
     self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LocalVerb, MachineVerb,
     SecretsVerb, Verb,
 };
 use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
-use xtask::decide::artifact::compilation::{BuildMethod, Profile};
+use xtask::decide::artifact::compilation::BuildMethod;
+use xtask::decide::artifact::types::Profile;
 use xtask::decide::environment::Environment;
 use xtask::decide::outputs::Outputs;
 use xtask::failure::{Failure, Kind};
@@ -346,7 +347,7 @@ async fn with_context(
         report,
         user: &User {
             name: environments::user(env),
-            host: host::name(),
+            host: environments::host_name(),
         },
         credentials_end: credentials_end.filter(|_| !environment.emulated),
     };
@@ -360,10 +361,10 @@ fn local_aws_is_down() -> Failure {
     )
 }
 
-fn local(emulator: &Emulator<'_>) -> infra::Local {
-    infra::Local {
+fn local(emulator: &Emulator<'_>) -> infra::EmulatedTarget {
+    infra::EmulatedTarget {
         endpoint: emulator.endpoint(),
-        architecture: host::architecture(),
+        architecture: environments::host_architecture(),
         folder: emulator.folder(),
     }
 }

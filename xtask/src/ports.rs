@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::catalog::{Component, Service};
-use crate::decide::artifact::image::{Artifact, Digest, Key};
+use crate::decide::artifact::image::Artifact;
+use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
 use crate::decide::outputs::{Architecture, FunctionOutputs, Outputs};

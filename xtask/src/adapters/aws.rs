@@ -1,4 +1,4 @@
-//! How the SDKs reach an environment's AWS, and no other: the wall against the wrong account.
+//! The SDK configuration of an environment. It makes sure that no other account is reached.
 
 use std::error::Error;
 use std::time::Duration;
@@ -18,16 +18,17 @@ use crate::decide::environment::Environment;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::ProcessEnv;
 
-/// The emulator asks nobody for a password; these are what its documentation uses.
+/// The emulator accepts any key; its documentation uses this one.
 pub const EMULATOR_KEY: &str = "test";
 
-/// One answer of AWS takes milliseconds. The SDK itself sets a limit to connecting alone: without
-/// these, a connection that nobody closes is waited for without an end.
+/// The limits of one attempt and of a call, whose responses usually take milliseconds. The SDK
+/// limits only the connect time by default, so a hanging connection would be waited for forever.
 const AWS_LIMITS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(40));
-/// The emulator works within a request, and on a machine that may be compiling.
+/// Longer, because the emulator does the work inside of a request, on a machine that may be
+/// compiling.
 const EMULATOR_LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(70));
 
-/// The limits of a call: for one attempt, and for all of them with their pauses.
+/// Limits one attempt, and all attempts of a call together with their pauses.
 pub fn limits((attempt, all): (Duration, Duration)) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_LIMIT)
@@ -36,8 +37,8 @@ pub fn limits((attempt, all): (Duration, Duration)) -> TimeoutConfig {
         .build()
 }
 
-/// The SDKs' configuration for the local AWS: made from nothing, so that whatever the shell holds
-/// cannot lead anywhere else.
+/// The configuration for the local AWS. It uses nothing of the shell, so it cannot reach a real
+/// account.
 pub fn emulated(environment: &Environment, endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new(EMULATOR_KEY, EMULATOR_KEY, None, None, "emulator");
     SdkConfig::builder()
@@ -50,8 +51,8 @@ pub fn emulated(environment: &Environment, endpoint: &str) -> SdkConfig {
         .build()
 }
 
-/// The SDKs' configuration for a real account: the shell's credentials, once it is certain that
-/// they are of this account.
+/// The configuration for a real account: the credentials of the shell, after a check that they
+/// belong to the account of the environment.
 pub async fn real(
     process_env: &ProcessEnv,
     environment: &Environment,
@@ -70,26 +71,26 @@ fn loader(environment: &Environment, transport: &Transport) -> ConfigLoader {
         .http_client(transport.sdk())
 }
 
-/// A profile, too, can name endpoints, for all services or for one. They are left out: our calls
-/// go to AWS, or to where the environment's file says.
+/// Loads the configuration without the endpoints of a profile, for all services or for one. Calls
+/// go to AWS, or to the endpoint of the environment file.
 async fn load(loader: ConfigLoader, environment: &Environment) -> SdkConfig {
     let mut config = loader.load().await.into_builder();
     config.set_endpoint_url(environment.endpoint.clone());
-    config.set_service_config(None::<Nothing>);
+    config.set_service_config(None::<NoServiceConfig>);
     config.build()
 }
 
-/// Only names a type: no settings of single services.
+/// A type for `None`: no settings of single services.
 #[derive(Debug)]
-enum Nothing {}
+enum NoServiceConfig {}
 
-impl LoadServiceConfig for Nothing {
+impl LoadServiceConfig for NoServiceConfig {
     fn load_config(&self, _: aws_types::service_config::ServiceConfigKey<'_>) -> Option<String> {
         match *self {}
     }
 }
 
-/// `AWS_ENDPOINT_URL` and its forms for single services would send our calls elsewhere.
+/// Rejects `AWS_ENDPOINT_URL` and its variants for single services, which would redirect calls.
 fn refuse_foreign_endpoints(process_env: &ProcessEnv, environment: &Environment) -> Result<()> {
     let foreign: Vec<&str> = process_env
         .variables
@@ -102,7 +103,7 @@ fn refuse_foreign_endpoints(process_env: &ProcessEnv, environment: &Environment)
         return Ok(());
     }
     let message = format!(
-        "{} in the shell would send the calls for {} elsewhere",
+        "{} in the shell would redirect the calls for {}",
         foreign.join(", "),
         environment.name
     );
@@ -122,7 +123,7 @@ async fn require_account(config: &SdkConfig, environment: &Environment) -> Resul
         return Ok(());
     }
     let message = format!(
-        "the credentials are of account {account}, but {} is account {}",
+        "the credentials belong to account {account}, but {} is account {}",
         environment.name, environment.account_id
     );
     let file = format!("infra/environments/{}.tfvars.json", environment.name);
@@ -134,29 +135,28 @@ async fn require_account(config: &SdkConfig, environment: &Environment) -> Resul
         .into())
 }
 
-/// AWS refuses the credentials, there are none, or there is no way to AWS.
+/// The failure if AWS rejects the credentials, there are none, or AWS cannot be reached.
 fn no_identity<E, R>(environment: &Environment, error: SdkError<E, R>) -> Failure
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let name = &environment.name;
-    let was_heard = error.as_service_error().is_some();
+    let has_response = error.as_service_error().is_some();
     let why = explain(error);
-    if was_heard || failure::is(&why, Kind::Expired) {
+    if has_response || failure::is(&why, Kind::Expired) {
         Failure::not_ready(format!("no usable credentials for {name}: {why}"))
             .hint("sign in, for example with `aws sso login`, or set AWS_PROFILE")
     } else {
         Failure::not_ready(format!("AWS does not answer for {name}: {why}")).hint(
-            "check the network; a company's proxy is named by HTTPS_PROXY and NO_PROXY, \
-             its authority by AWS_CA_BUNDLE or SSL_CERT_FILE",
+            "check the network; configure a company proxy with HTTPS_PROXY and NO_PROXY, \
+             and its certificate authority with AWS_CA_BUNDLE or SSL_CERT_FILE",
         )
     }
 }
 
-/// What AWS's services call credentials, or the token that they were bought with, whose time is
-/// over (the JSON protocols, the query protocol, EC2), and those that are not valid any more, as
-/// of a session that was ended.
+/// Error codes for expired credentials or tokens (the JSON protocols, the query protocol, EC2), and
+/// for credentials that are no longer valid, such as those of a session that was ended.
 const EXPIRED: [&str; 5] = [
     "ExpiredTokenException",
     "ExpiredToken",
@@ -165,8 +165,9 @@ const EXPIRED: [&str; 5] = [
     "InvalidClientTokenId",
 ];
 
-/// Whether it is the credentials that are missing. Where they could not be had nobody was asked,
-/// and there is no code: an SSO session that is over, a program or a machine that gives none.
+/// Whether the error is about credentials. If none could be loaded (an expired SSO session, a
+/// failing credential process or instance metadata service), no request was sent, so there is no
+/// error code.
 fn lacks_credentials<E, R>(error: &SdkError<E, R>) -> bool
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -185,17 +186,17 @@ where
     false
 }
 
-/// An SDK error as one line, with the remedy where it is the credentials that are missing.
+/// An SDK error as one line, with a hint if it is about credentials.
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "it is what `map_err` hands over"
+    reason = "the signature that `map_err` needs"
 )]
 pub fn explain<E, R>(error: SdkError<E, R>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    let text = told(&error);
+    let text = describe(&error);
     if lacks_credentials(&error) {
         return Failure::new(Kind::Expired, text)
             .hint(
@@ -206,9 +207,9 @@ where
     anyhow!(text)
 }
 
-/// The service's code and message, or the chain of what went wrong on the way there. The SDK's
-/// own display says only "service error".
-fn told<E, R>(error: &SdkError<E, R>) -> String
+/// The code and message of the service, or the chain of causes of a request that failed before. The
+/// `Display` of the SDK has neither.
+fn describe<E, R>(error: &SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,

@@ -1,11 +1,11 @@
-//! Makes artifacts of what was compiled, by this machine's Rust or in Docker, and keeps them below
-//! `target/xtask/artifacts`; or takes them from a bundle, and makes none.
+//! Compiles and packs artifacts, with the Rust of this machine or in Docker, and caches them below
+//! `target/xtask/artifacts`. With a bundle it only takes them from there.
 
+mod cache;
 mod docker;
 mod documents;
 mod host;
 mod progress;
-mod shelf;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,20 +19,22 @@ use tokio::time::Instant;
 use crate::adapters::source::Checkout;
 use crate::catalog::{COMPONENTS, Component};
 use crate::decide::artifact::archive::{pack_function, pack_image};
-use crate::decide::artifact::compilation::{BuildMethod, Profile, Variant, check_binary};
-use crate::decide::artifact::image::{Artifact, Digest, Inputs, Key};
-use crate::decide::artifact::provenance::Built;
-use crate::decide::artifact::sbom::Tree;
+use crate::decide::artifact::compilation::{BuildMethod, check_binary};
+use crate::decide::artifact::image::{Artifact, Inputs};
+use crate::decide::artifact::provenance::BuildRecord;
+use crate::decide::artifact::sbom::CargoTree;
 use crate::decide::artifact::scan::{scan, secret_variables};
+use crate::decide::artifact::types::{Digest, Key};
+use crate::decide::artifact::types::{Profile, Variant};
 use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::ports::{Builder, ProcessEnv};
 use crate::report::{ArtifactKind, BuildEvent, Report};
+use cache::ArtifactCache;
 use docker::InDocker;
 use host::Host;
-use shelf::Shelf;
 
-/// What cargo's lines of progress begin with; every other line is what somebody did wrong.
+/// The first words of progress lines of cargo. Other lines are errors and warnings.
 const PROGRESS: [&str; 8] = [
     "Blocking",
     "Compiling",
@@ -44,18 +46,19 @@ const PROGRESS: [&str; 8] = [
     "Updating",
 ];
 
-/// The key says nothing of the method, as it says nothing of the machine: with one toolchain both
-/// make the same bytes, which an end-to-end test compares, and a base of another Rust is refused.
+/// Neither the build method nor the machine is part of a key, because the same toolchain gives the
+/// same bytes. An end-to-end test compares them, and a base image with another toolchain is
+/// rejected.
 pub struct Artifacts<'a> {
     process_env: &'a ProcessEnv,
     checkout: Checkout,
-    shelf: Shelf,
+    cache: ArtifactCache,
     report: &'a Report,
-    /// Asked for once, whatever the number of components that are packed.
-    tree: OnceCell<Tree>,
+    /// Read once for all components.
+    tree: OnceCell<CargoTree>,
     method: BuildMethod,
     profile: Profile,
-    /// Only what the shelf has is to be had: it is a bundle, and nothing is compiled.
+    /// Whether `cache` is a bundle, so that nothing is compiled.
     is_bundle: bool,
 }
 
@@ -67,7 +70,7 @@ impl Builder for Artifacts<'_> {
     }
 
     async fn cached(&self, component: Component, key: &Key) -> Result<Option<Artifact>> {
-        Ok(self.shelf.find(component, key).await)
+        Ok(self.cache.find(component, key).await)
     }
 
     async fn build(
@@ -80,7 +83,7 @@ impl Builder for Artifacts<'_> {
         }
         let mut artifacts = BTreeMap::new();
         for (component, key) in keys {
-            if let Some(artifact) = self.shelf.find(*component, key).await {
+            if let Some(artifact) = self.cache.find(*component, key).await {
                 artifacts.insert(*component, artifact);
             }
         }
@@ -133,7 +136,7 @@ impl Builder for Artifacts<'_> {
 
     async fn bundle(&self, artifacts: &BTreeMap<Component, Artifact>, folder: &Path) -> Result<()> {
         for artifact in artifacts.values() {
-            self.shelf.copy(artifact, folder).await?;
+            self.cache.copy(artifact, folder).await?;
         }
         Ok(())
     }
@@ -148,7 +151,7 @@ impl<'a> Artifacts<'a> {
         Self {
             process_env,
             checkout: Checkout::new(process_env),
-            shelf: Shelf::new(process_env.state_folder().join("artifacts")),
+            cache: ArtifactCache::new(process_env.state_folder().join("artifacts")),
             report,
             tree: OnceCell::new(),
             method,
@@ -157,31 +160,31 @@ impl<'a> Artifacts<'a> {
         }
     }
 
-    /// The same, but that artifacts come from this folder and from nowhere else.
+    /// Takes artifacts only from this folder, if there is one.
     #[must_use]
     pub fn taken_from(mut self, bundle: Option<&Path>) -> Self {
         if let Some(folder) = bundle {
-            self.shelf = Shelf::new(folder.to_owned());
+            self.cache = ArtifactCache::new(folder.to_owned());
             self.is_bundle = true;
         }
         self
     }
 
-    /// Everything that the bundle lacks, or has with other bytes, is told at once.
+    /// Reports all artifacts that the bundle lacks or has with other bytes.
     async fn require_of_bundle(&self, keys: &BTreeMap<Component, Key>) -> Result<()> {
         let mut faults = Vec::new();
         for (component, key) in keys {
-            if self.shelf.find(*component, key).await.is_none() {
-                faults.push(self.shelf.fault(*component, key).await);
+            if self.cache.find(*component, key).await.is_none() {
+                faults.push(self.cache.fault(*component, key).await);
             }
         }
         if faults.is_empty() {
             return Ok(());
         }
         let hint = format!(
-            "make it of this checkout as it is, with its whole history, for this environment:\n\
+            "create it from this checkout as it is, with its whole history, for this environment:\n\
              cargo xtask build --out {}",
-            self.shelf.folder().display()
+            self.cache.folder().display()
         );
         Err(Failure::not_ready(faults.join("\n")).hint(hint).into())
     }
@@ -193,15 +196,15 @@ impl<'a> Artifacts<'a> {
         }
     }
 
-    /// The bare handler that services are measured against, compiled as they are. Answers the
-    /// folder of them all.
+    /// Compiles the baseline that the services are compared with, in the same way as them. Returns
+    /// the folder of the binaries.
     pub async fn build_baseline(&self, architecture: Architecture) -> Result<PathBuf> {
         let host = Host {
             process_env: self.process_env,
             report: self.report,
         };
         let services = COMPONENTS.map(Component::name);
-        // With the services: alone it would be compiled with other features of what it shares.
+        // Together with the services, so that shared dependencies have the same features.
         host.run_cargo(
             self.variant(architecture),
             &[&services[..], &["baseline"]].concat(),
@@ -233,7 +236,7 @@ impl<'a> Artifacts<'a> {
                     report,
                 };
                 let binaries = host.compile(variant, components).await?;
-                // Cargo read the files itself, at some time until now.
+                // Cargo may have read the files at any time until now.
                 (self.inputs().await?, binaries)
             }
             BuildMethod::Docker { base } => {
@@ -274,7 +277,7 @@ impl<'a> Artifacts<'a> {
         .await?
         .with_context(|| format!("pack {component}"))?;
         let documents = self
-            .documents(&Built {
+            .documents(&BuildRecord {
                 component,
                 variant,
                 key,
@@ -285,7 +288,7 @@ impl<'a> Artifacts<'a> {
             })
             .await?;
         let artifact = self
-            .shelf
+            .cache
             .keep(component, key, packed, unpacked_bytes, &documents)
             .await?;
         self.report.emit(BuildEvent::Packed {
@@ -300,7 +303,7 @@ impl<'a> Artifacts<'a> {
         Ok(artifact)
     }
 
-    /// Whoever pulls an image can read what is in it.
+    /// Everyone who can pull an image can read its contents.
     fn refuse_secrets(&self, component: Component, binary: &[u8]) -> Result<()> {
         let leaks = scan(binary, &secret_variables(&self.process_env.variables));
         if leaks.is_empty() {
@@ -308,11 +311,11 @@ impl<'a> Artifacts<'a> {
         }
         let leaks: Vec<String> = leaks.iter().map(ToString::to_string).collect();
         let message = format!(
-            "the program {component} holds secrets: {}",
+            "the program {component} contains secrets: {}",
             leaks.join(", ")
         );
         Err(Failure::new(Kind::Findings, message)
-            .hint("take them out of the sources, and replace them: they are known now")
+            .hint("remove them from the sources and rotate them")
             .into())
     }
 }
@@ -329,66 +332,68 @@ fn is_progress(line: &str) -> bool {
     first.is_some_and(|word| PROGRESS.contains(&word))
 }
 
-/// How programs say it, the compiler and the linker among them, with or without a capital.
+/// The message of ENOSPC in the output of programs, in lower case.
 const NO_SPACE: &str = "no space left on device";
 
-/// Shows what the compiler said, without its progress, and answers the failure that it is.
-fn tell_failure<'l>(
+/// Shows the output of the compiler without its progress, and returns the failure.
+fn report_failure<'l>(
     report: &Report,
-    said: impl Iterator<Item = &'l str>,
+    output: impl Iterator<Item = &'l str>,
     message: impl Into<String>,
 ) -> anyhow::Error {
-    let said: Vec<&str> = said.filter(|line| !is_progress(line)).collect();
+    let lines: Vec<&str> = output.filter(|line| !is_progress(line)).collect();
     report.emit(BuildEvent::ToolFailed {
         subject: "build".to_owned(),
         tool: "cargo".to_owned(),
-        output: said.join("\n"),
+        output: lines.join("\n"),
     });
-    if said
+    if lines
         .iter()
         .any(|line| line.to_lowercase().contains(NO_SPACE))
     {
         return Failure::disk_full(message.into()).into();
     }
     Failure::new(Kind::Findings, message)
-        .hint("mend what cargo says above, then run the same command again")
+        .hint("fix the errors of cargo above, then run the same command again")
         .into()
 }
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::catalog::Service;
-    use crate::decide::artifact::referrer::DOCUMENTS;
+    use crate::decide::artifact::referrer::IMAGE_DOCUMENTS;
     use crate::failure;
     use crate::report::Format;
     use crate::report::testing::captured;
 
-    /// Without a `PATH` no program can be run: whoever asked for one would be told so.
+    /// Without a `PATH`, so that running any program would be an error.
     #[tokio::test]
-    async fn of_a_bundle_all_that_is_missing_is_told_and_nothing_is_compiled() {
-        let folder = std::env::temp_dir().join(format!("bundle-{}", std::process::id()));
+    async fn every_artifact_that_a_bundle_lacks_is_reported() {
+        let folder = TempDir::new().unwrap();
         let process_env = ProcessEnv {
-            root: folder.clone(),
-            here: folder.clone(),
+            root: folder.path().to_owned(),
+            here: folder.path().to_owned(),
             variables: BTreeMap::new(),
         };
         let (report, _, _) = captured(Format::Human);
-        let bundle = folder.join("bundle");
+        let bundle = folder.path().join("bundle");
         let builder = Artifacts::new(&process_env, &report, (BuildMethod::Host, Profile::Release));
         let builder = builder.taken_from(Some(&bundle));
         let keys = builder.keys(Architecture::X86).await.unwrap();
         let error = builder.build(Architecture::X86, &keys).await.unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
         for component in COMPONENTS {
-            let lack = format!("bundle has no {component} that was built of this checkout");
+            let lack = format!("bundle has no {component} that was built from this checkout");
             assert!(error.to_string().contains(&lack), "{error}");
         }
 
         let key = &keys[&Component::Service(Service::Axon)];
         let packed = pack_image("axon", Architecture::X86, b"program", None).unwrap();
-        let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = builder.shelf.keep(
+        let documents = IMAGE_DOCUMENTS.map(|document| (document, b"{}".to_vec()));
+        let kept = builder.cache.keep(
             Component::Service(Service::Axon),
             key,
             packed,
@@ -405,13 +410,12 @@ mod tests {
         let orbit = builder
             .require(Architecture::X86, &[Component::Service(Service::Orbit)])
             .await;
-        fs::remove_dir_all(&folder).await.unwrap();
         axon.unwrap();
         assert!(orbit.unwrap_err().to_string().contains("has no orbit"));
     }
 
     #[test]
-    fn cargos_progress_is_told_from_its_errors() {
+    fn progress_differs_from_errors() {
         assert!(is_progress("   Compiling serde v1.0.0"));
         assert!(!is_progress("error[E0425]: cannot find value"));
         assert!(!is_progress(""));

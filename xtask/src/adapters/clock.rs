@@ -1,4 +1,4 @@
-//! The machine's clock.
+//! The system clock.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the clock that everybody else is given"
+        reason = "the clock that is passed to everything else"
     )]
     fn now(&self) -> Timestamp {
         Timestamp::now()

@@ -1,5 +1,5 @@
-//! The ECS cluster. The only place that turns a definition into the SDK's input, and the only one
-//! that knows ECS's names of states.
+//! The ECS cluster. Only this module converts definitions to the input of the SDK, and the states
+//! of ECS to those of `decide`.
 
 mod state;
 
@@ -28,7 +28,7 @@ use crate::ports::{Cluster, ServiceUpdate};
 use state::{name_of, revision_of, service_state, stopped_task, with_alarms};
 
 const SHA256_TAG: &str = "definition-sha256";
-/// `DescribeTasks` takes so many at most.
+/// The limit of tasks in `DescribeTasks`.
 const TASKS_MAX: usize = 100;
 
 pub struct Ecs {
@@ -148,7 +148,7 @@ impl Cluster for Ecs {
         let arn = registered
             .task_definition()
             .and_then(TaskDefinition::task_definition_arn);
-        revision_of(arn.context("ECS registered a definition and did not name it")?)
+        revision_of(arn.context("no ARN in the response of RegisterTaskDefinition")?)
     }
 
     async fn update_service(
@@ -199,7 +199,7 @@ impl Cluster for Ecs {
 
     async fn running_tasks(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>> {
         let mut ids = BTreeSet::new();
-        // In this order: one that is told to stop between the two is in the second.
+        // In this order: a task that is stopped between the two calls is in the second list.
         for desired in [DesiredStatus::Running, DesiredStatus::Stopped] {
             let tasks = self.tasks(outputs, service, desired).await?;
             let alive = tasks.iter().filter(|task| has_containers(task));
@@ -232,14 +232,14 @@ impl Cluster for Ecs {
     }
 }
 
-/// `ListTasks` may name tasks that have not started, or have stopped.
+/// Filters the tasks that run; `ListTasks` may include others.
 fn running(tasks: &[Task]) -> impl Iterator<Item = &Task> {
     tasks
         .iter()
         .filter(|task| task.last_status() == Some("RUNNING"))
 }
 
-/// From the time at which its containers have started until they have ended.
+/// Whether the containers of a task have started and not ended.
 fn has_containers(task: &Task) -> bool {
     let alive = ["ACTIVATING", "RUNNING", "DEACTIVATING", "STOPPING"];
     task.last_status()
@@ -253,7 +253,7 @@ fn unknown_revision<R>(
     >,
 ) -> bool {
     use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-    // ECS has no code of its own for this: it answers a ClientException that says so.
+    // ECS has no error code for this, only the message of a ClientException.
     error.as_service_error().is_some_and(|error| {
         error
             .message()
@@ -261,13 +261,13 @@ fn unknown_revision<R>(
     })
 }
 
-/// The SDK's input of a definition. The SDK drops what it does not know without a word, so the
-/// input is written back and every key that was lost on the way is an error.
+/// Converts a definition to the input of the SDK. The SDK drops unknown keys silently, so the input
+/// is converted back, and every lost key is an error.
 fn to_input(definition: &Definition) -> Result<RegisterTaskDefinitionInput> {
     let bytes = serde_json::to_vec(&definition.0)?;
     let codec = JsonCodec::new(JsonCodecSettings::default());
     let input = RegisterTaskDefinitionInput::deserialize(&mut codec.create_deserializer(&bytes))
-        .context("the definition is not what ECS takes")?;
+        .context("the definition does not match the ECS API")?;
     let back = to_json(RegisterTaskDefinitionInput::SCHEMA, &input)?;
     let mut lost = Vec::new();
     collect_lost(&definition.0, &back, "", &mut lost);
@@ -282,36 +282,36 @@ fn to_json(schema: &Schema<'_>, value: &dyn SerializableStruct) -> Result<Value>
     let mut serializer = codec.create_serializer();
     serializer
         .write_struct(schema, value)
-        .context("write what the SDK holds as JSON")?;
-    serde_json::from_slice(&serializer.finish()).context("read back what the SDK wrote")
+        .context("serialize the input of the SDK")?;
+    serde_json::from_slice(&serializer.finish()).context("parse the serialized input")
 }
 
-fn collect_lost(source: &Value, back: &Value, place: &str, lost: &mut Vec<String>) {
+fn collect_lost(source: &Value, back: &Value, path: &str, lost: &mut Vec<String>) {
     match (source, back) {
         (Value::Object(source), Value::Object(back)) => {
             for (key, value) in source {
-                let place = if place.is_empty() {
+                let path = if path.is_empty() {
                     key.clone()
                 } else {
-                    format!("{place}.{key}")
+                    format!("{path}.{key}")
                 };
                 match back.get(key) {
-                    Some(back) => collect_lost(value, back, &place, lost),
-                    None => lost.push(place),
+                    Some(back) => collect_lost(value, back, &path, lost),
+                    None => lost.push(path),
                 }
             }
         }
         (Value::Array(source), Value::Array(back)) if source.len() == back.len() => {
             for (index, (value, back)) in source.iter().zip(back).enumerate() {
-                collect_lost(value, back, &format!("{place}[{index}]"), lost);
+                collect_lost(value, back, &format!("{path}[{index}]"), lost);
             }
         }
         _ if source == back => {}
-        _ => lost.push(format!("{place} = {source}")),
+        _ => lost.push(format!("{path} = {source}")),
     }
 }
 
-/// The SDK's call has a setter for each field of its input and none for the whole.
+/// The builder of the SDK has a setter for each field, but none for the whole input.
 fn with_input(
     call: RegisterTaskDefinitionFluentBuilder,
     input: RegisterTaskDefinitionInput,
@@ -357,14 +357,14 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_reaches_the_sdk_whole() {
+    fn a_definition_is_converted_completely() {
         let input = to_input(&Definition(definition())).unwrap();
         assert_eq!(input.family(), Some("demo-axon"));
         assert_eq!(input.container_definitions()[0].stop_timeout(), Some(20));
     }
 
     #[test]
-    fn every_key_that_would_be_lost_is_named() {
+    fn every_lost_key_is_an_error() {
         let mut value = definition();
         value["containerDefinitions"][0]["stopTimeOut"] = json!(3);
         value["famly"] = json!("demo");

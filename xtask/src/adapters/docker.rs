@@ -1,5 +1,7 @@
-//! Runs an image alone in the Docker engine, as its definition says and as no emulator does.
+//! Runs an image in plain Docker with the settings of its definition, several of which the local
+//! AWS ignores.
 
+pub mod connection;
 mod container;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,17 +20,16 @@ use bollard::query_parameters::{
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
 
-use super::host;
-pub use crate::decide::definition::alone::RunOptions;
+pub use crate::decide::definition::run_options::RunOptions;
 use crate::failure::Failure;
 use crate::ports::{Containers, ProcessEnv, RunningContainer};
-pub use container::Container;
+pub use container::DockerContainer;
 
-/// Labels of every container of ours: the checkout that it belongs to, and the process.
+/// The labels of our containers: the checkout and the process that they belong to.
 const CHECKOUT_LABEL: &str = "xtask.checkout";
 const PROCESS_LABEL: &str = "xtask.process";
 
-/// For one question to the engine, loading an image included.
+/// For one request to the engine, such as loading an image.
 const LIMIT: Duration = Duration::from_mins(2);
 
 pub struct Engine {
@@ -38,7 +39,7 @@ pub struct Engine {
 
 impl Engine {
     pub async fn connect(process_env: &ProcessEnv) -> Result<Self> {
-        let docker = host::docker(process_env)?;
+        let docker = connection::docker(process_env)?;
         ask("ask the engine for its version", docker.version()).await?;
         Ok(Self {
             docker,
@@ -46,7 +47,7 @@ impl Engine {
         })
     }
 
-    /// Loads an image's archive and answers the image's id.
+    /// Loads the archive of an image and returns the image id.
     pub async fn load(&self, archive: Vec<u8>) -> Result<String> {
         let doing = "load an image";
         let body = bollard::body_full(archive.into());
@@ -55,19 +56,24 @@ impl Engine {
             .import_image(ImportImageOptions::default(), body, None)
             .try_filter_map(async |line| Ok(line.stream))
             .try_collect::<Vec<String>>();
-        // Failures come in the stream, under HTTP status 200.
+        // The engine reports failures in the stream, with HTTP status 200.
         let lines = ask(doing, lines).await?;
         lines
             .iter()
             .find_map(|line| line.trim().strip_prefix("Loaded image ID: "))
             .map(str::to_owned)
-            .with_context(|| format!("{doing}: the engine told no id, but: {}", lines.concat()))
+            .with_context(|| {
+                format!(
+                    "{doing}: no image id in the output of the engine: {}",
+                    lines.concat()
+                )
+            })
     }
 
-    /// Removes an image that was loaded. One that a container still uses stays, and so does one
-    /// that has a name: somebody else pulled it.
+    /// Removes a loaded image. An image that a container uses stays, and so does one with a name,
+    /// which was not loaded by xtask.
     pub async fn forget(&self, image: &str) -> Result<()> {
-        let inspected = ask("look at an image", self.docker.inspect_image(image)).await?;
+        let inspected = ask("inspect an image", self.docker.inspect_image(image)).await?;
         let named = |names: Option<Vec<String>>| names.is_some_and(|names| !names.is_empty());
         if named(inspected.repo_digests) || named(inspected.repo_tags) {
             return Ok(());
@@ -80,29 +86,29 @@ impl Engine {
                 status_code: 404 | 409,
                 ..
             })) => Ok(()),
-            answer => settle("remove an image", answer).map(drop),
+            answer => check("remove an image", answer).map(drop),
         }
     }
 
-    /// What an image takes unpacked.
+    /// The uncompressed size of an image.
     pub async fn size_bytes(&self, image: &str) -> Result<u64> {
-        let inspected = ask("look at an image", self.docker.inspect_image(image)).await?;
-        let size = inspected.size.context("the engine tells no size")?;
-        u64::try_from(size).context("a size below zero")
+        let inspected = ask("inspect an image", self.docker.inspect_image(image)).await?;
+        let size = inspected.size.context("the engine reports no size")?;
+        u64::try_from(size).context("the size is negative")
     }
 
-    /// The address under which a container finds this machine.
+    /// The address of this machine for containers.
     pub async fn host_address(&self) -> Result<std::net::Ipv4Addr> {
-        host::bridge_gateway(&self.docker).await
+        connection::bridge_gateway(&self.docker).await
     }
 
-    pub async fn run(&self, options: &RunOptions) -> Result<Container> {
+    pub async fn run(&self, options: &RunOptions) -> Result<DockerContainer> {
         self.remove_leftovers().await?;
         let created = self
             .docker
             .create_container(None::<CreateContainerOptions>, self.body(options));
         let created = ask("create a container", created).await?;
-        let mut container = Container::new(&self.docker, &self.process_env, created.id);
+        let mut container = DockerContainer::new(&self.docker, &self.process_env, created.id);
         container.start(options.port).await?;
         Ok(container)
     }
@@ -146,7 +152,7 @@ impl Engine {
         }
     }
 
-    /// A process that was killed could not remove its containers.
+    /// Removes the containers of processes that were killed.
     async fn remove_leftovers(&self) -> Result<()> {
         let label = format!("{CHECKOUT_LABEL}={}", checkout(&self.process_env));
         let options = ListContainersOptionsBuilder::new()
@@ -191,7 +197,7 @@ impl Containers for Engine {
     }
 }
 
-/// By which a container of ours is known, should this process not be able to remove it.
+/// The labels by which a later process finds our containers, if this one cannot remove them.
 pub(super) fn labels(process_env: &ProcessEnv) -> HashMap<String, String> {
     let labels = [
         (CHECKOUT_LABEL, checkout(process_env)),
@@ -210,30 +216,30 @@ pub(super) async fn remove(docker: &Docker, id: &str) -> Result<()> {
         .v(true)
         .build();
     match timeout(LIMIT, docker.remove_container(id, Some(options))).await {
-        // It is gone, or somebody else is removing it.
+        // It is gone, or is being removed.
         Ok(Err(Error::DockerResponseServerError {
             status_code: 404 | 409,
             ..
         })) => Ok(()),
-        answer => settle("remove a container", answer),
+        answer => check("remove a container", answer),
     }
 }
 
-/// Whether a process of this machine runs. Where the kernel does not tell, it may.
+/// Whether a process runs. Without `/proc` it counts as running.
 fn runs(process: &str) -> bool {
     let processes = Path::new("/proc");
     !processes.is_dir() || processes.join(process).exists()
 }
 
-/// One question to the engine, in bounded time.
+/// One request to the engine, with a time limit.
 pub(super) async fn ask<T>(
     doing: &str,
     question: impl Future<Output = Result<T, Error>>,
 ) -> Result<T> {
-    settle(doing, timeout(LIMIT, question).await)
+    check(doing, timeout(LIMIT, question).await)
 }
 
-fn settle<T>(
+fn check<T>(
     doing: &str,
     answer: Result<Result<T, Error>, tokio::time::error::Elapsed>,
 ) -> Result<T> {
@@ -243,7 +249,8 @@ fn settle<T>(
     }
 }
 
-/// An engine that was stopped is the user's to start; anything else is the engine's own answer.
+/// A connection error means that the engine is not running; anything else is an error of the
+/// engine.
 pub(super) fn explain(doing: &str, error: Error) -> anyhow::Error {
     match error {
         Error::HyperLegacyError { .. }
@@ -271,7 +278,7 @@ mod tests {
     use crate::failure;
 
     #[test]
-    fn an_engine_that_went_away_is_the_users_to_start() {
+    fn a_connection_error_is_not_ready() {
         let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         let error = explain("load an image", Error::IOError { err: gone });
         assert_eq!(failure::exit_code(&error), 12);
@@ -283,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_says_is_told_as_it_is() {
+    fn an_error_of_the_engine_is_shown() {
         let said = Error::DockerStreamError {
             error: "no space left on device".to_owned(),
         };
@@ -296,8 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn a_container_of_a_process_that_runs_is_no_leftover() {
+    fn a_running_process_is_recognized() {
         assert!(runs(&std::process::id().to_string()));
-        assert!(!runs("4194305"), "beyond the kernel's largest process id");
+        assert!(
+            !runs("4194305"),
+            "beyond the largest process id of the kernel"
+        );
     }
 }

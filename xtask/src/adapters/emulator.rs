@@ -1,9 +1,9 @@
-//! The local AWS: installed, started and stopped so that it listens on loopback and on Docker's
-//! bridge only, writes below `target/` only, and leaves nothing behind.
+//! The local AWS: installs, starts and stops it. It listens only on loopback and on the bridge of
+//! Docker, writes only below `target/`, and leaves no containers.
 //!
-//! Each port is an instance of its own, with its own folder and its own containers.
+//! Each port has its own instance, with its own folder and its own containers.
 
-mod ask;
+mod client;
 mod containers;
 mod installation;
 mod processes;
@@ -22,25 +22,27 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use crate::adapters::host;
+use crate::adapters::docker::connection;
+use crate::adapters::environments::host_name;
 use crate::failure::Failure;
 use crate::ports::{Began, LocalAws, ProcessEnv};
 use crate::report::{MachineEvent, Report};
 
-/// Not 4566: other emulators listen there, and people may have that running.
+/// Not 4566, which other emulators use.
 const PORT_DEFAULT: u16 = 4577;
 const PORT_VARIABLE: &str = "XTASK_LOCAL_PORT";
 
-/// What hypercorn serves.
+/// The ASGI application that hypercorn serves.
 const APPLICATION: &str = "ministack.app:app";
 
-/// Importing the emulator's modules and loading its state takes a second or two.
+/// Importing modules and loading the state usually takes a second or two.
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// It saves its state and stops every container, two seconds' grace each, sixteen at a time.
+/// The emulator saves its state and stops containers, sixteen at a time with a grace of two
+/// seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(45);
-/// As long as a first installation over a slow line may take.
-const TURN_LIMIT: Duration = Duration::from_mins(10);
-/// Another checkout's local AWS says who it is; other programs may never say a word.
+/// Another run may be installing the emulator over a slow connection.
+const LOCK_LIMIT: Duration = Duration::from_mins(10);
+/// The local AWS of another checkout identifies itself; other programs may never respond.
 const HOLDER_LIMIT: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -51,7 +53,7 @@ pub struct Emulator<'a> {
     port: u16,
 }
 
-/// Whether all that it needs is installed, so that no Python is looked for.
+/// Whether the emulator is installed, so that no other Python is needed.
 pub fn is_installed(process_env: &ProcessEnv) -> bool {
     installation::is_complete(&process_env.state_folder().join("local"))
 }
@@ -70,26 +72,27 @@ impl<'a> Emulator<'a> {
         })
     }
 
-    /// Where it answers. A literal address: with `localhost`, S3 takes the name for a bucket's.
+    /// The endpoint. An IP address, because S3 parses `localhost` as the name of a bucket.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Everything of this instance on disk; what others keep about it lies here too, so that
-    /// `reset` takes it away.
+    /// The folder of this instance. Terraform keeps its state there as well, so that `reset`
+    /// removes it.
     pub fn folder(&self) -> PathBuf {
         self.local().join(self.port.to_string())
     }
 
-    /// The value of the label `ministack.instance` on each of its containers.
+    /// The label `ministack.instance` of its containers.
     pub fn instance(&self) -> String {
-        format!("{}:{}", host::name(), self.port)
+        format!("{}:{}", host_name(), self.port)
     }
 
-    /// Whether the local AWS of this checkout, in this version, answers. Costs a few milliseconds.
+    /// Whether the local AWS of this checkout and this version responds. Takes a few milliseconds.
     pub async fn is_up(&self) -> bool {
-        // Without its folder (`cargo clean`) it answers, but can no longer run a function.
-        self.scratch().is_dir() && ask::identity(self.port).await.as_ref() == Some(&self.identity())
+        // Without its folder (after `cargo clean`) it responds, but cannot run functions.
+        self.scratch().is_dir()
+            && client::identity(self.port).await.as_ref() == Some(&self.identity())
     }
 
     fn local(&self) -> PathBuf {
@@ -100,24 +103,25 @@ impl<'a> Emulator<'a> {
         self.folder().join("tmp")
     }
 
-    /// What it says of itself when asked: which checkout started it, in which version.
+    /// The identity that it reports: its checkout and its version.
     fn identity(&self) -> String {
         format!("{} {}", self.root.display(), installation::version())
     }
 
-    fn turn_name(&self) -> String {
+    fn lock_name(&self) -> String {
         format!("{}.lock", self.port)
     }
 
-    /// Waits until no other run starts or stops anything. The lock ends with the process.
-    async fn turn(&self, name: &str) -> Result<File> {
+    /// Waits for a lock that other runs hold while they start or stop the emulator. It is released
+    /// when the process ends.
+    async fn lock(&self, name: &str) -> Result<File> {
         let path = self.local().join(name);
-        let deadline = Instant::now() + TURN_LIMIT;
+        let deadline = Instant::now() + LOCK_LIMIT;
         loop {
             let opened = std::fs::create_dir_all(self.local()).and_then(|()| File::create(&path));
             let file = opened.with_context(|| format!("open {}", path.display()))?;
             match file.try_lock() {
-                // A reset removes it: then whoever comes next has another one.
+                // A reset removed the file, so others lock a new one.
                 Ok(()) if file.metadata().is_ok_and(|it| it.nlink() == 0) => {}
                 Ok(()) => return Ok(file),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
@@ -131,7 +135,7 @@ impl<'a> Emulator<'a> {
         }
     }
 
-    /// Nothing may be started where somebody else listens.
+    /// Fails if another program listens on the address.
     async fn expect_free(&self, address: SocketAddrV4) -> Result<()> {
         let Err(error) = TcpListener::bind(address) else {
             return Ok(());
@@ -140,25 +144,25 @@ impl<'a> Emulator<'a> {
             return Err(error).with_context(|| format!("listen on {address}"));
         }
         let holder = tokio::select! {
-            Some(identity) = ask::identity(self.port) => format!("the local AWS of {identity}"),
+            Some(identity) = client::identity(self.port) => format!("the local AWS of {identity}"),
             () = sleep(HOLDER_LIMIT) => processes::holder(self.port)
                 .unwrap_or_else(|| "a program of another user".into()),
         };
         let free = self.port.checked_add(10).unwrap_or(PORT_DEFAULT);
         Err(
-            Failure::not_ready(format!("{address} is taken by {holder}"))
+            Failure::not_ready(format!("{address} is in use by {holder}"))
                 .hint(format!(
-                    "stop it, or choose another port: {PORT_VARIABLE}={free} cargo xtask ..."
+                    "stop it, or use another port: {PORT_VARIABLE}={free} cargo xtask ..."
                 ))
                 .into(),
         )
     }
 
-    /// Starts the server in a process group of its own, so that Ctrl-C does not reach it, with an
-    /// environment made from nothing.
+    /// Starts the server in its own process group, so that Ctrl-C does not reach it, and with an
+    /// empty environment.
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is where the server, which outlives us, is started"
+        reason = "starts the server, which outlives xtask"
     )]
     fn start(&self, addresses: [Ipv4Addr; 2]) -> Result<Child> {
         let folder = self.folder();
@@ -172,9 +176,9 @@ impl<'a> Emulator<'a> {
         command
             .args(["-m", "hypercorn", APPLICATION])
             .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))
-            // In one process: a worker would outlive a killed parent and keep the port.
-            // Connections stay for a day: what is sent at the moment when an idle one is closed
-            // may be carried out without an answer, and Terraform then makes it a second time.
+            // Without workers, which would outlive a killed parent and keep the port. Idle
+            // connections stay open for a day: a request that is sent while one is closed may be
+            // executed without a response, and Terraform then repeats it.
             .args(["--workers=0", "--keep-alive=86400", "--graceful-timeout=1"])
             .current_dir(&folder)
             .env_clear()
@@ -183,14 +187,14 @@ impl<'a> Emulator<'a> {
                 self.process_env.variable("PATH").unwrap_or("/usr/bin:/bin"),
             )
             .env("LANG", "C.UTF-8")
-            // The user's Docker configuration may name credential helpers for the pulls.
+            // Without the Docker configuration of the user, which may have credential helpers.
             .env("HOME", home)
             .env("TMPDIR", self.scratch())
             .env("PYTHONPATH", installation::startup_folder(&self.local()))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env("GATEWAY_PORT", self.port.to_string())
-            .env("MINISTACK_HOSTNAME", host::name())
+            .env("MINISTACK_HOSTNAME", host_name())
             .env("MINISTACK_EDITION", self.identity())
             .env("PERSIST_STATE", "1")
             .env("STATE_DIR", state)
@@ -210,7 +214,7 @@ impl<'a> Emulator<'a> {
             .context("start the local AWS")
     }
 
-    /// The log of this start; that of the one before is kept, because it may say why it ended.
+    /// Creates the log. The previous one is kept, since it may have the reason of a crash.
     fn fresh_log(&self) -> Result<File> {
         let log = self.log();
         if log.exists() {
@@ -224,10 +228,12 @@ impl<'a> Emulator<'a> {
         self.folder().join("emulator.log")
     }
 
-    async fn answering(&self, mut child: Child) -> Result<()> {
+    async fn wait_until_up(&self, mut child: Child) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while !self.is_up().await {
-            let ended = child.try_wait().context("look at the local AWS")?;
+            let ended = child
+                .try_wait()
+                .context("check the process of the local AWS")?;
             if ended.is_some() || Instant::now() > deadline {
                 self.stop_processes().await?;
                 let text = tokio::fs::read_to_string(self.log())
@@ -235,7 +241,7 @@ impl<'a> Emulator<'a> {
                     .unwrap_or_default();
                 let lines: Vec<&str> = text.lines().collect();
                 bail!(
-                    "the local AWS did not come up; {} ends with:\n{}",
+                    "the local AWS did not start; {} ends with:\n{}",
                     self.log().display(),
                     lines[lines.len().saturating_sub(20)..].join("\n")
                 );
@@ -247,21 +253,22 @@ impl<'a> Emulator<'a> {
 
     async fn stop(&self) -> Result<()> {
         self.stop_processes().await?;
-        let docker = host::docker(self.process_env)?;
+        let docker = connection::docker(self.process_env)?;
         containers::remove(&docker, &self.instance()).await
     }
 
-    /// Ends every process of this instance: politely, so that the state is saved, then not.
+    /// Ends every process of this instance: first by SIGTERM, so that the state is saved, then by
+    /// SIGKILL.
     async fn stop_processes(&self) -> Result<()> {
         let ours = || processes::of_instance(&self.local(), self.port);
-        // Where its folder is gone it must not save: what belongs to the state is gone as well.
+        // Without its folder it must not save, since files that belong to the state are missing.
         if self.scratch().is_dir() && processes::ask_to_end(&ours()) {
             self.report.emit(MachineEvent::LocalStopping);
             processes::ended(ours, STOP_LIMIT).await;
         }
         processes::kill(&ours());
         if !processes::ended(ours, Duration::from_secs(5)).await {
-            bail!("processes of the local AWS do not end: {:?}", ours());
+            bail!("cannot end processes of the local AWS: {:?}", ours());
         }
         Ok(())
     }
@@ -277,17 +284,17 @@ impl LocalAws for Emulator<'_> {
         Emulator::is_up(self).await
     }
 
-    /// Brings it up. Harmless when it is up, after a crash, after a reboot, and when two do it.
+    /// Starts it unless it is up. Safe after a crash or a reboot, and concurrently.
     async fn up(&self) -> Result<Began> {
         if self.is_up().await {
             return Ok(Began::Running);
         }
-        let turn = self.turn(&self.turn_name()).await?;
+        let lock = self.lock(&self.lock_name()).await?;
         if self.is_up().await {
             return Ok(Began::Running);
         }
-        let docker = host::docker(self.process_env)?;
-        let gateway = host::bridge_gateway(&docker).await?;
+        let docker = connection::docker(self.process_env)?;
+        let gateway = connection::bridge_gateway(&docker).await?;
         self.stop_processes().await?;
         let addresses = [Ipv4Addr::LOCALHOST, gateway];
         for address in addresses {
@@ -295,26 +302,26 @@ impl LocalAws for Emulator<'_> {
                 .await?;
         }
         {
-            let _turn = self.turn("venv.lock").await?;
+            let _lock = self.lock("venv.lock").await?;
             installation::ensure(self.process_env, self.report, &self.local()).await?;
         }
         containers::remove(&docker, &self.instance()).await?;
         self.report.emit(MachineEvent::LocalStarting);
         let child = self.start(addresses)?;
-        self.answering(child).await?;
-        drop(turn);
+        self.wait_until_up(child).await?;
+        drop(lock);
         Ok(Began::Started)
     }
 
     async fn down(&self) -> Result<()> {
-        let _turn = self.turn(&self.turn_name()).await?;
+        let _lock = self.lock(&self.lock_name()).await?;
         self.stop().await
     }
 
     async fn reset(&self) -> Result<()> {
-        let _turn = self.turn(&self.turn_name()).await?;
+        let _lock = self.lock(&self.lock_name()).await?;
         self.stop().await?;
-        // What Terraform believes is there goes with what is there.
+        // The state of Terraform goes with the resources.
         for folder in [self.folder(), self.local().join("terraform")] {
             match tokio::fs::remove_dir_all(&folder).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -323,13 +330,13 @@ impl LocalAws for Emulator<'_> {
                 _ => {}
             }
         }
-        let turn = self.local().join(self.turn_name());
-        tokio::fs::remove_file(&turn)
+        let lock = self.local().join(self.lock_name());
+        tokio::fs::remove_file(&lock)
             .await
-            .with_context(|| format!("remove {}", turn.display()))
+            .with_context(|| format!("remove {}", lock.display()))
     }
 
-    /// The services of a crash-looping release never come back: whoever deploys finds out why.
+    /// `false` also for services of a crash-looping release, whose deploy reports the reason.
     async fn settled(&self) -> bool {
         settling::wait(self.port).await
     }
@@ -350,6 +357,8 @@ fn port(process_env: &ProcessEnv) -> Result<u16> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::failure::exit_code;
     use crate::report::{Format, testing::captured};
@@ -363,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_is_a_setting_that_is_checked() {
+    fn the_port_is_validated() {
         assert_eq!(port(&process_env("")).unwrap(), PORT_DEFAULT);
         assert_eq!(port(&process_env("4588")).unwrap(), 4588);
         for wrong in ["80", "65536", "-1", "http"] {
@@ -376,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_told_with_its_holder_and_the_remedy() {
+    async fn a_port_in_use_is_an_error_with_its_holder() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let process_env = process_env(&port.to_string());
@@ -393,30 +402,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_a_turn_that_a_reset_removes_takes_the_next_one() {
-        let root = std::env::temp_dir().join(format!("turn-{}", std::process::id()));
-        std::fs::create_dir_all(&root).unwrap();
+    async fn a_lock_that_a_reset_removes_is_replaced() {
+        let root = TempDir::new().unwrap();
         let process_env = ProcessEnv {
-            root: root.clone(),
-            here: root.clone(),
+            root: root.path().to_owned(),
+            here: root.path().to_owned(),
             variables: std::collections::BTreeMap::new(),
         };
         let (report, _, _) = captured(Format::Human);
         let emulator = Emulator::new(&process_env, &report).unwrap();
-        let resetting = emulator.turn("4577.lock").await.unwrap();
-        let waiting = emulator.turn("4577.lock");
+        let resetting = emulator.lock("4577.lock").await.unwrap();
+        let waiting = emulator.lock("4577.lock");
         tokio::pin!(waiting);
         tokio::select! {
             biased;
-            _ = &mut waiting => panic!("two have the turn"),
+            _ = &mut waiting => panic!("two runs have the lock"),
             () = sleep(POLL * 2) => {}
         }
         tokio::fs::remove_file(emulator.local().join("4577.lock"))
             .await
             .unwrap();
         drop(resetting);
-        let turn = waiting.await.unwrap();
-        assert_eq!(turn.metadata().unwrap().nlink(), 1);
-        tokio::fs::remove_dir_all(root).await.unwrap();
+        let lock = waiting.await.unwrap();
+        assert_eq!(lock.metadata().unwrap().nlink(), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! What the process finds around it: the checkout, the shell's variables, the environment files.
+//! What the process reads from its surroundings: the checkout, the variables of the shell, the
+//! environment files and the facts about the host.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -8,7 +9,6 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::host;
 use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Architecture;
@@ -18,7 +18,7 @@ use crate::ports::ProcessEnv;
 const FOLDER: &str = "infra/environments";
 const SUFFIX: &str = ".tfvars.json";
 
-/// Read once, in `main`: everybody else gets values.
+/// Called once, in `main`, which passes the values on.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that reads the shell's variables"
@@ -33,7 +33,7 @@ pub fn process_env() -> Result<ProcessEnv> {
         ))
         .hint("cd into the checkout")
     })?;
-    // What is no text is none of ours.
+    // Values that are not UTF-8 are none that xtask uses.
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
@@ -44,19 +44,19 @@ pub fn process_env() -> Result<ProcessEnv> {
     })
 }
 
-/// The file of the program that runs.
+/// The executable of this process.
 pub fn program() -> Result<std::path::PathBuf> {
-    std::env::current_exe().context("find the program's own file")
+    std::env::current_exe().context("find the executable of this process")
 }
 
-/// The environment's file. An unknown name is told with the names that there are.
+/// Reads the file of an environment. The error for an unknown name lists the known ones.
 pub fn load(process_env: &ProcessEnv, name: &str) -> Result<Environment> {
     let names = names(process_env)?;
     if !names.iter().any(|known| known == name) {
-        let message = format!("there is no environment {name}");
+        let message = format!("unknown environment `{name}`");
         return Err(Failure::usage(message)
             .hint(format!(
-                "there are {}: the files of {FOLDER}",
+                "expected one of {}: the files of {FOLDER}",
                 names.join(", ")
             ))
             .into());
@@ -66,9 +66,9 @@ pub fn load(process_env: &ProcessEnv, name: &str) -> Result<Environment> {
     let environment = Environment::parse(&file, &text)
         .map_err(|error| Failure::not_ready(error.to_string()).hint("correct the file"))?;
     if environment.name != name {
-        let message = format!("{file} says that its environment is {}", environment.name);
+        let message = format!("{file} has the environment `{}`", environment.name);
         return Err(Failure::not_ready(message)
-            .hint(format!("write {name} there"))
+            .hint(format!("set `environment` to {name}"))
             .into());
     }
     Ok(environment)
@@ -97,7 +97,7 @@ fn read(file: &Path) -> Result<String> {
     Ok(without_mark(&text).to_owned())
 }
 
-/// Where a workflow's step puts what its job's page shows.
+/// The summary of a GitHub workflow step, which is shown on the page of its job.
 pub fn step_summary(process_env: &ProcessEnv) -> Result<Option<File>> {
     let Some(path) = process_env.variable("GITHUB_STEP_SUMMARY") else {
         return Ok(None);
@@ -105,45 +105,60 @@ pub fn step_summary(process_env: &ProcessEnv) -> Result<Option<File>> {
     let opened = File::options().append(true).create(true).open(path);
     opened
         .map(Some)
-        .with_context(|| format!("open {path}, which GITHUB_STEP_SUMMARY names"))
+        .with_context(|| format!("open {path} (GITHUB_STEP_SUMMARY)"))
 }
 
-/// When the shell's credentials end, where it says so as `aws configure export-credentials` does.
-/// They come first in the SDK's chain and are all that it cannot renew: whatever else has an end is
-/// bought anew by the SDK.
+/// The expiration of the credentials of the shell, from the variable that `aws configure
+/// export-credentials` sets. Only these cannot be renewed by the SDK.
 ///
 /// # Errors
-/// Where what it says is no time.
+/// If the variable is not a time.
 pub fn credentials_end(process_env: &ProcessEnv) -> Result<Option<Timestamp>> {
     const END: &str = "AWS_CREDENTIAL_EXPIRATION";
     let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-    let are_there = keys.iter().all(|key| process_env.variable(key).is_some());
-    let Some(said) = process_env.variable(END).filter(|_| are_there) else {
+    let are_set = keys.iter().all(|key| process_env.variable(key).is_some());
+    let Some(text) = process_env.variable(END).filter(|_| are_set) else {
         return Ok(None);
     };
-    // GitHub's action for AWS answers a string of JSON.
-    let end = said.trim_matches('"').parse();
+    // GitHub's action for AWS sets a JSON string.
+    let end = text.trim_matches('"').parse();
     end.map(Some)
-        .with_context(|| format!("{END} is no time: {said}"))
+        .with_context(|| format!("invalid time in {END}: {text}"))
 }
 
-/// What the binaries are built for: the machine's own processor where the environment is
-/// emulated, else what the file says.
+/// The architecture of this machine.
+pub fn host_architecture() -> Architecture {
+    if cfg!(target_arch = "aarch64") {
+        Architecture::Arm
+    } else {
+        Architecture::X86
+    }
+}
+
+/// The host name, equal to that of `socket.gethostname` in Python.
+#[expect(clippy::disallowed_methods, reason = "the kernel has it in a file")]
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The architecture that binaries are built for: that of this machine if the environment is
+/// emulated, else that of the file.
 pub fn architecture(environment: &Environment) -> Result<Architecture> {
     if environment.emulated {
-        return Ok(host::architecture());
+        return Ok(host_architecture());
     }
     let text = environment.architecture.clone().unwrap_or_default();
     let value = serde_json::Value::String(text.clone());
     Architecture::deserialize(value).map_err(|_| {
         let file = format!("{FOLDER}/{}{SUFFIX}", environment.name);
-        Failure::not_ready(format!("{file}: architecture is `{text}`"))
-            .hint("write X86_64 or ARM64")
+        Failure::not_ready(format!("{file}: unknown architecture `{text}`"))
+            .hint("set X86_64 or ARM64")
             .into()
     })
 }
 
-/// Who a record names as its holder: in a pipeline the person that started it.
+/// The user that a record has as its holder; in a pipeline the one who started it.
 pub fn user(process_env: &ProcessEnv) -> String {
     ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"]
         .into_iter()
@@ -177,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_the_shell_end_when_it_says() {
+    fn credentials_of_the_shell_expire() {
         let end = |variables: &[(&str, &str)]| {
             let named = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
             credentials_end(&ProcessEnv {
@@ -188,27 +203,27 @@ mod tests {
         let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
         let with = |end: &'static str| [keys[0], keys[1], ("AWS_CREDENTIAL_EXPIRATION", end)];
         let noon = Some("2026-08-01T12:00:00Z".parse().unwrap());
-        for said in [
+        for text in [
             "2026-08-01T12:00:00Z",
             "2026-08-01T12:00:00+00:00",
             "2026-08-01T14:00:00+0200",
             "\"2026-08-01T12:00:00.000Z\"",
         ] {
-            assert_eq!(end(&with(said)).unwrap(), noon, "{said}");
+            assert_eq!(end(&with(text)).unwrap(), noon, "{text}");
         }
         assert_eq!(end(&keys).unwrap(), None);
         assert_eq!(end(&with("")).unwrap(), None);
-        // Those of a profile are others, and renewed.
+        // Credentials of a profile are renewed by the SDK.
         assert_eq!(end(&with("2026-08-01T12:00:00Z")[1..]).unwrap(), None);
         let error = end(&with("soon")).unwrap_err();
         assert!(
-            format!("{error:#}").contains("is no time: soon"),
+            format!("{error:#}").contains("invalid time in AWS_CREDENTIAL_EXPIRATION: soon"),
             "{error:#}"
         );
     }
 
     #[test]
-    fn an_unknown_environment_is_told_with_those_that_there_are() {
+    fn an_unknown_environment_lists_the_known_ones() {
         let error = load(&checkout(), "../secrets").unwrap_err();
         assert_eq!(failure::exit_code(&error), 2);
         let hint = failure::of(&error)

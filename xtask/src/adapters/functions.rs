@@ -1,4 +1,4 @@
-//! The governance function: its versions and its alias.
+//! The governance function in Lambda: its versions and its alias.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::aws::{explain, limits};
-use crate::decide::artifact::image::Key;
+use crate::decide::artifact::types::Key;
 use crate::decide::outputs::FunctionOutputs;
 use crate::decide::release::snapshot::{FunctionState, FunctionVersion};
 use crate::failure::Failure;
@@ -22,7 +22,7 @@ use crate::ports::{Functions, PublishedVersion};
 
 const UPDATE_LIMIT: Duration = Duration::from_mins(2);
 const UPDATE_INTERVAL: Duration = Duration::from_millis(300);
-/// Some megabytes of code, over a slow line.
+/// Longer, for an upload of some megabytes over a slow connection.
 const UPLOAD_LIMITS: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(7));
 
 pub struct Lambda(Client);
@@ -32,8 +32,8 @@ impl Lambda {
         Self(Client::new(config))
     }
 
-    /// A version that has this key and this code, made by an earlier release or a run that was
-    /// stopped. A description alone is only what somebody wrote.
+    /// A version with this key and this code, published by an earlier release or an interrupted
+    /// run. The description alone does not identify it, since anyone can set it.
     async fn version_of(
         &self,
         name: &str,
@@ -60,8 +60,8 @@ impl Lambda {
         Ok(None)
     }
 
-    /// The function, or a version of it, once nothing is under way in it: until then it is neither
-    /// updated nor published nor asked.
+    /// Waits until no update of the function, or of a version, is in progress. Lambda rejects
+    /// updates, publishing and invocations until then.
     async fn at_rest(
         &self,
         name: &str,
@@ -77,7 +77,7 @@ impl Lambda {
                 .send()
                 .await
                 .map_err(explain)
-                .context("look at the function's update")?;
+                .context("describe the update of the function")?;
             let is_moving = found.state() == Some(&State::Pending)
                 || found.last_update_status() == Some(&LastUpdateStatus::InProgress);
             if !is_moving {
@@ -105,7 +105,7 @@ impl Lambda {
             .with_context(|| format!("update the code of {name}"))?;
         ensure!(
             updated.code_sha256() == Some(code_sha256),
-            "Lambda got other code than was sent: {} and not {code_sha256}",
+            "Lambda stored other code than was sent: {}, expected {code_sha256}",
             updated.code_sha256().unwrap_or("none")
         );
         let updated = self.at_rest(name, None).await?;
@@ -118,8 +118,8 @@ impl Lambda {
         Ok(())
     }
 
-    /// Publishes the code that was sent: Lambda refuses where somebody has put other code there
-    /// since.
+    /// Publishes the code that was uploaded. Lambda rejects this if the code was replaced
+    /// meanwhile.
     async fn publish_code(
         &self,
         name: &str,
@@ -139,7 +139,7 @@ impl Lambda {
         let version = published
             .version()
             .context("Lambda published a version without a name")?;
-        // Where it has a version of this code already, it answers that one as it is.
+        // For a version with the same code Lambda returns the existing one.
         if published.description() != Some(&*key.0) {
             return Err(Failure::not_ready(format!(
                 "version {version} of {name} has this very code and another description"
@@ -153,7 +153,7 @@ impl Lambda {
         Ok(version.parse()?)
     }
 
-    /// A version is asked only when it can answer.
+    /// Waits until a version can be invoked.
     async fn active(&self, name: &str, version: FunctionVersion) -> Result<FunctionVersion> {
         let found = self.at_rest(name, Some(&version)).await?;
         ensure!(
@@ -243,7 +243,7 @@ impl Functions for Lambda {
         if let Some(error) = answer.function_error() {
             bail!("failed ({error}) on {request}: {text}");
         }
-        serde_json::from_str(&text).with_context(|| format!("answered what is not JSON: {text}"))
+        serde_json::from_str(&text).with_context(|| format!("returned invalid JSON: {text}"))
     }
 
     async fn update_alias(

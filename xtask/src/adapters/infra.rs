@@ -1,5 +1,5 @@
-//! Terraform (or OpenTofu). It works on a copy of `infra/` below `target/`, where the emulated
-//! environment gets a backend of its own and nothing is left in the checkout.
+//! Terraform or OpenTofu. It runs in a copy of `infra/` below `target/`, so that it leaves no files
+//! in the checkout and an emulated environment can have its own backend.
 
 mod checks;
 mod failures;
@@ -19,18 +19,17 @@ use sha2::{Digest, Sha256};
 
 use super::aws::{EMULATOR_KEY, explain, is_code};
 use super::process::{Command, find_program};
-use crate::decide::definition::hex;
 use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::BYTE_ORDER_MARK;
 use crate::decide::outputs::Architecture;
 use crate::failure::{Failure, Kind};
 use crate::ports::{Infra, InfraPlan, Interrupt, ProcessEnv};
 use crate::report::{InfraEvent, Report};
-use failures::Run;
+use failures::TerraformRun;
 use plan_file::PlanFile;
 
-/// Where a provider lies below a folder that mirrors a registry. The version is the one that
-/// `infra/versions.tf` pins.
+/// The path of the provider in a folder that mirrors a registry. `infra/versions.tf` pins its
+/// version.
 const PROVIDER: &str = "hashicorp/aws";
 
 pub struct Terraform<'a> {
@@ -39,17 +38,17 @@ pub struct Terraform<'a> {
     report: &'a Report,
     config: &'a SdkConfig,
     interrupt: &'a dyn Interrupt,
-    emulator: Option<Local>,
-    /// Where the copy of `infra/` and the plugins' data lie, and an emulator's state.
+    emulator: Option<EmulatedTarget>,
+    /// The folder of the copy of `infra/`, of the plugin data, and of the state if emulated.
     folder: PathBuf,
 }
 
-/// Given where the environment is emulated: what is this machine's and not the file's.
+/// What an emulated environment gets from this machine instead of the environment file.
 #[derive(Debug, Clone)]
-pub struct Local {
+pub struct EmulatedTarget {
     pub endpoint: String,
     pub architecture: Architecture,
-    /// Of the emulator: what Terraform made in it is forgotten with it.
+    /// The folder of the emulator, so that a reset also removes the state of Terraform.
     pub folder: PathBuf,
 }
 
@@ -60,7 +59,7 @@ impl<'a> Terraform<'a> {
         report: &'a Report,
         config: &'a SdkConfig,
         interrupt: &'a dyn Interrupt,
-        emulator: Option<Local>,
+        emulator: Option<EmulatedTarget>,
     ) -> Self {
         let folder = emulator.as_ref().map_or_else(
             || process_env.state_folder().join(&environment.name),
@@ -81,8 +80,8 @@ impl<'a> Terraform<'a> {
         format!("environments/{}.tfvars.json", self.environment.name)
     }
 
-    /// Whether a file of `infra/` has a say in what is applied to this environment.
-    fn decides(&self, path: &str) -> bool {
+    /// Whether a file of `infra/` affects this environment.
+    fn affects(&self, path: &str) -> bool {
         let foreign = path.starts_with("environments/")
             && !path.starts_with(&format!("environments/{}.", self.environment.name));
         let apart = path.starts_with("bootstrap/") || path.starts_with("tests/");
@@ -90,7 +89,7 @@ impl<'a> Terraform<'a> {
         !foreign && !apart && !text
     }
 
-    /// The variables that the environment's file does not hold.
+    /// The variables that are not in the environment file.
     fn extra_variables(&self, sha256: &str) -> Vec<String> {
         let mut variables = vec![format!("infra_sha256={sha256}")];
         if let Some(local) = &self.emulator {
@@ -137,7 +136,7 @@ impl<'a> Terraform<'a> {
             for (name, value) in aws {
                 command = command.variable(name, value);
             }
-            // A profile can name endpoints as well. They have no say here either.
+            // Overrides or ignores the endpoints of a profile.
             command = match &self.environment.endpoint {
                 Some(endpoint) => command.variable("AWS_ENDPOINT_URL", endpoint),
                 None => command.variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
@@ -149,14 +148,14 @@ impl<'a> Terraform<'a> {
         Ok(command)
     }
 
-    /// The user's own configuration, where it is there: it may name a mirror itself.
+    /// The CLI configuration of the user if it exists, which may configure a mirror.
     fn cli_configuration(&self) -> Option<PathBuf> {
         let named = self.process_env.variable("TF_CLI_CONFIG_FILE")?;
         let file = self.process_env.here.join(named);
         file.is_file().then_some(file)
     }
 
-    /// A fresh copy of `infra/`, initialised with the environment's backend.
+    /// Creates a fresh copy of `infra/` and initializes it with the backend of the environment.
     async fn prepare(&self) -> Result<()> {
         self.copy().await?;
         let backend = if self.emulator.is_some() {
@@ -174,20 +173,20 @@ impl<'a> Terraform<'a> {
         self.init(&backend).await
     }
 
-    /// One run at a time works in the copy; the lock goes with the file.
-    async fn turn(&self) -> Result<File> {
+    /// Locks the copy for this run. The lock is released when the file is closed.
+    async fn lock(&self) -> Result<File> {
         tokio::fs::create_dir_all(&self.folder)
             .await
-            .context("make Terraform's folder")?;
-        let file = File::create(self.folder.join("lock")).context("open Terraform's lock")?;
+            .context("create the folder of Terraform")?;
+        let file = File::create(self.folder.join("lock")).context("open the lock of Terraform")?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(Failure::refused(
-                "another run of this checkout applies infra/ now",
-            )
-            .hint("wait until it is done")
-            .into()),
-            Err(TryLockError::Error(error)) => Err(error).context("lock Terraform's folder"),
+            Err(TryLockError::WouldBlock) => {
+                Err(Failure::refused("another run in this checkout uses infra/")
+                    .hint("wait until it ends")
+                    .into())
+            }
+            Err(TryLockError::Error(error)) => Err(error).context("lock the folder of Terraform"),
         }
     }
 
@@ -238,8 +237,8 @@ impl<'a> Terraform<'a> {
         }
     }
 
-    /// A folder on this machine that has the provider, so that nothing is fetched: the usual
-    /// plugin folders, then the children of the usual install prefixes.
+    /// A folder of this machine with the provider, so that it is not downloaded. Searches the
+    /// plugin folders of Terraform, then the subfolders of the common installation prefixes.
     fn mirror(&self) -> Option<PathBuf> {
         let home = self.process_env.variable("HOME").map(PathBuf::from);
         let data = self
@@ -271,7 +270,7 @@ impl<'a> Terraform<'a> {
         })
     }
 
-    /// Runs one verb to its end, which Ctrl-C only waits for.
+    /// Runs `plan` or `apply`. On Ctrl-C it waits for Terraform to end.
     async fn change(&self, verb: &str, arguments: Vec<String>) -> Result<String> {
         let command = self
             .command()?
@@ -314,7 +313,7 @@ impl<'a> Terraform<'a> {
     }
 
     fn failure(&self, verb: &str, output: &str) -> anyhow::Error {
-        let run = Run {
+        let run = TerraformRun {
             environment: &self.environment.name,
             emulated: self.emulator.is_some(),
             verb,
@@ -329,7 +328,7 @@ impl Infra for Terraform<'_> {
     async fn desired_sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
         for (path, bytes) in sources(&self.process_env.root.join("infra"))? {
-            if self.decides(&path) {
+            if self.affects(&path) {
                 hash.update(format!("{path}\0{}\0", bytes.len()));
                 hash.update(bytes);
             }
@@ -337,7 +336,7 @@ impl Infra for Terraform<'_> {
         for variable in self.extra_variables("") {
             hash.update(variable);
         }
-        Ok(hex(&hash.finalize()))
+        Ok(hex::encode(hash.finalize()))
     }
 
     async fn outputs(&self) -> Result<Option<String>> {
@@ -353,10 +352,10 @@ impl Infra for Terraform<'_> {
     }
 
     async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>> {
-        let turn = self.turn().await?;
+        let lock = self.lock().await?;
         let state = self.folder.join("terraform.tfstate");
         if self.emulator.is_some() && state.exists() && self.outputs().await?.is_none() {
-            // The emulator lost what the state tells of: there is nothing that could be updated.
+            // The emulator lost the resources of the state, so they have to be created again.
             tokio::fs::remove_file(&state)
                 .await
                 .context("remove the state of a lost emulator")?;
@@ -374,11 +373,11 @@ impl Infra for Terraform<'_> {
         let summary = output.lines().filter(|line| {
             line.starts_with("Plan:") || line.starts_with("No changes") || line.starts_with("  # ")
         });
-        Ok(Box::new(Planned {
+        Ok(Box::new(SavedPlan {
             terraform: self,
             summary: summary.collect::<Vec<_>>().join("\n"),
             file,
-            _turn: turn,
+            _lock: lock,
         }))
     }
 
@@ -387,16 +386,16 @@ impl Infra for Terraform<'_> {
     }
 }
 
-/// A plan that Terraform has written down.
-struct Planned<'a> {
+/// A plan that Terraform saved.
+struct SavedPlan<'a> {
     terraform: &'a Terraform<'a>,
     summary: String,
     file: PlanFile,
-    _turn: File,
+    _lock: File,
 }
 
 #[async_trait]
-impl InfraPlan for Planned<'_> {
+impl InfraPlan for SavedPlan<'_> {
     fn summary(&self) -> &str {
         &self.summary
     }
@@ -407,7 +406,7 @@ impl InfraPlan for Planned<'_> {
     }
 }
 
-/// All files of a folder, by their path in it, in order. Terraform's own leavings are no sources.
+/// All files below a folder by their relative path, without files that Terraform generates.
 fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -431,13 +430,10 @@ fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the sources of infra/ are read here and nowhere else"
-)]
+#[expect(clippy::disallowed_methods, reason = "reads the sources of infra/")]
 fn read(path: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    // Terraform takes no byte order mark in JSON.
+    // Terraform rejects a byte order mark in JSON.
     let unmarked = bytes.strip_prefix(BYTE_ORDER_MARK.as_bytes());
     Ok(unmarked.map_or_else(|| bytes.clone(), <[u8]>::to_vec))
 }

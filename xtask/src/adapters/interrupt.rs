@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: the first one goes to the story that waits for it, if there is one; it can
-//! then leave components in a known state. The next one ends the process whatever it does.
+//! Ctrl-C and SIGTERM. The first signal goes to a task that waits for it, if there is one, so that
+//! it can leave a known state. The second one ends the process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ use crate::ports::Interrupt;
 
 pub struct Signals {
     count: watch::Receiver<usize>,
-    /// Stories that wait for a signal, or that got one and are at work on it.
+    /// The tasks that wait for a signal, or handle one.
     claims: AtomicUsize,
 }
 
@@ -36,7 +36,7 @@ impl Signals {
         })
     }
 
-    /// Returns when a signal came that no story takes care of.
+    /// Returns after a signal that no task handles.
     pub async fn unclaimed(&self) {
         let mut count = self.count.clone();
         loop {
@@ -54,7 +54,7 @@ impl Signals {
 #[async_trait]
 impl Interrupt for Signals {
     async fn wait(&self) {
-        let claim = Claim::new(&self.claims);
+        let claim = SignalClaim::new(&self.claims);
         let mut count = self.count.clone();
         if count.wait_for(|count| *count > 0).await.is_err() {
             std::future::pending::<()>().await;
@@ -63,10 +63,10 @@ impl Interrupt for Signals {
     }
 }
 
-/// Given back when a story stops waiting, kept when the signal came.
-struct Claim<'a>(Option<&'a AtomicUsize>);
+/// Released when a task stops waiting, kept after a signal.
+struct SignalClaim<'a>(Option<&'a AtomicUsize>);
 
-impl<'a> Claim<'a> {
+impl<'a> SignalClaim<'a> {
     fn new(claims: &'a AtomicUsize) -> Self {
         claims.fetch_add(1, Ordering::SeqCst);
         Self(Some(claims))
@@ -77,7 +77,7 @@ impl<'a> Claim<'a> {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for SignalClaim<'_> {
     fn drop(&mut self) {
         if let Some(claims) = self.0 {
             claims.fetch_sub(1, Ordering::SeqCst);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_signal_that_nobody_waits_for_ends_the_process() {
+    async fn an_unclaimed_signal_ends_the_process() {
         let (sender, signals) = signals();
         assert!(!is_unclaimed(&signals).await);
         sender.send_modify(|count| *count += 1);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_story_that_waits_gets_the_first_signal_and_the_process_the_second() {
+    async fn a_waiting_task_gets_the_first_signal_and_the_process_the_second() {
         let (sender, signals) = signals();
         let wait = signals.wait();
         tokio::pin!(wait);

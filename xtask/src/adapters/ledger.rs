@@ -1,8 +1,8 @@
-//! The ledger: one SSM parameter a release. Creating without overwriting is the only component that
-//! SSM does atomically, and it is all that a lock needs.
+//! The ledger: one SSM parameter for each release. Creating a parameter without overwriting is the
+//! only atomic operation of SSM, and sufficient for a lock.
 //!
-//! The parameter `newest` is a hint that makes finding the newest record cost the same however
-//! long the ledger is; what counts is which numbers exist.
+//! The parameter `newest` is a hint, so that the cost of finding the newest record does not grow
+//! with the ledger. The existing numbers are authoritative.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ use crate::decide::release::record::{RECORD_BYTES_MAX, Record};
 use crate::failure::Failure;
 use crate::ports::Ledger;
 
-/// `GetParameters` takes so many names at most.
+/// The limit of names in `GetParameters`.
 const NAMES_MAX: u64 = 10;
-/// How far down a record is looked for where the newest is missing.
+/// The number of pages that are searched for a record below a missing one.
 const PAGES_MAX: u32 = 100;
 
 pub struct Ssm {
@@ -54,7 +54,7 @@ impl Ssm {
         Ok(found.parameters().iter().filter_map(pair).collect())
     }
 
-    /// The records from a number on, as far as they exist, `NAMES_MAX` at most.
+    /// The consecutive records from a number on, at most `NAMES_MAX`.
     async fn records_from(&self, number: u64) -> Result<Vec<Record>> {
         let names = (number..number + NAMES_MAX)
             .map(|number| self.name(number))
@@ -80,10 +80,10 @@ impl Ssm {
             end = start;
         }
         Err(Failure::not_ready(format!(
-            "{}/newest names {number}, and there is no record near it",
+            "{}/newest is {number}, but there is no record near it",
             self.path
         ))
-        .hint("write the number of the newest record that there is into that parameter")
+        .hint("set that parameter to the number of the newest record")
         .into())
     }
 
@@ -100,7 +100,7 @@ impl Ssm {
         match put {
             Ok(_) => Ok(true),
             Err(error) if is_code(&error, "ParameterAlreadyExists") => Ok(false),
-            // Two create it at the same moment: whose it is tells the next look.
+            // Two processes create it at once; the next read shows which one succeeded.
             Err(error) if !overwrite && is_code(&error, "TooManyUpdates") => Ok(false),
             Err(error) => Err(explain(error)).with_context(|| format!("write {name}")),
         }
@@ -126,7 +126,7 @@ impl Ledger for Ssm {
             }
             number += NAMES_MAX;
         }
-        // Somebody deleted the record that the hint names; those before it are there.
+        // The record of the hint was deleted; look for earlier ones.
         if newest.is_none() && number > 1 {
             newest = self.newest_below(number).await?;
         }
@@ -169,7 +169,7 @@ fn to_text(record: &Record) -> Result<String> {
     let text = serde_json::to_string(record)?;
     ensure!(
         text.len() <= RECORD_BYTES_MAX,
-        "the record of release {} has {} bytes, the ledger takes {RECORD_BYTES_MAX}",
+        "the record of release {} has {} bytes, the limit is {RECORD_BYTES_MAX}",
         record.number,
         text.len()
     );
@@ -183,16 +183,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::adapters::stand_in;
+    use crate::adapters::fake_aws;
     use crate::decide::release::record::{self, ReleaseState};
 
     type Parameters = Arc<Mutex<BTreeMap<String, String>>>;
 
-    /// SSM, with what it holds. `conflict`: the code with which a creation is refused.
+    /// A fake SSM and its parameters. `conflict`: the error code of creations.
     async fn ledger(conflict: Option<&'static str>) -> (Ssm, Parameters) {
         let parameters = Parameters::default();
         let held = Arc::clone(&parameters);
-        let config = stand_in::aws(move |operation, input| {
+        let config = fake_aws::config(move |operation, input| {
             let mut held = held.lock().unwrap();
             if operation == "PutParameter" {
                 match conflict {
@@ -213,7 +213,7 @@ mod tests {
             Ok(json!({ "Parameters": found.collect::<Vec<Value>>() }))
         });
         (
-            Ssm::new(&config.await, &stand_in::environment()),
+            Ssm::new(&config.await, &fake_aws::environment()),
             parameters,
         )
     }
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_newest_record_is_found_however_many_there_are() {
+    async fn the_newest_record_is_found_in_a_long_ledger() {
         let (ledger, _) = ledger(None).await;
         assert_eq!(ledger.newest().await.unwrap(), None);
         for number in 1..=23 {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_the_newest_record_was_deleted_the_one_before_it_counts() {
+    async fn a_deleted_record_falls_back_to_the_one_before() {
         let (ledger, parameters) = ledger(None).await;
         for number in 1..=27 {
             ledger.create(&record(number)).await.unwrap();
@@ -248,22 +248,22 @@ mod tests {
             let number = newest.map_or(0, |record| record.number);
             assert_eq!(number, first - 1);
         }
-        // And the next one can be opened.
+        // The next record can be created.
         assert!(ledger.create(&record(1)).await.unwrap());
     }
 
     #[tokio::test]
-    async fn a_hint_that_leads_nowhere_is_told() {
+    async fn a_wrong_hint_is_an_error() {
         let (ledger, parameters) = ledger(None).await;
         let hint = format!("{}/newest", ledger.path);
         parameters.lock().unwrap().insert(hint, "5000".to_owned());
         let error = ledger.newest().await.unwrap_err();
         assert_eq!(crate::failure::exit_code(&error), 12);
-        assert!(error.to_string().contains("newest names 5000"), "{error}");
+        assert!(error.to_string().contains("newest is 5000"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_number_that_two_create_at_once_is_one_of_theirs() {
+    async fn a_conflicting_creation_returns_false() {
         for conflict in ["ParameterAlreadyExists", "TooManyUpdates"] {
             let (ledger, _) = ledger(Some(conflict)).await;
             assert!(!ledger.create(&record(1)).await.unwrap(), "{conflict}");

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::aws::{explain, is_code};
 use crate::ports::{LogLine, Logs};
 
-/// Of one stream's end: what has so many pages without a line is as good as empty.
+/// The limit of pages that are read from the end of a stream; more empty ones count as an empty
+/// stream.
 const PAGES_MAX: u32 = 20;
 
 pub struct CloudWatch {
@@ -52,7 +53,7 @@ impl Logs for CloudWatch {
             let text =
                 |event: &OutputLogEvent| event.message().unwrap_or_default().trim_end().to_owned();
             tail.splice(..0, page.events().iter().map(text));
-            // Any page may be empty. The last one is that whose token is the one it was asked by.
+            // Pages may be empty. The last one returns the token of its request.
             let older = page
                 .next_backward_token
                 .filter(|older| Some(older) != token.as_ref());
@@ -69,7 +70,7 @@ impl Logs for CloudWatch {
     }
 
     async fn mentions(&self, group: &str, from: Timestamp, text: &str) -> Result<Vec<LogLine>> {
-        // In quotes: a dash in a pattern leaves words out.
+        // Quoted, because a dash in a pattern excludes terms.
         let mut lines = self
             .filter(group, from, Some(format!("\"{text}\"")))
             .await?;
@@ -117,12 +118,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::adapters::stand_in;
+    use crate::adapters::fake_aws;
 
-    /// A stream in pages from its end: each with its lines, and a token that leads to the next.
-    /// After the last one the same token comes again, as CloudWatch has it.
+    /// The tail of a stream with these pages, from its end. The last page returns the token of its
+    /// request, like CloudWatch.
     async fn tail(pages: &'static [&'static [&'static str]], lines: i32) -> Vec<String> {
-        let config = stand_in::aws(move |operation, input| {
+        let config = fake_aws::config(move |operation, input| {
             assert_eq!(operation, "GetLogEvents");
             assert_eq!(input["startFromHead"], json!(false));
             let asked = input["nextToken"]
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_streams_end_is_read_past_pages_that_are_empty() {
+    async fn empty_pages_are_skipped() {
         assert_eq!(tail(&[&["one", "two"]], 8).await, ["one", "two"]);
         let pages: &[&[&str]] = &[&[], &["three"], &[], &["one", "two"], &[]];
         assert_eq!(tail(pages, 8).await, ["one", "two", "three"]);
@@ -154,8 +155,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_without_an_end_is_not_read_for_ever() {
-        let config = stand_in::aws(|_, input| {
+    async fn an_endless_stream_is_not_read_forever() {
+        let config = fake_aws::config(|_, input| {
             let asked = input["nextToken"].as_str().unwrap_or("0").to_owned();
             Ok(json!({ "events": [], "nextBackwardToken": asked + "0" }))
         });
@@ -165,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_never_started_has_no_stream() {
-        let config = stand_in::aws(|_, _| Err("ResourceNotFoundException")).await;
+        let config = fake_aws::config(|_, _| Err("ResourceNotFoundException")).await;
         let logs = CloudWatch::new(&config);
         assert_eq!(logs.tail("group", "stream", 8).await.unwrap(), [""; 0]);
     }

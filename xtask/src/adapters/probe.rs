@@ -1,4 +1,4 @@
-//! HTTP requests to what was deployed.
+//! HTTP probes of what was deployed.
 
 use std::time::Duration;
 
@@ -17,8 +17,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// No connection is kept: each answer shall come from wherever the load balancer sends a new
-    /// one.
+    /// Keeps no connections, so that the load balancer chooses a target for each request.
     pub fn new(transport: &Transport) -> Self {
         Self {
             client: transport.client(Some(0)),
@@ -40,7 +39,7 @@ impl Probe for Http {
         }
         let built = built
             .body(Bytes::from(request.body.to_owned()))
-            .context("make a request")?;
+            .context("build a request")?;
         let answered = async {
             let response = self.client.exchange(built, BODY_BYTES_MAX).await?;
             let (parts, body) = response.into_parts();

@@ -1,17 +1,18 @@
-//! Child processes: started with an environment made from nothing, so that no credentials of
-//! another place reach them.
+//! Child processes. They start with an empty environment, so that no credentials of the shell reach
+//! them by accident.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
 use crate::failure::Failure;
 use crate::ports::ProcessEnv;
 
-/// Variables of the user's shell that a child may have: none of them names an account.
+/// Variables of the shell that every child inherits. None of them selects an account.
 const PASSED_ON: [&str; 27] = [
     "PATH",
     "HOME",
@@ -42,7 +43,7 @@ const PASSED_ON: [&str; 27] = [
     "XDG_CACHE_HOME",
 ];
 
-/// A command to run: program, arguments, and what is added to the bare environment.
+/// A command to run: program, arguments, and variables besides the inherited ones.
 #[derive(Debug, Clone)]
 pub struct Command {
     program: OsString,
@@ -52,11 +53,11 @@ pub struct Command {
     stderr: bool,
 }
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub struct Finished {
     pub code: Option<i32>,
-    /// stdout, and stderr if it was not turned away, as they came.
+    /// stdout, interleaved with stderr unless `without_stderr` was called.
     pub output: String,
 }
 
@@ -65,7 +66,7 @@ impl Finished {
         self.code == Some(0)
     }
 
-    /// The last lines, where tools put their reason.
+    /// The last lines, which usually have the reason of a failure.
     pub fn last_lines(&self, count: usize) -> String {
         let lines: Vec<&str> = self.output.lines().collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
@@ -78,7 +79,7 @@ impl Command {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), process_env.variable(name)?.to_owned())))
             .collect();
-        // What cargo says is shown as text, whatever the user's configuration asks for.
+        // Overrides the configuration of the user, since the output is parsed.
         environment.insert("CARGO_TERM_COLOR".to_owned(), "never".to_owned());
         Self {
             program: program.into(),
@@ -107,22 +108,21 @@ impl Command {
         self
     }
 
-    /// Takes a variable away that is passed on else.
+    /// Removes an inherited variable.
     #[must_use]
     pub fn without_variable(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self
     }
 
-    /// For output that is read and not shown: a warning must not be taken for a part of it.
+    /// Discards stderr, for output that is parsed.
     #[must_use]
     pub fn without_stderr(mut self) -> Self {
         self.stderr = false;
         self
     }
 
-    /// Starts a program whose output is read and dropped, as by a log driver. It is killed when
-    /// the answer is dropped.
+    /// Starts a program and discards its output. The program is killed when the result is dropped.
     pub fn spawn(self) -> Result<Child> {
         let shown = self.to_string();
         let reader = duct::cmd(self.program, self.arguments)
@@ -132,18 +132,19 @@ impl Command {
             .unchecked()
             .reader()
             .with_context(|| format!("start `{shown}`"))?;
-        let reader = std::sync::Arc::new(reader);
-        let output = std::sync::Arc::clone(&reader);
+        let reader = Arc::new(reader);
+        let output = Arc::clone(&reader);
         std::thread::spawn(move || drop(std::io::copy(&mut &*output, &mut std::io::sink())));
         Ok(Child(reader))
     }
 
-    /// Runs to the end and answers what came out, whatever the exit code.
+    /// Runs to the end, whatever the exit code.
     pub async fn run(self) -> Result<Finished> {
         self.run_watched(|_| {}).await
     }
 
-    /// As `run`, and shows every line as it comes. If the caller goes away, the child is killed.
+    /// Like `run`, and passes every line to `watch`. The child is killed when the future is
+    /// dropped.
     pub async fn run_watched(self, mut watch: impl FnMut(&str)) -> Result<Finished> {
         let shown = self.to_string();
         tracing::debug!(command = %shown, "run");
@@ -166,8 +167,9 @@ impl Command {
                 ErrorKind::NotFound => missing.into(),
                 _ => anyhow::Error::from(error).context(format!("start `{shown}`")),
             })?;
-        let reader = std::sync::Arc::new(reader);
-        let kill_on_drop = KillOnDrop(std::sync::Arc::clone(&reader));
+        let reader = Arc::new(reader);
+        // Kills the child if this future is dropped, as by Ctrl-C.
+        let child = Child(Arc::clone(&reader));
         let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel::<String>();
         let reading = tokio::task::spawn_blocking(move || -> Result<Option<i32>> {
             let mut buffered = BufReader::new(&*reader);
@@ -185,18 +187,21 @@ impl Command {
         }
         let code = reading.await.context("wait for a child process")?;
         let code = code.with_context(|| format!("read the output of `{shown}`"))?;
-        drop(kill_on_drop);
+        drop(child);
         Ok(Finished { code, output })
     }
 
-    /// The failure that it is where there is no such program.
+    /// The failure for a missing program.
     fn missing(&self) -> Failure {
         let program = self.program.to_string_lossy();
-        Failure::not_ready(format!("start `{self}`: there is no {program} on the PATH"))
-            .hint("cargo xtask doctor     # what is missing, and how to get it")
+        Failure::not_ready(format!("start `{self}`: {program} is not on the PATH"))
+            .hint("cargo xtask doctor     # shows what is missing, and how to install it")
     }
 
-    /// Runs to the end; anything but exit code 0 is an error with the command's last lines.
+    /// Runs to the end and returns the output.
+    ///
+    /// # Errors
+    /// For any exit code but 0, with the last lines of the output.
     pub async fn succeed(self) -> Result<String> {
         let shown = self.to_string();
         let finished = self.run().await?;
@@ -211,7 +216,7 @@ impl Command {
 }
 
 impl std::fmt::Display for Command {
-    /// As one would type it. Variables are left out: they may hold what must not be shown.
+    /// The command line, without variables, which may be secret.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}", self.program.to_string_lossy())?;
         for argument in &self.arguments {
@@ -221,17 +226,17 @@ impl std::fmt::Display for Command {
     }
 }
 
-/// A program that runs. It goes away with this value.
-pub struct Child(std::sync::Arc<duct::ReaderHandle>);
+/// A running program, killed on drop.
+pub struct Child(Arc<duct::ReaderHandle>);
 
 impl Child {
-    /// The number of its process.
+    /// The process id.
     pub fn process(&self) -> Result<u32> {
         let processes = self.0.pids();
         processes
             .first()
             .copied()
-            .context("a program has no process")
+            .context("the program has no process id")
     }
 }
 
@@ -241,16 +246,7 @@ impl Drop for Child {
     }
 }
 
-/// A future that is dropped (Ctrl-C) must not leave its child behind.
-struct KillOnDrop(std::sync::Arc<duct::ReaderHandle>);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-    }
-}
-
-/// The file that a program's name stands for on `PATH`.
+/// The file of a program, searched on the `PATH` of the shell.
 pub fn find_program(process_env: &ProcessEnv, name: &str) -> Option<std::path::PathBuf> {
     let path = process_env.variable("PATH")?;
     std::env::split_paths(path)
@@ -266,7 +262,7 @@ mod tests {
     fn process_env() -> ProcessEnv {
         let variables = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-            ("AWS_ACCESS_KEY_ID", "a-key-of-another-place"),
+            ("AWS_ACCESS_KEY_ID", "another-key"),
             ("AWS_ENDPOINT_URL", "https://elsewhere.invalid"),
         ];
         ProcessEnv {
@@ -279,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_sees_nothing_of_the_shells_credentials() {
+    async fn a_child_inherits_no_credentials() {
         let output = Command::new(&process_env(), "env")
             .variable("OURS", "1")
             .succeed()
@@ -290,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failing_command_tells_its_last_words() {
+    async fn an_error_has_the_last_lines() {
         let command = Command::new(&process_env(), "sh").arguments(["-c", "echo why >&2; exit 3"]);
         let error = command.succeed().await.unwrap_err().to_string();
         assert!(error.ends_with("ended with 3:\nwhy"), "{error}");
@@ -305,7 +301,7 @@ mod tests {
         assert_eq!(failure::exit_code(&error), 12);
         let text = error.to_string();
         assert!(
-            text.ends_with("there is no no-such-program on the PATH"),
+            text.ends_with("no-such-program is not on the PATH"),
             "{text}"
         );
     }

@@ -1,4 +1,4 @@
-//! Checkers that Python's registry has: pinned, installed below `target/` when first asked for.
+//! Checkers from PyPI, pinned, and installed below `target/` when they are first used.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,7 +22,7 @@ impl<'a> PythonTools<'a> {
     pub fn new(process_env: &'a ProcessEnv, report: &'a Report) -> Self {
         let environment = VirtualEnvironment {
             subject: "tools",
-            purpose: "the checkers that Python has",
+            purpose: "the checkers of PyPI",
             requirements: REQUIREMENTS,
             version: version_of(&[REQUIREMENTS]),
             folder: process_env.state_folder().join("tools"),
@@ -34,10 +34,10 @@ impl<'a> PythonTools<'a> {
         }
     }
 
-    /// Runs a tool to its end in a folder and answers what came out, whatever the exit code.
+    /// Runs a tool in a folder, whatever its exit code.
     ///
     /// # Errors
-    /// Where the tools can't be installed, or the tool is none of them.
+    /// If the tools cannot be installed, or this is none of them.
     pub async fn run(
         &self,
         tool: &str,
@@ -51,8 +51,8 @@ impl<'a> PythonTools<'a> {
         }
         let program = self.environment.program(tool);
         if !program.is_file() {
-            // A list may leave a tool out for an interpreter that is too old for it.
-            bail!("{tool} is not among the tools that this Python can run");
+            // The list may exclude a tool for an interpreter that is too old.
+            bail!("{tool} is not available for this version of Python");
         }
         Command::new(self.process_env, program)
             .arguments(arguments)

@@ -1,4 +1,4 @@
-//! ECR: its API tells what it holds, its registry takes what it lacks.
+//! ECR: its API for looking up images, its registry for pushing them.
 
 mod distribution;
 mod referrers;
@@ -11,8 +11,10 @@ use aws_sdk_ecr::types::ImageIdentifier;
 use super::aws::{explain, is_code};
 use super::transport::{self, Transport};
 use crate::catalog::Service;
-use crate::decide::artifact::archive::{MANIFEST_TYPE, open_image};
-use crate::decide::artifact::image::{Artifact, Digest, Key};
+use crate::decide::artifact::archive::open_image;
+use crate::decide::artifact::image::Artifact;
+use crate::decide::artifact::types::MANIFEST_TYPE;
+use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::outputs::Outputs;
 use crate::failure::Failure;
 use crate::ports::Registry;
@@ -58,7 +60,7 @@ impl<'a> Ecr<'a> {
         }
     }
 
-    /// The digest of an image that the repository holds.
+    /// The digest of an image in the repository.
     async fn find(
         &self,
         outputs: &Outputs,
@@ -78,18 +80,19 @@ impl<'a> Ecr<'a> {
             Err(error) if is_code(&error, "ImageNotFoundException") => return Ok(None),
             Err(error) if is_code(&error, "RepositoryNotFoundException") => {
                 return Err(Failure::not_ready(format!(
-                    "the registry has no repository {repository}, which the outputs name"
+                    "the registry has no repository {repository}"
                 ))
-                .hint("apply infra/ of this environment, which makes the repositories")
+                .hint("apply infra/ of this environment, which creates the repositories")
                 .into());
             }
             Err(error) => {
-                return Err(explain(error)).with_context(|| format!("look into {repository}"));
+                return Err(explain(error))
+                    .with_context(|| format!("describe images of {repository}"));
             }
         };
         let digest = images.first().and_then(|image| image.image_digest());
         digest
-            .map(|text| Digest::parse(text).with_context(|| format!("{text} is no digest")))
+            .map(|text| Digest::parse(text).with_context(|| format!("invalid digest {text}")))
             .transpose()
     }
 
@@ -116,7 +119,7 @@ impl<'a> Ecr<'a> {
         let blobs = image.blobs.into_iter();
         let uploads = blobs.map(|(digest, bytes)| repository.put_blob(digest, bytes.into()));
         futures_util::future::try_join_all(uploads).await?;
-        // Before the tag: what is tagged is not pushed again, and so has its documents.
+        // Before the tag, since a tagged image is not pushed again.
         let documents = referrers::read(artifact).await?;
         let attached = repository.attach_documents(documents, &image.digest, &image.manifest);
         if let Err(error) = attached.await {
@@ -129,17 +132,19 @@ impl<'a> Ecr<'a> {
         let put = repository
             .put_manifest(&key.0, MANIFEST_TYPE, image.manifest.into())
             .await;
-        // Whoever else pushes this key at this moment pushes the same image, and where tags are
-        // immutable only one of us is let in.
+        // A concurrent push of this key pushes the same image; with immutable tags only one of them
+        // succeeds.
         match (self.is_tagged(outputs, service, artifact).await, put) {
             (Ok(true), _) => Ok(()),
             (Err(error), _) | (Ok(false), Err(error)) => Err(error),
-            (Ok(false), Ok(())) => bail!("the registry took the image and does not have it"),
+            (Ok(false), Ok(())) => bail!("the registry accepted the image, but does not have it"),
         }
     }
 
-    /// Whether the artifact's key names its image already. Another image of that name is an
-    /// error: a key decides an image's bytes.
+    /// Whether the key of the artifact is a tag of its image already.
+    ///
+    /// # Errors
+    /// If it is the tag of another image, since a key determines the bytes.
     async fn is_tagged(
         &self,
         outputs: &Outputs,
@@ -149,60 +154,44 @@ impl<'a> Ecr<'a> {
         match self.digest(outputs, service, &artifact.key).await? {
             None => Ok(false),
             Some(digest) if digest == artifact.digest => Ok(true),
-            Some(other) => bail!("the registry has {other} under the key {}", artifact.key),
+            Some(other) => bail!("the registry has {other} with the tag {}", artifact.key),
         }
     }
 
-    /// The value of the header `Authorization`. The user is always `AWS`.
+    /// The value of the header `Authorization`.
     async fn authorization(&self) -> Result<String> {
         let answer = self.client.get_authorization_token().send().await;
         let answer = answer
             .map_err(explain)
-            .context("ask for the registry's password")?;
+            .context("get the password of the registry")?;
         answer
             .authorization_data()
             .first()
             .and_then(|data| data.authorization_token())
             .map(|token| format!("Basic {token}"))
-            .context("the registry gave no password")
+            .context("no password in the response of the registry")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use axum::Router;
     use http::{Method, StatusCode};
     use serde_json::json;
 
     use super::*;
-    use crate::adapters::stand_in;
+    use crate::adapters::fake_aws;
     use crate::decide::artifact::archive::pack_image;
-    use crate::decide::artifact::referrer::DOCUMENTS;
+    use crate::decide::artifact::referrer::IMAGE_DOCUMENTS;
     use crate::decide::outputs;
     use crate::decide::outputs::Architecture;
-    use crate::report::{Format, OutputMode};
+    use crate::report::{Format, testing::captured};
 
-    #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Told {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// An image of ours, packed into a folder, with the documents about it.
-    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+    /// A packed image and its documents in a folder.
+    #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
     fn packed(folder: &std::path::Path) -> Artifact {
-        std::fs::create_dir_all(folder).unwrap();
         let packed = pack_image("axon", Architecture::X86, b"a program", None).unwrap();
         let artifact = Artifact {
             component: Service::Axon.into(),
@@ -213,13 +202,13 @@ mod tests {
             unpacked_bytes: 9,
         };
         std::fs::write(&artifact.file, packed.bytes).unwrap();
-        for document in DOCUMENTS {
+        for document in IMAGE_DOCUMENTS {
             std::fs::write(artifact.document(document), "a document").unwrap();
         }
         artifact
     }
 
-    /// A registry that lets everything in but the question for documents.
+    /// A registry that accepts everything except requests for referrers.
     async fn registry() -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -233,12 +222,11 @@ mod tests {
     }
 
     #[tokio::test]
-    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
-    async fn an_image_whose_documents_are_refused_is_pushed_and_that_is_told() {
-        let folder = std::env::temp_dir().join(format!("push-{}", std::process::id()));
-        let artifact = packed(&folder);
+    async fn an_image_is_pushed_with_a_warning_if_its_documents_are_rejected() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let artifact = packed(folder.path());
         let (looks, digest) = (Mutex::new(0), artifact.digest.clone());
-        let config = stand_in::aws(move |operation, _| {
+        let config = fake_aws::config(move |operation, _| {
             if operation == "GetAuthorizationToken" {
                 return Ok(json!({ "authorizationData": [{ "authorizationToken": "c2VjcmV0" }] }));
             }
@@ -252,22 +240,15 @@ mod tests {
         });
         let (mut outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
         outputs.registry = registry().await;
-        let told = Told::default();
-        let mode = OutputMode {
-            format: Format::Human,
-            quiet: false,
-            terminal: false,
-        };
-        let report = Report::new(mode, Box::new(std::io::sink()), Box::new(told.clone()));
+        let (report, _, messages) = captured(Format::Human);
         let config = config.await;
         let ecr = Ecr::new(&config, &Transport::local(), &report);
         ecr.push(&outputs, Service::Axon, &artifact).await.unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-        let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+        let messages = messages.text();
         assert!(
-            told.contains("warning: the registry takes no documents"),
-            "{told}"
+            messages.contains("warning: the registry rejects documents"),
+            "{messages}"
         );
-        assert!(told.contains("403 Forbidden"), "{told}");
+        assert!(messages.contains("403 Forbidden"), "{messages}");
     }
 }

@@ -1,6 +1,5 @@
-//! Secrets Manager: whether a secret has a value, which, and giving it one. Values are read for the
-//! signing pair alone: a second service gets the pair of the first, and a rotation changes it and
-//! has to keep what else is there.
+//! Secrets Manager: checks, reads and writes secrets. Values are read only for the signing pair,
+//! which both services share and a rotation replaces while it keeps the other fields.
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -12,9 +11,9 @@ use super::aws::{explain, is_code};
 use crate::failure::Failure;
 use crate::ports::{SecretVersion, Secrets};
 
-/// The label of a version that is not current yet. It stays on one version of a secret.
+/// The staging label of a version that is not current yet. One version of a secret has it.
 const STAGED: &str = "XTASKSTAGED";
-/// The version to move `AWSCURRENT` from does not have it, or is not there any more.
+/// The version that `AWSCURRENT` is moved from does not have the label, or does not exist.
 const MOVED_ON: [&str; 2] = ["InvalidParameterException", "ResourceNotFoundException"];
 
 pub struct SecretsManager {
@@ -60,7 +59,7 @@ impl Secrets for SecretsManager {
         let document = serde_json::from_str(text).ok().filter(Value::is_object);
         let document = document.ok_or_else(|| {
             Failure::not_ready(format!("the secret {arn} is not a JSON object")).hint(format!(
-                "aws secretsmanager list-secret-version-ids --secret-id {arn}    # one that was"
+                "aws secretsmanager list-secret-version-ids --secret-id {arn}    # earlier versions"
             ))
         })?;
         let (id, created) = value
@@ -82,14 +81,14 @@ impl Secrets for SecretsManager {
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("give the secret {arn} a value"))?;
+            .with_context(|| format!("set the value of the secret {arn}"))?;
         Ok(())
     }
 
-    /// Put under a label of its own, the version is seen by nobody. To move `AWSCURRENT` to it
-    /// fails where the label is not on the version that it is to be moved from. A put that the
-    /// SDK repeats makes one version, as its token stays; a move that it repeats is refused and
-    /// thus answered `false` though it was made, which the next look tells.
+    /// Adds the version under its own staging label, so that no task reads it, and then moves
+    /// `AWSCURRENT`. The move fails if the label is not on the expected version. A retry of the put
+    /// creates no second version, since it has the same token. A retry of a successful move is
+    /// rejected and returns `false`; the next observation shows the new version.
     async fn replace(&self, arn: &str, version: &str, document: &Value) -> Result<bool> {
         let staged = self
             .client
@@ -100,7 +99,7 @@ impl Secrets for SecretsManager {
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("give the secret {arn} a new version"))?;
+            .with_context(|| format!("add a version to the secret {arn}"))?;
         let new = staged.version_id();
         let new = new.with_context(|| format!("the new version of the secret {arn} has no id"))?;
         let moved = self

@@ -1,5 +1,5 @@
-//! The checkout: its files, and what git knows about them. No git, or a folder that is no
-//! checkout of it, is nothing that fails: there is no commit to tell then.
+//! The checkout: its files and their git commits. Without git, or outside of a repository, there is
+//! no commit; that is not an error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
 use crate::catalog::Component;
-use crate::decide::artifact::image::{Inputs, Labels, input_paths, is_hidden};
-use crate::decide::definition::hex;
+use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
+use crate::decide::artifact::types::Labels;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::ports::{Commit, ProcessEnv, Source};
 
@@ -43,7 +43,7 @@ impl Source for Checkout {
             hash.update(format!("{path}\0{}\0", bytes.len()));
             hash.update(bytes);
         }
-        Ok(hex(&hash.finalize()))
+        Ok(hex::encode(hash.finalize()))
     }
 
     async fn commit(&self) -> Result<Option<Commit>> {
@@ -68,13 +68,13 @@ impl Checkout {
         }
     }
 
-    /// All that decides the bytes of a component, as it lies in the checkout now.
+    /// Reads the inputs of a component from the checkout.
     pub async fn inputs(&self, component: Component) -> Result<Inputs> {
         let paths = input_paths(component);
         let mut files = BTreeMap::new();
         for path in &paths {
             read_files(&self.process_env.root, path, &mut files)
-                .with_context(|| format!("read {path}, of which {component} is built"))?;
+                .with_context(|| format!("read {path}, an input of {component}"))?;
         }
         Ok(Inputs {
             files,
@@ -82,7 +82,7 @@ impl Checkout {
         })
     }
 
-    /// The last commit that touched these paths, if what lies there is what it made of them.
+    /// The last commit that changed these paths, unless they have uncommitted changes.
     async fn labels(&self, paths: &[String]) -> Option<Labels> {
         let status = ["status", "--porcelain", "-z", "--no-renames", "--ignored"]
             .into_iter()
@@ -92,7 +92,7 @@ impl Checkout {
             .into_iter()
             .chain(paths.iter().map(String::as_str));
         let (status, log) = tokio::join!(self.git(status), self.git(log));
-        // An entry is two letters, a blank and a path.
+        // An entry is two letters, a space and a path.
         let changed = |entry: &str| entry.get(3..).is_some_and(|path| !is_hidden(path));
         if status?.split('\0').any(changed) {
             return None;
@@ -104,8 +104,7 @@ impl Checkout {
             created: fields.next()?.to_owned(),
         };
         let has_parent = fields.next().is_some();
-        // The oldest commit of a shallow clone has no parent here and seems to have made every
-        // file, whichever commits did.
+        // The oldest commit of a shallow clone has no parent and seems to have added every file.
         (has_parent || !self.is_shallow().await?).then_some(labels)
     }
 
@@ -114,12 +113,12 @@ impl Checkout {
         Some(answer.trim() == "true")
     }
 
-    /// What git says on stdout; nothing where it fails or is not there.
+    /// The stdout of git; `None` if it fails or is not installed.
     async fn git<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Option<String> {
         let finished = Command::new(&self.process_env, "git")
             .arguments(["-c", "log.showSignature=false"])
             .arguments(arguments)
-            .variable("GIT_OPTIONAL_LOCKS", "0") // looking must not get in the way of a commit
+            .variable("GIT_OPTIONAL_LOCKS", "0") // reading must not block a commit
             .folder(&self.process_env.root)
             .without_stderr()
             .run()
@@ -130,7 +129,7 @@ impl Checkout {
     }
 }
 
-/// Reads a file, or all files below a folder; what does not exist is left out.
+/// Reads a file or all files below a folder. Missing ones are skipped.
 fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
     let full = root.join(path);
     if full.is_dir() {
@@ -142,7 +141,7 @@ fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, Vec<u8>>) ->
             }
         }
     } else if full.exists() {
-        #[expect(clippy::disallowed_methods, reason = "the files that a key is made of")]
+        #[expect(clippy::disallowed_methods, reason = "reads the inputs of a key")]
         let bytes = std::fs::read(&full).with_context(|| format!("read {path}"))?;
         files.insert(path.to_owned(), bytes);
     }
@@ -151,32 +150,24 @@ fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, Vec<u8>>) ->
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::catalog::Service;
     use crate::decide::artifact::compilation::testing::X86;
-    use crate::decide::artifact::image::Key;
+    use crate::decide::artifact::types::Key;
 
-    /// A checkout of its own in a folder that goes away.
-    struct Folder(PathBuf);
-
-    impl Drop for Folder {
-        #[expect(clippy::disallowed_methods, reason = "a test cleans up after itself")]
-        fn drop(&mut self) {
-            drop(std::fs::remove_dir_all(&self.0));
-        }
-    }
+    /// A temporary checkout.
+    struct Folder(TempDir);
 
     impl Folder {
-        fn new(name: &str) -> Self {
-            let folder = format!("checkout-{name}-{}", std::process::id());
-            Self(std::env::temp_dir().join(folder))
+        fn new() -> Self {
+            Self(TempDir::new().unwrap())
         }
 
-        /// With one commit of all that axon is built from.
-        async fn committed(name: &str) -> Self {
-            let folder = Self::new(name);
+        /// A checkout with one commit of the inputs of axon.
+        async fn committed() -> Self {
+            let folder = Self::new();
             folder.write("Cargo.toml", "[workspace]");
             folder.write("services/axon/src/main.rs", "fn main() {}");
             folder.write("services/kit/src/lib.rs", "");
@@ -187,7 +178,7 @@ mod tests {
 
         #[expect(clippy::disallowed_methods, reason = "a test writes its own checkout")]
         fn write(&self, path: &str, text: &str) {
-            let path = self.0.join(path);
+            let path = self.0.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
@@ -203,7 +194,7 @@ mod tests {
         async fn git(&self, arguments: &[&str]) -> String {
             Command::new(&self.process_env(), "git")
                 .arguments(arguments)
-                .folder(&self.0)
+                .folder(self.0.path())
                 .succeed()
                 .await
                 .unwrap()
@@ -212,8 +203,8 @@ mod tests {
         fn process_env(&self) -> ProcessEnv {
             let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
             ProcessEnv {
-                root: self.0.clone(),
-                here: self.0.clone(),
+                root: self.0.path().to_owned(),
+                here: self.0.path().to_owned(),
                 variables: [path].into(),
             }
         }
@@ -232,8 +223,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn labels_are_those_of_the_last_commit_that_touched_the_inputs() {
-        let folder = Folder::committed("labels").await;
+    async fn labels_are_those_of_the_last_commit_that_changed_the_inputs() {
+        let folder = Folder::committed().await;
         folder.write("services/kit/src/lib.rs", "// more");
         let touched = folder.commit().await;
         folder.write("README.md", "words");
@@ -258,8 +249,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn inputs_with_changes_on_top_of_their_commit_have_no_labels() {
-        let folder = Folder::committed("dirty").await;
+    async fn inputs_with_uncommitted_changes_have_no_labels() {
+        let folder = Folder::committed().await;
         folder.write("README.md", "words");
         folder.write("services/axon/src/.main.rs.swp", "an editor's");
         assert!(folder.revision().await.is_some());
@@ -277,13 +268,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_shallow_clone_is_no_commit_that_touched_anything() {
-        let folder = Folder::committed("deep").await;
+    async fn the_oldest_commit_of_a_shallow_clone_is_ignored() {
+        let folder = Folder::committed().await;
         folder.write("README.md", "words");
         folder.commit().await;
-        let shallow = Folder::new("shallow");
-        let from = format!("file://{}", folder.0.display());
-        let to = shallow.0.display().to_string();
+        let shallow = Folder::new();
+        let from = format!("file://{}", folder.0.path().display());
+        let to = shallow.0.path().display().to_string();
         folder
             .git(&["clone", "--quiet", "--depth=1", &from, &to])
             .await;
@@ -293,8 +284,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_without_git_has_inputs_all_the_same() {
-        let folder = Folder::new("bare");
+    async fn a_folder_without_git_has_inputs_but_no_commit() {
+        let folder = Folder::new();
         folder.write("services/axon/src/main.rs", "fn main() {}");
         assert_eq!(folder.inputs().await.files.len(), 1);
         assert_eq!(folder.revision().await, None);
@@ -305,8 +296,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_key_follows_the_sources_and_not_what_lies_beside_them() {
-        let folder = Folder::committed("key").await;
+    async fn only_sources_change_the_key() {
+        let folder = Folder::committed().await;
         let key = async || {
             Key::of(
                 Component::Service(Service::Axon),

@@ -1,4 +1,4 @@
-//! Cargo in the checkout, programs that it installs, and LLVM's counts of the lines that ran.
+//! Cargo in the checkout, the tools that it installs, and line coverage by LLVM.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::process::Command;
 use crate::decide::acceptance::figures::{Coverage, coverage_of};
 use crate::ports::{CargoRun, CargoTool, ProcessEnv, Toolchain, Watch};
 
-/// The distribution's LLVM 22 reads what Rust 1.95 writes; an older one does not.
+/// The LLVM 22 of the distribution. Older versions cannot read the profiles of Rust 1.95.
 const LLVM_FOLDER: &str = "/usr/lib/llvm-22/bin";
 /// Below the root.
 const COUNT_LINES: &str = "xtask/tools/count-lines";
@@ -39,9 +39,9 @@ impl Toolchain for ProcessEnv {
         let folder = tool_folder(self, tool);
         let program = folder.join("bin").join(tool.name);
         if !program.is_file() {
-            make(self, tool, &folder, watch).await?;
+            install(self, tool, &folder, watch).await?;
         }
-        // As cargo starts a subcommand: its own name comes first.
+        // Cargo passes the name of the subcommand as the first argument.
         let subcommand = tool.name.trim_start_matches("cargo-");
         let command = Command::new(self, program)
             .arguments([subcommand])
@@ -58,7 +58,7 @@ impl Toolchain for ProcessEnv {
             let removed = tokio::fs::remove_dir_all(&counts).await;
             removed.with_context(|| format!("remove {}", counts.display()))?;
         }
-        // Processes of one program share up to four files.
+        // `%4m`: processes of one program merge into up to four files.
         let files = counts.join("%4m.profraw");
         let wrapper = self.root.join(COUNT_LINES);
         Ok(Some(BTreeMap::from([
@@ -72,7 +72,7 @@ impl Toolchain for ProcessEnv {
 
     async fn lines_covered(&self, programs: &[String], folders: &[&str]) -> Result<f64> {
         let llvm = llvm_folder(self).await?;
-        let llvm = llvm.context("the tools of LLVM have gone away")?;
+        let llvm = llvm.context("the tools of LLVM are not installed any more")?;
         let counts = counts_folder(self);
         let merged = counts.with_extension("profdata");
         Command::new(self, llvm.join("llvm-profdata"))
@@ -91,7 +91,7 @@ impl Toolchain for ProcessEnv {
             .without_stderr()
             .succeed()
             .await?;
-        coverage_of(&export).context("llvm-cov tells no figure")
+        coverage_of(&export).context("no coverage in the output of llvm-cov")
     }
 
     async fn coverage(&self) -> Result<Option<Coverage>> {
@@ -118,15 +118,15 @@ async fn run(command: Command, watch: Watch<'_>) -> Result<CargoRun> {
     })
 }
 
-/// Each version has its own, so that a newer one is made where it is asked for.
+/// Each version has its own folder, so that a new version is compiled when it is first used.
 fn tool_folder(process_env: &ProcessEnv, tool: CargoTool) -> PathBuf {
     let folder = process_env.state_folder().join("cargo");
     folder.join(format!("{}-{}", tool.name, tool.version))
 }
 
-/// A checker that runs once a test need not be optimised: a development build takes less than half
-/// as long to compile.
-async fn make(
+/// Compiles a tool without optimization, which takes less than half as long and suffices for
+/// checkers.
+async fn install(
     process_env: &ProcessEnv,
     tool: CargoTool,
     folder: &Path,
@@ -136,24 +136,24 @@ async fn make(
     watch(&format!("compiling {name} {version}; this happens once"));
     let root = folder.display().to_string();
     let build = folder.join("build");
-    let made = Command::new(process_env, "cargo")
+    let built = Command::new(process_env, "cargo")
         .arguments(["install", "--locked", "--debug", "--no-track"])
         .arguments(["--root", &root, "--version", version, name])
-        // A run that was cut off is gone on with by the next one, and nothing lies elsewhere.
+        // The next run continues an interrupted build, and the build leaves no files elsewhere.
         .variable("CARGO_TARGET_DIR", build.display().to_string())
         .variable("CARGO_PROFILE_DEV_DEBUG", "0")
         .folder(&process_env.root);
-    let made = run(made, watch).await?;
-    let last_lines = made.last_lines(20);
+    let built = run(built, watch).await?;
+    let last_lines = built.last_lines(20);
     anyhow::ensure!(
-        made.succeeded,
-        "{name} {version} can't be made:\n{last_lines}"
+        built.succeeded,
+        "cannot compile {name} {version}:\n{last_lines}"
     );
     let removed = tokio::fs::remove_dir_all(&build).await;
     removed.with_context(|| format!("remove {}", build.display()))
 }
 
-/// Rustup's, for this very compiler, or else the distribution's.
+/// The LLVM tools of rustup for this compiler, else those of the distribution.
 async fn llvm_folder(process_env: &ProcessEnv) -> Result<Option<PathBuf>> {
     let libraries = Command::new(process_env, "rustc")
         .arguments(["--print", "target-libdir"])
@@ -176,7 +176,7 @@ fn counts_folder(process_env: &ProcessEnv) -> PathBuf {
     process_env.state_folder().join("coverage")
 }
 
-/// Where cargo keeps what it downloads and installs.
+/// The folder of `CARGO_HOME`.
 pub fn cargo_home(process_env: &ProcessEnv) -> PathBuf {
     let named = |name| process_env.variable(name).map(PathBuf::from);
     named("CARGO_HOME").unwrap_or_else(|| named("HOME").unwrap_or_default().join(".cargo"))

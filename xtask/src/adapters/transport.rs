@@ -1,4 +1,4 @@
-//! How requests leave this machine: those of the SDKs, of a push and of a probe alike.
+//! The HTTP transport of the SDKs, of pushes and of probes: TLS trust, proxies and limits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -27,18 +27,18 @@ use crate::decide::machine::proxy::{Proxies, Proxy};
 use crate::failure::Failure;
 use crate::ports::ProcessEnv;
 
-/// A connection is there within this, or not at all.
+/// The limit of establishing a connection.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
 pub struct Transport {
-    /// Whom to trust; plain HTTP alone, where nobody is named.
+    /// The trusted certificate authorities. `None`: plain HTTP only.
     trust: Option<TlsContext>,
     proxies: Arc<Proxies>,
 }
 
 impl Transport {
-    /// For what is on this machine: plain HTTP, and nothing that the shell holds has a say.
+    /// For services on this machine: plain HTTP without the settings of the shell.
     pub fn local() -> Self {
         Self {
             trust: None,
@@ -46,12 +46,12 @@ impl Transport {
         }
     }
 
-    /// For AWS: trusts whom this machine trusts, and whoever is in the file of `AWS_CA_BUNDLE`;
-    /// goes through the proxy that the shell names, as Terraform does.
+    /// For AWS: trusts the authorities of this machine and of `AWS_CA_BUNDLE`, and uses the proxy
+    /// of the shell, as Terraform does.
     pub fn real(process_env: &ProcessEnv) -> Result<Self> {
-        let proxies = Proxies::parse(|name| process_env.variable(name)).map_err(|unusable| {
-            Failure::not_ready(unusable.to_string())
-                .hint("write http://HOST:PORT; what stands for itself in a password is %XX")
+        let proxies = Proxies::parse(|name| process_env.variable(name)).map_err(|error| {
+            Failure::not_ready(error.to_string())
+                .hint("use http://HOST:PORT, with special characters of a password encoded as %XX")
         })?;
         let bundle = process_env.variable("AWS_CA_BUNDLE").map(bundle);
         Ok(Self {
@@ -74,8 +74,8 @@ impl Transport {
         })
     }
 
-    /// The client of our own requests. `idle_max`: how many connections to a host are kept, all
-    /// where nothing is said.
+    /// The client of our own requests. `idle_max`: the number of idle connections to keep for each
+    /// host. `None`: no limit.
     pub(super) fn client(&self, idle_max: Option<usize>) -> Client {
         Client {
             transport: self.clone(),
@@ -89,27 +89,27 @@ impl Transport {
         settings: &HttpConnectorSettings,
         idle_max: Option<usize>,
     ) -> SharedHttpConnector {
-        let through = self.proxies.iter().map(|(scheme, proxy)| {
-            let way = ProxyConfig::all(proxy.url().clone());
-            let way = way.expect("a proxy that was parsed has a scheme and a host");
-            (scheme, self.one_way(settings, idle_max, way))
+        let proxied = self.proxies.iter().map(|(scheme, proxy)| {
+            let config = ProxyConfig::all(proxy.url().clone());
+            let config = config.expect("a parsed proxy has a scheme and a host");
+            (scheme, self.single_connector(settings, idle_max, config))
         });
-        SharedHttpConnector::new(Ways {
-            direct: self.one_way(settings, idle_max, ProxyConfig::disabled()),
-            through: through.collect(),
+        SharedHttpConnector::new(RoutingConnector {
+            direct: self.single_connector(settings, idle_max, ProxyConfig::disabled()),
+            proxied: proxied.collect(),
             proxies: Arc::clone(&self.proxies),
         })
     }
 
-    fn one_way(
+    fn single_connector(
         &self,
         settings: &HttpConnectorSettings,
         idle_max: Option<usize>,
-        way: ProxyConfig,
+        proxy: ProxyConfig,
     ) -> Connector {
         let mut builder = Connector::builder()
             .connector_settings(settings.clone())
-            .proxy_config(way);
+            .proxy_config(proxy);
         if let Some(idle_max) = idle_max {
             builder = builder.pool_max_idle_per_host(idle_max);
         }
@@ -123,41 +123,41 @@ impl Transport {
     }
 }
 
-/// The connectors of one client: which of them a request takes is not for the client to say.
+/// Sends each request directly or through a proxy.
 #[derive(Debug)]
-struct Ways {
+struct RoutingConnector {
     direct: Connector,
-    /// By the scheme of what is asked.
-    through: BTreeMap<&'static str, Connector>,
+    /// By the scheme of the request.
+    proxied: BTreeMap<&'static str, Connector>,
     proxies: Arc<Proxies>,
 }
 
-impl HttpConnector for Ways {
+impl HttpConnector for RoutingConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let target: http::Uri = request.uri().parse().unwrap_or_default();
-        let way = self.proxies.of(&target).and_then(|proxy| {
+        let proxied = self.proxies.of(&target).and_then(|proxy| {
             let scheme = target.scheme_str()?;
-            Some((proxy.clone(), self.through.get(scheme)?))
+            Some((proxy.clone(), self.proxied.get(scheme)?))
         });
-        let Some((proxy, connector)) = way else {
+        let Some((proxy, connector)) = proxied else {
             return self.direct.call(request);
         };
         let answer = connector.call(request);
-        HttpConnectorFuture::new(async move { answer.await.map_err(|it| through(proxy, it)) })
+        HttpConnectorFuture::new(async move { answer.await.map_err(|it| with_proxy(proxy, it)) })
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("through the proxy {proxy}")]
-struct Through {
+struct ProxyConnectError {
     proxy: Proxy,
     source: ConnectorError,
 }
 
-/// The same error, for the SDK to go by, which names the proxy.
-fn through(proxy: Proxy, source: ConnectorError) -> ConnectorError {
+/// Adds the proxy to an error and keeps its kind, which the SDK needs for retries.
+fn with_proxy(proxy: Proxy, source: ConnectorError) -> ConnectorError {
     let (is_timeout, is_io, kind) = (source.is_timeout(), source.is_io(), source.as_other());
-    let error = Box::new(Through { proxy, source });
+    let error = Box::new(ProxyConnectError { proxy, source });
     if is_timeout {
         ConnectorError::timeout(error)
     } else if is_io {
@@ -167,8 +167,8 @@ fn through(proxy: Proxy, source: ConnectorError) -> ConnectorError {
     }
 }
 
-/// Sends requests that are not an SDK's. Most commands have none, and so it reads whom to trust
-/// with its first one.
+/// Sends requests other than those of the SDKs. The connector is created with the first request,
+/// since most commands have none.
 pub(super) struct Client {
     transport: Transport,
     idle_max: Option<usize>,
@@ -176,14 +176,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// One request and its whole answer, which is an error where it has more bytes than this.
+    /// Sends a request and reads the whole response.
+    ///
+    /// # Errors
+    /// Also if the body has more than `bytes_max` bytes.
     pub(super) async fn exchange(
         &self,
         request: Request<Bytes>,
         bytes_max: usize,
     ) -> Result<Response<Bytes>> {
         let request =
-            HttpRequest::try_from(request.map(SdkBody::from)).context("make a request")?;
+            HttpRequest::try_from(request.map(SdkBody::from)).context("build a request")?;
         let connector = self.made.get_or_init(|| {
             let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_LIMIT);
             self.transport.connector(&settings.build(), self.idle_max)
@@ -196,13 +199,13 @@ impl Client {
     }
 }
 
-/// Whom this machine trusts, or who is in `SSL_CERT_FILE`, and who is in a bundle.
+/// The authorities of this machine or of `SSL_CERT_FILE`, and those of a bundle.
 fn trust(bundle: Option<Vec<u8>>) -> Result<TlsContext> {
     let mut machine = rustls::RootCertStore::empty();
     machine.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if machine.is_empty() && bundle.is_none() {
         return Err(
-            Failure::not_ready("this machine trusts no authority that signs certificates")
+            Failure::not_ready("this machine has no trusted certificate authorities")
                 .hint("install them (apt-get install ca-certificates), or correct SSL_CERT_FILE")
                 .into(),
         );
@@ -215,26 +218,23 @@ fn trust(bundle: Option<Vec<u8>>) -> Result<TlsContext> {
     context.context("set up TLS")
 }
 
-/// The certificates of a file, all of which can be used: with others the SDK panics.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "whom to trust is read here and nowhere else"
-)]
+/// Reads the certificates of a file. All have to be valid, since the SDK panics on invalid ones.
+#[expect(clippy::disallowed_methods, reason = "reads the certificates to trust")]
 fn bundle(file: &str) -> Result<Vec<u8>> {
-    let useless = |why: String| {
-        Failure::not_ready(format!("AWS_CA_BUNDLE names {file}: {why}"))
-            .hint("name a file of PEM certificates, or unset AWS_CA_BUNDLE")
+    let unusable = |why: String| {
+        Failure::not_ready(format!("AWS_CA_BUNDLE is {file}: {why}"))
+            .hint("use a file of PEM certificates, or unset AWS_CA_BUNDLE")
     };
-    let bytes = std::fs::read(Path::new(file)).map_err(|error| useless(error.to_string()))?;
+    let bytes = std::fs::read(Path::new(file)).map_err(|error| unusable(error.to_string()))?;
     let mut store = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|error| useless(error.to_string()))?;
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         store
             .add(certificate)
-            .map_err(|error| useless(error.to_string()))?;
+            .map_err(|error| unusable(error.to_string()))?;
     }
     if store.is_empty() {
-        return Err(useless("it has no certificate".to_owned()).into());
+        return Err(unusable("no certificate in the file".to_owned()).into());
     }
     Ok(bytes)
 }

@@ -1,57 +1,66 @@
-//! A Python virtual environment below `target/`: exactly the packages of a checked-in list, each
-//! file checked against its hash, made anew when the list or the interpreter changes.
+//! A Python virtual environment below `target/` with the packages of a checked-in list. Files are
+//! checked against their hashes. It is created again when the list or the interpreter changes.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::host;
-use super::process::Command;
-use crate::decide::definition::hex;
+use super::process::{Command, find_program};
+use crate::decide::machine::readiness::facts::{PythonStatus, numbers};
 use crate::failure::Failure;
 use crate::ports::ProcessEnv;
 use crate::report::{MachineEvent, Report};
 
-/// Written last: a virtual environment without it is half-made.
+/// `python3` first; the others are for machines where it is too old.
+const PYTHONS: [&str; 6] = [
+    "python3",
+    "python3.14",
+    "python3.13",
+    "python3.12",
+    "python3.11",
+    "python3.10",
+];
+
+/// The file that marks a complete virtual environment, written last.
 const STAMP: &str = "complete";
 
 pub struct VirtualEnvironment {
-    /// Of the report's lines.
+    /// The subject of lines in the report.
     pub subject: &'static str,
-    /// What it is for, as a sentence names it.
+    /// Its purpose, as part of a sentence.
     pub purpose: &'static str,
-    /// The list, as pip reads it.
+    /// The list of packages, in the format of pip.
     pub requirements: &'static str,
-    /// What is installed, short enough for a line; `version_of` makes it.
+    /// Identifies what is installed, see `version_of`.
     pub version: String,
-    /// Where the list and the virtual environment (`venv`) lie.
+    /// The folder of the list and the virtual environment (`venv`).
     pub folder: PathBuf,
 }
 
-/// Names the texts that an installation is made of.
+/// A short hash of the texts that determine an installation.
 pub fn version_of(texts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for text in texts {
         hash.update(text);
     }
-    hex(&hash.finalize()[..6])
+    hex::encode(&hash.finalize()[..6])
 }
 
 impl VirtualEnvironment {
-    /// A program of an installed package; `python` is the interpreter.
+    /// The file of a program of an installed package, or of the interpreter `python`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.venv().join("bin").join(name)
     }
 
-    /// Whether what is installed is the right version for the interpreter that is there.
+    /// Whether this version is completely installed, for the current interpreter.
     #[expect(clippy::disallowed_methods, reason = "a stamp of one line")]
     pub fn is_complete(&self) -> bool {
         let stamped = std::fs::read_to_string(self.stamp()).ok();
         stamped.is_some() && stamped == self.stamp_text()
     }
 
-    /// Makes it anew. Nothing may run from it.
+    /// Creates it again. No program of it may be running.
     pub async fn install(&self, process_env: &ProcessEnv, report: &Report) -> Result<()> {
         let subject = self.subject.to_owned();
         report.emit(MachineEvent::PackagesMissing {
@@ -66,8 +75,8 @@ impl VirtualEnvironment {
         }
         let requirements = self.folder.join("requirements.txt");
         write(&requirements, self.requirements).await?;
-        let interpreter = host::python(process_env).await.usable().ok_or_else(|| {
-            Failure::not_ready(format!("no Python is fit to run {}", self.purpose))
+        let interpreter = python(process_env).await.usable().ok_or_else(|| {
+            Failure::not_ready(format!("no usable Python for {}", self.purpose))
                 .hint("cargo xtask doctor")
         })?;
         report.emit(MachineEvent::MakingVirtualEnvironment {
@@ -101,7 +110,7 @@ impl VirtualEnvironment {
                 "-r".as_ref(),
                 requirements.as_os_str(),
             ]);
-        // A private index is told to pip in this way; no other variable of the shell reaches it.
+        // A private index may be configured by these; no other variable of the shell is inherited.
         for (name, value) in &process_env.variables {
             if name.starts_with("PIP_") {
                 pip = pip.variable(name, value);
@@ -118,14 +127,45 @@ impl VirtualEnvironment {
         self.venv().join(STAMP)
     }
 
-    /// What must be unchanged for the virtual environment to be the right one.
+    /// The version and the interpreter.
     fn stamp_text(&self) -> Option<String> {
         let interpreter = self.program("python").canonicalize().ok()?;
         Some(format!("{} {}\n", self.version, interpreter.display()))
     }
 }
 
-/// Writes a file, and makes the folder that it is to lie in.
+/// The first Python that can run the local AWS, else the first one of any version.
+pub async fn python(process_env: &ProcessEnv) -> PythonStatus {
+    const QUESTION: &str =
+        "import sys; print('%d.%d' % sys.version_info[:2]); import ensurepip, venv; print('yes')";
+    let mut first = PythonStatus::Missing;
+    for program in PYTHONS {
+        if find_program(process_env, program).is_none() {
+            continue;
+        }
+        let asked = Command::new(process_env, program).arguments(["-c", QUESTION]);
+        let Ok(answer) = asked.run().await else {
+            continue;
+        };
+        let Some(version) = numbers(&answer.output) else {
+            continue;
+        };
+        let found = PythonStatus::Found {
+            program: program.to_owned(),
+            version,
+            makes_environments: answer.succeeded(),
+        };
+        if found.clone().usable().is_some() {
+            return found;
+        }
+        if first == PythonStatus::Missing {
+            first = found;
+        }
+    }
+    first
+}
+
+/// Writes a file and creates its folder.
 pub async fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await?;
@@ -135,14 +175,14 @@ pub async fn write(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("write {}", path.display()))
 }
 
-/// Fails where a line of a list is not pinned or lacks its hashes, or what is needed is not in it.
+/// Asserts that every line of a list is pinned with hashes, and that the needed packages are in it.
 #[cfg(test)]
 pub fn assert_pinned(requirements: &str, needed: &[&str]) {
     let joined = requirements.replace("\\\n", " ");
     let lines: Vec<&str> = { joined.lines() }
         .filter(|line| !line.starts_with('#'))
         .collect();
-    // What they depend on is in the list too.
+    // The list includes transitive dependencies.
     assert!(lines.len() > 20, "{lines:?}");
     for line in &lines {
         assert!(
@@ -160,17 +200,19 @@ pub fn assert_pinned(requirements: &str, needed: &[&str]) {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     #[tokio::test]
-    async fn a_half_made_environment_is_not_taken_for_a_whole_one() {
-        let folder = std::env::temp_dir().join(format!("xtask-venv-{}", std::process::id()));
+    async fn an_incomplete_environment_is_recognized() {
+        let folder = TempDir::new().unwrap();
         let environment = VirtualEnvironment {
             subject: "tools",
             purpose: "a test",
             requirements: "",
             version: version_of(&["a list"]),
-            folder: folder.clone(),
+            folder: folder.path().to_owned(),
         };
         write(&environment.program("python"), "").await.unwrap();
         assert!(!environment.is_complete());
@@ -181,6 +223,5 @@ mod tests {
             .await
             .unwrap();
         assert!(!environment.is_complete());
-        tokio::fs::remove_dir_all(&folder).await.unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! The workflows of `.github/`, judged by two checkers that Python's registry has: one knows
-//! GitHub's schema, the other what makes a workflow unsafe.
+//! Checks the workflows of `.github/`: one checker validates GitHub's schema, the other finds
+//! unsafe workflows.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ impl Workflows for Checkers<'_> {
                 .iter()
                 .map(|file| file.display().to_string()),
         );
-        // The strictest of its three ways that judges only what is certain.
+        // The strictest persona without uncertain findings.
         let audit = "--offline --no-progress --quiet --persona pedantic .github";
         let audit = audit.split(' ').map(str::to_owned).collect();
         let mut faults = Vec::new();

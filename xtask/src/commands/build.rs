@@ -7,7 +7,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::catalog::{Component, Service};
-use crate::decide::artifact::image::{Artifact, Digest, Key};
+use crate::decide::artifact::image::Artifact;
+use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::outputs::{Architecture, Outputs};
 use crate::ports::{Builder, Registry};
 use crate::release::push;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::decide::machine::readiness::{Fault, faults, shown};
+use crate::decide::machine::readiness::{ReadinessFault, faults, shell_text};
 use crate::failure::Failure;
 use crate::ports::{Depth, Machine};
 use crate::report::{CommandEvent, MachineEvent, Report, Shortcoming};
@@ -33,7 +33,7 @@ pub async fn make_ready(machine: &dyn Machine, report: &Report) -> Result<()> {
 }
 
 /// What is missing, and with `fix` what still is once everything was tried.
-async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<Fault> {
+async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<ReadinessFault> {
     let mut found = faults(&machine.inspect(Depth::Thorough).await);
     let mut tried = Vec::new();
     // Mending one fault may show the next: an engine that was installed still has to be started.
@@ -53,7 +53,7 @@ async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<Fault
     found
 }
 
-fn judged(fix: bool, found: &[Fault]) -> Result<()> {
+fn judged(fix: bool, found: &[ReadinessFault]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
@@ -84,12 +84,16 @@ pub async fn require_local(machine: &dyn Machine) -> Result<()> {
         .into())
 }
 
-fn next(found: &[Fault], tried: &[Fault]) -> Option<Fault> {
-    let mendable = |fault: &&Fault| !fault.commands.is_empty() && !tried.contains(fault);
+fn next(found: &[ReadinessFault], tried: &[ReadinessFault]) -> Option<ReadinessFault> {
+    let mendable = |fault: &&ReadinessFault| !fault.commands.is_empty() && !tried.contains(fault);
     found.iter().find(mendable).cloned()
 }
 
-pub(super) async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) -> Result<()> {
+pub(super) async fn mend(
+    fault: &ReadinessFault,
+    machine: &dyn Machine,
+    report: &Report,
+) -> Result<()> {
     report.emit(MachineEvent::Fixing {
         subject: fault.subject.to_owned(),
         reason: fault.reason.clone(),
@@ -97,7 +101,7 @@ pub(super) async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) 
     for command in &fault.commands {
         report.emit(MachineEvent::Running {
             subject: fault.subject.to_owned(),
-            command: shown(command),
+            command: shell_text(command),
         });
         machine.run(command).await?;
     }
@@ -105,7 +109,7 @@ pub(super) async fn mend(fault: &Fault, machine: &dyn Machine, report: &Report) 
 }
 
 /// What is missing once this fault is gone, or has not gone in time.
-async fn without(fault: &Fault, machine: &dyn Machine) -> Vec<Fault> {
+async fn without(fault: &ReadinessFault, machine: &dyn Machine) -> Vec<ReadinessFault> {
     let deadline = tokio::time::Instant::now() + MENDED_LIMIT;
     loop {
         let found = faults(&machine.inspect(Depth::Thorough).await);
@@ -116,7 +120,7 @@ async fn without(fault: &Fault, machine: &dyn Machine) -> Vec<Fault> {
     }
 }
 
-fn shortcoming(fault: &Fault) -> Shortcoming {
+fn shortcoming(fault: &ReadinessFault) -> Shortcoming {
     Shortcoming {
         subject: fault.subject.to_owned(),
         reason: fault.reason.clone(),
@@ -124,7 +128,7 @@ fn shortcoming(fault: &Fault) -> Shortcoming {
     }
 }
 
-fn table(found: &[Fault]) -> String {
+fn table(found: &[ReadinessFault]) -> String {
     let lines = found.iter().map(|fault| {
         format!(
             "{:<11} {}\n{:<11} {}\n",
@@ -141,7 +145,9 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+    use crate::decide::machine::readiness::facts::{
+        EngineStatus, FixMeans, MachineFacts, Platform, PythonStatus, ToolStatus,
+    };
     use crate::failure;
     use crate::report::Format;
     use crate::report::testing::captured;
@@ -149,24 +155,24 @@ mod tests {
     /// A machine on which every command works: installing stops short of starting, as in a
     /// container, and starting takes two looks.
     struct Fake {
-        found: Mutex<Found>,
+        found: Mutex<MachineFacts>,
         looks_until_started: Mutex<u32>,
         ran: Mutex<Vec<String>>,
         commands_fail: bool,
     }
 
     impl Fake {
-        fn new(engine: Engine, infrastructure: Tool) -> Self {
-            let means = Means {
+        fn new(engine: EngineStatus, infrastructure: ToolStatus) -> Self {
+            let means = FixMeans {
                 root: true,
                 apt: true,
-                ..Means::default()
+                ..FixMeans::default()
             };
             Self {
-                found: Mutex::new(Found {
+                found: Mutex::new(MachineFacts {
                     platform: Platform::Linux,
                     engine,
-                    python: Python::NotNeeded,
+                    python: PythonStatus::NotNeeded,
                     infrastructure,
                     git: true,
                     rust: true,
@@ -181,12 +187,12 @@ mod tests {
 
     #[async_trait]
     impl Machine for Fake {
-        async fn inspect(&self, _: Depth) -> Found {
+        async fn inspect(&self, _: Depth) -> MachineFacts {
             let mut found = self.found.lock().unwrap();
             let mut looks = self.looks_until_started.lock().unwrap();
             *looks = looks.saturating_sub(1);
             if *looks == 0 {
-                found.engine = Engine::Answers {
+                found.engine = EngineStatus::Answers {
                     version: "29.0.0".into(),
                     native: true,
                 };
@@ -195,11 +201,11 @@ mod tests {
         }
 
         async fn run(&self, command: &[String]) -> Result<()> {
-            let line = shown(command);
+            let line = shell_text(command);
             self.ran.lock().unwrap().push(line.clone());
             anyhow::ensure!(!self.commands_fail, "`{line}` ended with 100");
             if line.contains("install") {
-                self.found.lock().unwrap().engine = Engine::Stopped;
+                self.found.lock().unwrap().engine = EngineStatus::Stopped;
             } else if line.contains("dockerd") {
                 *self.looks_until_started.lock().unwrap() = 3;
             }
@@ -207,8 +213,8 @@ mod tests {
         }
     }
 
-    fn terraform() -> Tool {
-        Tool::Found {
+    fn terraform() -> ToolStatus {
+        ToolStatus::Found {
             name: "terraform".into(),
             version: Some("1.14.0".into()),
         }
@@ -216,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_the_flag_nothing_is_run() {
-        let machine = Fake::new(Engine::Missing, terraform());
+        let machine = Fake::new(EngineStatus::Missing, terraform());
         let (report, data, _) = captured(Format::Human);
         let error = doctor(false, &machine, &report).await.unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
@@ -232,7 +238,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_installed_is_started_too_and_each_command_is_shown_first() {
-        let machine = Fake::new(Engine::Missing, terraform());
+        let machine = Fake::new(EngineStatus::Missing, terraform());
         let (report, _, talk) = captured(Format::Human);
         doctor(true, &machine, &report).await.unwrap();
         let ran = machine.ran.lock().unwrap().clone();
@@ -250,7 +256,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_mended_is_tried_once_and_told() {
-        let mut machine = Fake::new(Engine::Missing, Tool::Missing);
+        let mut machine = Fake::new(EngineStatus::Missing, ToolStatus::Missing);
         machine.commands_fail = true;
         let (report, _, talk) = captured(Format::Human);
         let error = doctor(true, &machine, &report).await.unwrap_err();
@@ -261,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_that_keeps_the_local_environment_from_running_is_told_at_once() {
-        let machine = Fake::new(Engine::Stopped, Tool::Missing);
+        let machine = Fake::new(EngineStatus::Stopped, ToolStatus::Missing);
         let error = require_local(&machine).await.unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
         let failure = failure::of(&error).unwrap();

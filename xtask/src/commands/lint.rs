@@ -9,8 +9,8 @@ use anyhow::Result;
 
 use crate::catalog::{FUNCTIONS, Function, SERVICES, Service};
 use crate::decide::definition::Definition;
-use crate::decide::definition::lint::{self, Facts, Finding, Severity, Target};
-use crate::decide::definition::place::line_of;
+use crate::decide::definition::json_path::line_of;
+use crate::decide::definition::lint::{self, AwsTarget, Facts, Finding, Severity};
 use crate::decide::environment::Environment;
 use crate::decide::outputs::{self, Architecture, FunctionOutputs, Outputs, ServiceOutputs};
 use crate::failure::{Failure, Kind};
@@ -61,7 +61,7 @@ pub async fn lint_file(
         .map_err(|error| Failure::usage(format!("{error:#}")))?;
     let (findings, faults) = match Definition::parse(&name, &text) {
         Ok(definition) => {
-            let target = Target {
+            let target = AwsTarget {
                 region: environment.region.clone(),
                 account_id: environment.account_id.clone(),
             };
@@ -86,7 +86,7 @@ pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding
             subject: finding.subject.clone(),
             code: finding.code.to_owned(),
             severity: finding.severity.to_string(),
-            json_path: finding.place.clone(),
+            json_path: finding.json_path.clone(),
             reason: finding.reason.clone(),
             remedy: finding.remedy.clone(),
             text: finding.to_string(),
@@ -112,7 +112,7 @@ async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
                 Severity::Advice => "notice",
             },
             file: &file,
-            line: line_of(&text, &finding.place),
+            line: line_of(&text, &finding.json_path),
             text: &finding.to_string(),
         });
     }
@@ -274,8 +274,8 @@ mod tests {
         assert_eq!(
             data.text(),
             "axon T20 error containerDefinitions[0].healthCheck.command: \
-             it is not CMD or CMD-SHELL and what to run (ECS refuses it, or the check is of no use); \
-             write [\"CMD\", \"/PROGRAM\", \"healthcheck\"]\n"
+             not CMD or CMD-SHELL followed by a command (ECS rejects it, or the check has no effect); \
+             set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]\n"
         );
     }
 
@@ -311,7 +311,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "task-definitions/axon.json: the outputs set API_KEY, which is a secret of the template \
+            "task-definitions/axon.json: `API_KEY` is set by the environment and is a secret of the template \
              (containerDefinitions[0].secrets[1].name)"
         );
         assert!(
@@ -334,9 +334,9 @@ mod tests {
         assert_eq!(exit_code(&error), 10);
         assert_eq!(
             error.to_string(),
-            "task-definitions/axon.json: nothing fills ${LOGS} \
+            "task-definitions/axon.json: no value for placeholder `${LOGS}` \
              (containerDefinitions[0].logConfiguration.options.awslogs-group); \
-             nothing uses the value of LOG_GROUP"
+             unused value `LOG_GROUP`"
         );
         assert!(
             data.text().starts_with("orbit T02 error networkMode: "),

@@ -43,7 +43,9 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+    use crate::decide::machine::readiness::facts::{
+        EngineStatus, FixMeans, MachineFacts, Platform, PythonStatus, ToolStatus,
+    };
     use crate::failure;
     use crate::ports::Depth;
     use crate::report::Format;
@@ -53,15 +55,15 @@ mod tests {
 
     #[async_trait]
     impl Machine for Bare {
-        async fn inspect(&self, _: Depth) -> Found {
-            Found {
+        async fn inspect(&self, _: Depth) -> MachineFacts {
+            MachineFacts {
                 platform: Platform::Linux,
-                engine: Engine::Missing,
-                python: Python::Missing,
-                infrastructure: Tool::Missing,
+                engine: EngineStatus::Missing,
+                python: PythonStatus::Missing,
+                infrastructure: ToolStatus::Missing,
                 git: false,
                 rust: false,
-                means: Means::default(),
+                means: FixMeans::default(),
             }
         }
 

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::catalog::{SERVICES, Service};
-use crate::decide::definition::hex;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::rotation::{RotationStep, SigningPair};
@@ -244,7 +243,7 @@ fn random_pair() -> Result<SigningPair> {
 fn random_hex(bytes: usize) -> Result<String> {
     let mut buffer = vec![0; bytes];
     getrandom::fill(&mut buffer).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    Ok(hex(&buffer))
+    Ok(hex::encode(buffer))
 }
 
 #[cfg(test)]

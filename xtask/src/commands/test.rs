@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::coverage::{self, INSTALL_LLVM, NAMING_PROGRAMS};
 use super::doctor;
-use crate::decide::acceptance::figures::{Counts, count_tests, fuzz_runs_of};
+use crate::decide::acceptance::figures::{TestCounts, count_tests, fuzz_runs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, shell_faults};
 use crate::failure::{Failure, Kind};
 use crate::ports::{
@@ -85,7 +85,7 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
     }
     let mut suite = Suite {
         parts,
-        counts: Counts::default(),
+        counts: TestCounts::default(),
         failed: Vec::new(),
         skipped: Vec::new(),
     };
@@ -137,7 +137,7 @@ async fn install_shells(parts: &Parts<'_>) {
 
 struct Suite<'a> {
     parts: &'a Parts<'a>,
-    counts: Counts,
+    counts: TestCounts,
     failed: Vec<&'static str>,
     skipped: Vec<Skipped>,
 }
@@ -261,7 +261,7 @@ impl Suite<'_> {
     fn note(&mut self, stage: &'static str, run: &CargoRun, started: Instant) {
         let counts = count_tests(&run.output);
         self.counts += counts;
-        let counts = (counts != Counts::default()).then(|| counts.to_string());
+        let counts = (counts != TestCounts::default()).then(|| counts.to_string());
         if run.succeeded {
             return self.pass(stage, counts, started);
         }

@@ -9,7 +9,7 @@ mod tests;
 
 use anyhow::Result;
 
-use crate::decide::acceptance::answers::{Answer, Heard};
+use crate::decide::acceptance::responses::{HttpResponse, Response};
 use crate::decide::acceptance::{self, Check, Criterion, failed, table};
 use crate::decide::outputs::Outputs;
 use crate::failure::{self, Failure, Kind};
@@ -104,10 +104,10 @@ fn unseen(criterion: Criterion, error: &anyhow::Error, remedy: &str) -> Check {
     Check::fail(criterion, &format!("{error:#}"), hint.unwrap_or(remedy))
 }
 
-async fn ask(probe: &dyn Probe, request: ProbeRequest<'_>) -> Heard {
+async fn ask(probe: &dyn Probe, request: ProbeRequest<'_>) -> Response {
     let answer = probe.send(request).await;
     let mut answer = answer.map_err(|error| format!("no answer: {error:#}"))?;
-    Ok(Answer {
+    Ok(HttpResponse {
         status: answer.status,
         correlation_id: answer.headers.remove("x-correlation-id"),
         task_revision: answer.headers.remove("x-task-revision"),

@@ -1,10 +1,10 @@
-//! The acceptance criteria of the document that this project grew out of, in its words and its
-//! order, and what is said of each: passed, failed or not to be known, with what was seen.
+//! The acceptance criteria, with the wording and the order of the original requirements, and the
+//! result of each: passed, failed or skipped, with the observations that it rests on.
 
-pub mod alone;
-pub mod answers;
 pub mod figures;
+pub mod isolated;
 pub mod released;
+pub mod responses;
 
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ use Criterion::{
     IntegrationTests, JsonLogs, OnEcs, OrbitHealth, UnitTests,
 };
 
-/// Every criterion, in the document's order.
+/// Every criterion, in the order of the requirements.
 pub const ALL: [Criterion; 12] = [
     AxonHealth,
     AxonReason,
@@ -51,7 +51,7 @@ impl Criterion {
         self as usize + 1
     }
 
-    /// The document's words.
+    /// The wording of the requirements.
     pub fn name(self) -> &'static str {
         match self {
             AxonHealth => "Axon service responds to /health with healthy status",
@@ -75,7 +75,7 @@ impl Criterion {
 pub enum Status {
     Pass,
     Fail,
-    /// It can't be known in this way, or in this place.
+    /// The run cannot observe it.
     Skip,
 }
 
@@ -89,22 +89,22 @@ impl Status {
     }
 }
 
-/// One component that was looked at: what is right about it, or what is wrong.
-pub type Sight = Result<String, String>;
+/// One observation: `Ok` supports the criterion, `Err` contradicts it.
+pub type Observation = Result<String, String>;
 
-/// All that was looked at for one criterion.
+/// All observations for one criterion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sights {
+pub struct Observations {
     right: Vec<String>,
     wrong: Vec<String>,
     unknown: Vec<String>,
 }
 
-impl Sights {
-    pub fn of(sights: impl IntoIterator<Item = Sight>) -> Self {
+impl Observations {
+    pub fn of(observations: impl IntoIterator<Item = Observation>) -> Self {
         let mut all = Self::default();
-        for sight in sights {
-            match sight {
+        for observation in observations {
+            match observation {
                 Ok(right) => all.right.push(right),
                 Err(wrong) => all.wrong.push(wrong),
             }
@@ -112,15 +112,15 @@ impl Sights {
         all
     }
 
-    /// Adds what can't be known, and why.
+    /// Adds a reason why the criterion cannot be observed completely.
     #[must_use]
     pub fn unknown(mut self, why: impl Into<String>) -> Self {
         self.unknown.push(why.into());
         self
     }
 
-    /// Anything wrong fails; what is not known does not pass. Seeing nothing is a failure: no
-    /// check may pass because there was nothing to look at.
+    /// Any contradiction fails; anything unknown skips. No observation at all is a failure, since a
+    /// check must not pass because nothing was checked.
     pub fn judge(self, criterion: Criterion, remedy: &str) -> Check {
         let Self {
             right,
@@ -128,7 +128,7 @@ impl Sights {
             unknown,
         } = self;
         if right.is_empty() && wrong.is_empty() && unknown.is_empty() {
-            wrong.push("nothing was seen".to_owned());
+            wrong.push("nothing was observed".to_owned());
         }
         let (status, seen) = if !wrong.is_empty() {
             (Status::Fail, wrong)
@@ -147,27 +147,27 @@ impl Sights {
     }
 }
 
-/// What is said of one criterion.
+/// The result of one criterion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     pub number: usize,
     pub name: &'static str,
     pub status: Status,
-    /// What is wrong, where anything is; else all that was looked at.
+    /// The contradictions if there are any, else all observations.
     pub seen: Vec<String>,
-    /// What to do about a failure: commands, ready to be copied.
+    /// How to fix a failure: commands to copy.
     pub remedy: Option<String>,
 }
 
 impl Check {
-    /// A criterion that this run does not look at.
+    /// A criterion that this run does not check.
     pub fn skip(criterion: Criterion, why: &str) -> Self {
-        Sights::default().unknown(why).judge(criterion, "")
+        Observations::default().unknown(why).judge(criterion, "")
     }
 
-    /// A criterion that could not be looked at, which is no reason to believe in it.
+    /// A criterion whose check failed to run.
     pub fn fail(criterion: Criterion, wrong: &str, remedy: &str) -> Self {
-        Sights::of([Err(wrong.to_owned())]).judge(criterion, remedy)
+        Observations::of([Err(wrong.to_owned())]).judge(criterion, remedy)
     }
 }
 
@@ -177,8 +177,8 @@ pub fn failed(checks: &[Check]) -> Vec<&'static str> {
     failed.map(|check| check.name).collect()
 }
 
-/// A row for each criterion with what was seen below it, and the remedies of all failures at the
-/// end, where they are read.
+/// A row for each criterion followed by its observations, and at the end the remedies of all
+/// failures.
 pub fn table(checks: &[Check]) -> String {
     let mut lines = Vec::new();
     for check in checks {
@@ -192,7 +192,7 @@ pub fn table(checks: &[Check]) -> String {
     for check in checks {
         for (index, line) in check.remedy.iter().flat_map(|it| it.lines()).enumerate() {
             if index == 0 {
-                lines.push(format!("to mend {} ({}):", check.number, check.name));
+                lines.push(format!("to fix {} ({}):", check.number, check.name));
             }
             lines.push(format!("  {line}"));
         }
@@ -203,7 +203,7 @@ pub fn table(checks: &[Check]) -> String {
 fn counts(checks: &[Check]) -> String {
     let count = |status| checks.iter().filter(|it| it.status == status).count();
     format!(
-        "{} passed, {} failed, {} not to be known",
+        "{} passed, {} failed, {} skipped",
         count(Status::Pass),
         count(Status::Fail),
         count(Status::Skip)
@@ -215,29 +215,29 @@ mod tests {
     use super::*;
 
     #[expect(clippy::unnecessary_wraps, reason = "the counterpart of `wrong`")]
-    fn right(text: &str) -> Sight {
+    fn right(text: &str) -> Observation {
         Ok(text.to_owned())
     }
 
-    fn wrong(text: &str) -> Sight {
+    fn wrong(text: &str) -> Observation {
         Err(text.to_owned())
     }
 
     #[test]
-    fn the_criteria_are_numbered_as_the_document_lists_them() {
+    fn criteria_are_numbered_in_order() {
         for (index, criterion) in ALL.into_iter().enumerate() {
             assert_eq!(criterion.number(), index + 1);
         }
         assert_eq!(
             UnitTests.name(),
             "Unit tests pass (>80% coverage)",
-            "its words"
+            "the wording of the requirements"
         );
     }
 
     #[test]
-    fn one_wrong_component_fails_the_criterion_and_is_all_that_is_told() {
-        let check = Sights::of([right("axon 200"), wrong("orbit 503")])
+    fn one_contradiction_fails_the_criterion_and_is_all_that_is_shown() {
+        let check = Observations::of([right("axon 200"), wrong("orbit 503")])
             .unknown("ECS says UNKNOWN")
             .judge(HealthChecks, "cargo xtask logs orbit");
         assert_eq!(check.status, Status::Fail);
@@ -246,26 +246,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_does_not_pass_and_is_told_first() {
-        let check = Sights::of([right("axon 200")])
+    fn an_unknown_skips_the_criterion_and_is_shown_first() {
+        let check = Observations::of([right("axon 200")])
             .unknown("ECS says UNKNOWN")
-            .judge(HealthChecks, "mend it");
+            .judge(HealthChecks, "fix it");
         assert_eq!(check.status, Status::Skip);
         assert_eq!(check.seen, ["ECS says UNKNOWN", "axon 200"]);
         assert_eq!(check.remedy, None);
     }
 
     #[test]
-    fn seeing_nothing_is_a_failure() {
-        let check = Sights::default().judge(Images, "build them");
+    fn no_observation_is_a_failure() {
+        let check = Observations::default().judge(Images, "build them");
         assert_eq!(check.status, Status::Fail);
     }
 
     #[test]
     fn a_table_has_a_row_for_each_criterion_and_the_remedies_at_its_end() {
         let checks = [
-            Sights::of([right("200 healthy")]).judge(AxonHealth, "unused"),
-            Sights::of([wrong("2 tests failed")]).judge(UnitTests, "cargo test"),
+            Observations::of([right("200 healthy")]).judge(AxonHealth, "unused"),
+            Observations::of([wrong("2 tests failed")]).judge(UnitTests, "cargo test"),
             Check::skip(Images, "left out"),
         ];
         assert_eq!(failed(&checks), [UnitTests.name()]);
@@ -278,15 +278,15 @@ mod tests {
              \x208  SKIP  Docker images build successfully (< 50MB)\n\
              \x20         left out\n\
              \n\
-             1 passed, 1 failed, 1 not to be known\n\
-             to mend 9 (Unit tests pass (>80% coverage)):\n\
+             1 passed, 1 failed, 1 skipped\n\
+             to fix 9 (Unit tests pass (>80% coverage)):\n\
              \x20 cargo test"
         );
     }
 
     #[test]
-    fn json_has_the_words_of_the_contract() {
-        let check = Sights::of([right("200")]).judge(AxonHealth, "");
+    fn json_has_the_fields_of_the_contract() {
+        let check = Observations::of([right("200")]).judge(AxonHealth, "");
         assert_eq!(
             serde_json::to_value(&check).unwrap(),
             serde_json::json!({

@@ -1,4 +1,6 @@
-//! Images and function zips: what decides their bytes, how they are packed, what is inside.
+//! Images and function zips: their content key, how they are compiled and packed, and the documents
+//! about them. `types` has what the files of this room and `definition` share, and imports none of
+//! them.
 
 pub mod archive;
 pub mod compilation;
@@ -8,3 +10,4 @@ pub mod provenance;
 pub mod referrer;
 pub mod sbom;
 pub mod scan;
+pub mod types;

@@ -1,31 +1,31 @@
-//! A task definition as a JSON value, all the way from its template to ECS.
-//! What it is made of is read through nodes and containers; one table of keys checks its names.
+//! Task definitions as JSON values, from the template to what is registered. `node` and `container`
+//! read them, `keys` has the keys that ECS accepts.
 
-pub mod alone;
 pub mod container;
 pub mod credential;
 pub mod diff;
+pub mod json_path;
 pub mod keys;
 pub mod lint;
 pub mod node;
-pub mod place;
 pub mod render;
+pub mod run_options;
 pub mod strict;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use container::Container;
+use container::ContainerDefinition;
 use node::Node;
-use strict::NotJson;
+use strict::JsonError;
 
 /// A template with every placeholder filled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition(pub Value);
 
 impl Definition {
-    /// Reads an already rendered definition; `file` is for the error alone.
-    pub fn parse(file: &str, text: &str) -> Result<Self, NotJson> {
+    /// Parses a rendered definition. `file` is only named in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self, JsonError> {
         strict::parse_object(file, text).map(Self)
     }
 
@@ -33,7 +33,7 @@ impl Definition {
         self.root().text("family").unwrap_or_default()
     }
 
-    /// The image of the first container: a definition of ours has one.
+    /// The image of the first container; definitions of this repository have one container.
     pub fn image(&self) -> Option<&str> {
         self.container()?.image()
     }
@@ -42,20 +42,20 @@ impl Definition {
         Node::root(&self.0)
     }
 
-    pub fn containers(&self) -> Vec<Container<'_>> {
+    pub fn containers(&self) -> Vec<ContainerDefinition<'_>> {
         self.root()
             .items("containerDefinitions")
             .into_iter()
-            .map(Container)
+            .map(ContainerDefinition)
             .collect()
     }
 
-    /// The first container: a definition of ours has one.
-    pub fn container(&self) -> Option<Container<'_>> {
+    /// The first container; definitions of this repository have one container.
+    pub fn container(&self) -> Option<ContainerDefinition<'_>> {
         self.containers().into_iter().next()
     }
 
-    /// A definition that `DescribeTaskDefinition` answered, as it can be registered anew.
+    /// The definition without the keys that only `DescribeTaskDefinition` returns.
     #[must_use]
     pub fn registrable(mut self) -> Self {
         if let Some(members) = self.0.as_object_mut() {
@@ -64,17 +64,17 @@ impl Definition {
         self
     }
 
-    /// SHA-256 (hex) of the definition: objects are written with their keys in order, so two
-    /// definitions with the same meaning have the same hash.
+    /// SHA-256 of the definition as 64 hexadecimal digits. Object keys are sorted first, so their
+    /// order does not matter.
     pub fn sha256(&self) -> String {
         let mut text = String::new();
         write_canonical(&self.0, &mut text);
-        hex(&Sha256::digest(text))
+        hex::encode(Sha256::digest(text))
     }
 }
 
-/// JSON without space and with the keys of every object sorted. Sorted here and not by
-/// `serde_json`, whose maps keep the order of the text as soon as any crate of the build says so.
+/// JSON without whitespace and with sorted keys. They are sorted here because the maps of
+/// `serde_json` keep the order of the text if any crate of the build enables `preserve_order`.
 fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(members) => {
@@ -105,32 +105,21 @@ fn write_canonical(value: &Value, text: &mut String) {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-            text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-            text
-        })
-}
-
 #[cfg(test)]
 pub mod testing {
-    //! A definition of which every rule approves.
+    //! A definition that no lint rule finds fault with.
 
     use super::*;
     use crate::catalog::Service;
     use crate::decide::definition::render;
     use crate::decide::outputs;
 
-    /// Axon's template of this repository.
+    /// The template of axon.
     pub const AXON: &str = include_str!("../../../task-definitions/axon.json");
-    /// Orbit's template of this repository.
+    /// The template of orbit.
     pub const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
 
-    /// An image's name as the local outputs has it.
+    /// An image name as the local outputs have it.
     pub fn image(service: Service) -> String {
         format!(
             "localhost:4577/demo/{service}@sha256:{}",
@@ -159,12 +148,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_that_of_the_sorted_text() {
+    fn the_hash_ignores_the_order_of_keys() {
         let text = r#"{ "family": "a", "cpu": "256", "containerDefinitions": [{"b": "\"", "a": [1, null]}] }"#;
         let definition = Definition::parse("x.json", text).unwrap();
         let sorted =
             r#"{"containerDefinitions":[{"a":[1,null],"b":"\""}],"cpu":"256","family":"a"}"#;
-        assert_eq!(definition.sha256(), hex(&Sha256::digest(sorted)));
+        assert_eq!(definition.sha256(), hex::encode(Sha256::digest(sorted)));
     }
 
     #[test]

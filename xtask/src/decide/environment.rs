@@ -1,5 +1,5 @@
-//! An environment file (`infra/environments/<name>.tfvars.json`) as far as xtask reads it.
-//! Terraform reads the same file and owns every other field.
+//! The fields of an environment file (`infra/environments/<name>.tfvars.json`) that xtask reads.
+//! Terraform reads the same file.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +14,26 @@ pub struct Environment {
     pub name: String,
     pub region: String,
     pub account_id: String,
-    /// AWS is played by the local emulator: it is brought up on demand, its secrets are made up,
-    /// and nothing has to be confirmed.
+    /// Whether the local emulator stands in for AWS: it is started on demand, secrets get generated
+    /// values, and nothing has to be confirmed.
     #[serde(default)]
     pub emulated: bool,
-    /// Where the AWS API answers, if not at AWS's own addresses.
+    /// The endpoint of the AWS API, if not the default of AWS.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// As ECS spells it. Absent where the environment is emulated: there it is this machine's.
+    /// `X86_64` or `ARM64`. Absent in an emulated environment, which has the architecture of this
+    /// machine.
     #[serde(default)]
     pub architecture: Option<String>,
-    /// For each service, settings that its template does not have, or has with another value.
-    /// Deploy takes them from the outputs; lint, which has none, from here.
+    /// Variables that are added to the template of each service, or replace its own. A deploy reads
+    /// them from the outputs of Terraform, lint from here.
     #[serde(default)]
     pub service_environment: BTreeMap<Service, BTreeMap<String, String>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("{file}:{line}:{column}: {message}")]
-pub struct Malformed {
+pub struct EnvironmentError {
     file: String,
     line: usize,
     column: usize,
@@ -40,9 +41,9 @@ pub struct Malformed {
 }
 
 impl Environment {
-    /// Reads the text of `file`; the name is for the error alone.
-    pub fn parse(file: &str, text: &str) -> Result<Self, Malformed> {
-        serde_json::from_str(text).map_err(|error| Malformed {
+    /// Parses the text of `file`, which is only named in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self, EnvironmentError> {
+        serde_json::from_str(text).map_err(|error| EnvironmentError {
             file: file.to_owned(),
             line: error.line(),
             column: error.column(),
@@ -55,7 +56,7 @@ impl Environment {
         format!("/{}/{}/outputs", self.project, self.name)
     }
 
-    /// The folder of SSM parameters that is the ledger.
+    /// The SSM path below which the ledger has its parameters.
     pub fn ledger_path(&self) -> String {
         format!("/{}/{}/releases", self.project, self.name)
     }

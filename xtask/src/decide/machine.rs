@@ -1,4 +1,4 @@
-//! This machine: what it lacks, and how it reaches the network.
+//! This machine: missing tools, and proxies.
 
 pub mod byte_order_mark;
 pub mod proxy;

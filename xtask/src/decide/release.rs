@@ -1,4 +1,5 @@
-//! Decisions about releases: what one would change, how a rollout went, what the ledger allows.
+//! Decisions about releases: the plan, the progress of a rollout, the ledger and the rotation of
+//! keys.
 
 pub mod history;
 pub mod plan;

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
 
 use crate::catalog::{Component, Service};
-use crate::decide::artifact::image::{Artifact, Digest, Key};
+use crate::decide::artifact::image::Artifact;
+use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::Snapshot;
 use crate::ports::Context;

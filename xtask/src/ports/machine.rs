@@ -9,8 +9,8 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use crate::decide::acceptance::figures::Coverage;
-use crate::decide::definition::alone::RunOptions;
-use crate::decide::machine::readiness::found::Found;
+use crate::decide::definition::run_options::RunOptions;
+use crate::decide::machine::readiness::facts::MachineFacts;
 use crate::decide::outputs::Architecture;
 
 /// The Docker engine of this machine: runs images alone.
@@ -182,7 +182,7 @@ pub struct Started {
 /// This machine, as far as the local environment needs it.
 #[async_trait]
 pub trait Machine: Send + Sync {
-    async fn inspect(&self, depth: Depth) -> Found;
+    async fn inspect(&self, depth: Depth) -> MachineFacts;
     /// Runs one command that fixes something.
     async fn run(&self, command: &[String]) -> Result<()>;
 }

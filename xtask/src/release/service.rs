@@ -13,7 +13,7 @@ use super::{
 };
 use crate::catalog::Service;
 use crate::decide::release::plan::{ServiceAction, ServiceStep};
-use crate::decide::release::rollout::{Decision, Goal, HealthAnswer, Proof, Rollout};
+use crate::decide::release::rollout::{HealthAnswer, Proof, Rollout, RolloutDecision, RolloutGoal};
 use crate::decide::release::snapshot::{Deployment, Revision, RolloutState, ServiceState};
 use crate::ports::{Context, ProbeRequest, ServiceUpdate};
 use crate::report::ReleaseEvent;
@@ -60,7 +60,7 @@ impl Release<'_> {
                 .update_service(self.outputs, service, &update)
                 .await?;
         }
-        let goal = Goal {
+        let goal = RolloutGoal {
             revision: revision.clone(),
             previous,
             desired: step.count,
@@ -69,30 +69,32 @@ impl Release<'_> {
     }
 
     /// Waits for the outcome of an update that was sent.
-    async fn reach(&mut self, step: &ServiceStep, goal: Goal) -> Result<(), ReleaseError> {
+    async fn reach(&mut self, step: &ServiceStep, goal: RolloutGoal) -> Result<(), ReleaseError> {
         let service = step.service;
         let revision = goal.revision.clone();
         let reason = match self.follow(service, goal, ROLLOUT_LIMIT).await? {
-            Decision::Superseded { by } => {
+            RolloutDecision::Superseded { by } => {
                 return Err(ReleaseError::Superseded {
                     component: Some(service.into()),
                     by,
                 });
             }
-            Decision::Failed { reason }
-            | Decision::RolledBack { reason }
-            | Decision::RollingBack { reason } => reason,
-            Decision::Wait | Decision::Probe => match self.prove(service, &revision).await {
-                Ok(()) => {
-                    self.context.report.emit(ReleaseEvent::RolledOut {
-                        component: service.into(),
-                        revision: revision.to_string(),
-                        previous: step.rollback_revision.to_string(),
-                    });
-                    return Ok(());
+            RolloutDecision::Failed { reason }
+            | RolloutDecision::RolledBack { reason }
+            | RolloutDecision::RollingBack { reason } => reason,
+            RolloutDecision::Wait | RolloutDecision::Probe => {
+                match self.prove(service, &revision).await {
+                    Ok(()) => {
+                        self.context.report.emit(ReleaseEvent::RolledOut {
+                            component: service.into(),
+                            revision: revision.to_string(),
+                            previous: step.rollback_revision.to_string(),
+                        });
+                        return Ok(());
+                    }
+                    Err(error) => format!("{error:#}"),
                 }
-                Err(error) => format!("{error:#}"),
-            },
+            }
         };
         let evidence = evidence::gather(&self.context, self.outputs, service, &revision).await;
         // The program's own words say more than ECS's about it.
@@ -126,7 +128,12 @@ impl Release<'_> {
 
     /// Looks until the rollout has an outcome or asks for a proof. ECS rolling back by itself is
     /// an end of the release: that rollback is followed in `roll_back_service`.
-    async fn follow(&mut self, service: Service, goal: Goal, limit: Duration) -> Result<Decision> {
+    async fn follow(
+        &mut self,
+        service: Service,
+        goal: RolloutGoal,
+        limit: Duration,
+    ) -> Result<RolloutDecision> {
         let Context {
             cluster, report, ..
         } = self.context;
@@ -136,7 +143,7 @@ impl Release<'_> {
         loop {
             let state = cluster.describe_service(self.outputs, service).await?;
             match rollout.observe(&state, started.elapsed() > limit) {
-                Decision::Wait => {}
+                RolloutDecision::Wait => {}
                 decision => return Ok(decision),
             }
             report.emit(progress(service, &revision, &state));
@@ -270,7 +277,7 @@ impl Release<'_> {
                 .update_service(self.outputs, service, &update)
                 .await?;
         }
-        let goal = Goal {
+        let goal = RolloutGoal {
             revision: target.clone(),
             previous: vec![ours, step.rollback_revision.clone()],
             desired,
@@ -279,13 +286,13 @@ impl Release<'_> {
     }
 
     /// Waits for the outcome of a rollback, of ours or of ECS.
-    async fn reach_back(&mut self, service: Service, goal: Goal) -> Result<RollbackOutcome> {
+    async fn reach_back(&mut self, service: Service, goal: RolloutGoal) -> Result<RollbackOutcome> {
         let (target, desired) = (goal.revision.clone(), goal.desired);
         match self.follow(service, goal, ROLLOUT_LIMIT).await? {
-            Decision::Probe | Decision::Wait => {}
-            Decision::Superseded { by } => return Ok(RollbackOutcome::Superseded { by }),
-            Decision::RollingBack { .. } => bail!("ECS did not go back to {target}"),
-            Decision::Failed { reason } | Decision::RolledBack { reason } => {
+            RolloutDecision::Probe | RolloutDecision::Wait => {}
+            RolloutDecision::Superseded { by } => return Ok(RollbackOutcome::Superseded { by }),
+            RolloutDecision::RollingBack { .. } => bail!("ECS did not go back to {target}"),
+            RolloutDecision::Failed { reason } | RolloutDecision::RolledBack { reason } => {
                 bail!("{target} did not come back: {reason}")
             }
         }

@@ -95,7 +95,7 @@ fn a_machine_without_rust_is_told_what_it_lacks() {
     let build = bare.run(&["build"]);
     assert_eq!(build.status.code(), Some(12));
     let output = program::stderr(&build);
-    for text in ["there is no rustc on the PATH", "hint: cargo xtask doctor"] {
+    for text in ["rustc is not on the PATH", "hint: cargo xtask doctor"] {
         assert!(output.contains(text), "{output}");
     }
     let doctor = program::stdout(&bare.run(&["doctor"]));

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::rules::{Source, sources};
+use crate::rules::{SourceFile, sources};
 
 const SERVICES: [&str; 3] = ["axon", "governance", "orbit"];
 
 fn source(folder: &str) -> String {
     let files = sources(&[&format!("services/{folder}/src")], ".rs");
-    let code: Vec<&str> = files.iter().map(Source::code).collect();
+    let code: Vec<String> = files.iter().map(SourceFile::code).collect();
     code.join("\n")
 }
 
@@ -22,10 +22,13 @@ fn document(folder: &str, name: &str) -> String {
 /// The names that are read: all literals of that shape, in the files that read settings.
 fn settings_of_code(folder: &str) -> BTreeSet<String> {
     let files = sources(&[&format!("services/{folder}/src")], ".rs");
-    let reading = files
+    let code = files.iter().map(SourceFile::code);
+    let reading: Vec<String> = code
+        .filter(|code| code.contains("reader: &mut Reader"))
+        .collect();
+    let literals = reading
         .iter()
-        .filter(|file| file.code().contains("reader: &mut Reader"));
-    let literals = reading.flat_map(|file| file.code().split('"').skip(1).step_by(2));
+        .flat_map(|code| code.split('"').skip(1).step_by(2));
     literals
         .map(|literal| literal.replace("{}", "<NAME>"))
         .filter(|literal| is_setting(literal))

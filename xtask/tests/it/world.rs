@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use xtask::catalog::{COMPONENTS, Component, SERVICES, Service};
-use xtask::decide::artifact::image::{Digest, Key};
+use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::environment::Environment;
 use xtask::decide::release::record::Record;
 use xtask::failure::{Failure, Kind};

@@ -1,4 +1,4 @@
-//! Whose AWS is reached, how long it is waited for, and when it is the credentials that are missing.
+//! Endpoints, time limits, and errors about credentials.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::adapters::registry::Ecr;
-use crate::adapters::{balancer, cluster, functions, ledger, logs, secrets, stand_in};
+use crate::adapters::{balancer, cluster, fake_aws, functions, ledger, logs, secrets};
 use crate::catalog::{Function, Service};
-use crate::decide::artifact::image::Key;
+use crate::decide::artifact::types::Key;
 use crate::decide::outputs;
 use crate::failure;
 use crate::ports::{Balancer, Cluster, Functions, Ledger, Logs, Registry, Secrets};
@@ -39,7 +39,7 @@ fn shell(name: &str, value: &str) -> ProcessEnv {
 }
 
 #[test]
-fn an_endpoint_of_another_place_is_refused_before_anything_else() {
+fn a_foreign_endpoint_is_rejected() {
     let shell = shell("AWS_ENDPOINT_URL_ECS", "https://elsewhere.invalid");
     let error = refuse_foreign_endpoints(&shell, &staging(None)).unwrap_err();
     assert_eq!(failure::exit_code(&error), 12);
@@ -50,13 +50,13 @@ fn an_endpoint_of_another_place_is_refused_before_anything_else() {
 }
 
 #[test]
-fn the_endpoint_that_the_file_names_is_allowed() {
+fn the_endpoint_of_the_file_is_allowed() {
     let shell = shell("AWS_ENDPOINT_URL", "https://proxy.invalid");
     assert!(refuse_foreign_endpoints(&shell, &staging(Some("https://proxy.invalid"))).is_ok());
 }
 
 #[test]
-fn credentials_that_expired_are_told_with_the_remedy() {
+fn expired_credentials_have_a_hint() {
     let of_code = |code: &str| {
         let metadata = ErrorMetadata::builder().code(code).message("too late");
         let error = GetParameterError::generic(metadata.build());
@@ -70,34 +70,34 @@ fn credentials_that_expired_are_told_with_the_remedy() {
         assert!(failure.hint.as_ref().unwrap().contains("aws sso login"));
     }
     assert!(failure::of(&of_code("AccessDenied")).is_none());
-    // What a parameter holds is no reason.
+    // Only the code counts, not the message.
     let metadata = ErrorMetadata::builder().code("ValidationException");
     let error = GetParameterError::generic(metadata.message("ExpiredToken").build());
     assert!(failure::of(&explain(SdkError::service_error(error, ()))).is_none());
 }
 
 #[test]
-fn the_local_aws_is_reached_with_nothing_of_the_shell() {
+fn the_local_aws_uses_nothing_of_the_shell() {
     let config = emulated(&staging(None), "http://127.0.0.1:4577");
     assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:4577"));
     assert_eq!(config.region().map(AsRef::as_ref), Some("us-east-1"));
 }
 
-/// How credentials cannot be had.
+/// A reason why no credentials can be loaded.
 #[derive(Debug, Clone, Copy)]
-enum Without {
-    /// As aws-config says it of an SSO session; AWS was not asked.
+enum MissingCredentials {
+    /// The error of aws-config for an SSO session; no request is sent.
     Session,
-    /// A program that gives credentials has failed, or a profile is wrong.
+    /// A credential process failed, or a profile is invalid.
     Provider,
     Profile,
-    /// None are anywhere.
+    /// No provider has credentials.
     Any,
-    /// A machine's own service does not answer.
+    /// The instance metadata service does not answer.
     Metadata,
 }
 
-impl ProvideCredentials for Without {
+impl ProvideCredentials for MissingCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -114,27 +114,27 @@ impl ProvideCredentials for Without {
     }
 }
 
-const ALL_WAYS: [Without; 5] = [
-    Without::Session,
-    Without::Provider,
-    Without::Profile,
-    Without::Any,
-    Without::Metadata,
+const ALL_REASONS: [MissingCredentials; 5] = [
+    MissingCredentials::Session,
+    MissingCredentials::Provider,
+    MissingCredentials::Profile,
+    MissingCredentials::Any,
+    MissingCredentials::Metadata,
 ];
 
-/// Nobody is ever asked at this address.
-async fn configured(without: Without) -> SdkConfig {
+/// No request is ever sent to this address.
+async fn configured(without: MissingCredentials) -> SdkConfig {
     let environment = staging(Some("http://127.0.0.1:1"));
     let loader = loader(&environment, &Transport::local()).credentials_provider(without);
     load(loader, &environment).await
 }
 
 #[tokio::test]
-async fn credentials_that_cannot_be_had_in_the_middle_have_expired() {
+async fn missing_credentials_during_a_command_count_as_expired() {
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
     let function = outputs.function(Function::Governance);
-    let report = stand_in::report();
-    for without in ALL_WAYS {
+    let report = fake_aws::report();
+    for without in ALL_REASONS {
         let config = configured(without).await;
         let ecr = Ecr::new(&config, &Transport::local(), &report);
         let errors = [
@@ -181,19 +181,19 @@ async fn credentials_that_cannot_be_had_in_the_middle_have_expired() {
 }
 
 #[tokio::test]
-async fn credentials_that_cannot_be_had_at_the_beginning_are_asked_for() {
-    for without in ALL_WAYS {
+async fn missing_credentials_at_the_start_are_not_ready() {
+    for without in ALL_REASONS {
         let config = configured(without).await;
         let error = require_account(&config, &staging(None)).await.unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
-        let told = error.to_string();
-        assert!(told.contains("no usable credentials for staging"), "{told}");
+        let text = error.to_string();
+        assert!(text.contains("no usable credentials for staging"), "{text}");
         let hint = failure::of(&error).unwrap().hint.clone().unwrap();
         assert!(hint.contains("aws sso login"), "{hint}");
     }
 }
 
-/// Takes connections and never says a word.
+/// A server that accepts connections and never answers.
 async fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -201,7 +201,7 @@ async fn silent() -> (TcpListener, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aws_that_never_answers_is_not_waited_for_for_ever() {
+async fn a_call_without_an_answer_times_out() {
     let (_listener, endpoint) = silent().await;
     let environment = staging(Some(&endpoint));
     let credentials = Credentials::new("key", "secret", None, None, "test");

@@ -1,5 +1,5 @@
-//! Compiles in the Docker engine by `services/Dockerfile`, and takes the binary out of the image
-//! that comes of it. Nothing stays in the engine but its own cache.
+//! Compiles in the Docker engine with `services/Dockerfile`, and copies the binaries out of the
+//! images. Only the build cache stays in the engine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -17,37 +17,36 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout};
 
 use super::progress::Progress;
-use crate::adapters::docker::{ask, labels, remove};
-use crate::adapters::host;
+use crate::adapters::docker::{ask, connection, labels, remove};
 use crate::adapters::source::Checkout;
 use crate::catalog::Component;
-use crate::decide::artifact::compilation::Variant;
 use crate::decide::artifact::context::{BESIDE_INPUTS, DOCKERFILE, pack_context};
 use crate::decide::artifact::image::Inputs;
+use crate::decide::artifact::types::Variant;
 use crate::failure::Failure;
 use crate::ports::{ProcessEnv, Source};
 use crate::report::{BuildEvent, Report};
 
-/// The engine's API of Docker 17.06, the first that has all that the recipe is made of: several
+/// The API version of Docker 17.06, the first with what `services/Dockerfile` needs: several
 /// stages, and arguments before the first one.
 const API_MIN: (u32, u32) = (1, 30);
-/// Of Docker 18.09, the first that has `BuildKit` for everybody.
+/// The API version of Docker 18.09, the first with `BuildKit` as a stable feature.
 const API_OF_BUILDKIT: (u32, u32) = (1, 39);
 
-/// The longest that an engine may say nothing: a crate that is compiled and linked says nothing.
+/// The limit between two messages of the engine. Compiling and linking a crate prints nothing.
 const SILENCE_LIMIT: Duration = Duration::from_mins(30);
 
 pub(super) struct InDocker<'a> {
     engine: Docker,
     builder: BuilderVersion,
-    /// In the words of images, such as `amd64`.
+    /// Such as `amd64`.
     engines_architecture: String,
     process_env: &'a ProcessEnv,
     report: &'a Report,
     base: Option<&'a str>,
 }
 
-/// The zipped files that the engine gets.
+/// The build context.
 pub(super) async fn context(
     checkout: &Checkout,
     inputs: &BTreeMap<Component, Inputs>,
@@ -60,7 +59,7 @@ pub(super) async fn context(
         files.insert(path.to_owned(), checkout.read(path).await?.into_bytes());
     }
     Ok(pack_context(&files)
-        .context("pack what Docker gets")?
+        .context("pack the build context")?
         .into())
 }
 
@@ -71,7 +70,7 @@ impl<'a> InDocker<'a> {
         base: Option<&'a str>,
     ) -> Result<Self> {
         let doing = "ask the engine for its version";
-        let engine = host::docker(process_env)?;
+        let engine = connection::docker(process_env)?;
         let engine = ask(doing, engine.negotiate_version()).await?;
         let version = ask(doing, engine.version()).await?;
         Ok(Self {
@@ -84,7 +83,7 @@ impl<'a> InDocker<'a> {
         })
     }
 
-    /// One after the other: they share the layers of their dependencies.
+    /// Sequentially, since they share the layers of their dependencies.
     pub(super) async fn compile(
         &self,
         variant: Variant,
@@ -109,8 +108,8 @@ impl<'a> InDocker<'a> {
         Ok(binaries)
     }
 
-    /// Builds a component's image and answers its id. Where this is dropped, the engine sees that
-    /// nobody listens any more and stops.
+    /// Builds the image of a component and returns its id. The engine stops when this future is
+    /// dropped, because that closes the connection.
     async fn image(
         &self,
         component: Component,
@@ -123,15 +122,16 @@ impl<'a> InDocker<'a> {
         let body = bollard::body_full(context);
         let mut stream = self.engine.build_image(options, None, Some(body));
         let mut image = None;
-        // To its end: failures come in the stream, under HTTP status 200.
-        while let Some(told) = timeout(SILENCE_LIMIT, stream.next())
-            .await
-            .with_context(|| {
-                format!("build {component}: the engine said nothing for half an hour")
-            })?
+        // To the end: the engine reports failures in the stream, with HTTP status 200.
+        while let Some(message) =
+            timeout(SILENCE_LIMIT, stream.next())
+                .await
+                .with_context(|| {
+                    format!("build {component}: no message of the engine for half an hour")
+                })?
         {
-            match told {
-                Ok(told) => image = progress.see(told).or(image),
+            match message {
+                Ok(message) => image = progress.record(message).or(image),
                 Err(error) => return Err(progress.failure(error, variant.architecture, self.base)),
             }
         }
@@ -142,7 +142,7 @@ impl<'a> InDocker<'a> {
             crates,
             seconds,
         });
-        image.with_context(|| format!("build {component}: the engine told no image"))
+        image.with_context(|| format!("build {component}: no image in the output of the engine"))
     }
 
     fn options(&self, component: Component, variant: Variant) -> BuildImageOptions {
@@ -159,14 +159,14 @@ impl<'a> InDocker<'a> {
         if self.builder == BuilderVersion::BuilderBuildKit {
             options = options.session(&format!("xtask-{}-{component}", std::process::id()));
         }
-        // The engine's own is not named: an older engine knows no platforms.
+        // Not for its own platform, since older engines do not support the option.
         if self.engines_architecture != architecture.oci() {
             options = options.platform(&format!("linux/{}", architecture.oci()));
         }
         options.build()
     }
 
-    /// A container gives files out, whether it ever ran or not.
+    /// Copies the binary out of a container that is never started.
     async fn binary(&self, component: Component, image: &str) -> Result<Vec<u8>> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
@@ -184,18 +184,20 @@ impl<'a> InDocker<'a> {
             .engine
             .download_from_container(&container, Some(options))
             .try_collect::<Vec<Bytes>>();
-        let chunks = ask("take the binary out of a container", chunks).await;
+        let chunks = ask("copy the binary out of a container", chunks).await;
         remove(&self.engine, &container).await?;
         let archive = chunks?.concat();
         let mut binary = Vec::new();
         let mut archive = tar::Archive::new(archive.as_slice());
         let mut entries = archive.entries()?;
-        let entry = entries.next().context("the engine gave no file")?;
+        let entry = entries
+            .next()
+            .context("no file in the response of the engine")?;
         entry?.read_to_end(&mut binary)?;
         Ok(binary)
     }
 
-    /// The layers stay in the engine's cache: without them the next build would begin anew.
+    /// Removes the image without its layers, which stay in the build cache.
     async fn forget(&self, image: &str) -> Result<()> {
         let options = RemoveImageOptionsBuilder::new().noprune(true).build();
         let removal = self.engine.remove_image(image, Some(options), None);
@@ -203,20 +205,20 @@ impl<'a> InDocker<'a> {
     }
 }
 
-/// How an engine of this version builds.
+/// The builder of an engine of this version.
 fn builder_of(version: &SystemVersion) -> Result<BuilderVersion> {
     let api = version.api_version.as_deref().unwrap_or_default();
     let number = |text: &str| text.parse::<u32>().ok();
     let api = api
         .split_once('.')
         .and_then(|(major, minor)| Some((number(major)?, number(minor)?)))
-        .with_context(|| format!("the engine's API has the version `{api}`"))?;
+        .with_context(|| format!("unexpected API version `{api}` of the engine"))?;
     if api < API_MIN {
         let version = version.version.as_deref().unwrap_or_default();
         return Err(Failure::not_ready(format!(
-            "Docker {version} is too old to build {DOCKERFILE}: 17.06 is the first that can"
+            "Docker {version} is too old for {DOCKERFILE}, which needs 17.06"
         ))
-        .hint("upgrade Docker, or leave `--builder docker` out: this machine's Rust compiles then")
+        .hint("upgrade Docker, or compile with the Rust of this machine: omit `--builder docker`")
         .into());
     }
     let components = version.components.iter().flatten();
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_builds_as_its_version_can() {
+    fn the_builder_depends_on_the_version() {
         let buildkit = BuilderVersion::BuilderBuildKit;
         for (api, component, builder) in [
             ("1.30", "Engine", BuilderVersion::BuilderV1),
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_is_too_old_is_told_with_the_way_out() {
+    fn an_old_engine_is_an_error_with_a_hint() {
         let error = builder_of(&version("1.29", "Engine")).unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
         let text = error.to_string();

@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tokio::fs;
 
-use super::{is_progress, tell_failure};
+use super::{is_progress, report_failure};
 use crate::adapters::process::Command;
 use crate::adapters::toolchain::cargo_home;
 use crate::catalog::{COMPONENTS, Component};
-use crate::decide::artifact::compilation::{Folders, Variant, cargo_arguments, rustflags};
+use crate::decide::artifact::compilation::{Folders, cargo_arguments, rustflags};
+use crate::decide::artifact::types::Variant;
 use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
 use crate::ports::ProcessEnv;
 use crate::report::{BuildEvent, Report};
 
-/// Variables by which a user tells cargo where crates come from and how to reach them.
+/// Prefixes of variables that configure registries and network access of cargo.
 const CARGO_SETTINGS: [&str; 5] = [
     "CARGO_HTTP_",
     "CARGO_NET_",
@@ -31,7 +32,7 @@ pub(super) struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Compiles all components by one invocation of cargo, and reads the binaries of some.
+    /// Compiles all components by one invocation of cargo, and reads the binaries of these.
     pub(super) async fn compile(
         &self,
         variant: Variant,
@@ -51,7 +52,7 @@ impl Host<'_> {
         Ok(binaries)
     }
 
-    /// One invocation, which answers the folder that it leaves its programs in.
+    /// Runs cargo and returns the folder of the binaries.
     pub(super) async fn run_cargo(&self, variant: Variant, packages: &[&str]) -> Result<PathBuf> {
         let (libraries, version) = tokio::try_join!(
             self.libraries(variant.architecture),
@@ -70,7 +71,8 @@ impl Host<'_> {
             .folder(&self.process_env.root)
             .variable("CARGO_ENCODED_RUSTFLAGS", flags)
             .variable("CARGO_TARGET_DIR", target.display().to_string())
-            // Set by `cargo xtask` itself; rust-toolchain.toml, which is part of the key, decides.
+            // Set by `cargo xtask` itself. The toolchain is that of rust-toolchain.toml, an input
+            // of the key.
             .without_variable("RUSTUP_TOOLCHAIN");
         for (name, value) in &self.process_env.variables {
             if is_setting(name) {
@@ -92,29 +94,29 @@ impl Host<'_> {
             let folder = target.join(variant.architecture.target());
             return Ok(folder.join(variant.profile.name()));
         }
-        Err(tell_failure(
+        Err(report_failure(
             self.report,
             finished.output.lines(),
             "cargo cannot build the services",
         ))
     }
 
-    /// Where the compiler has its libraries for the architecture. They may not be installed.
+    /// The folder of the standard library for the architecture, which may not be installed.
     async fn libraries(&self, architecture: Architecture) -> Result<PathBuf> {
         let target = architecture.target();
-        let said = self
+        let output = self
             .rustc(&["--print", "target-libdir", "--target", target])
             .await?;
-        // The last line: rustup may have told before it what it installs.
-        let folder = PathBuf::from(said.lines().last().unwrap_or_default());
+        // The last line, since rustup may print what it installs before.
+        let folder = PathBuf::from(output.lines().last().unwrap_or_default());
         if folder.is_dir() {
             return Ok(folder);
         }
-        let message = format!("Rust on this machine cannot compile for {target}");
+        let message = format!("the Rust toolchain of this machine has no target {target}");
         Err(Failure::not_ready(message)
             .hint(format!(
-                "let Docker compile: add `--builder docker`\n\
-                 or, where a linker for it is installed:\nrustup target add {target}"
+                "compile in Docker: add `--builder docker`\n\
+                 or, if a linker for it is installed:\nrustup target add {target}"
             ))
             .into())
     }
@@ -129,7 +131,7 @@ impl Host<'_> {
     }
 }
 
-/// The folder that xtask itself was built in: cargo compiles nothing twice then.
+/// The target folder of xtask itself, so that cargo compiles nothing twice.
 fn target_folder(process_env: &ProcessEnv) -> PathBuf {
     let named = process_env.variable("CARGO_TARGET_DIR");
     named.map_or_else(
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cargo_learns_where_crates_come_from_and_nothing_that_changes_bytes() {
+    fn only_settings_that_do_not_change_bytes_are_inherited() {
         assert!(is_setting("CARGO_REGISTRIES_OURS_INDEX"));
         assert!(is_setting("CARGO_HTTP_PROXY"));
         for other in [
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_folder_is_named_from_where_the_user_stands() {
+    fn the_target_folder_is_relative_to_the_current_folder() {
         let named = |folder: Option<&str>| {
             let variable = folder.map(|it| ("CARGO_TARGET_DIR".to_owned(), it.to_owned()));
             target_folder(&ProcessEnv {

@@ -1,5 +1,5 @@
-//! What the engine tells of a build becomes lines for people. What each step says is kept: it is
-//! the compiler's own message when the step fails.
+//! Converts the messages of a Docker build to lines of the report. The output of each step is kept,
+//! to show the errors of the compiler if the step fails.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use tokio::time::Instant;
 
-use super::{NO_SPACE, is_progress, tell_failure};
+use super::{NO_SPACE, is_progress, report_failure};
 use crate::adapters::docker::explain;
 use crate::catalog::Component;
 use crate::decide::artifact::context::DOCKERFILE;
@@ -17,35 +17,35 @@ use crate::decide::outputs::Architecture;
 use crate::failure::Failure;
 use crate::report::{BuildEvent, Report};
 
-/// A step that takes less is not worth a line of its own.
+/// Steps that take less time have no line in the report.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
 const NAME_LENGTH_MAX: usize = 80;
 
-/// What the classic builder itself says while a step goes on.
+/// Prefixes of lines of the classic builder itself.
 const IN_BETWEEN: [&str; 2] = [" ---> ", "Removing intermediate container "];
 
 pub(super) struct Progress<'a> {
     report: &'a Report,
     component: Component,
-    steps: Vec<Step>,
+    steps: Vec<BuildStep>,
     crates_compiled: usize,
 }
 
-struct Step {
-    /// What the engine calls it: `BuildKit` by a digest, the classic builder by its number.
+struct BuildStep {
+    /// A digest in `BuildKit`, a number in the classic builder.
     id: String,
     name: String,
     began: Instant,
-    /// Whole lines.
-    said: Vec<String>,
-    /// The beginning of the next line.
-    unfinished: String,
-    state: State,
+    /// Complete lines.
+    output: Vec<String>,
+    /// The start of the next line.
+    partial_line: String,
+    state: StepState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StepState {
     Runs,
     Cached,
     Ended,
@@ -66,57 +66,58 @@ impl<'a> Progress<'a> {
         self.crates_compiled
     }
 
-    /// Takes one message of the engine; answers the image that it names.
-    pub(super) fn see(&mut self, told: BuildInfo) -> Option<String> {
-        if let Some(text) = told.stream {
-            self.see_classic(&text);
+    /// Records a message of the engine. Returns the image id, if the message has one.
+    pub(super) fn record(&mut self, message: BuildInfo) -> Option<String> {
+        if let Some(text) = message.stream {
+            self.record_classic(&text);
         }
-        match told.aux {
-            Some(BuildInfoAux::BuildKit(status)) => self.see_buildkit(status),
-            // The classic builder names one for each stage, and the last one is meant.
+        match message.aux {
+            Some(BuildInfoAux::BuildKit(status)) => self.record_buildkit(status),
+            // The classic builder reports one for each stage; the last one counts.
             Some(BuildInfoAux::Default(image)) => return image.id,
             None => {}
         }
         None
     }
 
-    fn see_buildkit(&mut self, status: StatusResponse) {
+    fn record_buildkit(&mut self, status: StatusResponse) {
         for vertex in status.vertexes {
             if vertex.started.is_none() {
                 continue;
             }
             let step = self.begin(&vertex.digest, &vertex.name);
             if !vertex.error.is_empty() {
-                self.end(step, State::Failed);
+                self.end(step, StepState::Failed);
             } else if vertex.cached {
-                self.end(step, State::Cached);
+                self.end(step, StepState::Cached);
             } else if vertex.completed.is_some() {
-                self.end(step, State::Ended);
+                self.end(step, StepState::Ended);
             }
         }
         for log in status.logs {
             if let Some(step) = self.steps.iter().position(|step| step.id == log.vertex) {
-                self.hear(step, &String::from_utf8_lossy(&log.msg));
+                self.append_output(step, &String::from_utf8_lossy(&log.msg));
             }
         }
     }
 
-    /// The classic builder tells everything as text: `Step 3/20 : RUN ...`, then what it prints.
-    fn see_classic(&mut self, text: &str) {
+    /// Records text of the classic builder: `Step 3/20 : RUN ...` followed by the output of the
+    /// step.
+    fn record_classic(&mut self, text: &str) {
         let last = self.steps.len().checked_sub(1);
         if let Some((number, name)) = text
             .strip_prefix("Step ")
             .and_then(|rest| rest.split_once(" : "))
         {
             if let Some(last) = last {
-                self.end(last, State::Ended);
+                self.end(last, StepState::Ended);
             }
             self.begin(number, &format!("[{number}] {name}"));
         } else if let Some(last) = last {
             if text.starts_with(" ---> Using cache") {
-                self.end(last, State::Cached);
+                self.end(last, StepState::Cached);
             } else if !IN_BETWEEN.iter().any(|words| text.starts_with(words)) {
-                self.hear(last, text);
+                self.append_output(last, text);
             }
         }
     }
@@ -130,7 +131,7 @@ impl<'a> Progress<'a> {
             .filter(|word| *word != "\\")
             .collect();
         let name = words.join(" ");
-        // What the engine does for itself is nobody's step.
+        // Internal steps of the engine are not shown.
         if !name.starts_with("[internal]") {
             self.report.emit(BuildEvent::DockerStep {
                 component: self.component,
@@ -138,25 +139,25 @@ impl<'a> Progress<'a> {
                 seconds: None,
             });
         }
-        self.steps.push(Step {
+        self.steps.push(BuildStep {
             id: id.to_owned(),
             name,
             began: Instant::now(),
-            said: Vec::new(),
-            unfinished: String::new(),
-            state: State::Runs,
+            output: Vec::new(),
+            partial_line: String::new(),
+            state: StepState::Runs,
         });
         self.steps.len() - 1
     }
 
-    fn end(&mut self, index: usize, state: State) {
+    fn end(&mut self, index: usize, state: StepState) {
         let step = &mut self.steps[index];
-        if step.state != State::Runs {
+        if step.state != StepState::Runs {
             return;
         }
         step.state = state;
         let took = step.began.elapsed();
-        if state == State::Ended && took >= WORTH_A_LINE {
+        if state == StepState::Ended && took >= WORTH_A_LINE {
             self.report.emit(BuildEvent::DockerStep {
                 component: self.component,
                 step: short(&step.name),
@@ -165,12 +166,12 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn hear(&mut self, index: usize, text: &str) {
+    fn append_output(&mut self, index: usize, text: &str) {
         let step = &mut self.steps[index];
-        step.unfinished.push_str(&without_colours(text));
-        while let Some((line, rest)) = step.unfinished.split_once('\n') {
+        step.partial_line.push_str(&without_colors(text));
+        while let Some((line, rest)) = step.partial_line.split_once('\n') {
             let line = line.trim_end().to_owned();
-            step.unfinished = rest.to_owned();
+            step.partial_line = rest.to_owned();
             if line.trim_start().starts_with("Compiling ") {
                 self.crates_compiled += 1;
             }
@@ -181,11 +182,11 @@ impl<'a> Progress<'a> {
                     line: line.trim().to_owned(),
                 });
             }
-            step.said.push(line);
+            step.output.push(line);
         }
     }
 
-    /// Why a build ended: the reasons that a user can do something about have their remedy.
+    /// The failure of a build. Failures that a user can fix have a hint.
     pub(super) fn failure(
         &self,
         error: Error,
@@ -199,54 +200,60 @@ impl<'a> Progress<'a> {
             return explain(&doing, error);
         };
         let message = message.trim();
-        let failed = self.steps.iter().find(|step| step.state == State::Failed);
+        let failed = self
+            .steps
+            .iter()
+            .find(|step| step.state == StepState::Failed);
         let step = failed.or(self.steps.last());
-        let said: Vec<&str> = step
+        let output: Vec<&str> = step
             .iter()
             .flat_map(|step| {
-                step.said
+                step.output
                     .iter()
                     .map(String::as_str)
-                    .chain([step.unfinished.as_str()])
+                    .chain([step.partial_line.as_str()])
             })
             .collect();
-        let is_told = |words: &str| {
-            let mut texts = said.iter().copied().chain([message]);
+        let mentions = |words: &str| {
+            let mut texts = output.iter().copied().chain([message]);
             texts.any(|text| text.to_lowercase().contains(words))
         };
-        if is_told(NO_SPACE) {
-            return Failure::not_ready(format!("{doing}: the engine's disk is full: {message}"))
-                .hint("docker system df        # what takes it\ndocker builder prune    # gives back what earlier builds left")
+        if mentions(NO_SPACE) {
+            return Failure::not_ready(format!("{doing}: the disk of the engine is full: {message}"))
+                .hint("docker system df        # shows what uses it\ndocker builder prune    # removes the build cache")
                 .into();
         }
-        if is_told("exec format error") {
+        if mentions("exec format error") {
             let name = architecture.oci();
             return Failure::not_ready(format!(
                 "{doing}: the engine cannot run programs for {name}"
             ))
             .hint(format!(
-                "set DOCKER_HOST to an engine on a machine for {name}, or add an emulator \
+                "set DOCKER_HOST to an engine on an {name} machine, or add an emulator \
                      to this one:\ndocker run --privileged --rm tonistiigi/binfmt --install {name}"
             ))
             .into();
         }
         if step.is_none_or(|step| is_about_base(&step.name)) {
-            let base = base.map_or_else(|| format!("that {DOCKERFILE} names"), str::to_owned);
-            return Failure::not_ready(format!("{doing}: no base image {base}: {message}"))
-                .hint(
-                    "name one that the engine can have:\n--builder docker=IMAGE\n\
-                       or make one of what this machine has:\ntests/builder-base/import.sh IMAGE",
-                )
-                .into();
+            let base = base.map_or_else(|| format!("of {DOCKERFILE}"), str::to_owned);
+            return Failure::not_ready(format!(
+                "{doing}: cannot pull base image {base}: {message}"
+            ))
+            .hint(
+                "use one that the engine can pull:\n--builder docker=IMAGE\n\
+                       or create one from this machine:\ntests/builder-base/import.sh IMAGE",
+            )
+            .into();
         }
-        if said.iter().all(|line| line.trim().is_empty()) {
+        if output.iter().all(|line| line.trim().is_empty()) {
             return anyhow!("{doing}: {message}");
         }
-        tell_failure(self.report, said.into_iter(), doing)
+        report_failure(self.report, output.into_iter(), doing)
     }
 }
 
-/// `BuildKit` looks for the base before the first step, the classic builder in its own.
+/// Whether a step is about the base image: the first one in `BuildKit`, `FROM` in the classic
+/// builder.
 fn is_about_base(step: &str) -> bool {
     step.contains("load metadata for") || step.contains("] FROM ")
 }
@@ -260,8 +267,8 @@ fn short(name: &str) -> String {
     }
 }
 
-/// The classic builder paints red what a program says on stderr.
-fn without_colours(text: &str) -> String {
+/// Removes colors; the classic builder prints stderr in red.
+fn without_colors(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, code)) = rest.split_once("\u{1b}[") {
@@ -285,17 +292,17 @@ mod tests {
 
     fn classic(progress: &mut Progress<'_>, texts: &[&str]) {
         for text in texts {
-            progress.see(BuildInfo {
+            progress.record(BuildInfo {
                 stream: Some((*text).to_owned()),
                 ..BuildInfo::default()
             });
         }
     }
 
-    fn buildkit(progress: &mut Progress<'_>, vertex: Vertex, said: &str) {
+    fn buildkit(progress: &mut Progress<'_>, vertex: Vertex, output: &str) {
         let log = VertexLog {
             vertex: vertex.digest.clone(),
-            msg: said.as_bytes().to_vec(),
+            msg: output.as_bytes().to_vec(),
             ..VertexLog::default()
         };
         let status = StatusResponse {
@@ -303,7 +310,7 @@ mod tests {
             logs: vec![log],
             ..StatusResponse::default()
         };
-        progress.see(BuildInfo {
+        progress.record(BuildInfo {
             aux: Some(BuildInfoAux::BuildKit(status)),
             ..BuildInfo::default()
         });
@@ -319,7 +326,7 @@ mod tests {
         }
     }
 
-    /// The failure's exit code, its text, and what was shown.
+    /// The exit code and the text of a failure, and the output of the report.
     fn failure_of(message: &str, see: impl FnOnce(&mut Progress<'_>)) -> (u8, String, String) {
         let (report, _, talk) = captured(Format::Human);
         let mut progress = Progress::new(&report, Component::Service(Service::Axon));
@@ -336,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_are_counted_whichever_builder_tells_of_them() {
+    fn crates_are_counted_with_both_builders() {
         let (report, _, _) = captured(Format::Human);
         let mut progress = Progress::new(&report, Component::Service(Service::Axon));
         classic(
@@ -349,32 +356,32 @@ mod tests {
             ],
         );
         assert_eq!(progress.crates_compiled(), 1);
-        let said = "   Compiling axon v0.1.0\n   Compiling orbit v0.1.0\n    Finished\n";
+        let output = "   Compiling axon v0.1.0\n   Compiling orbit v0.1.0\n    Finished\n";
         buildkit(
             &mut progress,
             step("[service 3/3] RUN cargo build", ""),
-            said,
+            output,
         );
         assert_eq!(progress.crates_compiled(), 3);
     }
 
     #[test]
-    fn the_last_image_that_is_named_is_the_one() {
+    fn the_last_image_counts() {
         let (report, _, _) = captured(Format::Human);
         let mut progress = Progress::new(&report, Component::Service(Service::Axon));
-        let image = progress.see(BuildInfo {
+        let image = progress.record(BuildInfo {
             aux: Some(BuildInfoAux::Default(ImageId {
                 id: Some("sha256:1".to_owned()),
             })),
             ..BuildInfo::default()
         });
         assert_eq!(image.as_deref(), Some("sha256:1"));
-        assert_eq!(progress.see(BuildInfo::default()), None);
+        assert_eq!(progress.record(BuildInfo::default()), None);
     }
 
     #[test]
-    fn what_the_compiler_said_is_shown_and_its_progress_is_not() {
-        let said = "   Compiling axon v0.1.0\nerror[E0425]: cannot find value `it`\n";
+    fn errors_of_the_compiler_are_shown_without_progress() {
+        let output = "   Compiling axon v0.1.0\nerror[E0425]: cannot find value `it`\n";
         let code = "executor failed running: exit code: 101";
         let (exit, text, shown) = failure_of(code, |progress| {
             buildkit(
@@ -382,7 +389,11 @@ mod tests {
                 step("[kit 2/2] RUN cargo build", ""),
                 "an earlier step\n",
             );
-            buildkit(progress, step("[service 3/3] RUN cargo build", code), said);
+            buildkit(
+                progress,
+                step("[service 3/3] RUN cargo build", code),
+                output,
+            );
         });
         assert_eq!((exit, text.as_str()), (10, "build axon in Docker"));
         assert!(
@@ -394,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_user_can_do_something_about_is_told() {
+    fn what_a_user_can_do_something_about_mentions() {
         let (exit, text, _) = failure_of("pull access denied for ours", |progress| {
             classic(
                 progress,
@@ -403,7 +414,7 @@ mod tests {
         });
         assert_eq!(exit, 12);
         assert!(
-            text.contains("no base image ours:1: pull access denied"),
+            text.contains("cannot pull base image ours:1: pull access denied"),
             "{text}"
         );
 
@@ -412,14 +423,14 @@ mod tests {
             classic(progress, &["Step 9/9 : COPY services/kit services/kit\n"]);
         });
         assert_eq!(exit, 12);
-        assert!(text.contains("the engine's disk is full"), "{text}");
+        assert!(text.contains("the disk of the engine is full"), "{text}");
 
         let (exit, text, _) = failure_of("exit code: 1", |progress| {
-            let said = "exec /bin/sh: exec format error\n";
+            let output = "exec /bin/sh: exec format error\n";
             buildkit(
                 progress,
                 step("[dependencies 2/9] RUN rustc", "exit code: 1"),
-                said,
+                output,
             );
         });
         assert_eq!(exit, 12);
@@ -427,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_foresaw_is_told_as_the_engine_says_it() {
+    fn any_other_failure_is_the_message_of_the_engine() {
         let (exit, text, _) = failure_of("COPY failed: no source files", |progress| {
             classic(progress, &["Step 9/9 : COPY services/kit services/kit\n"]);
         });

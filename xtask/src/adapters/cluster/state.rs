@@ -1,4 +1,4 @@
-//! A service and its tasks as ECS tells them, in the words of `decide`; and back.
+//! Converts services and tasks of the ECS API to the types of `decide`, and alarms back.
 
 use anyhow::{Context, Result};
 use aws_sdk_ecs::types::{
@@ -18,8 +18,8 @@ pub(super) fn revision_of(arn: &str) -> Result<Revision> {
     Ok(name_of(arn).parse()?)
 }
 
-/// What the service has, with other alarms. AWS does not say what becomes of members that are left
-/// out, so all those that `infra/` sets are sent.
+/// The deployment configuration of the service with other alarms. AWS does not document what
+/// happens to omitted members, so all that `infra/` sets are sent.
 pub(super) fn with_alarms(service: &Service, alarms: &Alarms) -> Result<DeploymentConfiguration> {
     let alarms = DeploymentAlarms::builder()
         .set_alarm_names(Some(alarms.names.clone()))
@@ -67,7 +67,7 @@ fn deployment(deployment: &types::Deployment) -> Result<Deployment> {
         state: match deployment.rollout_state() {
             Some(DeploymentRolloutState::Completed) => RolloutState::Completed,
             Some(DeploymentRolloutState::Failed) => RolloutState::Failed,
-            // A state that this SDK does not know is at least no end.
+            // States that are unknown to this SDK count as in progress.
             _ => RolloutState::InProgress,
         },
         reason: deployment
@@ -102,7 +102,7 @@ pub(super) fn stopped_task(task: &Task) -> StoppedTask {
 mod tests {
     use super::*;
 
-    /// As `infra/` makes it, and as AWS answers it: with members that nobody gave.
+    /// A service of `infra/` as AWS returns it, with additional members.
     fn watched() -> Service {
         let alarms = DeploymentAlarms::builder()
             .alarm_names("demo-axon-unhealthy-targets")
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_that_are_turned_off_keep_their_names_and_all_else_that_infra_sets() {
+    fn disabling_alarms_keeps_everything_else() {
         let service = watched();
         let on = service_state(&service).unwrap().alarms.unwrap();
         assert!(on.enabled && on.rollback && on.names.len() == 2);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_rollout_state_is_no_end() {
+    fn an_unknown_rollout_state_is_in_progress() {
         let unknown = types::Deployment::builder()
             .status("PRIMARY")
             .task_definition("arn:aws:ecs:us-east-1:000000000000:task-definition/demo-axon:3")

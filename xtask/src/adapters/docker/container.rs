@@ -1,4 +1,4 @@
-//! One running container: what it says, what it takes, how it ends.
+//! One running container: its logs, its memory use and its exit code.
 
 use std::time::Duration;
 
@@ -15,15 +15,14 @@ use bollard::query_parameters::{
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
 
-use super::{ask, explain, remove};
-use crate::adapters::host;
+use super::{ask, connection, explain, remove};
 use crate::ports::{ProcessEnv, RunningContainer};
 
-/// For removing a container on the way out.
+/// For removing a container when it is dropped.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// A running container. It goes away with this value.
-pub struct Container {
+/// A running container, removed on drop.
+pub struct DockerContainer {
     docker: Docker,
     process_env: ProcessEnv,
     id: String,
@@ -31,7 +30,7 @@ pub struct Container {
     removed: bool,
 }
 
-impl Container {
+impl DockerContainer {
     pub(super) fn new(docker: &Docker, process_env: &ProcessEnv, id: String) -> Self {
         Self {
             docker: docker.clone(),
@@ -42,7 +41,7 @@ impl Container {
         }
     }
 
-    /// Starts it, and finds the port under which this one of the container is reached.
+    /// Starts the container and looks up the host port of the given container port.
     pub(super) async fn start(&mut self, port: Option<u16>) -> Result<()> {
         let started = self.docker.start_container(&self.id, None);
         ask("start a container", started).await?;
@@ -52,12 +51,12 @@ impl Container {
         Ok(())
     }
 
-    /// The port of 127.0.0.1 under which the container's own is reached.
+    /// The port of 127.0.0.1 that is published for the container.
     pub fn host_port(&self) -> u16 {
         self.host_port
     }
 
-    /// All lines so far, of both streams as they came.
+    /// All lines so far, of stdout and stderr.
     pub async fn logs(&self) -> Result<Vec<String>> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
         let chunks = self.docker.logs(&self.id, Some(options));
@@ -70,7 +69,7 @@ impl Container {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Runs a command in the container and answers its exit code.
+    /// Runs a command in the container and returns its exit code.
     pub async fn execute(&self, command: &[String]) -> Result<i64> {
         let doing = "run a command in a container";
         let options = CreateExecOptions {
@@ -86,10 +85,10 @@ impl Container {
             ask(doing, output.try_collect::<Vec<_>>()).await?;
         }
         let ended = ask(doing, self.docker.inspect_exec(&created.id)).await?;
-        ended.exit_code.context("the engine tells no exit code")
+        ended.exit_code.context("the engine reports no exit code")
     }
 
-    /// What the container's processes hold, without what the kernel may roll back from them.
+    /// The memory use of the container, without page cache that the kernel can reclaim.
     pub async fn memory_bytes(&self) -> Result<u64> {
         let options = StatsOptionsBuilder::new()
             .stream(false)
@@ -101,17 +100,17 @@ impl Container {
             .try_collect::<Vec<_>>();
         let stats = ask("measure a container", stats).await?;
         let memory = stats.into_iter().find_map(|stats| stats.memory_stats);
-        let memory = memory.context("the engine tells no memory")?;
-        let usage = memory.usage.context("the engine tells no memory")?;
+        let memory = memory.context("the engine reports no memory")?;
+        let usage = memory.usage.context("the engine reports no memory")?;
         let details = memory.stats.unwrap_or_default();
-        // The name under the first version of control groups, and under the second.
+        // The names in versions 1 and 2 of control groups.
         let reclaimable = ["total_inactive_file", "inactive_file"]
             .iter()
             .find_map(|name| details.get(*name));
         Ok(usage.saturating_sub(reclaimable.copied().unwrap_or(0)))
     }
 
-    /// Asks the program to end (SIGTERM), kills it after the grace, and answers its exit code.
+    /// Sends SIGTERM, kills the program after the grace period, and returns its exit code.
     pub async fn stop(&self, grace_seconds: i32) -> Result<i64> {
         let options = StopContainerOptionsBuilder::new().t(grace_seconds).build();
         ask(
@@ -122,15 +121,15 @@ impl Container {
         self.exit_code().await
     }
 
-    /// Waits until the program ends by itself, and answers its exit code.
+    /// Waits for the program to exit, and returns its exit code.
     pub async fn wait(&self, limit: Duration) -> Result<i64> {
         let ended = self
             .docker
             .wait_container(&self.id, None::<WaitContainerOptions>)
             .try_collect::<Vec<_>>();
         match timeout(limit, ended).await {
-            Err(_) => bail!("the container still runs after {} s", limit.as_secs()),
-            // Any exit code but 0 is an error to the library.
+            Err(_) => bail!("the container is still running after {} s", limit.as_secs()),
+            // The library reports any exit code but 0 as an error.
             Ok(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => self.exit_code().await,
             Ok(Err(error)) => Err(explain("wait for a container", error)),
         }
@@ -145,7 +144,7 @@ impl Container {
     async fn exit_code(&self) -> Result<i64> {
         let state = self.inspect().await?.state;
         let code = state.and_then(|state| state.exit_code);
-        code.context("the engine tells no exit code")
+        code.context("the engine reports no exit code")
     }
 
     async fn find_host_port(&self, port: u16) -> Result<u16> {
@@ -164,19 +163,19 @@ impl Container {
         }
         let code = self.exit_code().await?;
         let logs = self.logs().await?.join("\n");
-        bail!("the container ended at once with exit code {code}:\n{logs}")
+        bail!("the container exited at once with code {code}:\n{logs}")
     }
 
     async fn inspect(&self) -> Result<ContainerInspectResponse> {
         let inspected = self
             .docker
             .inspect_container(&self.id, None::<InspectContainerOptions>);
-        ask("look at a container", inspected).await
+        ask("inspect a container", inspected).await
     }
 }
 
 #[async_trait]
-impl RunningContainer for Container {
+impl RunningContainer for DockerContainer {
     fn host_port(&self) -> u16 {
         Self::host_port(self)
     }
@@ -194,24 +193,24 @@ impl RunningContainer for Container {
     }
 }
 
-impl Drop for Container {
+impl Drop for DockerContainer {
     fn drop(&mut self) {
         if self.removed {
             return;
         }
         let (process_env, id) = (self.process_env.clone(), std::mem::take(&mut self.id));
-        // In a runtime of its own, because the one that we are dropped in may be going down.
+        // In its own runtime, because the current one may be shutting down.
         let removing = std::thread::spawn(move || -> Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             runtime.block_on(async {
-                let docker = host::docker(&process_env)?;
+                let docker = connection::docker(&process_env)?;
                 timeout(REMOVAL_LIMIT, remove(&docker, &id)).await?
             })
         });
         if let Ok(Err(error)) = removing.join() {
-            tracing::warn!(error = format!("{error:#}"), "a container is left behind");
+            tracing::warn!(error = format!("{error:#}"), "cannot remove a container");
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Removes them with their volumes. Those that the emulator removes at the same time are waited for.
+/// Removes the containers with their volumes, and waits for those that the emulator is removing.
 pub(super) async fn remove(docker: &Docker, instance: &str) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {

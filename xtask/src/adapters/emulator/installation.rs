@@ -1,4 +1,4 @@
-//! The emulator's Python packages, and what its Python runs at its start.
+//! The Python packages of the emulator, and its startup code.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::report::Report;
 const REQUIREMENTS: &str = include_str!("../../../emulator/requirements.txt");
 const STARTUP: &str = include_str!("../../../emulator/sitecustomize.py");
 
-/// A killed process ends at once, but for one that waits for a disk.
+/// A killed process ends at once, unless it waits for a disk.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(5);
 
-/// Names what is installed, short enough for a line.
+/// A short hash that identifies what is installed.
 pub(super) fn version() -> String {
     version_of(&[REQUIREMENTS, STARTUP])
 }
@@ -26,17 +26,17 @@ pub(super) fn python(local: &Path) -> PathBuf {
     environment(local).program("python")
 }
 
-/// What Python runs at its start lies here.
+/// The folder of `sitecustomize.py`, which Python runs at its start.
 pub(super) fn startup_folder(local: &Path) -> PathBuf {
     local.join("startup")
 }
 
-/// Whether what is installed is the right version for the interpreter that is there.
+/// Whether this version is completely installed, for the current interpreter.
 pub(super) fn is_complete(local: &Path) -> bool {
     environment(local).is_complete()
 }
 
-/// Installs what is not installed yet.
+/// Installs the emulator unless it is installed.
 pub(super) async fn ensure(process_env: &ProcessEnv, report: &Report, local: &Path) -> Result<()> {
     if is_complete(local) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The processes of one instance of the local AWS, found by their command lines: a file with a
-//! process id goes stale, and then names somebody else's process.
+//! The processes of one instance of the local AWS, found by their command lines. A pid file could
+//! be stale and have the id of another process.
 
 use std::fs;
 use std::path::Path;
@@ -10,56 +10,56 @@ use tokio::time::{Instant, sleep};
 
 use super::{APPLICATION, POLL};
 
-/// A process that was checked to be ours when it was found.
+/// A process whose command line was ours when it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Process {
+pub(super) struct EmulatorProcess {
     pub(super) id: i32,
-    role: Role,
+    role: ProcessRole,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum ProcessRole {
     Server,
-    /// A function that the server runs.
+    /// A Lambda function that the server started.
     Worker,
     Installer,
 }
 
 /// Every process of the instance that listens on this port.
-pub(super) fn of_instance(local: &Path, port: u16) -> Vec<Process> {
+pub(super) fn of_instance(local: &Path, port: u16) -> Vec<EmulatorProcess> {
     all()
         .filter_map(|id| {
             let role = role(&command_line(id), local, port)?;
-            Some(Process { id, role })
+            Some(EmulatorProcess { id, role })
         })
         .collect()
 }
 
-/// What a killed installation left running: it still writes into the virtual environment.
-pub(super) fn of_installation(local: &Path) -> Vec<Process> {
+/// Processes of a killed installation, which may still write to the virtual environment.
+pub(super) fn of_installation(local: &Path) -> Vec<EmulatorProcess> {
     all()
         .filter(|id| installs(&command_line(*id), local))
-        .map(|id| Process {
+        .map(|id| EmulatorProcess {
             id,
-            role: Role::Installer,
+            role: ProcessRole::Installer,
         })
         .collect()
 }
 
-/// Asks the server to end, which saves its state. `false` if no server runs.
-pub(super) fn ask_to_end(processes: &[Process]) -> bool {
+/// Sends SIGTERM to the server, which saves its state. `false`: no server is running.
+pub(super) fn ask_to_end(processes: &[EmulatorProcess]) -> bool {
     let servers = processes
         .iter()
-        .filter(|process| process.role == Role::Server);
+        .filter(|process| process.role == ProcessRole::Server);
     signal(servers, Signal::TERM)
 }
 
-pub(super) fn kill(processes: &[Process]) {
+pub(super) fn kill(processes: &[EmulatorProcess]) {
     signal(processes.iter(), Signal::KILL);
 }
 
-/// Polls until no process is left; `false` when that takes too long.
-pub(super) async fn ended(found: impl Fn() -> Vec<Process>, limit: Duration) -> bool {
+/// Polls until no process is left. `false`: the limit is exceeded.
+pub(super) async fn ended(found: impl Fn() -> Vec<EmulatorProcess>, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     while !found().is_empty() {
         if Instant::now() > deadline {
@@ -70,7 +70,7 @@ pub(super) async fn ended(found: impl Fn() -> Vec<Process>, limit: Duration) -> 
     true
 }
 
-/// Who listens on this port, as far as we may know.
+/// The process that listens on this port, if it is visible to this user.
 pub(super) fn holder(port: u16) -> Option<String> {
     let table = read("/proc/net/tcp") + &read("/proc/net/tcp6");
     let socket = format!("socket:[{}]", listening_inode(&table, port)?);
@@ -84,14 +84,14 @@ pub(super) fn holder(port: u16) -> Option<String> {
     Some(format!("{} (process {id})", name.trim()))
 }
 
-fn role(arguments: &[String], local: &Path, port: u16) -> Option<Role> {
+fn role(arguments: &[String], local: &Path, port: u16) -> Option<ProcessRole> {
     let program = Path::new(arguments.first()?);
     let binds = format!("--bind=127.0.0.1:{port}");
     if program == local.join("venv/bin/python") && arguments.contains(&binds) {
-        return Some(Role::Server);
+        return Some(ProcessRole::Server);
     }
     let workers = local.join(port.to_string()).join("tmp");
-    program.starts_with(workers).then_some(Role::Worker)
+    program.starts_with(workers).then_some(ProcessRole::Worker)
 }
 
 fn installs(arguments: &[String], local: &Path) -> bool {
@@ -115,16 +115,13 @@ fn all() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Empty for a process that has ended and was not waited for.
+/// The arguments of a process; empty for a zombie.
 fn command_line(id: i32) -> Vec<String> {
     let text = read(&format!("/proc/{id}/cmdline"));
     text.split_terminator('\0').map(str::to_owned).collect()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what the kernel tells of processes"
-)]
+#[expect(clippy::disallowed_methods, reason = "the kernel has it in a file")]
 fn read(path: &str) -> String {
     fs::read(path).map_or_else(
         |_| String::new(),
@@ -132,8 +129,8 @@ fn read(path: &str) -> String {
     )
 }
 
-/// Signals each; one that has ended meanwhile is what was wanted.
-fn signal<'a>(processes: impl Iterator<Item = &'a Process>, signal: Signal) -> bool {
+/// Sends a signal to each process. One that has ended meanwhile is ignored.
+fn signal<'a>(processes: impl Iterator<Item = &'a EmulatorProcess>, signal: Signal) -> bool {
     processes
         .filter_map(|process| kill_process(Pid::from_raw(process.id)?, signal).ok())
         .count()
@@ -155,12 +152,12 @@ mod tests {
         let server = "venv/bin/python -m hypercorn ministack.app:app --bind=127.0.0.1:4577";
         assert_eq!(
             role_of(&format!("{}/{server}", local.display())),
-            Some(Role::Server)
+            Some(ProcessRole::Server)
         );
         let function = "4577/tmp/ministack-provided-code-4577/1/bootstrap";
         assert_eq!(
             role_of(&format!("{}/{function}", local.display())),
-            Some(Role::Worker)
+            Some(ProcessRole::Worker)
         );
 
         for other in [
@@ -175,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_not_taken_for_an_installation() {
+    fn a_server_is_not_an_installation() {
         let local = Path::new("/home/a/target/xtask/local");
         let installs = |text: &str| installs(&arguments(text), local);
         assert!(installs(
@@ -193,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listening_socket_is_found_in_the_kernels_table() {
+    fn a_listening_socket_is_found() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
             0: 0100007F:11E1 0100007F:A000 01 00000000:00000000 00:00000000 00000000  0  0 111 1\n\
             1: 0100007F:11E1 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 222 1\n";

@@ -1,5 +1,5 @@
-//! Waiting, after a restart, until what ran before runs again: the services' tasks are started
-//! anew, and `DescribeServices` counts them before they exist.
+//! Waits after a restart until the services run again. Their tasks are started again, and
+//! `DescribeServices` counts them before they exist.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::ask;
+use super::client;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 
-/// `false`: not everything came back in time.
+/// `false`: the limit is exceeded.
 pub(super) async fn wait(port: u16) -> bool {
     let deadline = Instant::now() + LIMIT;
     while !settled(port).await.unwrap_or(false) {
@@ -66,12 +66,13 @@ async fn running(port: u16, cluster: &str, service: &Value) -> Option<u64> {
     Some(tasks.filter(|task| task["lastStatus"] == "RUNNING").count() as u64)
 }
 
-/// Whether something behind every load balancer answers `/health`, whatever it says but "no".
+/// Whether every load balancer answers `/health` with a status below 500.
 async fn balancers_answer(port: u16) -> Option<bool> {
     let form = "Action=DescribeLoadBalancers&Version=2015-12-01";
-    let answer = ask::query(port, "elasticloadbalancing", form).await?;
+    let answer = client::query(port, "elasticloadbalancing", form).await?;
     let paths = names(&answer).map(|name| format!("/_alb/{name}/health"));
-    let statuses = join_all(paths.map(|path| async move { ask::status(port, &path).await })).await;
+    let statuses =
+        join_all(paths.map(|path| async move { client::status(port, &path).await })).await;
     Some(
         statuses
             .into_iter()
@@ -89,7 +90,7 @@ fn names(answer: &str) -> impl Iterator<Item = &str> {
 
 async fn ecs(port: u16, operation: &str, input: Value) -> Option<Value> {
     let target = format!("AmazonEC2ContainerServiceV20141113.{operation}");
-    ask::json(port, &target, &input).await
+    client::json(port, &target, &input).await
 }
 
 fn strings(list: &Value) -> impl Iterator<Item = &str> {

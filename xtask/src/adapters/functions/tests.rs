@@ -1,32 +1,31 @@
-//! Publishing, beside a Lambda that keeps to its documentation.
+//! Publishing with a fake Lambda that behaves as documented.
 
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
 use super::*;
-use crate::adapters::stand_in;
+use crate::adapters::fake_aws;
 use crate::catalog::Function;
-use crate::decide::artifact::image::Key;
+use crate::decide::artifact::types::Key;
 use crate::decide::outputs;
 
 const ZIP: &[u8] = b"our zip";
 const OTHER_CODE: &str = "other code";
 
-/// Lambda as its documentation has it: a version is pending for a while, and there is one of each
-/// code.
+/// A version is pending for a while, and no two versions have the same code.
 #[derive(Default)]
 struct Fake {
     /// Of `$LATEST`.
     code_sha256: String,
-    /// Description, code, and looks until it is at rest.
+    /// Description, code, and the number of observations until it is at rest.
     versions: Vec<(String, String, u32)>,
     changes: Vec<&'static str>,
-    /// What becomes of a version.
+    /// The final state of a version, and its reason.
     ends: Option<(&'static str, &'static str)>,
-    /// Somebody else's update comes right after ours.
+    /// Another update replaces ours.
     is_overtaken: bool,
-    /// It stores other bytes than it is sent.
+    /// It stores other bytes than those sent.
     garbles: bool,
 }
 
@@ -99,11 +98,11 @@ fn key() -> String {
     "5".repeat(64)
 }
 
-/// What became of a publishing of our zip, and what was done for it.
+/// The result of publishing our zip, and the calls that it made.
 async fn publish(fake: Fake) -> (Result<String>, Vec<&'static str>) {
     let fake = Arc::new(Mutex::new(fake));
     let asked = Arc::clone(&fake);
-    let config = stand_in::aws(move |name, input| asked.lock().unwrap().answer(name, &input));
+    let config = fake_aws::config(move |name, input| asked.lock().unwrap().answer(name, &input));
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
     let config = config.await;
     let lambda = Lambda::new(&config);
@@ -128,7 +127,7 @@ async fn a_version_is_published_and_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_of_an_earlier_run_is_taken_where_it_has_our_code() {
+async fn a_version_of_an_earlier_run_is_reused() {
     let before = Fake {
         versions: vec![(String::new(), "c2hlbGw=".into(), 0), (key(), ours(), 3)],
         ..Fake::default()
@@ -139,7 +138,7 @@ async fn a_version_of_an_earlier_run_is_taken_where_it_has_our_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_description_alone_is_not_believed() {
+async fn a_description_alone_does_not_identify_a_version() {
     let forged = Fake {
         versions: vec![(key(), OTHER_CODE.into(), 0)],
         ..Fake::default()
@@ -150,7 +149,7 @@ async fn a_description_alone_is_not_believed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn code_that_somebody_else_puts_in_between_is_not_published() {
+async fn replaced_code_is_not_published() {
     let overtaken = Fake {
         is_overtaken: true,
         ..Fake::default()
@@ -169,7 +168,7 @@ async fn code_that_somebody_else_puts_in_between_is_not_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_of_our_code_under_another_description_is_told() {
+async fn a_version_with_another_description_is_an_error() {
     let renamed = Fake {
         versions: vec![("by hand".into(), ours(), 0)],
         ..Fake::default()
@@ -182,7 +181,7 @@ async fn a_version_of_our_code_under_another_description_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_fails_says_why_and_one_that_stays_pending_is_given_up() {
+async fn a_version_that_fails_or_stays_pending_is_an_error() {
     let failing = Fake {
         ends: Some(("Failed", "no subnet has an address left")),
         ..Fake::default()

@@ -1,5 +1,5 @@
-//! What `cargo xtask test` says of `infra/`, without AWS: format, validity, Terraform's own tests
-//! with a provider that only plays, and what checkov makes of it.
+//! Checks of `infra/` for `cargo xtask test`, without AWS: format, validity, `terraform test` with
+//! a mock provider, and checkov.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use crate::adapters::process::Command;
 use crate::adapters::python_tools::PythonTools;
 use crate::report::InfraEvent;
 
-/// The environments that `infra/tests` is run for: those that no emulator plays, and that nobody
-/// sees before they are applied.
+/// The environments that `infra/tests` runs for: those that are not emulated, whose first apply is
+/// on AWS.
 const TESTED: [&str; 2] = ["staging", "production"];
 
-/// Only what failed, nothing from the network.
+/// Shows only failures, and uses no network.
 const CHECKOV: [&str; 7] = [
     "--directory=.",
     "--framework=terraform",
@@ -30,7 +30,7 @@ impl Terraform<'_> {
     pub(super) async fn check_all(&self) -> Result<()> {
         let infra = self.process_env.root.join("infra");
         self.check_format(&infra).await?;
-        // A folder of its own: what an apply left must stay as it is.
+        // In its own folder, to keep the state of an apply.
         let check = Self {
             emulator: self.emulator.clone(),
             folder: self.process_env.state_folder().join("check"),
@@ -90,7 +90,7 @@ impl Terraform<'_> {
         Ok(())
     }
 
-    /// The tests that are for all environments and those for this one.
+    /// Runs the tests for all environments and those for this one.
     async fn run_tests(&self, root: &Root, infra: &Path, environment: &str) -> Result<()> {
         let variables = infra.join(format!("environments/{environment}.tfvars.json"));
         let mut test = self
@@ -120,7 +120,7 @@ impl Terraform<'_> {
         let checked = tools.run("checkov", CHECKOV, infra).await?;
         if !checked.succeeded() {
             bail!(
-                "checkov has something against infra/:\n{}",
+                "checkov reports faults in infra/:\n{}",
                 checked.output.trim()
             );
         }
@@ -144,14 +144,14 @@ impl Terraform<'_> {
     }
 }
 
-/// What Terraform can be started in: `infra/` or `infra/bootstrap/`.
+/// A root module: `infra/` or `infra/bootstrap/`.
 struct Root {
     name: &'static str,
     folder: PathBuf,
 }
 
 impl Root {
-    /// Arguments that leave out the tests of another environment.
+    /// The arguments that exclude the tests of another environment.
     fn tests_without(&self, foreign: &str) -> Result<Vec<String>> {
         let mut filters = Vec::new();
         for entry in std::fs::read_dir(self.folder.join("tests"))? {

@@ -1,31 +1,31 @@
-//! What Terraform says when it fails: the text itself, and for what happens in everyday work one
-//! clear error with its remedy.
+//! Errors of Terraform: common ones get a message and a hint of their own, others are shown as they
+//! are.
 
 use anyhow::anyhow;
 
 use crate::failure::{Failure, Kind};
 
-/// Whose Terraform failed.
-pub(super) struct Run<'a> {
+/// The run that failed.
+pub(super) struct TerraformRun<'a> {
     pub(super) environment: &'a str,
-    /// Whether it is the local AWS, of which nothing is precious.
+    /// Whether it is the local AWS, whose resources can be recreated.
     pub(super) emulated: bool,
-    /// What was tried: `init`, `plan`, `apply`.
+    /// The command: `init`, `plan` or `apply`.
     pub(super) verb: &'a str,
-    /// Where its copy of `infra/` lies, for a command by hand.
+    /// The folder of the copy of `infra/`, for hints.
     pub(super) root: String,
 }
 
-impl Run<'_> {
+impl TerraformRun<'_> {
     pub(super) fn failure(&self, output: &str) -> anyhow::Error {
-        let told = self
+        let known = self
             .locked(output)
             .or_else(|| self.stale(output))
             .or_else(|| self.no_bucket(output))
             .or_else(|| self.expired(output))
             .or_else(|| self.forbidden(output))
             .or_else(|| self.already_there(output));
-        told.map_or_else(
+        known.map_or_else(
             || anyhow!("terraform {} failed:\n{}", self.verb, errors_of(output)),
             Into::into,
         )
@@ -36,7 +36,7 @@ impl Run<'_> {
             return None;
         }
         let field = |name: &str| field(output, name).unwrap_or("unknown");
-        // `2026-11-25 15:28:44.995783835 +0000 UTC`: nobody waits for nanoseconds.
+        // Without the fraction of `2026-11-25 15:28:44.995783835 +0000 UTC`.
         let since = field("Created:").split('.').next().unwrap_or_default();
         let message = format!(
             "the state of {} is locked by {} since {} UTC ({})",
@@ -46,32 +46,32 @@ impl Run<'_> {
             field("Operation:"),
         );
         let hint = format!(
-            "wait until that run is done, then run this again\n\
-             if it died: (cd {} && TF_DATA_DIR=../data terraform force-unlock {})",
+            "wait until that run ends, then run this again\n\
+             if it crashed: (cd {} && TF_DATA_DIR=../data terraform force-unlock {})",
             self.root,
             field("ID:"),
         );
         Some(Failure::refused(message).hint(hint))
     }
 
-    /// What was confirmed is not what would happen now.
+    /// The state changed after the plan was confirmed.
     fn stale(&self, output: &str) -> Option<Failure> {
         let words = ["Saved plan is stale", "Saved plan does not match"];
         if !words.iter().any(|word| output.contains(word)) {
             return None;
         }
         let message = format!(
-            "the state of {} moved on since the plan that was confirmed; nothing was applied",
+            "the state of {} changed after the plan was confirmed; nothing was applied",
             self.environment
         );
         let hint = format!(
-            "look at the new plan: cargo xtask deploy --env {}",
+            "review the new plan: cargo xtask deploy --env {}",
             self.environment
         );
         Some(Failure::refused(message).hint(hint))
     }
 
-    /// As Terraform's backend and its provider say it.
+    /// Expired credentials, in the errors of the backend and the provider.
     fn expired(&self, output: &str) -> Option<Failure> {
         let words = [
             "ExpiredToken",
@@ -100,19 +100,16 @@ impl Run<'_> {
         if !output.contains("S3 bucket") || !output.contains("does not exist") {
             return None;
         }
-        let message = format!(
-            "the bucket for the state of {} is missing",
-            self.environment
-        );
+        let message = format!("the state bucket of {} does not exist", self.environment);
         let hint = format!(
-            "make it, once for an account: infra/README.md, From an empty account\n\
+            "create it, once for each account: infra/README.md, From an empty account\n\
              or correct infra/environments/{}.s3.tfbackend",
             self.environment
         );
         Some(Failure::not_ready(message).hint(hint))
     }
 
-    /// A pipeline's role may release and not apply.
+    /// The role of a pipeline may release, but not apply `infra/`.
     fn forbidden(&self, output: &str) -> Option<Failure> {
         let words = [
             "AccessDenied",
@@ -123,34 +120,34 @@ impl Run<'_> {
             return None;
         }
         let message = format!(
-            "infra/ of {} is to be applied, and these credentials must not (terraform {}):\n{}",
+            "these credentials may not apply infra/ of {} (terraform {}):\n{}",
             self.environment,
             self.verb,
             errors_of(output)
         );
         let hint = format!(
-            "somebody who may applies it first: cargo xtask deploy --env {}",
+            "apply it first with credentials that may: cargo xtask deploy --env {}",
             self.environment
         );
         Some(Failure::not_ready(message).hint(hint))
     }
 
-    /// A run that was killed wrote nothing of its last resources into the state.
+    /// A killed run may have created resources that it did not record in the state.
     fn already_there(&self, output: &str) -> Option<Failure> {
         let words = ["AlreadyExists", "ResourceExists", "already exists"];
         if !words.iter().any(|word| output.contains(word)) {
             return None;
         }
         let message = format!(
-            "there is already what infra/ of {} makes, as after a terraform that was killed:\n{}",
+            "resources of infra/ of {} exist already, as after a killed terraform:\n{}",
             self.environment,
             errors_of(output)
         );
         let hint = if self.emulated {
-            "cargo xtask local reset    # then deploy; nothing of it is precious".to_owned()
+            "cargo xtask local reset    # then deploy again".to_owned()
         } else {
             format!(
-                "take each into the state, then run this again:\n\
+                "import each into the state, then run this again:\n\
                  (cd {} && TF_DATA_DIR=../data terraform import \
                  -var-file=environments/{}.tfvars.json ADDRESS ID)",
                 self.root, self.environment
@@ -169,7 +166,7 @@ fn field<'a>(output: &'a str, name: &str) -> Option<&'a str> {
         .map(str::trim)
 }
 
-/// The errors of an output, without what came before them.
+/// The errors of an output, without the lines before them.
 pub(super) fn errors_of(output: &str) -> String {
     let lines = output.lines().map(unboxed);
     let errors: Vec<_> = lines
@@ -182,7 +179,7 @@ pub(super) fn errors_of(output: &str) -> String {
     }
 }
 
-/// Terraform draws boxes round its errors where it may use colours.
+/// Removes the box that Terraform draws around errors if it uses colors.
 fn unboxed(line: &str) -> &str {
     let inside = line.strip_prefix(['╷', '╵', '│']);
     inside.map_or(line, |text| text.strip_prefix(' ').unwrap_or(text))
@@ -195,8 +192,8 @@ mod tests {
 
     const LOCKED: &str = include_str!("failures/locked.txt");
 
-    fn run() -> Run<'static> {
-        Run {
+    fn run() -> TerraformRun<'static> {
+        TerraformRun {
             environment: "staging",
             emulated: false,
             verb: "apply",
@@ -211,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_somebody_holds_is_refused_with_who_and_since_when() {
+    fn a_locked_state_is_refused_with_its_holder() {
         let error = run().failure(LOCKED);
         assert_eq!(exit_code(&error), 11);
         assert_eq!(
@@ -224,20 +221,22 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_may_only_release_are_told_who_applies() {
+    fn missing_permissions_have_a_hint() {
         let output = "Error: Failed to get existing workspaces: Unable to list objects in S3 bucket \
                       \"demo-terraform-111122223333\": StatusCode: 403, api error AccessDenied";
         let error = run().failure(output);
         assert_eq!(exit_code(&error), 12);
         assert!(
-            error.to_string().contains("must not (terraform apply)"),
+            error
+                .to_string()
+                .contains("may not apply infra/ of staging (terraform apply)"),
             "{error}"
         );
         assert!(hint(&error).contains("deploy --env staging"));
     }
 
     #[test]
-    fn a_plan_that_is_behind_is_refused_and_told_how_to_be_made_anew() {
+    fn a_stale_plan_is_refused() {
         for title in [
             "Saved plan is stale",
             "Saved plan does not match the given state",
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_expired_are_not_taken_for_ones_that_must_not() {
+    fn expired_credentials_differ_from_missing_permissions() {
         for reason in [
             "StatusCode: 403, api error ExpiredToken: The provided token has expired.",
             "No valid credential sources found",
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_was_never_made_is_told_how_to_make() {
+    fn a_missing_bucket_has_a_hint() {
         let output = "Error: Failed to get existing workspaces: S3 bucket \
                       \"demo-terraform-111122223333\" does not exist.";
         let error = run().failure(output);
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_left_is_told_how_to_be_taken_over() {
+    fn leftover_resources_have_a_hint() {
         let output = "Error: creating CloudWatch Logs Log Group (/ecs/demo-axon): operation error \
                       CloudWatch Logs: CreateLogGroup, https response error StatusCode: 400, \
                       ResourceAlreadyExistsException: The specified log group already exists";
@@ -280,7 +279,7 @@ mod tests {
         assert_eq!(exit_code(&error), 12);
         assert!(error.to_string().contains("(/ecs/demo-axon)"), "{error}");
         assert!(hint(&error).contains("terraform import"));
-        let local = Run {
+        let local = TerraformRun {
             emulated: true,
             ..run()
         };
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_error_is_told_whole_and_without_its_box() {
+    fn any_other_error_is_shown_without_its_box() {
         let output =
             "module.x: Creating...\n╷\n│ Error: no such component\n│ \n│   on main.tf line 1\n╵\n";
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The file of a saved plan. Values are in it, secret ones too: it is its owner's alone, and goes
-//! away whatever happens.
+//! The file of a saved plan. It contains secret values, so only its owner can read it, and it is
+//! always removed.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -11,8 +11,7 @@ use anyhow::{Context, Result};
 pub(super) struct PlanFile(PathBuf);
 
 impl PlanFile {
-    /// An empty file in a folder, which Terraform writes into. One that a killed run left is
-    /// removed.
+    /// Creates an empty file for Terraform to write, after removing that of a killed run.
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let file = folder.join("saved.tfplan");
         remove(&file);
@@ -20,7 +19,7 @@ impl PlanFile {
         options.write(true).create_new(true).mode(0o600);
         options
             .open(&file)
-            .with_context(|| format!("make {}", file.display()))?;
+            .with_context(|| format!("create {}", file.display()))?;
         Ok(Self(file))
     }
 }
@@ -37,10 +36,7 @@ impl Drop for PlanFile {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a plan is removed where it is dropped"
-)]
+#[expect(clippy::disallowed_methods, reason = "removes the plan on drop")]
 fn remove(file: &Path) {
     drop(std::fs::remove_file(file));
 }

@@ -1,12 +1,14 @@
-//! A program that is called terraform and writes down what it is told.
+//! Tests with a script named `terraform` that records its calls.
 
 use std::os::unix::fs::PermissionsExt;
 
+use tempfile::TempDir;
+
 use super::*;
-use crate::adapters::stand_in;
+use crate::adapters::fake_aws;
 use crate::failure::exit_code;
 
-/// What it is asked and finds there goes into `calls`; `apply` does what a file says.
+/// Records its arguments and the plan file in `calls`. Files control whether it fails.
 const TERRAFORM: &str = r#"#!/bin/sh
 calls="${TF_DATA_DIR%/data}/calls"
 echo "$*" >> "$calls"
@@ -34,13 +36,17 @@ impl Interrupt for Never {
     }
 }
 
-/// A checkout with an `infra/` of these files, and the stand-in on its path.
-struct Checkout(ProcessEnv);
+/// A checkout whose `infra/` has these files, and the script on its `PATH`.
+struct Checkout {
+    process_env: ProcessEnv,
+    _folder: TempDir,
+}
 
 impl Checkout {
-    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
-    fn new(name: &str, files: &[&str]) -> Self {
-        let root = std::env::temp_dir().join(format!("infra-{name}-{}", std::process::id()));
+    #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
+    fn new(files: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().to_owned();
         for folder in ["bin", "infra/environments"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
@@ -51,18 +57,21 @@ impl Checkout {
         std::fs::write(&program, TERRAFORM).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:/usr/bin:/bin", root.join("bin").display());
-        Self(ProcessEnv {
-            here: root.clone(),
-            root,
-            variables: [("PATH".to_owned(), path)].into(),
-        })
+        Self {
+            process_env: ProcessEnv {
+                here: root.clone(),
+                root,
+                variables: [("PATH".to_owned(), path)].into(),
+            },
+            _folder: folder,
+        }
     }
 
     fn folder(&self) -> PathBuf {
-        self.0.state_folder().join("local/terraform")
+        self.process_env.state_folder().join("local/terraform")
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+    #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
     fn calls(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder().join("calls")).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -77,32 +86,32 @@ impl Checkout {
     }
 }
 
-impl Drop for Checkout {
-    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0.root));
-    }
-}
-
-/// Plans, and does something with the plan.
+/// Plans, and calls `act` with the plan.
 async fn planned<T>(
     checkout: &Checkout,
     act: impl AsyncFnOnce(&Terraform<'_>, Box<dyn InfraPlan + '_>) -> T,
 ) -> Result<T> {
-    let environment = stand_in::environment();
+    let environment = fake_aws::environment();
     let config = crate::adapters::aws::emulated(&environment, "http://127.0.0.1:1");
-    let report = stand_in::report();
-    let terraform = Terraform::new(&checkout.0, &environment, &report, &config, &Never, None);
+    let report = fake_aws::report();
+    let terraform = Terraform::new(
+        &checkout.process_env,
+        &environment,
+        &report,
+        &config,
+        &Never,
+        None,
+    );
     let plan = terraform.plan().await?;
     Ok(act(&terraform, plan).await)
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a test's own folder")]
-async fn no_endpoint_of_a_profile_has_a_say() {
-    let checkout = Checkout::new("endpoints", &["main.tf"]);
-    let config = crate::adapters::aws::emulated(&stand_in::environment(), "http://127.0.0.1:1");
-    let report = stand_in::report();
+#[expect(clippy::disallowed_methods, reason = "a temporary folder")]
+async fn endpoints_of_a_profile_are_ignored() {
+    let checkout = Checkout::new(&["main.tf"]);
+    let config = crate::adapters::aws::emulated(&fake_aws::environment(), "http://127.0.0.1:1");
+    let report = fake_aws::report();
     for (endpoint, expected) in [
         (None, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true\n"),
         (
@@ -112,9 +121,16 @@ async fn no_endpoint_of_a_profile_has_a_say() {
     ] {
         let environment = Environment {
             endpoint,
-            ..stand_in::environment()
+            ..fake_aws::environment()
         };
-        let terraform = Terraform::new(&checkout.0, &environment, &report, &config, &Never, None);
+        let terraform = Terraform::new(
+            &checkout.process_env,
+            &environment,
+            &report,
+            &config,
+            &Never,
+            None,
+        );
         drop(terraform.plan().await.unwrap());
         let endpoints = std::fs::read_to_string(checkout.folder().join("endpoints")).unwrap();
         assert_eq!(endpoints, expected);
@@ -122,8 +138,8 @@ async fn no_endpoint_of_a_profile_has_a_say() {
 }
 
 #[tokio::test]
-async fn what_was_planned_is_applied_from_its_file_which_goes_away() {
-    let checkout = Checkout::new("applied", &["main.tf"]);
+async fn a_plan_is_applied_from_its_file_which_is_removed() {
+    let checkout = Checkout::new(&["main.tf"]);
     let applied = planned(&checkout, async |_, plan| {
         assert!(
             plan.summary()
@@ -140,7 +156,7 @@ async fn what_was_planned_is_applied_from_its_file_which_goes_away() {
     assert!(calls[1].starts_with("plan ") && calls[1].contains(&format!("-out={file}")));
     assert!(calls[1].contains("-var infra_sha256="), "{calls:?}");
     assert_eq!(calls[2], "mode 600");
-    // A saved plan takes no variables.
+    // A saved plan accepts no variables.
     assert_eq!(
         calls[3],
         format!("apply -no-color -compact-warnings {file}")
@@ -149,13 +165,13 @@ async fn what_was_planned_is_applied_from_its_file_which_goes_away() {
 }
 
 #[tokio::test]
-async fn a_plan_that_is_not_confirmed_or_not_made_leaves_no_file() {
-    let checkout = Checkout::new("unconfirmed", &["main.tf"]);
+async fn an_unconfirmed_or_failed_plan_leaves_no_file() {
+    let checkout = Checkout::new(&["main.tf"]);
     planned(&checkout, async |_, plan| drop(plan))
         .await
         .unwrap();
     assert!(!checkout.keeps_a_plan());
-    let failing = Checkout::new("unmade", &["fails"]);
+    let failing = Checkout::new(&["fails"]);
     let error = planned(&failing, async |_, plan| drop(plan))
         .await
         .unwrap_err();
@@ -164,8 +180,8 @@ async fn a_plan_that_is_not_confirmed_or_not_made_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn a_plan_that_is_behind_is_refused_and_leaves_no_file() {
-    let checkout = Checkout::new("stale", &["stale"]);
+async fn a_stale_plan_is_refused_and_leaves_no_file() {
+    let checkout = Checkout::new(&["stale"]);
     let applied = planned(&checkout, async |_, plan| plan.apply().await).await;
     let error = applied.unwrap().unwrap_err();
     assert_eq!(exit_code(&error), 11);
@@ -173,8 +189,8 @@ async fn a_plan_that_is_behind_is_refused_and_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn nobody_plans_while_a_plan_waits_for_its_answer() {
-    let checkout = Checkout::new("turns", &["main.tf"]);
+async fn a_second_plan_is_refused() {
+    let checkout = Checkout::new(&["main.tf"]);
     let second = planned(&checkout, async |terraform, _plan| {
         let second = terraform.plan().await;
         second.map(drop).unwrap_err()
@@ -186,10 +202,10 @@ async fn nobody_plans_while_a_plan_waits_for_its_answer() {
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+#[expect(clippy::disallowed_methods, reason = "a temporary folder")]
 async fn terraform_gets_no_byte_order_mark() {
-    let checkout = Checkout::new("marked", &["main.tf"]);
-    let folder = checkout.0.root.join("infra");
+    let checkout = Checkout::new(&["main.tf"]);
+    let folder = checkout.process_env.root.join("infra");
     std::fs::write(folder.join("marked.tfvars.json"), "\u{feff}{}\r\n").unwrap();
     let found = sources(&folder).unwrap();
     assert_eq!(found["marked.tfvars.json"], b"{}\r\n");

@@ -1,4 +1,5 @@
-//! Pushing by the distribution protocol, which every image registry speaks.
+//! Pushes images by the OCI distribution protocol. A blob is uploaded by one POST and one PUT,
+//! since ECR answers a PATCH with a status that clients such as `oci-client` reject.
 
 use std::time::Duration;
 
@@ -9,15 +10,15 @@ use http::{Method, Request, Response, StatusCode};
 use tokio::time::{sleep, timeout};
 
 use crate::adapters::transport::Client;
-use crate::decide::artifact::image::Digest;
+use crate::decide::artifact::types::Digest;
 
-/// For one request, of which the longest sends some megabytes over a slow line.
+/// The limit of one request, which may send some megabytes over a slow connection.
 const LIMIT: Duration = Duration::from_mins(3);
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// One repository of a registry, and the right to push there.
+/// A repository of a registry, and the credentials to push to it.
 #[derive(Clone, Copy)]
 pub(super) struct Repository<'a> {
     pub(super) client: &'a Client,
@@ -28,7 +29,7 @@ pub(super) struct Repository<'a> {
 }
 
 impl Repository<'_> {
-    /// A registry on this machine speaks HTTP, every other one HTTPS.
+    /// Uses HTTP for a registry on this machine, HTTPS for every other one.
     fn scheme(self) -> &'static str {
         match self.registry.split(':').next() {
             Some("localhost" | "127.0.0.1") => "http",
@@ -36,32 +37,32 @@ impl Repository<'_> {
         }
     }
 
-    /// Uploads a blob, unless it is there.
+    /// Uploads a blob, unless it exists.
     pub(super) async fn put_blob(self, digest: Digest, bytes: Bytes) -> Result<()> {
         let name = self.name;
-        self.patiently(|| self.try_put_blob(&digest, bytes.clone()))
+        self.with_retries(|| self.try_put_blob(&digest, bytes.clone()))
             .await
             .with_context(|| format!("upload {digest} to {name}"))
     }
 
-    /// Uploads a manifest under a tag or its own digest.
+    /// Uploads a manifest under a tag or its digest.
     pub(super) async fn put_manifest(self, name: &str, kind: &str, bytes: Bytes) -> Result<()> {
         let url = self.url(&format!("manifests/{name}"));
         let put = || async {
             let sent = self.send(Method::PUT, &url, Some(kind), bytes.clone());
             succeeded(sent.await?).map(drop)
         };
-        self.patiently(put)
+        self.with_retries(put)
             .await
             .with_context(|| format!("upload the manifest {name} to {}", self.name))
     }
 
-    /// Opens an upload and closes it with all bytes at once. ECR answers some of these requests
-    /// with another success than the specification's, so any success is one.
+    /// Opens an upload and sends all bytes at once. Any success status is accepted, since ECR
+    /// deviates from the specification for some requests.
     async fn try_put_blob(self, digest: &Digest, bytes: Bytes) -> Result<()> {
         const BYTES: Option<&str> = Some("application/octet-stream");
-        let there = self.url(&format!("blobs/{digest}"));
-        let found = self.send(Method::HEAD, &there, None, Bytes::new()).await?;
+        let blob = self.url(&format!("blobs/{digest}"));
+        let found = self.send(Method::HEAD, &blob, None, Bytes::new()).await?;
         if found.status().is_success() {
             return Ok(());
         }
@@ -71,7 +72,7 @@ impl Repository<'_> {
             .await?;
         let opened = succeeded(opened)?;
         if opened.status == StatusCode::CREATED {
-            return Ok(()); // the registry had it and wants no bytes
+            return Ok(()); // the registry has the blob already
         }
         let upload = self.location(&uploads, &opened.headers)?;
         let separator = if upload.contains('?') { '&' } else { '?' };
@@ -90,31 +91,31 @@ impl Repository<'_> {
         let shown = format!("{method} {url}");
         let changes = method == Method::POST || method == Method::PUT;
         let mut request = Request::builder().method(method).uri(url);
-        // An upload may be sent on to another host, which must not learn the password.
+        // An upload may be redirected to another host, which must not get the password.
         if url.starts_with(&format!("{}/", self.origin())) {
             request = request.header(AUTHORIZATION, self.authorization);
         }
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind);
         }
-        // Of an empty body hyper says nothing, and some registries then answer 411.
+        // hyper sends no length for an empty body, and some registries then answer 411.
         if bytes.is_empty() && changes {
             request = request.header(CONTENT_LENGTH, 0);
         }
         let request = request.body(bytes).context("make a request")?;
         let exchange = self.client.exchange(request, ANSWER_BYTES_MAX);
         match timeout(LIMIT, exchange).await {
-            Ok(answer) => answer.with_context(|| format!("{shown}: no answer")),
-            Err(_) => bail!("{shown}: no answer within {} s", LIMIT.as_secs()),
+            Ok(answer) => answer.with_context(|| format!("{shown}: no response")),
+            Err(_) => bail!("{shown}: no response within {} s", LIMIT.as_secs()),
         }
     }
 
-    /// Where an upload goes on: a whole URL, or one relative to the URL that was asked.
+    /// The URL of the next request of an upload, which may be relative to the requested URL.
     fn location(self, asked: &str, headers: &http::HeaderMap) -> Result<String> {
         let location = headers
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
-            .context("the registry does not say where to upload")?;
+            .context("no upload location in the response of the registry")?;
         Ok(if location.contains("://") {
             location.to_owned()
         } else if location.starts_with("//") {
@@ -127,15 +128,15 @@ impl Repository<'_> {
         })
     }
 
-    /// Tries again where that may help: no answer, or the registry's own trouble.
-    pub(super) async fn patiently<T, Work>(self, work: impl Fn() -> Work) -> Result<T>
+    /// Retries after a missing response or a server error.
+    pub(super) async fn with_retries<T, Work>(self, work: impl Fn() -> Work) -> Result<T>
     where
         Work: Future<Output = Result<T>>,
     {
         for _ in 1..ATTEMPTS {
             match work().await {
-                Err(error) if !error.is::<Refused>() => {
-                    tracing::debug!(error = format!("{error:#}"), "ask the registry again");
+                Err(error) if !error.is::<RejectedError>() => {
+                    tracing::debug!(error = format!("{error:#}"), "retry");
                     sleep(PAUSE).await;
                 }
                 ended => return ended,
@@ -153,26 +154,26 @@ impl Repository<'_> {
     }
 }
 
-/// An answer that will be the same next time.
+/// A client error, for which a retry is pointless.
 #[derive(Debug, thiserror::Error)]
-#[error("{status}: {said}")]
-struct Refused {
+#[error("{status}: {message}")]
+struct RejectedError {
     status: StatusCode,
-    said: String,
+    message: String,
 }
 
-/// The head of an answer that is a success; any other one is an error, with what it says.
+/// The head of a successful response. Any other status is an error with the body.
 pub(super) fn succeeded(answer: Response<Bytes>) -> Result<http::response::Parts> {
     let (head, body) = answer.into_parts();
     let status = head.status;
     if status.is_success() {
         return Ok(head);
     }
-    let said = text(&body);
+    let message = text(&body);
     if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
-        return Err(Refused { status, said }.into());
+        return Err(RejectedError { status, message }.into());
     }
-    bail!("{status}: {said}")
+    bail!("{status}: {message}")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -191,15 +192,14 @@ mod tests {
     use super::*;
     use crate::adapters::transport::Transport;
 
-    /// A registry that answers as ECR does, writes down what it is asked, and fails as many times
-    /// as it is told to.
+    /// A registry that responds like ECR, records its requests, and fails a number of times.
     #[derive(Clone)]
     struct Fake {
         asked: Arc<Mutex<Vec<String>>>,
         failures: Arc<Mutex<u32>>,
         has_blobs: bool,
         refuses: bool,
-        /// What a POST is answered, and where it says that the upload goes on.
+        /// The status and the location of responses to a POST.
         opens: (StatusCode, String),
     }
 
@@ -220,7 +220,7 @@ mod tests {
         let method = request.method().clone();
         let headers = request.headers().clone();
         let header = |name| Some(headers.get(name)?.to_str().unwrap());
-        // By that name it is another host.
+        // Counts as another host.
         let foreign = header("host").unwrap().starts_with("localhost");
         let password = (!foreign).then_some("Basic c2VjcmV0");
         assert_eq!(header("authorization"), password, "{asked}");
@@ -234,23 +234,24 @@ mod tests {
         let mut failures = fake.failures.lock().unwrap();
         if *failures > 0 {
             *failures -= 1;
-            return (StatusCode::BAD_GATEWAY, "come back").into_response();
+            return (StatusCode::BAD_GATEWAY, "try later").into_response();
         }
         if fake.refuses && method != Method::HEAD {
             return (StatusCode::FORBIDDEN, "not you").into_response();
         }
-        let location = |place: &str| [(LOCATION, place.to_owned())];
+        let location = |url: &str| [(LOCATION, url.to_owned())];
         match method {
             Method::HEAD if fake.has_blobs => StatusCode::OK.into_response(),
             Method::HEAD => StatusCode::NOT_FOUND.into_response(),
             Method::POST => (fake.opens.0, location(&fake.opens.1)).into_response(),
-            // Where the specification asks for 202.
+            // The specification demands 202.
             Method::PATCH => (StatusCode::CREATED, location("/up/2?a=b")).into_response(),
             _ => StatusCode::CREATED.into_response(),
         }
     }
 
-    /// What was asked, and how it ended. `PORT` in a location is the registry's.
+    /// The requests and the result of an upload. `PORT` in a location is replaced by that of the
+    /// registry.
     async fn put_blob(mut fake: Fake) -> (Vec<String>, Result<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_is_uploaded_and_named_by_its_digest() {
+    async fn a_blob_is_uploaded_under_its_digest() {
         let (asked, ended) = put_blob(Fake::default()).await;
         ended.unwrap();
         let digest = Digest::of(b"bytes");
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_goes_on_wherever_the_registry_says() {
+    async fn an_upload_follows_the_location() {
         for (location, expected) in [
             ("/up/2?a=b", "/up/2?a=b&digest="),
             ("http://127.0.0.1:PORT/up/3", "/up/3?digest="),
@@ -312,14 +313,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_has_the_blob_after_all_is_sent_nothing() {
+    async fn nothing_is_sent_if_the_registry_has_the_blob_after_all() {
         let (asked, ended) = put_blob(opening(StatusCode::CREATED, "/v2/demo/axon/blobs/x")).await;
         ended.unwrap();
         assert_eq!(asked.len(), 2, "{asked:?}");
     }
 
     #[tokio::test]
-    async fn a_blob_that_is_there_is_not_uploaded_again() {
+    async fn an_existing_blob_is_not_uploaded() {
         let fake = Fake {
             has_blobs: true,
             ..Fake::default()
@@ -330,22 +331,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_in_trouble_is_asked_again_but_not_for_ever() {
+    async fn server_errors_are_retried_a_few_times() {
         let failing = |count| Fake {
             failures: Arc::new(Mutex::new(count)),
             ..Fake::default()
         };
-        // A HEAD that fails says nothing about the blob, so each failure costs a POST too.
+        // A failed HEAD is followed by a POST.
         let (_, ended) = put_blob(failing(2)).await;
         ended.unwrap();
         let (asked, ended) = put_blob(failing(100)).await;
         let error = format!("{:#}", ended.unwrap_err());
-        assert!(error.contains("502 Bad Gateway: come back"), "{error}");
+        assert!(error.contains("502 Bad Gateway: try later"), "{error}");
         assert_eq!(asked.len(), 2 * ATTEMPTS as usize, "{asked:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_registry_that_never_answers_is_given_up() {
+    async fn a_registry_without_response_times_out() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = listener.local_addr().unwrap().to_string();
         let repository = Repository {
@@ -357,12 +358,12 @@ mod tests {
         let began = tokio::time::Instant::now();
         let put = repository.put_blob(Digest::of(b"bytes"), Bytes::from_static(b"bytes"));
         let error = format!("{:#}", put.await.unwrap_err());
-        assert!(error.contains("no answer within 180 s"), "{error}");
+        assert!(error.contains("no response within 180 s"), "{error}");
         assert!(began.elapsed() < 4 * LIMIT);
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_in_the_registrys_words_and_not_argued_with() {
+    async fn a_client_error_is_shown_and_not_retried() {
         let fake = Fake {
             refuses: true,
             ..Fake::default()

@@ -1,4 +1,4 @@
-//! Documents about an image, attached to its digest where the registry keeps such components.
+//! Attaches documents to an image as referrers, if the registry supports them.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -6,14 +6,17 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::distribution::{Repository, succeeded};
-use crate::decide::artifact::archive::MANIFEST_TYPE;
-use crate::decide::artifact::image::{Artifact, Digest};
-use crate::decide::artifact::referrer::{DOCUMENTS, Document, Referrer, Subject, referrer};
+use crate::decide::artifact::image::Artifact;
+use crate::decide::artifact::referrer::{
+    IMAGE_DOCUMENTS, ImageDocument, Referrer, ReferrerSubject, referrer,
+};
+use crate::decide::artifact::types::Digest;
+use crate::decide::artifact::types::MANIFEST_TYPE;
 
-/// The documents about an artifact, which lie beside its file.
-pub(super) async fn read(artifact: &Artifact) -> Result<Vec<(Document, Vec<u8>)>> {
+/// Reads the documents about an artifact.
+pub(super) async fn read(artifact: &Artifact) -> Result<Vec<(ImageDocument, Vec<u8>)>> {
     let mut documents = Vec::new();
-    for document in DOCUMENTS {
+    for document in IMAGE_DOCUMENTS {
         let file = artifact.document(document);
         let content = tokio::fs::read(&file).await;
         let content = content.with_context(|| format!("read {}", file.display()))?;
@@ -23,23 +26,23 @@ pub(super) async fn read(artifact: &Artifact) -> Result<Vec<(Document, Vec<u8>)>
 }
 
 impl Repository<'_> {
-    /// Attaches documents to an image whose blobs are there. A registry that keeps none goes
-    /// without.
+    /// Attaches documents to an image whose blobs are uploaded. Does nothing if the registry does
+    /// not support referrers.
     pub(super) async fn attach_documents(
         self,
-        documents: Vec<(Document, Vec<u8>)>,
+        documents: Vec<(ImageDocument, Vec<u8>)>,
         image: &Digest,
         manifest: &[u8],
     ) -> Result<()> {
-        if !self.keeps_referrers(image).await? {
-            tracing::debug!(registry = self.registry, "keeps no referrers");
+        if !self.supports_referrers(image).await? {
+            tracing::debug!(registry = self.registry, "no support for referrers");
             return Ok(());
         }
-        // What a document refers to has to be there, or some registries refuse it.
+        // Some registries reject a referrer whose subject does not exist.
         let bytes = Bytes::copy_from_slice(manifest);
         self.put_manifest(image.as_str(), MANIFEST_TYPE, bytes)
             .await?;
-        let subject = Subject {
+        let subject = ReferrerSubject {
             digest: image,
             bytes: manifest.len(),
         };
@@ -51,9 +54,9 @@ impl Repository<'_> {
         Ok(())
     }
 
-    /// By the specification a registry that keeps no referrers answers 404. Any other refusal says
-    /// nothing about that.
-    async fn keeps_referrers(self, image: &Digest) -> Result<bool> {
+    /// By the specification, 404 means that the registry does not support referrers. Any other
+    /// error status means nothing.
+    async fn supports_referrers(self, image: &Digest) -> Result<bool> {
         let url = self.url(&format!("referrers/{image}"));
         let ask = || async {
             let answer = self.send(Method::GET, &url, None, Bytes::new()).await?;
@@ -63,8 +66,8 @@ impl Repository<'_> {
             let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
             succeeded(answer).map(|_| body["manifests"].is_array())
         };
-        let asked = self.patiently(ask).await;
-        asked.context("ask whether it keeps documents about an image")
+        let asked = self.with_retries(ask).await;
+        asked.context("check whether the registry supports referrers")
     }
 
     async fn attach(self, referrer: Referrer) -> Result<()> {
@@ -90,12 +93,12 @@ mod tests {
     use super::*;
     use crate::adapters::transport::Transport;
 
-    /// A registry that has every blob, and writes down the manifests that it is given.
+    /// A registry that has every blob and records manifests.
     #[derive(Clone)]
     struct Fake {
-        /// What it answers to the question for an image's documents.
+        /// The status for requests of referrers.
         asked: StatusCode,
-        /// What it answers to a document.
+        /// The status for a referrer that is pushed.
         given: StatusCode,
         questions: Arc<Mutex<u32>>,
         manifests: Arc<Mutex<Vec<(String, Value)>>>,
@@ -123,8 +126,7 @@ mod tests {
         }
     }
 
-    /// How a registry was asked and given: how often it was asked, the manifests that it took, in
-    /// order, and how it ended.
+    /// The number of requests for referrers, the manifests that were pushed, and the result.
     async fn attached(
         asked: StatusCode,
         given: StatusCode,
@@ -146,7 +148,7 @@ mod tests {
             authorization: "Basic c2VjcmV0",
         };
         let image = Digest::of(b"{}");
-        let documents = DOCUMENTS.map(|it| (it, format!("{it:?}").into_bytes()));
+        let documents = IMAGE_DOCUMENTS.map(|it| (it, format!("{it:?}").into_bytes()));
         let ended = repository.attach_documents(documents.into(), &image, b"{}");
         let ended = ended.await;
         serving.abort();
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn documents_refer_to_an_image_that_is_there_already() {
+    async fn the_image_is_pushed_before_its_documents() {
         let (_, manifests, ended) = attached(StatusCode::OK, StatusCode::CREATED).await;
         ended.unwrap();
         let image = Digest::of(b"{}");
@@ -173,14 +175,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_keeps_no_referrers_is_given_none() {
+    async fn a_registry_without_referrers_gets_none() {
         let (_, manifests, ended) = attached(StatusCode::NOT_FOUND, StatusCode::CREATED).await;
         ended.unwrap();
         assert_eq!(manifests, []);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_question_that_is_refused_is_no_answer() {
+    async fn an_error_status_is_no_answer() {
         for (status, times) in [
             (StatusCode::UNAUTHORIZED, 1),
             (StatusCode::FORBIDDEN, 1),
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_document_that_is_refused_is_told_in_the_registrys_words() {
+    async fn a_rejected_document_is_an_error_with_the_response() {
         let refused = attached(StatusCode::OK, StatusCode::METHOD_NOT_ALLOWED).await;
         let error = format!("{:#}", refused.2.unwrap_err());
         assert!(

@@ -14,13 +14,13 @@ use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
     OrbitHealth,
 };
-use crate::decide::acceptance::alone::{self, Alone, Case, Dispatch};
-use crate::decide::acceptance::answers::{self, Heard};
 use crate::decide::acceptance::figures::small;
-use crate::decide::acceptance::{Check, Criterion, Sights};
+use crate::decide::acceptance::isolated::{self, Dispatch, DispatchCase, IsolatedService};
+use crate::decide::acceptance::responses::{self, Response};
+use crate::decide::acceptance::{Check, Criterion, Observations};
 use crate::decide::artifact::image::Artifact;
 use crate::decide::definition::Definition;
-use crate::decide::definition::alone::{health_check, run_options};
+use crate::decide::definition::run_options::{health_check, run_options};
 use crate::decide::outputs::Outputs;
 use crate::failure::{Failure, Kind};
 use crate::planning::definitions;
@@ -36,11 +36,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Nothing says what makes an image large better than the list of what is compiled into it.
 const WHAT_IS_IN_THEM: &str = "cargo tree --package axon\ncargo tree --package orbit";
 
-const CASES: [Case; 4] = [
-    Case::Permitted,
-    Case::WithoutId,
-    Case::Denied,
-    Case::Unanswered,
+const CASES: [DispatchCase; 4] = [
+    DispatchCase::Permitted,
+    DispatchCase::WithoutId,
+    DispatchCase::Denied,
+    DispatchCase::Unanswered,
 ];
 
 /// Criteria 1 to 8. Ctrl-C ends it early, and the images that were loaded go all the same.
@@ -100,7 +100,7 @@ async fn look(
     let sizes = images
         .iter()
         .map(|(service, image)| small(service.name(), image.packed_bytes, image.unpacked_bytes));
-    checks.push(Sights::of(sizes).judge(Images, WHAT_IS_IN_THEM));
+    checks.push(Observations::of(sizes).judge(Images, WHAT_IS_IN_THEM));
     checks
 }
 
@@ -154,13 +154,13 @@ async fn artifacts(
 
 /// What axon alone did.
 struct AxonSeen {
-    alone: Alone,
-    reason: Heard,
+    alone: IsolatedService,
+    reason: Response,
 }
 
 /// What orbit alone did.
 struct OrbitSeen {
-    alone: Alone,
+    alone: IsolatedService,
     dispatches: Vec<Dispatch>,
 }
 
@@ -201,8 +201,11 @@ impl Place<'_> {
         for case in CASES {
             dispatches.push(self.dispatch(&*container, &stand_ins, case).await);
         }
-        let heard: Vec<&Heard> = dispatches.iter().map(|dispatch| &dispatch.heard).collect();
-        let alone = self.look(&*container, image, health, &heard).await?;
+        let response: Vec<&Response> = dispatches
+            .iter()
+            .map(|dispatch| &dispatch.response)
+            .collect();
+        let alone = self.look(&*container, image, health, &response).await?;
         container.remove().await?;
         Ok(OrbitSeen { alone, dispatches })
     }
@@ -211,14 +214,14 @@ impl Place<'_> {
         &self,
         container: &dyn RunningContainer,
         stand_ins: &StandIns,
-        case: Case,
+        case: DispatchCase,
     ) -> Dispatch {
         stand_ins.play(case);
         let correlation_id = match case {
-            Case::Permitted => Some("verify-permitted".to_owned()),
-            Case::Denied => Some("verify-denied".to_owned()),
-            Case::Unanswered => Some("verify-unanswered".to_owned()),
-            Case::WithoutId => None,
+            DispatchCase::Permitted => Some("verify-permitted".to_owned()),
+            DispatchCase::Denied => Some("verify-denied".to_owned()),
+            DispatchCase::Unanswered => Some("verify-unanswered".to_owned()),
+            DispatchCase::WithoutId => None,
         };
         let headers: BTreeMap<String, String> = correlation_id
             .iter()
@@ -231,11 +234,11 @@ impl Place<'_> {
             headers: &headers,
             body: "",
         };
-        let heard = ask(self.context.probe, request).await;
+        let response = ask(self.context.probe, request).await;
         Dispatch {
             case,
             correlation_id,
-            heard,
+            response,
             calls: stand_ins.calls(),
         }
     }
@@ -259,22 +262,24 @@ impl Place<'_> {
         let container = self.containers.run(&options).await.with_context(doing)?;
         let started = Instant::now();
         loop {
-            let heard = self.get(&*container, "/health").await;
-            if heard.as_ref().is_ok_and(|answer| answer.status == 200) {
+            let response = self.get(&*container, "/health").await;
+            if response.as_ref().is_ok_and(|answer| answer.status == 200) {
                 return Ok(container);
             }
             if started.elapsed() > START_LIMIT {
-                let heard = heard.map_or_else(|why| why, |answer| answer.status.to_string());
+                let response = response.map_or_else(|why| why, |answer| answer.status.to_string());
                 let limit_seconds = START_LIMIT.as_secs();
                 let lines = container.logs().await?.join("\n");
-                bail!("{service} alone is not healthy after {limit_seconds} s: {heard}\n{lines}");
+                bail!(
+                    "{service} alone is not healthy after {limit_seconds} s: {response}\n{lines}"
+                );
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// As orbit asks: signed.
-    async fn reason(&self, container: &dyn RunningContainer) -> Result<Heard> {
+    async fn reason(&self, container: &dyn RunningContainer) -> Result<Response> {
         let url = format!("http://127.0.0.1:{}/reason", container.host_port());
         let (pair, region) = (stand_ins::pair(), &self.outputs.region);
         let now = self.context.clock.now();
@@ -288,7 +293,7 @@ impl Place<'_> {
         Ok(ask(self.context.probe, request).await)
     }
 
-    async fn get(&self, container: &dyn RunningContainer, path: &str) -> Heard {
+    async fn get(&self, container: &dyn RunningContainer, path: &str) -> Response {
         let url = format!("http://127.0.0.1:{}{path}", container.host_port());
         let headers = BTreeMap::new();
         let request = ProbeRequest {
@@ -305,9 +310,9 @@ impl Place<'_> {
         &self,
         container: &dyn RunningContainer,
         image: &Image,
-        health: Heard,
-        answered: &[&Heard],
-    ) -> Result<Alone> {
+        health: Response,
+        answered: &[&Response],
+    ) -> Result<IsolatedService> {
         let command = health_check(&image.definition);
         let health_check = if command.is_empty() {
             Err("there is none".to_owned())
@@ -315,15 +320,17 @@ impl Place<'_> {
             let executed = container.execute(&command).await;
             executed.map_err(|error| format!("{error:#}"))
         };
-        let answers = answered.iter().filter_map(|heard| heard.as_ref().ok());
+        let answers = answered
+            .iter()
+            .filter_map(|response| response.as_ref().ok());
         let ids: Vec<String> = answers.filter_map(|it| it.correlation_id.clone()).collect();
         let started = Instant::now();
         loop {
             let lines = container.logs().await?;
-            let requests = answers::requests(&lines);
+            let requests = responses::requests(&lines);
             let complete = ids.iter().all(|id| requests.contains(id));
             if complete || started.elapsed() > LINES_LIMIT {
-                return Ok(Alone {
+                return Ok(IsolatedService {
                     health,
                     health_check,
                     lines,
@@ -336,32 +343,34 @@ impl Place<'_> {
 
 fn axon_checks(seen: &Result<AxonSeen>) -> Vec<Check> {
     let remedy = "cargo test --package axon";
-    let check = |criterion: Criterion, look: &dyn Fn(&AxonSeen) -> Sights| match seen {
+    let check = |criterion: Criterion, look: &dyn Fn(&AxonSeen) -> Observations| match seen {
         Ok(seen) => look(seen).judge(criterion, remedy),
         Err(error) => unseen(criterion, error, remedy),
     };
     vec![
-        check(AxonHealth, &|seen| alone::health("axon", &seen.alone)),
+        check(AxonHealth, &|seen| isolated::health("axon", &seen.alone)),
         check(AxonReason, &|seen| {
-            Sights::of([answers::heartbeat(&seen.reason)])
+            Observations::of([responses::heartbeat(&seen.reason)])
         }),
     ]
 }
 
 fn orbit_checks(seen: &Result<OrbitSeen>) -> Vec<Check> {
     let remedy = "cargo test --package orbit";
-    let check = |criterion: Criterion, look: &dyn Fn(&OrbitSeen) -> Sights| match seen {
+    let check = |criterion: Criterion, look: &dyn Fn(&OrbitSeen) -> Observations| match seen {
         Ok(seen) => look(seen).judge(criterion, remedy),
         Err(error) => unseen(criterion, error, remedy),
     };
     vec![
-        check(OrbitHealth, &|seen| alone::health("orbit", &seen.alone)),
+        check(OrbitHealth, &|seen| isolated::health("orbit", &seen.alone)),
         check(GovernanceFirst, &|seen| {
-            alone::governance_first(&seen.dispatches)
+            isolated::governance_first(&seen.dispatches)
         }),
-        check(DenialBlocks, &|seen| alone::denial_blocks(&seen.dispatches)),
+        check(DenialBlocks, &|seen| {
+            isolated::denial_blocks(&seen.dispatches)
+        }),
         check(CorrelationIds, &|seen| {
-            alone::correlation(&seen.dispatches, &seen.alone.lines)
+            isolated::correlation(&seen.dispatches, &seen.alone.lines)
         }),
     ]
 }
@@ -369,9 +378,9 @@ fn orbit_checks(seen: &Result<OrbitSeen>) -> Vec<Check> {
 fn logs(axon: &Result<AxonSeen>, orbit: &Result<OrbitSeen>) -> Check {
     let remedy = "cargo test --package service-kit";
     match (axon, orbit) {
-        (Ok(axon), Ok(orbit)) => Sights::of([
-            answers::structured("axon", &axon.alone.lines),
-            answers::structured("orbit", &orbit.alone.lines),
+        (Ok(axon), Ok(orbit)) => Observations::of([
+            responses::structured("axon", &axon.alone.lines),
+            responses::structured("orbit", &orbit.alone.lines),
         ])
         .judge(JsonLogs, remedy),
         (Err(error), _) | (_, Err(error)) => unseen(JsonLogs, error, remedy),

@@ -1,4 +1,4 @@
-//! What is deployed, as ECS and the load balancer tell it and as it answers through the latter.
+//! What is deployed, as ECS and the load balancer tell it and as it answers responses the latter.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,9 +13,11 @@ use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, HealthChecks, JsonLogs,
     OnEcs, OrbitHealth,
 };
-use crate::decide::acceptance::answers::{HEARTBEAT, Heard, dispatched};
-use crate::decide::acceptance::released::{Asked, Health, Through, health_checks, runs};
-use crate::decide::acceptance::{Check, Sight, Sights};
+use crate::decide::acceptance::released::{
+    DispatchResponse, ReleaseResponses, ServiceHealth, health_checks, runs,
+};
+use crate::decide::acceptance::responses::{HEARTBEAT, Response, dispatched};
+use crate::decide::acceptance::{Check, Observation, Observations};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::ServiceState;
 use crate::ports::{Context, ProbeRequest};
@@ -32,20 +34,20 @@ const PROBES: usize = 6;
 pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2] {
     looking(context, "verify", "looking at what runs");
     let states = join_all(SERVICES.map(|service| look(context, outputs, service))).await;
-    let mut sights: Vec<Sight> = Vec::new();
+    let mut observations: Vec<Observation> = Vec::new();
     let mut health = Vec::new();
     for (service, state) in SERVICES.into_iter().zip(&states) {
         let desired = outputs.service(service).desired_count;
-        sights.push(match state {
+        observations.push(match state {
             Ok(state) => runs(service.name(), state, desired),
             Err(why) => Err(why.clone()),
         });
         health.push(health_of(context, outputs, service, state.as_ref().ok()).await);
     }
     let asked = dispatch(context, outputs, "running", "").await;
-    sights.push(dispatched(&asked.heard, HEARTBEAT));
+    observations.push(dispatched(&asked.response, HEARTBEAT));
     [
-        Sights::of(sights).judge(OnEcs, "cargo xtask status\ncargo xtask deploy"),
+        Observations::of(observations).judge(OnEcs, "cargo xtask status\ncargo xtask deploy"),
         health_checks(&health).judge(
             HealthChecks,
             "cargo xtask logs axon\ncargo xtask logs orbit",
@@ -67,7 +69,7 @@ async fn health_of(
     outputs: &Outputs,
     service: Service,
     state: Option<&ServiceState>,
-) -> Health {
+) -> ServiceHealth {
     let (tasks, targets) = tokio::join!(
         context.cluster.task_health(outputs, service),
         context.balancer.describe_target_health(outputs, service)
@@ -77,7 +79,7 @@ async fn health_of(
         probes.extend(probe(context, outputs, service).await);
     }
     let primary = state.and_then(ServiceState::primary);
-    Health {
+    ServiceHealth {
         service: service.name(),
         desired: outputs.service(service).desired_count,
         revision: primary.map_or_else(String::new, |primary| primary.revision.to_string()),
@@ -88,7 +90,7 @@ async fn health_of(
 }
 
 /// The service's health by the load balancer, where that exposes it.
-async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<Heard> {
+async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<Response> {
     let probe = outputs.service(service).probe.as_ref()?;
     let request = ProbeRequest {
         method: "GET",
@@ -99,7 +101,12 @@ async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Op
     Some(ask(context.probe, request).await)
 }
 
-async fn dispatch(context: &Context<'_>, outputs: &Outputs, case: &str, body: &str) -> Asked {
+async fn dispatch(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    case: &str,
+    body: &str,
+) -> DispatchResponse {
     let correlation_id = format!("verify-{case}-{}", context.clock.now().as_millisecond());
     let url = format!("{}/dispatch", outputs.base_url);
     let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
@@ -109,36 +116,36 @@ async fn dispatch(context: &Context<'_>, outputs: &Outputs, case: &str, body: &s
         headers: &headers,
         body,
     };
-    let heard = ask(context.probe, request).await;
-    Asked {
+    let response = ask(context.probe, request).await;
+    DispatchResponse {
         correlation_id,
-        heard,
+        response,
     }
 }
 
 /// Criteria 1 to 7, as far as they can be seen from outside.
 pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outputs) -> Vec<Check> {
     looking(context, "verify", "asking what is deployed");
-    let through = through(context, outputs).await;
+    let responses = responses(context, outputs).await;
     let logs = |name: Component| format!("cargo xtask logs {name}");
     let (axon, orbit) = (logs(Service::Axon.into()), logs(Service::Orbit.into()));
     let governance = logs(Function::Governance.into());
     vec![
-        through.axon_health().judge(AxonHealth, &axon),
-        through
+        responses.axon_health().judge(AxonHealth, &axon),
+        responses
             .reason()
             .judge(AxonReason, &format!("{orbit}\n{axon}")),
-        through.orbit_health().judge(OrbitHealth, &orbit),
-        through
+        responses.orbit_health().judge(OrbitHealth, &orbit),
+        responses
             .governance_first()
             .judge(GovernanceFirst, &format!("{orbit}\n{governance}")),
-        through
+        responses
             .denial_blocks()
             .judge(DenialBlocks, &format!("{orbit}\n{axon}")),
-        through
+        responses
             .correlation()
             .judge(CorrelationIds, &format!("{orbit}\n{axon}")),
-        through
+        responses
             .json_logs()
             .judge(JsonLogs, &format!("{orbit}\n{axon}")),
     ]
@@ -146,11 +153,11 @@ pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outp
 
 /// The denied dispatch comes first: once the permitted one is in axon's log, it says something
 /// that the denied one is not.
-async fn through(context: &Context<'_>, outputs: &Outputs) -> Through {
+async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses {
     let from = context.clock.now() - CLOCK_SKEW;
     let denied = dispatch(context, outputs, "denied", r#"{"intent":"shutdown"}"#).await;
     let permitted = dispatch(context, outputs, "permitted", "").await;
-    let mut through = Through {
+    let mut responses = ReleaseResponses {
         axon_health: probe(context, outputs, Service::Axon).await,
         axon_reason: reason(context, outputs).await,
         orbit_health: probe(context, outputs, Service::Orbit).await,
@@ -161,20 +168,20 @@ async fn through(context: &Context<'_>, outputs: &Outputs) -> Through {
     };
     let started = Instant::now();
     loop {
-        (through.axon_lines, through.orbit_lines) = tokio::join!(
+        (responses.axon_lines, responses.orbit_lines) = tokio::join!(
             lines(context, outputs, Service::Axon, from),
             lines(context, outputs, Service::Orbit, from)
         );
-        if through.is_logged() || started.elapsed() > LOGS_LIMIT {
-            return through;
+        if responses.is_logged() || started.elapsed() > LOGS_LIMIT {
+            return responses;
         }
         looking(context, "verify", "waiting for what was logged");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Asked directly only where the load balancer exposes axon.
-async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<Heard> {
+/// DispatchResponse directly only where the load balancer exposes axon.
+async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<Response> {
     outputs.service(Service::Axon).probe.as_ref()?;
     let url = format!("{}/reason", outputs.base_url);
     let headers = BTreeMap::new();

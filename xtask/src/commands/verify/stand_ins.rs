@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::decide::acceptance::alone::{Call, Case, Peer, STAND_IN_MESSAGE, STAND_IN_REASON};
+use crate::decide::acceptance::isolated::{
+    DispatchCase, Peer, RecordedCall, STUB_MESSAGE, STUB_REASON,
+};
 use crate::decide::release::rotation::SigningPair;
 
 /// All of them at one address. They end with this value.
@@ -26,8 +28,8 @@ pub(super) struct StandIns {
 }
 
 struct Scene {
-    case: Case,
-    calls: Vec<Call>,
+    case: DispatchCase,
+    calls: Vec<RecordedCall>,
 }
 
 type Shared = State<Arc<Mutex<Scene>>>;
@@ -39,7 +41,7 @@ impl StandIns {
             .with_context(|| format!("serve stand-ins on {address}"))?;
         let address = listener.local_addr().context("serve stand-ins")?;
         let scene = Scene {
-            case: Case::Permitted,
+            case: DispatchCase::Permitted,
             calls: Vec::new(),
         };
         let state = Arc::new(Mutex::new(scene));
@@ -75,7 +77,7 @@ impl StandIns {
     }
 
     /// From now on governance answers so, and no call was taken yet.
-    pub(super) fn play(&self, case: Case) {
+    pub(super) fn play(&self, case: DispatchCase) {
         *lock(&self.state) = Scene {
             case,
             calls: Vec::new(),
@@ -83,7 +85,7 @@ impl StandIns {
     }
 
     /// The calls since then, in their order.
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub(super) fn calls(&self) -> Vec<RecordedCall> {
         lock(&self.state).calls.clone()
     }
 }
@@ -113,29 +115,31 @@ async fn secret() -> Response {
 async fn governance(State(state): Shared, body: String) -> Response {
     let question: Value = serde_json::from_str(&body).unwrap_or_default();
     let mut scene = lock(&state);
-    scene.calls.push(Call {
+    scene.calls.push(RecordedCall {
         peer: Peer::Governance,
         correlation_id: question["correlation_id"].as_str().map(str::to_owned),
         body,
     });
     match scene.case {
-        Case::Permitted | Case::WithoutId => Json(json!({ "allowed": true })).into_response(),
-        Case::Denied => {
-            Json(json!({ "allowed": false, "reason": STAND_IN_REASON })).into_response()
+        DispatchCase::Permitted | DispatchCase::WithoutId => {
+            Json(json!({ "allowed": true })).into_response()
         }
-        Case::Unanswered => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        DispatchCase::Denied => {
+            Json(json!({ "allowed": false, "reason": STUB_REASON })).into_response()
+        }
+        DispatchCase::Unanswered => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 async fn reason(State(state): Shared, headers: HeaderMap) -> Response {
     let id = headers.get("x-correlation-id");
     let id = id.and_then(|value| value.to_str().ok());
-    lock(&state).calls.push(Call {
+    lock(&state).calls.push(RecordedCall {
         peer: Peer::Axon,
         correlation_id: id.map(str::to_owned),
         body: String::new(),
     });
-    Json(json!({ "message": STAND_IN_MESSAGE, "service": "axon" })).into_response()
+    Json(json!({ "message": STUB_MESSAGE, "service": "axon" })).into_response()
 }
 
 /// Nobody panics while holding it; if somebody did, what was written down is still right.

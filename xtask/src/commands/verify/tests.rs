@@ -8,7 +8,7 @@ use super::super::coverage::{INSTALL_LLVM, NAMING_PROGRAMS, PACKAGES, measure, s
 use super::{looking, unseen};
 use crate::decide::acceptance::Criterion::{IntegrationTests, UnitTests};
 use crate::decide::acceptance::figures::{TestRun, count_tests, covered, passed};
-use crate::decide::acceptance::{Check, Sight, Sights};
+use crate::decide::acceptance::{Check, Observation, Observations};
 use crate::decide::machine::readiness::LLVM_MISSING;
 use crate::ports::{CargoRun, Context, Toolchain};
 use crate::report::BuildEvent;
@@ -59,26 +59,27 @@ async fn look(context: &Context<'_>, toolchain: &dyn Toolchain) -> Result<[Check
         (None, None) => None,
     };
     Ok([
-        unit_check(sight(&unit), coverage),
-        Sights::of([sight(&integration)]).judge(IntegrationTests, &INTEGRATION.command()),
+        unit_check(observation(&unit), coverage),
+        Observations::of([observation(&integration)])
+            .judge(IntegrationTests, &INTEGRATION.command()),
     ])
 }
 
-fn unit_check(tests: Sight, coverage: Option<Sight>) -> Check {
+fn unit_check(tests: Observation, coverage: Option<Observation>) -> Check {
     let remedy = match (&tests, &coverage) {
         (Ok(_), Some(Err(_))) => "cargo xtask test --coverage".to_owned(),
         _ => UNIT.command(),
     };
-    let sights = match coverage {
-        Some(coverage) => Sights::of([tests, coverage]),
-        None => Sights::of([tests]).unknown(format!(
+    let observations = match coverage {
+        Some(coverage) => Observations::of([tests, coverage]),
+        None => Observations::of([tests]).unknown(format!(
             "coverage: not measured, since {LLVM_MISSING}; `{INSTALL_LLVM}` installs them"
         )),
     };
-    sights.judge(UnitTests, &remedy)
+    observations.judge(UnitTests, &remedy)
 }
 
-fn sight(run: &CargoRun) -> Sight {
+fn observation(run: &CargoRun) -> Observation {
     passed(TestRun {
         succeeded: run.succeeded,
         counts: count_tests(&run.output),

@@ -1,4 +1,4 @@
-//! What runs of tests tell, as values: counts, and the coverage figure.
+//! Figures of test runs and artifacts: test counts, coverage and sizes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,30 +8,30 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Sight;
+use super::Observation;
 
-/// Tests that ran.
+/// The number of tests that ran.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct TestCounts {
     pub passed: u64,
     pub failed: u64,
 }
 
-impl AddAssign for Counts {
+impl AddAssign for TestCounts {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
     }
 }
 
-impl fmt::Display for Counts {
+impl fmt::Display for TestCounts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} passed, {} failed", self.passed, self.failed)
     }
 }
 
-/// Sums the closing lines of cargo's test runner: `test result: ok. 3 passed; 0 failed; ...`.
-pub fn count_tests(output: &str) -> Counts {
+/// Sums the summary lines of `cargo test`: `test result: ok. 3 passed; 0 failed; ...`.
+pub fn count_tests(output: &str) -> TestCounts {
     let number = |line: &str, word: &str| -> u64 {
         line.split(word)
             .next()
@@ -39,12 +39,12 @@ pub fn count_tests(output: &str) -> Counts {
             .and_then(|text| text.parse().ok())
             .unwrap_or(0)
     };
-    let mut counts = Counts::default();
+    let mut counts = TestCounts::default();
     for line in output
         .lines()
         .filter(|line| line.starts_with("test result:"))
     {
-        counts += Counts {
+        counts += TestCounts {
             passed: number(line, " passed"),
             failed: number(line, " failed"),
         };
@@ -52,80 +52,80 @@ pub fn count_tests(output: &str) -> Counts {
     counts
 }
 
-/// What a run of tests came to.
+/// The result of a test run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestRun {
     pub succeeded: bool,
-    pub counts: Counts,
+    pub counts: TestCounts,
 }
 
-/// A run without a single test proves nothing.
-pub fn passed(run: TestRun) -> Sight {
+/// Whether a test run passed, which needs at least one test.
+pub fn passed(run: TestRun) -> Observation {
     if run.succeeded && run.counts.failed == 0 && run.counts.passed > 0 {
         return Ok(run.counts.to_string());
     }
-    let compiled = if run.counts == Counts::default() {
+    let suffix = if run.counts == TestCounts::default() {
         " (no test ran)"
     } else {
         ""
     };
-    Err(format!("{}{compiled}", run.counts))
+    Err(format!("{}{suffix}", run.counts))
 }
 
-/// Coverage has to be above this.
+/// The coverage has to exceed this.
 const COVERAGE_PERCENT_MIN: f64 = 80.0;
 
-/// Whether it is enough.
-pub fn covered(lines_percent: f64) -> Sight {
-    let told = format!("coverage {lines_percent:.1} % of the lines");
+/// Whether the coverage is sufficient.
+pub fn covered(lines_percent: f64) -> Observation {
+    let figure = format!("coverage {lines_percent:.1} % of the lines");
     if lines_percent > COVERAGE_PERCENT_MIN {
-        return Ok(told);
+        return Ok(figure);
     }
     Err(format!(
-        "{told}, expected more than {COVERAGE_PERCENT_MIN} %"
+        "{figure}, expected more than {COVERAGE_PERCENT_MIN} %"
     ))
 }
 
-/// An image has to be smaller than this.
+/// The exclusive limit of both sizes of an image.
 const IMAGE_BYTES_MAX: u64 = 50_000_000;
 
-/// What an image takes, in the registry and unpacked.
-pub fn small(service: &str, packed_bytes: u64, unpacked_bytes: u64) -> Sight {
+/// Whether an image is small enough, both packed and unpacked.
+pub fn small(service: &str, packed_bytes: u64, unpacked_bytes: u64) -> Observation {
     let megabytes =
         |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000);
-    let told = format!(
+    let figure = format!(
         "{service}: {} unpacked, {} packed",
         megabytes(unpacked_bytes),
         megabytes(packed_bytes)
     );
     if packed_bytes.max(unpacked_bytes) < IMAGE_BYTES_MAX {
-        return Ok(told);
+        return Ok(figure);
     }
-    Err(format!("{told}, expected less than 50 MB"))
+    Err(format!("{figure}, expected less than 50 MB"))
 }
 
-/// How many of the lines the tests run, and what it was measured on.
+/// The line coverage of the tests, and the sources that it was measured on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     pub lines_percent: f64,
-    /// Of the sources of `services/` then: the figure says nothing about others.
+    /// The hash of the sources of `services/`; the figure is valid for these only.
     pub sources_sha256: String,
 }
 
 impl Coverage {
-    /// Where the figure is kept.
+    /// The file of the figure.
     pub fn file(state_folder: &Path) -> PathBuf {
         state_folder.join("coverage.json")
     }
 }
 
-/// The share of lines covered, of the JSON that `llvm-cov export` writes.
+/// The percentage of covered lines, from the JSON of `llvm-cov export`.
 pub fn coverage_of(export: &str) -> Option<f64> {
     let export: Value = serde_json::from_str(export).ok()?;
     export.pointer("/data/0/totals/lines/percent")?.as_f64()
 }
 
-/// The programs that cargo made, of what it tells under `--message-format json`.
+/// The executables in the output of cargo with `--message-format json`.
 pub fn programs_of(output: &str) -> BTreeSet<String> {
     let program = |line: &str| {
         let message: Value = serde_json::from_str(line).ok()?;
@@ -135,10 +135,10 @@ pub fn programs_of(output: &str) -> BTreeSet<String> {
     messages.filter_map(program).collect()
 }
 
-/// How many inputs were tried, of what LLVM's fuzzer says at its end.
+/// The number of inputs that libFuzzer tried, from its last line.
 pub fn fuzz_runs_of(output: &str) -> Option<u64> {
-    let told = output.lines().find_map(|line| line.strip_prefix("Done "))?;
-    told.split(' ').next()?.parse().ok()
+    let figure = output.lines().find_map(|line| line.strip_prefix("Done "))?;
+    figure.split(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -154,12 +154,12 @@ test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out;
 ";
         assert_eq!(
             count_tests(output),
-            Counts {
+            TestCounts {
                 passed: 13,
                 failed: 2
             }
         );
-        assert_eq!(count_tests("no tests here"), Counts::default());
+        assert_eq!(count_tests("no tests here"), TestCounts::default());
     }
 
     #[test]
@@ -170,16 +170,16 @@ test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out;
     }
 
     #[test]
-    fn the_fuzzers_last_line_tells_how_many_inputs_it_tried() {
+    fn the_last_line_of_the_fuzzer_has_the_number_of_inputs() {
         let output = "#64 pulse\nDone 123456 runs in 61 second(s)\n";
         assert_eq!(fuzz_runs_of(output), Some(123_456));
         assert_eq!(fuzz_runs_of("error: no such target"), None);
     }
 
     #[test]
-    fn a_run_passes_with_tests_that_all_passed() {
+    fn a_run_passes_when_all_tests_pass() {
         let run = |succeeded, passed, failed| {
-            let counts = Counts { passed, failed };
+            let counts = TestCounts { passed, failed };
             super::passed(TestRun { succeeded, counts })
         };
         assert_eq!(run(true, 3, 0), Ok("3 passed, 0 failed".to_owned()));
@@ -189,14 +189,14 @@ test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out;
     }
 
     #[test]
-    fn coverage_counts_above_eighty() {
+    fn coverage_has_to_exceed_eighty_percent() {
         assert!(covered(80.1).is_ok());
         assert!(covered(80.0).is_err());
         assert!(covered(f64::NAN).is_err());
     }
 
     #[test]
-    fn programs_are_what_cargo_says_that_it_made() {
+    fn programs_are_the_executables_of_cargo() {
         let output = r#"
    Compiling axon v0.1.0
 {"reason":"compiler-artifact","target":{"name":"axon"},"executable":"/target/debug/axon"}
@@ -212,9 +212,9 @@ running 1 test
     }
 
     #[test]
-    fn an_image_is_below_fifty_megabytes_either_way() {
-        let told = small("axon", 1_250_000, 2_600_000).unwrap();
-        assert_eq!(told, "axon: 2.6 MB unpacked, 1.2 MB packed");
+    fn both_sizes_have_to_be_below_fifty_megabytes() {
+        let figure = small("axon", 1_250_000, 2_600_000).unwrap();
+        assert_eq!(figure, "axon: 2.6 MB unpacked, 1.2 MB packed");
         assert!(small("axon", 1, 50_000_000).is_err());
         assert!(small("axon", 50_000_000, 1).is_err());
     }

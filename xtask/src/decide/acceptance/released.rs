@@ -1,123 +1,131 @@
-//! What has to be true of what was released: as ECS, the load balancer and the services tell it.
+//! Criteria for a running release, observed through ECS, the load balancer and the services.
 
-use super::answers::{self, HEARTBEAT, Heard};
-use super::{Sight, Sights};
+use super::responses::{self, HEARTBEAT, Response};
+use super::{Observation, Observations};
 use crate::decide::release::snapshot::ServiceState;
 
-/// As many tasks as the outputs say run, all of them of the primary revision, and nothing moves.
-pub fn runs(service: &str, state: &ServiceState, desired: i32) -> Sight {
+/// The desired number of tasks runs the primary revision, and no deployment is in progress.
+pub fn runs(service: &str, state: &ServiceState, desired: i32) -> Observation {
     let Some(primary) = state.primary() else {
         return Err(format!("{service}: ECS has no deployment"));
     };
-    let told = format!(
+    let summary = format!(
         "{service}: {} of {} tasks run {}",
         primary.running, state.desired, primary.revision
     );
     if state.desired < desired {
-        return Err(format!("{told}, and there should be {desired}"));
+        return Err(format!("{summary}, expected {desired}"));
     }
     if !state.settled() {
-        return Err(format!("{told}, and it has not settled"));
+        return Err(format!("{summary}, and a deployment is in progress"));
     }
-    Ok(told)
+    Ok(summary)
 }
 
-/// Who says what about the health of one service.
+/// The health of one service as ECS, the load balancer and our own probe observe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub struct ServiceHealth {
     pub service: &'static str,
     pub desired: i32,
-    /// The primary one.
+    /// The revision of the primary deployment.
     pub revision: String,
-    /// What ECS says of each running task: `HEALTHY`, `UNHEALTHY`, `UNKNOWN`.
+    /// The health of each running task, from ECS: `HEALTHY`, `UNHEALTHY`, `UNKNOWN`.
     pub tasks: Result<Vec<String>, String>,
-    /// What the load balancer says of each target.
+    /// The health of each target, from the load balancer.
     pub targets: Result<Vec<String>, String>,
-    /// What it answers us. `None`: the load balancer does not expose it.
-    pub probes: Option<Vec<Heard>>,
+    /// Responses to our own probe. `None`: the load balancer does not expose the service.
+    pub probes: Option<Vec<Response>>,
 }
 
-pub fn health_checks(services: &[Health]) -> Sights {
-    let mut sights = Vec::new();
+pub fn health_checks(services: &[ServiceHealth]) -> Observations {
+    let mut observations = Vec::new();
     let mut unknown = Vec::new();
     for health in services {
         match tasks(health) {
-            Ok(TasksTold::Healthy(right)) => sights.push(Ok(right)),
-            Ok(TasksTold::Unknown(why)) => unknown.push(why),
-            Err(wrong) => sights.push(Err(wrong)),
+            Ok(TaskHealth::Healthy(right)) => observations.push(Ok(right)),
+            Ok(TaskHealth::Unknown(why)) => unknown.push(why),
+            Err(wrong) => observations.push(Err(wrong)),
         }
-        sights.push(targets(health));
-        sights.extend(health.probes.as_deref().map(|it| probes(health, it)));
+        observations.push(targets(health));
+        observations.extend(health.probes.as_deref().map(|it| probes(health, it)));
     }
-    let sights = Sights::of(sights);
-    unknown.into_iter().fold(sights, Sights::unknown)
+    let observations = Observations::of(observations);
+    unknown
+        .into_iter()
+        .fold(observations, Observations::unknown)
 }
 
-enum TasksTold {
+enum TaskHealth {
     Healthy(String),
     Unknown(String),
 }
 
-fn tasks(health: &Health) -> Result<TasksTold, String> {
+fn tasks(health: &ServiceHealth) -> Result<TaskHealth, String> {
     let service = health.service;
     let tasks = health
         .tasks
         .as_ref()
         .map_err(|why| format!("{service}: {why}"))?;
-    let told = format!("{service}: ECS says {} of its tasks", tasks.join(", "));
+    let summary = format!("{service}: task health in ECS is {}", tasks.join(", "));
     let fits = |task: &String| matches!(task.as_str(), "HEALTHY" | "UNKNOWN");
     if !enough(tasks.len(), health.desired) || !tasks.iter().all(fits) {
-        return Err(format!("{told}, expected HEALTHY {} times", health.desired));
+        return Err(format!(
+            "{summary}, expected HEALTHY for {} tasks",
+            health.desired
+        ));
     }
     if tasks.iter().all(|task| task == "HEALTHY") {
-        return Ok(TasksTold::Healthy(told));
+        return Ok(TaskHealth::Healthy(summary));
     }
-    let why = "it has not run their health check, which the local AWS never does";
-    Ok(TasksTold::Unknown(format!("{told}: {why}")))
+    let why = "their health check has not run; the local AWS never runs it";
+    Ok(TaskHealth::Unknown(format!("{summary}: {why}")))
 }
 
-fn targets(health: &Health) -> Sight {
+fn targets(health: &ServiceHealth) -> Observation {
     let service = health.service;
     let targets = health
         .targets
         .as_ref()
         .map_err(|why| format!("{service}: {why}"))?;
-    let told = format!(
-        "{service}: the load balancer says {} of its targets",
+    let summary = format!(
+        "{service}: target health in the load balancer is {}",
         targets.join(", ")
     );
-    // What is draining is on its way out and gets no new request.
+    // A draining target gets no new requests.
     let mut staying = targets.iter().filter(|it| *it != "draining");
     let count = staying.clone().count();
     if !enough(count, health.desired) || !staying.all(|it| it == "healthy") {
-        return Err(format!("{told}, expected healthy {} times", health.desired));
+        return Err(format!(
+            "{summary}, expected healthy for {} targets",
+            health.desired
+        ));
     }
-    Ok(told)
+    Ok(summary)
 }
 
-fn probes(health: &Health, heard: &[Heard]) -> Sight {
+fn probes(health: &ServiceHealth, response: &[Response]) -> Observation {
     let service = health.service;
-    for heard in heard {
-        answers::healthy(service, heard)
-            .map_err(|wrong| format!("{service}: our own probe: {wrong}"))?;
-        let revision = heard
+    for response in response {
+        responses::healthy(service, response)
+            .map_err(|wrong| format!("{service}: own probe: {wrong}"))?;
+        let revision = response
             .as_ref()
             .ok()
             .and_then(|it| it.task_revision.as_deref());
         if revision != Some(&health.revision) {
             return Err(format!(
-                "{service}: our own probe was answered from {}, expected {}",
-                revision.unwrap_or("a task that names no revision"),
+                "{service}: own probe answered by {}, expected {}",
+                revision.unwrap_or("a task without a revision"),
                 health.revision
             ));
         }
     }
-    if heard.is_empty() {
-        return Err(format!("{service}: our own probe was not sent"));
+    if response.is_empty() {
+        return Err(format!("{service}: own probe not sent"));
     }
-    let (count, revision) = (heard.len(), &health.revision);
+    let (count, revision) = (response.len(), &health.revision);
     Ok(format!(
-        "{service}: our own probe says healthy {count} of {count} times, from {revision}"
+        "{service}: own probe healthy {count} of {count} times, from {revision}"
     ))
 }
 
@@ -125,78 +133,78 @@ fn enough(count: usize, desired: i32) -> bool {
     usize::try_from(desired).is_ok_and(|desired| count >= desired)
 }
 
-/// A dispatch through the load balancer.
+/// A dispatch responses the load balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct DispatchResponse {
     pub correlation_id: String,
-    pub heard: Heard,
+    pub response: Response,
 }
 
-/// What was asked through the load balancer, and what the services logged meanwhile.
+/// What was asked responses the load balancer, and what the services logged meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Through {
+pub struct ReleaseResponses {
     /// `None`: the load balancer does not expose it.
-    pub axon_health: Option<Heard>,
-    pub axon_reason: Option<Heard>,
-    pub orbit_health: Option<Heard>,
-    pub permitted: Asked,
-    pub denied: Asked,
+    pub axon_health: Option<Response>,
+    pub axon_reason: Option<Response>,
+    pub orbit_health: Option<Response>,
+    pub permitted: DispatchResponse,
+    pub denied: DispatchResponse,
     pub axon_lines: Result<Vec<String>, String>,
     pub orbit_lines: Result<Vec<String>, String>,
 }
 
-impl Through {
-    pub fn axon_health(&self) -> Sights {
+impl ReleaseResponses {
+    pub fn axon_health(&self) -> Observations {
         exposed("axon", self.axon_health.as_ref())
     }
 
-    pub fn orbit_health(&self) -> Sights {
+    pub fn orbit_health(&self) -> Observations {
         exposed("orbit", self.orbit_health.as_ref())
     }
 
-    /// Axon's message comes by orbit; and directly, where axon is exposed.
-    pub fn reason(&self) -> Sights {
-        let by_orbit = answers::dispatched(&self.permitted.heard, HEARTBEAT);
-        let directly = self.axon_reason.as_ref().map(|heard| match heard {
-            // Where signatures are required, ours is missing.
+    /// The message of axon, through orbit and, where axon is exposed, directly.
+    pub fn reason(&self) -> Observations {
+        let by_orbit = responses::dispatched(&self.permitted.response, HEARTBEAT);
+        let directly = self.axon_reason.as_ref().map(|response| match response {
+            // The request has no signature, which axon may require.
             Ok(answer) if matches!(answer.status, 401 | 403) => Ok(format!(
                 "GET /reason without a signature: {}",
                 answer.status
             )),
-            heard => answers::heartbeat(heard),
+            response => responses::heartbeat(response),
         });
-        Sights::of([Some(by_orbit), directly].into_iter().flatten())
+        Observations::of([Some(by_orbit), directly].into_iter().flatten())
     }
 
-    pub fn governance_first(&self) -> Sights {
-        Sights::of([answers::dispatched(&self.permitted.heard, HEARTBEAT)])
-            .unknown("which of the two orbit called first can't be seen from outside; `cargo xtask verify` sees it with stand-ins")
+    pub fn governance_first(&self) -> Observations {
+        Observations::of([responses::dispatched(&self.permitted.response, HEARTBEAT)])
+            .unknown("the order of the calls is not observable from outside; `cargo xtask verify` checks it with stubs")
     }
 
-    /// Axon's log has the permitted dispatch, which came later, and not the denied one.
-    pub fn denial_blocks(&self) -> Sights {
-        let denied = answers::denied(&self.denied.heard);
+    /// The log of axon has the permitted dispatch, which was sent later, but not the denied one.
+    pub fn denial_blocks(&self) -> Observations {
+        let denied = responses::denied(&self.denied.response);
         let log = self.lines(&self.axon_lines).and_then(|lines| {
-            answers::logged(
+            responses::logged(
                 "axon",
                 lines,
                 std::slice::from_ref(&self.permitted.correlation_id),
             )?;
             let id = &self.denied.correlation_id;
             if lines.iter().any(|line| line.contains(id.as_str())) {
-                return Err(format!("axon was called: its log has {id}"));
+                return Err(format!("axon was called: its log contains {id}"));
             }
-            Ok("axon's log has nothing of it".to_owned())
+            Ok("not in the log of axon".to_owned())
         });
-        Sights::of([denied, log])
+        Observations::of([denied, log])
     }
 
-    pub fn correlation(&self) -> Sights {
+    pub fn correlation(&self) -> Observations {
         let Self {
             permitted, denied, ..
         } = self;
-        let came_back = |request: &str, asked: &Asked| {
-            answers::correlated(request, &asked.heard, Some(&asked.correlation_id))
+        let returned = |request: &str, asked: &DispatchResponse| {
+            responses::correlated(request, &asked.response, Some(&asked.correlation_id))
         };
         let both = [
             permitted.correlation_id.clone(),
@@ -204,48 +212,50 @@ impl Through {
         ];
         let logged = |service, lines, ids: &[String]| {
             self.lines(lines)
-                .and_then(|lines| answers::logged(service, lines, ids))
+                .and_then(|lines| responses::logged(service, lines, ids))
         };
-        Sights::of([
-            came_back("permitted", permitted),
-            came_back("denied", denied),
+        Observations::of([
+            returned("permitted", permitted),
+            returned("denied", denied),
             logged("orbit", &self.orbit_lines, &both),
             logged("axon", &self.axon_lines, &both[..1]),
         ])
     }
 
-    pub fn json_logs(&self) -> Sights {
+    pub fn json_logs(&self) -> Observations {
         let structured = |service, lines| {
             self.lines(lines)
-                .and_then(|lines| answers::structured(service, lines))
+                .and_then(|lines| responses::structured(service, lines))
         };
-        Sights::of([
+        Observations::of([
             structured("axon", &self.axon_lines),
             structured("orbit", &self.orbit_lines),
         ])
     }
 
-    /// Whether the logs have come in: they take their time.
+    /// Whether the logs have arrived, which takes a while.
     pub fn is_logged(&self) -> bool {
-        let has = |lines: &Result<Vec<String>, String>, asked: &Asked| {
+        let has = |lines: &Result<Vec<String>, String>, asked: &DispatchResponse| {
             let lines = lines.as_deref().unwrap_or_default();
-            answers::requests(lines).contains(&asked.correlation_id)
+            responses::requests(lines).contains(&asked.correlation_id)
         };
         has(&self.axon_lines, &self.permitted)
             && has(&self.orbit_lines, &self.permitted)
             && has(&self.orbit_lines, &self.denied)
     }
 
-    #[expect(clippy::unused_self, reason = "reads as a question to what was seen")]
+    #[expect(clippy::unused_self, reason = "called like the other accessors")]
     fn lines<'a>(&self, lines: &'a Result<Vec<String>, String>) -> Result<&'a [String], String> {
         lines.as_deref().map_err(Clone::clone)
     }
 }
 
-fn exposed(service: &str, heard: Option<&Heard>) -> Sights {
-    match heard {
-        Some(heard) => Sights::of([answers::healthy(service, heard)]),
-        None => Sights::default().unknown(format!("the load balancer does not expose {service}")),
+fn exposed(service: &str, response: Option<&Response>) -> Observations {
+    match response {
+        Some(response) => Observations::of([responses::healthy(service, response)]),
+        None => {
+            Observations::default().unknown(format!("the load balancer does not expose {service}"))
+        }
     }
 }
 

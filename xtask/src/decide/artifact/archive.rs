@@ -1,8 +1,8 @@
-//! Packs a static binary as an image or as a function's code. The same input gives the same
-//! bytes, so an image's digest is known before any registry has seen it.
+//! Packs a static binary as an image or as the zip of a function. The same input gives the same
+//! bytes, so the digest is known before the push.
 //!
-//! An image's archive is an OCI layout, and through its `manifest.json` also what `docker load`
-//! reads. It names no tag: loading it leaves the user's tags alone.
+//! The archive of an image is an OCI layout with a `manifest.json` for `docker load`. It has no
+//! tag, so loading it changes no tag of the user.
 
 mod documents;
 
@@ -12,33 +12,33 @@ use std::io::{self, Read, Write};
 use flate2::{Compression, GzBuilder};
 
 use crate::catalog::Service;
-use crate::decide::artifact::image::{Digest, Key, Labels};
-use crate::decide::definition::lint::ImageFacts;
+use crate::decide::artifact::types::{Digest, ImageFacts, Key, Labels, MANIFEST_TYPE};
 use crate::decide::outputs::Architecture;
-use documents::{Config, DockerEntry, Empty, Index, Manifest, Part, Ports, RootFs, RunConfig};
+use documents::{
+    Config, Descriptor, DockerEntry, Empty, Index, Manifest, Ports, RootFs, RunConfig,
+};
 
-/// Neither root nor anybody whom a host knows.
+/// An unprivileged user without an account on any host.
 const USER: &str = "65532:65532";
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// The file that Lambda starts on `provided.al2023`.
 const FUNCTION_ENTRY: &str = "bootstrap";
 
-/// What became of one binary.
+/// A binary that was packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub struct PackedArtifact {
     pub bytes: Vec<u8>,
-    /// Of an image's manifest; of a function's zip.
+    /// The digest of the manifest of an image, or of the zip of a function.
     pub digest: Digest,
-    /// What the registry stores and what a task downloads.
+    /// Compressed size: what the registry stores and a task downloads.
     pub packed_bytes: u64,
 }
 
-/// What lint must know of the image that `pack_image` makes.
+/// The facts for lint about an image of `pack_image`.
 pub fn facts(service: Service, architecture: Architecture) -> ImageFacts {
     let binary = format!("/{service}");
     ImageFacts {
@@ -49,19 +49,19 @@ pub fn facts(service: Service, architecture: Architecture) -> ImageFacts {
     }
 }
 
-/// An image of one layer that holds nothing but `/<name>`.
+/// Packs an image with one layer, which holds the single file `/<name>`.
 pub fn pack_image(
     name: &str,
     architecture: Architecture,
     binary: &[u8],
     labels: Option<&Labels>,
-) -> io::Result<Packed> {
+) -> io::Result<PackedArtifact> {
     let layer = layer(name, binary)?;
     let compressed = gzip(&layer)?;
     let config = config(name, architecture, &Digest::of(&layer), labels)?;
     let (config_part, layer_part) = (
-        Part::of(CONFIG_TYPE, &config),
-        Part::of(LAYER_TYPE, &compressed),
+        Descriptor::of(CONFIG_TYPE, &config),
+        Descriptor::of(LAYER_TYPE, &compressed),
     );
     let manifest = serde_json::to_vec(&Manifest {
         schema_version: 2,
@@ -69,7 +69,7 @@ pub fn pack_image(
         config: config_part.clone(),
         layers: vec![layer_part.clone()],
     })?;
-    let manifest_part = Part::of(MANIFEST_TYPE, &manifest);
+    let manifest_part = Descriptor::of(MANIFEST_TYPE, &manifest);
     let digest = manifest_part.digest.clone();
     let index = serde_json::to_vec(&Index {
         schema_version: 2,
@@ -97,55 +97,55 @@ pub fn pack_image(
     for (path, bytes) in files {
         append(&mut archive, &path, 0o444, &bytes)?;
     }
-    Ok(Packed {
+    Ok(PackedArtifact {
         bytes: archive.into_inner()?,
         digest,
         packed_bytes,
     })
 }
 
-/// A zip whose one entry is the function's program. The key is written into it: Lambda makes no
-/// second version of the same bytes, and each key has a version of its own.
-pub fn pack_function(binary: &[u8], key: &Key) -> io::Result<Packed> {
+/// Packs a zip with the program as its single entry and the key as its comment. Lambda publishes no
+/// second version of the same bytes, and each key needs its own version.
+pub fn pack_function(binary: &[u8], key: &Key) -> io::Result<PackedArtifact> {
     let options = zip::write::SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Deflated)
-        .last_modified_time(zip::DateTime::default()) // 1980-01-01, the first time that zip knows
+        .last_modified_time(zip::DateTime::default()) // 1980-01-01, the earliest time of the format
         .unix_permissions(0o755);
     let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
     writer.start_file(FUNCTION_ENTRY, options)?;
     writer.write_all(binary)?;
     writer.set_comment(key.to_string())?;
     let bytes = writer.finish()?.into_inner();
-    Ok(Packed {
+    Ok(PackedArtifact {
         digest: Digest::of(&bytes),
         packed_bytes: bytes.len() as u64,
         bytes,
     })
 }
 
-/// An image as a registry takes it.
+/// The parts of an image that are pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct OciImage {
     pub digest: Digest,
     pub manifest: Vec<u8>,
-    /// Configuration and layers: all that has to be there before the manifest is.
+    /// Configuration and layers, which have to be pushed before the manifest.
     pub blobs: Vec<(Digest, Vec<u8>)>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum Damaged {
-    #[error("the archive cannot be read: {0}")]
-    Unreadable(#[from] io::Error),
-    #[error("the archive holds JSON that cannot be read: {0}")]
-    NotJson(#[from] serde_json::Error),
+pub enum ArchiveError {
+    #[error("cannot read the archive: {0}")]
+    Tar(#[from] io::Error),
+    #[error("invalid JSON in the archive: {0}")]
+    Json(#[from] serde_json::Error),
     #[error("the archive has no {0}")]
     Missing(String),
-    #[error("{0} in the archive has other content than its name says")]
+    #[error("the content of {0} in the archive does not match its digest")]
     Content(Digest),
 }
 
-/// Reads an archive that `pack_image` made, and sees that every part is what its digest says.
-pub fn open_image(archive: &[u8]) -> Result<Image, Damaged> {
+/// Reads an archive of `pack_image` and verifies the digest of every blob.
+pub fn open_image(archive: &[u8]) -> Result<OciImage, ArchiveError> {
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(archive).entries()? {
         let mut entry = entry?;
@@ -159,32 +159,35 @@ pub fn open_image(archive: &[u8]) -> Result<Image, Damaged> {
         .manifests
         .into_iter()
         .next()
-        .ok_or_else(|| Damaged::Missing("manifest".to_owned()))?;
+        .ok_or_else(|| ArchiveError::Missing("manifest".to_owned()))?;
     let manifest = take_blob(&mut files, &part.digest)?;
     let parts: Manifest = serde_json::from_slice(&manifest)?;
     let blobs = std::iter::once(parts.config)
         .chain(parts.layers)
         .map(|part| Ok((part.digest.clone(), take_blob(&mut files, &part.digest)?)))
-        .collect::<Result<_, Damaged>>()?;
-    Ok(Image {
+        .collect::<Result<_, ArchiveError>>()?;
+    Ok(OciImage {
         digest: part.digest,
         manifest,
         blobs,
     })
 }
 
-fn take(files: &mut BTreeMap<String, Vec<u8>>, path: &str) -> Result<Vec<u8>, Damaged> {
+fn take(files: &mut BTreeMap<String, Vec<u8>>, path: &str) -> Result<Vec<u8>, ArchiveError> {
     files
         .remove(path)
-        .ok_or_else(|| Damaged::Missing(path.to_owned()))
+        .ok_or_else(|| ArchiveError::Missing(path.to_owned()))
 }
 
-fn take_blob(files: &mut BTreeMap<String, Vec<u8>>, digest: &Digest) -> Result<Vec<u8>, Damaged> {
+fn take_blob(
+    files: &mut BTreeMap<String, Vec<u8>>,
+    digest: &Digest,
+) -> Result<Vec<u8>, ArchiveError> {
     let bytes = take(files, &blob_path(digest))?;
     if Digest::of(&bytes) == *digest {
         Ok(bytes)
     } else {
-        Err(Damaged::Content(digest.clone()))
+        Err(ArchiveError::Content(digest.clone()))
     }
 }
 
@@ -198,7 +201,7 @@ fn layer(name: &str, binary: &[u8]) -> io::Result<Vec<u8>> {
     layer.into_inner()
 }
 
-/// A file of root's, of no particular time.
+/// Appends a file that is owned by root and has the time 0.
 fn append(
     archive: &mut tar::Builder<Vec<u8>>,
     path: &str,
@@ -273,11 +276,11 @@ mod tests {
         Key("5".repeat(64))
     }
 
-    fn image(labels: Option<&Labels>) -> Packed {
+    fn image(labels: Option<&Labels>) -> PackedArtifact {
         pack_image("axon", Architecture::X86, b"a program", labels).unwrap()
     }
 
-    fn json_of(image: &Image, index: usize) -> Value {
+    fn json_of(image: &OciImage, index: usize) -> Value {
         serde_json::from_slice(&image.blobs[index].1).unwrap()
     }
 
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_runs_one_program_as_nobody() {
+    fn an_image_runs_one_program_without_privileges() {
         let image = open_image(&image(Some(&labels())).bytes).unwrap();
         let config = json_of(&image, 0);
         assert_eq!(
@@ -332,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_commit_an_image_says_nothing_about_one() {
+    fn without_a_commit_an_image_has_no_commit_labels() {
         let image = open_image(&image(None).bytes).unwrap();
         let config = json_of(&image, 0);
         assert_eq!(
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_archive_is_found_out() {
+    fn a_damaged_archive_is_an_error() {
         let whole = image(None);
         assert_eq!(open_image(&whole.bytes).unwrap().digest, whole.digest);
         assert!(open_image(&whole.bytes[..whole.bytes.len() / 2]).is_err());
@@ -353,11 +356,14 @@ mod tests {
             .rposition(|window| window == [0x1f, 0x8b])
             .unwrap();
         changed[layer + 12] ^= 1;
-        assert!(matches!(open_image(&changed), Err(Damaged::Content(_))));
+        assert!(matches!(
+            open_image(&changed),
+            Err(ArchiveError::Content(_))
+        ));
     }
 
     #[test]
-    fn a_functions_zip_holds_a_program_that_may_run() {
+    fn a_zip_has_one_executable_entry() {
         let packed = pack_function(b"a program", &key()).unwrap();
         let other = pack_function(b"a program", &Key("6".repeat(64))).unwrap();
         assert_ne!(

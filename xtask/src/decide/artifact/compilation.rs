@@ -1,18 +1,17 @@
-//! How services and function are compiled, and whether what came out can run in an empty image.
+//! How components are compiled, and whether a binary can run in an empty image.
 
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::decide::artifact::provenance::BuilderKind;
-use crate::decide::environment::Environment;
+use crate::decide::artifact::types::{BuilderKind, Variant};
 use crate::decide::outputs::Architecture;
 
-/// Who compiles.
+/// What compiles the components.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildMethod {
-    /// The Rust of this machine.
+    /// The Rust toolchain of this machine.
     Host,
-    /// The Docker engine, by `services/Dockerfile`, on the base that it names or on another one.
+    /// The Docker engine, with `services/Dockerfile`. `base` replaces its base image.
     Docker { base: Option<String> },
 }
 
@@ -35,49 +34,15 @@ impl FromStr for BuildMethod {
             Some(("docker", base)) if !base.is_empty() => Ok(Self::Docker {
                 base: Some(base.to_owned()),
             }),
-            _ => Err("there are host, docker and docker=IMAGE".to_owned()),
+            _ => Err("expected `host`, `docker` or `docker=IMAGE`".to_owned()),
         }
     }
 }
 
-/// How much is done for the speed and the size of a program: two profiles of the root's `Cargo.toml`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// Where a change is to run at once: crate by crate.
-    Local,
-    /// Where a program runs for weeks: all its crates as one, which takes minutes for each change.
-    Release,
-}
-
-impl Profile {
-    pub fn of(environment: &Environment) -> Self {
-        if environment.emulated {
-            Self::Local
-        } else {
-            Self::Release
-        }
-    }
-
-    /// Cargo's name of it, and of the folder that its programs come to lie in.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Release => "release",
-        }
-    }
-}
-
-/// What the same sources are compiled to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Variant {
-    pub architecture: Architecture,
-    pub profile: Profile,
-}
-
-/// Cargo's arguments: one invocation for all components, whichever is asked for, so that they are
-/// compiled with the same features and nothing is compiled twice.
+/// The arguments of Cargo. All components are compiled by one invocation, so that features unify
+/// the same way in every build and nothing is compiled twice.
 pub fn cargo_arguments(variant: Variant, packages: &[&str]) -> Vec<String> {
-    // Always with a target: without it the flags would reach build scripts and macros too.
+    // With a target even for the host: RUSTFLAGS then leave out build scripts and macros.
     let profile = variant.profile.name();
     let target = variant.architecture.target();
     let fixed = [
@@ -98,27 +63,27 @@ pub fn cargo_arguments(variant: Variant, packages: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Folders of this machine whose names the compiler would otherwise write into a binary.
+/// Folders of this machine whose paths the compiler would otherwise embed.
 #[derive(Debug, Clone, Copy)]
 pub struct Folders<'a> {
     pub root: &'a Path,
     pub cargo_home: &'a Path,
     pub target: &'a Path,
-    /// The compiler's libraries for the target (`rustc --print target-libdir`).
+    /// The libraries of the compiler for the target (`rustc --print target-libdir`).
     pub libraries: &'a Path,
 }
 
-/// The value of `CARGO_ENCODED_RUSTFLAGS`: no shared library, and the same bytes in every checkout
-/// and on every machine. `compiler` is what `rustc -vV` says.
+/// The value of `CARGO_ENCODED_RUSTFLAGS`: static linking, and paths remapped so that every
+/// checkout and machine gives the same bytes. `compiler` is the output of `rustc -vV`.
 pub fn rustflags(folders: Folders<'_>, compiler: &str) -> String {
-    // The last prefix that matches wins, and target usually lies below root.
+    // The last match wins, and target usually is below root.
     let mut named = vec![
         (folders.root.to_owned(), "/src".to_owned()),
         (folders.cargo_home.to_owned(), "/cargo".to_owned()),
         (folders.target.to_owned(), "/target".to_owned()),
     ];
-    // Where the component `rust-src` is installed, the compiler names the standard library's
-    // sources by where they lie on this machine; elsewhere by the commit they are of.
+    // With the component `rust-src` the compiler embeds local paths of the standard library,
+    // without it `/rustc/COMMIT`.
     let commit = compiler
         .lines()
         .find_map(|line| line.strip_prefix("commit-hash: "));
@@ -135,27 +100,24 @@ pub fn rustflags(folders: Folders<'_>, compiler: &str) -> String {
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Unfit {
-    #[error("is no 64-bit ELF program")]
+pub enum BinaryError {
+    #[error("is not a 64-bit ELF program")]
     NotElf,
-    #[error("is made for {found}, not for {wanted}")]
+    #[error("is for {found}, expected {wanted}")]
     Machine { found: String, wanted: &'static str },
-    #[error("needs the shared loader that an empty image has not: it was not linked statically")]
+    #[error("is dynamically linked: an empty image has no loader")]
     NotStatic,
-    #[error(
-        "has its symbols still: cargo has not stripped it, for which see the root's Cargo.toml"
-    )]
+    #[error("is not stripped: check `strip` in the Cargo.toml of the workspace")]
     NotStripped,
 }
 
-/// Reads the ELF headers of a binary: it must be of the architecture, need no loader, and hold
-/// nothing that only a debugger reads.
-pub fn check_binary(binary: &[u8], architecture: Architecture) -> Result<(), Unfit> {
+/// Checks the ELF headers of a binary: the architecture, static linking, and no symbol table.
+pub fn check_binary(binary: &[u8], architecture: Architecture) -> Result<(), BinaryError> {
     const PT_INTERP: u32 = 3;
     const SHT_SYMTAB: u32 = 2;
     const HEADER: &[u8] = b"\x7fELF\x02\x01"; // 64 bits, little-endian
     if !binary.starts_with(HEADER) {
-        return Err(Unfit::NotElf);
+        return Err(BinaryError::NotElf);
     }
     let machine = u16_at(binary, 18)?;
     let (wanted_machine, wanted) = match architecture {
@@ -168,60 +130,65 @@ pub fn check_binary(binary: &[u8], architecture: Architecture) -> Result<(), Unf
             183 => "ARM64".to_owned(),
             other => format!("ELF machine {other}"),
         };
-        return Err(Unfit::Machine { found, wanted });
+        return Err(BinaryError::Machine { found, wanted });
     }
     for segment in table(binary, 32, 54)? {
         if u32_at(binary, segment)? == PT_INTERP {
-            return Err(Unfit::NotStatic);
+            return Err(BinaryError::NotStatic);
         }
     }
     for section in table(binary, 40, 58)? {
         if u32_at(binary, section.saturating_add(4))? == SHT_SYMTAB {
-            return Err(Unfit::NotStripped);
+            return Err(BinaryError::NotStripped);
         }
     }
     Ok(())
 }
 
-/// Where the entries of a table begin: at one offset the header says where it lies, at the other how
-/// long an entry is and how many there are.
-fn table(binary: &[u8], place: usize, shape: usize) -> Result<impl Iterator<Item = usize>, Unfit> {
-    let begin = usize::try_from(u64_at(binary, place)?).map_err(|_| Unfit::NotElf)?;
+/// The offsets of the entries of a header table. The ELF header has the offset of the table at
+/// `start`, the size and the number of its entries at `shape`.
+fn table(
+    binary: &[u8],
+    start: usize,
+    shape: usize,
+) -> Result<impl Iterator<Item = usize>, BinaryError> {
+    let begin = usize::try_from(u64_at(binary, start)?).map_err(|_| BinaryError::NotElf)?;
     let entry_bytes = usize::from(u16_at(binary, shape)?);
     let entries = usize::from(u16_at(binary, shape + 2)?);
     Ok((0..entries).map(move |index| begin.saturating_add(index * entry_bytes)))
 }
 
-fn u16_at(binary: &[u8], offset: usize) -> Result<u16, Unfit> {
+fn u16_at(binary: &[u8], offset: usize) -> Result<u16, BinaryError> {
     bytes_at(binary, offset).map(u16::from_le_bytes)
 }
 
-fn u32_at(binary: &[u8], offset: usize) -> Result<u32, Unfit> {
+fn u32_at(binary: &[u8], offset: usize) -> Result<u32, BinaryError> {
     bytes_at(binary, offset).map(u32::from_le_bytes)
 }
 
-fn u64_at(binary: &[u8], offset: usize) -> Result<u64, Unfit> {
+fn u64_at(binary: &[u8], offset: usize) -> Result<u64, BinaryError> {
     bytes_at(binary, offset).map(u64::from_le_bytes)
 }
 
-fn bytes_at<const COUNT: usize>(binary: &[u8], offset: usize) -> Result<[u8; COUNT], Unfit> {
+fn bytes_at<const COUNT: usize>(binary: &[u8], offset: usize) -> Result<[u8; COUNT], BinaryError> {
     binary
         .get(offset..)
         .and_then(|rest| rest.first_chunk())
         .copied()
-        .ok_or(Unfit::NotElf)
+        .ok_or(BinaryError::NotElf)
 }
 
 #[cfg(test)]
 pub mod testing {
-    use super::{Architecture, Profile, Variant};
+    use super::{Architecture, Variant};
+    use crate::decide::artifact::types::Profile;
 
     pub const X86: Variant = Variant {
         architecture: Architecture::X86,
         profile: Profile::Release,
     };
 
-    /// The headers of a program for x86-64 with one segment of this type (1 is a part to load).
+    /// The headers of an x86-64 program with one segment of this type (1 is `PT_LOAD`).
     pub fn elf(segment: u32) -> Vec<u8> {
         let mut binary = vec![0; 64 + 56];
         binary[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -238,9 +205,10 @@ pub mod testing {
 mod tests {
     use super::testing::elf;
     use super::*;
+    use crate::decide::artifact::types::Profile;
 
     #[test]
-    fn a_way_is_the_hosts_or_dockers_on_some_base() {
+    fn a_build_method_is_parsed() {
         let docker = |base: Option<&str>| BuildMethod::Docker {
             base: base.map(str::to_owned),
         };
@@ -266,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_name_no_folder_of_this_machine_in_the_binary() {
+    fn flags_remap_every_local_path() {
         let folders = Folders {
             root: Path::new("/home/me/it"),
             cargo_home: Path::new("/home/me/.cargo"),
@@ -289,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_with_its_symbols_is_refused() {
+    fn a_binary_with_symbols_is_rejected() {
         let with_section = |kind: u32| {
             let mut binary = elf(1);
             let begin = binary.len();
@@ -299,21 +267,24 @@ mod tests {
             binary[begin + 4..begin + 8].copy_from_slice(&kind.to_le_bytes());
             check_binary(&binary, Architecture::X86)
         };
-        assert_eq!(with_section(2), Err(Unfit::NotStripped));
+        assert_eq!(with_section(2), Err(BinaryError::NotStripped));
         assert_eq!(with_section(3), Ok(()));
     }
 
     #[test]
-    fn only_a_static_binary_of_the_right_machine_is_fit() {
+    fn only_a_static_binary_of_the_architecture_is_accepted() {
         assert_eq!(check_binary(&elf(1), Architecture::X86), Ok(()));
         assert_eq!(
             check_binary(&elf(3), Architecture::X86),
-            Err(Unfit::NotStatic)
+            Err(BinaryError::NotStatic)
         );
         let other = check_binary(&elf(1), Architecture::Arm).unwrap_err();
-        assert_eq!(other.to_string(), "is made for X86_64, not for ARM64");
+        assert_eq!(other.to_string(), "is for X86_64, expected ARM64");
         for broken in [&b"#!/bin/sh"[..], b"", &elf(1)[..60]] {
-            assert_eq!(check_binary(broken, Architecture::X86), Err(Unfit::NotElf));
+            assert_eq!(
+                check_binary(broken, Architecture::X86),
+                Err(BinaryError::NotElf)
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What Docker gets to build from: the files that decide a key, and nothing else.
+//! The build context of Docker: the inputs of the content key, and what the build needs besides.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -8,8 +8,8 @@ use flate2::write::GzEncoder;
 
 pub const DOCKERFILE: &str = "services/Dockerfile";
 
-/// Files that decide nothing, and that the build does not go without: the recipe itself, and the
-/// manifests of members that are not compiled, because the lock file is of all members.
+/// Files that the build needs and the content key excludes: the recipe, and the manifests of the
+/// other workspace members, since the lock file covers all members.
 pub const BESIDE_INPUTS: [&str; 5] = [
     DOCKERFILE,
     "services/baseline/Cargo.toml",
@@ -18,8 +18,8 @@ pub const BESIDE_INPUTS: [&str; 5] = [
     "xtask/Cargo.toml",
 ];
 
-/// The files as a zipped archive. The times of files are left out: the engine's cache does not
-/// look at them, and cargo compiles again what the recipe tells it to.
+/// Packs the files as a gzipped tar archive. Modification times are 0: the cache of the engine
+/// ignores them, and the recipe touches what cargo has to compile again.
 pub fn pack_context(files: &BTreeMap<String, Vec<u8>>) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for (path, bytes) in files {
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn the_recipe_compiles_as_the_host_does() {
         let arguments = cargo_arguments(X86, &COMPONENTS.map(Component::name)).join(" ");
-        // In the recipe variables say these.
+        // The recipe has variables in their place.
         let target = format!(" --target {}", X86.architecture.target());
         let arguments = arguments.replace(&target, "");
         let arguments = arguments.replace("--profile release", "--profile ${PROFILE}");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_that_the_recipe_names_has_the_rust_of_the_checkout() {
+    fn the_base_image_has_the_toolchain_of_the_checkout() {
         let channel = TOOLCHAIN
             .lines()
             .find_map(|line| line.strip_prefix("channel = "));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_holds_its_files_under_their_paths() {
+    fn a_context_has_every_file_under_its_path() {
         let files = ["Cargo.lock", "services/axon/src/main.rs"]
             .map(|path| (path.to_owned(), path.as_bytes().to_vec()));
         let packed = pack_context(&files.clone().into()).unwrap();

@@ -1,18 +1,17 @@
-//! What decides an artifact's bytes, and the artifact itself: its key, its digest, its archive.
+//! The inputs that determine the bytes of an artifact, the content key of them, and the artifact.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::Component;
-use crate::decide::artifact::compilation::Variant;
-use crate::decide::artifact::referrer::Document;
-use crate::decide::definition::hex;
+use crate::decide::artifact::referrer::ImageDocument;
+pub use crate::decide::artifact::types::{Digest, Key};
+use crate::decide::artifact::types::{Labels, Variant};
 
-/// Inputs of every component: who builds it, from which versions, with which settings.
+/// Inputs of every component: toolchain, versions and settings.
 const SHARED_INPUTS: [&str; 4] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -20,14 +19,16 @@ const SHARED_INPUTS: [&str; 4] = [
     ".cargo/config.toml",
 ];
 
-/// What of a source folder goes into a binary.
+/// The parts of a source folder that are compiled into a binary.
 const FOLDER_INPUTS: [&str; 4] = ["src", "policies", "build.rs", "Cargo.toml"];
 
-/// The version of how components are compiled and packed, part of every key: other bytes of the same
-/// sources need another key. A test fails where the bytes change and this number does not.
+/// The version of how components are compiled and packed. It is part of every key, because other
+/// bytes of the same sources need another key. A test fails if the bytes change and this number
+/// does not.
 const RECIPE_VERSION: u32 = 2;
 
-/// The files and folders below the root that decide a component's bytes. Not all of them need exist.
+/// The files and folders, relative to the root, that determine the bytes of a component. Some may
+/// not exist.
 pub fn input_paths(component: Component) -> Vec<String> {
     let of_folders = component.source_folders().iter().flat_map(|folder| {
         FOLDER_INPUTS
@@ -37,57 +38,19 @@ pub fn input_paths(component: Component) -> Vec<String> {
     of_folders.chain(SHARED_INPUTS.map(str::to_owned)).collect()
 }
 
-/// Editors leave swap and lock files next to what they edit; nothing compiles those.
+/// Hidden files, such as the swap and lock files of editors, are never compiled.
 pub fn is_hidden(path: &str) -> bool {
     path.rsplit('/')
         .next()
         .is_some_and(|name| name.starts_with('.'))
 }
 
-/// All that decides the bytes of one component.
+/// Everything that determines the bytes of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inputs {
-    /// Path below the root, and the file's bytes.
+    /// Path relative to the root, and content.
     pub files: BTreeMap<String, Vec<u8>>,
     pub labels: Option<Labels>,
-}
-
-/// The last commit that touched the inputs; there is none where they hold changes on top of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labels {
-    pub revision: String,
-    /// RFC 3339.
-    pub created: String,
-}
-
-/// The hash of all that decides an artifact's bytes: 64 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Key(pub String);
-
-/// `sha256:` and 64 hexadecimal digits: the name of an image's content.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Digest(String);
-
-impl Digest {
-    pub fn parse(text: &str) -> Option<Self> {
-        let hex = text.strip_prefix("sha256:")?;
-        let lower_hex = |character: char| matches!(character, '0'..='9' | 'a'..='f');
-        (hex.len() == 64 && hex.chars().all(lower_hex)).then(|| Self(text.to_owned()))
-    }
-
-    /// The digest of some bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(format!("sha256:{}", hex(&Sha256::digest(bytes))))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The 64 digits alone.
-    pub fn hex(&self) -> &str {
-        self.0.trim_start_matches("sha256:")
-    }
 }
 
 impl Key {
@@ -100,7 +63,7 @@ impl Key {
     pub fn of(component: Component, inputs: &Inputs, variant: Variant) -> Self {
         let mut hash = Sha256::new();
         let mut put = |field: &[u8]| {
-            // Each field with its length, so that no two lists of fields look the same.
+            // With their lengths, so that no two lists of fields hash the same.
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field);
         };
@@ -115,19 +78,7 @@ impl Key {
             put(path.as_bytes());
             put(bytes);
         }
-        Self(hex(&hash.finalize()))
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        Self(hex::encode(hash.finalize()))
     }
 }
 
@@ -136,20 +87,20 @@ impl fmt::Display for Digest {
 pub struct Artifact {
     pub component: Component,
     pub key: Key,
-    /// Of an image's manifest; of a function's zip.
+    /// The digest of the manifest of an image, or of the zip of a function.
     pub digest: Digest,
-    /// The packed file: an OCI layout as a tar archive, or a zip.
+    /// An OCI layout as a tar archive, or a zip.
     pub file: PathBuf,
-    /// What the registry stores and what a task downloads.
+    /// Compressed size: what the registry stores and a task downloads.
     pub packed_bytes: u64,
-    /// What it takes unpacked.
+    /// Uncompressed size.
     pub unpacked_bytes: u64,
 }
 
 impl Artifact {
-    /// Where a document about it lies: beside it.
-    pub fn document(&self, document: Document) -> PathBuf {
-        self.file.with_extension(document.ending())
+    /// The file of a document about the artifact, beside its own.
+    pub fn document(&self, document: ImageDocument) -> PathBuf {
+        self.file.with_extension(document.extension())
     }
 }
 
@@ -159,7 +110,8 @@ mod tests {
     use crate::catalog::Service;
     use crate::decide::artifact::archive::{pack_function, pack_image};
     use crate::decide::artifact::compilation::testing::X86;
-    use crate::decide::artifact::compilation::{Folders, Profile, cargo_arguments, rustflags};
+    use crate::decide::artifact::compilation::{Folders, cargo_arguments, rustflags};
+    use crate::decide::artifact::types::Profile;
     use crate::decide::outputs::Architecture;
 
     fn inputs() -> Inputs {
@@ -227,10 +179,10 @@ mod tests {
         assert!(keys[0].0.len() == 64, "{}", keys[0]);
     }
 
-    /// How a fixed program is compiled and packed, as one digest.
+    /// One digest over how a fixed program is compiled and packed.
     fn recipe_digest() -> Digest {
         let labels = inputs().labels;
-        // Long and uneven enough that each level of compression packs it differently.
+        // Long and irregular enough to differ at each level of compression.
         let program: Vec<u8> = (0..100_000_u64)
             .map(|n| ((n * n) >> 7).to_le_bytes()[0] % 61)
             .collect();
@@ -269,12 +221,12 @@ mod tests {
         assert_eq!(
             (RECIPE_VERSION, digest.as_str()),
             KNOWN,
-            "the same sources give other bytes now: raise RECIPE_VERSION, and write down both"
+            "the same sources give other bytes now: raise RECIPE_VERSION and update both values here"
         );
     }
 
     #[test]
-    fn what_moves_from_one_field_to_the_next_is_another_key() {
+    fn field_boundaries_are_part_of_the_key() {
         let split = |path: &str, text: &str| {
             key(|inputs| inputs.files = [(path.to_owned(), text.into())].into())
         };
@@ -282,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_and_readmes_are_no_inputs() {
+    fn tests_and_readmes_are_not_inputs() {
         let paths = input_paths(Component::Service(Service::Orbit));
         assert!(paths.contains(&"services/kit/src".to_owned()), "{paths:?}");
         assert!(paths.contains(&"Cargo.lock".to_owned()), "{paths:?}");

@@ -1,51 +1,32 @@
-//! Where an artifact comes from, for others to check: an in-toto statement (v1) with the predicate
-//! of SLSA (provenance v1). The same inputs give the same statement, so it names no time but the
-//! commit's.
+//! The provenance of an artifact: an in-toto statement (v1) with the SLSA predicate (provenance
+//! v1). The same inputs give the same statement, so its only time is that of the commit.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::catalog::Component;
-use crate::decide::artifact::compilation::Variant;
-use crate::decide::artifact::image::{Digest, Inputs, Key};
+use crate::decide::artifact::image::Inputs;
+use crate::decide::artifact::types::{BuilderKind, Digest, Key, Variant};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
-/// What the parameters below mean. Another meaning is another number.
+/// Defines the parameters below; their meaning changes only with the version.
 const BUILD_TYPE: &str = "urn:xtask:build:v1";
 
-/// Where the compiler ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BuilderKind {
-    Host,
-    Docker,
-}
-
-impl BuilderKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Docker => "docker",
-        }
-    }
-}
-
-/// One artifact, and all that was put into it.
+/// An artifact and everything that it was built from.
 #[derive(Debug, Clone, Copy)]
-pub struct Built<'a> {
+pub struct BuildRecord<'a> {
     pub component: Component,
     pub variant: Variant,
     pub key: &'a Key,
     pub inputs: &'a Inputs,
     pub builder: BuilderKind,
-    /// Of the program inside.
+    /// The digest of the program inside.
     pub program: &'a Digest,
-    /// Of an image's manifest; of a function's zip.
+    /// The digest of the manifest of an image, or of the zip of a function.
     pub digest: &'a Digest,
 }
 
-pub fn statement(built: &Built<'_>) -> Value {
+pub fn statement(built: &BuildRecord<'_>) -> Value {
     let commit = built.inputs.labels.iter().map(|labels| {
         let digest = json!({ "gitCommit": labels.revision });
         json!({ "name": "commit", "digest": digest, "annotations": { "created": labels.created } })
@@ -85,7 +66,7 @@ pub mod testing {
     use super::*;
     use crate::catalog::Service;
     use crate::decide::artifact::compilation::testing::X86;
-    use crate::decide::artifact::image::Labels;
+    use crate::decide::artifact::types::Labels;
 
     pub fn inputs(labels: bool) -> Inputs {
         let files = [
@@ -108,8 +89,8 @@ pub mod testing {
         source = \"registry\"\nchecksum = \"ab12\"\n\n[[package]]\nname = \"axon\"\nversion = \"0.1.0\"\n\
         dependencies = [\n \"bytes\",\n]\n";
 
-    pub fn built<'a>(inputs: &'a Inputs, key: &'a Key, digest: &'a Digest) -> Built<'a> {
-        Built {
+    pub fn built<'a>(inputs: &'a Inputs, key: &'a Key, digest: &'a Digest) -> BuildRecord<'a> {
+        BuildRecord {
             component: Component::Service(Service::Axon),
             variant: X86,
             key,
@@ -132,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_about_a_digest_and_names_key_builder_commit_and_every_input() {
+    fn a_statement_has_digest_key_builder_commit_and_every_input() {
         let statement = of(true);
         assert_eq!(statement["_type"], STATEMENT_TYPE);
         let subject = &statement["subject"][0];
@@ -153,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_on_top_of_a_commit_are_not_said_to_be_of_it() {
+    fn uncommitted_changes_are_not_attributed_to_a_commit() {
         assert!(!of(false).to_string().contains("gitCommit"));
         assert_eq!(of(false), of(false));
     }

@@ -1,57 +1,60 @@
-//! Documents about an image, as a registry keeps them beside it: manifests of OCI 1.1 that name
-//! the image as their `subject`.
+//! Documents about an image as OCI 1.1 referrers: manifests whose `subject` is the image.
 
 use serde_json::json;
 
-use crate::decide::artifact::archive::MANIFEST_TYPE;
-use crate::decide::artifact::image::Digest;
+use crate::decide::artifact::types::Digest;
+use crate::decide::artifact::types::MANIFEST_TYPE;
 
-/// A document that belongs to an artifact.
+/// A document about an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Document {
-    /// What it consists of.
-    Bill,
-    /// Where it comes from.
+pub enum ImageDocument {
+    /// The bill of materials.
+    Sbom,
+    /// The provenance statement.
     Provenance,
 }
 
-pub const DOCUMENTS: [Document; 2] = [Document::Bill, Document::Provenance];
+pub const IMAGE_DOCUMENTS: [ImageDocument; 2] = [ImageDocument::Sbom, ImageDocument::Provenance];
 
-impl Document {
-    /// What the name of its file ends with, beside the artifact's own file.
-    pub fn ending(self) -> &'static str {
+impl ImageDocument {
+    /// The extension of its file, which is beside that of the artifact.
+    pub fn extension(self) -> &'static str {
         match self {
-            Self::Bill => "cdx.json",
+            Self::Sbom => "cdx.json",
             Self::Provenance => "intoto.json",
         }
     }
 
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Bill => "application/vnd.cyclonedx+json",
+            Self::Sbom => "application/vnd.cyclonedx+json",
             Self::Provenance => "application/vnd.in-toto+json",
         }
     }
 }
 
-/// What a registry has to be given for one document.
+/// What is pushed for one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Referrer {
     pub digest: Digest,
     pub manifest: Vec<u8>,
-    /// All that has to be there before the manifest is.
+    /// Have to be pushed before the manifest.
     pub blobs: Vec<(Digest, Vec<u8>)>,
 }
 
 /// The image that a document is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct ReferrerSubject<'a> {
     pub digest: &'a Digest,
-    /// Of its manifest.
+    /// The size of its manifest.
     pub bytes: usize,
 }
 
-pub fn referrer(subject: Subject<'_>, document: Document, content: Vec<u8>) -> Referrer {
+pub fn referrer(
+    subject: ReferrerSubject<'_>,
+    document: ImageDocument,
+    content: Vec<u8>,
+) -> Referrer {
     const EMPTY: &[u8] = b"{}";
     const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
     let (empty, layer) = (Digest::of(EMPTY), Digest::of(&content));
@@ -79,23 +82,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_names_its_image_and_its_own_content() {
+    fn a_referrer_has_its_subject_and_its_content() {
         let image = Digest::of(b"an image");
-        let subject = Subject {
+        let subject = ReferrerSubject {
             digest: &image,
             bytes: 8,
         };
-        let referrer = referrer(subject, Document::Bill, b"a bill".to_vec());
+        let referrer = referrer(subject, ImageDocument::Sbom, b"a sbom".to_vec());
         let manifest: Value = serde_json::from_slice(&referrer.manifest).unwrap();
         assert_eq!(manifest["subject"]["digest"], image.as_str());
         assert_eq!(manifest["subject"]["size"], 8);
         assert_eq!(manifest["artifactType"], "application/vnd.cyclonedx+json");
         assert_eq!(
             manifest["layers"][0]["digest"],
-            Digest::of(b"a bill").as_str()
+            Digest::of(b"a sbom").as_str()
         );
         assert_eq!(referrer.digest, Digest::of(&referrer.manifest));
-        // As the specification of OCI's image format has it.
+        // The value in the OCI image specification.
         let empty = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(manifest["config"]["digest"], empty);
         for (digest, bytes) in &referrer.blobs {

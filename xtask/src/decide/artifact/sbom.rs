@@ -1,5 +1,6 @@
-//! What a program consists of, for scanners: a bill of materials by `CycloneDX` 1.6. It names what
-//! is linked: no build script, no macro, no test ever is. The same inputs give the same bill.
+//! The bill of materials (SBOM) of a program, in the format of `CycloneDX` 1.6. It lists the crates
+//! that are linked, without build scripts, macros and tests. The same inputs give the same
+//! document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::catalog::COMPONENTS;
 use crate::decide::artifact::image::Inputs;
-use crate::decide::artifact::provenance::Built;
+use crate::decide::artifact::provenance::BuildRecord;
 use crate::decide::outputs::Architecture;
 
-/// Cargo's arguments: the crates that are linked into each program, as features unite where all of
-/// them are compiled by one invocation.
+/// The arguments of `cargo tree` for the crates that are linked into each program. All components
+/// are in one invocation, as in the build, so that features unify the same way.
 pub fn tree_arguments(architecture: Architecture) -> Vec<String> {
     let fixed = "tree --locked --offline --prefix depth --edges normal,no-proc-macro --target";
     let format = ["--format", " {p}\t{l}"].map(str::to_owned);
@@ -29,26 +30,26 @@ pub fn tree_arguments(architecture: Architecture) -> Vec<String> {
 /// Name and version of a crate.
 type Crate = (String, String);
 
-/// What `cargo tree` tells: who links whom.
+/// The dependency graph of `cargo tree`.
 #[derive(Debug, Default)]
-pub struct Tree {
+pub struct CargoTree {
     links: BTreeMap<Crate, BTreeSet<Crate>>,
     licenses: BTreeMap<Crate, String>,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no line of cargo's tree")]
-pub struct NoTree(String);
+#[error("unexpected line in the output of `cargo tree`: `{0}`")]
+pub struct CargoTreeError(String);
 
-impl Tree {
-    /// Of lines such as `2 bytes v1.12.2\tMIT`, the number being the depth. What was told before
-    /// is not told again, which is marked `(*)`.
-    pub fn parse(output: &str) -> Result<Self, NoTree> {
+impl CargoTree {
+    /// Parses lines such as `2 bytes v1.12.2\tMIT`, where the number is the depth. `(*)` marks a
+    /// crate whose dependencies are listed at an earlier line.
+    pub fn parse(output: &str) -> Result<Self, CargoTreeError> {
         let mut tree = Self::default();
         let mut path: Vec<Crate> = Vec::new();
         for line in output.lines().filter(|line| !line.is_empty()) {
             let (depth, package, license) =
-                parse_line(line).ok_or_else(|| NoTree(line.to_owned()))?;
+                parse_line(line).ok_or_else(|| CargoTreeError(line.to_owned()))?;
             path.truncate(depth);
             if let Some(parent) = path.last() {
                 let links = tree.links.entry(parent.clone()).or_default();
@@ -61,7 +62,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The program and all that it links, however far away.
+    /// The program and its direct and transitive dependencies.
     fn reached_from(&self, name: &str) -> BTreeSet<&Crate> {
         let mut reached = BTreeSet::new();
         let mut next: Vec<&Crate> = self.links.keys().filter(|it| it.0 == name).collect();
@@ -81,13 +82,13 @@ fn parse_line(line: &str) -> Option<(usize, Crate, String)> {
     let name = words.next()?.to_owned();
     let version = words.next()?.strip_prefix('v')?.to_owned();
     let license = license.trim_end_matches(" (*)").trim();
-    // The form of before SPDX.
+    // The syntax for several licenses before SPDX expressions.
     let license = license.replace(" / ", " OR ").replace('/', " OR ");
     Some((depth.parse().ok()?, (name, version), license))
 }
 
-/// The bill of one program.
-pub fn bill(built: &Built<'_>, tree: &Tree) -> Value {
+/// The SBOM of one program.
+pub fn sbom(built: &BuildRecord<'_>, tree: &CargoTree) -> Value {
     let name = built.component.name();
     let checksums = checksums(&text_of(built.inputs, "Cargo.lock"));
     let reached = tree.reached_from(name);
@@ -140,12 +141,12 @@ fn component(kind: &str, package: &Crate) -> Value {
     })
 }
 
-/// A package URL, which is what scanners look for.
+/// The package URL, by which scanners identify a package.
 fn reference((name, version): &Crate) -> String {
     format!("pkg:cargo/{name}@{version}")
 }
 
-/// It is linked into every program and in no lock file.
+/// The standard library: linked into every program, but in no lock file.
 fn standard_library(inputs: &Inputs) -> Option<Value> {
     let toolchain = text_of(inputs, "rust-toolchain.toml");
     let version = values(&toolchain, "channel").next()?.to_owned();
@@ -160,7 +161,7 @@ fn standard_library(inputs: &Inputs) -> Option<Value> {
     }))
 }
 
-/// The checksums of a lock file, which are of the packed crates as the registry has them.
+/// The checksums of a lock file: SHA-256 of the packed crates.
 fn checksums(lock: &str) -> BTreeMap<Crate, String> {
     let packages = lock.split("[[package]]").skip(1);
     packages
@@ -171,7 +172,7 @@ fn checksums(lock: &str) -> BTreeMap<Crate, String> {
         .collect()
 }
 
-/// The values of the lines `key = "value"`.
+/// The values of lines such as `key = "value"`.
 fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     let value = move |line: &'a str| line.strip_prefix(key)?.trim().strip_prefix('=');
     text.lines()
@@ -187,8 +188,8 @@ fn text_of(inputs: &Inputs, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::artifact::image::{Digest, Key};
     use crate::decide::artifact::provenance::testing::{built, inputs};
+    use crate::decide::artifact::types::{Digest, Key};
 
     const TREE: &str = "0 axon v0.1.0 (/somewhere/services/axon)\tMIT\n\
         1 http v1.5.0\tApache-2.0 / MIT\n\
@@ -202,13 +203,16 @@ mod tests {
     fn of(tree: &str) -> Value {
         let (key, digest) = (Key("5".repeat(64)), Digest::of(b"a program"));
         let inputs = inputs(true);
-        bill(&built(&inputs, &key, &digest), &Tree::parse(tree).unwrap())
+        sbom(
+            &built(&inputs, &key, &digest),
+            &CargoTree::parse(tree).unwrap(),
+        )
     }
 
     #[test]
-    fn a_bill_names_what_the_program_links_and_nothing_of_others() {
-        let bill = of(TREE);
-        let names: Vec<&str> = bill["components"]
+    fn an_sbom_lists_what_the_program_links_and_nothing_else() {
+        let sbom = of(TREE);
+        let names: Vec<&str> = sbom["components"]
             .as_array()
             .unwrap()
             .iter()
@@ -222,26 +226,26 @@ mod tests {
                 "pkg:generic/rust-std@1.95.0"
             ]
         );
-        let program = &bill["metadata"]["component"];
+        let program = &sbom["metadata"]["component"];
         assert_eq!(program["bom-ref"], "pkg:cargo/axon@0.1.0");
         assert_eq!(
             program["hashes"][0]["content"],
             Digest::of(b"a program").hex()
         );
-        assert_eq!(bill["metadata"]["timestamp"], "2026-01-02T03:04:05+00:00");
-        assert!(!bill.to_string().contains("/somewhere"), "{bill}");
+        assert_eq!(sbom["metadata"]["timestamp"], "2026-01-02T03:04:05+00:00");
+        assert!(!sbom.to_string().contains("/somewhere"), "{sbom}");
     }
 
     #[test]
-    fn a_crate_has_its_license_its_checksum_and_what_it_links() {
-        let bill = of(TREE);
-        let bytes = &bill["components"][0];
+    fn a_crate_has_its_license_checksum_and_dependencies() {
+        let sbom = of(TREE);
+        let bytes = &sbom["components"][0];
         assert_eq!(bytes["hashes"][0]["content"], "ab12");
         assert_eq!(
-            bill["components"][1]["licenses"][0]["expression"],
+            sbom["components"][1]["licenses"][0]["expression"],
             "Apache-2.0 OR MIT"
         );
-        let axon = &bill["dependencies"][0];
+        let axon = &sbom["dependencies"][0];
         assert_eq!(axon["ref"], "pkg:cargo/axon@0.1.0");
         assert_eq!(
             axon["dependsOn"],
@@ -250,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_repeated_crate_links_is_taken_from_where_it_was_told() {
-        let tree = Tree::parse(TREE).unwrap();
+    fn a_repeated_crate_keeps_its_dependencies() {
+        let tree = CargoTree::parse(TREE).unwrap();
         let names = |root| -> Vec<String> {
             let reached = tree.reached_from(root).into_iter();
             reached.map(|package| package.0.clone()).collect()
@@ -260,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tree_is_named() {
-        let error = Tree::parse("error: no such package").unwrap_err();
+    fn an_unexpected_line_is_an_error() {
+        let error = CargoTree::parse("error: no such package").unwrap_err();
         assert!(error.to_string().contains("no such package"), "{error}");
     }
 }

@@ -1,14 +1,14 @@
-//! Secrets in a program: the forms that well-known ones have, and values that the machine holds.
-//! A leak is told by its name and its offset, never by its value.
+//! Scans a program for secrets: patterns of well-known ones, and values of variables of this
+//! machine. A leak has a name and an offset, never the value.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Where a secret begins.
+/// A secret that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leak {
     pub what: String,
-    /// In bytes from the program's beginning.
+    /// In bytes from the start of the program.
     pub offset: usize,
 }
 
@@ -18,16 +18,17 @@ impl fmt::Display for Leak {
     }
 }
 
-/// A secret that is known by its form: how it begins, and how many of which characters follow.
+/// A prefix, and the kind and minimum number of the characters that follow it.
 struct Pattern {
     what: &'static str,
     prefix: &'static [u8],
     follows: fn(u8) -> bool,
-    /// At least so many.
+    /// The minimum number of characters.
     count: usize,
 }
 
-/// By their issuers' documentation. A prefix alone is none: programs that parse such components hold it.
+/// From the documentation of the issuers. The prefix alone does not count, since programs that
+/// parse such secrets contain it.
 const PATTERNS: [Pattern; 16] = [
     pattern("an AWS access key", b"AKIA", is_upper_or_digit, 16),
     pattern("a temporary AWS access key", b"ASIA", is_upper_or_digit, 16),
@@ -61,12 +62,12 @@ const fn pattern(
     }
 }
 
-/// Words in the name of a variable that holds a secret.
+/// Words in the names of variables that hold secrets.
 const SECRET_WORDS: [&str; 5] = ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY"];
-/// A shorter value is found in every program by chance, or is none that anybody could keep.
+/// Shorter values occur in programs by chance.
 const VALUE_BYTES_MIN: usize = 12;
 
-/// The variables of an environment whose values must not be found in anything that is released.
+/// The variables whose values must not be in anything that is released.
 pub fn secret_variables(variables: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     let is_secret = |name: &str| {
         let name = name.to_uppercase();
@@ -75,13 +76,13 @@ pub fn secret_variables(variables: &BTreeMap<String, String>) -> BTreeMap<&str, 
     variables
         .iter()
         .filter(|(name, value)| is_secret(name) && value.len() >= VALUE_BYTES_MIN)
-        // The name of a file is no secret, though what is in it may be one.
+        // A file name is not a secret, even if the file holds one.
         .filter(|(_, value)| !value.starts_with('/'))
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect()
 }
 
-/// Every secret in a program. One pass over it, whatever the number of patterns.
+/// Every secret in a program, found in one pass.
 pub fn scan(program: &[u8], variables: &BTreeMap<&str, &str>) -> Vec<Leak> {
     let mut begins = [false; 256];
     for pattern in &PATTERNS {
@@ -116,7 +117,7 @@ impl Pattern {
         let Some(tail) = rest.strip_prefix(self.prefix) else {
             return false;
         };
-        // In the middle of a longer word it is a part of that word.
+        // Inside a longer word the prefix is part of that word.
         let begins_word = !before.is_some_and(is_alphanumeric);
         let following = tail.iter().take_while(|byte| (self.follows)(**byte));
         begins_word && following.take(self.count).count() == self.count
@@ -147,7 +148,7 @@ fn is_base64_line(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Between other bytes, as in a program.
+    /// The leaks of a program that contains the text.
     fn found(secret: &str) -> Vec<String> {
         let program = format!("\0\u{7f}ELF {secret}\0more");
         let leaks = scan(program.as_bytes(), &BTreeMap::new());
@@ -155,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_known_by_their_form_and_told_by_name_and_offset() {
-        // Each in two parts, so that no scan of this repository takes it for a real one.
+    fn secrets_are_found_by_their_pattern() {
+        // In two parts, so that scanners of this repository do not report it.
         let key = ["AKIA", "Q7JXN2K4P6R8T0V2"].concat();
         assert_eq!(found(&key), ["an AWS access key at offset 6"]);
         let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n".repeat(3);
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_for_secrets_is_none() {
+    fn a_pattern_without_its_secret_is_no_leak() {
         for text in [
             "-----BEGIN PRIVATE KEY----------END PRIVATE KEY-----",
             "AKIA",
@@ -181,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn values_that_the_machine_holds_are_found_by_their_variables() {
+    fn values_of_variables_are_found() {
         let variables: BTreeMap<String, String> = [
             ("DATABASE_PASSWORD", "correct horse battery"),
             ("API_KEY", "short"),
             ("SSL_KEY_FILE", "/etc/ssl/private/key.pem"),
-            ("HOME", "/home/somebody-with-a-long-name"),
+            ("HOME", "/home/a-user-with-a-long-name"),
             ("NOT_IT_TOKEN", "another-long-value"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

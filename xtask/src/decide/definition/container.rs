@@ -1,18 +1,18 @@
-//! What a definition says about one container, for those who run its image as ECS would.
+//! Typed access to a container definition.
 
 use std::collections::BTreeMap;
 
 use super::node::Node;
 
-/// The kernel's first port that a process without privileges may listen on.
+/// The sysctl for the first port that an unprivileged process may listen on.
 const UNPRIVILEGED_PORT_START: &str = "net.ipv4.ip_unprivileged_port_start";
-/// What it is where nobody sets it.
+/// The default of the kernel.
 const UNPRIVILEGED_PORT_START_DEFAULT: i64 = 1024;
 
 #[derive(Debug, Clone)]
-pub struct Container<'a>(pub Node<'a>);
+pub struct ContainerDefinition<'a>(pub Node<'a>);
 
-impl<'a> Container<'a> {
+impl<'a> ContainerDefinition<'a> {
     pub fn name(&self) -> Option<&'a str> {
         self.0.text("name")
     }
@@ -21,13 +21,13 @@ impl<'a> Container<'a> {
         self.0.text("image")
     }
 
-    /// The first port that it listens on.
+    /// The port of the first mapping.
     pub fn port(&self) -> Option<u16> {
         let mapping = self.0.items("portMappings").into_iter().next()?;
         u16::try_from(mapping.number("containerPort")?).ok()
     }
 
-    /// `uid`, `uid:gid` or names.
+    /// `uid`, `uid:gid`, or the names of both.
     pub fn user(&self) -> Option<&'a str> {
         self.0.text("user")
     }
@@ -36,7 +36,7 @@ impl<'a> Container<'a> {
         self.0.flag("readonlyRootFilesystem").unwrap_or(false)
     }
 
-    /// ECS stops the task when an essential container ends; a container is one unless it says no.
+    /// Whether ECS stops the task when this container exits; `true` by default.
     pub fn essential(&self) -> bool {
         self.0.flag("essential").unwrap_or(true)
     }
@@ -64,7 +64,7 @@ impl<'a> Container<'a> {
         self.pairs("environment", "name", "value")
     }
 
-    /// Name of the variable, and the reference to its value.
+    /// Variable name to the ARN or name of the secret.
     pub fn secrets(&self) -> BTreeMap<&'a str, &'a str> {
         self.pairs("secrets", "name", "valueFrom")
     }
@@ -73,7 +73,7 @@ impl<'a> Container<'a> {
         self.0.number("stopTimeout")
     }
 
-    /// The command of the health check, `CMD` or `CMD-SHELL` first; empty where there is none.
+    /// The command of the health check, starting with `CMD` or `CMD-SHELL`; empty without one.
     pub fn health_check_command(&self) -> Vec<&'a str> {
         self.0
             .get("healthCheck")
@@ -81,7 +81,7 @@ impl<'a> Container<'a> {
             .unwrap_or_default()
     }
 
-    /// What the container runs in place of the image's own command.
+    /// Replaces the `CMD` of the image.
     pub fn command(&self) -> Vec<&'a str> {
         self.0.texts("command")
     }
@@ -101,7 +101,7 @@ mod tests {
     use crate::decide::definition::testing::definition;
 
     #[test]
-    fn a_container_tells_how_to_run_its_image() {
+    fn every_setting_is_read() {
         let definition = definition(Service::Axon);
         let container = definition.container().unwrap();
         assert_eq!(container.name(), Some("axon"));

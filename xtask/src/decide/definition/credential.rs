@@ -1,7 +1,7 @@
-//! Which variables look as if their value were a secret: they are not shown, and lint asks why
-//! they are in plain text.
+//! Recognizes variables that look like credentials. Their values are not shown, and lint reports
+//! them when they are in plain text.
 
-/// Parts of a name that say that the value is a secret.
+/// Parts of a name that mark the value as a secret.
 const SECRET_WORDS: [&str; 10] = [
     "PASSWORD",
     "PASSWD",
@@ -15,13 +15,13 @@ const SECRET_WORDS: [&str; 10] = [
     "ACCESS_KEY",
 ];
 
-/// Ends of a name that say that the value only points to the secret, or is a time.
+/// Suffixes of names whose value is a reference or a duration, not the secret.
 const REFERENCES: [&str; 9] = [
     "_ARN", "_ID", "_NAME", "_PATH", "_FILE", "_URL", "_TTL", "_SECONDS", "_MS",
 ];
 
-/// Beginnings of values that no other component has.
-const SECRET_BEGINNINGS: [&str; 8] = [
+/// Prefixes that only credentials have.
+const SECRET_PREFIXES: [&str; 8] = [
     "-----BEGIN",
     "AKIA",
     "ASIA",
@@ -32,7 +32,7 @@ const SECRET_BEGINNINGS: [&str; 8] = [
     "eyJ",
 ];
 
-/// Shorter values with such a beginning are words.
+/// Shorter values with such a prefix are ordinary words.
 const SECRET_LENGTH_MIN: usize = 16;
 
 /// Whether a variable looks like a credential in plain text.
@@ -47,9 +47,9 @@ fn name_is_secret(name: &str) -> bool {
 }
 
 fn value_is_secret(value: &str) -> bool {
-    let begins = SECRET_BEGINNINGS
+    let begins = SECRET_PREFIXES
         .iter()
-        .any(|beginning| value.starts_with(beginning));
+        .any(|prefix| value.starts_with(prefix));
     (begins && value.len() >= SECRET_LENGTH_MIN) || has_password_in_url(value)
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_values_are_told_from_references() {
+    fn credentials_differ_from_references() {
         let table = [
             ("API_KEY", "k", true),
             ("db-password", "p", true),

@@ -1,5 +1,5 @@
-//! How two definitions differ, as a plan tells it. What ECS adds to a registered definition by
-//! itself is no difference, and values that look secret are not shown.
+//! The differences of two definitions, as a plan shows them. Defaults that ECS fills in are no
+//! difference, and values that look like credentials are not shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,58 +9,58 @@ use serde_json::Value;
 
 use crate::decide::definition::Definition;
 use crate::decide::definition::credential::is_credential;
-use crate::decide::definition::keys::{READ_ONLY, is_of_the_definition};
+use crate::decide::definition::keys::{READ_ONLY, is_definition_key};
 
-/// One place that differs. `None` is "not there".
+/// One value that differs. `None`: absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct DefinitionChange {
     /// `environment LOG_LEVEL`, `healthCheck.interval`
-    pub place: String,
+    pub path: String,
     pub before: Option<String>,
     pub after: Option<String>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for DefinitionChange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
         write!(
             formatter,
             "{}: {} -> {}",
-            self.place,
+            self.path,
             side(&self.before),
             side(&self.after)
         )
     }
 }
 
-/// What changes from one definition to the other, sorted by place. Either may be one that
-/// `DescribeTaskDefinition` answered.
-pub fn diff(before: Option<&Definition>, after: &Definition) -> Vec<Change> {
+/// The changes from one definition to the other, sorted by path. Both rendered definitions and
+/// those of `DescribeTaskDefinition` are accepted.
+pub fn diff(before: Option<&Definition>, after: &Definition) -> Vec<DefinitionChange> {
     let before = before.map(leaves).unwrap_or_default();
     let after = leaves(after);
-    let places: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
-    let containers: BTreeSet<&str> = places.iter().filter_map(|place| container(place)).collect();
-    let change = |place: &Place| {
-        let (before, after) = (before.get(place), after.get(place));
-        (before != after).then(|| Change {
-            place: describe(place, containers.len() == 1),
-            before: before.map(|value| show(place, value, after)),
-            after: after.map(|value| show(place, value, before)),
+    let paths: BTreeSet<&KeyPath> = before.keys().chain(after.keys()).collect();
+    let containers: BTreeSet<&str> = paths.iter().filter_map(|path| container(path)).collect();
+    let change = |path: &KeyPath| {
+        let (before, after) = (before.get(path), after.get(path));
+        (before != after).then(|| DefinitionChange {
+            path: describe(path, containers.len() == 1),
+            before: before.map(|value| show(path, value, after)),
+            after: after.map(|value| show(path, value, before)),
         })
     };
-    places.into_iter().filter_map(change).collect()
+    paths.into_iter().filter_map(change).collect()
 }
 
-/// The way to a value: keys, and the names of what is in lists.
-type Place = Vec<Step>;
+/// The path of a value: keys, and the names of list items.
+type KeyPath = Vec<Segment>;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum Segment {
     Key(String),
     Named(String),
 }
 
-impl Step {
+impl Segment {
     fn key(&self) -> Option<&str> {
         match self {
             Self::Key(key) => Some(key),
@@ -77,17 +77,17 @@ impl Step {
 
 const CONTAINERS: &str = "containerDefinitions";
 
-/// Lists of names of secrets: what they refer to may be shown.
+/// Lists of references to secrets, which may be shown.
 const REFERENCES: [&str; 2] = ["secrets", "secretOptions"];
 
-/// Lists whose order means nothing, and what their items are known by.
+/// Lists whose order has no meaning, and the key that identifies an item.
 const NAMED: [(&str, &str); 14] = [
     ("containerDefinitions", "name"),
     ("dependsOn", "containerName"),
     ("environment", "name"),
     ("environmentFiles", "value"),
     ("extraHosts", "hostname"),
-    ("mountPoints", "containerPath"),
+    ("mountPoints", "containerKeyPath"),
     ("portMappings", "containerPort"),
     ("resourceRequirements", "type"),
     ("secretOptions", "name"),
@@ -98,10 +98,10 @@ const NAMED: [(&str, &str); 14] = [
     ("volumes", "name"),
 ];
 
-/// Items of these lists have nothing but a name and this.
+/// The only key besides the name in the items of some lists.
 const ONLY_VALUES: [&str; 2] = ["value", "valueFrom"];
 
-/// What ECS answers where nothing was said, by the end of its place.
+/// Defaults that ECS fills in, by the end of their path.
 const DEFAULTS: [(&str, &str); 6] = [
     ("containerDefinitions.cpu", "0"),
     ("containerDefinitions.essential", "true"),
@@ -111,41 +111,41 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("portMappings.protocol", "\"tcp\""),
 ];
 
-/// Every value that says something, by its place.
-fn leaves(definition: &Definition) -> BTreeMap<Place, Value> {
+/// Every value that is not a default, by its path.
+fn leaves(definition: &Definition) -> BTreeMap<KeyPath, Value> {
     let mut leaves = BTreeMap::new();
     let members = definition.0.as_object().into_iter().flatten();
     for (key, value) in members {
-        // The tags of a revision are not in its definition when ECS answers it.
+        // `DescribeTaskDefinition` returns the tags outside of the definition.
         if !READ_ONLY.contains(&key.as_str()) && key != "tags" {
-            collect(&mut vec![Step::Key(key.clone())], value, &mut leaves);
+            collect(&mut vec![Segment::Key(key.clone())], value, &mut leaves);
         }
     }
     leaves
 }
 
-fn collect(place: &mut Place, value: &Value, leaves: &mut BTreeMap<Place, Value>) {
+fn collect(path: &mut KeyPath, value: &Value, leaves: &mut BTreeMap<KeyPath, Value>) {
     match value {
         Value::Object(members) => {
             for (key, member) in members {
-                if !is_host_port_like_its_own(key, member, members) {
-                    place.push(Step::Key(key.clone()));
-                    collect(place, member, leaves);
-                    place.pop();
+                if !is_default_host_port(key, member, members) {
+                    path.push(Segment::Key(key.clone()));
+                    collect(path, member, leaves);
+                    path.pop();
                 }
             }
         }
-        Value::Array(items) => collect_items(place, items, leaves),
+        Value::Array(items) => collect_items(path, items, leaves),
         scalar => {
-            if !is_default(place, scalar) {
-                leaves.insert(place.clone(), scalar.clone());
+            if !is_default(path, scalar) {
+                leaves.insert(path.clone(), scalar.clone());
             }
         }
     }
 }
 
-fn collect_items(place: &mut Place, items: &[Value], leaves: &mut BTreeMap<Place, Value>) {
-    let list = place.last().and_then(Step::key).unwrap_or_default();
+fn collect_items(path: &mut KeyPath, items: &[Value], leaves: &mut BTreeMap<KeyPath, Value>) {
+    let list = path.last().and_then(Segment::key).unwrap_or_default();
     let identity = NAMED
         .iter()
         .find(|(known, _)| *known == list)
@@ -153,25 +153,25 @@ fn collect_items(place: &mut Place, items: &[Value], leaves: &mut BTreeMap<Place
     if let Some(identity) = identity {
         for item in items {
             let name = item.get(identity).unwrap_or(&Value::Null);
-            place.push(Step::Named(
+            path.push(Segment::Named(
                 name.as_str()
                     .map_or_else(|| name.to_string(), str::to_owned),
             ));
-            collect_item(place, identity, item, leaves);
-            place.pop();
+            collect_item(path, identity, item, leaves);
+            path.pop();
         }
     } else if !items.is_empty() {
-        leaves.insert(place.clone(), Value::Array(items.to_vec()));
+        leaves.insert(path.clone(), Value::Array(items.to_vec()));
     }
 }
 
-/// An item of a named list; its name is in the place already. An item of which nothing is said
-/// but its name is still there.
+/// An item of a named list. The path already has its name, so an item with only a name still gets
+/// an entry.
 fn collect_item(
-    place: &mut Place,
+    path: &mut KeyPath,
     identity: &str,
     item: &Value,
-    leaves: &mut BTreeMap<Place, Value>,
+    leaves: &mut BTreeMap<KeyPath, Value>,
 ) {
     let Some(members) = item.as_object() else {
         return;
@@ -180,16 +180,16 @@ fn collect_item(
     others.remove(identity);
     let only = ONLY_VALUES.iter().find_map(|key| others.get(*key));
     if let (Some(value), 1) = (only, others.len()) {
-        leaves.insert(place.clone(), value.clone());
+        leaves.insert(path.clone(), value.clone());
         return;
     }
-    leaves.insert(place.clone(), Value::from("there"));
-    others.retain(|key, member| !is_host_port_like_its_own(key, member, members));
-    collect(place, &Value::Object(others), leaves);
+    leaves.insert(path.clone(), Value::from("present"));
+    others.retain(|key, member| !is_default_host_port(key, member, members));
+    collect(path, &Value::Object(others), leaves);
 }
 
-/// Under awsvpc the host's port is the container's, said or not.
-fn is_host_port_like_its_own(
+/// Under awsvpc, `hostPort` always equals `containerPort`.
+fn is_default_host_port(
     key: &str,
     value: &Value,
     members: &serde_json::Map<String, Value>,
@@ -197,13 +197,13 @@ fn is_host_port_like_its_own(
     key == "hostPort" && members.get("containerPort") == Some(value)
 }
 
-/// Whether ECS would answer this value where nothing was said.
-fn is_default(place: &Place, value: &Value) -> bool {
-    let keys: Vec<&str> = place.iter().filter_map(Step::key).collect();
+/// Whether ECS fills in this value by itself.
+fn is_default(path: &KeyPath, value: &Value) -> bool {
+    let keys: Vec<&str> = path.iter().filter_map(Segment::key).collect();
     match value {
         Value::Null => true,
         Value::String(text) if text.is_empty() => true,
-        // Of all flags only this one is true where nothing is said.
+        // The only flag that is true by default.
         Value::Bool(false) => keys.last() != Some(&"essential"),
         _ => {
             let (keys, text) = (keys.join("."), value.to_string());
@@ -214,23 +214,24 @@ fn is_default(place: &Place, value: &Value) -> bool {
     }
 }
 
-/// The container that a place is in.
-fn container(place: &Place) -> Option<&str> {
-    match place.as_slice() {
-        [Step::Key(list), Step::Named(name), ..] if list == CONTAINERS => Some(name),
+/// The container that a path is in.
+fn container(path: &KeyPath) -> Option<&str> {
+    match path.as_slice() {
+        [Segment::Key(list), Segment::Named(name), ..] if list == CONTAINERS => Some(name),
         _ => None,
     }
 }
 
-/// Keys are joined by dots, names by spaces. The only container is left out where the key says
-/// enough: `memory` is the task's and `container axon memory` the container's.
-fn describe(place: &Place, one_container: bool) -> String {
+/// The path for people: keys joined by dots, names by spaces. A single container is omitted unless
+/// its key also exists on the task: `memory` is of the task, `container axon memory` of the
+/// container.
+fn describe(path: &KeyPath, one_container: bool) -> String {
     let mut words = String::new();
-    let mut rest = place.as_slice();
-    if let Some(name) = container(place) {
-        rest = &place[2..];
-        let key = rest.first().and_then(Step::key);
-        if !one_container || key.is_none_or(is_of_the_definition) {
+    let mut rest = path.as_slice();
+    if let Some(name) = container(path) {
+        rest = &path[2..];
+        let key = rest.first().and_then(Segment::key);
+        if !one_container || key.is_none_or(is_definition_key) {
             words = format!("container {name}");
         }
     }
@@ -248,13 +249,13 @@ fn describe(place: &Place, one_container: bool) -> String {
     words
 }
 
-/// One side as people read it; what looks secret is told to differ, and not shown.
-fn show(place: &Place, value: &Value, other: Option<&Value>) -> String {
+/// One side for people. A credential is replaced by `(not shown)`.
+fn show(path: &KeyPath, value: &Value, other: Option<&Value>) -> String {
     let text = value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);
-    let keys: Vec<&str> = place.iter().filter_map(Step::key).collect();
-    let name = place.last().map_or("", Step::name);
+    let keys: Vec<&str> = path.iter().filter_map(Segment::key).collect();
+    let name = path.last().map_or("", Segment::name);
     let is_reference = keys.iter().any(|key| REFERENCES.contains(key));
     if !is_reference && is_credential(name, &text) {
         return "(not shown)".to_owned();
@@ -265,8 +266,7 @@ fn show(place: &Place, value: &Value, other: Option<&Value>) -> String {
     text
 }
 
-/// The first digits of a digest are enough for people, and where the repository stays the same
-/// it is left out.
+/// Shortens the digest, and omits the repository where both sides have the same.
 fn short_image(image: &str, other: Option<&str>) -> String {
     const DIGEST_SHOWN: usize = "sha256:".len() + 12;
     let Some((repository, digest)) = image.split_once('@') else {

@@ -1,15 +1,16 @@
-//! The one table of the keys that ECS's `RegisterTaskDefinition` takes, and of their types.
-//! Whoever sends a key that is not here loses it without a word.
+//! The keys that `RegisterTaskDefinition` accepts, and their types. The SDK drops unknown keys
+//! silently, so they are checked here.
 
 mod table;
 
 use serde_json::Value;
+use strsim::levenshtein;
 
 use super::node::Node;
 use Shape::{Flag, ListOfNumber, ListOfText, Many, Number, One, Text, Texts};
 use table::DEFINITION;
 
-/// What `DescribeTaskDefinition` adds to what was registered. Nobody can register these.
+/// Keys that `DescribeTaskDefinition` returns and `RegisterTaskDefinition` rejects.
 pub const READ_ONLY: [&str; 9] = [
     "taskDefinitionArn",
     "revision",
@@ -22,10 +23,10 @@ pub const READ_ONLY: [&str; 9] = [
     "deleteRequestedAt",
 ];
 
-/// A key that ECS does not take, or takes with another type.
+/// A key that ECS does not know, or a value of the wrong type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFault {
-    pub place: String,
+    pub json_path: String,
     pub kind: KeyFaultKind,
 }
 
@@ -41,20 +42,20 @@ pub enum KeyFaultKind {
     },
 }
 
-/// Every key of a definition that the table does not have, and every value of another type.
-/// Read-only keys are known here: they are no misspelling.
+/// Every unknown key, and every value of the wrong type. Read-only keys count as known: another
+/// rule reports them.
 pub fn faults(definition: &Node<'_>) -> Vec<KeyFault> {
     let mut faults = Vec::new();
     check(definition, &One(DEFINITION), &mut faults);
     faults
 }
 
-/// Whether this key exists for a whole definition, outside of its containers.
-pub fn is_of_the_definition(key: &str) -> bool {
+/// Whether this is a key of the definition itself, not of a container.
+pub fn is_definition_key(key: &str) -> bool {
     DEFINITION.iter().any(|(known, _)| *known == key)
 }
 
-type Members = &'static [(&'static str, Shape)];
+type KeyTable = &'static [(&'static str, Shape)];
 
 enum Shape {
     Text,
@@ -62,10 +63,10 @@ enum Shape {
     Flag,
     ListOfText,
     ListOfNumber,
-    /// Names of the user's choice, with a text each.
+    /// An object with arbitrary keys and string values.
     Texts,
-    One(Members),
-    Many(Members),
+    One(KeyTable),
+    Many(KeyTable),
 }
 
 impl Shape {
@@ -107,7 +108,7 @@ fn check(node: &Node<'_>, shape: &Shape, faults: &mut Vec<KeyFault>) {
             expected: shape.name(),
         };
         faults.push(KeyFault {
-            place: node.place.clone(),
+            json_path: node.json_path.clone(),
             kind,
         });
         return;
@@ -123,8 +124,8 @@ fn check(node: &Node<'_>, shape: &Shape, faults: &mut Vec<KeyFault>) {
     }
 }
 
-fn check_members(node: &Node<'_>, known: Members, faults: &mut Vec<KeyFault>) {
-    let is_root = node.place.is_empty();
+fn check_members(node: &Node<'_>, known: KeyTable, faults: &mut Vec<KeyFault>) {
+    let is_root = node.json_path.is_empty();
     for (key, member) in node.members() {
         match known.iter().find(|(name, _)| *name == key) {
             Some(_) if member.value.is_null() => {}
@@ -136,7 +137,7 @@ fn check_members(node: &Node<'_>, known: Members, faults: &mut Vec<KeyFault>) {
                     nearest: nearest(key, known),
                 };
                 faults.push(KeyFault {
-                    place: member.place,
+                    json_path: member.json_path,
                     kind,
                 });
             }
@@ -144,29 +145,14 @@ fn check_members(node: &Node<'_>, known: Members, faults: &mut Vec<KeyFault>) {
     }
 }
 
-/// The known key that differs from this one in at most a third of its letters.
-fn nearest(key: &str, known: Members) -> Option<&'static str> {
+/// The known key with the smallest edit distance, if that is at most a third of its length.
+fn nearest(key: &str, known: KeyTable) -> Option<&'static str> {
     let lower = key.to_ascii_lowercase();
     let ranked = known
         .iter()
-        .map(|(name, _)| (distance(&lower, &name.to_ascii_lowercase()), *name));
+        .map(|(name, _)| (levenshtein(&lower, &name.to_ascii_lowercase()), *name));
     let (distance, name) = ranked.min_by_key(|(distance, _)| *distance)?;
     (distance * 3 <= name.len()).then_some(name)
-}
-
-/// How many letters must be put in, taken out or replaced to make one word of the other.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, left) in from.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, right) in to.bytes().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -178,12 +164,12 @@ mod tests {
     fn faults_of(value: &Value) -> Vec<(String, KeyFaultKind)> {
         faults(&Node::root(value))
             .into_iter()
-            .map(|fault| (fault.place, fault.kind))
+            .map(|fault| (fault.json_path, fault.kind))
             .collect()
     }
 
     #[test]
-    fn an_unknown_key_is_found_at_any_depth_with_what_was_meant() {
+    fn an_unknown_key_is_found_at_any_depth_with_a_suggestion() {
         let value = json!({
             "containerDefinitions": [{ "healthcheck": {}, "logConfiguration": { "option": {} } }],
             "colour": "blue",
@@ -211,26 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_found() {
+    fn a_value_of_the_wrong_type_is_found() {
         let value = json!({ "cpu": 256, "family": null, "containerDefinitions": [{ "essential": "true" }] });
         let mut places: Vec<String> = faults_of(&value)
             .into_iter()
-            .map(|(place, _)| place)
+            .map(|(json_path, _)| json_path)
             .collect();
         places.sort();
         assert_eq!(places, ["containerDefinitions[0].essential", "cpu"]);
-    }
-
-    #[test]
-    fn the_distance_counts_letters() {
-        let table = [
-            ("", "", 0),
-            ("a", "", 1),
-            ("portmapping", "portmappings", 1),
-            ("stop", "spot", 2),
-        ];
-        for (from, to, expected) in table {
-            assert_eq!(distance(from, to), expected, "{from} {to}");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! What is wrong with a definition before AWS has seen it. A rule looks at the definition and at
-//! the facts beside it; a fact that is not at hand silences the rules that need it.
+//! Rules that find faults of a definition before it is registered. A rule reads the definition and
+//! the facts about its environment; where a fact is unknown, the rules that need it find nothing.
 
 mod containers;
 mod health;
@@ -15,35 +15,26 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::catalog::Service;
+use crate::decide::artifact::types::ImageFacts;
 use crate::decide::definition::Definition;
-use crate::decide::outputs::{Architecture, Outputs};
+use crate::decide::outputs::Outputs;
 
-/// What is known beside the definition.
+/// What is known besides the definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Where it shall be registered.
-    pub target: Option<Target>,
-    /// Of the first container: a definition of ours has one.
+    /// Where the definition will be registered.
+    pub target: Option<AwsTarget>,
+    /// The image of the first container; definitions of this repository have one container.
     pub image: Option<ImageFacts>,
     pub service: Option<ServiceFacts>,
-    /// How long a deploy watches a rollout before it gives up.
+    /// How long a deploy waits for a rollout.
     pub rollout_seconds_max: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct AwsTarget {
     pub region: String,
     pub account_id: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageFacts {
-    /// Empty where the image has no `USER`.
-    pub user: String,
-    pub architecture: Architecture,
-    /// Paths of the files in it, from the root.
-    pub files: Vec<String>,
-    pub entrypoint: Vec<String>,
 }
 
 /// What the ECS service that will run the definition expects of it.
@@ -57,30 +48,30 @@ pub struct ServiceFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It will fail, or lose something.
+    /// The deployment will fail, or a setting has no effect.
     Error,
     Warning,
     Advice,
 }
 
-/// One component that lint has to say.
+/// One fault that a rule found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub subject: String,
-    /// Stable: what a report and its reader name the rule by.
+    /// Identifies the rule; never changes its meaning.
     pub code: &'static str,
     pub severity: Severity,
-    pub place: String,
-    /// What is wrong, and why that matters.
+    pub json_path: String,
+    /// What is wrong, and its consequence.
     pub reason: String,
-    /// What to write instead.
+    /// How to fix it.
     pub remedy: String,
 }
 
 impl Facts {
-    /// What the outputs say about a service.
+    /// The facts that the outputs of Terraform contain about a service.
     pub fn of(outputs: &Outputs, service: Service) -> Self {
-        let target = Target {
+        let target = AwsTarget {
             region: outputs.region.clone(),
             account_id: outputs.account_id.clone(),
         };
@@ -96,24 +87,24 @@ impl Facts {
     }
 }
 
-/// Every finding, in the order of the rules. Each names the subject first: a service or a file.
+/// All findings, in the order of the rules. `subject` is the service or the file.
 pub fn lint(subject: impl fmt::Display, definition: &Definition, facts: &Facts) -> Vec<Finding> {
     let subject = subject.to_string();
     let input = &Input { definition, facts };
-    let rests = text::template_rests(input);
-    let is_rest = |place: &str| rests.iter().any(|rest| rest.place == place);
+    let unresolved = text::unresolved_placeholders(input);
+    let is_unresolved = |json_path: &str| unresolved.iter().any(|it| it.json_path == json_path);
     let mut findings = Vec::new();
     for rule in RULES {
         for fault in (rule.check)(input) {
-            // What a placeholder would become is not known: only its being there is wrong.
-            if rule.code != TEMPLATE_REST && is_rest(&fault.place) {
+            // The value is unknown until the placeholder is resolved, so no other rule applies.
+            if rule.code != UNRESOLVED_PLACEHOLDER && is_unresolved(&fault.json_path) {
                 continue;
             }
             findings.push(Finding {
                 subject: subject.clone(),
                 code: rule.code,
                 severity: rule.severity,
-                place: fault.place,
+                json_path: fault.json_path,
                 reason: format!("{} ({})", fault.what, rule.why),
                 remedy: fault.remedy,
             });
@@ -122,7 +113,7 @@ pub fn lint(subject: impl fmt::Display, definition: &Definition, facts: &Facts) 
     findings
 }
 
-/// How many of these are errors.
+/// The number of errors.
 pub fn errors(findings: &[Finding]) -> usize {
     findings
         .iter()
@@ -130,7 +121,7 @@ pub fn errors(findings: &[Finding]) -> usize {
         .count()
 }
 
-/// What a rule looks at.
+/// What a rule reads.
 struct Input<'a> {
     definition: &'a Definition,
     facts: &'a Facts,
@@ -139,27 +130,35 @@ struct Input<'a> {
 struct Rule {
     code: &'static str,
     severity: Severity,
-    /// Why it matters: what AWS does about it.
+    /// The consequence: how AWS reacts to it.
     why: &'static str,
-    check: fn(&Input<'_>) -> Vec<Fault>,
+    check: fn(&Input<'_>) -> Vec<LintFault>,
 }
 
-/// What a rule found: where, what, and what to write instead.
-struct Fault {
-    place: String,
+/// What a rule found, and how to fix it.
+struct LintFault {
+    json_path: String,
     what: String,
     remedy: String,
 }
 
-fn fault(place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Fault {
-    Fault {
-        place: place.into(),
+fn fault(
+    json_path: impl Into<String>,
+    what: impl Into<String>,
+    remedy: impl Into<String>,
+) -> LintFault {
+    LintFault {
+        json_path: json_path.into(),
         what: what.into(),
         remedy: remedy.into(),
     }
 }
 
-const fn error(code: &'static str, why: &'static str, check: fn(&Input<'_>) -> Vec<Fault>) -> Rule {
+const fn error(
+    code: &'static str,
+    why: &'static str,
+    check: fn(&Input<'_>) -> Vec<LintFault>,
+) -> Rule {
     Rule {
         code,
         severity: Severity::Error,
@@ -171,7 +170,7 @@ const fn error(code: &'static str, why: &'static str, check: fn(&Input<'_>) -> V
 const fn warning(
     code: &'static str,
     why: &'static str,
-    check: fn(&Input<'_>) -> Vec<Fault>,
+    check: fn(&Input<'_>) -> Vec<LintFault>,
 ) -> Rule {
     Rule {
         code,
@@ -184,7 +183,7 @@ const fn warning(
 const fn advice(
     code: &'static str,
     why: &'static str,
-    check: fn(&Input<'_>) -> Vec<Fault>,
+    check: fn(&Input<'_>) -> Vec<LintFault>,
 ) -> Rule {
     Rule {
         code,
@@ -194,18 +193,14 @@ const fn advice(
     }
 }
 
-const TEMPLATE_REST: &str = "T52";
+const UNRESOLVED_PLACEHOLDER: &str = "T52";
 
-/// Codes that are not here belong to rules that need AWS, or a setting that no file of this
-/// repository gives to xtask.
+/// The codes come from a longer list of rules. The missing ones need a call to AWS, or a setting
+/// that no file of this repository holds.
 const RULES: &[Rule] = &[
-    error(
-        "T01",
-        "ECS refuses it: no Fargate configuration exists",
-        task::fargate_pair,
-    ),
+    error("T01", "ECS rejects it", task::fargate_pair),
     error("T02", "Fargate does not run it", task::fargate_shape),
-    error("T03", "ECS refuses it", network::host_port),
+    error("T03", "ECS rejects it", network::host_port),
     error(
         "T04",
         "ECS cannot start the task without one",
@@ -213,7 +208,7 @@ const RULES: &[Rule] = &[
     ),
     error(
         "T05",
-        "the task stops at its start: invalid ARN format",
+        "the task fails to start: invalid ARN format",
         secrets::segments,
     ),
     warning(
@@ -223,33 +218,33 @@ const RULES: &[Rule] = &[
     ),
     error(
         "T09",
-        "the task stops at its start: the parameter is not found",
+        "the task fails to start: the parameter is not found",
         secrets::parameter,
     ),
     error(
         "T10",
         "one environment would read the secrets of another",
-        secrets::other_place,
+        secrets::other_environment,
     ),
     warning(
         "T11",
-        "everybody who may describe tasks can read it",
+        "readable by every principal that may describe task definitions",
         secrets::plain_text,
     ),
     error(
         "T12",
-        "ECS refuses it, or takes either value",
+        "ECS rejects it, or uses either value",
         secrets::same_name,
     ),
     error(
         "T13",
-        "the task does not start, or nobody finds its log",
+        "the task does not start, or its log cannot be found",
         logs::awslogs_options,
     ),
-    error("T16", "ECS refuses it", logs::driver),
+    error("T16", "ECS rejects it", logs::driver),
     advice(
         "T17",
-        "since June 2025 lines are lost when its buffer is full, before the task blocked",
+        "the default has been non-blocking since June 2025: lines are dropped when the buffer is full",
         logs::mode,
     ),
     error(
@@ -264,46 +259,46 @@ const RULES: &[Rule] = &[
     ),
     error(
         "T20",
-        "ECS refuses it, or the check is of no use",
+        "ECS rejects it, or the check has no effect",
         health::ranges,
     ),
     warning(
         "T21",
-        "the deploy gives up before ECS has noticed",
+        "the deploy times out before ECS reports the failure",
         health::slower_than_the_deploy,
     ),
     error(
         "T23",
-        "it stops at its start, although Docker lets it run",
+        "the container fails to start on Fargate, although Docker runs it",
         network::privileged_port,
     ),
     warning(
         "T24",
-        "whoever breaks into it is root",
+        "an attacker in the container is root",
         containers::root_user,
     ),
     error(
         "T25",
-        "what runs cannot be repeated, and a rollback pulls something else",
+        "a tag can move, so a rollback may pull another image",
         images::by_tag,
     ),
     warning(
         "T26",
-        "the tasks of one deployment may differ",
+        "the tasks of one deployment may run different images",
         images::inconsistent_version,
     ),
     error("T27", "exec format error", images::other_architecture),
     error(
         "T28",
-        "ECS refuses it, or the task never starts",
+        "ECS rejects it, or the task never starts",
         containers::dependencies,
     ),
     warning(
         "T29",
-        "its crash stops the task",
+        "its exit stops the task",
         containers::essential_by_default,
     ),
-    error("T30", "ECS refuses it", containers::timeouts),
+    error("T30", "ECS rejects it", containers::timeouts),
     warning(
         "T33",
         "the shell does not pass SIGTERM on: every stop ends with SIGKILL",
@@ -311,53 +306,53 @@ const RULES: &[Rule] = &[
     ),
     warning(
         "T34",
-        "whoever breaks into it can change its files",
+        "an attacker in the container can change its files",
         containers::writable_root,
     ),
-    error("T36", "ECS refuses it", containers::unsupported),
+    error("T36", "ECS rejects it", containers::unsupported),
     advice(
         "T37",
-        "whoever breaks into it can do more",
+        "an attacker in the container keeps more rights",
         containers::capabilities_kept,
     ),
     advice(
         "T38",
-        "under load it runs out of file descriptors",
+        "the container runs out of file descriptors under load",
         containers::few_files,
     ),
-    error("T39", "ECS refuses it", task::ephemeral_storage),
-    error("T40", "ECS refuses it", task::sums),
+    error("T39", "ECS rejects it", task::ephemeral_storage),
+    error("T40", "ECS rejects it", task::sums),
     error(
         "T41",
-        "ECS refuses the service, or the load balancer answers 5xx",
+        "ECS rejects the service, or the load balancer answers 5xx",
         network::load_balancer,
     ),
     warning(
         "T50",
-        "what ECS says of a revision cannot be registered",
+        "DescribeTaskDefinition returns it, RegisterTaskDefinition rejects it",
         text::read_only_keys,
     ),
     error(
         "T51",
-        "it would be lost without a word, or refused",
+        "the SDK drops it silently, or ECS rejects it",
         text::keys,
     ),
     error(
-        TEMPLATE_REST,
-        "it would go live as it stands",
-        text::template_rests,
+        UNRESOLVED_PLACEHOLDER,
+        "it would be deployed as written",
+        text::unresolved_placeholders,
     ),
     error(
         "T53",
-        "the task does not start, or may do too much",
+        "the task does not start, or has too many permissions",
         task::roles,
     ),
     error(
         "T58",
-        "ECS ignores or refuses it",
+        "ECS ignores or rejects it",
         containers::environment_files,
     ),
-    error("T59", "ECS refuses it", text::names),
+    error("T59", "ECS rejects it", text::names),
 ];
 
 impl fmt::Display for Severity {
@@ -376,13 +371,13 @@ impl fmt::Display for Finding {
             subject,
             code,
             severity,
-            place,
+            json_path,
             reason,
             remedy,
         } = self;
         write!(
             formatter,
-            "{subject} {code} {severity} {place}: {reason}; {remedy}"
+            "{subject} {code} {severity} {json_path}: {reason}; {remedy}"
         )
     }
 }

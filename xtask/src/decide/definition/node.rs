@@ -1,47 +1,47 @@
-//! A JSON value together with its place, so that whoever finds a fault can say where it is.
+//! A JSON value together with its path, so that errors can name it.
 
 use serde_json::Value;
 
 #[derive(Debug, Clone)]
 pub struct Node<'a> {
     pub value: &'a Value,
-    /// As people write it: `containerDefinitions[0].secrets[1].valueFrom`; empty for the root.
-    pub place: String,
+    /// Such as `containerDefinitions[0].secrets[1].valueFrom`; empty for the root.
+    pub json_path: String,
 }
 
 impl<'a> Node<'a> {
     pub fn root(value: &'a Value) -> Self {
         Self {
             value,
-            place: String::new(),
+            json_path: String::new(),
         }
     }
 
-    /// A member of an object. `null` is as good as absent, as it is for ECS.
+    /// A member of an object. `null` counts as absent, as in ECS.
     pub fn get(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key).filter(|value| !value.is_null())?;
         Some(Self {
             value,
-            place: self.place_of(key),
+            json_path: self.path_of(key),
         })
     }
 
-    /// A member of a member of ...
+    /// A nested member.
     pub fn at<const N: usize>(&self, keys: [&str; N]) -> Option<Self> {
         keys.iter()
             .try_fold(self.clone(), |node, key| node.get(key))
     }
 
-    /// The place that a member has or would have.
-    pub fn place_of(&self, key: &str) -> String {
-        if self.place.is_empty() {
+    /// The path of a member, whether it exists or not.
+    pub fn path_of(&self, key: &str) -> String {
+        if self.json_path.is_empty() {
             key.to_owned()
         } else {
-            format!("{}.{key}", self.place)
+            format!("{}.{key}", self.json_path)
         }
     }
 
-    /// The items of an array that is a member; none where there is no such array.
+    /// The items of an array member; empty without such an array.
     pub fn items(&self, key: &str) -> Vec<Self> {
         self.get(key)
             .map(|member| member.elements())
@@ -53,7 +53,7 @@ impl<'a> Node<'a> {
         let items = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
         let item = |(index, value)| Self {
             value,
-            place: format!("{}[{index}]", self.place),
+            json_path: format!("{}[{index}]", self.json_path),
         };
         items.iter().enumerate().map(item).collect()
     }
@@ -67,7 +67,7 @@ impl<'a> Node<'a> {
                     key.as_str(),
                     Self {
                         value,
-                        place: self.place_of(key),
+                        json_path: self.path_of(key),
                     },
                 )
             })
@@ -90,12 +90,12 @@ impl<'a> Node<'a> {
         self.get(key)?.value.as_bool()
     }
 
-    /// The strings of an array that is a member.
+    /// The strings of an array member.
     pub fn texts(&self, key: &str) -> Vec<&'a str> {
         self.items(key).iter().filter_map(Self::string).collect()
     }
 
-    /// Every string below this node.
+    /// Every string of this node and its descendants.
     pub fn strings(&self) -> Vec<(Self, &'a str)> {
         if let Some(text) = self.value.as_str() {
             return vec![(self.clone(), text)];

@@ -1,5 +1,5 @@
-//! A template becomes a definition: every placeholder is filled, and every value is used.
-//! Values are put into parsed JSON, so no value can change the structure of the text around it.
+//! Renders a template into a definition. Every placeholder needs a value, and every value has to be
+//! used. Values are inserted into parsed JSON, so they cannot change its structure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,35 +7,38 @@ use serde_json::{Value, json};
 
 use crate::catalog::{Function, Service};
 use crate::decide::definition::Definition;
-use crate::decide::definition::strict::{self, NotJson};
+use crate::decide::definition::strict::{self, JsonError};
 use crate::decide::outputs::Outputs;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     #[error(transparent)]
-    NotJson(#[from] NotJson),
+    Json(#[from] JsonError),
     #[error("{file}: {}", list(.faults))]
-    Faults { file: String, faults: Vec<Fault> },
+    Faults {
+        file: String,
+        faults: Vec<RenderFault>,
+    },
 }
 
 /// One service that template and values disagree on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    #[error("nothing fills ${{{name}}} ({})", .places.join(", "))]
-    Unfilled { name: String, places: Vec<String> },
-    #[error("nothing uses the value of {name}")]
+pub enum RenderFault {
+    #[error("no value for placeholder `${{{name}}}` ({})", .paths.join(", "))]
+    Unfilled { name: String, paths: Vec<String> },
+    #[error("unused value `{name}`")]
     Unused { name: String },
     #[error(
-        "`{text}` is no placeholder, whose name is of A-Z, 0-9 and _ ({place}); `$${{` stands for a plain `${{`"
+        "invalid placeholder `{text}` ({path}): a name has A-Z, 0-9 and _ only; write `$${{` for a literal `${{`"
     )]
-    Malformed { text: String, place: String },
-    #[error("the outputs set {name}, which is a secret of the template ({place})")]
-    Secret { name: String, place: String },
-    #[error("there is no container that the outputs' settings could go to")]
+    Malformed { text: String, path: String },
+    #[error("`{name}` is set by the environment and is a secret of the template ({path})")]
+    Secret { name: String, path: String },
+    #[error("no container to add the settings of the environment to")]
     NoContainer,
 }
 
-fn list(faults: &[Fault]) -> String {
+fn list(faults: &[RenderFault]) -> String {
     faults
         .iter()
         .map(ToString::to_string)
@@ -43,8 +46,8 @@ fn list(faults: &[Fault]) -> String {
         .join("; ")
 }
 
-/// Fills the template that is the text of `file`. `extra_environment` are settings of the first
-/// container that the template does not have, or has with another value.
+/// Renders the template, which is the text of `file`. `extra_environment` is added to the variables
+/// of the first container, or replaces them.
 pub fn render(
     file: &str,
     template: &str,
@@ -73,7 +76,7 @@ pub fn render(
 
 /// The value of each placeholder that a service's template has.
 pub fn values(service: Service, outputs: &Outputs, image: &str) -> BTreeMap<&'static str, String> {
-    let [role, secret, its_image] = match service {
+    let [role, secret, image_name] = match service {
         Service::Axon => ["AXON_ROLE_ARN", "AXON_SECRET_ARN", "AXON_IMAGE"],
         Service::Orbit => ["ORBIT_ROLE_ARN", "ORBIT_SECRET_ARN", "ORBIT_IMAGE"],
     };
@@ -86,7 +89,7 @@ pub fn values(service: Service, outputs: &Outputs, image: &str) -> BTreeMap<&'st
         ("CPU_ARCHITECTURE", outputs.architecture.ecs().to_owned()),
         (role, facts.task_role_arn.clone()),
         (secret, facts.secret_arn.clone()),
-        (its_image, image.to_owned()),
+        (image_name, image.to_owned()),
     ]);
     if service == Service::Orbit {
         values.insert("NAMESPACE", outputs.namespace.clone());
@@ -98,40 +101,40 @@ pub fn values(service: Service, outputs: &Outputs, image: &str) -> BTreeMap<&'st
     values
 }
 
-/// The way through a template: what was used, and what was missing where.
+/// The state of rendering: the values that were used, and the placeholders without one.
 struct Expansion<'a> {
     values: &'a BTreeMap<&'a str, String>,
     used: BTreeSet<String>,
-    /// Places are sorted: the order of JSON's keys is not the same in every build.
+    /// Sorted, since the order of JSON keys depends on the features of `serde_json`.
     unfilled: BTreeMap<String, BTreeSet<String>>,
-    faults: Vec<Fault>,
+    faults: Vec<RenderFault>,
 }
 
 impl Expansion<'_> {
-    fn fill(&mut self, value: &mut Value, place: &str) {
+    fn fill(&mut self, value: &mut Value, path: &str) {
         match value {
-            Value::String(text) => *text = self.expand(text, place),
+            Value::String(text) => *text = self.expand(text, path),
             Value::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.fill(item, &format!("{place}[{index}]"));
+                    self.fill(item, &format!("{path}[{index}]"));
                 }
             }
             Value::Object(members) => {
                 for (key, member) in members {
-                    let place = if place.is_empty() {
+                    let path = if path.is_empty() {
                         key.clone()
                     } else {
-                        format!("{place}.{key}")
+                        format!("{path}.{key}")
                     };
-                    self.fill(member, &place);
+                    self.fill(member, &path);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
-    /// `${NAME}` becomes its value and `$${` a plain `${`; every other `$` stays what it is.
-    fn expand(&mut self, text: &str, place: &str) -> String {
+    /// Replaces `${NAME}` by its value and `$${` by a literal `${`; every other `$` stays.
+    fn expand(&mut self, text: &str, path: &str) -> String {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -142,23 +145,23 @@ impl Expansion<'_> {
                 continue;
             }
             filled.push_str(before);
-            let (name, behind) = after.split_once('}').unwrap_or((after, ""));
+            let (name, tail) = after.split_once('}').unwrap_or((after, ""));
             if after.contains('}') && is_name(name) {
-                filled.push_str(self.value_of(name, place));
+                filled.push_str(self.value_of(name, path));
             } else {
-                let text = format!("${{{}", &after[..after.len() - behind.len()]);
-                self.faults.push(Fault::Malformed {
+                let text = format!("${{{}", &after[..after.len() - tail.len()]);
+                self.faults.push(RenderFault::Malformed {
                     text,
-                    place: place.to_owned(),
+                    path: path.to_owned(),
                 });
             }
-            rest = behind;
+            rest = tail;
         }
         filled.push_str(rest);
         filled
     }
 
-    fn value_of(&mut self, name: &str, place: &str) -> &str {
+    fn value_of(&mut self, name: &str, path: &str) -> &str {
         if let Some(value) = self.values.get(name) {
             self.used.insert(name.to_owned());
             return value;
@@ -166,23 +169,23 @@ impl Expansion<'_> {
         self.unfilled
             .entry(name.to_owned())
             .or_default()
-            .insert(place.to_owned());
+            .insert(path.to_owned());
         ""
     }
 
-    fn into_faults(self) -> Vec<Fault> {
+    fn into_faults(self) -> Vec<RenderFault> {
         let unfilled = self
             .unfilled
             .into_iter()
-            .map(|(name, places)| Fault::Unfilled {
+            .map(|(name, paths)| RenderFault::Unfilled {
                 name,
-                places: places.into_iter().collect(),
+                paths: paths.into_iter().collect(),
             });
         let unused = self
             .values
             .keys()
             .filter(|name| !self.used.contains(**name));
-        let unused = unused.map(|name| Fault::Unused {
+        let unused = unused.map(|name| RenderFault::Unused {
             name: (*name).to_owned(),
         });
         unfilled.chain(unused).chain(self.faults).collect()
@@ -194,14 +197,14 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_uppercase()) && text.bytes().all(inner)
 }
 
-/// Puts the settings into the first container, sorted by name: equal settings are one definition,
-/// in whatever order they were written.
-fn set_environment(definition: &mut Value, extra: &BTreeMap<String, String>) -> Vec<Fault> {
+/// Adds the settings to the first container and sorts its variables, so that their order does not
+/// change the hash of the definition.
+fn set_environment(definition: &mut Value, extra: &BTreeMap<String, String>) -> Vec<RenderFault> {
     let Some(Value::Object(container)) = definition.pointer_mut("/containerDefinitions/0") else {
         return if extra.is_empty() {
             Vec::new()
         } else {
-            vec![Fault::NoContainer]
+            vec![RenderFault::NoContainer]
         };
     };
     let name_of = |item: &Value| {
@@ -219,15 +222,15 @@ fn set_environment(definition: &mut Value, extra: &BTreeMap<String, String>) -> 
         .map(name_of)
         .enumerate()
         .filter(|(_, name)| extra.contains_key(name));
-    let place = |index: usize| format!("containerDefinitions[0].secrets[{index}].name");
+    let path = |index: usize| format!("containerDefinitions[0].secrets[{index}].name");
     let faults = clashes
-        .map(|(index, name)| Fault::Secret {
+        .map(|(index, name)| RenderFault::Secret {
             name,
-            place: place(index),
+            path: path(index),
         })
         .collect();
 
-    // A name that the template has twice stays there twice, for lint to see.
+    // A duplicate name of the template is kept for lint to report.
     let mut settings: Vec<Value> = match container.get("environment").and_then(Value::as_array) {
         Some(items) => items
             .iter()
@@ -265,7 +268,7 @@ mod tests {
         definition.family().to_owned()
     }
 
-    fn refused(template: &Value, values: &[&'static str], extra: &[&str]) -> String {
+    fn error_of(template: &Value, values: &[&'static str], extra: &[&str]) -> String {
         let values = values.iter().map(|name| (*name, "v".to_owned())).collect();
         let extra = extra
             .iter()
@@ -304,19 +307,19 @@ mod tests {
             "containerDefinitions": [{ "image": "${IMAGE}", "command": ["${PROJECT}", "${OK}", "${aws:x}", "${"] }],
         });
         assert_eq!(
-            refused(&template, &["OK", "SPARE", "SPARE_TOO"], &[]),
-            "t.json: nothing fills ${IMAGE} (containerDefinitions[0].image); \
-             nothing fills ${PROJECT} (containerDefinitions[0].command[0], family); \
-             nothing uses the value of SPARE; nothing uses the value of SPARE_TOO; \
-             `${aws:x}` is no placeholder, whose name is of A-Z, 0-9 and _ (containerDefinitions[0].command[2]); \
-             `$${` stands for a plain `${`; \
-             `${` is no placeholder, whose name is of A-Z, 0-9 and _ (containerDefinitions[0].command[3]); \
-             `$${` stands for a plain `${`"
+            error_of(&template, &["OK", "SPARE", "SPARE_TOO"], &[]),
+            "t.json: no value for placeholder `${IMAGE}` (containerDefinitions[0].image); \
+             no value for placeholder `${PROJECT}` (containerDefinitions[0].command[0], family); \
+             unused value `SPARE`; unused value `SPARE_TOO`; \
+             invalid placeholder `${aws:x}` (containerDefinitions[0].command[2]): a name has A-Z, 0-9 and _ only; \
+             write `$${` for a literal `${`; \
+             invalid placeholder `${` (containerDefinitions[0].command[3]): a name has A-Z, 0-9 and _ only; \
+             write `$${` for a literal `${`"
         );
     }
 
     #[test]
-    fn leaving_out_any_value_or_adding_one_is_told_for_every_template() {
+    fn every_template_needs_exactly_its_values() {
         let (outputs, _) = outputs::parse(LOCAL).unwrap();
         for (service, template) in [(Service::Axon, AXON), (Service::Orbit, ORBIT)] {
             let values = values(service, &outputs, &image(service));
@@ -327,7 +330,7 @@ mod tests {
                     .unwrap_err()
                     .to_string();
                 assert!(
-                    error.starts_with(&format!("t.json: nothing fills ${{{name}}} (")),
+                    error.starts_with(&format!("t.json: no value for placeholder `${{{name}}}` (")),
                     "{error}"
                 );
                 let added = format!("{name}_MORE");
@@ -336,13 +339,13 @@ mod tests {
                 let error = render("t.json", template, &more, &BTreeMap::new())
                     .unwrap_err()
                     .to_string();
-                assert_eq!(error, format!("t.json: nothing uses the value of {added}"));
+                assert_eq!(error, format!("t.json: unused value `{added}`"));
             }
         }
     }
 
     #[test]
-    fn a_template_that_is_not_json_is_an_error_with_its_place() {
+    fn invalid_json_is_an_error_with_its_position() {
         let error = render(
             "axon.json",
             "{\n  \"family\": \"a\"\n  \"cpu\"",
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_the_outputs_replace_and_are_sorted() {
+    fn settings_of_the_environment_replace_and_are_sorted() {
         let definition = definition(Service::Orbit);
         let container = definition.container().unwrap();
         assert_eq!(container.environment()["DRAIN_MS"], "1000");
@@ -379,16 +382,16 @@ mod tests {
     }
 
     #[test]
-    fn the_outputs_cannot_set_what_is_a_secret() {
+    fn settings_cannot_replace_a_secret() {
         let template = json!({ "containerDefinitions": [{ "secrets": [{ "name": "API_KEY" }] }] });
         assert_eq!(
-            refused(&template, &[], &["API_KEY", "OTHER"]),
-            "t.json: the outputs set API_KEY, which is a secret of the template \
+            error_of(&template, &[], &["API_KEY", "OTHER"]),
+            "t.json: `API_KEY` is set by the environment and is a secret of the template \
              (containerDefinitions[0].secrets[0].name)"
         );
         assert_eq!(
-            refused(&json!({}), &[], &["A"]),
-            "t.json: there is no container that the outputs' settings could go to"
+            error_of(&json!({}), &[], &["A"]),
+            "t.json: no container to add the settings of the environment to"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! JSON as a person meant it: a key that is written twice is an error, and every error says where.
+//! A JSON parser that rejects duplicate keys and reports the position of every error.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde_json::{Map, Number, Value};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {message}")]
-pub struct NotJson {
+pub struct JsonError {
     pub file: String,
     pub line: usize,
     pub column: usize,
     pub message: String,
 }
 
-/// Reads the text of `file` as one JSON object; the name is for the error alone.
-pub fn parse_object(file: &str, text: &str) -> Result<Value, NotJson> {
+/// Parses the text of `file` as one JSON object. `file` is only named in errors.
+pub fn parse_object(file: &str, text: &str) -> Result<Value, JsonError> {
     let Strict(value) = serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
         let message = message
             .rsplit_once(" at line ")
             .map_or(message.as_str(), |(text, _)| text);
-        NotJson {
+        JsonError {
             file: file.to_owned(),
             line: error.line(),
             column: error.column(),
@@ -31,7 +31,7 @@ pub fn parse_object(file: &str, text: &str) -> Result<Value, NotJson> {
     if value.is_object() {
         return Ok(value);
     }
-    Err(NotJson {
+    Err(JsonError {
         file: file.to_owned(),
         line: 1,
         column: 1,
@@ -94,7 +94,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut members = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             if members.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key `{key}` is there twice")));
+                return Err(A::Error::custom(format!("duplicate key `{key}`")));
             }
             let Strict(value) = access.next_value()?;
             members.insert(key, value);
@@ -112,21 +112,21 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_comes_through() {
+    fn every_kind_of_value_is_parsed() {
         let text = r#"{"a":[null,true,-1,2,0.5,"x"],"b":{"c":{}}}"#;
         assert_eq!(parse_object("x", text).unwrap().to_string(), text);
     }
 
     #[test]
-    fn an_error_says_where() {
+    fn an_error_has_its_position() {
         assert_eq!(error("{\n  \"a\": 1,\n}"), "axon.json:3:1: trailing comma");
         assert_eq!(error(""), "axon.json:1:0: EOF while parsing a value");
         assert_eq!(error("[]"), "axon.json:1:1: not an object");
     }
 
     #[test]
-    fn a_key_that_is_there_twice_is_an_error() {
+    fn a_duplicate_key_is_an_error() {
         let text = "{\n  \"a\": { \"b\": 1,\n  \"b\": 2 }\n}";
-        assert_eq!(error(text), "axon.json:3:5: the key `b` is there twice");
+        assert_eq!(error(text), "axon.json:3:5: duplicate key `b`");
     }
 }

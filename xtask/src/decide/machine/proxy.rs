@@ -1,5 +1,5 @@
-//! Which requests go through a company's proxy: by the rules of Go's `httpproxy`, which are
-//! Terraform's, so that what one of the two reaches the other reaches too.
+//! The proxy for a request, from the variables of the shell. It follows the rules of Go's
+//! `httpproxy`, which Terraform uses, so that xtask and Terraform connect the same way.
 //! <https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>
 
 use core::net::IpAddr;
@@ -11,7 +11,7 @@ use http::Uri;
 #[derive(Debug, Default)]
 pub struct Proxies {
     by_scheme: BTreeMap<&'static str, Proxy>,
-    exceptions: Vec<Exception>,
+    exceptions: Vec<ProxyException>,
 }
 
 /// A proxy, shown without its user and password.
@@ -22,36 +22,36 @@ pub struct Proxy {
 }
 
 #[derive(Debug)]
-struct Exception {
+struct ProxyException {
     hosts: Hosts,
-    /// Of every port, where none is named.
+    /// `None`: every port.
     port: Option<u16>,
 }
 
 #[derive(Debug)]
 enum Hosts {
     All,
-    /// An address and how many of its bits count.
+    /// An address and the length of its prefix in bits.
     Network(IpAddr, u32),
-    /// Begins with a dot: what ends so. `itself`: and what stands behind the dot.
+    /// Hosts with this suffix, which starts with a dot. `itself`: the name after the dot as well.
     Domain {
         suffix: String,
         itself: bool,
     },
 }
 
-/// The value is left out: a password may be in it.
+/// Without the value, which may contain a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Unusable {
-    #[error("{variable} is no address of a proxy")]
+pub enum ProxyError {
+    #[error("{variable} is not the URL of a proxy")]
     NoAddress { variable: String },
-    #[error("{variable} names a proxy of the kind {scheme}")]
+    #[error("{variable} has the unsupported scheme {scheme}")]
     Kind { variable: String, scheme: String },
 }
 
 impl Proxies {
-    /// `variable` answers what a variable of the shell holds, if it holds anything.
-    pub fn parse<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Unusable> {
+    /// `variable` returns the value of a variable of the shell, unless it is empty.
+    pub fn parse<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self, ProxyError> {
         let first = |names: [&'static str; 2]| {
             let found = names.into_iter().map(|name| Some((name, variable(name)?)));
             found.flatten().next()
@@ -68,11 +68,14 @@ impl Proxies {
         let (_, exceptions) = first(["NO_PROXY", "no_proxy"]).unwrap_or_default();
         Ok(Self {
             by_scheme,
-            exceptions: exceptions.split(',').filter_map(Exception::parse).collect(),
+            exceptions: exceptions
+                .split(',')
+                .filter_map(ProxyException::parse)
+                .collect(),
         })
     }
 
-    /// The proxies that there are, each with the scheme of what goes through it.
+    /// Every proxy with the scheme of the requests that it is for.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Proxy)> {
         self.by_scheme
             .iter()
@@ -88,16 +91,16 @@ impl Proxies {
             .port_u16()
             .unwrap_or(if scheme == "https" { 443 } else { 80 });
         let address: Option<IpAddr> = host.parse().ok();
-        let here = host == "localhost" || address.is_some_and(is_of_this_machine);
-        let excepted = |it: &Exception| {
+        let is_this_machine = host == "localhost" || address.is_some_and(is_local);
+        let excepted = |it: &ProxyException| {
             it.port.is_none_or(|only| only == port) && it.hosts.contain(&host, address)
         };
-        (!here && !self.exceptions.iter().any(excepted)).then_some(proxy)
+        (!is_this_machine && !self.exceptions.iter().any(excepted)).then_some(proxy)
     }
 }
 
-/// Link-local ones too: there a machine or a task finds its own credentials.
-fn is_of_this_machine(address: IpAddr) -> bool {
+/// Includes link-local addresses, where the credentials of an instance or task are served.
+fn is_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
@@ -105,7 +108,7 @@ fn is_of_this_machine(address: IpAddr) -> bool {
 }
 
 impl Proxy {
-    fn parse(variable: &str, value: &str) -> Result<Self, Unusable> {
+    fn parse(variable: &str, value: &str) -> Result<Self, ProxyError> {
         let variable = variable.to_owned();
         let whole = if value.contains("://") {
             value.to_owned()
@@ -113,24 +116,24 @@ impl Proxy {
             format!("http://{value}")
         };
         let url: Option<Uri> = whole.parse().ok();
-        // Of two `@` programs take now the one and now the other for the end of the password.
-        let is_clear = |url: &Uri| {
+        // With two `@`, programs disagree on where the password ends.
+        let is_unambiguous = |url: &Uri| {
             let authority = url.authority().map_or("", |it| it.as_str());
             !url.host().unwrap_or_default().is_empty() && authority.matches('@').count() < 2
         };
-        let Some(url) = url.filter(is_clear) else {
-            return Err(Unusable::NoAddress { variable });
+        let Some(url) = url.filter(is_unambiguous) else {
+            return Err(ProxyError::NoAddress { variable });
         };
         match url.scheme_str().unwrap_or_default() {
             "http" | "https" => Ok(Self { variable, url }),
-            other => Err(Unusable::Kind {
+            other => Err(ProxyError::Kind {
                 variable,
                 scheme: other.to_owned(),
             }),
         }
     }
 
-    /// With user and password, where it has them.
+    /// Including user and password.
     pub fn url(&self) -> &Uri {
         &self.url
     }
@@ -154,7 +157,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-impl Exception {
+impl ProxyException {
     fn parse(entry: &str) -> Option<Self> {
         let entry = entry.trim().to_lowercase();
         if let Some(network) = network(&entry) {
@@ -205,7 +208,7 @@ impl Hosts {
     fn contain(&self, host: &str, address: Option<IpAddr>) -> bool {
         match (self, address) {
             (Self::All, _) => true,
-            (Self::Network(network, bits), Some(address)) => begins_alike(*network, address, *bits),
+            (Self::Network(network, bits), Some(address)) => share_prefix(*network, address, *bits),
             (Self::Domain { suffix, itself }, None) => {
                 host.ends_with(suffix) || (*itself && host == &suffix[1..])
             }
@@ -214,8 +217,9 @@ impl Hosts {
     }
 }
 
-/// Whether the first bits of two addresses are the same; all of them, where there are fewer.
-fn begins_alike(one: IpAddr, other: IpAddr, bits: u32) -> bool {
+/// Whether the first `bits` bits of two addresses are equal. More bits than an address has mean
+/// all.
+fn share_prefix(one: IpAddr, other: IpAddr, bits: u32) -> bool {
     let (differing, width) = match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(u32::from(one) ^ u32::from(other)), 32),
         (IpAddr::V6(one), IpAddr::V6(other)) => (u128::from(one) ^ u128::from(other), 128),
@@ -229,7 +233,7 @@ fn begins_alike(one: IpAddr, other: IpAddr, bits: u32) -> bool {
 mod tests {
     use super::*;
 
-    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies, Unusable> {
+    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies, ProxyError> {
         let variables: BTreeMap<_, _> = variables.iter().copied().collect();
         Proxies::parse(|name| {
             variables
@@ -239,7 +243,7 @@ mod tests {
         })
     }
 
-    fn way(variables: &[(&str, &str)], target: &str) -> Option<String> {
+    fn proxy_for(variables: &[(&str, &str)], target: &str) -> Option<String> {
         let proxies = proxies(variables).unwrap();
         proxies
             .of(&target.parse().unwrap())
@@ -247,30 +251,33 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_has_its_proxy_and_the_large_name_comes_first() {
+    fn upper_case_variables_come_first() {
         let both = [
             ("HTTPS_PROXY", "http://proxy.corp:3128"),
             ("https_proxy", "http://other.corp"),
             ("http_proxy", "proxy.corp:80"),
         ];
-        let https = way(&both, "https://ecs.us-east-1.amazonaws.com/");
+        let https = proxy_for(&both, "https://ecs.us-east-1.amazonaws.com/");
         assert_eq!(https.unwrap(), "http://proxy.corp:3128 (HTTPS_PROXY)");
-        let http = way(&both, "http://aws.corp/").unwrap();
+        let http = proxy_for(&both, "http://aws.corp/").unwrap();
         assert_eq!(http, "http://proxy.corp:80 (http_proxy)");
         let empty = [("HTTPS_PROXY", ""), ("https_proxy", "https://tls.corp")];
-        let small = way(&empty, "https://aws.test/").unwrap();
+        let small = proxy_for(&empty, "https://aws.test/").unwrap();
         assert_eq!(small, "https://tls.corp (https_proxy)");
-        assert_eq!(way(&[], "https://aws.test/"), None);
-        // Neither Terraform nor the AWS CLI looks at it.
-        assert_eq!(way(&[("ALL_PROXY", "http://p")], "https://aws.test/"), None);
+        assert_eq!(proxy_for(&[], "https://aws.test/"), None);
+        // Terraform and the AWS CLI ignore it.
+        assert_eq!(
+            proxy_for(&[("ALL_PROXY", "http://p")], "https://aws.test/"),
+            None
+        );
     }
 
-    /// Go's own table, `proxy_test.go`, and what companies write.
+    /// The table of `proxy_test.go` in Go, and common values of companies.
     #[test]
-    fn exceptions_are_gos() {
+    fn exceptions_are_those_of_go() {
         let direct = |no_proxy: &str, target: &str| {
             let variables = [("HTTPS_PROXY", "proxy"), ("NO_PROXY", no_proxy)];
-            way(&variables, &format!("https://{target}/")).is_none()
+            proxy_for(&variables, &format!("https://{target}/")).is_none()
         };
         for (no_proxy, target) in [
             ("", "localhost"),
@@ -325,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_its_password() {
+    fn an_error_does_not_show_the_password() {
         let refused = |value| proxies(&[("https_proxy", value)]).unwrap_err().to_string();
         for value in [
             "http://",
@@ -335,11 +342,11 @@ mod tests {
         ] {
             assert_eq!(
                 refused(value),
-                "https_proxy is no address of a proxy",
+                "https_proxy is not the URL of a proxy",
                 "{value}"
             );
         }
         let socks = refused("socks5://ada:secret@proxy:1080");
-        assert_eq!(socks, "https_proxy names a proxy of the kind socks5");
+        assert_eq!(socks, "https_proxy has the unsupported scheme socks5");
     }
 }

@@ -1,29 +1,32 @@
-//! What a machine lacks to run the local environment, and what mends it. The machine is looked at
-//! elsewhere; commands are values here.
+//! What a machine lacks to run the local environment, and the commands that fix it. Inspecting the
+//! machine and running the commands is up to the caller.
 
-pub mod found;
+pub mod facts;
 
 use serde::Serialize;
 
-use found::{Engine, Found, Means, PYTHON_VERSION_MIN, Platform, Python, SHELLS, Tool, numbers};
+use facts::{
+    EngineStatus, FixMeans, MachineFacts, PYTHON_VERSION_MIN, Platform, PythonStatus, SHELLS,
+    ToolStatus, numbers,
+};
 
-/// One component that is missing.
+/// Something that is missing or unusable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct ReadinessFault {
     pub subject: &'static str,
     pub reason: String,
-    /// For a person: a command to copy, or what to do.
+    /// For people: a command to copy, or an instruction.
     pub remedy: String,
-    /// What `doctor --fix` runs; empty where only a person can mend it.
+    /// The commands of `doctor --fix`; empty if only a person can fix it.
     pub commands: Vec<Vec<String>>,
 }
 
 const ENGINE_VERSION_MIN: (u32, u32) = (20, 10);
-/// The first with `use_lockfile` of the S3 backend.
+/// The first version with `use_lockfile` in the S3 backend.
 const INFRASTRUCTURE_VERSION_MIN: (u32, u32) = (1, 10);
 
-/// Every fault, in the order in which they are best mended.
-pub fn faults(found: &Found) -> Vec<Fault> {
+/// Every fault, in the order in which to fix them.
+pub fn faults(found: &MachineFacts) -> Vec<ReadinessFault> {
     [
         platform(&found.platform),
         engine(&found.engine, found.means),
@@ -37,58 +40,59 @@ pub fn faults(found: &Found) -> Vec<Fault> {
     .collect()
 }
 
-fn platform(platform: &Platform) -> Option<Fault> {
+fn platform(platform: &Platform) -> Option<ReadinessFault> {
     let reason = match platform {
         Platform::Linux => return None,
-        Platform::FirstWsl => "this is the first WSL, which cannot run containers".to_owned(),
-        Platform::Other(name) => format!("the local environment does not run on {name}"),
+        Platform::Wsl1 => "this is WSL 1, which cannot run containers".to_owned(),
+        Platform::Other(name) => format!("the local environment does not support {name}"),
     };
     let remedy = "use Linux, or WSL 2, with a Docker engine of its own";
-    Some(Fault::by_hand("platform", reason, remedy))
+    Some(ReadinessFault::by_hand("platform", reason, remedy))
 }
 
-fn engine(engine: &Engine, means: Means) -> Option<Fault> {
+fn engine(engine: &EngineStatus, means: FixMeans) -> Option<ReadinessFault> {
     let fault = match engine {
-        Engine::Missing => {
+        EngineStatus::Missing => {
             means.install("docker", "the Docker engine is not installed", "docker.io")
         }
-        Engine::Stopped => means.mend(
+        EngineStatus::Stopped => means.fix(
             "docker",
-            "the Docker engine does not run",
+            "the Docker engine is not running",
             &[start_engine(means)],
         ),
-        Engine::Denied => Fault::by_hand(
+        EngineStatus::Denied => ReadinessFault::by_hand(
             "docker",
-            "this user may not use the Docker engine's socket",
+            "this user has no access to the socket of the Docker engine",
             "sudo usermod -aG docker \"$USER\", then log in again",
         ),
-        Engine::Elsewhere { host } => Fault::by_hand(
+        EngineStatus::Elsewhere { host } => ReadinessFault::by_hand(
             "docker",
-            format!("no Docker engine answers at {host}, which DOCKER_HOST names"),
+            format!("no Docker engine answers at {host} (DOCKER_HOST)"),
             "unset DOCKER_HOST, or start that engine",
         ),
-        Engine::Answers { version, .. } if older(version, ENGINE_VERSION_MIN) => means.install(
+        EngineStatus::Answers { version, .. } if older(version, ENGINE_VERSION_MIN) => means
+            .install(
+                "docker",
+                format!("Docker engine {version} is older than 20.10"),
+                "docker.io",
+            ),
+        EngineStatus::Answers { native: false, .. } => ReadinessFault::by_hand(
             "docker",
-            format!("Docker engine {version} is older than 20.10"),
-            "docker.io",
-        ),
-        Engine::Answers { native: false, .. } => Fault::by_hand(
-            "docker",
-            "the Docker engine does not run on this machine itself: its bridge has no address here \
+            "the Docker engine does not run directly on this machine: its bridge has no address here \
              (Docker Desktop, a rootless or a remote engine)",
-            "install the engine of your Linux distribution and choose it: \
+            "install the engine of your Linux distribution and use it: \
              export DOCKER_HOST=unix:///var/run/docker.sock",
         ),
-        Engine::Answers { .. } => return None,
+        EngineStatus::Answers { .. } => return None,
     };
     Some(fault)
 }
 
-fn start_engine(means: Means) -> &'static [&'static str] {
+fn start_engine(means: FixMeans) -> &'static [&'static str] {
     if means.systemd {
         &["systemctl", "start", "docker"]
     } else if means.service_script {
-        // The script raises limits, which it may not do inside some containers.
+        // The script raises limits, which fails in some containers.
         &[
             "sh",
             "-c",
@@ -99,102 +103,114 @@ fn start_engine(means: Means) -> &'static [&'static str] {
     }
 }
 
-fn python(python: &Python, means: Means) -> Option<Fault> {
+fn python(python: &PythonStatus, means: FixMeans) -> Option<ReadinessFault> {
     let fault = match python {
-        Python::Missing => means.install("python", "Python 3 is not installed", "python3-venv"),
-        Python::Found {
+        PythonStatus::Missing => {
+            means.install("python", "Python 3 is not installed", "python3-venv")
+        }
+        PythonStatus::Found {
             program, version, ..
-        } if *version < PYTHON_VERSION_MIN => Fault::by_hand(
+        } if *version < PYTHON_VERSION_MIN => ReadinessFault::by_hand(
             "python",
             format!(
-                "{program} is Python {}.{}; the local AWS needs 3.10 or later",
+                "{program} is Python {}.{}, the local AWS needs 3.10 or later",
                 version.0, version.1
             ),
-            "install Python 3.10 or later; `python3.10` to `python3.14` on PATH are found too",
+            "install Python 3.10 or later; `python3.10` to `python3.14` on the PATH are used too",
         ),
-        Python::Found {
+        PythonStatus::Found {
             program,
             makes_environments: false,
             ..
         } => means.install(
             "python",
-            format!("{program} cannot make virtual environments"),
+            format!("{program} cannot create virtual environments"),
             &format!("{program}-venv"),
         ),
-        Python::NotNeeded | Python::Found { .. } => return None,
+        PythonStatus::NotNeeded | PythonStatus::Found { .. } => return None,
     };
     Some(fault)
 }
 
-fn infrastructure(tool: &Tool, means: Means) -> Option<Fault> {
+fn infrastructure(tool: &ToolStatus, means: FixMeans) -> Option<ReadinessFault> {
     let reason = match tool {
-        Tool::Missing => "neither Terraform nor OpenTofu is installed".to_owned(),
-        Tool::Found {
+        ToolStatus::Missing => "neither Terraform nor OpenTofu is installed".to_owned(),
+        ToolStatus::Found {
             name,
             version: Some(version),
         } if older(version, INFRASTRUCTURE_VERSION_MIN) => {
             format!("{name} {version} is older than 1.10")
         }
-        Tool::Found { .. } => return None,
+        ToolStatus::Found { .. } => return None,
     };
-    Some(if means.snap && *tool == Tool::Missing {
+    Some(if means.snap && *tool == ToolStatus::Missing {
         let install: &[&str] = &["snap", "install", "--classic", "opentofu"];
-        means.mend("terraform", reason, &[install])
+        means.fix("terraform", reason, &[install])
     } else {
-        Fault::by_hand(
+        ReadinessFault::by_hand(
             "terraform",
             reason,
             "follow https://opentofu.org/docs/intro/install or \
-             https://developer.hashicorp.com/terraform/install (Debian and Ubuntu do not have it)",
+             https://developer.hashicorp.com/terraform/install (Debian and Ubuntu have no package)",
         )
     })
 }
 
-fn git(found: bool, means: Means) -> Option<Fault> {
+fn git(found: bool, means: FixMeans) -> Option<ReadinessFault> {
     (!found).then(|| means.install("git", "git is not installed", "git"))
 }
 
-fn rust(found: bool) -> Option<Fault> {
+fn rust(found: bool) -> Option<ReadinessFault> {
     let reason = "cargo and rustc are not both on the PATH";
-    let remedy = "install Rust as https://rustup.rs says, or put ~/.cargo/bin on the PATH";
-    (!found).then(|| Fault::by_hand("rust", reason, remedy))
+    let remedy = "follow https://rustup.rs, or add ~/.cargo/bin to the PATH";
+    (!found).then(|| ReadinessFault::by_hand("rust", reason, remedy))
 }
 
-impl Means {
-    /// The fault that a package of Debian and Ubuntu mends.
-    fn install(self, subject: &'static str, reason: impl Into<String>, package: &str) -> Fault {
+impl FixMeans {
+    /// A fault that a package of Debian and Ubuntu fixes.
+    fn install(
+        self,
+        subject: &'static str,
+        reason: impl Into<String>,
+        package: &str,
+    ) -> ReadinessFault {
         self.install_by(subject, reason, &["apt-get", "install", "-y", package])
     }
 
-    /// As `install`, by a command that ends with the package.
+    /// Like `install`, with a command whose last argument is the package.
     fn install_by(
         self,
         subject: &'static str,
         reason: impl Into<String>,
         command: &[&str],
-    ) -> Fault {
+    ) -> ReadinessFault {
         if !self.apt {
             let package = command.last().copied().unwrap_or_default();
-            let remedy = format!("install what Debian calls `{package}` with your package manager");
-            return Fault::by_hand(subject, reason, remedy);
+            let remedy = format!("install the counterpart of the Debian package `{package}`");
+            return ReadinessFault::by_hand(subject, reason, remedy);
         }
         let update: &[&str] = &["apt-get", "update"];
-        self.mend(subject, reason, &[update, command])
+        self.fix(subject, reason, &[update, command])
     }
 
-    /// The fault that commands of the superuser mend, if this user may run them.
-    fn mend(self, subject: &'static str, reason: impl Into<String>, plain: &[&[&str]]) -> Fault {
+    /// A fault that commands of root fix, if this user may run them.
+    fn fix(
+        self,
+        subject: &'static str,
+        reason: impl Into<String>,
+        plain: &[&[&str]],
+    ) -> ReadinessFault {
         let (typed, run): (&[&str], &[&str]) = match self {
             Self { root: true, .. } => (&[], &[]),
             Self { sudo: false, .. } => {
                 let remedy = format!("as root: {}", line(&[], plain));
-                return Fault::by_hand(subject, reason, remedy);
+                return ReadinessFault::by_hand(subject, reason, remedy);
             }
             Self { terminal: true, .. } => (&["sudo"], &["sudo"]),
-            // Nobody could type the password, and it would wait for ever.
+            // Without a terminal, sudo must not wait for a password.
             Self { .. } => (&["sudo"], &["sudo", "-n"]),
         };
-        Fault {
+        ReadinessFault {
             subject,
             reason: reason.into(),
             remedy: line(typed, plain),
@@ -203,15 +219,14 @@ impl Means {
     }
 }
 
-/// Why the coverage of tests can't be measured.
+/// The reason why coverage cannot be measured.
 pub const LLVM_MISSING: &str =
-    "llvm-cov and llvm-profdata of the compiler's LLVM, 22, are not installed";
+    "llvm-cov and llvm-profdata of LLVM 22, the version of the compiler, are not installed";
 
-/// The ways to mend that, of which one is enough. Only the compiler's own LLVM reads what the
-/// compiler writes: a distribution has that version or has not, rustup has it wherever a network
-/// leads to it.
-pub fn llvm_faults(means: Means) -> [Fault; 2] {
-    // What it recommends are the headers, of which there are 300 MB.
+/// Two ways to fix that, of which one suffices. Profiles can only be read by the LLVM version of
+/// the compiler, which not every distribution has; rustup has it.
+pub fn llvm_faults(means: FixMeans) -> [ReadinessFault; 2] {
+    // The recommended packages are 300 MB of headers.
     let apt = [
         "apt-get",
         "install",
@@ -222,17 +237,17 @@ pub fn llvm_faults(means: Means) -> [Fault; 2] {
     let rustup = ["rustup", "component", "add", "llvm-tools"].map(str::to_owned);
     [
         means.install_by("coverage", LLVM_MISSING, &apt),
-        Fault {
+        ReadinessFault {
             subject: "coverage",
             reason: LLVM_MISSING.to_owned(),
-            remedy: shown(&rustup),
+            remedy: shell_text(&rustup),
             commands: vec![rustup.to_vec()],
         },
     ]
 }
 
 /// The shells in which completion cannot be tested on this machine.
-pub fn shell_faults(means: Means) -> Vec<Fault> {
+pub fn shell_faults(means: FixMeans) -> Vec<ReadinessFault> {
     let shells = SHELLS.iter().zip(means.shells_missing);
     let missing = shells.filter(|(_, missing)| *missing);
     missing
@@ -243,7 +258,7 @@ pub fn shell_faults(means: Means) -> Vec<Fault> {
 fn line(prefix: &[&str], commands: &[&[&str]]) -> String {
     let lines = commands
         .iter()
-        .map(|command| shown(&prefixed(prefix, command)));
+        .map(|command| shell_text(&prefixed(prefix, command)));
     lines.collect::<Vec<_>>().join(" && ")
 }
 
@@ -252,7 +267,7 @@ fn prefixed(prefix: &[&str], command: &[&str]) -> Vec<String> {
     words.map(|word| (*word).to_owned()).collect()
 }
 
-impl Fault {
+impl ReadinessFault {
     fn by_hand(
         subject: &'static str,
         reason: impl Into<String>,
@@ -267,8 +282,8 @@ impl Fault {
     }
 }
 
-/// A command as one would type it.
-pub fn shown(command: &[String]) -> String {
+/// A command as text for a shell.
+pub fn shell_text(command: &[String]) -> String {
     let quoted = command.iter().map(|word| {
         if word.contains(' ') {
             format!("'{word}'")
@@ -279,7 +294,7 @@ pub fn shown(command: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// A version that cannot be read is taken to be new enough.
+/// Whether a version is too old. One that cannot be parsed counts as new enough.
 fn older(version: &str, least: (u32, u32)) -> bool {
     numbers(version).is_some_and(|numbers| numbers < least)
 }

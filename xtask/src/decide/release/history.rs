@@ -18,7 +18,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::{FUNCTIONS, SERVICES};
-    use crate::decide::artifact::image::Key;
+    use crate::decide::artifact::types::Key;
     use crate::decide::definition::Definition;
     use crate::decide::release::record::testing::record;
     use crate::decide::release::snapshot::testing::{deployment, revision, service};
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_is_the_newest_that_succeeded_and_does_not_run() {
+    fn the_target_is_the_newest_success_that_does_not_run_now() {
         let records = [
             record(4, ReleaseState::RolledBack, "d"),
             record(3, ReleaseState::Succeeded, "c"),

@@ -1,4 +1,4 @@
-//! One release as it is written down, and what its record lets others do.
+//! The record of one release in the ledger. The newest record in progress is also the lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use crate::catalog::{Component, Function, Service};
 /// while it works, so this only has to outlast one step without a renewal.
 pub const LEASE: SignedDuration = SignedDuration::from_mins(10);
 
-/// The longest value of an SSM parameter of the standard tier.
+/// The maximum size of an SSM parameter of the standard tier.
 pub const RECORD_BYTES_MAX: usize = 4096;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub number: u64,
     pub state: ReleaseState,
-    /// While in progress: until when the holder can be expected to be alive.
+    /// While in progress: the end of the lease.
     pub until: Timestamp,
     pub opened: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,8 @@ pub struct Record {
     pub commit: Option<String>,
     #[serde(default)]
     pub dirty: bool,
-    /// Services whose deployment alarms are off: the next release takes them over.
+    /// Services whose deployment alarms this release disabled. The next release has to enable them
+    /// again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub without_alarms: BTreeSet<Service>,
     #[serde(flatten)]
@@ -53,11 +54,11 @@ pub enum ReleaseState {
     InProgress,
     /// Everything runs and has answered.
     Succeeded,
-    /// It failed, and everything is back where it was.
+    /// It failed, and every component was rolled back.
     RolledBack,
-    /// It failed, and something is not back.
+    /// It failed, and a component could not be rolled back.
     RollbackFailed,
-    /// The watcher went away; AWS went on.
+    /// xtask stopped watching, AWS continued.
     Detached,
     /// Another deployment replaced ours.
     Superseded,
@@ -79,7 +80,7 @@ impl ReleaseState {
 /// What one release did to one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry<R> {
-    /// `None`: a placeholder, or none desired.
+    /// `None`: a placeholder, or a desired count of 0.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub before: Option<R>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
@@ -159,7 +160,8 @@ impl Entries {
             && self.functions.values().all(|entry| entry.after.is_some())
     }
 
-    /// Whether what it left behind is what runs now. Content decides: the same definition may be
+    /// Whether the content that it left running is what runs now. Content decides: the same
+    /// definition may be
     /// registered under two revisions.
     pub fn run_in(&self, now: &Snapshot) -> bool {
         let services = self.services.iter().all(|(service, entry)| {
@@ -179,7 +181,7 @@ impl Entries {
 }
 
 impl Record {
-    /// Whether its holder is alive, as far as the lease says.
+    /// Whether its holder counts as alive: the lease has not ended.
     pub fn held(&self, now: Timestamp) -> bool {
         self.state == ReleaseState::InProgress && now < self.until
     }
@@ -189,7 +191,7 @@ impl Record {
         self.state == ReleaseState::InProgress && !self.held(now)
     }
 
-    /// One line that says who did what.
+    /// One line with number, user, host and command.
     pub fn about(&self) -> String {
         format!(
             "release {} by {}@{} ({})",
@@ -257,7 +259,7 @@ mod tests {
     use crate::decide::artifact::image::Digest;
 
     #[test]
-    fn a_record_in_progress_is_held_until_its_time_is_over() {
+    fn a_record_in_progress_is_held_until_its_lease_ends() {
         let record = record(1, ReleaseState::InProgress, "a");
         assert!(record.held(Timestamp::UNIX_EPOCH));
         let later = Timestamp::UNIX_EPOCH + LEASE;
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fullest_record_fits_into_a_parameter() {
+    fn the_largest_record_fits_into_a_parameter() {
         let mut record = record(123_456, ReleaseState::InProgress, &"f".repeat(64));
         record.without_alarms = catalog::SERVICES.into();
         record.commit = Some("c".repeat(40));

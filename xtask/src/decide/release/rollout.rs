@@ -1,7 +1,7 @@
-//! One service, from "updated" to an outcome: what was seen goes in, what follows comes out.
+//! The rollout of one service, from the update to an outcome: observations in, decisions out.
 //!
-//! It goes by revisions, rollout states and counts alone. Deployment ids, events and the length
-//! of the list say less than they seem to: a rollback may re-use an old deployment.
+//! Only revisions, rollout states and counts are used. Deployment ids, events and the length of the
+//! list are not reliable, since a rollback may reuse an old deployment.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,45 +18,45 @@ pub enum Outcome {
     Superseded,
 }
 
-/// Where a service is to go, and from where.
+/// The revision that a service is updated to, and what ran before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Goal {
+pub struct RolloutGoal {
     pub revision: Revision,
-    /// What ran before; ECS goes back there by itself when its circuit breaker trips. More than
-    /// one only where an earlier rollout was still under way.
+    /// The revisions that ran before, to which the circuit breaker of ECS rolls back. More than one
+    /// if an earlier rollout was in progress.
     pub previous: Vec<Revision>,
-    /// How many tasks must run. `None` where autoscaling may change it on the way.
+    /// The number of tasks that must run. `None`: autoscaling may change it meanwhile.
     pub desired: Option<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Snapshot again later.
+pub enum RolloutDecision {
+    /// Observe again later.
     Wait,
-    /// All tasks of the goal's revision run: ask them.
+    /// All tasks of the revision run: probe them.
     Probe,
     /// ECS goes back to what ran before by itself.
     RollingBack { reason: String },
     /// ECS went back and all of its tasks run.
     RolledBack { reason: String },
-    /// It will not get there, and ECS does nothing about it.
+    /// The rollout failed, and ECS does not roll back.
     Failed { reason: String },
-    /// Another revision is the primary one now.
+    /// Another revision is primary now.
     Superseded { by: String },
 }
 
-/// Follows one service to its goal.
+/// Follows the rollout of one service.
 #[derive(Debug, Clone)]
 pub struct Rollout {
-    goal: Goal,
-    /// A look may be older than our update: what ran before as the primary one means "gone back" only
-    /// after our revision has been seen.
+    goal: RolloutGoal,
+    /// A look may be older than our update: what ran before as the primary one means "gone back"
+    /// only after our revision has been seen.
     seen: bool,
     reason: String,
 }
 
 impl Rollout {
-    pub fn new(goal: Goal) -> Self {
+    pub fn new(goal: RolloutGoal) -> Self {
         Self {
             goal,
             seen: false,
@@ -64,11 +64,11 @@ impl Rollout {
         }
     }
 
-    /// What follows from this look. `late`: the time for the rollout is over.
-    pub fn observe(&mut self, state: &ServiceState, late: bool) -> Decision {
+    /// The decision that follows from an observation. `late`: the time limit is exceeded.
+    pub fn observe(&mut self, state: &ServiceState, late: bool) -> RolloutDecision {
         let Some(primary) = state.primary().filter(|_| state.active) else {
-            return Decision::Superseded {
-                by: "nothing: the service is gone".to_owned(),
+            return RolloutDecision::Superseded {
+                by: "nothing: the service does not exist".to_owned(),
             };
         };
         if let Some(failed) = state.failed(&self.goal.revision) {
@@ -82,58 +82,58 @@ impl Rollout {
             return self.ours(state, primary, late);
         }
         if !self.goal.previous.contains(&primary.revision) {
-            return Decision::Superseded {
+            return RolloutDecision::Superseded {
                 by: primary.revision.to_string(),
             };
         }
         match (self.seen, state.settled()) {
-            (false, _) if late => Decision::Failed {
-                reason: "the update never showed".to_owned(),
+            (false, _) if late => RolloutDecision::Failed {
+                reason: "ECS never showed the update".to_owned(),
             },
-            (false, _) => Decision::Wait,
-            (true, true) => Decision::RolledBack {
+            (false, _) => RolloutDecision::Wait,
+            (true, true) => RolloutDecision::RolledBack {
                 reason: self.reason.clone(),
             },
-            (true, false) if late => Decision::Failed {
+            (true, false) if late => RolloutDecision::Failed {
                 reason: self.reason.clone(),
             },
-            (true, false) => Decision::RollingBack {
+            (true, false) => RolloutDecision::RollingBack {
                 reason: self.reason.clone(),
             },
         }
     }
 
-    fn ours(&self, state: &ServiceState, primary: &Deployment, late: bool) -> Decision {
+    fn ours(&self, state: &ServiceState, primary: &Deployment, late: bool) -> RolloutDecision {
         let enough = self
             .goal
             .desired
             .is_none_or(|desired| state.desired == desired);
         if state.settled() && enough {
-            return Decision::Probe;
+            return RolloutDecision::Probe;
         }
         match primary.state {
-            RolloutState::Failed => Decision::Failed {
+            RolloutState::Failed => RolloutDecision::Failed {
                 reason: primary.reason.clone(),
             },
-            _ if late => Decision::Failed {
+            _ if late => RolloutDecision::Failed {
                 reason: format!(
-                    "only {} of {} tasks run and the time is over",
+                    "timed out with {} of {} tasks running",
                     primary.running, primary.desired
                 ),
             },
-            _ => Decision::Wait,
+            _ => RolloutDecision::Wait,
         }
     }
 }
 
-/// Whether the answers of a probe prove that a revision serves: so many right ones in a row.
+/// Whether probes prove that a revision serves requests: this many correct responses in a row.
 #[derive(Debug, Clone)]
 pub struct Proof {
     needed: u32,
     in_a_row: u32,
 }
 
-/// One answer of `/health` through the load balancer.
+/// A response of `/health` through the load balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthAnswer {
     pub status: u16,
@@ -148,8 +148,8 @@ impl Proof {
         }
     }
 
-    /// `true` once it is proven. An answer of another revision, or none, starts the count anew: a
-    /// draining task still answers.
+    /// `true` once it is proven. No response, or one of another revision, resets the count, since a
+    /// draining task still responds.
     pub fn observe(&mut self, answer: Option<&HealthAnswer>, revision: &Revision) -> bool {
         let right = answer.is_some_and(|health| {
             health.status == 200 && health.revision.as_ref() == Some(revision)
@@ -166,7 +166,7 @@ mod tests {
     use crate::decide::release::snapshot::testing::{deployment, revision, service};
 
     fn rollout() -> Rollout {
-        Rollout::new(Goal {
+        Rollout::new(RolloutGoal {
             revision: revision("demo-axon:2"),
             previous: vec![revision("demo-axon:1")],
             desired: Some(2),
@@ -174,20 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn a_good_rollout_waits_for_every_task_and_then_asks_them() {
+    fn a_good_rollout_waits_for_every_task_and_then_probes() {
         let mut rollout = rollout();
         let old = deployment("demo-axon:1", Completed, 2, 2);
         let stale = service(vec![old.clone()]);
-        assert_eq!(rollout.observe(&stale, false), Decision::Wait);
+        assert_eq!(rollout.observe(&stale, false), RolloutDecision::Wait);
         let half = service(vec![
             deployment("demo-axon:2", InProgress, 1, 2),
             old.clone(),
         ]);
-        assert_eq!(rollout.observe(&half, false), Decision::Wait);
+        assert_eq!(rollout.observe(&half, false), RolloutDecision::Wait);
         let draining = service(vec![deployment("demo-axon:2", Completed, 2, 2), old]);
-        assert_eq!(rollout.observe(&draining, false), Decision::Wait);
+        assert_eq!(rollout.observe(&draining, false), RolloutDecision::Wait);
         let whole = service(vec![deployment("demo-axon:2", Completed, 2, 2)]);
-        assert_eq!(rollout.observe(&whole, false), Decision::Probe);
+        assert_eq!(rollout.observe(&whole, false), RolloutDecision::Probe);
     }
 
     #[test]
@@ -204,13 +204,13 @@ mod tests {
         let reason = "tasks failed to start".to_owned();
         assert_eq!(
             rollout.observe(&going, false),
-            Decision::RollingBack { reason }
+            RolloutDecision::RollingBack { reason }
         );
         let gone = service(vec![deployment("demo-axon:1", Completed, 2, 2), ours]);
         let reason = "tasks failed to start".to_owned();
         assert_eq!(
             rollout.observe(&gone, false),
-            Decision::RolledBack { reason }
+            RolloutDecision::RolledBack { reason }
         );
     }
 
@@ -220,7 +220,7 @@ mod tests {
         let by = "demo-axon:9".to_owned();
         assert_eq!(
             rollout().observe(&other, false),
-            Decision::Superseded { by }
+            RolloutDecision::Superseded { by }
         );
     }
 
@@ -229,20 +229,19 @@ mod tests {
         let half = service(vec![deployment("demo-axon:2", InProgress, 1, 2)]);
         assert!(matches!(
             rollout().observe(&half, true),
-            Decision::Failed { .. }
+            RolloutDecision::Failed { .. }
         ));
         let stale = service(vec![deployment("demo-axon:1", Completed, 2, 2)]);
         assert!(matches!(
             rollout().observe(&stale, true),
-            Decision::Failed { .. }
+            RolloutDecision::Failed { .. }
         ));
     }
 
-    /// Every sequence of looks, up to a length, over a small alphabet: after the time is over no
-    /// sequence goes on waiting, and only a completed deployment of ours is ever asked to prove
-    /// itself.
+    /// All sequences of three observations over a small alphabet: after the time limit none keeps
+    /// waiting, and only a completed deployment of our revision is probed.
     #[test]
-    fn no_sequence_of_looks_waits_for_ever_or_mistakes_another_for_ours() {
+    fn no_sequence_waits_forever_or_probes_another_revision() {
         let alphabet: Vec<ServiceState> = ["demo-axon:1", "demo-axon:2", "demo-axon:9"]
             .into_iter()
             .flat_map(|revision| {
@@ -259,7 +258,7 @@ mod tests {
                 for third in &alphabet {
                     let mut rollout = rollout();
                     for state in [first, second, third] {
-                        if rollout.observe(state, false) == Decision::Probe {
+                        if rollout.observe(state, false) == RolloutDecision::Probe {
                             let primary = state.primary().unwrap();
                             assert_eq!(primary.revision.as_str(), "demo-axon:2");
                             assert!(state.settled());
@@ -267,7 +266,10 @@ mod tests {
                     }
                     let last = rollout.observe(third, true);
                     assert!(
-                        !matches!(last, Decision::Wait | Decision::RollingBack { .. }),
+                        !matches!(
+                            last,
+                            RolloutDecision::Wait | RolloutDecision::RollingBack { .. }
+                        ),
                         "{last:?}"
                     );
                 }
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_needs_right_answers_in_a_row_of_our_revision() {
+    fn a_proof_needs_consecutive_responses_of_our_revision() {
         let ours = HealthAnswer {
             status: 200,
             revision: Some(revision("demo-axon:2")),

@@ -1,6 +1,6 @@
-//! The rotation of the signing pair: which step comes next, as the two secrets tell, and what each
-//! makes of them. Axon verifies by either of its pairs and orbit signs with its own, so at each
-//! moment orbit's is one of axon's.
+//! The rotation of the signing key pair: the next step, and the contents of both secrets after it.
+//! Axon accepts a current and a previous pair, orbit signs with its own. At every point the pair of
+//! orbit is one of the pairs of axon.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ const PREVIOUS: [&str; 2] = [
     "sigv4_previous_secret_access_key",
 ];
 
-/// A key pair of AWS Signature Version 4. It has no `Debug`: it is never shown.
+/// A key pair of AWS Signature Version 4. Without `Debug`, so that it cannot be logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningPair {
     pub access_key_id: String,
@@ -20,12 +20,12 @@ pub struct SigningPair {
 }
 
 impl SigningPair {
-    /// The one that a document's service signs with, or verifies by first.
+    /// The current pair of a secret.
     pub fn current(document: &Value) -> Option<Self> {
         pair(document, CURRENT)
     }
 
-    /// Another text in each secret, as KMS encrypts it for one service.
+    /// Whether a value is encrypted by KMS. The ciphertext differs in each secret.
     fn is_ciphertext(&self) -> bool {
         let fields = [&self.access_key_id, &self.secret_access_key];
         fields.iter().any(|field| field.starts_with("kms:"))
@@ -36,23 +36,23 @@ impl SigningPair {
     }
 }
 
-/// What brings the rotation on. Each changes one of the two secrets.
+/// A step of the rotation. Each changes one of the two secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotationStep {
-    /// Both have one pair: axon gets a new one beside it.
+    /// Both have the same single pair: add a new one to axon.
     Offer,
-    /// Axon has a pair beside the one that orbit signs with, or orbit has none: it gets axon's.
+    /// Axon has a newer pair than orbit, or orbit has none: copy it to orbit.
     Switch,
-    /// Orbit has axon's pair, and axon has the one before still: it loses that.
+    /// Both have the new pair, axon the previous one as well: remove that.
     Retire,
-    /// Orbit signs with a pair that axon does not have: axon gets it.
+    /// Orbit signs with a pair that axon does not have: copy it to axon.
     Repair,
-    /// Both have one pair, and it is another one than orbit had at first.
+    /// Both have the same single pair, and it is a new one.
     Finish,
 }
 
 impl RotationStep {
-    /// Whose tasks must all have their secret's current version before it.
+    /// The service whose tasks must have read their current secret before this step.
     pub fn awaits(self) -> Option<Service> {
         match self {
             Self::Offer | Self::Repair => None,
@@ -62,16 +62,16 @@ impl RotationStep {
     }
 }
 
-/// Secrets that no step leads on from.
+/// Secrets that cannot be rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RotationError {
     #[error("neither the secret of axon nor that of orbit has a signing pair")]
     NoPair,
-    #[error("a signing pair in the secret of {0} is ciphertext, which tells nothing of the key")]
+    #[error("a signing pair in the secret of {0} is encrypted, so it cannot be compared")]
     Ciphertext(Service),
 }
 
-/// `outgoing`: the pair that the rotation is to replace, once it is known.
+/// `outgoing`: the pair to replace, once it is known.
 pub fn next_step(
     axon: &Value,
     orbit: &Value,
@@ -97,14 +97,14 @@ pub fn next_step(
     }
 }
 
-/// The pair that a rotation replaces that finds the secrets so.
+/// The pair that a rotation of these secrets replaces.
 pub fn outgoing(axon: &Value, orbit: &Value) -> Option<SigningPair> {
     let signs = pair(orbit, CURRENT);
     let is_switched = signs.is_some() && signs == pair(axon, CURRENT);
     pair(axon, PREVIOUS).filter(|_| is_switched).or(signs)
 }
 
-/// Axon's document with a new pair; the one before is kept beside it.
+/// The secret of axon with a new pair; the current one becomes the previous one.
 pub fn offered(axon: &Value, new: &SigningPair) -> Value {
     let mut document = retired(axon);
     if let Some(current) = pair(axon, CURRENT) {
@@ -114,7 +114,7 @@ pub fn offered(axon: &Value, new: &SigningPair) -> Value {
     document
 }
 
-/// Orbit's document with axon's current pair.
+/// The secret of orbit with the current pair of axon.
 pub fn switched(orbit: &Value, axon: &Value) -> Value {
     let mut document = orbit.clone();
     if let Some(current) = pair(axon, CURRENT) {
@@ -123,7 +123,7 @@ pub fn switched(orbit: &Value, axon: &Value) -> Value {
     document
 }
 
-/// Axon's document without the pair before.
+/// The secret of axon without the previous pair.
 pub fn retired(axon: &Value) -> Value {
     let mut document = axon.clone();
     if let Some(fields) = document.as_object_mut() {
@@ -132,8 +132,8 @@ pub fn retired(axon: &Value) -> Value {
     document
 }
 
-/// Axon's document with orbit's pair; its own is kept beside it, since tasks of orbit that have
-/// not read their secret again may sign with that.
+/// The secret of axon with the pair of orbit. Its own becomes the previous one, since tasks of
+/// orbit that have not reloaded their secret may sign with it.
 pub fn repaired(axon: &Value, orbit: &Value) -> Value {
     match pair(orbit, CURRENT) {
         Some(signs) => offered(axon, &signs),
@@ -141,7 +141,7 @@ pub fn repaired(axon: &Value, orbit: &Value) -> Value {
     }
 }
 
-/// Services refuse a document with half a pair, or an empty one.
+/// A complete pair; services reject an incomplete or empty one.
 fn pair(document: &Value, names: [&str; 2]) -> Option<SigningPair> {
     let text = |name| {
         let text = document.get(name)?.as_str()?;
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// A document with these pairs: the current one, and the one before it.
+    /// A secret with a current and a previous pair.
     fn document(pairs: &[&str]) -> Value {
         let mut document = json!({ "api_key": "stays" });
         for (names, id) in [CURRENT, PREVIOUS].into_iter().zip(pairs) {
@@ -179,7 +179,7 @@ mod tests {
         document
     }
 
-    /// RotationStep by step to the end; every state on the way has orbit's pair among those of axon.
+    /// Runs all steps and checks after each that axon accepts the pair of orbit.
     fn steps(mut axon: Value, mut orbit: Value) -> (Vec<RotationStep>, Value, Value) {
         let mut steps = Vec::new();
         let mut replaced = None;
@@ -202,15 +202,15 @@ mod tests {
     }
 
     #[test]
-    fn from_wherever_it_begins_it_ends_with_a_pair_that_is_new() {
+    fn every_start_ends_with_a_new_pair() {
         use RotationStep::{Finish, Offer, Repair, Retire, Switch};
-        let from_mend = [Repair, Retire, Offer, Switch, Retire, Finish];
+        let from_repair = [Repair, Retire, Offer, Switch, Retire, Finish];
         let cases: [(&[&str], &[&str], &[RotationStep]); 9] = [
             (&["one"], &["one"], &[Offer, Switch, Retire, Finish]),
             (&["new", "one"], &["one"], &[Switch, Retire, Finish]),
             (&["new", "one"], &["new"], &[Retire, Finish]),
-            (&["one"], &["other"], &from_mend),
-            (&["one", "two"], &["other"], &from_mend),
+            (&["one"], &["other"], &from_repair),
+            (&["one", "two"], &["other"], &from_repair),
             (&[], &["one"], &[Repair, Offer, Switch, Retire, Finish]),
             (&["one"], &[], &[Switch, Offer, Switch, Retire, Finish]),
             (&["new", "one"], &[], &[Switch, Retire, Finish]),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_pair_is_none_and_is_written_over() {
+    fn an_incomplete_pair_is_overwritten() {
         let mut axon = document(&["one"]);
         axon[PREVIOUS[0]] = json!("half");
         let (_, axon, _) = steps(axon, document(&["one"]));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_rotated_is_named() {
+    fn secrets_that_cannot_be_rotated_are_an_error() {
         let fault = |axon: &Value, orbit: &Value| {
             let error = next_step(axon, orbit, None).unwrap_err();
             error.to_string()
@@ -265,7 +265,7 @@ mod tests {
         let mut orbit = document(&["one"]);
         orbit[CURRENT[1]] = json!("kms:AQICAHh");
         let ciphertext =
-            "a signing pair in the secret of orbit is ciphertext, which tells nothing of the key";
+            "a signing pair in the secret of orbit is encrypted, so it cannot be compared";
         assert_eq!(fault(&document(&["one"]), &orbit), ciphertext);
     }
 }

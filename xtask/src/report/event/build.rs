@@ -124,7 +124,7 @@ impl BuildEvent {
             } => warning(
                 component,
                 format!(
-                    "the registry takes no documents about this image, which lie beside {file} \
+                    "the registry rejects documents about this image, which are only beside {file} \
                      only: {error}"
                 ),
             ),

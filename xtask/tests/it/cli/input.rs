@@ -13,13 +13,10 @@ fn the_environment_can_be_named_by_a_variable() {
         stderr(&command.env("XTASK_ENV", variable).output().unwrap())
     };
     let output = plan("nowhere", &[]);
-    assert!(
-        output.contains("there is no environment nowhere"),
-        "{output}"
-    );
+    assert!(output.contains("unknown environment `nowhere`"), "{output}");
     let output = plan("nowhere", &["--env", "elsewhere"]);
     assert!(
-        output.contains("there is no environment elsewhere"),
+        output.contains("unknown environment `elsewhere`"),
         "{output}"
     );
 }

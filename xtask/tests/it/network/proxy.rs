@@ -125,16 +125,16 @@ fn what_cannot_be_used_is_refused_before_anything_else() {
     let program = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
     for (name, value, says) in [
         ("AWS_CA_BUNDLE", missing.as_str(), "No such file"),
-        ("AWS_CA_BUNDLE", &program, "it has no certificate"),
+        ("AWS_CA_BUNDLE", &program, "no certificate in the file"),
         (
             "HTTPS_PROXY",
             "socks5://ada:secret@proxy",
-            "of the kind socks5",
+            "unsupported scheme socks5",
         ),
         (
             "https_proxy",
             "http://ada:se cret@proxy",
-            "is no address of a proxy",
+            "is not the URL of a proxy",
         ),
     ] {
         let error = Transport::real(&company.shell(&[(name, value)])).unwrap_err();
@@ -145,7 +145,8 @@ fn what_cannot_be_used_is_refused_before_anything_else() {
     }
 }
 
-/// What `status` output, with credentials in hand, of an environment whose file names this endpoint.
+/// What `status` output, with credentials in hand, of an environment whose file names this
+/// endpoint.
 #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
 fn status(name: &str, company: &Company, endpoint: Option<&str>) -> (Option<i32>, String) {
     let root = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
@@ -193,7 +194,7 @@ fn the_program_asks_who_it_is_through_the_proxy() {
     let (code, output) = status("asks", &company, Some("https://aws.test"));
     assert_eq!(code, Some(12), "{output}");
     assert!(
-        output.contains("the credentials are of account 111122223333"),
+        output.contains("the credentials belong to account 111122223333"),
         "{output}"
     );
     assert_eq!(company.asked(), [through("CONNECT aws.test:443 HTTP/1.1")]);
@@ -205,7 +206,7 @@ fn the_endpoints_of_a_profile_lead_nowhere() {
     let (code, output) = status("profile", &company, None);
     assert_eq!(code, Some(12), "{output}");
     assert!(
-        output.contains("the credentials are of account 111122223333"),
+        output.contains("the credentials belong to account 111122223333"),
         "{output}"
     );
     let expected = through("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1");

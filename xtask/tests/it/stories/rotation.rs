@@ -159,8 +159,8 @@ async fn telling_calls(chance: u64) -> Vec<usize> {
     indices
 }
 
-/// Each telling call once fails, once loses its answer, once is met by Ctrl-C and once by SIGKILL: the next run
-/// ends it.
+/// Each telling call once fails, once loses its answer, once is met by Ctrl-C and once by SIGKILL:
+/// the next run ends it.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     let indices = telling_calls(2).await;
@@ -365,7 +365,7 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
     says([json!({}), json!({})], &[no_pair, hint]).await;
     let mut encrypted = document_of_fake();
     encrypted["sigv4_secret_access_key"] = json!("kms:secret-of-the-signature");
-    let ciphertext = "a signing pair in the secret of orbit is ciphertext";
+    let ciphertext = "a signing pair in the secret of orbit is encrypted";
     says([document_of_fake(), encrypted], &[ciphertext, "plain text"]).await;
     fake.state().forget_secret(Service::Orbit);
     let message = "the secret of orbit has no value";

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use xtask::catalog::{SERVICES, Service};
-use xtask::decide::definition::alone::RunOptions;
+use xtask::decide::definition::run_options::RunOptions;
 use xtask::ports::{Containers, ProbeAnswer, ProbeRequest, RunningContainer};
 
 use super::Fake;

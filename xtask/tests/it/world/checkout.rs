@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use xtask::catalog::{COMPONENTS, Component, SERVICES};
-use xtask::decide::artifact::image::{Artifact, Digest, Key};
-use xtask::decide::definition::hex;
+use xtask::decide::artifact::image::Artifact;
+use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::outputs::Architecture;
 use xtask::ports::{Builder, Commit, Infra, InfraPlan, Source};
 
@@ -20,7 +19,7 @@ impl FakeState {
     pub(crate) fn key(&self, component: impl Into<Component>) -> Key {
         let component = component.into();
         let text = format!("{component} {}", self.sources[&component]);
-        Key(hex(&Sha256::digest(text)))
+        Key(Digest::of(text.as_bytes()).hex().to_owned())
     }
 
     /// The digest of the image that is made of a component's sources as they are now.
@@ -62,7 +61,9 @@ impl Source for Fake {
     }
 
     async fn services_sha256(&self) -> Result<String> {
-        Ok(hex(&Sha256::digest(format!("{:?}", self.state().sources))))
+        Ok(Digest::of(format!("{:?}", self.state().sources).as_bytes())
+            .hex()
+            .to_owned())
     }
 
     async fn commit(&self) -> Result<Option<Commit>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use xtask::decide::artifact::image::Key;
+use xtask::decide::artifact::types::Key;
 use xtask::decide::outputs::FunctionOutputs;
 use xtask::decide::release::snapshot::{FunctionState, FunctionVersion};
 use xtask::ports::{Functions, PublishedVersion};

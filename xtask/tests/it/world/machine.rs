@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use xtask::decide::acceptance::figures::Coverage;
-use xtask::decide::machine::readiness::found::{Engine, Found, Means, Platform, Python, Tool};
+use xtask::decide::machine::readiness::facts::{
+    EngineStatus, FixMeans, MachineFacts, Platform, PythonStatus, ToolStatus,
+};
 use xtask::ports::{CargoRun, CargoTool, Depth, Machine, Toolchain, Watch, Workflows};
 
 use super::Fake;
@@ -111,21 +113,21 @@ impl Toolchain for Fake {
 
 #[async_trait]
 impl Machine for Fake {
-    async fn inspect(&self, _: Depth) -> Found {
-        let means = Means {
+    async fn inspect(&self, _: Depth) -> MachineFacts {
+        let means = FixMeans {
             root: true,
             apt: true,
             shells_missing: self.state().machine.shells_missing,
-            ..Means::default()
+            ..FixMeans::default()
         };
-        Found {
+        MachineFacts {
             platform: Platform::Linux,
-            engine: Engine::Answers {
+            engine: EngineStatus::Answers {
                 version: "29.0.0".to_owned(),
                 native: true,
             },
-            python: Python::NotNeeded,
-            infrastructure: Tool::Found {
+            python: PythonStatus::NotNeeded,
+            infrastructure: ToolStatus::Found {
                 name: "terraform".to_owned(),
                 version: None,
             },

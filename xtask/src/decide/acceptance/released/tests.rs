@@ -1,4 +1,4 @@
-//! What is made of the answers of a release that is well, and of others.
+//! Results for a healthy release and for broken ones.
 
 use serde_json::json;
 
@@ -6,8 +6,8 @@ use super::super::Criterion::{
     self, AxonHealth, AxonReason, CorrelationIds, DenialBlocks, JsonLogs,
 };
 use super::super::Status::{self, Fail, Pass, Skip};
-use super::super::answers::Answer;
-use super::super::answers::testing::{heard, line};
+use super::super::responses::HttpResponse;
+use super::super::responses::testing::{line, response};
 use super::*;
 use crate::decide::release::snapshot::{Deployment, RolloutState};
 
@@ -32,7 +32,7 @@ fn state(desired: i32, running: i32) -> ServiceState {
 }
 
 #[test]
-fn two_tasks_run_and_nothing_moves() {
+fn the_desired_tasks_run_and_no_deployment_is_in_progress() {
     assert!(runs("axon", &state(2, 2), 2).is_ok());
     assert!(runs("axon", &state(3, 3), 2).is_ok(), "autoscaling may add");
     for (desired, running) in [(2, 1), (1, 1), (0, 0)] {
@@ -45,15 +45,15 @@ fn two_tasks_run_and_nothing_moves() {
     assert!(runs("axon", &moving, 2).is_err());
 }
 
-fn answer(revision: &str, status: u16) -> Heard {
-    Ok(Answer {
+fn answer(revision: &str, status: u16) -> Response {
+    Ok(HttpResponse {
         task_revision: Some(revision.to_owned()),
-        ..heard(status, &json!({ "status": "healthy", "service": "axon" }))?
+        ..response(status, &json!({ "status": "healthy", "service": "axon" }))?
     })
 }
 
-fn health(task: &str, target: &str, probe: Heard) -> Status {
-    let health = Health {
+fn health(task: &str, target: &str, probe: Response) -> Status {
+    let health = ServiceHealth {
         service: "axon",
         desired: 2,
         revision: "demo-axon:3".parse().unwrap(),
@@ -64,12 +64,12 @@ fn health(task: &str, target: &str, probe: Heard) -> Status {
     judge(health_checks(&[health]), Criterion::HealthChecks)
 }
 
-fn judge(sights: Sights, criterion: Criterion) -> Status {
-    sights.judge(criterion, "").status
+fn judge(observations: Observations, criterion: Criterion) -> Status {
+    observations.judge(criterion, "").status
 }
 
 #[test]
-fn health_passes_where_all_three_say_so() {
+fn health_passes_where_all_three_sources_agree() {
     let good = || answer("demo-axon:3", 200);
     assert_eq!(health("HEALTHY", "healthy", good()), Pass);
     assert_eq!(health("UNKNOWN", "healthy", good()), Skip);
@@ -78,7 +78,7 @@ fn health_passes_where_all_three_say_so() {
 }
 
 #[test]
-fn our_own_probe_fails_even_where_ecs_knows_nothing() {
+fn our_own_probe_counts_where_ecs_knows_nothing() {
     let probe = |probe| health("UNKNOWN", "healthy", probe);
     assert_eq!(probe(answer("demo-axon:3", 503)), Fail);
     assert_eq!(probe(answer("demo-axon:2", 200)), Fail);
@@ -87,7 +87,7 @@ fn our_own_probe_fails_even_where_ecs_knows_nothing() {
 
 #[test]
 fn too_few_tasks_or_targets_are_not_healthy() {
-    let few = |tasks: usize, targets: usize| Health {
+    let few = |tasks: usize, targets: usize| ServiceHealth {
         service: "axon",
         desired: 2,
         revision: String::new(),
@@ -101,23 +101,23 @@ fn too_few_tasks_or_targets_are_not_healthy() {
     assert_eq!(status(few(2, 0)), Fail);
 }
 
-fn asked(id: &str, status: u16, body: &serde_json::Value) -> Asked {
-    Asked {
+fn asked(id: &str, status: u16, body: &serde_json::Value) -> DispatchResponse {
+    DispatchResponse {
         correlation_id: id.to_owned(),
-        heard: Ok(Answer {
+        response: Ok(HttpResponse {
             correlation_id: Some(id.to_owned()),
-            ..heard(status, body).unwrap()
+            ..response(status, body).unwrap()
         }),
     }
 }
 
-fn good() -> Through {
+fn good() -> ReleaseResponses {
     let success = json!({ "status": "success", "message": HEARTBEAT });
     let denied = json!({ "status": "denied", "reason": "a policy" });
-    Through {
+    ReleaseResponses {
         axon_health: Some(answer("demo-axon:3", 200)),
-        axon_reason: Some(heard(200, &json!({ "message": HEARTBEAT }))),
-        orbit_health: Some(heard(
+        axon_reason: Some(response(200, &json!({ "message": HEARTBEAT }))),
+        orbit_health: Some(response(
             200,
             &json!({ "status": "healthy", "service": "orbit" }),
         )),
@@ -131,40 +131,40 @@ fn good() -> Through {
 }
 
 /// Criteria 1 to 7.
-fn judged(through: &Through) -> [Status; 7] {
+fn judged(responses: &ReleaseResponses) -> [Status; 7] {
     [
-        judge(through.axon_health(), AxonHealth),
-        judge(through.reason(), AxonReason),
-        judge(through.orbit_health(), Criterion::OrbitHealth),
-        judge(through.governance_first(), Criterion::GovernanceFirst),
-        judge(through.denial_blocks(), DenialBlocks),
-        judge(through.correlation(), CorrelationIds),
-        judge(through.json_logs(), JsonLogs),
+        judge(responses.axon_health(), AxonHealth),
+        judge(responses.reason(), AxonReason),
+        judge(responses.orbit_health(), Criterion::OrbitHealth),
+        judge(responses.governance_first(), Criterion::GovernanceFirst),
+        judge(responses.denial_blocks(), DenialBlocks),
+        judge(responses.correlation(), CorrelationIds),
+        judge(responses.json_logs(), JsonLogs),
     ]
 }
 
-fn changed(change: impl FnOnce(&mut Through)) -> [Status; 7] {
-    let mut through = good();
-    change(&mut through);
-    judged(&through)
+fn changed(change: impl FnOnce(&mut ReleaseResponses)) -> [Status; 7] {
+    let mut responses = good();
+    change(&mut responses);
+    judged(&responses)
 }
 
 #[test]
-fn a_good_release_passes_but_for_what_cant_be_seen() {
+fn a_good_release_passes_what_is_observable() {
     assert!(good().is_logged());
     assert_eq!(judged(&good()), [Pass, Pass, Pass, Skip, Pass, Pass, Pass]);
 }
 
 #[test]
-fn an_axon_that_is_not_exposed_is_asked_by_orbit() {
+fn axon_may_be_unexposed() {
     let statuses = changed(|it| {
         it.axon_health = None;
         it.axon_reason = None;
     });
     assert_eq!(statuses[..2], [Skip, Pass]);
-    let signed = changed(|it| it.axon_reason = Some(heard(401, &json!({}))));
+    let signed = changed(|it| it.axon_reason = Some(response(401, &json!({}))));
     assert_eq!(signed[1], Pass);
-    let wrong = changed(|it| it.axon_reason = Some(heard(502, &json!({}))));
+    let wrong = changed(|it| it.axon_reason = Some(response(502, &json!({}))));
     assert_eq!(wrong[1], Fail);
 }
 
@@ -185,7 +185,7 @@ fn a_denied_dispatch_in_axons_log_fails() {
 }
 
 #[test]
-fn logs_that_cant_be_read_or_are_no_json_fail() {
+fn unreadable_or_malformed_logs_fail() {
     let unread = changed(|it| it.orbit_lines = Err("throttled".to_owned()));
     assert_eq!(unread[4..], [Pass, Fail, Fail]);
     let plain = changed(|it| {
@@ -197,7 +197,7 @@ fn logs_that_cant_be_read_or_are_no_json_fail() {
 }
 
 #[test]
-fn a_failing_dispatch_fails_all_that_rests_on_it() {
+fn a_failing_dispatch_fails_every_criterion_that_needs_it() {
     let statuses = changed(|it| it.permitted = asked("id-p", 502, &json!({})));
     assert_eq!(statuses[1..4], [Fail, Pass, Fail]);
 }

@@ -1,21 +1,22 @@
 //! The JSON documents of an image's archive.
 //!
-//! Structs and not `json!`: their fields are written in this order, whatever features another
-//! member of the workspace gives to `serde_json`.
+//! They are structs because fields of a struct keep their order. The order of `json!` depends on
+//! whether a member of the workspace enables `preserve_order` of `serde_json`, and the digest on
+//! the order.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::artifact::image::Digest;
+use crate::decide::artifact::types::Digest;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
     pub(super) schema_version: u8,
     pub(super) media_type: String,
-    pub(super) config: Part,
-    pub(super) layers: Vec<Part>,
+    pub(super) config: Descriptor,
+    pub(super) layers: Vec<Descriptor>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -23,19 +24,19 @@ pub(super) struct Manifest {
 pub(super) struct Index {
     pub(super) schema_version: u8,
     pub(super) media_type: String,
-    pub(super) manifests: Vec<Part>,
+    pub(super) manifests: Vec<Descriptor>,
 }
 
 /// A content descriptor.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Part {
+pub(super) struct Descriptor {
     pub(super) media_type: String,
     pub(super) digest: Digest,
     pub(super) size: u64,
 }
 
-impl Part {
+impl Descriptor {
     pub(super) fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self {
             media_type: media_type.to_owned(),

@@ -1,4 +1,4 @@
-//! What a plan shows of two definitions, and what it rightly does not.
+//! What a plan shows of two definitions, and what it omits.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn changes(before: &Definition, after: &Definition) -> Vec<String> {
         .collect()
 }
 
-/// As `DescribeTaskDefinition` answers what was registered.
+/// The definition as `DescribeTaskDefinition` returns it.
 fn registered(definition: &Definition) -> Definition {
     let mut value = definition.0.clone();
     value["taskDefinitionArn"] =
@@ -44,27 +44,27 @@ fn registered(definition: &Definition) -> Definition {
 }
 
 #[test]
-fn what_ecs_adds_is_no_difference() {
+fn keys_that_ecs_adds_are_no_difference() {
     assert_eq!(changes(&registered(&axon()), &axon()), Vec::<String>::new());
     assert_eq!(changes(&axon(), &registered(&axon())), Vec::<String>::new());
 }
 
 #[test]
-fn what_was_not_said_is_what_ecs_takes_for_it() {
-    let mut said = axon();
-    let container = &mut said.0["containerDefinitions"][0];
+fn defaults_of_ecs_are_no_difference() {
+    let mut explicit = axon();
+    let container = &mut explicit.0["containerDefinitions"][0];
     container["healthCheck"] =
         json!({ "command": ["CMD", "/axon"], "interval": 30, "timeout": 5, "retries": 3 });
-    let mut unsaid = said.clone();
-    let container = &mut unsaid.0["containerDefinitions"][0];
+    let mut defaults = explicit.clone();
+    let container = &mut defaults.0["containerDefinitions"][0];
     container["healthCheck"] = json!({ "command": ["CMD", "/axon"] });
     container["portMappings"] = json!([{ "containerPort": 80 }]);
     container["essential"] = Value::Null;
-    assert_eq!(changes(&said, &unsaid), Vec::<String>::new());
+    assert_eq!(changes(&explicit, &defaults), Vec::<String>::new());
 }
 
 #[test]
-fn a_plan_reads_what_changes() {
+fn every_change_is_shown() {
     let mut after = axon();
     after.0["memory"] = json!("1024");
     let container = &mut after.0["containerDefinitions"][0];
@@ -89,8 +89,8 @@ fn a_plan_reads_what_changes() {
             "image: sha256:0123456789ab -> sha256:ffffffffffff",
             "linuxParameters.capabilities.drop: [\"ALL\"] -> (none)",
             "container axon memory: (none) -> 900",
-            "portMappings 80: there -> (none)",
-            "portMappings 8080: (none) -> there",
+            "portMappings 80: present -> (none)",
+            "portMappings 8080: (none) -> present",
             "readonlyRootFilesystem: true -> (none)",
             "memory: 512 -> 1024",
         ]
@@ -119,7 +119,7 @@ fn values_that_look_secret_are_not_shown() {
 }
 
 #[test]
-fn several_containers_are_told_apart() {
+fn several_containers_are_distinguished() {
     let mut after = axon();
     let proxy = json!({ "name": "proxy", "image": "proxy@sha256:0123456789abcdef" });
     after.0["containerDefinitions"]
@@ -131,7 +131,7 @@ fn several_containers_are_told_apart() {
         changes(&axon(), &after),
         [
             "container axon stopTimeout: 25 -> 30",
-            "container proxy: (none) -> there",
+            "container proxy: (none) -> present",
             "container proxy image: (none) -> proxy@sha256:0123456789ab",
         ]
     );
@@ -145,5 +145,5 @@ fn a_first_definition_is_all_new() {
             .iter()
             .all(|change| change.before.is_none() && change.after.is_some())
     );
-    assert!(changes.iter().any(|change| change.place == "family"));
+    assert!(changes.iter().any(|change| change.path == "family"));
 }

@@ -1,9 +1,9 @@
-//! The keys that ECS's `RegisterTaskDefinition` takes, as the SDK of 2026 has them.
+//! The keys of `RegisterTaskDefinition`, as of the AWS SDK of 2026.
 
-use super::Members;
+use super::KeyTable;
 use super::Shape::{Flag, ListOfNumber, ListOfText, Many, Number, One, Text, Texts};
 
-pub(super) const DEFINITION: Members = &[
+pub(super) const DEFINITION: KeyTable = &[
     ("family", Text),
     ("taskRoleArn", Text),
     ("executionRoleArn", Text),
@@ -24,7 +24,7 @@ pub(super) const DEFINITION: Members = &[
     ("enableFaultInjection", Flag),
 ];
 
-const CONTAINER_DEFINITION: Members = &[
+const CONTAINER_DEFINITION: KeyTable = &[
     ("name", Text),
     ("image", Text),
     ("repositoryCredentials", One(REPOSITORY_CREDENTIALS)),
@@ -69,9 +69,9 @@ const CONTAINER_DEFINITION: Members = &[
     ("credentialSpecs", ListOfText),
 ];
 
-const REPOSITORY_CREDENTIALS: Members = &[("credentialsParameter", Text)];
+const REPOSITORY_CREDENTIALS: KeyTable = &[("credentialsParameter", Text)];
 
-const PORT_MAPPING: Members = &[
+const PORT_MAPPING: KeyTable = &[
     ("containerPort", Number),
     ("hostPort", Number),
     ("protocol", Text),
@@ -80,25 +80,25 @@ const PORT_MAPPING: Members = &[
     ("containerPortRange", Text),
 ];
 
-const RESTART_POLICY: Members = &[
+const RESTART_POLICY: KeyTable = &[
     ("enabled", Flag),
     ("ignoredExitCodes", ListOfNumber),
     ("restartAttemptPeriod", Number),
 ];
 
-const NAME_AND_VALUE: Members = &[("name", Text), ("value", Text)];
+const NAME_AND_VALUE: KeyTable = &[("name", Text), ("value", Text)];
 
-const ENVIRONMENT_FILE: Members = &[("value", Text), ("type", Text)];
+const ENVIRONMENT_FILE: KeyTable = &[("value", Text), ("type", Text)];
 
-const MOUNT_POINT: Members = &[
+const MOUNT_POINT: KeyTable = &[
     ("sourceVolume", Text),
     ("containerPath", Text),
     ("readOnly", Flag),
 ];
 
-const VOLUME_FROM: Members = &[("sourceContainer", Text), ("readOnly", Flag)];
+const VOLUME_FROM: KeyTable = &[("sourceContainer", Text), ("readOnly", Flag)];
 
-const LINUX_PARAMETERS: Members = &[
+const LINUX_PARAMETERS: KeyTable = &[
     ("capabilities", One(KERNEL_CAPABILITIES)),
     ("devices", Many(DEVICE)),
     ("initProcessEnabled", Flag),
@@ -108,35 +108,35 @@ const LINUX_PARAMETERS: Members = &[
     ("swappiness", Number),
 ];
 
-const KERNEL_CAPABILITIES: Members = &[("add", ListOfText), ("drop", ListOfText)];
+const KERNEL_CAPABILITIES: KeyTable = &[("add", ListOfText), ("drop", ListOfText)];
 
-const DEVICE: Members = &[
+const DEVICE: KeyTable = &[
     ("hostPath", Text),
     ("containerPath", Text),
     ("permissions", ListOfText),
 ];
 
-const TMPFS: Members = &[
+const TMPFS: KeyTable = &[
     ("containerPath", Text),
     ("size", Number),
     ("mountOptions", ListOfText),
 ];
 
-const SECRET: Members = &[("name", Text), ("valueFrom", Text)];
+const SECRET: KeyTable = &[("name", Text), ("valueFrom", Text)];
 
-const CONTAINER_DEPENDENCY: Members = &[("containerName", Text), ("condition", Text)];
+const CONTAINER_DEPENDENCY: KeyTable = &[("containerName", Text), ("condition", Text)];
 
-const HOST_ENTRY: Members = &[("hostname", Text), ("ipAddress", Text)];
+const HOST_ENTRY: KeyTable = &[("hostname", Text), ("ipAddress", Text)];
 
-const ULIMIT: Members = &[("name", Text), ("softLimit", Number), ("hardLimit", Number)];
+const ULIMIT: KeyTable = &[("name", Text), ("softLimit", Number), ("hardLimit", Number)];
 
-const LOG_CONFIGURATION: Members = &[
+const LOG_CONFIGURATION: KeyTable = &[
     ("logDriver", Text),
     ("options", Texts),
     ("secretOptions", Many(SECRET)),
 ];
 
-const HEALTH_CHECK: Members = &[
+const HEALTH_CHECK: KeyTable = &[
     ("command", ListOfText),
     ("interval", Number),
     ("timeout", Number),
@@ -144,13 +144,14 @@ const HEALTH_CHECK: Members = &[
     ("startPeriod", Number),
 ];
 
-const SYSTEM_CONTROL: Members = &[("namespace", Text), ("value", Text)];
+const SYSTEM_CONTROL: KeyTable = &[("namespace", Text), ("value", Text)];
 
-const RESOURCE_REQUIREMENT: Members = &[("value", Text), ("type", Text), ("sharingStrategy", Text)];
+const RESOURCE_REQUIREMENT: KeyTable =
+    &[("value", Text), ("type", Text), ("sharingStrategy", Text)];
 
-const FIRELENS_CONFIGURATION: Members = &[("type", Text), ("options", Texts)];
+const FIRELENS_CONFIGURATION: KeyTable = &[("type", Text), ("options", Texts)];
 
-const VOLUME: Members = &[
+const VOLUME: KeyTable = &[
     ("name", Text),
     ("host", One(HOST_VOLUME_PROPERTIES)),
     (
@@ -166,9 +167,9 @@ const VOLUME: Members = &[
     ("configuredAtLaunch", Flag),
 ];
 
-const HOST_VOLUME_PROPERTIES: Members = &[("sourcePath", Text)];
+const HOST_VOLUME_PROPERTIES: KeyTable = &[("sourcePath", Text)];
 
-const DOCKER_VOLUME_CONFIGURATION: Members = &[
+const DOCKER_VOLUME_CONFIGURATION: KeyTable = &[
     ("scope", Text),
     ("autoprovision", Flag),
     ("driver", Text),
@@ -176,7 +177,7 @@ const DOCKER_VOLUME_CONFIGURATION: Members = &[
     ("labels", Texts),
 ];
 
-const EFS_VOLUME_CONFIGURATION: Members = &[
+const EFS_VOLUME_CONFIGURATION: KeyTable = &[
     ("fileSystemId", Text),
     ("rootDirectory", Text),
     ("transitEncryption", Text),
@@ -184,35 +185,35 @@ const EFS_VOLUME_CONFIGURATION: Members = &[
     ("authorizationConfig", One(EFS_AUTHORIZATION_CONFIG)),
 ];
 
-const EFS_AUTHORIZATION_CONFIG: Members = &[("accessPointId", Text), ("iam", Text)];
+const EFS_AUTHORIZATION_CONFIG: KeyTable = &[("accessPointId", Text), ("iam", Text)];
 
-const S3_FILES_VOLUME_CONFIGURATION: Members = &[
+const S3_FILES_VOLUME_CONFIGURATION: KeyTable = &[
     ("fileSystemArn", Text),
     ("rootDirectory", Text),
     ("transitEncryptionPort", Number),
     ("accessPointArn", Text),
 ];
 
-const FSX_VOLUME: Members = &[
+const FSX_VOLUME: KeyTable = &[
     ("fileSystemId", Text),
     ("rootDirectory", Text),
     ("authorizationConfig", One(FSX_AUTHORIZATION)),
 ];
 
-const FSX_AUTHORIZATION: Members = &[("credentialsParameter", Text), ("domain", Text)];
+const FSX_AUTHORIZATION: KeyTable = &[("credentialsParameter", Text), ("domain", Text)];
 
-const PLACEMENT_CONSTRAINT: Members = &[("type", Text), ("expression", Text)];
+const PLACEMENT_CONSTRAINT: KeyTable = &[("type", Text), ("expression", Text)];
 
-const TAG: Members = &[("key", Text), ("value", Text)];
+const TAG: KeyTable = &[("key", Text), ("value", Text)];
 
-const PROXY_CONFIGURATION: Members = &[
+const PROXY_CONFIGURATION: KeyTable = &[
     ("type", Text),
     ("containerName", Text),
     ("properties", Many(NAME_AND_VALUE)),
 ];
 
-const INFERENCE_ACCELERATOR: Members = &[("deviceName", Text), ("deviceType", Text)];
+const INFERENCE_ACCELERATOR: KeyTable = &[("deviceName", Text), ("deviceType", Text)];
 
-const EPHEMERAL_STORAGE: Members = &[("sizeInGiB", Number)];
+const EPHEMERAL_STORAGE: KeyTable = &[("sizeInGiB", Number)];
 
-const RUNTIME_PLATFORM: Members = &[("cpuArchitecture", Text), ("operatingSystemFamily", Text)];
+const RUNTIME_PLATFORM: KeyTable = &[("cpuArchitecture", Text), ("operatingSystemFamily", Text)];

@@ -1,9 +1,10 @@
 //! Rules about the health check of a container.
 
-use super::{Fault, ImageFacts, Input, fault};
-use crate::decide::definition::container::Container;
+use super::{Input, LintFault, fault};
+use crate::decide::artifact::types::ImageFacts;
+use crate::decide::definition::container::ContainerDefinition;
 
-/// What a value may be, and what ECS takes where there is none. In seconds, but for retries.
+/// The minimum and the maximum of each key: seconds, except for `retries`.
 const RANGES: [(&str, i64, i64); 4] = [
     ("interval", 5, 300),
     ("timeout", 2, 60),
@@ -14,7 +15,7 @@ const INTERVAL_DEFAULT_SECONDS: i64 = 30;
 const TIMEOUT_DEFAULT_SECONDS: i64 = 5;
 const RETRIES_DEFAULT: i64 = 3;
 
-/// Where a shell or ECS finds a program by its name alone.
+/// The folders of `PATH` in which a program is found by its name alone.
 const PROGRAM_FOLDERS: [&str; 6] = [
     "usr/local/sbin",
     "usr/local/bin",
@@ -23,11 +24,11 @@ const PROGRAM_FOLDERS: [&str; 6] = [
     "sbin",
     "bin",
 ];
-/// What health checks are written with, and small images do not have.
+/// Programs that health checks commonly use and minimal images lack.
 const USUAL_PROGRAMS: [&str; 4] = ["curl", "wget", "nc", "bash"];
 
 /// T18
-pub(super) fn program_missing(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn program_missing(input: &Input<'_>) -> Vec<LintFault> {
     let containers = input.definition.containers();
     let (Some(image), Some(container)) = (&input.facts.image, containers.first()) else {
         return Vec::new();
@@ -42,7 +43,7 @@ pub(super) fn program_missing(input: &Input<'_>) -> Vec<Fault> {
         }
         _ => Vec::new(),
     };
-    let place = format!("{}.healthCheck.command", container.0.place);
+    let json_path = format!("{}.healthCheck.command", container.0.json_path);
     let missing = programs
         .into_iter()
         .filter(|program| !has_program(image, program));
@@ -50,9 +51,9 @@ pub(super) fn program_missing(input: &Input<'_>) -> Vec<Fault> {
         .map(|program| {
             let what = format!("the image has no {program}");
             fault(
-                place.clone(),
+                json_path.clone(),
                 what,
-                "write [\"CMD\", \"/PROGRAM\", \"healthcheck\"]",
+                "set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]",
             )
         })
         .collect()
@@ -75,20 +76,20 @@ fn has_program(image: &ImageFacts, program: &str) -> bool {
 }
 
 /// T19
-pub(super) fn missing(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn missing(input: &Input<'_>) -> Vec<LintFault> {
     let containers = input.definition.containers();
-    let without = |container: &&Container<'_>| {
+    let without = |container: &&ContainerDefinition<'_>| {
         container.essential() && container.health_check_command().is_empty()
     };
     let faults = containers.iter().filter(without).map(|container| {
-        let place = container.0.place_of("healthCheck");
-        fault(place, "there is none", "write a healthCheck with a command")
+        let json_path = container.0.path_of("healthCheck");
+        fault(json_path, "not set", "add a healthCheck with a command")
     });
     faults.collect()
 }
 
 /// T20
-pub(super) fn ranges(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn ranges(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for container in input.definition.containers() {
         let Some(check) = container.0.get("healthCheck") else {
@@ -96,32 +97,32 @@ pub(super) fn ranges(input: &Input<'_>) -> Vec<Fault> {
         };
         let command = container.health_check_command();
         if command.len() < 2 || !matches!(command[0], "CMD" | "CMD-SHELL") {
-            let what = "it is not CMD or CMD-SHELL and what to run";
-            let remedy = "write [\"CMD\", \"/PROGRAM\", \"healthcheck\"]";
-            faults.push(fault(check.place_of("command"), what, remedy));
+            let what = "not CMD or CMD-SHELL followed by a command";
+            let remedy = "set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]";
+            faults.push(fault(check.path_of("command"), what, remedy));
         }
         for (key, least, most) in RANGES {
             if let Some(value) = check
                 .number(key)
                 .filter(|value| !(least..=most).contains(value))
             {
-                let remedy = format!("write {least} to {most}");
-                faults.push(fault(check.place_of(key), format!("it is {value}"), remedy));
+                let remedy = format!("set {least} to {most}");
+                faults.push(fault(check.path_of(key), format!("is {value}"), remedy));
             }
         }
         let interval = check.number("interval").unwrap_or(INTERVAL_DEFAULT_SECONDS);
         let timeout = check.number("timeout").unwrap_or(TIMEOUT_DEFAULT_SECONDS);
         if timeout >= interval {
-            let what = format!("{timeout} s is not below the interval of {interval} s");
-            let remedy = format!("write less than {interval}");
-            faults.push(fault(check.place_of("timeout"), what, remedy));
+            let what = format!("{timeout} s is not less than the interval of {interval} s");
+            let remedy = format!("use less than {interval}");
+            faults.push(fault(check.path_of("timeout"), what, remedy));
         }
     }
     faults
 }
 
 /// T21
-pub(super) fn slower_than_the_deploy(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn slower_than_the_deploy(input: &Input<'_>) -> Vec<LintFault> {
     let Some(most) = input.facts.rollout_seconds_max else {
         return Vec::new();
     };
@@ -134,9 +135,10 @@ pub(super) fn slower_than_the_deploy(input: &Input<'_>) -> Vec<Fault> {
         let retries = check.number("retries").unwrap_or(RETRIES_DEFAULT);
         let seconds = interval * retries + check.number("startPeriod").unwrap_or(0);
         if seconds > most {
-            let what = format!("it takes {seconds} s to notice, and a deploy waits {most} s");
-            let remedy = "write a shorter interval, fewer retries or a shorter startPeriod";
-            faults.push(fault(check.place, what, remedy));
+            let what =
+                format!("a failure takes {seconds} s to detect, and a deploy waits {most} s");
+            let remedy = "use a shorter interval, fewer retries or a shorter startPeriod";
+            faults.push(fault(check.json_path, what, remedy));
         }
     }
     faults

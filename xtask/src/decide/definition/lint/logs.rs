@@ -1,11 +1,11 @@
-//! Rules about where a container's output goes.
+//! Rules about the log configuration of containers.
 
-use super::{Fault, Input, fault};
+use super::{Input, LintFault, fault};
 use crate::decide::definition::node::Node;
 
 const FARGATE_DRIVERS: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
 
-/// The logging of every container that has some.
+/// The `logConfiguration` of every container that has one.
 fn loggings<'a>(input: &Input<'a>) -> Vec<Node<'a>> {
     let containers = input.definition.containers();
     containers
@@ -15,20 +15,20 @@ fn loggings<'a>(input: &Input<'a>) -> Vec<Node<'a>> {
 }
 
 /// T13
-pub(super) fn awslogs_options(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn awslogs_options(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for logging in loggings(input) {
         if logging.text("logDriver") != Some("awslogs") {
             continue;
         }
         for (key, remedy) in [
-            ("awslogs-group", "write the name of the log group"),
-            ("awslogs-region", "write the Region of the log group"),
-            ("awslogs-stream-prefix", "write ecs"),
+            ("awslogs-group", "set the name of the log group"),
+            ("awslogs-region", "set the Region of the log group"),
+            ("awslogs-stream-prefix", "set ecs"),
         ] {
             if logging.at(["options", key]).is_none() {
-                let place = format!("{}.{key}", logging.place_of("options"));
-                faults.push(fault(place, "there is none", remedy));
+                let json_path = format!("{}.{key}", logging.path_of("options"));
+                faults.push(fault(json_path, "not set", remedy));
             }
         }
     }
@@ -36,28 +36,28 @@ pub(super) fn awslogs_options(input: &Input<'_>) -> Vec<Fault> {
 }
 
 /// T16
-pub(super) fn driver(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn driver(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for logging in loggings(input) {
         let driver = logging.text("logDriver").unwrap_or_default();
         if !FARGATE_DRIVERS.contains(&driver) {
-            let what = format!("Fargate has no driver {driver}");
-            let remedy = "write awslogs, splunk or awsfirelens";
-            faults.push(fault(logging.place_of("logDriver"), what, remedy));
+            let what = format!("Fargate does not support the log driver {driver}");
+            let remedy = "set awslogs, splunk or awsfirelens";
+            faults.push(fault(logging.path_of("logDriver"), what, remedy));
         }
     }
     faults
 }
 
 /// T17
-pub(super) fn mode(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn mode(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for logging in loggings(input) {
         let is_awslogs = logging.text("logDriver") == Some("awslogs");
         if is_awslogs && logging.at(["options", "mode"]).is_none() {
-            let place = format!("{}.mode", logging.place_of("options"));
-            let remedy = "write non-blocking with a max-buffer-size, or blocking";
-            faults.push(fault(place, "it is not said", remedy));
+            let json_path = format!("{}.mode", logging.path_of("options"));
+            let remedy = "set non-blocking with a max-buffer-size, or blocking";
+            faults.push(fault(json_path, "not set", remedy));
         }
     }
     faults

@@ -1,10 +1,10 @@
-//! Rules about ports: what a container listens on, and who expects it there.
+//! Rules about ports: what a container listens on, and what the load balancer expects.
 
-use super::{Fault, Input, fault};
-use crate::decide::definition::container::Container;
+use super::{Input, LintFault, fault};
+use crate::decide::definition::container::ContainerDefinition;
 
 /// T03
-pub(super) fn host_port(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn host_port(input: &Input<'_>) -> Vec<LintFault> {
     if input.definition.root().text("networkMode") != Some("awsvpc") {
         return Vec::new();
     }
@@ -18,15 +18,15 @@ pub(super) fn host_port(input: &Input<'_>) -> Vec<Fault> {
                 mapping.number("hostPort")?,
                 mapping.number("containerPort")?,
             );
-            let what = format!("{host} is not the containerPort {own}");
-            let remedy = format!("write {own}, or leave it out");
-            (host != own).then(|| fault(mapping.place_of("hostPort"), what, remedy))
+            let what = format!("{host} differs from the containerPort {own}");
+            let remedy = format!("use {own}, or remove it");
+            (host != own).then(|| fault(mapping.path_of("hostPort"), what, remedy))
         })
         .collect()
 }
 
 /// T23
-pub(super) fn privileged_port(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn privileged_port(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for (index, container) in input.definition.containers().iter().enumerate() {
         let user = user(input, index, container);
@@ -42,16 +42,16 @@ pub(super) fn privileged_port(input: &Input<'_>) -> Vec<Fault> {
                 "the user {} may not listen on {port}",
                 user.unwrap_or_default()
             );
-            let remedy = "write a port from 1024, or the systemControls \
-                          net.ipv4.ip_unprivileged_port_start with the value 0";
-            faults.push(fault(mapping.place_of("containerPort"), what, remedy));
+            let remedy = "use a port from 1024, or set systemControls \
+                          net.ipv4.ip_unprivileged_port_start to 0";
+            faults.push(fault(mapping.path_of("containerPort"), what, remedy));
         }
     }
     faults
 }
 
 /// T41
-pub(super) fn load_balancer(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn load_balancer(input: &Input<'_>) -> Vec<LintFault> {
     let Some(service) = &input.facts.service else {
         return Vec::new();
     };
@@ -61,11 +61,11 @@ pub(super) fn load_balancer(input: &Input<'_>) -> Vec<Fault> {
         .iter()
         .find(|container| container.name() == Some(name))
     else {
-        let what = format!("the load balancer sends to {name}, which is not there");
+        let what = format!("the load balancer sends to container {name}, which does not exist");
         return vec![fault(
             "containerDefinitions",
             what,
-            format!("write a container named {name}"),
+            format!("name a container {name}"),
         )];
     };
     let port = i64::from(service.container_port);
@@ -76,16 +76,16 @@ pub(super) fn load_balancer(input: &Input<'_>) -> Vec<Fault> {
     {
         return Vec::new();
     }
-    let what = format!("the load balancer sends to port {port}, which is not there");
-    let remedy = format!("write {{ \"containerPort\": {port} }}");
-    vec![fault(container.0.place_of("portMappings"), what, remedy)]
+    let what = format!("the load balancer sends to port {port}, which is not mapped");
+    let remedy = format!("set {{ \"containerPort\": {port} }}");
+    vec![fault(container.0.path_of("portMappings"), what, remedy)]
 }
 
-/// Who the container runs as: what the definition says, else the image; `None` if nobody knows.
+/// The user of the container: that of the definition, else that of the image. `None`: unknown.
 pub(super) fn user<'a>(
     input: &Input<'a>,
     index: usize,
-    container: &Container<'a>,
+    container: &ContainerDefinition<'a>,
 ) -> Option<&'a str> {
     let of_the_image = input
         .facts

@@ -1,19 +1,19 @@
-//! Rules about secrets: references that ECS can follow, and values that should be references.
+//! Rules about secrets: references that ECS cannot resolve, and credentials in plain text.
 
-use super::{Fault, Input, fault};
+use super::{Input, LintFault, fault};
 use crate::decide::definition::credential::is_credential;
 use crate::decide::definition::node::Node;
 
-/// The access key of the local AWS, which takes any: it is in its documentation and no secret.
+/// The access key of the local AWS, which accepts any key. Its documentation names this one.
 const EMULATOR_KEY: &str = "test";
 
-/// Parts of `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
+/// The number of parts of `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
 const WHOLE_SECRET_PARTS: usize = 7;
-/// ... and with `:KEY:STAGE:VERSION`, of which each may be empty.
+/// The number of parts with `:KEY:STAGE:VERSION` appended, each of which may be empty.
 const SECRET_KEY_PARTS: usize = 10;
 
 struct Reference<'a> {
-    place: String,
+    json_path: String,
     text: &'a str,
     parts: Vec<&'a str>,
 }
@@ -36,9 +36,9 @@ fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
     lists
         .filter_map(|secret| {
             let text = secret.text("valueFrom")?;
-            let place = secret.place_of("valueFrom");
+            let json_path = secret.path_of("valueFrom");
             Some(Reference {
-                place,
+                json_path,
                 text,
                 parts: text.split(':').collect(),
             })
@@ -47,7 +47,7 @@ fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
 }
 
 /// T05
-pub(super) fn segments(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn segments(input: &Input<'_>) -> Vec<LintFault> {
     let wrong = |reference: &Reference<'_>| {
         let parts = reference.parts.len();
         reference.is_secret() && parts != WHOLE_SECRET_PARTS && parts != SECRET_KEY_PARTS
@@ -55,20 +55,20 @@ pub(super) fn segments(input: &Input<'_>) -> Vec<Fault> {
     let faults = references(input).into_iter().filter(wrong).map(|reference| {
         let parts = reference.parts.len();
         let what = format!(
-            "it has {parts} parts, where a secret has {WHOLE_SECRET_PARTS} and a key of it {SECRET_KEY_PARTS}"
+            "{parts} parts, expected {WHOLE_SECRET_PARTS} for a secret or {SECRET_KEY_PARTS} for one of its keys"
         );
         let remedy = if (WHOLE_SECRET_PARTS..SECRET_KEY_PARTS).contains(&parts) {
-            format!("write {}{}", reference.text, ":".repeat(SECRET_KEY_PARTS - parts))
+            format!("set {}{}", reference.text, ":".repeat(SECRET_KEY_PARTS - parts))
         } else {
-            "write arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX:KEY::".to_owned()
+            "set arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX:KEY::".to_owned()
         };
-        fault(reference.place, what, remedy)
+        fault(reference.json_path, what, remedy)
     });
     faults.collect()
 }
 
 /// T06
-pub(super) fn suffix(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn suffix(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for reference in references(input).into_iter().filter(Reference::is_secret) {
         let Some(name) = reference.parts.get(6) else {
@@ -78,18 +78,14 @@ pub(super) fn suffix(input: &Input<'_>) -> Vec<Fault> {
             None => {
                 let what = format!("{name} lacks the 6 characters that Secrets Manager adds");
                 faults.push(fault(
-                    reference.place,
+                    reference.json_path,
                     what,
-                    "write the whole ARN of the secret",
+                    "set the whole ARN of the secret",
                 ));
             }
             Some(stem) if without_suffix(stem).is_some() => {
-                let what = format!("the name {stem} itself ends like a suffix");
-                faults.push(fault(
-                    reference.place,
-                    what,
-                    "write another name for the secret",
-                ));
+                let what = format!("the name {stem} itself ends in what looks like a suffix");
+                faults.push(fault(reference.json_path, what, "rename the secret"));
             }
             Some(_) => {}
         }
@@ -102,8 +98,8 @@ fn without_suffix(name: &str) -> Option<&str> {
     (suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(stem)
 }
 
-/// T09: what is no secret is a parameter, by its name in the same Region or by its ARN.
-pub(super) fn parameter(input: &Input<'_>) -> Vec<Fault> {
+/// T09: a reference that is not a secret is an SSM parameter, by name in the same Region or by ARN.
+pub(super) fn parameter(input: &Input<'_>) -> Vec<LintFault> {
     let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte);
     let wrong = |reference: &Reference<'_>| match reference.parts[..] {
         ["arn", _, "ssm", _, _, resource] => !resource.starts_with("parameter/"),
@@ -117,14 +113,14 @@ pub(super) fn parameter(input: &Input<'_>) -> Vec<Fault> {
         .filter(wrong)
         .map(|reference| {
             let what = format!("{} is neither a secret nor a parameter", reference.text);
-            let remedy = "write arn:aws:ssm:REGION:ACCOUNT:parameter/NAME";
-            fault(reference.place, what, remedy)
+            let remedy = "set arn:aws:ssm:REGION:ACCOUNT:parameter/NAME";
+            fault(reference.json_path, what, remedy)
         })
         .collect()
 }
 
 /// T10
-pub(super) fn other_place(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn other_environment(input: &Input<'_>) -> Vec<LintFault> {
     let Some(target) = &input.facts.target else {
         return Vec::new();
     };
@@ -140,9 +136,9 @@ pub(super) fn other_place(input: &Input<'_>) -> Vec<Fault> {
         };
         let found = [partition, region, account];
         if found != expected {
-            let what = format!("it is of {}", found.join(":"));
-            let remedy = format!("write a secret of {}", expected.join(":"));
-            faults.push(fault(reference.place, what, remedy));
+            let what = format!("belongs to {}", found.join(":"));
+            let remedy = format!("use a secret of {}", expected.join(":"));
+            faults.push(fault(reference.json_path, what, remedy));
         }
     }
     faults
@@ -157,7 +153,7 @@ fn partition(region: &str) -> &'static str {
 }
 
 /// T11
-pub(super) fn plain_text(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn plain_text(input: &Input<'_>) -> Vec<LintFault> {
     let containers = input.definition.containers();
     let settings = containers
         .iter()
@@ -166,15 +162,15 @@ pub(super) fn plain_text(input: &Input<'_>) -> Vec<Fault> {
         .filter_map(|setting| {
             let (name, value) = (setting.text("name")?, setting.text("value")?);
             let suspicious = value != EMULATOR_KEY && is_credential(name, value);
-            let remedy = format!("write {name} into secrets, with the ARN of a secret");
+            let remedy = format!("move {name} to secrets, with the ARN of a secret");
             let what = format!("{name} looks like a credential in plain text");
-            suspicious.then(|| fault(setting.place_of("value"), what, remedy))
+            suspicious.then(|| fault(setting.path_of("value"), what, remedy))
         })
         .collect()
 }
 
 /// T12
-pub(super) fn same_name(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn same_name(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for container in input.definition.containers() {
         let settings = container.0.items("environment").into_iter();
@@ -184,8 +180,8 @@ pub(super) fn same_name(input: &Input<'_>) -> Vec<Fault> {
             .collect();
         for (index, (item, name)) in named.iter().enumerate() {
             if let Some((first, _)) = named[..index].iter().find(|(_, other)| other == name) {
-                let what = format!("{name} is in {} too", first.place);
-                faults.push(fault(item.place_of("name"), what, "write it once"));
+                let what = format!("{name} is also defined in {}", first.json_path);
+                faults.push(fault(item.path_of("name"), what, "define it once"));
             }
         }
     }

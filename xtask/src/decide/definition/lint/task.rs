@@ -1,10 +1,10 @@
-//! Rules about the task as a whole: its size, its roles, what Fargate asks of it.
-//! Every service here runs on Fargate, so every definition is judged by Fargate's rules.
+//! Rules about the task as a whole: its size, its roles, the requirements of Fargate. Every service
+//! of this repository runs on Fargate.
 
-use super::{Fault, Input, fault};
+use super::{Input, LintFault, fault};
 use crate::decide::definition::node::Node;
 
-/// CPU units, and the smallest memory, the largest and the step between them, in MiB.
+/// CPU units, and the minimum, the maximum and the step of the memory in MiB.
 const FARGATE_SIZES: [(i64, i64, i64, i64); 7] = [
     (256, 512, 2048, 512),
     (512, 1024, 4096, 1024),
@@ -16,7 +16,7 @@ const FARGATE_SIZES: [(i64, i64, i64, i64); 7] = [
 ];
 
 /// T01
-pub(super) fn fargate_pair(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn fargate_pair(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let (Some(cpu_text), Some(memory_text)) = (root.text("cpu"), root.text("memory")) else {
         return Vec::new();
@@ -24,57 +24,57 @@ pub(super) fn fargate_pair(input: &Input<'_>) -> Vec<Fault> {
     let size =
         cpu(cpu_text).and_then(|cpu| FARGATE_SIZES.into_iter().find(|(known, ..)| *known == cpu));
     let Some((_, least, most, step)) = size else {
-        let what = format!("Fargate has no {cpu_text}");
+        let what = format!("Fargate has no cpu size {cpu_text}");
         return vec![fault(
             "cpu",
             what,
-            "write 256, 512, 1024, 2048, 4096, 8192 or 16384",
+            "set 256, 512, 1024, 2048, 4096, 8192 or 16384",
         )];
     };
     let fits = memory(memory_text).is_some_and(|memory| {
-        // The smallest size is the one with a gap.
+        // 256 CPU units go with 512, 1024 and 2048 MiB only.
         let is_gap = least == 512 && memory == 1536;
         (least..=most).contains(&memory) && (memory - least) % step == 0 && !is_gap
     });
     if fits {
         return Vec::new();
     }
-    let what = format!("Fargate has no {memory_text} for a cpu of {cpu_text}");
+    let what = format!("Fargate has no memory size {memory_text} for cpu {cpu_text}");
     let remedy = if least == 512 {
-        "write 512, 1024 or 2048".to_owned()
+        "set 512, 1024 or 2048".to_owned()
     } else {
-        format!("write {least} to {most} in steps of {step}")
+        format!("set {least} to {most} in steps of {step}")
     };
     vec![fault("memory", what, remedy)]
 }
 
 /// T02
-pub(super) fn fargate_shape(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn fargate_shape(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let mut faults = Vec::new();
     if !root.texts("requiresCompatibilities").contains(&"FARGATE") {
-        let remedy = "write [\"FARGATE\"]";
+        let remedy = "set [\"FARGATE\"]";
         faults.push(fault(
             "requiresCompatibilities",
-            "FARGATE is not among them",
+            "FARGATE is missing",
             remedy,
         ));
     }
     if root.text("networkMode") != Some("awsvpc") {
-        let what = format!("it is {}", root.text("networkMode").unwrap_or("missing"));
-        faults.push(fault("networkMode", what, "write awsvpc"));
+        let what = format!("is {}", root.text("networkMode").unwrap_or("missing"));
+        faults.push(fault("networkMode", what, "set awsvpc"));
     }
     for key in ["cpu", "memory"] {
         if root.get(key).is_none() {
-            let what = "the task has none of its own";
-            faults.push(fault(key, what, "write it beside containerDefinitions"));
+            let what = "not set for the task";
+            faults.push(fault(key, what, "set it beside containerDefinitions"));
         }
     }
     faults
 }
 
 /// T04
-pub(super) fn execution_role_missing(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn execution_role_missing(input: &Input<'_>) -> Vec<LintFault> {
     if input.definition.root().get("executionRoleArn").is_some() {
         return Vec::new();
     }
@@ -88,7 +88,7 @@ pub(super) fn execution_role_missing(input: &Input<'_>) -> Vec<Fault> {
             .image()
             .is_some_and(|image| image.contains(".dkr.ecr."))
         {
-            needed_for.push("an image of ECR");
+            needed_for.push("an ECR image");
         }
         let logging = node.get("logConfiguration");
         if logging.is_some_and(|logging| logging.text("logDriver") == Some("awslogs")) {
@@ -99,16 +99,16 @@ pub(super) fn execution_role_missing(input: &Input<'_>) -> Vec<Fault> {
     if needed_for.is_empty() {
         return Vec::new();
     }
-    let what = format!("there is none, and there are {}", needed_for.join(" and "));
+    let what = format!("not set, and the task uses {}", needed_for.join(" and "));
     vec![fault(
         "executionRoleArn",
         what,
-        "write the ARN of the execution role",
+        "set the ARN of the execution role",
     )]
 }
 
 /// T39
-pub(super) fn ephemeral_storage(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn ephemeral_storage(input: &Input<'_>) -> Vec<LintFault> {
     let storage = input
         .definition
         .root()
@@ -116,10 +116,10 @@ pub(super) fn ephemeral_storage(input: &Input<'_>) -> Vec<Fault> {
     let size = storage.and_then(|storage| storage.value.as_i64());
     match size.filter(|size| !(21..=200).contains(size)) {
         Some(size) => {
-            let remedy = "write 21 to 200, or leave it out for 20";
+            let remedy = "use 21 to 200, or remove it for the default of 20";
             vec![fault(
                 "ephemeralStorage.sizeInGiB",
-                format!("it is {size}"),
+                format!("is {size}"),
                 remedy,
             )]
         }
@@ -128,7 +128,7 @@ pub(super) fn ephemeral_storage(input: &Input<'_>) -> Vec<Fault> {
 }
 
 /// T40
-pub(super) fn sums(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn sums(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let containers = input.definition.containers();
     let sum = |of: fn(&Node<'_>) -> Option<i64>| -> i64 {
@@ -148,11 +148,11 @@ pub(super) fn sums(input: &Input<'_>) -> Vec<Fault> {
         ("memory", root.text("memory").and_then(memory), memory_sum),
     ] {
         if let Some(limit) = limit.filter(|limit| total > *limit) {
-            let what = format!("the containers ask for {total}, the task has {limit}");
+            let what = format!("the containers reserve {total}, the task has {limit}");
             faults.push(fault(
                 key,
                 what,
-                format!("write at least {total}, or less in a container"),
+                format!("use at least {total}, or reserve less in a container"),
             ));
         }
     }
@@ -163,29 +163,33 @@ pub(super) fn sums(input: &Input<'_>) -> Vec<Fault> {
             continue;
         };
         if hard <= soft {
-            let what = format!("{hard} is not above the memoryReservation of {soft}");
-            let remedy = format!("write more than {soft}, or no memoryReservation");
-            faults.push(fault(node.place_of("memory"), what, remedy));
+            let what = format!("{hard} is not more than the memoryReservation of {soft}");
+            let remedy = format!("use more than {soft}, or remove memoryReservation");
+            faults.push(fault(node.path_of("memory"), what, remedy));
         }
     }
     faults
 }
 
 /// T53
-pub(super) fn roles(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn roles(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let mut faults = Vec::new();
     for key in ["executionRoleArn", "taskRoleArn"] {
         let Some(arn) = root.text(key) else { continue };
         let parts: Vec<&str> = arn.split(':').collect();
         let ["arn", _, "iam", "", account, resource] = parts[..] else {
-            let remedy = "write arn:aws:iam::ACCOUNT:role/NAME";
-            faults.push(fault(key, format!("{arn} is no ARN of a role"), remedy));
+            let remedy = "set arn:aws:iam::ACCOUNT:role/NAME";
+            faults.push(fault(
+                key,
+                format!("{arn} is not the ARN of a role"),
+                remedy,
+            ));
             continue;
         };
         if !resource.starts_with("role/") {
-            let remedy = "write arn:aws:iam::ACCOUNT:role/NAME";
-            faults.push(fault(key, format!("{resource} is no role"), remedy));
+            let remedy = "set arn:aws:iam::ACCOUNT:role/NAME";
+            faults.push(fault(key, format!("{resource} is not a role"), remedy));
         }
         if let Some(target) = input
             .facts
@@ -193,27 +197,27 @@ pub(super) fn roles(input: &Input<'_>) -> Vec<Fault> {
             .as_ref()
             .filter(|target| target.account_id != account)
         {
-            let what = format!("it is of account {account}");
+            let what = format!("belongs to account {account}");
             faults.push(fault(
                 key,
                 what,
-                format!("write a role of {}", target.account_id),
+                format!("use a role of {}", target.account_id),
             ));
         }
     }
     let task_role = root.text("taskRoleArn");
     if task_role.is_some() && task_role == root.text("executionRoleArn") {
-        let what = "it is the execution role, which may read every secret";
+        let what = "the same as the execution role, which may read every secret";
         faults.push(fault(
             "taskRoleArn",
             what,
-            "write a role of the service's own",
+            "use a role of the service's own",
         ));
     }
     faults
 }
 
-/// `256`, `.25 vCPU`, `1 vCPU` in CPU units.
+/// CPU units of `256`, `.25 vCPU` or `1 vCPU`.
 fn cpu(text: &str) -> Option<i64> {
     with_unit(
         text,
@@ -222,7 +226,7 @@ fn cpu(text: &str) -> Option<i64> {
     )
 }
 
-/// `512`, `0.5 GB`, `1GB` in MiB.
+/// MiB of `512`, `0.5 GB` or `1GB`.
 fn memory(text: &str) -> Option<i64> {
     with_unit(text, "gb", &[(".5", 512), ("0.5", 512)])
 }

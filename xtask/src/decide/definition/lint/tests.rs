@@ -1,4 +1,4 @@
-//! One definition that no rule minds, and for every rule one that it does.
+//! A definition without findings, and for every rule one that it finds a fault of.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::catalog::{SERVICES, Service};
 use crate::decide::definition::testing::definition;
-use crate::decide::outputs;
+use crate::decide::outputs::{self, Architecture};
 
 fn facts() -> Facts {
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
@@ -41,8 +41,8 @@ fn with_service(container_name: &str, container_port: u16) -> Facts {
     }
 }
 
-/// The good definition with a value put in at each path; `null` is as good as taking one out.
-/// A path that begins with a dot is below the first container.
+/// The good definition with the value of each path replaced; `null` removes it. A path that begins
+/// with a dot is relative to the first container.
 fn broken(patch: &Value) -> Definition {
     let mut good = definition(Service::Axon).0;
     for (pointer, value) in patch.as_object().unwrap() {
@@ -59,15 +59,15 @@ fn broken(patch: &Value) -> Definition {
     Definition(good)
 }
 
-/// What one rule says of a definition.
-fn said(code: &str, definition: &Definition, facts: &Facts) -> Vec<String> {
+/// The findings of one rule.
+fn findings_of(code: &str, definition: &Definition, facts: &Facts) -> Vec<String> {
     let findings = lint("axon", definition, facts);
     let found = findings.iter().filter(|finding| finding.code == code);
     found.map(ToString::to_string).collect()
 }
 
 #[test]
-fn our_definitions_are_without_a_finding() {
+fn definitions_of_this_repository_have_no_findings() {
     for service in SERVICES {
         let definition = definition(service);
         let mut facts = with_image(|image| image.files = vec![service.name().into()]);
@@ -77,20 +77,24 @@ fn our_definitions_are_without_a_finding() {
     }
 }
 
-/// A patch of the good definition, and what the rule that it breaks says of it.
+/// Patches of the good definition, and the finding that each causes.
 fn cases() -> Vec<(Value, &'static str)> {
     let cases = include_str!("findings.txt").split("\n\n").map(|case| {
-        let (patch, said) = case.trim().split_once('\n').unwrap();
-        (serde_json::from_str(patch).unwrap(), said)
+        let (patch, finding) = case.trim().split_once('\n').unwrap();
+        (serde_json::from_str(patch).unwrap(), finding)
     });
     cases.collect()
 }
 
 #[test]
-fn every_rule_finds_what_breaks_it() {
+fn every_rule_finds_its_fault() {
     for (patch, expected) in cases() {
         let code = expected.split(' ').nth(1).unwrap();
-        assert_eq!(said(code, &broken(&patch), &facts()), [expected], "{patch}");
+        assert_eq!(
+            findings_of(code, &broken(&patch), &facts()),
+            [expected],
+            "{patch}"
+        );
     }
 }
 
@@ -110,64 +114,62 @@ fn every_rule_has_a_case() {
 }
 
 #[test]
-fn what_is_known_of_the_image_is_judged() {
+fn rules_about_the_image_read_its_facts() {
     let good = definition(Service::Axon);
     let arm = with_image(|image| image.architecture = Architecture::Arm);
     assert_eq!(
-        said("T27", &good, &arm),
+        findings_of("T27", &good, &arm),
         [
-            "axon T27 error runtimePlatform.cpuArchitecture: it is X86_64, and the image is for ARM64 \
-          (exec format error); write ARM64, or build for X86_64"
+            "axon T27 error runtimePlatform.cpuArchitecture: X86_64, but the image is for ARM64 \
+          (exec format error); set ARM64, or build for X86_64"
         ]
     );
     let shell =
         with_image(|image| image.entrypoint = ["/bin/sh", "-c", "/axon"].map(Into::into).into());
     assert_eq!(
-        said("T33", &good, &shell),
+        findings_of("T33", &good, &shell),
         [
             "axon T33 warning containerDefinitions[0].image: the image's entrypoint runs a shell, \
           which runs the program (the shell does not pass SIGTERM on: every stop ends with SIGKILL); \
-          write the entrypoint of the image as a list"
+          declare the entrypoint of the image as a list"
         ]
     );
 }
 
 #[test]
-fn the_user_is_that_of_the_image_where_the_definition_has_none() {
-    let unsaid = broken(&json!({ "./user": null }));
-    assert_eq!(said("T24", &unsaid, &facts()), Vec::<String>::new());
+fn the_user_defaults_to_that_of_the_image() {
+    let unset = broken(&json!({ "./user": null }));
+    assert_eq!(findings_of("T24", &unset, &facts()), Vec::<String>::new());
     assert_eq!(
-        said(
+        findings_of(
             "T24",
-            &unsaid,
+            &unset,
             &with_image(|image| image.user = "root".into())
         ),
-        [
-            "axon T24 warning containerDefinitions[0].user: there is none \
-          (whoever breaks into it is root); write UID:GID, such as 65532:65532"
-        ]
+        ["axon T24 warning containerDefinitions[0].user: not set \
+          (an attacker in the container is root); set UID:GID, such as 65532:65532"]
     );
     let privileged = broken(&json!({ "./user": null, "./systemControls": null }));
-    assert_eq!(said("T23", &privileged, &facts()).len(), 1);
-    assert_eq!(said("T23", &privileged, &Facts::default()).len(), 0);
+    assert_eq!(findings_of("T23", &privileged, &facts()).len(), 1);
+    assert_eq!(findings_of("T23", &privileged, &Facts::default()).len(), 0);
 }
 
 #[test]
-fn a_health_check_by_curl_needs_curl_and_a_shell() {
+fn a_health_check_with_curl_needs_curl_and_a_shell() {
     let curl =
         broken(&json!({ "./healthCheck/command": ["CMD-SHELL", "curl -f localhost || exit 1"] }));
-    assert_eq!(said("T18", &curl, &facts()).len(), 2);
+    assert_eq!(findings_of("T18", &curl, &facts()).len(), 2);
     let there =
         with_image(|image| image.files = ["bin/sh", "/usr/bin/curl"].map(Into::into).into());
-    assert_eq!(said("T18", &curl, &there).len(), 0);
-    assert_eq!(said("T18", &curl, &Facts::default()).len(), 0);
+    assert_eq!(findings_of("T18", &curl, &there).len(), 0);
+    assert_eq!(findings_of("T18", &curl, &Facts::default()).len(), 0);
 }
 
 #[test]
-fn what_is_known_of_the_service_is_judged() {
+fn rules_about_the_service_read_its_facts() {
     let good = definition(Service::Axon);
     assert_eq!(
-        said(
+        findings_of(
             "T21",
             &good,
             &Facts {
@@ -176,57 +178,57 @@ fn what_is_known_of_the_service_is_judged() {
             }
         ),
         [
-            "axon T21 warning containerDefinitions[0].healthCheck: it takes 40 s to notice, \
-          and a deploy waits 30 s (the deploy gives up before ECS has noticed); \
-          write a shorter interval, fewer retries or a shorter startPeriod"
+            "axon T21 warning containerDefinitions[0].healthCheck: a failure takes 40 s to detect, \
+          and a deploy waits 30 s (the deploy times out before ECS reports the failure); \
+          use a shorter interval, fewer retries or a shorter startPeriod"
         ]
     );
     assert_eq!(
-        said("T41", &good, &with_service("axon", 8080)),
+        findings_of("T41", &good, &with_service("axon", 8080)),
         [
             "axon T41 error containerDefinitions[0].portMappings: the load balancer sends to port 8080, \
-          which is not there (ECS refuses the service, or the load balancer answers 5xx); \
-          write { \"containerPort\": 8080 }"
+          which is not mapped (ECS rejects the service, or the load balancer answers 5xx); \
+          set { \"containerPort\": 8080 }"
         ]
     );
     assert_eq!(
-        said("T41", &good, &with_service("orbit", 80)),
+        findings_of("T41", &good, &with_service("orbit", 80)),
         [
-            "axon T41 error containerDefinitions: the load balancer sends to orbit, which is not there \
-          (ECS refuses the service, or the load balancer answers 5xx); write a container named orbit"
+            "axon T41 error containerDefinitions: the load balancer sends to container orbit, which does not exist \
+          (ECS rejects the service, or the load balancer answers 5xx); name a container orbit"
         ]
     );
 }
 
 #[test]
-fn containers_wait_only_for_what_can_happen() {
+fn dependencies_must_be_satisfiable() {
     let waits = |name: &str| json!([{ "containerName": name, "condition": "START" }]);
     let circle = broken(&json!({
         "./dependsOn": waits("proxy"),
         "/containerDefinitions/1": { "name": "proxy", "essential": false, "dependsOn": waits("axon") },
     }));
     assert_eq!(
-        said("T28", &circle, &facts()),
+        findings_of("T28", &circle, &facts()),
         [
-            "axon T28 error containerDefinitions: axon, proxy wait for each other \
-          (ECS refuses it, or the task never starts); write dependsOn without a circle"
+            "axon T28 error containerDefinitions: axon, proxy depend on each other \
+          (ECS rejects it, or the task never starts); remove the cycle from dependsOn"
         ]
     );
-    let heard = |condition: &str, check: Value| {
+    let findings = |condition: &str, check: Value| {
         let wait = json!([{ "containerName": "axon", "condition": condition }]);
         let proxy = json!({ "name": "proxy", "dependsOn": wait });
         let patch = json!({ "/containerDefinitions/1": proxy, "./healthCheck": check });
-        said("T28", &broken(&patch), &facts()).len()
+        findings_of("T28", &broken(&patch), &facts()).len()
     };
     let check = json!({ "command": ["CMD", "/axon", "healthcheck"] });
-    assert_eq!(heard("HEALTHY", check.clone()), 0);
-    assert_eq!(heard("HEALTHY", Value::Null), 1);
-    assert_eq!(heard("START", Value::Null), 0);
-    assert_eq!(heard("COMPLETE", check), 1);
+    assert_eq!(findings("HEALTHY", check.clone()), 0);
+    assert_eq!(findings("HEALTHY", Value::Null), 1);
+    assert_eq!(findings("START", Value::Null), 0);
+    assert_eq!(findings("COMPLETE", check), 1);
 }
 
 #[test]
-fn an_unfilled_placeholder_is_not_judged_as_if_it_were_a_value() {
+fn an_unresolved_placeholder_has_one_finding() {
     let definition =
         broken(&json!({ "./image": "${AXON_IMAGE}", "/taskRoleArn": "${AXON_ROLE_ARN}" }));
     let findings = lint("axon", &definition, &facts());
@@ -235,7 +237,7 @@ fn an_unfilled_placeholder_is_not_judged_as_if_it_were_a_value() {
 }
 
 #[test]
-fn the_local_keys_are_no_credentials_and_no_value_is_shown() {
+fn local_keys_are_no_finding_and_values_are_never_shown() {
     let patch = |value: &str| {
         broken(&json!({ "./environment/1": { "name": "AWS_SECRET_ACCESS_KEY", "value": value } }))
     };

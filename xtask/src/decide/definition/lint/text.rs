@@ -1,83 +1,90 @@
-//! Rules about how the definition is written: keys, names, and what a template left behind.
+//! Rules about the text of a definition: keys, names and unresolved placeholders.
 
-use super::{Fault, Input, fault};
-use crate::decide::artifact::image::Digest;
+use super::{Input, LintFault, fault};
+use crate::decide::artifact::types::Digest;
 use crate::decide::definition::keys::{self, KeyFaultKind, READ_ONLY};
 use crate::decide::definition::node::Node;
 
 const NAME_LENGTH_MAX: usize = 255;
 
-/// Words that people leave where a value shall go.
-const STAND_INS: [&str; 3] = ["REPLACE", "PLACEHOLDER", "{{"];
+/// Words that are commonly written in place of a value.
+const PLACEHOLDER_WORDS: [&str; 3] = ["REPLACE", "PLACEHOLDER", "{{"];
 
 /// T50
-pub(super) fn read_only_keys(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn read_only_keys(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let present = READ_ONLY.iter().filter(|key| root.get(key).is_some());
     present
-        .map(|key| fault(*key, "it is ECS's own", "leave it out"))
+        .map(|key| fault(*key, "a read-only key", "remove it"))
         .collect()
 }
 
 /// T51
-pub(super) fn keys(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn keys(input: &Input<'_>) -> Vec<LintFault> {
     let faults = keys::faults(&input.definition.root()).into_iter();
     faults
         .map(|found| match found.kind {
             KeyFaultKind::Unknown { key, nearest } => {
-                let remedy =
-                    nearest.map_or("leave it out".to_owned(), |name| format!("write {name}"));
-                fault(found.place, format!("ECS knows no {key}"), remedy)
+                let remedy = nearest.map_or("remove it".to_owned(), |name| {
+                    format!("did you mean `{name}`?")
+                });
+                fault(found.json_path, format!("unknown key `{key}`"), remedy)
             }
             KeyFaultKind::Type { expected } => fault(
-                found.place,
-                "its value is of another type",
-                format!("write {expected}"),
+                found.json_path,
+                "the value has the wrong type",
+                format!("set {expected}"),
             ),
         })
         .collect()
 }
 
 /// T52
-pub(super) fn template_rests(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn unresolved_placeholders(input: &Input<'_>) -> Vec<LintFault> {
     let strings = input.definition.root().strings();
     strings
         .into_iter()
         .filter_map(|(node, text)| {
-            // The text itself may be a secret: only what is left of the template is shown.
-            let what = rest(&node, text)?;
-            Some(fault(node.place, what, "write the value"))
+            // The text itself may be a secret, so only the placeholder is shown.
+            let what = placeholder_in(&node, text)?;
+            Some(fault(node.json_path, what, "fill in the value"))
         })
         .collect()
 }
 
-fn rest(node: &Node<'_>, text: &str) -> Option<String> {
+fn placeholder_in(node: &Node<'_>, text: &str) -> Option<String> {
     let is_command = ["command[", "entryPoint["]
         .iter()
-        .any(|key| node.place.contains(key));
-    let is_setting = node.place.contains(".environment[") || node.place.contains("dockerLabels");
+        .any(|key| node.json_path.contains(key));
+    let is_setting =
+        node.json_path.contains(".environment[") || node.json_path.contains("dockerLabels");
     if text.is_empty() {
-        return (!is_command && !is_setting).then(|| "it is empty".to_owned());
+        return (!is_command && !is_setting).then(|| "empty".to_owned());
     }
-    // In a command, `${` is the shell's.
-    let placeholder = if is_command {
+    // In a command, `${` belongs to the shell.
+    let dollar = if is_command {
         None
     } else {
         between(text, "${", "}")
     };
-    let rest = placeholder
-        .or_else(|| STAND_INS.into_iter().find(|word| text.contains(word)))
+    let placeholder = dollar
+        .or_else(|| {
+            PLACEHOLDER_WORDS
+                .into_iter()
+                .find(|word| text.contains(word))
+        })
         .or_else(|| angle_brackets(text))?;
-    Some(format!("{rest} is left of a template"))
+    Some(format!("unresolved placeholder `{placeholder}`"))
 }
 
-/// The first part of a text from one mark to the other; to the text's end where that is missing.
+/// The first part of `text` that starts with `from` and ends with `to`, or the rest of the text
+/// where `to` is missing.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     let part = &text[text.find(from)?..];
     Some(part.find(to).map_or(part, |end| &part[..end + to.len()]))
 }
 
-/// `<account-id>`, and not `a < b` or `2>&1`.
+/// A name in angle brackets such as `<account-id>`, but not `a < b` or `2>&1`.
 fn angle_brackets(text: &str) -> Option<&str> {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte);
     text.match_indices('<').find_map(|(start, _)| {
@@ -89,7 +96,7 @@ fn angle_brackets(text: &str) -> Option<&str> {
 }
 
 /// T59
-pub(super) fn names(input: &Input<'_>) -> Vec<Fault> {
+pub(super) fn names(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let containers = input.definition.containers();
     let named = containers.iter().map(|container| container.0.clone());
@@ -98,17 +105,17 @@ pub(super) fn names(input: &Input<'_>) -> Vec<Fault> {
         let name = node.text(key).unwrap_or_default();
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if name.is_empty() || name.len() > NAME_LENGTH_MAX || !name.bytes().all(valid) {
-            let what = format!("`{name}` is no name");
-            let remedy = format!("write 1 to {NAME_LENGTH_MAX} of A-Z, a-z, 0-9, _ and -");
-            faults.push(fault(node.place_of(key), what, remedy));
+            let what = format!("`{name}` is not a valid name");
+            let remedy = format!("use 1 to {NAME_LENGTH_MAX} of A-Z, a-z, 0-9, _ and -");
+            faults.push(fault(node.path_of(key), what, remedy));
         }
     }
     for container in &containers {
         let digest = container.image().and_then(|image| image.split_once('@'));
         if let Some((_, digest)) = digest.filter(|(_, digest)| Digest::parse(digest).is_none()) {
-            let what = format!("{digest} is no digest");
-            let remedy = "write sha256: and 64 of 0-9 and a-f";
-            faults.push(fault(container.0.place_of("image"), what, remedy));
+            let what = format!("{digest} is not a digest");
+            let remedy = "use sha256: followed by 64 of 0-9 and a-f";
+            faults.push(fault(container.0.path_of("image"), what, remedy));
         }
     }
     faults

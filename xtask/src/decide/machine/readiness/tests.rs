@@ -1,38 +1,38 @@
-//! What is told of a machine, from what was found on it.
+//! The faults of a machine.
 
 use super::*;
 
-fn well() -> Found {
-    Found {
+fn healthy_machine() -> MachineFacts {
+    MachineFacts {
         platform: Platform::Linux,
-        engine: Engine::Answers {
+        engine: EngineStatus::Answers {
             version: "20.10.24+dfsg1".into(),
             native: true,
         },
-        python: Python::Found {
+        python: PythonStatus::Found {
             program: "python3".into(),
             version: (3, 11),
             makes_environments: true,
         },
-        infrastructure: Tool::Found {
+        infrastructure: ToolStatus::Found {
             name: "terraform".into(),
             version: Some("1.10.0".into()),
         },
         git: true,
         rust: true,
-        means: Means {
+        means: FixMeans {
             root: true,
             apt: true,
-            ..Means::default()
+            ..FixMeans::default()
         },
     }
 }
 
-fn engine_fault(engine: Engine, means: Means) -> Fault {
-    let mut faults = faults(&Found {
+fn engine_fault(engine: EngineStatus, means: FixMeans) -> ReadinessFault {
+    let mut faults = faults(&MachineFacts {
         engine,
         means,
-        ..well()
+        ..healthy_machine()
     });
     assert_eq!(faults.len(), 1, "{faults:?}");
     faults.remove(0)
@@ -40,28 +40,28 @@ fn engine_fault(engine: Engine, means: Means) -> Fault {
 
 #[test]
 fn a_machine_with_everything_has_no_fault() {
-    assert_eq!(faults(&well()), []);
-    let installed = Found {
-        python: Python::NotNeeded,
-        infrastructure: Tool::Found {
+    assert_eq!(faults(&healthy_machine()), []);
+    let installed = MachineFacts {
+        python: PythonStatus::NotNeeded,
+        infrastructure: ToolStatus::Found {
             name: "tofu".into(),
             version: None,
         },
-        ..well()
+        ..healthy_machine()
     };
     assert_eq!(faults(&installed), []);
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
-    let found = Found {
+fn all_faults_are_reported_at_once() {
+    let found = MachineFacts {
         platform: Platform::Other("macos".into()),
-        engine: Engine::Missing,
-        python: Python::Missing,
-        infrastructure: Tool::Missing,
+        engine: EngineStatus::Missing,
+        python: PythonStatus::Missing,
+        infrastructure: ToolStatus::Missing,
         git: false,
         rust: false,
-        ..well()
+        ..healthy_machine()
     };
     let subjects: Vec<&str> = faults(&found).iter().map(|fault| fault.subject).collect();
     assert_eq!(
@@ -71,15 +71,15 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn a_stopped_engine_is_started_by_what_the_machine_has() {
-    let root = well().means;
-    let start = |means| engine_fault(Engine::Stopped, means).remedy;
-    let systemd = Means {
+fn a_stopped_engine_is_started_with_the_init_system_of_the_machine() {
+    let root = healthy_machine().means;
+    let start = |means| engine_fault(EngineStatus::Stopped, means).remedy;
+    let systemd = FixMeans {
         systemd: true,
         ..root
     };
     assert_eq!(start(systemd), "systemctl start docker");
-    let script = Means {
+    let script = FixMeans {
         service_script: true,
         ..root
     };
@@ -91,33 +91,37 @@ fn a_stopped_engine_is_started_by_what_the_machine_has() {
 }
 
 #[test]
-fn commands_are_run_as_who_may_run_them() {
-    let install = |means| engine_fault(Engine::Missing, means).remedy;
-    let user = Means {
+fn commands_run_with_the_privileges_of_the_user() {
+    let install = |means| engine_fault(EngineStatus::Missing, means).remedy;
+    let user = FixMeans {
         root: false,
         sudo: true,
-        ..well().means
+        ..healthy_machine().means
     };
     assert_eq!(
-        install(well().means),
+        install(healthy_machine().means),
         "apt-get update && apt-get install -y docker.io"
     );
     assert_eq!(
         install(user),
         "sudo apt-get update && sudo apt-get install -y docker.io"
     );
-    let run = |means| engine_fault(Engine::Missing, means).commands.remove(0);
+    let run = |means| {
+        engine_fault(EngineStatus::Missing, means)
+            .commands
+            .remove(0)
+    };
     assert_eq!(run(user), ["sudo", "-n", "apt-get", "update"]);
     assert_eq!(
-        run(Means {
+        run(FixMeans {
             terminal: true,
             ..user
         })[..2],
         ["sudo", "apt-get"]
     );
     let without_sudo = engine_fault(
-        Engine::Missing,
-        Means {
+        EngineStatus::Missing,
+        FixMeans {
             sudo: false,
             ..user
         },
@@ -127,43 +131,43 @@ fn commands_are_run_as_who_may_run_them() {
         without_sudo.remedy.starts_with("as root: apt-get"),
         "{without_sudo:?}"
     );
-    let without_apt = Means { apt: false, ..user };
+    let without_apt = FixMeans { apt: false, ..user };
     assert!(
-        engine_fault(Engine::Missing, without_apt)
+        engine_fault(EngineStatus::Missing, without_apt)
             .commands
             .is_empty()
     );
 }
 
 #[test]
-fn engines_that_answer_may_still_be_unfit() {
-    let answers = |version: &str, native| Engine::Answers {
+fn a_running_engine_may_be_unusable() {
+    let answers = |version: &str, native| EngineStatus::Answers {
         version: version.into(),
         native,
     };
-    let fault = engine_fault(answers("19.03.15", true), well().means);
+    let fault = engine_fault(answers("19.03.15", true), healthy_machine().means);
     assert!(fault.reason.contains("19.03.15"), "{fault:?}");
-    let fault = engine_fault(answers("29.0.1", false), well().means);
+    let fault = engine_fault(answers("29.0.1", false), healthy_machine().means);
     assert!(fault.commands.is_empty(), "{fault:?}");
 }
 
 #[test]
-fn pythons_that_are_there_may_still_be_unfit() {
-    let python = |version, makes_environments| Python::Found {
+fn an_installed_python_may_be_unusable() {
+    let python = |version, makes_environments| PythonStatus::Found {
         program: "python3".into(),
         version,
         makes_environments,
     };
-    for (unfit, word) in [
+    for (unusable, word) in [
         (python((3, 9), true), "3.9"),
         (python((3, 12), false), "virtual"),
     ] {
-        let found = Found {
-            python: unfit.clone(),
-            ..well()
+        let found = MachineFacts {
+            python: unusable.clone(),
+            ..healthy_machine()
         };
-        assert!(faults(&found)[0].reason.contains(word), "{unfit:?}");
-        assert_eq!(unfit.usable(), None);
+        assert!(faults(&found)[0].reason.contains(word), "{unusable:?}");
+        assert_eq!(unusable.usable(), None);
     }
     assert_eq!(python((3, 10), true).usable().as_deref(), Some("python3"));
 }
@@ -178,15 +182,15 @@ fn versions_are_compared_as_numbers() {
 }
 
 #[test]
-fn llvm_comes_by_apt_and_else_by_rustup() {
+fn llvm_is_installed_by_apt_or_rustup() {
     let remedies = |means| llvm_faults(means).map(|fault| fault.remedy);
     let rustup = "rustup component add llvm-tools";
     let apt = "apt-get update && apt-get install -y --no-install-recommends llvm-22";
-    assert_eq!(remedies(well().means), [apt, rustup]);
-    let without_apt = Means {
+    assert_eq!(remedies(healthy_machine().means), [apt, rustup]);
+    let without_apt = FixMeans {
         apt: false,
-        ..well().means
+        ..healthy_machine().means
     };
-    let by_hand = "install what Debian calls `llvm-22` with your package manager";
+    let by_hand = "install the counterpart of the Debian package `llvm-22`";
     assert_eq!(remedies(without_apt), [by_hand, rustup]);
 }

@@ -101,9 +101,9 @@ async fn faults_of_both_templates_are_told_at_once() {
     fake.edit_template(Service::Orbit, "${LOG_GROUP}", "${LOG GROUP}");
     let output = fake.deploy_all().await;
     output.fails(10).says(&[
-        "task-definitions/axon.json: nothing fills ${AXON_IMAGES}",
+        "task-definitions/axon.json: no value for placeholder `${AXON_IMAGES}`",
         "task-definitions/orbit.json: ",
-        "`${LOG GROUP}` is no placeholder",
+        "invalid placeholder `${LOG GROUP}`",
     ]);
     assert_eq!(fake.changes(), [""; 0]);
 }

@@ -142,7 +142,7 @@ async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
     let output = fake.deploy_all().await;
     output
         .fails(20)
-        .says(&["only 0 of 2 tasks run and the time is over"]);
+        .says(&["timed out with 0 of 2 tasks running"]);
     everything_is_back(&fake);
 }
 

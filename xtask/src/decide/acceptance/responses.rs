@@ -1,17 +1,17 @@
-//! What a service of ours has to answer, and what its log lines have to be, wherever it runs.
+//! Checks of responses and log lines that every service has to pass, wherever it runs.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::Sight;
+use super::Observation;
 
-/// What axon says on `/reason`.
+/// The message of axon at `/reason`.
 pub const HEARTBEAT: &str = "Axon heartbeat OK";
 
-/// An HTTP answer, as far as the criteria speak of it.
+/// The parts of an HTTP response that the criteria are about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     pub status: u16,
     pub correlation_id: Option<String>,
     /// `family:n`
@@ -19,56 +19,60 @@ pub struct Answer {
     pub body: String,
 }
 
-/// An answer, or why there was none.
-pub type Heard = Result<Answer, String>;
+/// A response, or the reason why there was none.
+pub type Response = Result<HttpResponse, String>;
 
 /// `GET /health` of a service.
-pub fn healthy(service: &str, heard: &Heard) -> Sight {
+pub fn healthy(service: &str, response: &Response) -> Observation {
     let request = "GET /health";
-    let body = body_of(request, heard, 200)?;
+    let body = body_of(request, response, 200)?;
     expect(request, &body, "status", "healthy")?;
     expect(request, &body, "service", service)?;
     Ok(format!("{request}: 200, {service} is healthy"))
 }
 
 /// `GET /reason` of axon.
-pub fn heartbeat(heard: &Heard) -> Sight {
+pub fn heartbeat(response: &Response) -> Observation {
     let request = "GET /reason";
-    let body = body_of(request, heard, 200)?;
+    let body = body_of(request, response, 200)?;
     expect(request, &body, "message", HEARTBEAT)?;
     Ok(format!("{request}: 200, `{HEARTBEAT}`"))
 }
 
-/// `POST /dispatch` that governance allowed; `message` is what axon said.
-pub fn dispatched(heard: &Heard, message: &str) -> Sight {
+/// `POST /dispatch` that governance permitted; `message` is that of axon.
+pub fn dispatched(response: &Response, message: &str) -> Observation {
     let request = "a permitted dispatch";
-    let body = body_of(request, heard, 200)?;
+    let body = body_of(request, response, 200)?;
     expect(request, &body, "status", "success")?;
     expect(request, &body, "message", message)?;
     Ok(format!("{request}: 200 with axon's message"))
 }
 
 /// `POST /dispatch` that governance denied.
-pub fn denied(heard: &Heard) -> Sight {
+pub fn denied(response: &Response) -> Observation {
     let request = "a denied dispatch";
-    let body = body_of(request, heard, 403)?;
+    let body = body_of(request, response, 403)?;
     expect(request, &body, "status", "denied")?;
     match body.get("reason").and_then(Value::as_str) {
         Some(reason) if !reason.is_empty() => Ok(format!("{request}: 403 ({reason})")),
-        _ => Err(format!("{request}: there is no reason in {}", text(&body))),
+        _ => Err(format!("{request}: no reason in {}", text(&body))),
     }
 }
 
-/// The id that was given, or where none was given any that is fit for a header.
-pub fn correlated(request: &str, heard: &Heard, given: Option<&str>) -> Sight {
-    let answer = heard.as_ref().map_err(|why| format!("{request}: {why}"))?;
+/// The correlation id of the request, or a valid new one where the request had none.
+pub fn correlated(request: &str, response: &Response, given: Option<&str>) -> Observation {
+    let answer = response
+        .as_ref()
+        .map_err(|why| format!("{request}: {why}"))?;
     match (answer.correlation_id.as_deref(), given) {
-        (Some(found), Some(given)) if found == given => Ok(format!("{request}: {given} came back")),
-        (Some(found), None) if is_correlation_id(found) => Ok(format!("{request}: one was made")),
+        (Some(found), Some(given)) if found == given => {
+            Ok(format!("{request}: id {given} returned"))
+        }
+        (Some(found), None) if is_correlation_id(found) => Ok(format!("{request}: id generated")),
         (found, given) => Err(format!(
-            "{request}: X-Correlation-ID is {} and should be {}",
+            "{request}: X-Correlation-ID is {}, expected {}",
             found.unwrap_or("missing"),
-            given.unwrap_or("made where none is given"),
+            given.unwrap_or("a generated id"),
         )),
     }
 }
@@ -81,26 +85,26 @@ fn is_correlation_id(text: &str) -> bool {
 /// Fields that every log line has.
 const LINE_FIELDS: [&str; 4] = ["timestamp", "level", "message", "service"];
 
-/// Every line is a JSON object of the service, and lines of requests carry an id.
-pub fn structured(service: &str, lines: &[String]) -> Sight {
+/// Every line is a JSON object of the service, and lines of requests have a correlation id.
+pub fn structured(service: &str, lines: &[String]) -> Observation {
     if lines.is_empty() {
         return Err(format!("{service} logged nothing"));
     }
     for line in lines {
-        let told = |what: &str| format!("{service} logged {what}: {line}");
-        let object = object(line).ok_or_else(|| told("a line that is no JSON object"))?;
+        let fault = |what: &str| format!("{service} logged {what}: {line}");
+        let object = object(line).ok_or_else(|| fault("a line that is not a JSON object"))?;
         let missing: Vec<&str> = LINE_FIELDS
             .into_iter()
             .filter(|field| !object.get(*field).is_some_and(Value::is_string))
             .collect();
         if !missing.is_empty() {
-            return Err(told(&format!("a line without {}", missing.join(", "))));
+            return Err(fault(&format!("a line without {}", missing.join(", "))));
         }
         if object["service"] != service {
-            return Err(told("a line of another service"));
+            return Err(fault("a line of another service"));
         }
         if object["message"] == "request" && id_of(&object).is_none() {
-            return Err(told("a request without its correlation id"));
+            return Err(fault("a request without its correlation id"));
         }
     }
     Ok(format!(
@@ -109,8 +113,8 @@ pub fn structured(service: &str, lines: &[String]) -> Sight {
     ))
 }
 
-/// The requests of these ids are in the log, each with its id on its line.
-pub fn logged(service: &str, lines: &[String], ids: &[String]) -> Sight {
+/// The log has a request line for each of these ids.
+pub fn logged(service: &str, lines: &[String], ids: &[String]) -> Observation {
     let found = requests(lines);
     let missing: Vec<&str> = ids
         .iter()
@@ -151,14 +155,17 @@ fn id_of(object: &Map<String, Value>) -> Option<String> {
     (!id.is_empty()).then(|| id.to_owned())
 }
 
-fn body_of(request: &str, heard: &Heard, status: u16) -> Result<Map<String, Value>, String> {
-    let answer = heard.as_ref().map_err(|why| format!("{request}: {why}"))?;
-    let Answer { body, .. } = answer;
+fn body_of(request: &str, response: &Response, status: u16) -> Result<Map<String, Value>, String> {
+    let answer = response
+        .as_ref()
+        .map_err(|why| format!("{request}: {why}"))?;
+    let HttpResponse { body, .. } = answer;
     if answer.status != status {
         let found = answer.status;
         return Err(format!("{request}: {found}, expected {status}: {body}"));
     }
-    object(body).ok_or_else(|| format!("{request}: {status} with a body that is no object: {body}"))
+    object(body)
+        .ok_or_else(|| format!("{request}: {status} with a body that is not a JSON object: {body}"))
 }
 
 fn expect(
@@ -188,11 +195,11 @@ pub(super) mod testing {
         clippy::unnecessary_wraps,
         reason = "stands where an answer may be missing"
     )]
-    pub(in crate::decide::acceptance) fn heard(status: u16, body: &Value) -> Heard {
-        Ok(Answer {
+    pub(in crate::decide::acceptance) fn response(status: u16, body: &Value) -> Response {
+        Ok(HttpResponse {
             status,
             body: body.to_string(),
-            ..Answer::default()
+            ..HttpResponse::default()
         })
     }
 
@@ -213,35 +220,35 @@ pub(super) mod testing {
 mod tests {
     use serde_json::json;
 
-    use super::testing::{heard, line};
+    use super::testing::{line, response};
     use super::*;
 
     #[test]
-    fn health_is_200_and_says_so_and_is_the_services_own() {
+    fn health_is_200_with_the_name_of_the_service() {
         let good = json!({ "status": "healthy", "service": "axon", "timestamp": "x" });
-        assert!(healthy("axon", &heard(200, &good)).is_ok());
+        assert!(healthy("axon", &response(200, &good)).is_ok());
         for broken in [
-            heard(503, &good),
-            heard(200, &json!({ "status": "starting", "service": "axon" })),
-            heard(200, &json!({ "status": "healthy" })),
-            heard(200, &json!("healthy")),
+            response(503, &good),
+            response(200, &json!({ "status": "starting", "service": "axon" })),
+            response(200, &json!({ "status": "healthy" })),
+            response(200, &json!("healthy")),
             Err("no answer".to_owned()),
         ] {
             assert!(healthy("axon", &broken).is_err(), "{broken:?}");
         }
-        assert!(healthy("orbit", &heard(200, &good)).is_err());
+        assert!(healthy("orbit", &response(200, &good)).is_err());
     }
 
     #[test]
-    fn a_heartbeat_is_the_very_message() {
-        assert!(heartbeat(&heard(200, &json!({ "message": HEARTBEAT }))).is_ok());
-        assert!(heartbeat(&heard(200, &json!({ "message": "axon heartbeat ok" }))).is_err());
-        assert!(heartbeat(&heard(401, &json!({ "message": HEARTBEAT }))).is_err());
+    fn a_heartbeat_is_the_exact_message() {
+        assert!(heartbeat(&response(200, &json!({ "message": HEARTBEAT }))).is_ok());
+        assert!(heartbeat(&response(200, &json!({ "message": "axon heartbeat ok" }))).is_err());
+        assert!(heartbeat(&response(401, &json!({ "message": HEARTBEAT }))).is_err());
     }
 
     #[test]
-    fn a_dispatch_carries_what_axon_said() {
-        let good = heard(200, &json!({ "status": "success", "message": "m" }));
+    fn a_dispatch_has_the_message_of_axon() {
+        let good = response(200, &json!({ "status": "success", "message": "m" }));
         assert!(dispatched(&good, "m").is_ok());
         assert!(dispatched(&good, "another").is_err());
     }
@@ -249,29 +256,29 @@ mod tests {
     #[test]
     fn a_denial_is_403_with_its_reason() {
         let good = json!({ "status": "denied", "reason": "policy" });
-        assert!(denied(&heard(403, &good)).is_ok());
-        assert!(denied(&heard(200, &good)).is_err());
-        assert!(denied(&heard(403, &json!({ "status": "denied" }))).is_err());
+        assert!(denied(&response(403, &good)).is_ok());
+        assert!(denied(&response(200, &good)).is_err());
+        assert!(denied(&response(403, &json!({ "status": "denied" }))).is_err());
     }
 
     #[test]
-    fn the_id_that_was_given_is_the_one_that_comes_back() {
-        let answer = |id: &str| -> Heard {
-            Ok(Answer {
+    fn the_id_of_the_request_is_returned() {
+        let answer = |id: &str| -> Response {
+            Ok(HttpResponse {
                 correlation_id: Some(id.to_owned()),
-                ..Answer::default()
+                ..HttpResponse::default()
             })
         };
         assert!(correlated("r", &answer("a"), Some("a")).is_ok());
         assert!(correlated("r", &answer("b"), Some("a")).is_err());
         assert!(correlated("r", &answer("b"), None).is_ok());
         assert!(correlated("r", &answer("b c"), None).is_err());
-        assert!(correlated("r", &Ok(Answer::default()), None).is_err());
+        assert!(correlated("r", &Ok(HttpResponse::default()), None).is_err());
         assert!(correlated("r", &Err("silence".to_owned()), None).is_err());
     }
 
     #[test]
-    fn one_line_that_is_no_json_or_lacks_its_id_is_enough() {
+    fn one_malformed_line_fails() {
         let good = [
             line("axon", "ready", None),
             line("axon", "request", Some("a")),
@@ -286,8 +293,8 @@ mod tests {
             line("axon", "request", Some("")),
         ] {
             let lines = [good.to_vec(), vec![broken]].concat();
-            let told = structured("axon", &lines).unwrap_err();
-            assert!(told.contains(&lines[2]), "{told}");
+            let error = structured("axon", &lines).unwrap_err();
+            assert!(error.contains(&lines[2]), "{error}");
         }
         assert!(structured("axon", &[]).is_err());
     }

@@ -1,21 +1,22 @@
-//! How an image is run alone, as its definition says and as no emulator does.
+//! How to run an image in plain Docker with the settings of its definition, several of which the
+//! local AWS ignores.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Definition;
 
-/// What a secret of the definition is, where there is no ECS to fill it in.
+/// The value of every secret, since there is no ECS that resolves the references.
 const DUMMY_SECRET: &str = "not-a-secret";
-/// A task's memory is in MiB.
+/// The unit of `memory` in a definition.
 const MEBIBYTE: i64 = 1024 * 1024;
 
-/// How to run an image: what its definition says of the container.
+/// The settings of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
-    /// An image's id, or any other name that the engine knows.
+    /// An image id, or any other name that the engine resolves.
     pub image: String,
-    /// In place of the image's own arguments.
+    /// Replaces the `CMD` of the image.
     pub command: Vec<String>,
     pub environment: BTreeMap<String, String>,
     pub user: Option<String>,
@@ -23,13 +24,13 @@ pub struct RunOptions {
     pub capabilities_dropped: Vec<String>,
     pub system_controls: BTreeMap<String, String>,
     pub memory_bytes_max: Option<i64>,
-    /// The container's port; it is reached under another one of 127.0.0.1.
+    /// The port in the container. Docker publishes it on a free port of 127.0.0.1.
     pub port: Option<u16>,
-    /// Path in the container, and the file of this machine that is seen there.
+    /// Path in the container, and the file of this machine that is mounted there.
     pub files: BTreeMap<String, PathBuf>,
 }
 
-/// The definition's container, with dummies for its secrets. `None`: it has no container.
+/// The options of the first container, with dummy secrets. `None`: there is no container.
 pub fn run_options(definition: &Definition, image: &str) -> Option<RunOptions> {
     let container = definition.container()?;
     let owned = |pairs: BTreeMap<&str, &str>| -> BTreeMap<String, String> {
@@ -59,7 +60,7 @@ pub fn run_options(definition: &Definition, image: &str) -> Option<RunOptions> {
     })
 }
 
-/// The command of the definition's health check, as a container executes it; empty: there is none.
+/// The command of the health check for `docker exec`; empty without a health check.
 pub fn health_check(definition: &Definition) -> Vec<String> {
     let command = definition.container().map(|it| it.health_check_command());
     match command.unwrap_or_default().as_slice() {
@@ -76,7 +77,7 @@ mod tests {
     use crate::catalog::Service;
 
     #[test]
-    fn a_container_runs_as_its_definition_says() {
+    fn options_are_those_of_the_definition() {
         let options = run_options(&definition(Service::Orbit), "sha256:1").unwrap();
         assert_eq!(options.image, "sha256:1");
         assert_eq!(options.user.as_deref(), Some("65532:65532"));
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_health_check_is_a_command_of_the_container() {
+    fn the_health_check_becomes_a_command() {
         let mut definition = definition(Service::Axon);
         assert_eq!(health_check(&definition), ["/axon", "healthcheck"]);
         let command = "/containerDefinitions/0/healthCheck/command";

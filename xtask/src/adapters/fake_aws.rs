@@ -1,4 +1,4 @@
-//! An AWS of a test's own, on loopback.
+//! A fake AWS for tests, on loopback.
 
 use std::io;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use super::aws::emulated;
 use crate::decide::environment::Environment;
 use crate::report::{Format, OutputMode, Report};
 
-/// What is asked, as `GET /path?query` or as the name of a JSON protocol's operation, with what is
-/// said in it; and the answer, or the code of an error.
-type Answer = dyn Fn(&str, Value) -> Result<Value, &'static str> + Send + Sync;
+/// Maps a request to a response or an error code. The request is `GET /path?query`, or the
+/// operation of a JSON protocol, with its input.
+type Responder = dyn Fn(&str, Value) -> Result<Value, &'static str> + Send + Sync;
 
-/// A configuration that leads there.
-pub(super) async fn aws(
+/// An SDK configuration for a fake AWS with this behavior.
+pub(super) async fn config(
     answer: impl Fn(&str, Value) -> Result<Value, &'static str> + Send + Sync + 'static,
 ) -> SdkConfig {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let answer: Arc<Answer> = Arc::new(answer);
+    let answer: Arc<Responder> = Arc::new(answer);
     let app = Router::new().fallback(serve).with_state(answer);
     drop(tokio::spawn(async { axum::serve(listener, app).await }));
     emulated(&environment(), &endpoint)
 }
 
-/// Tells nobody.
+/// A report without output.
 pub(super) fn report() -> Report {
     let mode = OutputMode {
         format: Format::Human,
@@ -51,7 +51,7 @@ pub(super) fn environment() -> Environment {
     Environment::parse("test", &file.to_string()).unwrap()
 }
 
-async fn serve(State(answer): State<Arc<Answer>>, request: Request) -> axum::response::Response {
+async fn serve(State(answer): State<Arc<Responder>>, request: Request) -> axum::response::Response {
     let (head, body) = request.into_parts();
     let target = head.headers.get("x-amz-target");
     let operation = target.and_then(|target| target.to_str().unwrap().split('.').nth(1));
@@ -61,7 +61,7 @@ async fn serve(State(answer): State<Arc<Answer>>, request: Request) -> axum::res
     match answer(&asked, input) {
         Ok(output) => output.to_string().into_response(),
         Err(code) => {
-            let error = json!({ "__type": code, "message": "so it is" });
+            let error = json!({ "__type": code, "message": "refused by the fake" });
             let headers = [("x-amzn-errortype", code)];
             (StatusCode::BAD_REQUEST, headers, error.to_string()).into_response()
         }

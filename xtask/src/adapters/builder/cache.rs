@@ -1,4 +1,4 @@
-//! The artifacts that this machine keeps, by component and key.
+//! The artifact cache of this machine, by component and key. A bundle is a copy of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,28 +9,29 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 
 use crate::catalog::Component;
-use crate::decide::artifact::archive::Packed;
-use crate::decide::artifact::image::{Artifact, Digest, Key};
-use crate::decide::artifact::referrer::{DOCUMENTS, Document};
+use crate::decide::artifact::archive::PackedArtifact;
+use crate::decide::artifact::image::Artifact;
+use crate::decide::artifact::referrer::{IMAGE_DOCUMENTS, ImageDocument};
+use crate::decide::artifact::types::{Digest, Key};
 
-/// How many artifacts of a component are kept.
+/// The number of artifacts that are kept of a component.
 const KEPT: usize = 5;
 
-pub(super) struct Shelf {
+pub(super) struct ArtifactCache {
     folder: PathBuf,
 }
 
-/// What is written next to an artifact, and last: without it the artifact is not there.
+/// The metadata of an artifact, written last. Without it the artifact does not count as cached.
 #[derive(Serialize, Deserialize)]
-struct Note {
+struct CacheEntry {
     digest: Digest,
     packed_bytes: u64,
     unpacked_bytes: u64,
-    /// Of the archive and the documents about it.
+    /// The digest of the archive and its documents.
     content: Digest,
 }
 
-impl Note {
+impl CacheEntry {
     fn artifact(self, component: Component, key: &Key, file: PathBuf) -> Artifact {
         Artifact {
             component,
@@ -43,7 +44,7 @@ impl Note {
     }
 }
 
-impl Shelf {
+impl ArtifactCache {
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
@@ -52,56 +53,57 @@ impl Shelf {
         &self.folder
     }
 
-    /// An artifact that is there and whole, with the documents about it.
+    /// An artifact that is cached with its documents, all undamaged.
     pub(super) async fn find(&self, component: Component, key: &Key) -> Option<Artifact> {
         let file = self.file(component, key);
-        let note: Note = serde_json::from_slice(&fs::read(note_of(&file)).await.ok()?).ok()?;
+        let entry: CacheEntry =
+            serde_json::from_slice(&fs::read(entry_of(&file)).await.ok()?).ok()?;
         let mut bytes = Vec::new();
         for part in parts(&file) {
             bytes.extend(fs::read(part).await.ok()?);
         }
-        (Digest::of(&bytes) == note.content).then(|| note.artifact(component, key, file))
+        (Digest::of(&bytes) == entry.content).then(|| entry.artifact(component, key, file))
     }
 
-    /// Why an artifact is not to be found.
+    /// The reason why an artifact is not found.
     pub(super) async fn fault(&self, component: Component, key: &Key) -> String {
         let folder = self.folder.display();
-        if fs::metadata(note_of(&self.file(component, key)))
+        if fs::metadata(entry_of(&self.file(component, key)))
             .await
             .is_ok()
         {
-            return format!("the bytes of {component} in {folder} are not those that were packed");
+            return format!("{component} in {folder} is damaged");
         }
-        format!("{folder} has no {component} that was built of this checkout as it is")
+        format!("{folder} has no {component} that was built from this checkout as it is")
     }
 
-    /// Copies an artifact that is here to another folder, which is a shelf like this one then.
+    /// Copies an artifact to another folder, which is then a cache as well.
     pub(super) async fn copy(&self, artifact: &Artifact, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)
             .await
             .with_context(|| format!("create {}", folder.display()))?;
-        let note = note_of(&artifact.file);
-        for file in parts(&artifact.file).into_iter().chain([note]) {
+        let entry = entry_of(&artifact.file);
+        for file in parts(&artifact.file).into_iter().chain([entry]) {
             let bytes = fs::read(&file).await;
             let bytes = bytes.with_context(|| format!("read {}", file.display()))?;
             let name = file.file_name().context("an artifact has a name")?;
-            write_whole(&folder.join(name), &bytes).await?;
+            write_atomically(&folder.join(name), &bytes).await?;
         }
         Ok(())
     }
 
-    /// Writes an artifact so that it is there as a whole or not at all.
+    /// Adds an artifact, completely or not at all.
     pub(super) async fn keep(
         &self,
         component: Component,
         key: &Key,
-        packed: Packed,
+        packed: PackedArtifact,
         unpacked_bytes: u64,
-        documents: &[(Document, Vec<u8>)],
+        documents: &[(ImageDocument, Vec<u8>)],
     ) -> Result<Artifact> {
         let mut content = vec![packed.bytes.as_slice()];
         content.extend(documents.iter().map(|(_, bytes)| bytes.as_slice()));
-        let note = Note {
+        let entry = CacheEntry {
             content: Digest::of(&content.concat()),
             digest: packed.digest,
             packed_bytes: packed.packed_bytes,
@@ -111,18 +113,18 @@ impl Shelf {
             .await
             .with_context(|| format!("create {}", self.folder.display()))?;
         let file = self.file(component, key);
-        write_whole(&file, &packed.bytes).await?;
+        write_atomically(&file, &packed.bytes).await?;
         for (document, bytes) in documents {
-            write_whole(&file.with_extension(document.ending()), bytes).await?;
+            write_atomically(&file.with_extension(document.extension()), bytes).await?;
         }
-        write_whole(&note_of(&file), &serde_json::to_vec(&note)?).await?;
+        write_atomically(&entry_of(&file), &serde_json::to_vec(&entry)?).await?;
         self.remove_old(component)
             .await
-            .with_context(|| format!("tidy up {}", self.folder.display()))?;
-        Ok(note.artifact(component, key, file))
+            .with_context(|| format!("remove old artifacts of {}", self.folder.display()))?;
+        Ok(entry.artifact(component, key, file))
     }
 
-    /// Removes all but the newest few artifacts of a component, and whatever belongs to them.
+    /// Removes all but the newest artifacts of a component, with their documents.
     async fn remove_old(&self, component: Component) -> Result<()> {
         let mut newest: BTreeMap<String, SystemTime> = BTreeMap::new();
         let mut files = Vec::new();
@@ -166,57 +168,51 @@ impl Shelf {
     }
 }
 
-/// The archive, and the documents that lie beside it.
+/// The archive and its documents.
 fn parts(file: &Path) -> Vec<PathBuf> {
-    let documents = DOCUMENTS.map(|document| file.with_extension(document.ending()));
+    let documents = IMAGE_DOCUMENTS.map(|document| file.with_extension(document.extension()));
     [vec![file.to_owned()], documents.to_vec()].concat()
 }
 
-fn note_of(file: &Path) -> PathBuf {
+fn entry_of(file: &Path) -> PathBuf {
     file.with_extension("json")
 }
 
-/// Nobody ever sees a half-written file under this name.
-async fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}", std::process::id()));
+/// Writes a file atomically: to a temporary file, which is then renamed.
+async fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
     let written = async {
-        fs::write(&unfinished, bytes).await?;
-        fs::rename(&unfinished, path).await
+        fs::write(&temporary, bytes).await?;
+        fs::rename(&temporary, path).await
     };
     let written = written.await;
     if written.is_err() {
-        // On a disk that is full it would be in the way of its own next try.
-        drop(fs::remove_file(&unfinished).await);
+        // Frees the space on a full disk.
+        drop(fs::remove_file(&temporary).await);
     }
     written.with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::catalog::Service;
     use crate::decide::artifact::archive::pack_image;
     use crate::decide::outputs::Architecture;
 
-    struct Folder(PathBuf);
-
-    impl Drop for Folder {
-        #[expect(clippy::disallowed_methods, reason = "a test cleans up after itself")]
-        fn drop(&mut self) {
-            drop(std::fs::remove_dir_all(&self.0));
-        }
+    fn cache() -> (TempDir, ArtifactCache) {
+        let folder = TempDir::new().unwrap();
+        let cache = ArtifactCache::new(folder.path().to_owned());
+        (folder, cache)
     }
 
-    fn shelf(name: &str) -> (Folder, Shelf) {
-        let folder = std::env::temp_dir().join(format!("shelf-{name}-{}", std::process::id()));
-        (Folder(folder.clone()), Shelf::new(folder))
-    }
-
-    async fn keep(shelf: &Shelf, key: &Key) -> Artifact {
+    async fn keep(cache: &ArtifactCache, key: &Key) -> Artifact {
         let packed = pack_image("axon", Architecture::X86, key.0.as_bytes(), None).unwrap();
-        let documents = DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = shelf.keep(
+        let documents = IMAGE_DOCUMENTS.map(|document| (document, b"{}".to_vec()));
+        let kept = cache.keep(
             Component::Service(Service::Axon),
             key,
             packed,
@@ -234,40 +230,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_kept_is_found_and_what_is_damaged_is_not() {
-        let (_folder, shelf) = shelf("kept");
+    async fn a_cached_artifact_is_found_unless_it_is_damaged() {
+        let (_folder, cache) = cache();
         let key = Key("1".repeat(64));
         assert_eq!(
-            shelf.find(Component::Service(Service::Axon), &key).await,
+            cache.find(Component::Service(Service::Axon), &key).await,
             None
         );
 
-        let kept = keep(&shelf, &key).await;
+        let kept = keep(&cache, &key).await;
         assert_eq!(
-            shelf
+            cache
                 .find(Component::Service(Service::Axon), &key)
                 .await
                 .as_ref(),
             Some(&kept)
         );
         assert_eq!(
-            shelf.find(Component::Service(Service::Orbit), &key).await,
+            cache.find(Component::Service(Service::Orbit), &key).await,
             None
         );
 
         for part in parts(&kept.file) {
-            keep(&shelf, &key).await;
+            keep(&cache, &key).await;
             damage(&part).await;
             assert_eq!(
-                shelf.find(Component::Service(Service::Axon), &key).await,
+                cache.find(Component::Service(Service::Axon), &key).await,
                 None
             );
         }
-        for part in [note_of(&kept.file), kept.document(Document::Bill)] {
-            keep(&shelf, &key).await;
+        for part in [entry_of(&kept.file), kept.document(ImageDocument::Sbom)] {
+            keep(&cache, &key).await;
             fs::remove_file(part).await.unwrap();
             assert_eq!(
-                shelf.find(Component::Service(Service::Axon), &key).await,
+                cache.find(Component::Service(Service::Axon), &key).await,
                 None
             );
         }
@@ -275,11 +271,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_copy_is_a_shelf_and_says_what_it_lacks() {
-        let (_folder, shelf) = shelf("original");
+        let (_folder, cache) = cache();
         let key = Key("1".repeat(64));
-        let kept = keep(&shelf, &key).await;
-        let copy = Shelf::new(shelf.folder.join("copy"));
-        shelf.copy(&kept, &copy.folder).await.unwrap();
+        let kept = keep(&cache, &key).await;
+        let copy = ArtifactCache::new(cache.folder.join("copy"));
+        cache.copy(&kept, &copy.folder).await.unwrap();
         let copied = copy
             .find(Component::Service(Service::Axon), &key)
             .await
@@ -293,40 +289,40 @@ mod tests {
             None
         );
         let fault = copy.fault(Component::Service(Service::Axon), &key).await;
-        assert!(fault.contains("the bytes of axon in"), "{fault}");
+        assert!(fault.contains("is damaged"), "{fault}");
         let fault = copy
             .fault(Component::Service(Service::Axon), &Key("2".repeat(64)))
             .await;
-        assert!(fault.contains("has no axon that was built of"), "{fault}");
+        assert!(fault.contains("has no axon that was built from"), "{fault}");
     }
 
     #[tokio::test]
-    async fn what_cannot_be_kept_leaves_nothing() {
-        let (_folder, shelf) = shelf("whole");
-        let taken = shelf.folder.join("taken");
+    async fn a_failed_write_leaves_no_file() {
+        let (_folder, cache) = cache();
+        let taken = cache.folder.join("taken");
         fs::create_dir_all(taken.join("by a folder")).await.unwrap();
-        write_whole(&taken, b"anything").await.unwrap_err();
-        let mut files = fs::read_dir(&shelf.folder).await.unwrap();
+        write_atomically(&taken, b"anything").await.unwrap_err();
+        let mut files = fs::read_dir(&cache.folder).await.unwrap();
         assert_eq!(files.next_entry().await.unwrap().unwrap().path(), taken);
         assert!(files.next_entry().await.unwrap().is_none());
     }
 
     #[tokio::test]
-    async fn only_the_newest_few_artifacts_are_kept() {
-        let (_folder, shelf) = shelf("few");
+    async fn only_the_newest_artifacts_are_kept() {
+        let (_folder, cache) = cache();
         for index in 0..KEPT + 2 {
-            keep(&shelf, &Key(index.to_string().repeat(64))).await;
+            keep(&cache, &Key(index.to_string().repeat(64))).await;
         }
-        let mut files = fs::read_dir(&shelf.folder).await.unwrap();
+        let mut files = fs::read_dir(&cache.folder).await.unwrap();
         let mut count = 0;
         while files.next_entry().await.unwrap().is_some() {
             count += 1;
         }
-        // The archive, the two documents about it and the note.
+        // The archive, its two documents and the entry.
         assert_eq!(count, 4 * KEPT);
         let newest = Key((KEPT + 1).to_string().repeat(64));
         assert!(
-            shelf
+            cache
                 .find(Component::Service(Service::Axon), &newest)
                 .await
                 .is_some()

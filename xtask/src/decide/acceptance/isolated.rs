@@ -1,48 +1,48 @@
-//! What the images have to do when each runs alone, with stand-ins for what it calls.
+//! Criteria for one image that runs by itself, with stubs for the services that it calls.
 
 use serde_json::{Value, json};
 
-use super::Sights;
-use super::answers::{self, Heard};
+use super::Observations;
+use super::responses::{self, Response};
 
-/// One service's image in a container of its own.
+/// Observations of one service in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alone {
-    pub health: Heard,
-    /// Exit code of the definition's health check, run in the container.
+pub struct IsolatedService {
+    pub health: Response,
+    /// The exit code of the health check of the definition, run in the container.
     pub health_check: Result<i64, String>,
-    /// All that it wrote, line by line.
+    /// The lines of its log.
     pub lines: Vec<String>,
 }
 
-/// What a dispatch is asked under.
+/// The stubbed answers that a dispatch gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Case {
-    /// Governance says yes.
+pub enum DispatchCase {
+    /// Governance permits.
     Permitted,
-    /// Governance says yes, and the request has no correlation id.
+    /// Governance permits, and the request has no correlation id.
     WithoutId,
-    /// Governance says no.
+    /// Governance denies.
     Denied,
     /// Governance answers with an error.
     Unanswered,
 }
 
-/// One dispatch, and the calls that it led to, in their order.
+/// One dispatch and the calls that it caused, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispatch {
-    pub case: Case,
-    /// The id that was given.
+    pub case: DispatchCase,
+    /// The id of the request.
     pub correlation_id: Option<String>,
-    pub heard: Heard,
-    pub calls: Vec<Call>,
+    pub response: Response,
+    pub calls: Vec<RecordedCall>,
 }
 
-/// A call that a stand-in took.
+/// A call that a stub received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub struct RecordedCall {
     pub peer: Peer,
-    /// Governance has it from the question: a function sees no header.
+    /// For governance that of the payload, since a function gets no headers.
     pub correlation_id: Option<String>,
     pub body: String,
 }
@@ -53,38 +53,39 @@ pub enum Peer {
     Axon,
 }
 
-/// What axon's stand-in says: not the heartbeat, so that nobody can have made it up.
-pub const STAND_IN_MESSAGE: &str = "the heartbeat of a stand-in";
-/// What governance's stand-in says no with.
-pub const STAND_IN_REASON: &str = "a stand-in says no";
+/// The message of the axon stub. It differs from the real heartbeat, so that orbit cannot make it
+/// up.
+pub const STUB_MESSAGE: &str = "the heartbeat of a stub";
+/// The reason with which the governance stub denies.
+pub const STUB_REASON: &str = "denied by a stub";
 
-/// The health route, and the definition's own health check.
-pub fn health(service: &str, alone: &Alone) -> Sights {
+/// The health route, and the health check of the definition.
+pub fn health(service: &str, alone: &IsolatedService) -> Observations {
     let checked = match &alone.health_check {
-        Ok(0) => Ok("the definition's health check: exit 0".to_owned()),
-        Ok(code) => Err(format!("the definition's health check: exit {code}")),
-        Err(why) => Err(format!("the definition's health check: {why}")),
+        Ok(0) => Ok("the health check of the definition: exit 0".to_owned()),
+        Ok(code) => Err(format!("the health check of the definition: exit {code}")),
+        Err(why) => Err(format!("the health check of the definition: {why}")),
     };
-    Sights::of([answers::healthy(service, &alone.health), checked])
+    Observations::of([responses::healthy(service, &alone.health), checked])
 }
 
-/// Governance is asked the question of its contract, and before axon; without its answer axon is
-/// not called.
-pub fn governance_first(dispatches: &[Dispatch]) -> Sights {
-    let permitted = find(dispatches, Case::Permitted).and_then(|dispatch| {
-        answers::dispatched(&dispatch.heard, STAND_IN_MESSAGE)?;
+/// Orbit calls governance with the payload of its contract before it calls axon, and does not call
+/// axon without an answer.
+pub fn governance_first(dispatches: &[Dispatch]) -> Observations {
+    let permitted = find(dispatches, DispatchCase::Permitted).and_then(|dispatch| {
+        responses::dispatched(&dispatch.response, STUB_MESSAGE)?;
         calls(
             "a permitted dispatch",
             dispatch,
             &[Peer::Governance, Peer::Axon],
         )?;
-        asked(&dispatch.calls[0].body)?;
-        Ok("governance was asked, then axon".to_owned())
+        expect_question(&dispatch.calls[0].body)?;
+        Ok("governance was called, then axon".to_owned())
     });
-    let unanswered = find(dispatches, Case::Unanswered).and_then(|dispatch| {
-        let what = "a dispatch without governance's answer";
+    let unanswered = find(dispatches, DispatchCase::Unanswered).and_then(|dispatch| {
+        let what = "a dispatch without an answer of governance";
         let answer = dispatch
-            .heard
+            .response
             .as_ref()
             .map_err(|why| format!("{what}: {why}"))?;
         if answer.status != 503 {
@@ -93,35 +94,37 @@ pub fn governance_first(dispatches: &[Dispatch]) -> Sights {
         calls(what, dispatch, &[Peer::Governance])?;
         Ok("when governance fails: 503, axon not called".to_owned())
     });
-    Sights::of([permitted, unanswered])
+    Observations::of([permitted, unanswered])
 }
 
-pub fn denial_blocks(dispatches: &[Dispatch]) -> Sights {
-    Sights::of([find(dispatches, Case::Denied).and_then(|dispatch| {
-        let told = answers::denied(&dispatch.heard)?;
-        calls("a denied dispatch", dispatch, &[Peer::Governance])?;
-        Ok(format!("{told}, axon not called"))
-    })])
+pub fn denial_blocks(dispatches: &[Dispatch]) -> Observations {
+    Observations::of(
+        [find(dispatches, DispatchCase::Denied).and_then(|dispatch| {
+            let denied = responses::denied(&dispatch.response)?;
+            calls("a denied dispatch", dispatch, &[Peer::Governance])?;
+            Ok(format!("{denied}, axon not called"))
+        })],
+    )
 }
 
-/// The id is the same in the answer, in each call and on the request's line in the log.
-pub fn correlation(dispatches: &[Dispatch], lines: &[String]) -> Sights {
-    let mut sights = Vec::new();
+/// The correlation id is the same in the response, in each call and in the log line of the request.
+pub fn correlation(dispatches: &[Dispatch], lines: &[String]) -> Observations {
+    let mut observations = Vec::new();
     let mut ids = Vec::new();
     for dispatch in dispatches {
         let request = match dispatch.case {
-            Case::Permitted => "permitted",
-            Case::WithoutId => "without an id",
-            Case::Denied => "denied",
-            Case::Unanswered => "without governance's answer",
+            DispatchCase::Permitted => "permitted",
+            DispatchCase::WithoutId => "without an id",
+            DispatchCase::Denied => "denied",
+            DispatchCase::Unanswered => "without an answer of governance",
         };
         let given = dispatch.correlation_id.as_deref();
-        sights.push(answers::correlated(request, &dispatch.heard, given));
-        let answered = dispatch.heard.as_ref().ok();
+        observations.push(responses::correlated(request, &dispatch.response, given));
+        let answered = dispatch.response.as_ref().ok();
         let id = answered.and_then(|answer| answer.correlation_id.clone());
         for call in &dispatch.calls {
             if call.correlation_id != id || id.is_none() {
-                sights.push(Err(format!(
+                observations.push(Err(format!(
                     "{request}: the call to {:?} has the id {}",
                     call.peer,
                     call.correlation_id.as_deref().unwrap_or("none")
@@ -130,24 +133,26 @@ pub fn correlation(dispatches: &[Dispatch], lines: &[String]) -> Sights {
         }
         ids.extend(id);
     }
-    sights.push(answers::logged("orbit", lines, &ids));
-    Sights::of(sights)
+    observations.push(responses::logged("orbit", lines, &ids));
+    Observations::of(observations)
 }
 
-/// The question of the contract. What else stands in it is for logs, and decides nothing.
-fn asked(question: &str) -> Result<(), String> {
+/// Checks the fields of the payload that governance decides by; others are for logs.
+fn expect_question(question: &str) -> Result<(), String> {
     let fields: Value = serde_json::from_str(question).unwrap_or_default();
     let expected = json!({ "service": "orbit", "intent": "call_reasoning" });
     let has = |name: &str| fields[name] == expected[name];
     if has("service") && has("intent") {
         return Ok(());
     }
-    Err(format!("governance was asked {question}, not {expected}"))
+    Err(format!(
+        "governance was called with {question}, expected {expected}"
+    ))
 }
 
-fn find(dispatches: &[Dispatch], case: Case) -> Result<&Dispatch, String> {
+fn find(dispatches: &[Dispatch], case: DispatchCase) -> Result<&Dispatch, String> {
     let found = dispatches.iter().find(|dispatch| dispatch.case == case);
-    found.ok_or_else(|| "orbit was not asked".to_owned())
+    found.ok_or_else(|| "orbit was not called".to_owned())
 }
 
 fn calls(what: &str, dispatch: &Dispatch, expected: &[Peer]) -> Result<(), String> {
@@ -162,11 +167,11 @@ fn calls(what: &str, dispatch: &Dispatch, expected: &[Peer]) -> Result<(), Strin
 mod tests {
     use super::super::Criterion::{CorrelationIds, DenialBlocks, GovernanceFirst, OrbitHealth};
     use super::super::Status;
-    use super::super::answers::Answer;
-    use super::super::answers::testing::line;
+    use super::super::responses::HttpResponse;
+    use super::super::responses::testing::line;
     use super::*;
 
-    fn call(peer: Peer, id: &str) -> Call {
+    fn call(peer: Peer, id: &str) -> RecordedCall {
         let question = json!({
             "service": "orbit", "intent": "call_reasoning", "correlation_id": id,
         });
@@ -174,18 +179,24 @@ mod tests {
             Peer::Governance => question.to_string(),
             Peer::Axon => String::new(),
         };
-        Call {
+        RecordedCall {
             peer,
             correlation_id: Some(id.to_owned()),
             body,
         }
     }
 
-    fn dispatch(case: Case, id: &str, status: u16, body: &Value, peers: &[Peer]) -> Dispatch {
+    fn dispatch(
+        case: DispatchCase,
+        id: &str,
+        status: u16,
+        body: &Value,
+        peers: &[Peer],
+    ) -> Dispatch {
         Dispatch {
             case,
-            correlation_id: (case != Case::WithoutId).then(|| id.to_owned()),
-            heard: Ok(Answer {
+            correlation_id: (case != DispatchCase::WithoutId).then(|| id.to_owned()),
+            response: Ok(HttpResponse {
                 status,
                 correlation_id: Some(id.to_owned()),
                 task_revision: None,
@@ -195,17 +206,23 @@ mod tests {
         }
     }
 
-    /// An orbit that does all that it should.
+    /// Dispatches of a correct orbit.
     fn good() -> [Dispatch; 4] {
         use Peer::{Axon, Governance};
-        let success = json!({ "status": "success", "message": STAND_IN_MESSAGE });
-        let denied = json!({ "status": "denied", "reason": STAND_IN_REASON });
+        let success = json!({ "status": "success", "message": STUB_MESSAGE });
+        let denied = json!({ "status": "denied", "reason": STUB_REASON });
         let both = [Governance, Axon];
         [
-            dispatch(Case::Permitted, "a", 200, &success, &both),
-            dispatch(Case::WithoutId, "b", 200, &success, &both),
-            dispatch(Case::Denied, "c", 403, &denied, &[Governance]),
-            dispatch(Case::Unanswered, "d", 503, &json!({}), &[Governance]),
+            dispatch(DispatchCase::Permitted, "a", 200, &success, &both),
+            dispatch(DispatchCase::WithoutId, "b", 200, &success, &both),
+            dispatch(DispatchCase::Denied, "c", 403, &denied, &[Governance]),
+            dispatch(
+                DispatchCase::Unanswered,
+                "d",
+                503,
+                &json!({}),
+                &[Governance],
+            ),
         ]
     }
 
@@ -215,7 +232,7 @@ mod tests {
             .to_vec()
     }
 
-    /// The statuses of the three criteria that speak of dispatches.
+    /// The statuses of the three criteria about dispatches.
     fn judged(dispatches: &[Dispatch], lines: &[String]) -> [Status; 3] {
         [
             governance_first(dispatches)
@@ -247,26 +264,32 @@ mod tests {
     }
 
     #[test]
-    fn governance_not_asked_fails() {
+    fn governance_not_called_fails() {
         let statuses = broken(|all| drop(all[0].calls.remove(0)));
         assert_eq!(statuses, [Fail, Pass, Pass]);
         for question in ["", "{}", r#"{"service":"orbit","intent":"another"}"#] {
-            let asked_otherwise = broken(|all| all[0].calls[0].body = question.to_owned());
-            assert_eq!(asked_otherwise, [Fail, Pass, Pass], "{question}");
+            let other_question = broken(|all| all[0].calls[0].body = question.to_owned());
+            assert_eq!(other_question, [Fail, Pass, Pass], "{question}");
         }
     }
 
     #[test]
-    fn an_orbit_that_makes_the_message_up_fails() {
-        let made_up = json!({ "status": "success", "message": answers::HEARTBEAT });
+    fn a_made_up_message_fails() {
+        let made_up = json!({ "status": "success", "message": responses::HEARTBEAT });
         let statuses = broken(|all| {
-            all[0] = dispatch(Case::Permitted, "a", 200, &made_up, &[Peer::Governance]);
+            all[0] = dispatch(
+                DispatchCase::Permitted,
+                "a",
+                200,
+                &made_up,
+                &[Peer::Governance],
+            );
         });
         assert_eq!(statuses, [Fail, Pass, Pass]);
     }
 
     #[test]
-    fn axon_called_in_spite_of_a_denial_or_of_silence_fails() {
+    fn axon_called_without_permission_fails() {
         let statuses = broken(|all| all[2].calls.push(call(Peer::Axon, "c")));
         assert_eq!(statuses, [Pass, Fail, Pass]);
         let statuses = broken(|all| all[3].calls.push(call(Peer::Axon, "d")));
@@ -274,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_that_nobody_was_asked_for_fails() {
+    fn a_denial_without_a_call_to_governance_fails() {
         assert_eq!(broken(|all| all[2].calls.clear()), [Pass, Fail, Pass]);
     }
 
     #[test]
     fn failing_open_fails() {
         let statuses = broken(|all| {
-            all[3].heard = all[0].heard.clone().map(|answer| Answer {
+            all[3].response = all[0].response.clone().map(|answer| HttpResponse {
                 correlation_id: Some("d".to_owned()),
                 ..answer
             });
@@ -290,13 +313,13 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_lost_anywhere_fails() {
+    fn a_lost_id_fails() {
         let in_a_call = broken(|all| all[0].calls[1].correlation_id = None);
         assert_eq!(in_a_call, [Pass, Pass, Fail]);
         let another = broken(|all| all[1].calls[0].correlation_id = Some("x".to_owned()));
         assert_eq!(another, [Pass, Pass, Fail]);
         let in_the_answer = broken(|all| {
-            if let Ok(answer) = &mut all[2].heard {
+            if let Ok(answer) = &mut all[2].response {
                 answer.correlation_id = Some("new".to_owned());
             }
         });
@@ -305,10 +328,10 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_fails_all_of_it() {
+    fn no_response_fails_all_criteria() {
         let statuses = broken(|all| {
             for dispatch in all {
-                dispatch.heard = Err("no answer".to_owned());
+                dispatch.response = Err("no answer".to_owned());
             }
         });
         assert_eq!(statuses, [Fail, Fail, Fail]);
@@ -317,20 +340,20 @@ mod tests {
 
     #[test]
     fn the_definitions_health_check_counts() {
-        let alone = Alone {
-            health: answers::testing::heard(
+        let alone = IsolatedService {
+            health: responses::testing::response(
                 200,
                 &json!({ "status": "healthy", "service": "orbit" }),
             ),
             health_check: Ok(0),
             lines: Vec::new(),
         };
-        let status = |alone: &Alone| health("orbit", alone).judge(OrbitHealth, "").status;
+        let status = |alone: &IsolatedService| health("orbit", alone).judge(OrbitHealth, "").status;
         assert_eq!(status(&alone), Pass);
         for broken in [Ok(1), Err("there is none".to_owned())] {
             let health_check = broken;
             assert_eq!(
-                status(&Alone {
+                status(&IsolatedService {
                     health_check,
                     ..alone.clone()
                 }),

@@ -1,4 +1,4 @@
-//! Puts load on programs of ours: wrk asks, the kernel counts the processor time. Requests are
+//! Load tests of the services with wrk; the processor time is that of the kernel. Requests are
 //! signed, secrets are read and logs are written, as in production.
 
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use aws_sigv4::sign::v4;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::process::{Child, Command, find_program};
-use super::stopwatch::{await_health, free_port, kernel_field};
+use super::program::{await_health, free_port, kernel_field};
+use crate::adapters::process::{Child, Command, find_program};
 use crate::failure::Failure;
 use crate::ports::{Load, ProcessEnv, Subject, Watch};
 
@@ -22,15 +22,15 @@ const CONNECTIONS: &str = "64";
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 const REGION: &str = "us-east-1";
-/// Of what `/proc` counts processor time in; Linux has told every program so since 2.6.
+/// The unit of processor time in `/proc`, constant since Linux 2.6.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Nobody's: it signs what a stand-in on this machine is asked.
+/// Made-up keys for signing requests on this machine.
 const KEY_ID: &str = "AKXT0000000000000000";
 const KEY: &str = "a-key-that-opens-nothing-on-any-machine";
 
-/// The programs under load, and what they call.
-struct Stage {
+/// The programs under load, which call each other.
+struct Services {
     bare: Program,
     axon: Program,
     orbit: Program,
@@ -49,7 +49,7 @@ struct Figures {
     p99_ms: f64,
 }
 
-/// One after another, several times over: what disturbs the machine disturbs all of them.
+/// Loads the programs alternately, so that disturbances of the machine affect all of them.
 pub(super) async fn load(
     process_env: &ProcessEnv,
     folder: &Path,
@@ -61,19 +61,19 @@ pub(super) async fn load(
             .hint("apt-get install wrk")
             .into());
     }
-    let stage = Stage::up(process_env, folder).await?;
+    let services = Services::up(process_env, folder).await?;
     let mut loads = BTreeMap::<_, Vec<_>>::new();
     for round in 1..=ROUNDS {
         for subject in Subject::ALL {
             watch(&format!("load {round} of {ROUNDS}: {subject}"));
-            let load = stage.load(process_env, subject, now).await?;
+            let load = services.load(process_env, subject, now).await?;
             loads.entry(subject).or_default().push(load);
         }
     }
     Ok(loads)
 }
 
-impl Stage {
+impl Services {
     async fn up(process_env: &ProcessEnv, folder: &Path) -> Result<Self> {
         let secret = json!({
             "database_url": "postgres://localhost/bench",
@@ -137,7 +137,7 @@ impl Stage {
         let script = process_env.state_folder().join("load.lua");
         tokio::fs::create_dir_all(process_env.state_folder())
             .await
-            .context("make the folder of what a run leaves")?;
+            .context("create the state folder")?;
         tokio::fs::write(&script, lua(method, &headers))
             .await
             .with_context(|| format!("write {}", script.display()))?;
@@ -172,15 +172,12 @@ impl Program {
         Ok(Self { port, child })
     }
 
-    /// User and system time, of all its threads.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what the kernel tells of a process"
-    )]
+    /// User and system time of all threads.
+    #[expect(clippy::disallowed_methods, reason = "the kernel has it in a file")]
     fn processor_time(&self) -> Result<Duration> {
         let file = format!("/proc/{}/stat", self.child.process()?);
         let stat = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
-        // The second field is the program's name in brackets; the numbers come after it.
+        // The second field is the name in parentheses, which may contain spaces.
         let numbers = stat.rsplit(')').next().unwrap_or_default();
         let ticks: Option<f64> = numbers
             .split_whitespace()
@@ -197,7 +194,7 @@ impl Program {
     }
 }
 
-/// By the crate that orbit signs with; one signature is good for five minutes.
+/// Signs with the crate that orbit uses. A signature is valid for five minutes.
 fn signed_headers(method: &str, url: &str, now: SystemTime) -> Result<BTreeMap<String, String>> {
     let identity = Credentials::new(KEY_ID, KEY, None, None, "bench").into();
     let parameters = v4::SigningParams::builder()
@@ -230,5 +227,5 @@ fn lua(method: &str, headers: &BTreeMap<String, String>) -> String {
 fn figures(output: &str) -> Result<Figures> {
     let line = output.lines().find(|line| line.starts_with('{'));
     serde_json::from_str(line.unwrap_or_default())
-        .with_context(|| format!("read what wrk says: {output}"))
+        .with_context(|| format!("parse the output of wrk: {output}"))
 }

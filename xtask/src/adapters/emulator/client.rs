@@ -1,4 +1,4 @@
-//! Plain requests to the local AWS, which asks nobody for a signature.
+//! Unsigned requests to the local AWS, which does not check signatures.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// It is one thread: while it saves or loads, it answers late.
+/// The emulator has one thread, which is busy while it saves or loads its state.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What the emulator on this port says of itself; `None` if nothing answers, or something else.
+/// The identity of the emulator on this port. `None` if there is none.
 pub(super) async fn identity(port: u16) -> Option<String> {
     let request = Request::get(format!("http://127.0.0.1:{port}/_ministack/health"));
     let (status, body) = send(request.body(Full::default()).ok()?).await?;
@@ -20,7 +20,8 @@ pub(super) async fn identity(port: u16) -> Option<String> {
     (status == 200).then(|| health["edition"].as_str().map(str::to_owned))?
 }
 
-/// Calls an API of the JSON kind, `AmazonEC2ContainerServiceV20141113.ListClusters`.
+/// Calls an operation of a JSON protocol, such as
+/// `AmazonEC2ContainerServiceV20141113.ListClusters`.
 pub(super) async fn json(port: u16, target: &str, input: &Value) -> Option<Value> {
     let request = Request::post(format!("http://127.0.0.1:{port}/"))
         .header("content-type", "application/x-amz-json-1.1")
@@ -31,9 +32,9 @@ pub(super) async fn json(port: u16, target: &str, input: &Value) -> Option<Value
     (status == 200).then(|| serde_json::from_slice(&body).ok())?
 }
 
-/// Calls an API of the query kind, which answers in XML.
+/// Calls an operation of the query protocol, whose response is XML.
 pub(super) async fn query(port: u16, service: &str, form: &'static str) -> Option<String> {
-    // The service is told from the scope of a signature, which nobody checks.
+    // The emulator takes the service from the scope of the signature, without checking it.
     let scope =
         format!("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request");
     let request = Request::post(format!("http://127.0.0.1:{port}/"))
@@ -45,7 +46,7 @@ pub(super) async fn query(port: u16, service: &str, form: &'static str) -> Optio
     (status == 200).then(|| String::from_utf8(body.into()).ok())?
 }
 
-/// The status of a page.
+/// The status of a GET request.
 pub(super) async fn status(port: u16, path: &str) -> Option<u16> {
     let request = Request::get(format!("http://127.0.0.1:{port}{path}"));
     Some(send(request.body(Full::default()).ok()?).await?.0)

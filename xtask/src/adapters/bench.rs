@@ -1,31 +1,30 @@
-//! Runs programs of ours to measure them: natively, with nothing between them and the clock.
+//! Measures the services as native processes: their start, their idle memory and their throughput.
+
+mod load;
+mod program;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::builder::Artifacts;
-use super::load::load;
 use super::process::Command;
 use crate::decide::outputs::Architecture;
 use crate::ports::{CargoRun, Clock, Load, ProcessEnv, Started, Stopwatch, Subject, Watch};
+use load::load;
+use program::{await_health, free_port, kernel_field};
 
 const STARTS: usize = 20;
-const START_LIMIT: Duration = Duration::from_secs(10);
-const POLL_INTERVAL: Duration = Duration::from_millis(1);
-/// An allocator gives back what the start alone needed, or does not, by then.
+/// By then the allocator has returned memory that only the start needed.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
 
 pub struct Programs<'a> {
     pub process_env: &'a ProcessEnv,
-    /// This very program.
+    /// The executable of xtask.
     pub program: PathBuf,
     pub clock: &'a dyn Clock,
     pub builder: &'a Artifacts<'a>,
@@ -105,7 +104,7 @@ async fn start(process_env: &ProcessEnv, folder: &Path, subject: Subject) -> Res
     })
 }
 
-/// As a definition has it, but for the port, and for what would make stopping take its time.
+/// The variables of a definition, except for the port and a stop without draining.
 fn service(command: Command, port: u16) -> Command {
     command
         .variable("PORT", port.to_string())
@@ -113,46 +112,4 @@ fn service(command: Command, port: u16) -> Command {
         .variable("SIGNATURES", "off")
         .variable("AWS_REGION", "us-east-1")
         .variable("AWS_EC2_METADATA_DISABLED", "true")
-}
-
-pub(super) async fn await_health(port: u16, name: &str) -> Result<()> {
-    let began = Instant::now();
-    while !is_healthy(port).await {
-        if began.elapsed() > START_LIMIT {
-            let limit_seconds = START_LIMIT.as_secs();
-            bail!("{name} is not healthy after {limit_seconds} s");
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
-    Ok(())
-}
-
-pub(super) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    Ok(listener.local_addr().context("find a free port")?.port())
-}
-
-async fn is_healthy(port: u16) -> bool {
-    let answer = async {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await?;
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).await?;
-        std::io::Result::Ok(head == *b"HTTP/1.1 200")
-    };
-    matches!(timeout(START_LIMIT, answer).await, Ok(Ok(true)))
-}
-
-/// A size in bytes, such as `VmRSS:`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what the kernel tells of a process"
-)]
-pub(super) fn kernel_field(process: u32, field: &str) -> Result<u64> {
-    let file = format!("/proc/{process}/status");
-    let status = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kibibytes.with_context(|| format!("{file} has no {field}"))? * 1024)
 }

@@ -1,14 +1,14 @@
-//! Where in a template's text something stands that a finding names.
+//! The line of a JSON path in the text of a template.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// The line, counted from 1, of a place such as `containerDefinitions[0].secrets[1].valueFrom`.
-/// What is not in the text (the finding may be that it is missing) stands where its parent does.
-pub fn line_of(text: &str, place: &str) -> Option<usize> {
+/// The line, counted from 1, of a path such as `containerDefinitions[0].secrets[1].valueFrom`. A
+/// path that does not exist (a key may be missing) has the line of its closest existing parent.
+pub fn line_of(text: &str, path: &str) -> Option<usize> {
     let mut found: &RawValue = serde_json::from_str(text).ok()?;
-    for step in place.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
+    for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
         let next = match step.parse::<usize>() {
             Ok(index) => items(found).and_then(|items| items.get(index).copied()),
             Err(_) => members(found).and_then(|members| members.get(step).copied()),
@@ -18,7 +18,7 @@ pub fn line_of(text: &str, place: &str) -> Option<usize> {
             None => break,
         }
     }
-    // A raw value is a part of the text itself.
+    // A raw value borrows from the text, so its address gives its offset.
     let offset = found
         .get()
         .as_ptr()
@@ -44,14 +44,14 @@ mod tests {
         \"secrets\": [\n        { \"name\": \"x\" },\n        { \"name\": \"y\" }\n      ]\n    }\n  ]\n}\n";
 
     #[test]
-    fn a_place_is_found_by_names_and_numbers() {
+    fn a_path_has_keys_and_indices() {
         assert_eq!(line_of(TEXT, "family"), Some(2));
         assert_eq!(line_of(TEXT, "containers[0].name"), Some(5));
         assert_eq!(line_of(TEXT, "containers[0].secrets[1].name"), Some(8));
     }
 
     #[test]
-    fn what_is_missing_stands_where_its_parent_does() {
+    fn a_missing_path_has_the_line_of_its_parent() {
         assert_eq!(line_of(TEXT, "containers[0].secrets[7].name"), Some(6));
         assert_eq!(line_of(TEXT, "containers[0].user"), Some(4));
         assert_eq!(line_of(TEXT, "cpu"), Some(1));

@@ -1,49 +1,49 @@
-//! What was found on a machine, as values.
+//! The facts about a machine that readiness depends on.
 
-/// What was found on this machine.
+/// The facts about a machine.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct MachineFacts {
     pub platform: Platform,
-    pub engine: Engine,
-    pub python: Python,
-    pub infrastructure: Tool,
+    pub engine: EngineStatus,
+    pub python: PythonStatus,
+    pub infrastructure: ToolStatus,
     pub git: bool,
     /// Cargo and the compiler.
     pub rust: bool,
-    pub means: Means,
+    pub means: FixMeans,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Platform {
     Linux,
-    /// The first WSL has no Linux kernel, so no containers.
-    FirstWsl,
+    /// WSL 1 has no Linux kernel and so no containers.
+    Wsl1,
     Other(String),
 }
 
 /// The Docker engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Engine {
-    /// Neither a socket nor a daemon's program.
+pub enum EngineStatus {
+    /// Neither a socket nor the program of the daemon.
     Missing,
-    /// The program is there and nothing answers.
+    /// The program exists, but no engine answers.
     Stopped,
-    /// The socket is there and this user may not use it.
+    /// The socket exists, but this user has no access.
     Denied,
     /// `DOCKER_HOST` names an engine that does not answer.
     Elsewhere { host: String },
     Answers {
         version: String,
-        /// Whether this machine has the bridge's address: not so where the engine runs in a
-        /// virtual machine or in a user's own network namespace.
+        /// Whether this machine has the address of the bridge. It has not if the engine runs in a
+        /// virtual machine or in the network namespace of a user.
         native: bool,
     },
 }
 
-/// The Python that was found, and whether it can make a virtual environment.
+/// A Python interpreter, and whether it can create virtual environments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Python {
-    /// What is installed already will do.
+pub enum PythonStatus {
+    /// The installed virtual environment is complete.
     NotNeeded,
     Missing,
     Found {
@@ -55,26 +55,26 @@ pub enum Python {
 
 /// Terraform or OpenTofu.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tool {
+pub enum ToolStatus {
     Missing,
-    /// Its version is asked for only where there is time for it.
+    /// The version is only known after a thorough inspection.
     Found {
         name: String,
         version: Option<String>,
     },
 }
 
-/// What this machine can be mended with.
+/// The means to fix a machine: privileges and package managers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Means {
+pub struct FixMeans {
     pub root: bool,
     pub sudo: bool,
-    /// Whether somebody can type a password.
+    /// Whether a user can enter a password.
     pub terminal: bool,
     pub apt: bool,
     pub snap: bool,
     pub systemd: bool,
-    /// The engine has a script for `service`.
+    /// Whether the engine has a script for `service`.
     pub service_script: bool,
     /// Which of `SHELLS` are not installed.
     pub shells_missing: [bool; 3],
@@ -85,8 +85,8 @@ pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 pub const PYTHON_VERSION_MIN: (u32, u32) = (3, 10);
 
-impl Python {
-    /// The program, if it is fit to run the local AWS.
+impl PythonStatus {
+    /// The program, if it can run the local AWS.
     pub fn usable(self) -> Option<String> {
         match self {
             Self::Found {
