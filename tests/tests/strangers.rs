@@ -1,8 +1,6 @@
 //! Invalid and hostile requests to the real orbit, with the real governance function and the real
 //! axon: dispatches of other clients are not affected.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 

@@ -154,7 +154,10 @@ async fn run_in_checkout(
         CheckoutVerb::Test {
             fuzz: Some(seconds),
             ..
-        } => test::fuzz(env, env, report, seconds).await,
+        } => {
+            let corpus = environments::state_folder(env, "fuzz/signature")?;
+            test::fuzz(&corpus, env, report, seconds).await
+        }
         CheckoutVerb::Test { fast, fix, .. } => {
             let scope = if fast {
                 test::Scope::Fast

@@ -352,7 +352,7 @@ pub trait Interrupt: Send + Sync {
     async fn wait(&self);
 }
 
-/// The process's process_env, read once in `main`.
+/// The environment variables of the process and its folders, read once in `main`.
 #[derive(Debug, Clone)]
 pub struct ProcessEnv {
     /// The checkout's root.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -45,8 +45,15 @@ pub fn process_env() -> Result<ProcessEnv> {
 }
 
 /// The executable of this process.
-pub fn program() -> Result<std::path::PathBuf> {
+pub fn program() -> Result<PathBuf> {
     std::env::current_exe().context("find the executable of this process")
+}
+
+/// A folder below xtask's own one of `target/`, created if it does not exist.
+pub fn state_folder(process_env: &ProcessEnv, path: &str) -> Result<PathBuf> {
+    let folder = process_env.state_folder().join(path);
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// Reads the file of an environment. The error for an unknown name lists the known ones.

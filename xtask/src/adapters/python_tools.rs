@@ -1,4 +1,4 @@
-//! Checkers from PyPI, pinned, and installed below `target/` when they are first used.
+//! Checkers from `PyPI`, pinned, and installed below `target/` when they are first used.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -136,17 +136,17 @@ async fn install(
     watch(&format!("compiling {name} {version}; this happens once"));
     let root = folder.display().to_string();
     let build = folder.join("build");
-    let built = Command::new(process_env, "cargo")
+    let install = Command::new(process_env, "cargo")
         .arguments(["install", "--locked", "--debug", "--no-track"])
         .arguments(["--root", &root, "--version", version, name])
         // The next run continues an interrupted build, and the build leaves no files elsewhere.
         .variable("CARGO_TARGET_DIR", build.display().to_string())
         .variable("CARGO_PROFILE_DEV_DEBUG", "0")
         .folder(&process_env.root);
-    let built = run(built, watch).await?;
-    let last_lines = built.last_lines(20);
+    let installed = run(install, watch).await?;
+    let last_lines = installed.last_lines(20);
     anyhow::ensure!(
-        built.succeeded,
+        installed.succeeded,
         "cannot compile {name} {version}:\n{last_lines}"
     );
     let removed = tokio::fs::remove_dir_all(&build).await;

@@ -40,7 +40,8 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     plan::refuse_errors(context, &planned.findings).await?;
     let plan = planned.plan;
     if plan.is_empty() {
-        return nothing_to_do(context, &outputs);
+        nothing_to_do(context, &outputs);
+        return Ok(());
     }
     plan::show(context, &plan);
     warn_of_expiry(context, release::time_limit(&plan));
@@ -66,16 +67,16 @@ async fn dry_run(context: &Context<'_>, names: &[Component]) -> Result<()> {
     let planned = planning::deploy::plan(context, &outputs, names).await?;
     plan::refuse_errors(context, &planned.findings).await?;
     if planned.plan.is_empty() {
-        return nothing_to_do(context, &outputs);
+        nothing_to_do(context, &outputs);
+        return Ok(());
     }
     plan::show(context, &planned.plan);
     context.report.emit(CommandEvent::DryRunEnded);
     Ok(())
 }
 
-fn nothing_to_do(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+fn nothing_to_do(context: &Context<'_>, outputs: &Outputs) {
     let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });
     context.report.data(&done, "");
     context.report.emit(CommandEvent::NothingToDeploy);
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `test`: what CI runs, in the order in which it tells a mistake soonest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ use crate::decide::acceptance::figures::{TestCounts, count_tests, fuzz_runs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, shell_faults};
 use crate::failure::{Failure, Kind};
 use crate::ports::{
-    Builder, CargoRun, CargoTool, Depth, Infra, Machine, ProcessEnv, Source, Toolchain, Workflows,
+    Builder, CargoRun, CargoTool, Depth, Infra, Machine, Source, Toolchain, Workflows,
 };
 use crate::report::{BuildEvent, CommandEvent, Report};
 
@@ -70,7 +71,7 @@ pub struct Parts<'a> {
     /// Whether this is CI: what is skipped there is looked at nowhere, and so fails.
     pub ci: bool,
     /// This very program: the end-to-end test runs it, and never cargo.
-    pub program: &'a std::path::Path,
+    pub program: &'a Path,
     pub architecture: crate::decide::outputs::Architecture,
 }
 
@@ -363,17 +364,14 @@ fn watch(report: &Report, stage: &'static str) -> impl FnMut(&str) + Send {
 /// What the fuzzer starts with.
 const FUZZ_SEEDS: &str = "services/fuzz/seeds/signature";
 
-/// Gives what reads strangers' input whatever LLVM's fuzzer comes up with.
+/// Runs LLVM's fuzzer on the code that parses input of strangers. What it finds worth keeping goes
+/// into the folder `corpus`.
 pub async fn fuzz(
-    process_env: &ProcessEnv,
+    corpus: &Path,
     toolchain: &dyn Toolchain,
     report: &Report,
     seconds: u32,
 ) -> Result<()> {
-    let corpus = process_env.state_folder().join("fuzz/signature");
-    tokio::fs::create_dir_all(&corpus)
-        .await
-        .context("make the folder of what the fuzzer learns")?;
     let corpus = corpus.to_string_lossy();
     // A sanitizer is for unsafe code, of which there is none, and needs another compiler.
     let arguments = [

@@ -51,10 +51,9 @@ pub async fn plan(
                 match definitions::rendered(context.source, outputs, service, &image).await {
                     Ok(definition) => {
                         findings.extend(definitions::findings(outputs, service, &definition));
-                        let content = definition.sha256();
                         let definition = DesiredService::Definition {
+                            content: definition.sha256(),
                             definition,
-                            content,
                         };
                         desired.services.insert(service, definition);
                     }

@@ -91,17 +91,16 @@ async fn known(context: &Context<'_>, after: &ServiceRunning) -> Result<Option<D
         .cluster
         .describe_task_definition(&after.revision)
         .await?;
-    let content = after.content.clone();
     Ok(registered.map(|registered| {
         if registered.active {
             DesiredService::Revision {
                 revision: after.revision.clone(),
-                content,
+                content: after.content.clone(),
             }
         } else {
             DesiredService::Definition {
                 definition: registered.definition.registrable(),
-                content,
+                content: after.content.clone(),
             }
         }
     }))

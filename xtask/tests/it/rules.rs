@@ -166,6 +166,10 @@ fn only_main_brings_adapters_and_commands_together() {
     });
     let found = lines_with(&beside, &["crate::adapters", "xtask::adapters"]);
     none(&found, "only main names adapters");
+    none(
+        &lines_with(&beside, &["tokio::fs"]),
+        "files are read and written by adapters",
+    );
     let adapters = sources(&["xtask/src/adapters"], ".rs");
     let found = lines_with(
         &adapters,

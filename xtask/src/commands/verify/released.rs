@@ -180,7 +180,7 @@ async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses
     }
 }
 
-/// DispatchResponse directly only where the load balancer exposes axon.
+/// Asks axon directly, which is possible only where the load balancer exposes it.
 async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<Response> {
     outputs.service(Service::Axon).probe.as_ref()?;
     let url = format!("{}/reason", outputs.base_url);
