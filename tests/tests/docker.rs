@@ -170,7 +170,7 @@ fn a_compilers_error_is_reported(checkout: &Checkout) {
             "error[E0425]: cannot find value `clock` in this scope",
             "services/axon/src/routes/reason.rs",
             "build axon in Docker",
-            "hint: mend what cargo says above",
+            "hint: fix the errors of cargo above",
         ],
     );
     assert_eq!(checkout.artifacts(), before, "no partial artifact");
@@ -213,7 +213,7 @@ fn a_missing_base_is_reported(checkout: &Checkout) {
             .expect(
                 12,
                 &[
-                    "no base image localhost:1/no-such-base:1",
+                    "cannot pull base image localhost:1/no-such-base:1",
                     "--builder docker=IMAGE",
                 ],
             );
@@ -252,6 +252,6 @@ fn an_engine_that_is_too_old_is_reported(checkout: &Checkout) {
         )
         .expect(
             12,
-            &["is too old to build services/Dockerfile", "upgrade Docker"],
+            &["is too old for services/Dockerfile", "upgrade Docker"],
         );
 }

@@ -1,4 +1,4 @@
-//! Kinds of failure: each has its exit code, and a remedy that is told apart from the error.
+//! Kinds of failure: each has its exit code, and a remedy that is kept apart from the message.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -24,11 +24,11 @@ pub enum Kind {
     RollbackFailed,
     /// We stopped watching; AWS goes on.
     StoppedWatching,
-    /// Somebody else's deployment replaced ours.
+    /// Another deployment replaced ours.
     Superseded,
     /// An acceptance check failed.
     CheckFailed,
-    /// Ctrl-C before anything that would have to be told was changed.
+    /// Ctrl-C before anything was changed.
     Interrupted,
 }
 
@@ -112,7 +112,7 @@ pub fn is(error: &anyhow::Error, kind: Kind) -> bool {
     of(error).is_some_and(|failure| failure.kind == kind)
 }
 
-/// The exit code for an error: 1 for what nobody foresaw.
+/// The exit code for an error: 1 for an unexpected one.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     of(error).map_or(1, |failure| failure.kind.exit_code())
 }

@@ -340,8 +340,8 @@ impl<'a> Release<'a> {
         }
     }
 
-    /// Without credentials the record stays in progress until its lease ends; whoever opens the
-    /// next release goes on from what runs.
+    /// Without credentials the record stays in progress until its lease ends; the next
+    /// release goes on from what runs.
     fn expired(&self, how: &str) -> anyhow::Error {
         let Record { number, until, .. } = &self.record;
         let message = format!(
@@ -359,7 +359,7 @@ impl<'a> Release<'a> {
             .into()
     }
 
-    /// The user stopped watching. What AWS was told to do goes on, and the record says so.
+    /// The user stopped watching. What was begun in AWS goes on, and the record says so.
     fn detach(&mut self, hint: &str) -> End {
         self.record.entries.detach();
         let message = format!(

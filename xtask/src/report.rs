@@ -205,17 +205,17 @@ impl Report {
     /// For people, each line fit for the terminal.
     fn painted(&self, shown: &Shown) -> String {
         let paint = self.screen.paint;
-        let told = text::visible(&shown.text);
+        let text = text::visible(&shown.text);
         let subject = text::visible(&shown.subject);
         match shown.tone {
-            Tone::Done | Tone::Live => paint.subject(&self.wrapped(&layout(&subject, &told))),
+            Tone::Done | Tone::Live => paint.subject(&self.wrapped(&layout(&subject, &text))),
             Tone::Warning => {
-                let line = layout(&subject, &format!("warning: {told}"));
+                let line = layout(&subject, &format!("warning: {text}"));
                 paint.warning(&self.wrapped(&line))
             }
-            Tone::Block => paint.title(&self.wrapped(&told)),
-            Tone::Failed => paint.failed(&self.wrapped(&told)),
-            Tone::Output | Tone::Diagnostic => told,
+            Tone::Block => paint.title(&self.wrapped(&text)),
+            Tone::Failed => paint.failed(&self.wrapped(&text)),
+            Tone::Output | Tone::Diagnostic => text,
         }
     }
 
@@ -239,10 +239,10 @@ impl Report {
     }
 
     fn live(&self, shown: &Shown) {
-        let (subject, told) = (text::visible(&shown.subject), text::visible(&shown.text));
+        let (subject, text) = (text::visible(&shown.subject), text::visible(&shown.text));
         let mut streams = self.streams();
         if self.screen.redraws {
-            streams.live.set(&subject, &told);
+            streams.live.set(&subject, &text);
             if !streams.asking {
                 self.redraw(&mut streams);
             }
@@ -251,7 +251,7 @@ impl Report {
         let now = Instant::now();
         let due = |printed: &Instant| now.duration_since(*printed) >= LIVE_INTERVAL;
         if streams.printed.get(&subject).is_none_or(due) {
-            let line = self.harmless(&layout(&subject, &told));
+            let line = self.harmless(&layout(&subject, &text));
             drop(put(&mut streams.talk, &format!("{line}\n")));
             streams.printed.insert(subject, now);
         }
@@ -317,7 +317,7 @@ impl Report {
         streams.live.end(&text::visible(subject));
         self.clear(&mut streams);
         let line = format!("{}\n", text.trim_end_matches('\n'));
-        // Where nothing can be told there is nobody to tell it to.
+        // A message that cannot be written has no other place to go.
         drop(put(&mut streams.talk, &line));
         if self.screen.redraws {
             self.redraw(&mut streams);

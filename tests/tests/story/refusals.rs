@@ -35,7 +35,7 @@ pub(crate) fn input(story: &Story) {
         .expect(2, &["moon", "local, production, staging"]);
     checkout
         .xtask(&["deploy", "neptune"])
-        .expect(2, &["neptune", "governance, axon, orbit"]);
+        .expect(2, &["neptune", "governance, axon or orbit"]);
 
     let outputs = checkout.parameter("/demo/local/outputs");
     let mut newer: serde_json::Value = serde_json::from_str(&outputs).expect("JSON");

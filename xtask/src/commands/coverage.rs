@@ -43,7 +43,7 @@ pub(super) fn shown(line: &str) -> Option<&str> {
     (!line.is_empty() && !line.starts_with('{')).then_some(line)
 }
 
-/// The figure of tests that were counted since `Toolchain::counting`. `output` is what cargo told.
+/// The line coverage of the tests that ran since `Toolchain::counting`. `output` is that of cargo.
 /// It is kept as the one of these sources; `None`: it is of tests that failed.
 pub(super) async fn measure(
     toolchain: &dyn Toolchain,
@@ -62,18 +62,18 @@ pub(super) async fn measure(
     Ok(lines_percent)
 }
 
-/// As `measure`, where too little is a failure. Answers what is told of it.
+/// As `measure`, where too little is a failure. Returns the figure as text.
 pub(super) async fn require(
     toolchain: &dyn Toolchain,
     output: &str,
     sources_sha256: String,
 ) -> Result<String> {
     let lines_percent = measure(toolchain, output, Some(sources_sha256)).await?;
-    let told = covered(lines_percent);
-    told.map_err(|told| Failure::new(Kind::CheckFailed, told).into())
+    let text = covered(lines_percent);
+    text.map_err(|text| Failure::new(Kind::CheckFailed, text).into())
 }
 
-/// With `--fix`: by the first way that works. That none does is told, and what needs the tools
+/// With `--fix`: by the first way that works. If none works, that is reported, and what needs the tools
 /// says what it does without them.
 pub(super) async fn install_llvm(
     machine: &dyn Machine,
@@ -84,7 +84,7 @@ pub(super) async fn install_llvm(
         if toolchain.counting().await?.is_some() {
             break;
         }
-        if let Err(error) = doctor::mend(&fault, machine, report).await {
+        if let Err(error) = doctor::fix_fault(&fault, machine, report).await {
             report.emit(CommandEvent::ErrorIgnored {
                 subject: "coverage".to_owned(),
                 error: format!("{error:#}"),
@@ -134,7 +134,7 @@ pub async fn coverage(
         });
         return Err(Failure::new(Kind::CheckFailed, "the tests failed").into());
     }
-    let told = require(toolchain, &run.output, sources_sha256).await?;
-    report.data(&json!({ "coverage": told }), &told);
+    let text = require(toolchain, &run.output, sources_sha256).await?;
+    report.data(&json!({ "coverage": text }), &text);
     Ok(())
 }

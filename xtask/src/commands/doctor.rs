@@ -10,8 +10,8 @@ use crate::ports::{Depth, Machine};
 use crate::report::{CommandEvent, MachineEvent, Report, Shortcoming};
 
 /// A service that was started needs a moment until it answers.
-const MENDED_LIMIT: Duration = Duration::from_secs(20);
-const MENDED_INTERVAL: Duration = Duration::from_millis(500);
+const FIX_LIMIT: Duration = Duration::from_secs(20);
+const FIX_INTERVAL: Duration = Duration::from_millis(500);
 
 pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result<()> {
     let found = missing(fix, machine, report).await;
@@ -38,7 +38,7 @@ async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<Readi
     let mut tried = Vec::new();
     // Mending one fault may show the next: an engine that was installed still has to be started.
     while let Some(fault) = next(&found, &tried).filter(|_| fix) {
-        found = match mend(&fault, machine, report).await {
+        found = match fix_fault(&fault, machine, report).await {
             Ok(()) => without(&fault, machine).await,
             Err(error) => {
                 report.emit(CommandEvent::ErrorIgnored {
@@ -85,11 +85,11 @@ pub async fn require_local(machine: &dyn Machine) -> Result<()> {
 }
 
 fn next(found: &[ReadinessFault], tried: &[ReadinessFault]) -> Option<ReadinessFault> {
-    let mendable = |fault: &&ReadinessFault| !fault.commands.is_empty() && !tried.contains(fault);
-    found.iter().find(mendable).cloned()
+    let fixable = |fault: &&ReadinessFault| !fault.commands.is_empty() && !tried.contains(fault);
+    found.iter().find(fixable).cloned()
 }
 
-pub(super) async fn mend(
+pub(super) async fn fix_fault(
     fault: &ReadinessFault,
     machine: &dyn Machine,
     report: &Report,
@@ -110,13 +110,13 @@ pub(super) async fn mend(
 
 /// What is missing once this fault is gone, or has not gone in time.
 async fn without(fault: &ReadinessFault, machine: &dyn Machine) -> Vec<ReadinessFault> {
-    let deadline = tokio::time::Instant::now() + MENDED_LIMIT;
+    let deadline = tokio::time::Instant::now() + FIX_LIMIT;
     loop {
         let found = faults(&machine.inspect(Depth::Thorough).await);
         if !found.contains(fault) || tokio::time::Instant::now() > deadline {
             return found;
         }
-        tokio::time::sleep(MENDED_INTERVAL).await;
+        tokio::time::sleep(FIX_INTERVAL).await;
     }
 }
 

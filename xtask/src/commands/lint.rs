@@ -121,7 +121,7 @@ async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
 /// Findings are what the command is asked for, and go to stdout; errors among them end it.
 fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<()> {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    // Of what could not be read nobody can say that nothing is wrong with it.
+    // A file that could not be read was not checked: "no findings" would be wrong.
     if !findings.is_empty() {
         report.data(&findings, &lines.join("\n"));
     } else if faults.is_empty() {
@@ -185,7 +185,7 @@ fn invented_outputs(environment: &Environment) -> Outputs {
         architecture: Architecture::X86,
         registry: format!("{account_id}.dkr.ecr.{region}.amazonaws.com"),
         execution_role_arn: role("execution"),
-        base_url: "http://stand-in.invalid".to_owned(),
+        base_url: "http://example.invalid".to_owned(),
         infra_sha256: "0".repeat(64),
         services: SERVICES.map(|service| (service, facts(service))).into(),
         functions: FUNCTIONS

@@ -149,7 +149,7 @@ async fn read_values(
     if std::io::stdin().is_terminal() {
         return ask_values(context, services).await;
     }
-    // Aside, so that Ctrl-C ends it: whoever writes may never come to an end.
+    // On a thread of its own, so that Ctrl-C ends it: stdin may stay open for ever.
     let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     let text = read.await?.context("read the values from stdin")?;
     let values = parse_values(without_mark(&text), services)?;
@@ -164,7 +164,7 @@ async fn ask_values(
     services: &[Service],
 ) -> Result<BTreeMap<Service, Fields>> {
     if !context.report.can_ask() {
-        let message = "nobody is asked but at a terminal, in human format";
+        let message = "values are asked for only at a terminal, in human format";
         let hint = format!("{} on stdin", expected(services));
         return Err(Failure::usage(message).hint(hint).into());
     }

@@ -1,4 +1,4 @@
-//! `test`: what CI runs, in the order in which it tells a mistake soonest.
+//! `test`: what CI runs, in the order that finds a mistake soonest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -103,7 +103,7 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
     suite.cargo("clippy", &clippy).await?;
     if scope == Scope::Fast {
         suite.cargo("tests", &TESTS).await?;
-        return suite.tell();
+        return suite.conclude();
     }
     suite.tests().await?;
     suite.note_shells().await;
@@ -120,14 +120,14 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
     };
     suite.stage("build", built).await;
     suite.end_to_end().await?;
-    suite.tell()
+    suite.conclude()
 }
 
-/// Completion is tested in each shell. That one cannot be installed is told, and its test says what
+/// Completion is tested in each shell. If one cannot be installed, that is reported, and its test says what
 /// it does without it.
 async fn install_shells(parts: &Parts<'_>) {
     for fault in shell_faults(parts.machine.inspect(Depth::Quick).await.means) {
-        if let Err(error) = doctor::mend(&fault, parts.machine, parts.report).await {
+        if let Err(error) = doctor::fix_fault(&fault, parts.machine, parts.report).await {
             parts.report.emit(CommandEvent::ErrorIgnored {
                 subject: fault.subject.to_owned(),
                 error: format!("{error:#}"),
@@ -156,7 +156,7 @@ impl Suite<'_> {
         self.run(stage, arguments, &BTreeMap::new()).await.map(drop)
     }
 
-    /// Where LLVM's tools are at hand, the lines of `services/` are counted in the same run: it
+    /// Where LLVM's tools are installed, the lines of `services/` are counted in the same run: it
     /// costs a compilation of what is ours, and of no dependency.
     async fn tests(&mut self) -> Result<()> {
         let Parts {
@@ -176,7 +176,7 @@ impl Suite<'_> {
         if run.succeeded {
             let started = Instant::now();
             match coverage::require(*toolchain, &run.output, sources_sha256).await {
-                Ok(told) => self.pass("coverage", Some(told), started),
+                Ok(figure) => self.pass("coverage", Some(figure), started),
                 Err(error) => self.fail("coverage", &error, started),
             }
         }
@@ -200,7 +200,7 @@ impl Suite<'_> {
         let check = ["--locked", "check", "bans", "licenses", "sources"];
         self.tool("crates", &check).await?;
         // The database of advisories comes from GitHub. That a network does not lead there is no
-        // fault of this machine, and no command mends it: it is told, but it is not a stage that
+        // fault of this machine, and no command fixes it: it is reported, but it is not a stage that
         // was skipped, or CI in such a network could never pass.
         let mut unseen = |_: &str| {};
         let fetched = toolchain.tool(DENY, &["fetch", "db"], &mut unseen);
@@ -311,7 +311,7 @@ impl Suite<'_> {
         });
     }
 
-    fn tell(self) -> Result<()> {
+    fn conclude(self) -> Result<()> {
         let Self {
             parts,
             counts,
@@ -395,7 +395,7 @@ pub async fn fuzz(
         });
         return Err(Failure::new(Kind::CheckFailed, "the fuzzer did not end well").into());
     }
-    let runs = fuzz_runs_of(&finished.output).context("the fuzzer told no figure")?;
+    let runs = fuzz_runs_of(&finished.output).context("no figure in the output of the fuzzer")?;
     report.data(
         &json!({ "runs": runs }),
         &format!("fuzz: {runs} inputs, each one answered"),

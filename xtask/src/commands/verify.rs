@@ -4,8 +4,8 @@
 mod alone;
 mod released;
 mod signed;
-mod stand_ins;
-mod tests;
+mod stubs;
+mod suites;
 
 use anyhow::Result;
 
@@ -39,7 +39,7 @@ pub async fn verify(context: &Context<'_>, outputs: &Outputs, scope: Scope<'_>) 
             let mut checks = judged(context, alone);
             checks.extend(judged(
                 context,
-                tests::check(context, tools.toolchain).await,
+                suites::check(context, tools.toolchain).await,
             ));
             checks
         }
@@ -61,7 +61,7 @@ pub async fn verify(context: &Context<'_>, outputs: &Outputs, scope: Scope<'_>) 
     conclude(context, &checks)
 }
 
-/// Tells what is looked at now.
+/// Reports what is checked now.
 fn looking(context: &Context<'_>, subject: &str, at: &str) {
     context.report.emit(CommandEvent::Looking {
         subject: subject.to_owned(),
@@ -69,7 +69,7 @@ fn looking(context: &Context<'_>, subject: &str, at: &str) {
     });
 }
 
-/// Tells each criterion as soon as it is judged.
+/// Reports criteria as soon as they are judged.
 fn judged(context: &Context<'_>, checks: impl IntoIterator<Item = Check>) -> Vec<Check> {
     let checks: Vec<Check> = checks.into_iter().collect();
     for check in &checks {

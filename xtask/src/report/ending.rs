@@ -8,7 +8,7 @@ use super::{CommandEvent, Event, Format, Report, github, text};
 use crate::failure::{self, Failure, Kind};
 
 impl Report {
-    /// Tells why a command failed, if it did, and answers its exit code. A result that could not
+    /// Prints why a command failed, if it did, and returns its exit code. A result that could not
     /// be written is no result, whatever it says.
     pub fn end(&self, ended: Result<()>) -> u8 {
         let lost = self.streams().lost.take();
@@ -57,7 +57,7 @@ impl Report {
     /// What failed, why, and what to do about it.
     pub fn failure(&self, error: &anyhow::Error) {
         if failure::is(error, Kind::Changes) {
-            // An answer: it was told as the command's result.
+            // The command has printed its result: this is its exit code alone.
             return;
         }
         let hint = failure::of(error).and_then(|failure| failure.hint.clone());

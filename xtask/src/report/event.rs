@@ -81,7 +81,7 @@ pub(super) enum Tone {
     Warning,
     /// Lines that belong together. The first is their title.
     Block,
-    /// The same about something that failed: also told to who wants to hear of failures alone.
+    /// The same about something that failed: printed with `--quiet` too.
     Failed,
     /// The same of another program: its lines stay as they are.
     Output,
@@ -127,7 +127,7 @@ fn output(subject: impl ToString, text: impl Into<String>) -> Shown {
 
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "a name or a component, each as it is at hand"
+    reason = "a name or a component, whichever the caller has"
 )]
 fn shown(tone: Tone, subject: impl ToString, text: impl Into<String>) -> Shown {
     Shown {

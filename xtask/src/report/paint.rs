@@ -1,4 +1,4 @@
-//! Color and weight, where the terminal has them and nobody declined (`NO_COLOR`, `CLICOLOR`,
+//! Color and weight, where the terminal has them and they are not declined (`NO_COLOR`, `CLICOLOR`,
 //! `CLICOLOR_FORCE`, `TERM`).
 
 use std::io::Stderr;

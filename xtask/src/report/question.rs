@@ -1,5 +1,5 @@
 //! Questions at a terminal. A signal ends one at once: the read of an answer, which goes on
-//! whatever comes, has a thread of its own that nobody waits for.
+//! whatever comes, has a thread of its own, which is not joined.
 
 use std::io::{self, Stdin};
 
@@ -11,7 +11,7 @@ use rustix::termios::{
 use super::{Format, Report, put, text};
 
 impl Report {
-    /// Whether questions are seen by somebody, who expects no JSON.
+    /// Whether a person sees questions: at a terminal, and not in JSON.
     pub fn can_ask(&self) -> bool {
         self.mode.terminal && self.mode.format == Format::Human
     }

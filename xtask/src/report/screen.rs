@@ -20,18 +20,18 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Where the terminal does not tell: as terminals were made first.
+    /// Where the terminal reports no size: 80 by 24, as terminals had first.
     pub(super) const DEFAULT: Self = Self {
         columns: 80,
         rows: 24,
     };
 
     pub(super) fn of(terminal: impl AsFd) -> Self {
-        let told = rustix::termios::tcgetwinsize(terminal).ok();
-        let told = told.filter(|told| told.ws_col > 0 && told.ws_row > 0);
-        told.map_or(Self::DEFAULT, |told| Self {
-            columns: usize::from(told.ws_col),
-            rows: usize::from(told.ws_row),
+        let size = rustix::termios::tcgetwinsize(terminal).ok();
+        let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        size.map_or(Self::DEFAULT, |size| Self {
+            columns: usize::from(size.ws_col),
+            rows: usize::from(size.ws_row),
         })
     }
 }

@@ -138,10 +138,10 @@ fn whatever_is_told_acts_on_no_terminal() {
             text: HOSTILE.to_owned(),
         });
         report.failure(&Failure::refused(HOSTILE).hint(HOSTILE).into());
-        for told in [data.text(), talk.text(), page.text()] {
+        for text in [data.text(), talk.text(), page.text()] {
             let acts = |letter: char| letter == '\u{202e}' || letter.is_control() && letter != '\n';
-            assert!(!told.contains(acts), "{told:?}");
-            assert!(!told.contains("%0D"), "{told:?}");
+            assert!(!text.contains(acts), "{text:?}");
+            assert!(!text.contains("%0D"), "{text:?}");
         }
         assert!(
             data.text().contains("\\u009b31mc\\u202ed\\u007f"),
@@ -189,7 +189,7 @@ fn a_result_that_is_lost_outweighs_success_and_no_failure() {
             "a release would change something",
         )
     };
-    for (kind, ended, code, told) in [
+    for (kind, ended, code, text) in [
         (
             io::ErrorKind::StorageFull,
             Ok(()),
@@ -221,7 +221,7 @@ fn a_result_that_is_lost_outweighs_success_and_no_failure() {
         report.data(&(), "the result");
         assert!(!report.is_read());
         assert_eq!(report.end(ended), code, "{}", talk.text());
-        assert!(talk.text().contains(told), "{}", talk.text());
+        assert!(talk.text().contains(text), "{}", talk.text());
     }
 }
 

@@ -96,7 +96,7 @@ fn every_route_is_in_the_readme_and_in_the_openapi_document() {
 }
 
 /// A status that the document has and the README does not, or the other way round, would be a
-/// failure that nobody looks for.
+/// failure that is never looked for.
 #[test]
 fn every_status_of_the_openapi_document_is_in_a_readme() {
     let kit = document("kit", "README.md");

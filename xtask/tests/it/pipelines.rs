@@ -1,4 +1,4 @@
-//! What a pipeline's jobs may: whoever compiles has no credentials and no way to any, whoever has
+//! What a pipeline's jobs may do: a job that compiles has no credentials and can get none, a job with
 //! them compiles nothing, and what they are set up with is what the READMEs say.
 
 use std::collections::BTreeSet;

@@ -43,7 +43,7 @@ const OUTPUTS: &str = include_str!("../../src/decide/outputs.local.json");
 const AXON: &str = include_str!("../../../task-definitions/axon.json");
 const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
 
-/// A call that Ctrl-C meets takes so long: whoever waits for the answer gets it.
+/// A call that Ctrl-C meets takes so long: a caller that waits for the answer gets it.
 const SLOW_ANSWER: Duration = Duration::from_mins(1);
 
 /// A handle: all clones are the same environment.
@@ -91,7 +91,7 @@ pub(crate) struct FakeState {
     ledger: BTreeMap<u64, String>,
     /// Whether the credentials' time is over.
     pub(crate) expired: bool,
-    /// When that will be, if somebody knows.
+    /// When that will be, if it is known.
     pub(crate) credentials_end: Option<Timestamp>,
     /// So many times a task's log is read before anything is in it.
     pub(crate) logs_are_late: u32,
@@ -320,7 +320,7 @@ impl Fake {
         });
     }
 
-    /// Something that somebody else does right before the next call of this name.
+    /// Something that happens right before the next call of this name.
     pub(crate) fn meanwhile(&self, at: &str, act: impl FnOnce(&mut FakeState) + Send + 'static) {
         self.event(at, What::Meanwhile(Box::new(act)));
     }

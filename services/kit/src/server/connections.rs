@@ -133,9 +133,7 @@ impl Connections {
             if let Some(open) = self.open.remove(&id) {
                 open.task.abort();
             }
-            self.warn(
-                "too many answers that nobody takes: the oldest ones' connections are closed",
-            );
+            self.warn("too many unread answers: the connections of the oldest ones are closed");
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn start(
 ) -> ProcessLog {
     let buffer = LogBuffer::start(std::io::stdout(), move |count| {
         dropped.add(count);
-        tracing::warn!(count, "log lines were dropped: nobody read them");
+        tracing::warn!(count, "log lines were dropped: they were not read");
     });
     let lines = buffer.clone();
     let layer = LogLayer::new(service, levels, clock, move |line| lines.push(line));

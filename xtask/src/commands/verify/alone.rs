@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
-use super::stand_ins::{self, StandIns};
+use super::stubs::{self, Stubs};
 use super::{ask, looking, signed, unseen};
 use crate::catalog::{Component, Service};
 use crate::decide::acceptance::Criterion::{
@@ -173,8 +173,8 @@ struct Place<'a> {
 impl Place<'_> {
     async fn axon(&self, image: &Image) -> Result<AxonSeen> {
         let subject = Service::Axon;
-        let stand_ins = StandIns::serve(self.containers.host_address().await?).await?;
-        let container = self.start(subject, image, &stand_ins.settings()).await?;
+        let stubs = Stubs::serve(self.containers.host_address().await?).await?;
+        let container = self.start(subject, image, &stubs.settings()).await?;
         let health = self.get(&*container, "/health").await;
         let reason = self.reason(&*container).await?;
         let alone = self.look(&*container, image, health, &[&reason]).await?;
@@ -182,11 +182,11 @@ impl Place<'_> {
         Ok(AxonSeen { alone, reason })
     }
 
-    /// With stand-ins for all that it calls. The URL of axon stays what the definition says.
+    /// With stubs for all that it calls. The URL of axon stays what the definition says.
     async fn orbit(&self, image: &Image) -> Result<OrbitSeen> {
-        let stand_ins = StandIns::serve(self.containers.host_address().await?).await?;
-        let address = stand_ins.address();
-        let mut changed = stand_ins.settings();
+        let stubs = Stubs::serve(self.containers.host_address().await?).await?;
+        let address = stubs.address();
+        let mut changed = stubs.settings();
         changed.extend([
             ("GOVERNANCE_FUNCTION_NAME", String::new()),
             (
@@ -199,7 +199,7 @@ impl Place<'_> {
         let health = self.get(&*container, "/health").await;
         let mut dispatches = Vec::new();
         for case in CASES {
-            dispatches.push(self.dispatch(&*container, &stand_ins, case).await);
+            dispatches.push(self.dispatch(&*container, &stubs, case).await);
         }
         let response: Vec<&Response> = dispatches
             .iter()
@@ -213,10 +213,10 @@ impl Place<'_> {
     async fn dispatch(
         &self,
         container: &dyn RunningContainer,
-        stand_ins: &StandIns,
+        stubs: &Stubs,
         case: DispatchCase,
     ) -> Dispatch {
-        stand_ins.play(case);
+        stubs.play(case);
         let correlation_id = match case {
             DispatchCase::Permitted => Some("verify-permitted".to_owned()),
             DispatchCase::Denied => Some("verify-denied".to_owned()),
@@ -239,7 +239,7 @@ impl Place<'_> {
             case,
             correlation_id,
             response,
-            calls: stand_ins.calls(),
+            calls: stubs.calls(),
         }
     }
 
@@ -281,7 +281,7 @@ impl Place<'_> {
     /// As orbit asks: signed.
     async fn reason(&self, container: &dyn RunningContainer) -> Result<Response> {
         let url = format!("http://127.0.0.1:{}/reason", container.host_port());
-        let (pair, region) = (stand_ins::pair(), &self.outputs.region);
+        let (pair, region) = (stubs::pair(), &self.outputs.region);
         let now = self.context.clock.now();
         let headers = signed::headers(&pair, region, now, &url, "verify-reason")?;
         let request = ProbeRequest {

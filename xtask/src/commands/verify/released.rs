@@ -1,4 +1,4 @@
-//! What is deployed, as ECS and the load balancer tell it and as it answers responses the latter.
+//! What is deployed, as ECS and the load balancer describe it and as it answers through the latter.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

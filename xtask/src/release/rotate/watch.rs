@@ -255,7 +255,7 @@ impl<'a> Watch<'a> {
                 let environment = &self.context.environment.name;
                 Failure::new(Kind::StoppedWatching, message).hint(format!(
                     "aws secretsmanager list-secret-version-ids --secret-id {arn}    \
-                     # whether somebody moved AWSCURRENT back\n\
+                     # whether AWSCURRENT was moved back\n\
                      cargo xtask secrets rotate --env {environment}    # goes on from what is there"
                 ))
             }

@@ -124,8 +124,8 @@ impl BuildEvent {
             } => warning(
                 component,
                 format!(
-                    "the registry rejects documents about this image, which are only beside {file} \
-                     only: {error}"
+                    "the registry rejects documents about this image, which are only beside {file}: \
+                     {error}"
                 ),
             ),
             Self::ToolOutput { subject, line, .. } => live(subject, line),

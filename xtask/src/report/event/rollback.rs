@@ -24,7 +24,7 @@ pub enum RollbackEvent {
         component: Component,
         to: String,
     },
-    /// Somebody else deployed this component meanwhile: it is theirs.
+    /// Another deployment of this component began meanwhile: it is left alone.
     LeftAlone {
         component: Component,
         by: String,

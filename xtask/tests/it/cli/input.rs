@@ -39,7 +39,7 @@ fn a_variable_that_is_empty_is_as_none() {
     assert_eq!(
         output.status.code(),
         Some(2),
-        "only a variable is nobody's word"
+        "only an empty variable counts as none"
     );
 }
 

@@ -27,7 +27,7 @@ pub(super) fn xtask(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// A port on which nobody listens.
+/// A port on which nothing listens.
 pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()

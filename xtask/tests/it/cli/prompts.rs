@@ -1,5 +1,5 @@
 //! Questions at a terminal, and values from a pipe: a signal ends them at once, and nothing was
-//! changed. AWS is a stand-in that knows one environment whose secrets have no values.
+//! changed. AWS is a fake that knows one environment whose secrets have no values.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -69,7 +69,7 @@ async fn secrets_init(name: &str, arguments: &[&str]) -> (Aws, Command) {
     let mut command = bare.xtask(&words);
     command
         .env("AWS_ACCESS_KEY_ID", "key")
-        .env("AWS_SECRET_ACCESS_KEY", "of nobody");
+        .env("AWS_SECRET_ACCESS_KEY", "of-no-one");
     (aws, command)
 }
 

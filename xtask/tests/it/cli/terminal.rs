@@ -9,7 +9,7 @@ use super::program::Bare;
 use super::prompts::at_terminal;
 
 /// A cargo that goes on for a while, and says more than fits in a line. The terminal's Ctrl-C goes
-/// to it too: it must not end before the program has heard of it.
+/// to it too: it must not end before the program has got the signal.
 const CARGO: &str = r#"#!/bin/sh
 trap '' INT
 if [ "$1" = clippy ]; then

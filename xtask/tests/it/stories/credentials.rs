@@ -1,4 +1,4 @@
-//! Credentials whose end is known: whoever starts what they may not live to see is warned.
+//! Credentials whose end is known: a warning before work that may outlast them.
 
 use jiff::SignedDuration;
 use xtask::catalog::{COMPONENTS, Component, Function, Service};

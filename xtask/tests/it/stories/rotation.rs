@@ -1,5 +1,5 @@
 //! `secrets rotate`: a new signing pair, and never one that axon does not know, whatever Secrets
-//! Manager answers, whoever does the same and wherever it ends. No value is output.
+//! Manager answers, with other runs beside it and wherever it ends. No value is output.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,7 +73,7 @@ fn is_rotated(fake: &Fake, output: &CommandOutput) {
         assert_ne!(axon[name], first[name], "{}", output.talk);
         assert!(
             !everything.contains(axon[name].as_str().unwrap()),
-            "{name} is told"
+            "{name} is printed"
         );
     }
     for document in [&axon, &orbit] {
@@ -208,7 +208,7 @@ async fn of_two_rotations_at_once_neither_drops_the_key_in_use() {
                 output.succeeds();
                 is_rotated(&fake, output);
             }
-            // Whoever comes after the other's end rotates once more.
+            // A run that begins after the other has ended rotates once more.
             let changes = fake.changes();
             assert!([3, 6].contains(&changes.len()), "{changes:?}");
         }
@@ -272,11 +272,11 @@ async fn an_orbit_without_a_key_gets_that_of_axon() {
     let no_pair = json!({ "api_key": first["api_key"], "database_url": first["database_url"] });
     fake.state().keeps_its_secret = Some(Service::Orbit);
     fake.put_secret(Service::Orbit, &no_pair);
-    let mended = async {
+    let repaired = async {
         tokio::time::sleep(Duration::from_mins(2)).await;
         fake.state().keeps_its_secret = None;
     };
-    let (output, ()) = tokio::join!(rotate_key(&fake, false), mended);
+    let (output, ()) = tokio::join!(rotate_key(&fake, false), repaired);
     output.succeeds();
     is_rotated(&fake, &output);
 }

@@ -44,7 +44,7 @@ async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
             let value = value.as_str().unwrap();
             assert!(!value.is_empty(), "{name} is empty");
             let everything = format!("{}{}", output.data, output.talk);
-            assert!(!everything.contains(value), "{name} is told");
+            assert!(!everything.contains(value), "{name} is printed");
         }
     }
 }

@@ -135,7 +135,7 @@ async fn too_little_coverage_fails() {
         .says(&["expected more than 80 %", "failed: coverage"]);
 }
 
-/// A network that does not lead to their database can't be mended by a command.
+/// No command fixes a network that does not reach the database of advisories.
 #[tokio::test(start_paused = true)]
 async fn advisories_that_nobody_can_reach_are_told_and_fail_nothing() {
     let fake = Fake::empty();

@@ -24,7 +24,7 @@ pub(crate) enum Wrong {
     HealthCheck,
     /// Orbit takes governance's silence for a yes.
     FailsOpen,
-    /// Orbit calls axon, and then tells that governance said no.
+    /// Orbit calls axon, and then answers that governance said no.
     DenialIgnored,
     /// Orbit calls axon without the id.
     IdLost,
@@ -177,7 +177,7 @@ impl Containers for Fake {
         let mut state = self.state();
         let built = |service: &Service| state.key(*service).0.as_bytes() == archive;
         let service = SERVICES.into_iter().find(built);
-        let name = service.context("nobody built this")?.name().to_owned();
+        let name = service.context("this was not built")?.name().to_owned();
         state.alone.images.push(name.clone());
         Ok(name)
     }
@@ -208,7 +208,7 @@ impl Containers for Fake {
             environment: options.environment.clone(),
             lines,
         };
-        // Nobody listens there: requests to it are answered in this process.
+        // Nothing listens there: requests to it are answered in this process.
         let port = u16::try_from(state.alone.running.len())? + 1;
         state.alone.running.insert(port, program);
         let fake = self.clone();

@@ -20,7 +20,7 @@ use crate::events;
 /// No command takes longer than all the bounds of its waits together.
 const COMMAND_LIMIT: Duration = Duration::from_hours(2);
 
-/// As a shell tells the end by SIGKILL.
+/// A shell's exit code for a process that SIGKILL ended.
 pub(crate) const KILLED: u8 = 137;
 
 /// What a command output.
@@ -167,7 +167,7 @@ impl CommandOutput {
         self
     }
 
-    /// Each of these is in what was told to people.
+    /// Each of these is in the messages.
     #[track_caller]
     pub(crate) fn says(&self, texts: &[&str]) -> &Self {
         for text in texts {

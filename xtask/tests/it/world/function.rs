@@ -53,7 +53,7 @@ impl Default for Lambda {
 }
 
 impl Lambda {
-    /// What somebody else does by hand.
+    /// A change by hand.
     pub(crate) fn move_alias(&mut self, version: &str) {
         version.clone_into(&mut self.alias);
         self.moves += 1;

@@ -92,7 +92,7 @@ impl Fake {
         });
     }
 
-    /// What somebody does by hand.
+    /// A change by hand.
     pub(crate) fn put_secret(&self, service: Service, document: &Value) {
         let now = Clock::now(self);
         self.state().put_secret(&secret_arn(service), document, now);

@@ -22,14 +22,14 @@ pub(crate) enum Rollout {
     Good,
     /// They exit at once; the circuit breaker rolls the deployment back.
     CrashesAndGoesBack,
-    /// They exit at once, and nobody does anything about it.
+    /// They exit at once, and ECS does nothing about it.
     CrashesAndStays,
     /// They run, but nothing answers: ECS calls that completed.
     NeverListens,
     /// They never come up, and ECS never gives up.
     Hangs,
-    /// Somebody else rolls out another revision over it.
-    UsurpedBy(&'static str),
+    /// Another deployment replaces it.
+    SupersededBy(&'static str),
 }
 
 impl Rollout {
@@ -127,7 +127,7 @@ impl Ecs {
         up.map(String::as_str)
     }
 
-    /// What somebody else does by hand.
+    /// A change by hand.
     pub(crate) fn update(
         &mut self,
         name: Service,
@@ -170,7 +170,7 @@ impl Ecs {
         Ok(())
     }
 
-    /// Registers what somebody else deploys by hand.
+    /// Registers a revision for a deployment by hand.
     pub(crate) fn register_by_hand(&mut self, revision: &str) {
         let (family, _) = revision.split_once(':').unwrap();
         let by_hand = FakeRevision {
@@ -254,7 +254,7 @@ impl FakeService {
             Rollout::Hangs | Rollout::CrashesAndGoesBack | Rollout::CrashesAndStays => {
                 (RolloutState::InProgress, 0)
             }
-            Rollout::Good | Rollout::NeverListens | Rollout::UsurpedBy(_) => match self.step {
+            Rollout::Good | Rollout::NeverListens | Rollout::SupersededBy(_) => match self.step {
                 0 => (RolloutState::InProgress, 0),
                 1 => (RolloutState::InProgress, self.desired / 2),
                 2 => (RolloutState::InProgress, self.desired),
@@ -263,7 +263,7 @@ impl FakeService {
         }
     }
 
-    /// One step further. Answers what somebody else rolls out now.
+    /// One step further. Returns the revision of another deployment that begins now.
     fn advance(&mut self, rollout: &Rollout) -> Option<&'static str> {
         self.step += 1;
         let last = i32::from(self.leaving > 0 && self.linger > 0);
@@ -274,7 +274,7 @@ impl FakeService {
             return None;
         }
         match rollout {
-            Rollout::UsurpedBy(other) if self.step == 2 => return Some(other),
+            Rollout::SupersededBy(other) if self.step == 2 => return Some(other),
             Rollout::CrashesAndGoesBack if self.step > LAST => self.go_back(BREAKER),
             Rollout::Good | Rollout::NeverListens if self.step >= LAST => {
                 self.before = None;

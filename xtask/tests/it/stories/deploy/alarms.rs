@@ -38,7 +38,7 @@ async fn roll_back(fake: &Fake) -> CommandOutput {
         .await
 }
 
-/// Until a record that nobody closed is free.
+/// Until the lease of a record that was not closed is over.
 async fn the_lease_runs_out() {
     tokio::time::advance(Duration::from_mins(11)).await;
 }

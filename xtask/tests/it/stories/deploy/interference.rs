@@ -11,7 +11,7 @@ use crate::world::{Fake, Rollout};
 async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, Rollout::UsurpedBy("demo-orbit:99"));
+    fake.script(Service::Orbit, Rollout::SupersededBy("demo-orbit:99"));
     let output = fake.deploy_all().await;
     output
         .fails(23)

@@ -53,8 +53,8 @@ async fn look(context: &Context<'_>, toolchain: &dyn Toolchain) -> Result<[Check
             let passed = unit.succeeded && integration.succeeded;
             let sources_sha256 = passed.then_some(sources_sha256);
             let lines_percent = measure(toolchain, &output, sources_sha256).await;
-            let told = lines_percent.map_err(|error| format!("coverage: {error:#}"));
-            Some(told.and_then(covered))
+            let percent = lines_percent.map_err(|error| format!("coverage: {error:#}"));
+            Some(percent.and_then(covered))
         }
         (None, None) => None,
     };

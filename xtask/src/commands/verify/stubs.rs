@@ -1,4 +1,4 @@
-//! Stand-ins for governance and axon: they answer as they are told and write down who called,
+//! Stubs for governance and axon: they answer as they are told and write down who called,
 //! in which order and with which correlation id. And one for Secrets Manager, which has one secret.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::decide::acceptance::isolated::{
 use crate::decide::release::rotation::SigningPair;
 
 /// All of them at one address. They end with this value.
-pub(super) struct StandIns {
+pub(super) struct Stubs {
     address: SocketAddr,
     state: Arc<Mutex<Scene>>,
     server: JoinHandle<()>,
@@ -34,12 +34,12 @@ struct Scene {
 
 type Shared = State<Arc<Mutex<Scene>>>;
 
-impl StandIns {
+impl Stubs {
     pub(super) async fn serve(address: Ipv4Addr) -> Result<Self> {
         let listener = TcpListener::bind((address, 0))
             .await
-            .with_context(|| format!("serve stand-ins on {address}"))?;
-        let address = listener.local_addr().context("serve stand-ins")?;
+            .with_context(|| format!("serve stubs on {address}"))?;
+        let address = listener.local_addr().context("serve stubs")?;
         let scene = Scene {
             case: DispatchCase::Permitted,
             calls: Vec::new(),
@@ -52,7 +52,7 @@ impl StandIns {
             .with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, routes).await {
-                tracing::warn!(%error, "the stand-ins ended");
+                tracing::warn!(%error, "the stubs ended");
             }
         });
         Ok(Self {
@@ -90,7 +90,7 @@ impl StandIns {
     }
 }
 
-impl Drop for StandIns {
+impl Drop for Stubs {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -108,7 +108,7 @@ pub(super) fn pair() -> SigningPair {
 async fn secret() -> Response {
     let mut document = json!({});
     pair().put_into(&mut document);
-    let version = json!({ "VersionId": "stand-in", "SecretString": document.to_string() });
+    let version = json!({ "VersionId": "stub", "SecretString": document.to_string() });
     Json(version).into_response()
 }
 
