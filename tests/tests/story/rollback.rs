@@ -53,8 +53,12 @@ pub(crate) fn stop(story: &Story) {
         assert_eq!(status(checkout)["services"][service]["running"], 0);
     }
     let verify = ["verify", "--deployed", "--format", "json"];
-    let failed = "FAIL FAIL FAIL FAIL FAIL FAIL FAIL SKIP SKIP SKIP FAIL FAIL";
-    assert_eq!(statuses(&checkout.xtask(&verify).expect(30, &[])), failed);
+    let statuses = statuses(&checkout.xtask(&verify).expect(30, &[]));
+    let mut statuses: Vec<&str> = statuses.split(' ').collect();
+    // Criterion 7 reads the logs of the last seconds, in which the tasks may still have written.
+    statuses.remove(6);
+    let failed = "FAIL FAIL FAIL FAIL FAIL FAIL SKIP SKIP SKIP FAIL FAIL";
+    assert_eq!(statuses.join(" "), failed);
     checkout
         .xtask(&["rollback"])
         .expect(0, &["rolled out demo-axon"]);

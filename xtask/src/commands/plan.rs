@@ -76,7 +76,7 @@ fn describe(plan: &Plan) -> String {
         lines.push(format!(
             "{:<11} push {size}, {}",
             artifact.component.name(),
-            artifact.digest
+            artifact.digest.short()
         ));
     }
     for service in &plan.without_alarms {

@@ -112,7 +112,11 @@ impl ReleaseEvent {
             }
             Self::Pushed {
                 component, digest, ..
-            } => done(component, format!("pushed {digest}")),
+            } => {
+                // As `Digest::short`: JSON has it whole.
+                let short = digest.get(..19).unwrap_or(digest);
+                done(component, format!("pushed {short}"))
+            }
             Self::Publishing { component } => live(component, "publishing a version"),
             Self::Rollout { component, .. } => live(component, self.progress()),
             Self::Proving {
