@@ -220,7 +220,7 @@ impl Suite<'_> {
     async fn end_to_end(&mut self) -> Result<()> {
         // The whole workspace's, of which only these are run: of the package alone cargo would
         // compile all that it depends on once more, with fewer features.
-        let mut arguments = vec!["test", "--workspace", "--locked"];
+        let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
         arguments.extend(END_TO_END.iter().flat_map(|name| ["--test", name]));
         arguments.extend(["--", "--test-threads=1", "--nocapture"]);
         let program = self.parts.program.to_string_lossy().into_owned();
