@@ -240,7 +240,10 @@ fn a_full_disk_is_reported(checkout: &Checkout, base: &BuilderBase) {
     ]);
     let ran = checkout.xtask(&["build", "--builder", "docker=e2e-full"]);
     docker(&["rmi", "e2e-full"]);
-    ran.expect(12, &["the disk of the engine is full", "docker builder prune"]);
+    ran.expect(
+        12,
+        &["the disk of the engine is full", "docker builder prune"],
+    );
 }
 
 fn an_engine_that_is_too_old_is_reported(checkout: &Checkout) {
