@@ -190,6 +190,7 @@ async fn run_build(
         };
         return build::build(&builder, process.report, &request).await;
     }
+    reach_local_aws(environment, process, IfDown::Fail).await?;
     with_context(environment, process, method, None, async |context| {
         let outputs = planning::outputs::required(context).await?;
         let request = build::Request {
@@ -212,12 +213,7 @@ async fn run_deploy(
     environment: &Environment,
     process: Process<'_>,
 ) -> Result<()> {
-    if environment.emulated {
-        let emulator = Emulator::new(process.env, process.report)?;
-        if !emulator.is_up().await {
-            commands::local::up(process.env, process.report, &emulator).await?;
-        }
-    }
+    reach_local_aws(environment, process, IfDown::Start).await?;
     let options = deploy::Options {
         names: arguments.names.names,
         dry_run: arguments.dry_run,
@@ -242,6 +238,7 @@ async fn run_deployed(
     };
     let bundle = bundle.as_deref();
     let method = BuildMethod::Host;
+    reach_local_aws(environment, process, IfDown::Fail).await?;
     with_context(environment, process, method, bundle, async |context| {
         let outputs = planning::outputs::required(context).await?;
         run_with_outputs(verb, context, &outputs, process.env).await
@@ -309,9 +306,6 @@ async fn with_context(
         signals,
     } = process;
     let emulator = Emulator::new(env, report)?;
-    if environment.emulated && !emulator.is_up().await {
-        return Err(local_aws_is_down().into());
-    }
     let transport = if environment.emulated {
         Transport::local()
     } else {
@@ -357,11 +351,32 @@ async fn with_context(
     command(&context).await
 }
 
-fn local_aws_is_down() -> Failure {
-    Failure::not_ready("the local AWS does not run").hint(
-        "cargo xtask deploy       # brings it up and releases to it\n\
-         cargo xtask local up     # only brings it up",
-    )
+/// What a command does where the local AWS does not run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfDown {
+    Start,
+    Fail,
+}
+
+async fn reach_local_aws(
+    environment: &Environment,
+    process: Process<'_>,
+    if_down: IfDown,
+) -> Result<()> {
+    let Process { env, report, .. } = process;
+    let emulator = Emulator::new(env, report)?;
+    if !environment.emulated || emulator.is_up().await {
+        return Ok(());
+    }
+    if if_down == IfDown::Start {
+        return commands::local::up(env, report, &emulator).await;
+    }
+    Err(Failure::not_ready("the local AWS does not run")
+        .hint(
+            "cargo xtask deploy       # brings it up and releases to it\n\
+             cargo xtask local up     # only brings it up",
+        )
+        .into())
 }
 
 fn local(emulator: &Emulator<'_>) -> infra::EmulatedTarget {

@@ -9,7 +9,13 @@ pub mod ledger;
 pub mod outputs;
 pub mod rollback;
 
+use anyhow::Result;
+
 use crate::catalog::{COMPONENTS, Component};
+use crate::decide::release::plan::{Desired, Plan};
+use crate::decide::release::snapshot::Snapshot;
+use crate::ports::Context;
+use crate::release;
 
 /// The names that were given, or all; always in the order of a release.
 pub fn chosen(names: &[Component]) -> Vec<Component> {
@@ -17,4 +23,14 @@ pub fn chosen(names: &[Component]) -> Vec<Component> {
         .into_iter()
         .filter(|component| names.is_empty() || names.contains(component))
         .collect()
+}
+
+/// The plan of what is desired on top of what runs, with what earlier releases left to do.
+async fn plan_of(context: &Context<'_>, desired: &Desired, snapshot: Snapshot) -> Result<Plan> {
+    let succeeded = ledger::succeeded_if_moving(context, &snapshot).await?;
+    let without_alarms = release::left_without_alarms(context, &snapshot).await?;
+    Ok(Plan {
+        without_alarms,
+        ..Plan::new(desired, snapshot, succeeded.as_ref())
+    })
 }

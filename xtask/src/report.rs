@@ -265,7 +265,7 @@ impl Report {
     }
 
     /// What is wrong at a place of the checkout's files, for those who look at a change of them.
-    /// Other formats have no such thing.
+    /// Other formats have no annotations.
     pub fn annotate(&self, annotation: Annotation<'_>) {
         if self.mode.format == Format::Github {
             self.put_lines("", &github::annotation(annotation));
@@ -348,6 +348,11 @@ pub fn count(number: usize, singular: &str) -> String {
         1 => format!("1 {singular}"),
         _ => format!("{number} {singular}s"),
     }
+}
+
+/// `sha256:` and the first twelve digits, as Docker shows a digest to people. JSON has it whole.
+pub fn short_digest(digest: &str) -> &str {
+    digest.get(.."sha256:".len() + 12).unwrap_or(digest)
 }
 
 /// A size as people read it: `5.9 MB` (millions of bytes).

@@ -72,7 +72,7 @@ data "aws_iam_policy_document" "look" {
     resources = [local.function, "${local.function}:*"]
   }
 
-  # Tells whether a secret has a value, and does not return it.
+  # Returns whether a secret has a value, and not the value.
   statement {
     sid       = "Secrets"
     actions   = ["secretsmanager:DescribeSecret"]

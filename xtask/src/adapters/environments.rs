@@ -1,4 +1,4 @@
-//! What the process reads from its surroundings: the checkout, the variables of the shell, the
+//! What the process reads at its start: the checkout, the variables of the shell, the
 //! environment files and the facts about the host.
 
 use std::ffi::OsString;

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{plan, secrets};
 use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
+use crate::decide::release::plan::Plan;
 use crate::planning::about::about;
 use crate::planning::{self, chosen, outputs};
 use crate::ports::Context;
@@ -36,14 +37,9 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
         secrets::require(context, &outputs).await?;
     }
 
-    let planned = planning::deploy::plan(context, &outputs, &options.names).await?;
-    plan::refuse_errors(context, &planned.findings).await?;
-    let plan = planned.plan;
-    if plan.is_empty() {
-        nothing_to_do(context, &outputs);
+    let Some(plan) = shown_plan(context, &outputs, &options.names).await? else {
         return Ok(());
-    }
-    plan::show(context, &plan);
+    };
     warn_of_expiry(context, release::time_limit(&plan));
     let confirmed = confirm(context, options.yes, "release this").await?;
 
@@ -64,19 +60,26 @@ async fn dry_run(context: &Context<'_>, names: &[Component]) -> Result<()> {
         return Ok(());
     };
     secrets::require(context, &outputs).await?;
-    let planned = planning::deploy::plan(context, &outputs, names).await?;
-    plan::refuse_errors(context, &planned.findings).await?;
-    if planned.plan.is_empty() {
-        nothing_to_do(context, &outputs);
-        return Ok(());
+    if shown_plan(context, &outputs, names).await?.is_some() {
+        context.report.emit(CommandEvent::DryRunEnded);
     }
-    plan::show(context, &planned.plan);
-    context.report.emit(CommandEvent::DryRunEnded);
     Ok(())
 }
 
-fn nothing_to_do(context: &Context<'_>, outputs: &Outputs) {
-    let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });
-    context.report.data(&done, "");
-    context.report.emit(CommandEvent::NothingToDeploy);
+/// What is to be done, printed; `None`, and that is the command's result, where nothing is.
+async fn shown_plan(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    names: &[Component],
+) -> Result<Option<Plan>> {
+    let planned = planning::deploy::plan(context, outputs, names).await?;
+    plan::refuse_errors(context, &planned.findings).await?;
+    if planned.plan.is_empty() {
+        let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });
+        context.report.data(&done, "");
+        context.report.emit(CommandEvent::NothingToDeploy);
+        return Ok(None);
+    }
+    plan::show(context, &planned.plan);
+    Ok(Some(planned.plan))
 }

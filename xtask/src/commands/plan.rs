@@ -13,7 +13,7 @@ use crate::decide::release::plan::{
 use crate::failure::{Failure, Kind};
 use crate::planning::{self, chosen};
 use crate::ports::Context;
-use crate::report::{ReleaseEvent, count, megabytes};
+use crate::report::{ReleaseEvent, count, megabytes, short_digest};
 
 /// With `exit_code` the process's exit code answers too: 0 for nothing to do, 13 for changes.
 pub async fn plan(
@@ -76,7 +76,7 @@ fn describe(plan: &Plan) -> String {
         lines.push(format!(
             "{:<11} push {size}, {}",
             artifact.component.name(),
-            artifact.digest.short()
+            short_digest(artifact.digest.as_str())
         ));
     }
     for service in &plan.without_alarms {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::{Function, Service};
 use crate::decide::outputs::Outputs;
-use crate::decide::release::record::Record;
+use crate::decide::release::record::{Entry, Record};
 use crate::decide::release::snapshot::{FunctionState, ServiceSnapshot};
 use crate::planning::ledger::newest_where;
 use crate::ports::Context;
@@ -109,11 +109,12 @@ async fn release_of(
         return Ok(None);
     };
     let record = newest_where(context, |record| {
-        let entry = record.entries.services.get(&service);
-        let after = entry
-            .filter(|it| it.outcome.is_some())
-            .and_then(|it| it.after.as_ref());
-        after.is_some_and(|after| after.revision == running.revision)
+        let brought = record
+            .entries
+            .services
+            .get(&service)
+            .and_then(Entry::brought);
+        brought.is_some_and(|brought| brought.revision == running.revision)
     });
     Ok(record.await?.map(|record| record.number))
 }
@@ -128,11 +129,12 @@ async fn release_of_function(
         return Ok(None);
     };
     let record = newest_where(context, |record| {
-        let entry = record.entries.functions.get(&function);
-        let after = entry
-            .filter(|it| it.outcome.is_some())
-            .and_then(|it| it.after.as_ref());
-        after.is_some_and(|after| after.version == running.version)
+        let brought = record
+            .entries
+            .functions
+            .get(&function)
+            .and_then(Entry::brought);
+        brought.is_some_and(|brought| brought.version == running.version)
     });
     Ok(record.await?.map(|record| record.number))
 }

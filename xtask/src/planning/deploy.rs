@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{artifacts, chosen, definitions, ledger};
+use super::{artifacts, chosen, definitions, plan_of};
 use crate::catalog::{Component, Service};
 use crate::decide::definition::lint::Finding;
 use crate::decide::outputs::Outputs;
@@ -65,15 +65,12 @@ pub async fn plan(
     if !faults.is_empty() {
         return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
     }
-    let succeeded = ledger::succeeded_if_moving(context, &snapshot).await?;
-    let without_alarms = release::left_without_alarms(context, &snapshot).await?;
     let images = artifacts.packed.into_values();
     let plan = Plan {
         pushes: images
             .filter(|it| it.component.service().is_some())
             .collect(),
-        without_alarms,
-        ..Plan::new(&desired, snapshot, succeeded.as_ref())
+        ..plan_of(context, &desired, snapshot).await?
     };
     Ok(Planned { plan, findings })
 }

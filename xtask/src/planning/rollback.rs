@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::deploy::desired_counts;
-use super::ledger;
+use super::{ledger, plan_of};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Plan};
 use crate::decide::release::record::{Record, ReleaseState};
@@ -21,12 +21,7 @@ pub async fn plan(
     let snapshot = release::observe(context, outputs).await?;
     let target = target(context, &snapshot, to).await?;
     let desired = desired(context, outputs, &target).await?;
-    let succeeded = ledger::succeeded_if_moving(context, &snapshot).await?;
-    let without_alarms = release::left_without_alarms(context, &snapshot).await?;
-    let plan = Plan {
-        without_alarms,
-        ..Plan::new(&desired, snapshot, succeeded.as_ref())
-    };
+    let plan = plan_of(context, &desired, snapshot).await?;
     Ok((target, plan))
 }
 

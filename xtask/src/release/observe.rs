@@ -5,7 +5,9 @@ use futures_util::future::try_join_all;
 
 use crate::catalog::{FUNCTIONS, Function, SERVICES, Service};
 use crate::decide::outputs::Outputs;
-use crate::decide::release::snapshot::{FunctionState, ServiceSnapshot, Snapshot};
+use crate::decide::release::snapshot::{
+    FunctionState, Revision, ServiceSnapshot, ServiceState, Snapshot,
+};
 use crate::ports::Context;
 
 /// Looks at every component, at one moment.
@@ -26,11 +28,7 @@ async fn service(
     service: Service,
 ) -> Result<(Service, ServiceSnapshot)> {
     let state = context.cluster.describe_service(outputs, service).await?;
-    let primary = state.primary();
-    let revision = primary
-        .with_context(|| format!("ECS has no deployment of {service}"))?
-        .revision
-        .clone();
+    let revision = primary_revision(service, &state)?;
     let registered = context.cluster.describe_task_definition(&revision).await?;
     let snapshot = ServiceSnapshot {
         state,
@@ -50,4 +48,10 @@ async fn function(
         .get_alias(outputs.function(function))
         .await?;
     Ok((function, state))
+}
+
+/// The revision of a service's primary deployment. An active service has one.
+pub(super) fn primary_revision(service: Service, state: &ServiceState) -> Result<Revision> {
+    let primary = state.primary().map(|primary| primary.revision.clone());
+    primary.with_context(|| format!("ECS has no deployment of {service}"))
 }

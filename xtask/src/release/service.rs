@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use tokio::time::Instant;
 
+use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
     ComponentFailure, Direction, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError,
@@ -40,7 +41,10 @@ impl Release<'_> {
                     .await?
             }
             ServiceAction::Deploy(revision) => revision.clone(),
-            ServiceAction::Follow => self.primary_revision(service).await?,
+            ServiceAction::Follow => {
+                let state = cluster.describe_service(self.outputs, service).await?;
+                primary_revision(service, &state)?
+            }
         };
         self.write_after(service, &revision).await?;
         let mut previous = vec![step.rollback_revision.clone()];
@@ -107,13 +111,6 @@ impl Release<'_> {
             reason,
             evidence,
         }))
-    }
-
-    async fn primary_revision(&self, service: Service) -> Result<Revision> {
-        let cluster = self.context.cluster;
-        let state = cluster.describe_service(self.outputs, service).await?;
-        let primary = state.primary().map(|it| it.revision.clone());
-        primary.with_context(|| format!("ECS has no deployment of {service}"))
     }
 
     /// Notes in the record what this release brings to a service, before it is brought.
@@ -241,11 +238,7 @@ impl Release<'_> {
         };
         let ours = ours.revision.clone();
         let state = self.wait_for_ecs_to_turn(service, &ours).await?;
-        let primary = state
-            .primary()
-            .with_context(|| format!("ECS has no deployment of {service}"))?
-            .revision
-            .clone();
+        let primary = primary_revision(service, &state)?;
         if primary != ours && primary != step.rollback_revision {
             let by = primary.to_string();
             return Ok(RollbackOutcome::Superseded { by });

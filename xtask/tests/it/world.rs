@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use xtask::catalog::{COMPONENTS, Component, SERVICES, Service};
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::environment::Environment;
-use xtask::decide::release::record::Record;
+use xtask::decide::release::record::{Record, ReleaseState};
 use xtask::failure::{Failure, Kind};
 
 pub(crate) use alone::{Alone, Wrong};
@@ -360,6 +360,16 @@ impl Fake {
 
     pub(crate) fn record(&self, number: u64) -> Record {
         self.state().record(number).unwrap()
+    }
+
+    /// A release of grace that is in progress.
+    pub(crate) fn release_by_grace(&self, number: u64) -> Record {
+        Record {
+            number,
+            state: ReleaseState::InProgress,
+            who: "grace".to_owned(),
+            ..self.record(1)
+        }
     }
 
     pub(crate) fn put_record(&self, record: &Record) {

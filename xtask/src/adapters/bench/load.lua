@@ -1,4 +1,4 @@
--- Tells wrk's figures as one JSON object, on a line of its own.
+-- Prints wrk's figures as one JSON object, on a line of its own.
 done = function(summary, latency, requests)
   local errors = summary.errors
   local broken = errors.connect + errors.read + errors.write + errors.timeout

@@ -1,4 +1,4 @@
-//! Stubs for governance and axon: they answer as they are told and write down who called,
+//! Stubs for governance and axon: they answer as a case sets and record their callers,
 //! in which order and with which correlation id. And one for Secrets Manager, which has one secret.
 
 use std::collections::BTreeMap;
@@ -142,7 +142,7 @@ async fn reason(State(state): Shared, headers: HeaderMap) -> Response {
     Json(json!({ "message": STUB_MESSAGE, "service": "axon" })).into_response()
 }
 
-/// Nobody panics while holding it; if somebody did, what was written down is still right.
+/// No code panics while holding it; after a panic what was recorded would still be right.
 fn lock(state: &Mutex<Scene>) -> MutexGuard<'_, Scene> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

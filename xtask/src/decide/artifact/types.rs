@@ -36,11 +36,6 @@ impl Digest {
         &self.0
     }
 
-    /// `sha256:` and the first twelve digits, as Docker shows a digest to people.
-    pub fn short(&self) -> &str {
-        &self.0[.."sha256:".len() + 12]
-    }
-
     /// The 64 digits alone.
     pub fn hex(&self) -> &str {
         self.0.trim_start_matches("sha256:")

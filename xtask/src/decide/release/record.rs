@@ -104,6 +104,11 @@ impl<R: Clone + PartialEq> Entry<R> {
         }
     }
 
+    /// What ran after the release, where the release changed this component.
+    pub fn brought(&self) -> Option<&R> {
+        self.outcome.and(self.after.as_ref())
+    }
+
     fn conclude(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
         if outcome == Outcome::RolledBack {

@@ -180,7 +180,7 @@ pub struct FunctionState {
     /// Base64, as Lambda has it.
     pub code_sha256: String,
     /// The content key of the version's code, from its description. `None` for the placeholder
-    /// that Terraform creates, and for a version that somebody else published.
+    /// that Terraform creates, and for a version published by hand.
     pub key: Option<Key>,
     /// Changes with each change of the alias: `UpdateAlias` is refused with an older one.
     pub revision_id: String,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Shown, block, done, live, warning};
 use crate::catalog::Component;
-use crate::report::megabytes;
+use crate::report::{megabytes, short_digest};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -112,11 +112,7 @@ impl ReleaseEvent {
             }
             Self::Pushed {
                 component, digest, ..
-            } => {
-                // As `Digest::short`: JSON has it whole.
-                let short = digest.get(..19).unwrap_or(digest);
-                done(component, format!("pushed {short}"))
-            }
+            } => done(component, format!("pushed {}", short_digest(digest))),
             Self::Publishing { component } => live(component, "publishing a version"),
             Self::Rollout { component, .. } => live(component, self.progress()),
             Self::Proving {

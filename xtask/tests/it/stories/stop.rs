@@ -143,10 +143,7 @@ async fn what_was_released_since_the_question_is_not_stopped_by_its_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_later_release_ends_a_stop_before_its_next_change() {
     let fake = Fake::released().await;
-    let mut later = fake.record(1);
-    later.number = 3;
-    later.state = ReleaseState::InProgress;
-    "grace".clone_into(&mut later.who);
+    let later = fake.release_by_grace(3);
     fake.meanwhile("deregister demo-orbit:1", move |state| {
         state.put_record(&later);
     });

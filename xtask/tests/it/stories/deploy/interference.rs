@@ -36,10 +36,7 @@ async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
 async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    let mut later = fake.record(1);
-    later.number = 3;
-    later.state = ReleaseState::InProgress;
-    "grace".clone_into(&mut later.who);
+    let later = fake.release_by_grace(3);
     fake.meanwhile("probe axon", move |state| state.put_record(&later));
     let output = fake.deploy_all().await;
     output
@@ -70,10 +67,7 @@ async fn a_later_release_stops_the_taking_back_too() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
     fake.script(Service::Orbit, Rollout::CrashesAndStays);
-    let mut later = fake.record(1);
-    later.number = 3;
-    later.state = ReleaseState::InProgress;
-    "grace".clone_into(&mut later.who);
+    let later = fake.release_by_grace(3);
     fake.meanwhile("stopped tasks demo-orbit:2", move |state| {
         state.put_record(&later);
     });

@@ -2,7 +2,6 @@
 
 use xtask::catalog::{COMPONENTS, Service};
 use xtask::commands::deploy::{Options, deploy};
-use xtask::decide::release::record::ReleaseState;
 use xtask::planning::outputs::required;
 
 use crate::world::{Fake, secret_arn};
@@ -11,16 +10,13 @@ use crate::world::{Fake, secret_arn};
 async fn a_release_in_progress_is_named_with_its_holder() {
     let fake = Fake::released().await;
     fake.edit(&[Service::Axon], "two");
-    let mut held = fake.record(1);
-    held.number = 2;
-    held.state = ReleaseState::InProgress;
-    "grace".clone_into(&mut held.who);
-    "context".clone_into(&mut held.host);
+    let mut held = fake.release_by_grace(2);
+    "desk".clone_into(&mut held.host);
     fake.put_record(&held);
     let output = fake.deploy_all().await;
     output
         .fails(11)
-        .says(&["release 2 by grace@context", "hint: "]);
+        .says(&["release 2 by grace@desk", "hint: "]);
     assert_eq!(fake.changes(), [""; 0]);
 }
 
@@ -28,10 +24,7 @@ async fn a_release_in_progress_is_named_with_its_holder() {
 async fn whoever_opens_the_same_number_first_wins() {
     let fake = Fake::released().await;
     fake.edit(&[Service::Axon], "two");
-    let mut first = fake.record(1);
-    first.number = 2;
-    first.state = ReleaseState::InProgress;
-    "grace".clone_into(&mut first.who);
+    let first = fake.release_by_grace(2);
     fake.meanwhile("create 2", move |state| state.put_record(&first));
     fake.deploy_all()
         .await
