@@ -42,6 +42,9 @@ fn shell(name: &str) -> Option<(Command, PathBuf)> {
     std::fs::write(&file, output.stdout).unwrap();
     let mut command = Command::new(program);
     command.current_dir(folder).env_clear();
+    // In an empty home rustup knows no toolchain, so `cargo` is the one that runs this test.
+    let cargo = of_toolchain("bin");
+    let path = format!("{}:{path}", cargo.display());
     command.env("PATH", path).env("HOME", folder);
     Some((command, file))
 }
