@@ -25,11 +25,11 @@ use tokio::time::Instant;
 use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::{Plan, Step};
-use crate::decide::release::record::{Entries, Record, ReleaseState};
+use crate::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use crate::decide::release::rollout::Outcome;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Context, ProbeRequest};
-use crate::report::{CommandEvent, ReleaseEvent};
+use crate::report::{CommandEvent, ReleaseEvent, SecretsEvent};
 use evidence::Evidence;
 
 pub use alarms::left_without_alarms;
@@ -67,15 +67,6 @@ pub struct About {
     pub dirty: bool,
 }
 
-/// What a release is for. During a rollback ECS's deployment alarms are off; a stop starts no
-/// deployment, and leaves alarms as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Forward,
-    Back,
-    Stop,
-}
-
 /// Why a release can't go on.
 enum ReleaseError {
     Failed(ComponentFailure),
@@ -97,19 +88,19 @@ enum ReleaseError {
 /// What failed, and what explains it.
 struct ComponentFailure {
     component: Option<Component>,
-    reason: String,
+    error: anyhow::Error,
     evidence: Evidence,
 }
 
 impl From<anyhow::Error> for ReleaseError {
     fn from(error: anyhow::Error) -> Self {
-        let reason = format!("{error:#}");
         if failure::is(&error, Kind::Expired) {
-            return Self::Expired { how: reason };
+            let how = format!("{error:#}");
+            return Self::Expired { how };
         }
         Self::Failed(ComponentFailure {
             component: None,
-            reason,
+            error,
             evidence: Evidence::default(),
         })
     }
@@ -150,7 +141,7 @@ pub async fn deploy(
     about: About,
     _: Confirmed,
 ) -> Result<Record> {
-    carry_out(context, outputs, plan, about, Direction::Forward).await
+    carry_out(context, outputs, plan, about, RecordKind::Release).await
 }
 
 /// As `deploy`, to what ran after an earlier release.
@@ -161,7 +152,7 @@ pub async fn roll_back(
     about: About,
     _: Confirmed,
 ) -> Result<Record> {
-    carry_out(context, outputs, plan, about, Direction::Back).await
+    carry_out(context, outputs, plan, about, RecordKind::Rollback).await
 }
 
 async fn carry_out(
@@ -169,26 +160,21 @@ async fn carry_out(
     outputs: &Outputs,
     plan: &Plan,
     about: About,
-    direction: Direction,
+    kind: RecordKind,
 ) -> Result<Record> {
-    let mut release = Release::open(context, outputs, about, plan.entries(), direction).await?;
+    let mut release = Release::open(context, outputs, about, kind, plan.entries()).await?;
     let end = tokio::select! {
         end = release.run(plan) => end,
-        () = context.interrupt.wait() => release.detach(
-            "cargo xtask status      # what runs now\n\
-             cargo xtask deploy      # go on to the end\n\
-             cargo xtask rollback    # back to the last release that succeeded",
-        ),
+        () = context.interrupt.wait() => release.detach(),
     };
     release.finish(end).await
 }
 
-/// One release while it is under way.
+/// One release, or one rotation of the signing key, while it is under way.
 struct Release<'a> {
     context: Context<'a>,
     outputs: &'a Outputs,
     record: Record,
-    direction: Direction,
     /// When the record was written last.
     renewed: Instant,
 }
@@ -198,18 +184,19 @@ impl<'a> Release<'a> {
         context: &Context<'a>,
         outputs: &'a Outputs,
         about: About,
+        kind: RecordKind,
         entries: Entries,
-        direction: Direction,
     ) -> Result<Self> {
-        let record = lock::open(context, about, entries).await?;
-        context.report.emit(ReleaseEvent::ReleaseOpened {
-            number: record.number,
-        });
+        let record = lock::open(context, about, kind, entries).await?;
+        let number = record.number;
+        match kind {
+            RecordKind::Rotation => context.report.emit(SecretsEvent::RotationOpened { number }),
+            _ => context.report.emit(ReleaseEvent::ReleaseOpened { number }),
+        }
         Ok(Self {
             context: *context,
             outputs,
             record,
-            direction,
             renewed: Instant::now(),
         })
     }
@@ -217,7 +204,7 @@ impl<'a> Release<'a> {
     /// Something failed that does not end the release.
     fn ignore(&self, error: String) {
         self.context.report.emit(CommandEvent::ErrorIgnored {
-            subject: "release".to_owned(),
+            subject: self.record.kind.noun().to_owned(),
             error,
         });
     }
@@ -238,7 +225,7 @@ impl<'a> Release<'a> {
     ) -> Result<(), ReleaseError> {
         let now = observe(&self.context, self.outputs).await?;
         unchanged(&plan.snapshot.changed_since(&now))?;
-        if self.direction == Direction::Forward {
+        if self.record.kind == RecordKind::Release {
             self.turn_alarms_on().await?;
         }
         for artifact in &plan.pushes {
@@ -300,6 +287,11 @@ impl<'a> Release<'a> {
         }
     }
 
+    /// A stop and a rotation start no deployment of ECS, and leave its alarms as they are.
+    fn starts_deployments(&self) -> bool {
+        matches!(self.record.kind, RecordKind::Release | RecordKind::Rollback)
+    }
+
     /// An end at which nothing is rolled back.
     fn ended_by(&mut self, error: ReleaseError) -> End {
         match error {
@@ -307,7 +299,7 @@ impl<'a> Release<'a> {
                 self.record.entries.detach();
                 End {
                     state: ReleaseState::Detached,
-                    result: Err(anyhow!(failure.reason)),
+                    result: Err(failure.error),
                 }
             }
             ReleaseError::Superseded { component, by } => self.superseded(component, &by),
@@ -331,7 +323,7 @@ impl<'a> Release<'a> {
         if let Some(component) = component {
             self.record.entries.conclude(component, Outcome::Superseded);
         }
-        let message = format!("release {} was superseded: {by}", self.record.number);
+        let message = format!("{} was superseded: {by}", self.record.name());
         let failure = Failure::new(Kind::Superseded, message)
             .hint("nothing was rolled back; see `cargo xtask status` and `cargo xtask releases`");
         End {
@@ -343,16 +335,16 @@ impl<'a> Release<'a> {
     /// Without credentials the record stays in progress until its lease ends; the next
     /// release goes on from what runs.
     fn expired(&self, how: &str) -> anyhow::Error {
-        let Record { number, until, .. } = &self.record;
         let message = format!(
-            "the credentials expired in the middle of release {number}; what was begun in AWS \
-             goes on: {how}{}",
+            "the credentials expired in the middle of {}; {}: {how}{}",
+            self.record.name(),
+            self.left_as_it_is(),
             self.without_alarms()
         );
         let hint = format!(
-            "sign in again (in a pipeline, run the job again); the record is free at {until:.0}, then\n\
-             cargo xtask deploy      # go on to the end\n\
-             cargo xtask rollback    # back to the last release that succeeded"
+            "sign in again (in a pipeline, run the job again); the lock is free at {:.0}, then\n{}",
+            self.record.until,
+            self.ways_on()
         );
         Failure::new(Kind::StoppedWatching, message)
             .hint(hint)
@@ -360,18 +352,47 @@ impl<'a> Release<'a> {
     }
 
     /// The user stopped watching. What was begun in AWS goes on, and the record says so.
-    fn detach(&mut self, hint: &str) -> End {
+    fn detach(&mut self) -> End {
         self.record.entries.detach();
         let message = format!(
-            "stopped watching release {}; what was begun in AWS goes on{}",
-            self.record.number,
+            "stopped watching {}; {}{}",
+            self.record.name(),
+            self.left_as_it_is(),
             self.without_alarms()
         );
         End {
             state: ReleaseState::Detached,
             result: Err(Failure::new(Kind::StoppedWatching, message)
-                .hint(hint)
+                .hint(self.ways_on())
                 .into()),
+        }
+    }
+
+    /// What an end in the middle means. Axon has every key that orbit may sign with, at each point
+    /// of a rotation.
+    fn left_as_it_is(&self) -> &'static str {
+        match self.record.kind {
+            RecordKind::Rotation => "nothing has to be put back",
+            _ => "what was begun in AWS goes on",
+        }
+    }
+
+    /// The commands that go on from an end in the middle.
+    fn ways_on(&self) -> String {
+        let environment = &self.context.environment.name;
+        match self.record.kind {
+            RecordKind::Release | RecordKind::Rollback => format!(
+                "cargo xtask status --env {environment}      # what runs now\n\
+                 cargo xtask deploy --env {environment}      # go on to the end\n\
+                 cargo xtask rollback --env {environment}    \
+                 # back to the last release that succeeded"
+            ),
+            RecordKind::Stop => {
+                format!("cargo xtask rollback --stop --env {environment}    # go on to the end")
+            }
+            RecordKind::Rotation => {
+                format!("cargo xtask secrets rotate --env {environment}    # go on to the end")
+            }
         }
     }
 
@@ -381,7 +402,7 @@ impl<'a> Release<'a> {
             ReleaseState::InProgress => Ok(()),
             // A rollback that goes on without us keeps its alarms off.
             ReleaseState::Detached => self.close(ReleaseState::Detached).await,
-            state if self.direction == Direction::Stop => self.close(state).await,
+            state if !self.starts_deployments() => self.close(state).await,
             state => {
                 if let Err(error) = self.turn_alarms_on().await {
                     let text = format!("{error:#}{}", self.without_alarms());

@@ -34,8 +34,9 @@ fn line(record: &Record, context: &Context<'_>) -> String {
     let dirty = if record.dirty { "+" } else { "" };
     let opened = record.opened.strftime("%Y-%m-%d %H:%M:%SZ");
     format!(
-        "{:>5}  {state:<11}  {opened}  {:<20}  {commit}{dirty}  {}",
+        "{:>5}  {:<8}  {state:<15}  {opened}  {:<20}  {commit}{dirty}  {}",
         record.number,
+        record.kind.text(),
         format!("{}@{}", record.who, record.host),
         record.why
     )

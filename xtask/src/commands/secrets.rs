@@ -12,6 +12,7 @@ use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::rotation::{RotationStep, SigningPair};
 use crate::failure::Failure;
+use crate::planning::about::about;
 use crate::ports::Context;
 use crate::release::{self, confirm};
 use crate::report::{RotationStart, SecretsEvent};
@@ -58,8 +59,10 @@ pub async fn rotate(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Resu
     };
     context.report.emit(SecretsEvent::RotationStarted { step });
     let confirmed = confirm(context, yes, "rotate the signing key").await?;
-    release::rotate(context, outputs, random_pair, confirmed).await?;
-    context.report.data(&json!({ "outcome": "rotated" }), "");
+    let about = about(context, "secrets rotate").await?;
+    let record = release::rotate(context, outputs, about, random_pair, confirmed).await?;
+    let done = json!({ "outcome": "rotated", "release": record.number });
+    context.report.data(&done, "");
     context.report.emit(SecretsEvent::RotationDone);
     Ok(())
 }

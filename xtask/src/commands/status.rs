@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::{Function, Service};
 use crate::decide::outputs::Outputs;
-use crate::decide::release::record::{Entry, Record};
+use crate::decide::release::record::{Entry, Record, RecordKind};
 use crate::decide::release::snapshot::{FunctionState, ServiceSnapshot};
 use crate::planning::ledger::newest_where;
 use crate::ports::Context;
@@ -40,13 +40,28 @@ pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
             number(release),
         ));
     }
-    lines.extend(newest.iter().flat_map(newest_release));
+    let (rotation, release) = match newest {
+        Some(rotation) if rotation.kind == RecordKind::Rotation => {
+            let is_release = |record: &Record| record.kind != RecordKind::Rotation;
+            (Some(rotation), newest_where(context, is_release).await?)
+        }
+        newest => (None, newest),
+    };
+    lines.extend(rotation.iter().chain(&release).map(newest_line));
+    lines.extend(
+        rotation
+            .iter()
+            .chain(&release)
+            .take(1)
+            .flat_map(alarm_lines),
+    );
     let document = json!({
         "environment": context.environment.name,
         "base_url": outputs.base_url,
         "services": services,
         "functions": functions,
-        "newest_release": newest,
+        "newest_release": release,
+        "newest_rotation": rotation,
     });
     context.report.data(&document, &lines.join("\n"));
     Ok(())
@@ -89,14 +104,16 @@ fn number(release: Option<u64>) -> String {
     release.map_or("none".to_owned(), |number| number.to_string())
 }
 
-fn newest_release(record: &Record) -> Vec<String> {
-    let about = format!("{}: {}", record.about(), record.state.text());
-    let mut lines = vec![format!("{:<11} {about}", "newest")];
-    for service in &record.without_alarms {
+fn newest_line(record: &Record) -> String {
+    let state = record.state.text();
+    format!("{:<11} {}: {state}", "newest", record.about())
+}
+
+fn alarm_lines(newest: &Record) -> impl Iterator<Item = String> {
+    newest.without_alarms.iter().map(|service| {
         let text = format!("the alarms of {service} are off until the next deploy or rollback");
-        lines.push(format!("{:<11} {text}", ""));
-    }
-    lines
+        format!("{:<11} {text}", "")
+    })
 }
 
 /// The newest release after which this revision ran.

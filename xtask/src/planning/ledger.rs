@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::decide::release::history;
-use crate::decide::release::record::{Record, ReleaseState};
+use crate::decide::release::record::Record;
 use crate::decide::release::snapshot::Snapshot;
 use crate::ports::Context;
 
@@ -37,7 +37,7 @@ pub async fn succeeded_if_moving(
     if snapshot.settled() {
         return Ok(None);
     }
-    newest_where(context, |record| record.state == ReleaseState::Succeeded).await
+    newest_where(context, Record::is_succeeded_release).await
 }
 
 /// The release that a rollback chooses by itself.

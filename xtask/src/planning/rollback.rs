@@ -6,7 +6,7 @@ use super::deploy::desired_counts;
 use super::{ledger, plan_of};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Plan};
-use crate::decide::release::record::{Record, ReleaseState};
+use crate::decide::release::record::{Record, RecordKind};
 use crate::decide::release::snapshot::{ServiceRunning, Snapshot};
 use crate::failure::Failure;
 use crate::ports::Context;
@@ -36,13 +36,16 @@ async fn target(context: &Context<'_>, snapshot: &Snapshot, to: Option<u64>) -> 
     let found = context.ledger.read(number).await?;
     let record =
         found.ok_or_else(|| Failure::refused(format!("there is no release {number}")).hint(see))?;
-    if record.state == ReleaseState::Succeeded && record.entries.all_run() {
+    if record.is_succeeded_release() && record.entries.all_run() {
         return Ok(record);
     }
-    let message = format!(
-        "release {number} did not succeed with everything running ({})",
-        record.state.text()
-    );
+    let message = match record.kind {
+        RecordKind::Rotation => format!("{number} is a rotation of the signing key, no release"),
+        _ => format!(
+            "release {number} did not succeed with everything running ({})",
+            record.state.text()
+        ),
+    };
     Err(Failure::refused(message).hint(see).into())
 }
 

@@ -1,11 +1,11 @@
-//! ECS's deployment alarms are off during a rollback: one that the failed release set off would make
-//! ECS fail the rollback too, and return to the last completed deployment, which may be the very
-//! release that is rolled back.
+//! ECS's deployment alarms are off during a rollback: one that the failed release set off would
+//! make ECS fail the rollback too, and return to the last completed deployment, which may be the
+//! very release that is rolled back.
 //!
-//! Rests on this: AWS's reference says of `deploymentConfiguration` in `UpdateService` that it
-//! starts no deployment, and ECS keeps the names of alarms that are turned off (the Terraform provider's test
-//! `TestAccECSService_alarmsUpdate` finds no difference afterwards). So the record notes whose
-//! alarms are off, and ECS has the rest.
+//! A change of `deploymentConfiguration` alone starts no deployment (AWS's reference of
+//! `UpdateService`), and ECS keeps the names of alarms that are turned off (the Terraform
+//! provider's test `TestAccECSService_alarmsUpdate` finds no difference afterwards). So the record
+//! only has to note whose alarms are off.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ use crate::failure::{self, Kind};
 use crate::ports::{Context, ServiceUpdate};
 use crate::report::RollbackEvent;
 
-/// The services whose alarms an earlier release turned off, and was interrupted before it turned them on again.
+/// The services whose alarms an earlier release turned off and, since it was interrupted, did not
+/// turn on again.
 pub async fn left_without_alarms(
     context: &Context<'_>,
     snapshot: &Snapshot,

@@ -1,6 +1,6 @@
 //! A function's part of a release: publish, call, move the alias; and back.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use super::evidence::Evidence;
@@ -47,7 +47,7 @@ impl Release<'_> {
             .map_err(|error| match ReleaseError::from(error) {
                 ReleaseError::Failed(failure) => ReleaseError::Failed(ComponentFailure {
                     component: Some(function.into()),
-                    reason: format!("version {version} {}", failure.reason),
+                    error: anyhow!("version {version} {:#}", failure.error),
                     evidence: Evidence::note(format!(
                         "alias       stays on version {}",
                         step.rollback_version

@@ -1,5 +1,5 @@
-//! The lock of an environment, which is the record of its release in the ledger: opened, renewed
-//! while the release goes on, closed.
+//! The lock of an environment, which is the record of its release or rotation in the ledger:
+//! opened, renewed while that goes on, closed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::{About, Release, ReleaseError};
 use crate::catalog::Component;
-use crate::decide::release::record::{Entries, LEASE, Record, ReleaseState};
+use crate::decide::release::record::{Entries, LEASE, Record, RecordKind, ReleaseState};
 use crate::decide::release::rollout::Outcome;
 use crate::failure::Failure;
 use crate::ports::Context;
-use crate::report::ReleaseEvent;
+use crate::report::{ReleaseEvent, SecretsEvent};
 
 const LEASE_RENEWAL: Duration = Duration::from_mins(1);
 /// Other runs rely on the record, so a write that fails is tried again.
@@ -21,7 +21,12 @@ const WRITES_MAX: u32 = 3;
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens a record. Creating the next number takes the lock: only one run can create it.
-pub(super) async fn open(context: &Context<'_>, about: About, entries: Entries) -> Result<Record> {
+pub(super) async fn open(
+    context: &Context<'_>,
+    about: About,
+    kind: RecordKind,
+    entries: Entries,
+) -> Result<Record> {
     let newest = context.ledger.newest().await?;
     let now = context.clock.now();
     let mut why = about.why;
@@ -37,6 +42,7 @@ pub(super) async fn open(context: &Context<'_>, about: About, entries: Entries) 
     }
     let record = Record {
         number: newest.map_or(1, |newest| newest.number + 1),
+        kind,
         state: ReleaseState::InProgress,
         until: now + LEASE,
         opened: now,
@@ -60,12 +66,7 @@ pub(super) async fn open(context: &Context<'_>, about: About, entries: Entries) 
     }
     created?;
     Err(holder.map_or_else(
-        || {
-            Failure::refused(format!(
-                "release {} was opened by another run",
-                record.number
-            ))
-        },
+        || Failure::refused(format!("another run opened record {}", record.number)),
         |holder| held(&holder),
     ))?
 }
@@ -116,10 +117,12 @@ impl Release<'_> {
         self.record.state = state;
         self.record.closed = Some(self.context.clock.now());
         self.save().await?;
-        self.context.report.emit(ReleaseEvent::ReleaseClosed {
-            number: self.record.number,
-            outcome: state.text().to_owned(),
-        });
+        let report = self.context.report;
+        let (number, outcome) = (self.record.number, state.text().to_owned());
+        match self.record.kind {
+            RecordKind::Rotation => report.emit(SecretsEvent::RotationClosed { number, outcome }),
+            _ => report.emit(ReleaseEvent::ReleaseClosed { number, outcome }),
+        }
         Ok(())
     }
 
@@ -128,14 +131,13 @@ impl Release<'_> {
         if self.record.state == ReleaseState::InProgress {
             self.record.until = self.context.clock.now() + LEASE;
         }
-        let number = self.record.number;
+        let name = self.record.name();
         let mut attempt = 1;
         loop {
             match self.context.ledger.overwrite(&self.record).await {
                 Err(_) if attempt < WRITES_MAX => attempt += 1,
                 saved => {
-                    return saved
-                        .with_context(|| format!("write release {number} into the ledger"));
+                    return saved.with_context(|| format!("write {name} into the ledger"));
                 }
             }
             tokio::time::sleep(WRITE_INTERVAL).await;

@@ -22,8 +22,9 @@ pub(super) enum RollbackOutcome {
 impl Release<'_> {
     pub(super) async fn failed(&mut self, changed: &[&Step], failure: &ComponentFailure) -> End {
         let ComponentFailure {
-            component, reason, ..
+            component, error, ..
         } = failure;
+        let reason = format!("{error:#}");
         let report = self.context.report;
         let number = self.record.number;
         report.emit(RollbackEvent::ReleaseFailed {
@@ -93,10 +94,8 @@ impl Release<'_> {
             Err(ReleaseError::Expired { how }) => {
                 return Err(Failure::new(Kind::Expired, how).into());
             }
-            Err(
-                ReleaseError::Failed(ComponentFailure { reason, .. })
-                | ReleaseError::MovedOn { how: reason },
-            ) => anyhow::bail!(reason),
+            Err(ReleaseError::Failed(failure)) => return Err(failure.error),
+            Err(ReleaseError::MovedOn { how }) => anyhow::bail!(how),
         }
         match step {
             Step::Function(step) => self.roll_back_function(step).await,

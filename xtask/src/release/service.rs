@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use tokio::time::Instant;
 
 use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
-    ComponentFailure, Direction, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError,
-    evidence,
+    ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError, evidence,
 };
 use crate::catalog::Service;
 use crate::decide::release::plan::{ServiceAction, ServiceStep};
+use crate::decide::release::record::RecordKind;
 use crate::decide::release::rollout::{HealthAnswer, Proof, Rollout, RolloutDecision, RolloutGoal};
 use crate::decide::release::snapshot::{Deployment, Revision, RolloutState, ServiceState};
 use crate::ports::{Context, ProbeRequest, ServiceUpdate};
@@ -51,9 +51,9 @@ impl Release<'_> {
         if step.action != ServiceAction::Follow {
             let state = cluster.describe_service(self.outputs, service).await?;
             previous.extend(state.primary().map(|it| it.revision.clone()));
-            let alarms = match self.direction {
-                Direction::Forward | Direction::Stop => None,
-                Direction::Back => self.turn_alarms_off(service, &state).await?,
+            let alarms = match self.record.kind {
+                RecordKind::Rollback => self.turn_alarms_off(service, &state).await?,
+                _ => None,
             };
             let update = ServiceUpdate {
                 revision: Some(revision.clone()),
@@ -108,7 +108,7 @@ impl Release<'_> {
         };
         Err(ReleaseError::Failed(ComponentFailure {
             component: Some(service.into()),
-            reason,
+            error: anyhow!(reason),
             evidence,
         }))
     }

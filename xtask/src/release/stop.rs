@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::Instant;
 
-use super::{About, Confirmed, Direction, End, Release, ReleaseError, observe, unchanged};
+use super::{About, Confirmed, End, Release, ReleaseError, observe, unchanged};
 use crate::catalog::{SERVICES, Service};
 use crate::decide::outputs::Outputs;
-use crate::decide::release::record::{Entries, Record};
+use crate::decide::release::record::{Entries, Record, RecordKind};
 use crate::decide::release::rollout::Outcome;
 use crate::decide::release::snapshot::{Revision, Snapshot};
 use crate::ports::{Context, ServiceUpdate};
@@ -69,12 +69,10 @@ pub async fn stop(
     _: Confirmed,
 ) -> anyhow::Result<Record> {
     let entries = plan.entries();
-    let mut release = Release::open(context, outputs, about, entries, Direction::Stop).await?;
+    let mut release = Release::open(context, outputs, about, RecordKind::Stop, entries).await?;
     let end = tokio::select! {
         end = release.run_stop(plan) => end,
-        () = context.interrupt.wait() => {
-            release.detach("cargo xtask rollback --stop    # go on to the end")
-        }
+        () = context.interrupt.wait() => release.detach(),
     };
     release.finish(end).await
 }

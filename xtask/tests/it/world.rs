@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use xtask::catalog::{COMPONENTS, Component, SERVICES, Service};
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::environment::Environment;
-use xtask::decide::release::record::{Record, ReleaseState};
+use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::failure::{Failure, Kind};
 
 pub(crate) use alone::{Alone, Wrong};
@@ -369,6 +369,17 @@ impl Fake {
             state: ReleaseState::InProgress,
             who: "grace".to_owned(),
             ..self.record(1)
+        }
+    }
+
+    /// A rotation that succeeded.
+    pub(crate) fn rotation_by_grace(&self, number: u64) -> Record {
+        Record {
+            kind: RecordKind::Rotation,
+            state: ReleaseState::Succeeded,
+            why: "secrets rotate".to_owned(),
+            entries: Entries::default(),
+            ..self.release_by_grace(number)
         }
     }
 

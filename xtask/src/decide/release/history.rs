@@ -1,15 +1,13 @@
 //! Which earlier release a rollback goes to.
 
-use super::record::{Record, ReleaseState};
+use super::record::Record;
 use super::snapshot::Snapshot;
 
 /// Whether a rollback may choose this release by itself: it succeeded, it left every component
 /// running, and that is not what runs now. "One revision less" would be a release that may never
 /// have worked.
 pub fn is_target(record: &Record, now: &Snapshot) -> bool {
-    record.state == ReleaseState::Succeeded
-        && record.entries.all_run()
-        && !record.entries.run_in(now)
+    record.is_succeeded_release() && record.entries.all_run() && !record.entries.run_in(now)
 }
 
 #[cfg(test)]
@@ -21,6 +19,7 @@ mod tests {
     use crate::decide::artifact::types::Key;
     use crate::decide::definition::Definition;
     use crate::decide::release::record::testing::record;
+    use crate::decide::release::record::{Entries, RecordKind, ReleaseState};
     use crate::decide::release::snapshot::testing::{deployment, revision, service};
     use crate::decide::release::snapshot::{
         FunctionState, Registered, RolloutState, ServiceSnapshot,
@@ -76,5 +75,14 @@ mod tests {
             entry.after = None;
         }
         assert!(!is_target(&stopped, &now("a")));
+    }
+
+    #[test]
+    fn a_rotation_is_no_target() {
+        let mut rotation = record(2, ReleaseState::Succeeded, "b");
+        rotation.kind = RecordKind::Rotation;
+        assert!(!is_target(&rotation, &now("a")));
+        rotation.entries = Entries::default();
+        assert!(!is_target(&rotation, &now("a")));
     }
 }

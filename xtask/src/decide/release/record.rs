@@ -1,4 +1,5 @@
-//! The record of one release in the ledger. The newest record in progress is also the lock.
+//! The record of one release, or of one rotation of the signing key, in the ledger. The newest
+//! record in progress is also the lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,9 @@ pub const RECORD_BYTES_MAX: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub number: u64,
+    /// Records that were written before there were kinds lack it.
+    #[serde(default)]
+    pub kind: RecordKind,
     pub state: ReleaseState,
     /// While in progress: the end of the lease.
     pub until: Timestamp,
@@ -41,7 +45,40 @@ pub struct Record {
     pub entries: Entries,
 }
 
-/// Always every component, whatever the release changed.
+/// What a record is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordKind {
+    #[default]
+    Release,
+    /// A release to what ran after an earlier one.
+    Rollback,
+    /// A release after which no service runs.
+    Stop,
+    /// A new signing key. No component changes, so it has no entries.
+    Rotation,
+}
+
+impl RecordKind {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Rollback => "rollback",
+            Self::Stop => "stop",
+            Self::Rotation => "rotation",
+        }
+    }
+
+    /// What it is called in front of its number.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Release | Self::Rollback | Self::Stop => "release",
+            Self::Rotation => "rotation",
+        }
+    }
+}
+
+/// Every component, whatever the release changed; none for a rotation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entries {
     pub services: BTreeMap<Service, Entry<ServiceRunning>>,
@@ -196,12 +233,19 @@ impl Record {
         self.state == ReleaseState::InProgress && !self.held(now)
     }
 
+    /// Whether a release succeeded. A rotation changes no component, so it is none.
+    pub fn is_succeeded_release(&self) -> bool {
+        self.state == ReleaseState::Succeeded && self.kind != RecordKind::Rotation
+    }
+
+    pub fn name(&self) -> String {
+        format!("{} {}", self.kind.noun(), self.number)
+    }
+
     /// One line with number, user, host and command.
     pub fn about(&self) -> String {
-        format!(
-            "release {} by {}@{} ({})",
-            self.number, self.who, self.host, self.why
-        )
+        let name = self.name();
+        format!("{name} by {}@{} ({})", self.who, self.host, self.why)
     }
 }
 
@@ -238,6 +282,7 @@ pub mod testing {
         };
         Record {
             number,
+            kind: RecordKind::Release,
             state,
             until: Timestamp::UNIX_EPOCH + LEASE,
             opened: Timestamp::UNIX_EPOCH,
@@ -303,5 +348,16 @@ mod tests {
         let record = record(3, ReleaseState::Succeeded, "a");
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_without_a_kind_is_of_a_release() {
+        let record = record(3, ReleaseState::Succeeded, "a");
+        let mut document = serde_json::to_value(&record).unwrap();
+        assert_eq!(
+            document.as_object_mut().unwrap().remove("kind"),
+            Some("release".into())
+        );
+        assert_eq!(serde_json::from_value::<Record>(document).unwrap(), record);
     }
 }

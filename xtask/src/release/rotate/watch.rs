@@ -22,7 +22,7 @@ const REFRESH_DEFAULT: Duration = Duration::from_mins(5);
 /// Above the jitter of a refresh, the time that it may take, and the way of a line into the log.
 const REFRESH_SPREAD: f64 = 1.1;
 const MARGIN: Duration = Duration::from_mins(1);
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// So long every look finds the same. Above the time for which AWS's answers are older than what
 /// was written, and that of a request on its way which orbit signed with its former key.
 const STEADY: Duration = Duration::from_secs(10);
@@ -32,20 +32,12 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
 const VERSION_FIELD: &str = "version_id";
 
 /// Both secrets, as one look found them.
-pub(super) struct Documents {
+pub(super) struct SecretPair {
     pub(super) axon: SecretVersion,
     pub(super) orbit: SecretVersion,
 }
 
-impl Documents {
-    pub(super) async fn read(context: &Context<'_>, outputs: &Outputs) -> Result<Self> {
-        let (axon, orbit) = tokio::try_join!(
-            read(context, outputs, Service::Axon),
-            read(context, outputs, Service::Orbit)
-        )?;
-        Ok(Self { axon, orbit })
-    }
-
+impl SecretPair {
     fn of(&self, service: Service) -> &SecretVersion {
         if service == Service::Axon {
             &self.axon
@@ -53,48 +45,6 @@ impl Documents {
             &self.orbit
         }
     }
-
-    pub(super) fn next_step(
-        &self,
-        context: &Context<'_>,
-        outputs: &Outputs,
-        outgoing: Option<&SigningPair>,
-    ) -> Result<RotationStep> {
-        let step = rotation::next_step(&self.axon.document, &self.orbit.document, outgoing);
-        Ok(step.map_err(|error| {
-            let arn = |service| &outputs.service(service).secret_arn;
-            let hint = match error {
-                RotationError::NoPair if context.environment.emulated => init(context),
-                RotationError::NoPair => format!(
-                    "aws secretsmanager list-secret-version-ids --secret-id {}    # one that had it\n\
-                     or give both secrets the same sigv4_access_key_id and sigv4_secret_access_key",
-                    arn(Service::Orbit)
-                ),
-                RotationError::Ciphertext(service) => format!(
-                    "aws secretsmanager put-secret-value --secret-id {}    # the pair as plain text: \
-                     a secret is encrypted as a whole",
-                    arn(service)
-                ),
-            };
-            Failure::not_ready(error.to_string()).hint(hint)
-        })?)
-    }
-}
-
-async fn read(context: &Context<'_>, outputs: &Outputs, service: Service) -> Result<SecretVersion> {
-    let found = context
-        .secrets
-        .get_secret_value(&outputs.service(service).secret_arn);
-    Ok(found.await?.ok_or_else(|| {
-        Failure::not_ready(format!("the secret of {service} has no value")).hint(init(context))
-    })?)
-}
-
-fn init(context: &Context<'_>) -> String {
-    format!(
-        "cargo xtask secrets init --env {}",
-        context.environment.name
-    )
 }
 
 pub(super) struct Watch<'a> {
@@ -102,6 +52,10 @@ pub(super) struct Watch<'a> {
     outputs: &'a Outputs,
     /// How long it may take until every task has read its secret again.
     limit: Duration,
+    /// When a look last found a version that was new.
+    changed: Instant,
+    /// Since when every look has found nothing that speaks against the next step.
+    clear_since: Option<Instant>,
     newest: BTreeMap<Service, SecretVersion>,
     /// Versions that are known to have been replaced.
     replaced: BTreeSet<String>,
@@ -116,79 +70,131 @@ enum Obstacle {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) async fn new(context: &'a Context<'a>, outputs: &'a Outputs) -> Result<Self> {
-        let intervals = SERVICES.map(|service| refresh_interval(context, outputs, service));
-        let intervals = futures_util::future::try_join_all(intervals).await?;
-        let longest = intervals.into_iter().max().unwrap_or(REFRESH_DEFAULT);
-        Ok(Self {
+    pub(super) fn new(context: &'a Context<'a>, outputs: &'a Outputs) -> Self {
+        Self {
             context,
             outputs,
-            limit: longest.mul_f64(REFRESH_SPREAD) + MARGIN,
+            limit: REFRESH_DEFAULT,
+            changed: Instant::now(),
+            clear_since: None,
             newest: BTreeMap::new(),
             replaced: BTreeSet::new(),
-        })
-    }
-
-    /// Makes the document the version of the service in the place of the one that was found.
-    pub(super) async fn replace(
-        &mut self,
-        service: Service,
-        found: &Documents,
-        document: &Value,
-    ) -> Result<bool> {
-        let version = &found.of(service).id;
-        let arn = &self.outputs.service(service).secret_arn;
-        let again = "nothing has to be put back: run it again";
-        let replaced = self.context.secrets.replace(arn, version, document).await;
-        let replaced = replaced.context(again)?;
-        self.replaced.insert(version.clone());
-        Ok(replaced)
-    }
-
-    /// The next step, once nothing speaks against it for a while.
-    pub(super) async fn next_step(
-        &mut self,
-        outgoing: Option<&SigningPair>,
-    ) -> Result<(Documents, RotationStep)> {
-        let mut changed = Instant::now();
-        let mut clear_since = None;
-        loop {
-            let looked = Instant::now();
-            let found = Documents::read(self.context, self.outputs).await?;
-            let step = found.next_step(self.context, self.outputs, outgoing);
-            if self.learn(&found) {
-                (changed, clear_since) = (looked, None);
-            }
-            let awaited = step.as_ref().ok().and_then(|step| step.awaits());
-            let Some(obstacle) = self.obstacle(&found, awaited).await? else {
-                let clear_since = *clear_since.get_or_insert_with(Instant::now);
-                if looked.saturating_duration_since(clear_since) >= STEADY {
-                    return Ok((found, step?));
-                }
-                tokio::time::sleep(POLL_INTERVAL).await;
-                continue;
-            };
-            clear_since = None;
-            let left = self
-                .limit
-                .saturating_sub(looked.saturating_duration_since(changed));
-            if left.is_zero() {
-                return Err(self.gave_up(&obstacle, &found).into());
-            }
-            if let Obstacle::Late(service, missing, count) = obstacle {
-                self.context.report.emit(SecretsEvent::RotationWaiting {
-                    component: service.into(),
-                    tasks_ready: count - missing.len(),
-                    tasks: count,
-                    seconds_left: left.as_secs(),
-                });
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
+    pub(super) async fn read(&self) -> Result<SecretPair> {
+        let (axon, orbit) = tokio::try_join!(
+            self.read_secret(Service::Axon),
+            self.read_secret(Service::Orbit)
+        )?;
+        Ok(SecretPair { axon, orbit })
+    }
+
+    async fn read_secret(&self, service: Service) -> Result<SecretVersion> {
+        let arn = &self.outputs.service(service).secret_arn;
+        let found = self.context.secrets.get_secret_value(arn).await?;
+        Ok(found.ok_or_else(|| {
+            Failure::not_ready(format!("the secret of {service} has no value"))
+                .hint(self.init_command())
+        })?)
+    }
+
+    fn init_command(&self) -> String {
+        let environment = &self.context.environment.name;
+        format!("cargo xtask secrets init --env {environment}")
+    }
+
+    /// What the secrets ask for next.
+    pub(super) fn step(
+        &self,
+        found: &SecretPair,
+        outgoing: Option<&SigningPair>,
+    ) -> Result<RotationStep> {
+        let step = rotation::next_step(&found.axon.document, &found.orbit.document, outgoing);
+        Ok(step.map_err(|error| {
+            let arn = |service| &self.outputs.service(service).secret_arn;
+            let hint = match error {
+                RotationError::NoPair if self.context.environment.emulated => self.init_command(),
+                RotationError::NoPair => format!(
+                    "aws secretsmanager list-secret-version-ids --secret-id {}    # one that had it\n\
+                     or give both secrets the same sigv4_access_key_id and sigv4_secret_access_key",
+                    arn(Service::Orbit)
+                ),
+                RotationError::Ciphertext(service) => format!(
+                    "aws secretsmanager put-secret-value --secret-id {}    # the pair as plain text: \
+                     a secret is encrypted as a whole",
+                    arn(service)
+                ),
+            };
+            Failure::not_ready(error.to_string()).hint(hint)
+        })?)
+    }
+
+    /// Before the looks for one step.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        let intervals = SERVICES.map(|service| self.refresh_interval(service));
+        let intervals = futures_util::future::try_join_all(intervals).await?;
+        let longest = intervals.into_iter().max().unwrap_or(REFRESH_DEFAULT);
+        self.limit = longest.mul_f64(REFRESH_SPREAD) + MARGIN;
+        (self.changed, self.clear_since) = (Instant::now(), None);
+        Ok(())
+    }
+
+    /// As the definition has it that runs now.
+    async fn refresh_interval(&self, service: Service) -> Result<Duration> {
+        let cluster = self.context.cluster;
+        let state = cluster.describe_service(self.outputs, service).await?;
+        let Some(primary) = state.primary() else {
+            return Ok(REFRESH_DEFAULT);
+        };
+        let registered = cluster.describe_task_definition(&primary.revision).await?;
+        let setting = registered.as_ref().and_then(|registered| {
+            let environment = registered.definition.container()?.environment();
+            environment.get("SECRET_REFRESH_MS")?.parse().ok()
+        });
+        Ok(setting.map_or(REFRESH_DEFAULT, Duration::from_millis))
+    }
+
+    /// One look: the next step, where nothing has spoken against it for a while.
+    pub(super) async fn look(
+        &mut self,
+        outgoing: Option<&SigningPair>,
+    ) -> Result<Option<(SecretPair, RotationStep)>> {
+        let looked = Instant::now();
+        let found = self.read().await?;
+        let step = self.step(&found, outgoing);
+        if self.learn(&found) {
+            (self.changed, self.clear_since) = (looked, None);
+        }
+        let awaited = step.as_ref().ok().and_then(|step| step.awaits());
+        let Some(obstacle) = self.obstacle(&found, awaited).await? else {
+            let clear_since = *self.clear_since.get_or_insert_with(Instant::now);
+            let is_steady = looked.saturating_duration_since(clear_since) >= STEADY;
+            return if is_steady {
+                Ok(Some((found, step?)))
+            } else {
+                Ok(None)
+            };
+        };
+        self.clear_since = None;
+        let waited = looked.saturating_duration_since(self.changed);
+        let left = self.limit.saturating_sub(waited);
+        if left.is_zero() {
+            return Err(self.gave_up(&obstacle, &found).into());
+        }
+        if let Obstacle::Late(service, missing, count) = obstacle {
+            self.context.report.emit(SecretsEvent::RotationWaiting {
+                component: service.into(),
+                tasks_ready: count - missing.len(),
+                tasks: count,
+                seconds_left: left.as_secs(),
+            });
+        }
+        Ok(None)
+    }
+
     /// Takes in what is newer than all that was read before; answers whether anything is.
-    fn learn(&mut self, found: &Documents) -> bool {
+    fn learn(&mut self, found: &SecretPair) -> bool {
         let mut learned = false;
         for service in SERVICES {
             let version = found.of(service);
@@ -205,7 +211,7 @@ impl<'a> Watch<'a> {
 
     async fn obstacle(
         &self,
-        found: &Documents,
+        found: &SecretPair,
         awaited: Option<Service>,
     ) -> Result<Option<Obstacle>> {
         let stale = SERVICES.into_iter().find(|service| {
@@ -218,97 +224,82 @@ impl<'a> Watch<'a> {
         let Some(service) = awaited else {
             return Ok(None);
         };
-        let running = self
-            .context
-            .cluster
-            .running_tasks(self.outputs, service)
-            .await?;
+        let cluster = self.context.cluster;
+        let running = cluster.running_tasks(self.outputs, service).await?;
         let count = running.len();
-        let missing = without(
-            self.context,
-            self.outputs,
-            service,
-            found.of(service),
-            running,
-        )
-        .await?;
+        let missing = self.without(service, found.of(service), running).await?;
         Ok((!missing.is_empty()).then_some(Obstacle::Late(service, missing, count)))
     }
 
-    fn gave_up(&self, obstacle: &Obstacle, found: &Documents) -> Failure {
+    /// The tasks whose log does not have the version, or has another one after it.
+    async fn without(
+        &self,
+        service: Service,
+        version: &SecretVersion,
+        mut running: Vec<String>,
+    ) -> Result<Vec<String>> {
+        let group = &self.outputs.service(service).log_group;
+        let from = version.created - CLOCK_SKEW;
+        let logs = self.context.logs;
+        let lines = logs.mentions(group, from, VERSION_FIELD).await?;
+        let has = |task: &String| {
+            let of_task = lines.iter().rfind(|line| line.stream.ends_with(&**task));
+            of_task.is_some_and(|line| line.text.contains(&version.id))
+        };
+        running.retain(|task| !has(task));
+        Ok(running)
+    }
+
+    /// Makes the document the version of the service in the place of the one that was found.
+    pub(super) async fn replace(
+        &mut self,
+        service: Service,
+        found: &SecretPair,
+        document: &Value,
+    ) -> Result<bool> {
+        let version = &found.of(service).id;
+        let arn = &self.outputs.service(service).secret_arn;
+        let again = "nothing has to be put back: run it again";
+        let replaced = self.context.secrets.replace(arn, version, document).await;
+        let replaced = replaced.context(again)?;
+        self.replaced.insert(version.clone());
+        Ok(replaced)
+    }
+
+    /// Nothing has to be put back: axon has every key that orbit may sign with.
+    fn gave_up(&self, obstacle: &Obstacle, found: &SecretPair) -> Failure {
         let limit = self.limit.as_secs();
-        match obstacle {
-            Obstacle::Late(service, missing, _) => {
-                let message = format!(
-                    "{service} did not take its secret up within {limit} s: {} have not logged version {}",
+        let environment = &self.context.environment.name;
+        let (message, hint) = match obstacle {
+            Obstacle::Late(service, missing, _) => (
+                format!(
+                    "{service} did not take its secret up within {limit} s: {} have not logged \
+                     version {}",
                     missing.join(", "),
                     found.of(*service).id
-                );
-                stopped(self.context, &message)
-            }
-            Obstacle::Stale(service) => {
-                let arn = &self.outputs.service(*service).secret_arn;
-                let message = format!(
-                    "the secret of {service} is answered with version {}, which was replaced, for {limit} s",
+                ),
+                format!(
+                    "nothing has to be put back; `cargo xtask secrets rotate --env {environment}` \
+                     goes on from here\n\
+                     cargo xtask logs {service} --env {environment}    \
+                     # why a secret cannot be read; RUST_LOG must let info through\n\
+                     or start the tasks anew, if their lines are older than the log keeps"
+                ),
+            ),
+            Obstacle::Stale(service) => (
+                format!(
+                    "the secret of {service} is answered with version {}, which was replaced, \
+                     for {limit} s",
                     found.of(*service).id
-                );
-                let environment = &self.context.environment.name;
-                Failure::new(Kind::StoppedWatching, message).hint(format!(
-                    "aws secretsmanager list-secret-version-ids --secret-id {arn}    \
+                ),
+                format!(
+                    "aws secretsmanager list-secret-version-ids --secret-id {}    \
                      # whether AWSCURRENT was moved back\n\
-                     cargo xtask secrets rotate --env {environment}    # goes on from what is there"
-                ))
-            }
-        }
+                     cargo xtask secrets rotate --env {environment}    # goes on from what is there",
+                    self.outputs.service(*service).secret_arn
+                ),
+            ),
+        };
+        Failure::new(Kind::StoppedWatching, message).hint(hint)
     }
-}
-
-/// The tasks whose log does not have the version, or has another one after it.
-async fn without(
-    context: &Context<'_>,
-    outputs: &Outputs,
-    service: Service,
-    version: &SecretVersion,
-    mut running: Vec<String>,
-) -> Result<Vec<String>> {
-    let group = &outputs.service(service).log_group;
-    let from = version.created - CLOCK_SKEW;
-    let lines = context.logs.mentions(group, from, VERSION_FIELD).await?;
-    let has = |task: &String| {
-        let of_task = lines.iter().rfind(|line| line.stream.ends_with(&**task));
-        of_task.is_some_and(|line| line.text.contains(&version.id))
-    };
-    running.retain(|task| !has(task));
-    Ok(running)
-}
-
-/// As the definition has it that runs now.
-async fn refresh_interval(
-    context: &Context<'_>,
-    outputs: &Outputs,
-    service: Service,
-) -> Result<Duration> {
-    let state = context.cluster.describe_service(outputs, service).await?;
-    let Some(primary) = state.primary() else {
-        return Ok(REFRESH_DEFAULT);
-    };
-    let registered = context
-        .cluster
-        .describe_task_definition(&primary.revision)
-        .await?;
-    let setting = registered.as_ref().and_then(|registered| {
-        let environment = registered.definition.container()?.environment();
-        environment.get("SECRET_REFRESH_MS")?.parse().ok()
-    });
-    Ok(setting.map_or(REFRESH_DEFAULT, Duration::from_millis))
-}
-
-/// Nothing has to be put back: axon has every key that orbit may sign with.
-pub(super) fn stopped(context: &Context<'_>, message: &str) -> Failure {
-    let environment = &context.environment.name;
-    Failure::new(Kind::StoppedWatching, message).hint(format!(
-        "nothing has to be put back; `cargo xtask secrets rotate --env {environment}` goes on from here\n\
-         cargo xtask logs axon --env {environment}    # why a secret cannot be read; RUST_LOG must let info through\n\
-         or start the tasks anew, if their lines are older than the log keeps"
-    ))
 }

@@ -20,6 +20,15 @@ pub enum SecretsEvent {
     RotationStarted {
         step: RotationStart,
     },
+    /// The record of a rotation was created: from now on it holds the environment.
+    RotationOpened {
+        number: u64,
+    },
+    /// The record has its outcome.
+    RotationClosed {
+        number: u64,
+        outcome: String,
+    },
     /// A secret has a new version, which the tasks are to take up.
     SecretReplaced {
         component: Component,
@@ -63,6 +72,10 @@ impl SecretsEvent {
             Self::SecretSet { component } => done(component, "secret has a value now"),
             Self::SecretValuesRead => done("secrets", "values read from stdin"),
             Self::RotationStarted { step } => done("rotation", step.text()),
+            Self::RotationOpened { number } => done("rotation", format!("{number} opened")),
+            Self::RotationClosed { number, outcome } => {
+                done("rotation", format!("{number} closed: {outcome}"))
+            }
             Self::SecretReplaced { component, change } => done(component, change.text()),
             Self::RotationWaiting {
                 component,

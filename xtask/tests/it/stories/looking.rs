@@ -56,6 +56,35 @@ governance  demo-governance:live -> version 1, release none
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rotation_is_listed_and_hides_no_release() {
+    let fake = Fake::released().await;
+    fake.put_record(&fake.rotation_by_grace(2));
+    let output = fake
+        .run_on_outputs(async |context, outputs| status(context, outputs).await)
+        .await;
+    let newest = "\
+newest      rotation 2 by grace@laptop (secrets rotate): succeeded
+newest      release 1 by ada@laptop (deploy): succeeded
+";
+    let data = &output.succeeds().data;
+    assert!(data.ends_with(newest), "{data}");
+    assert!(data.contains("demo-axon:1, release 1"), "{data}");
+    let output = fake
+        .run_on_outputs_in(Format::Json, async |context, outputs| {
+            status(context, outputs).await
+        })
+        .await;
+    let document: Value = serde_json::from_str(&output.data).unwrap();
+    assert_eq!(document["newest_release"]["number"], 1);
+    assert_eq!(document["newest_rotation"]["number"], 2);
+    let output = fake
+        .run_on_outputs(async |context, _| releases(context, 20).await)
+        .await;
+    let data = &output.succeeds().data;
+    assert!(data.starts_with("    2  rotation  succeeded "), "{data}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn releases_are_listed_newest_first_with_what_became_of_them() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
@@ -66,8 +95,16 @@ async fn releases_are_listed_newest_first_with_what_became_of_them() {
         .await;
     let lines: Vec<&str> = output.succeeds().data.lines().collect();
     assert_eq!(lines.len(), 2);
-    assert!(lines[0].starts_with("    3  rolled back "), "{}", lines[0]);
-    assert!(lines[1].starts_with("    2  succeeded "), "{}", lines[1]);
+    assert!(
+        lines[0].starts_with("    3  release   rolled back "),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[1].starts_with("    2  release   succeeded "),
+        "{}",
+        lines[1]
+    );
     for line in lines {
         assert!(
             line.contains("ada@laptop") && line.contains("c0ffeec0f"),
@@ -87,7 +124,10 @@ async fn a_release_that_nobody_works_on_any_more_is_listed_as_abandoned() {
         .run_on_outputs(async |context, _| releases(context, 20).await)
         .await;
     assert!(
-        output.succeeds().data.starts_with("    1  abandoned "),
+        output
+            .succeeds()
+            .data
+            .starts_with("    1  release   abandoned "),
         "{}",
         output.data
     );

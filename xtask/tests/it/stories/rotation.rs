@@ -1,22 +1,29 @@
 //! `secrets rotate`: a new signing pair, and never one that axon does not know, whatever Secrets
-//! Manager answers, with other runs beside it and wherever it ends. No value is output.
+//! Manager answers, whoever else changes a secret and wherever it ends. It holds the environment's
+//! lock. No value is output.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask::catalog::Service;
+use xtask::catalog::{COMPONENTS, Service};
+use xtask::commands::rollback::rollback;
 use xtask::commands::secrets::rotate;
+use xtask::decide::release::record::{Entries, LEASE, RecordKind, ReleaseState};
 use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
 
 use crate::world::{CallFault, CommandOutput, Fake, KILLED, Slow, secret_arn};
 
-const ROTATION: [&str; 3] = [
+const ROTATION: [&str; 5] = [
+    "open 2",
     "put demo/local/axon-AbCdEf",
     "put demo/local/orbit-GhIjKl",
     "put demo/local/axon-AbCdEf",
+    "close 2 succeeded",
 ];
+/// Longer than a lease: a record in progress that nobody renews is abandoned afterwards.
+const LEASE_IS_OVER: Duration = Duration::from_mins(11);
 /// How long reads may be stale. It is less than the time for which every look finds the same.
 const STALE: [Duration; 3] = [
     Duration::ZERO,
@@ -123,7 +130,7 @@ async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_is_gone_on_with_from_where_it_stands() {
-    for (orbit_switched, changes) in [(false, &ROTATION[1..]), (true, &ROTATION[2..])] {
+    for (orbit_switched, changes) in [(false, &ROTATION[2..]), (true, &ROTATION[3..])] {
         let fake = running(1).await;
         let axon = offered(&document(&fake, Service::Axon), &pair("NEW"));
         fake.put_secret(Service::Axon, &axon);
@@ -135,7 +142,7 @@ async fn a_rotation_is_gone_on_with_from_where_it_stands() {
         drop(fake.changes());
         let output = rotate_key(&fake, false).await;
         output.succeeds().says(&["going on: "]);
-        assert_eq!(fake.changes(), changes);
+        assert_eq!(fake.changes_after("open 2"), changes);
         is_rotated(&fake, &output);
         let new = SigningPair::current(&retired(&document(&fake, Service::Orbit)));
         assert!(new == Some(pair("NEW")));
@@ -160,7 +167,7 @@ async fn telling_calls(chance: u64) -> Vec<usize> {
 }
 
 /// Each telling call once fails, once loses its answer, once is met by Ctrl-C and once by SIGKILL:
-/// the next run ends it.
+/// the next run ends it. Only after SIGKILL it has to wait for the end of the lease.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     let indices = telling_calls(2).await;
@@ -180,6 +187,13 @@ async fn wherever_a_rotation_ends_the_next_run_goes_on() {
                 "{}",
                 broken.talk
             );
+            let newest = fake.state().newest().unwrap();
+            let is_open = newest.state == ReleaseState::InProgress;
+            assert_eq!(is_open, broken.exit_code == KILLED && newest.number > 1);
+            if is_open {
+                rotate_key(&fake, false).await.fails(11);
+                tokio::time::sleep(LEASE_IS_OVER).await;
+            }
             let output = rotate_key(&fake, false).await;
             output.succeeds();
             is_rotated(&fake, &output);
@@ -187,32 +201,138 @@ async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     }
 }
 
-/// One of them is slow at one call: the other one has gone on by a little, by a step or to the
-/// end. An index of 2 is the first call after the confirmation.
 #[tokio::test(start_paused = true)]
-async fn of_two_rotations_at_once_neither_drops_the_key_in_use() {
-    let pauses = [7, 780, 2400].map(Duration::from_secs);
+async fn of_two_rotations_at_once_the_second_is_refused() {
+    let fake = running(3).await;
+    let (one, other) = tokio::join!(rotate_key(&fake, false), rotate_key(&fake, false));
+    other.fails(11).says(&["rotation 2 by ada@laptop"]);
+    one.succeeds();
+    is_rotated(&fake, &one);
+    assert_eq!(fake.changes(), ROTATION);
+}
+
+/// One call of the first is so slow that its lease may end meanwhile. The second comes back until
+/// it is not refused any more: then it goes on from what is there, and the first makes no change
+/// after that, whether the lock tells it or the version that it would replace.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_takes_over_an_abandoned_one_drops_no_key_in_use() {
+    let mut superseded = 0;
     for (count, index) in telling_calls(3).await.into_iter().enumerate() {
-        for pause in pauses {
-            let fake = running(3).await;
-            fake.state().stale_for = STALE[count % 3];
-            let slow = Arc::new(Slow {
-                index,
-                pause,
-                ..Slow::default()
-            });
-            let one = fake.with_slow_call(&slow);
-            let (one, other) = tokio::join!(rotate_key(&one, false), rotate_key(&fake, false));
-            assert!(slow.calls.load(Ordering::SeqCst) > index);
-            for output in [&one, &other] {
-                output.succeeds();
-                is_rotated(&fake, output);
+        let fake = running(3).await;
+        fake.state().stale_for = STALE[count % 3];
+        let slow = Arc::new(Slow {
+            index,
+            pause: Duration::from_mins(40),
+            ..Slow::default()
+        });
+        let slow_one = fake.with_slow_call(&slow);
+        let comes_back = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            loop {
+                let output = rotate_key(&fake, false).await;
+                if output.exit_code != 11 {
+                    return output;
+                }
+                tokio::time::sleep(Duration::from_mins(1)).await;
             }
-            // A run that begins after the other has ended rotates once more.
-            let changes = fake.changes();
-            assert!([3, 6].contains(&changes.len()), "{changes:?}");
+        };
+        let (one, other) = tokio::join!(rotate_key(&slow_one, false), comes_back);
+        assert!(slow.calls.load(Ordering::SeqCst) > index);
+        if one.exit_code == 23 {
+            superseded += 1;
+            one.says(&["rotation 2 was superseded: rotation 3 by ada@laptop"]);
+        } else {
+            one.succeeds();
         }
+        other.succeeds();
+        is_rotated(&fake, &other);
     }
+    assert!(superseded > 3, "{superseded}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_in_progress_lets_no_rotation_begin() {
+    let fake = running(0).await;
+    fake.put_record(&fake.release_by_grace(2));
+    rotate_key(&fake, false)
+        .await
+        .fails(11)
+        .says(&["release 2 by grace@laptop"]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_in_progress_lets_no_release_begin() {
+    let fake = running(0).await;
+    fake.edit(&COMPONENTS, "two");
+    let deploys = async {
+        // Longer than a lease after the rotation began: it renews its own.
+        tokio::time::sleep(LEASE_IS_OVER).await;
+        fake.deploy_all().await
+    };
+    let (rotated, deployed) = tokio::join!(rotate_key(&fake, false), deploys);
+    deployed.fails(11).says(&["rotation 2 by ada@laptop"]);
+    rotated.succeeds();
+    is_rotated(&fake, &rotated);
+    let record = fake.record(2);
+    let worked = record.until.duration_since(record.opened);
+    assert!(worked > LEASE, "{worked}");
+    assert_eq!(record.kind, RecordKind::Rotation);
+    assert_eq!(record.entries, Entries::default());
+    fake.deploy_all().await.succeeds();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_release_ends_a_rotation_before_its_next_replace() {
+    let fake = running(0).await;
+    let later = fake.release_by_grace(3);
+    let takes_over = async {
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        fake.put_record(&later);
+    };
+    let (output, ()) = tokio::join!(rotate_key(&fake, false), takes_over);
+    output
+        .fails(23)
+        .says(&["rotation 2 was superseded: release 3 by grace@laptop"]);
+    let changes = ["open 2", ROTATION[1], "close 2 superseded"];
+    assert_eq!(fake.changes(), changes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ctrl_c_and_a_failure_close_the_record_of_a_rotation() {
+    let fake = running(0).await;
+    fake.interrupt("replace");
+    rotate_key(&fake, false).await.fails(22).says(&[
+        "stopped watching rotation 2; nothing has to be put back",
+        "cargo xtask secrets rotate --env local",
+        "rotation    2 closed: detached",
+    ]);
+    assert_eq!(fake.record(2).state, ReleaseState::Detached);
+    fake.fail("replace", 1);
+    rotate_key(&fake, false)
+        .await
+        .fails(1)
+        .says(&["throttled", "nothing has to be put back: run it again"]);
+    assert_eq!(fake.record(3).state, ReleaseState::Detached);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_after_a_rotation_goes_to_the_release_before_it() {
+    let fake = Fake::released_twice().await;
+    fake.start_tasks(0);
+    rotate_key(&fake, false).await.succeeds();
+    let roll_back = async |to| {
+        fake.run_on_outputs(async |context, outputs| rollback(context, outputs, to, false).await)
+            .await
+    };
+    roll_back(Some(3))
+        .await
+        .fails(11)
+        .says(&["3 is a rotation of the signing key, no release"]);
+    roll_back(None).await.succeeds().says(&["to release 1"]);
+    assert_eq!(fake.record(4).kind, RecordKind::Rollback);
+    rotate_key(&fake, false).await.succeeds();
+    roll_back(None).await.succeeds().says(&["to release 2"]);
 }
 
 /// Its new task may begin with a stale version, and its old one signs or verifies until it ends.
@@ -311,7 +431,7 @@ async fn tasks_that_do_not_take_their_secret_up_stop_a_rotation() {
         "axon did not take its secret up within 390 s: axon-0, axon-1 have not logged version version-01-of-axon-AbCdEf",
         "cargo xtask secrets rotate --env local",
     ]);
-    assert_eq!(fake.changes(), ROTATION[..1]);
+    assert_eq!(fake.changes(), ["open 2", ROTATION[1], "close 2 detached"]);
     fake.state().keeps_its_secret = None;
     let output = rotate_key(&fake, false).await;
     output.succeeds();
@@ -330,7 +450,7 @@ async fn a_version_that_comes_back_stops_a_rotation() {
         "the secret of axon is answered with version version-00-of-axon-AbCdEf, which was replaced, for 390 s",
         "aws secretsmanager list-secret-version-ids --secret-id arn:aws:",
     ]);
-    assert_eq!(fake.changes(), ROTATION[..1]);
+    assert_eq!(fake.changes(), ["open 2", ROTATION[1], "close 2 detached"]);
     let output = rotate_key(&fake, false).await;
     output.succeeds();
     is_rotated(&fake, &output);

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use xtask::catalog::{Function, Service};
 use xtask::commands::rollback::{rollback, stop};
-use xtask::decide::release::record::{LEASE, ReleaseState};
+use xtask::decide::release::record::{LEASE, RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
 use crate::world::{CommandOutput, Fake};
@@ -27,7 +27,7 @@ async fn orbit_goes_first_and_what_ran_is_deregistered() {
     ];
     assert_eq!(fake.changes(), changes);
     let record = fake.record(2);
-    assert_eq!(record.why, "stop");
+    assert_eq!((record.kind, &*record.why), (RecordKind::Stop, "stop"));
     let entry = &record.entries.services[&Service::Axon];
     assert_eq!(
         (&entry.after, entry.outcome),

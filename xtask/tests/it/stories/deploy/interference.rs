@@ -139,12 +139,14 @@ async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
     fake.script(Service::Orbit, Rollout::CrashesAndStays);
     fake.interrupt("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(22);
+    // A rotation is no release that could have succeeded.
+    fake.put_record(&fake.rotation_by_grace(3));
     drop(fake.changes());
 
     fake.deploy_all().await.fails(20);
     assert_eq!(
         fake.changes(),
-        ["open 3", "update orbit demo-orbit:1", "close 3 rolled back"]
+        ["open 4", "update orbit demo-orbit:1", "close 4 rolled back"]
     );
     fake.state().ecs.scripts.clear();
     fake.edit(&[Service::Orbit], "three");
