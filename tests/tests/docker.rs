@@ -58,21 +58,24 @@ fn plain_docker_build_makes_axon_from_nothing(
     base: &BuilderBase,
     by_host: &Image,
 ) {
-    let axon = ["--tag", "e2e-axon", "--build-arg", "SERVICE=axon"];
+    let axon = ["--tag", "e2e-axon", "--build-arg", "COMPONENT=axon"];
     let crates = plain_build(checkout, base, &axon);
     println!("crates compiled from nothing: {crates}");
     assert!(crates > 100, "from nothing: {crates}");
     let plain = Image::named("e2e-axon", "axon");
     assert!(plain.binary() == by_host.binary(), "the bytes of axon");
-    let run = |image: &Image| image.inspect("{{.Config.User}} {{json .Config.Entrypoint}}");
-    assert_eq!(run(&plain), run(by_host));
+    let user = |image: &Image| image.inspect("{{.Config.User}}");
+    assert_eq!(user(&plain), user(by_host));
+    // Its entry point is a link to the program, which says what it lacks.
+    let ran = plain.run_to_end(&[("PORT", "none")]);
+    assert!(ran.contains("PORT: "), "{ran}");
     let dependencies = [
         "--tag",
         DEPENDENCIES,
         "--target",
         "dependencies",
         "--build-arg",
-        "SERVICE=axon",
+        "COMPONENT=axon",
     ];
     let again = plain_build(checkout, base, &dependencies);
     assert_eq!(again, 0, "the dependencies are in the cache");
@@ -92,6 +95,8 @@ fn plain_build(checkout: &Checkout, base: &BuilderBase, options: &[&str]) -> usi
         "--build-arg",
         // The profile of the local environment.
         "PROFILE=local",
+        "--build-arg",
+        "PACKAGES=governance axon orbit",
         &root,
     ];
     let said = docker(&[&arguments[..], options].concat());

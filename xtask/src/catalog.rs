@@ -1,170 +1,322 @@
-//! What can be deployed, in which order, and its fixed facts.
+//! What can be deployed, in which order, and its fixed facts: `services/catalog.json`, as a value.
 
+mod names;
+mod read;
+
+use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Value, json};
 
-/// A long-running program that ECS runs. Named in the order of a release: a service that is called
-/// comes before its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    Axon,
-    Orbit,
+pub use names::{Component, Function, Service};
+pub use read::{CatalogError, CatalogFault};
+
+/// The file, below the root.
+pub const FILE: &str = "services/catalog.json";
+
+/// Every component of `services/catalog.json`, in the order of a release: what is called comes
+/// before its callers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalog {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    Service(ServiceEntry),
+    Function(FunctionEntry),
+}
+
+/// A long-running program that ECS runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceEntry {
+    pub service: Service,
+    pub common: CommonEntry,
+    pub port: u16,
+    /// Whether the load balancer forwards to it what no route matches.
+    pub default_route: bool,
+    pub routes: Vec<Route>,
+    pub calls: Vec<Call>,
+    /// The fields of its secret that a person must supply.
+    pub secrets: Vec<String>,
+    /// The figures of its alarms, which Terraform alone reads.
+    alarms: Value,
 }
 
 /// A Lambda function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Function {
-    Governance,
+#[derive(Debug, Clone, PartialEq)]
+pub struct FunctionEntry {
+    pub function: Function,
+    pub common: CommonEntry,
+    /// What a version must answer before the alias names it.
+    pub checks: Vec<Check>,
 }
 
-/// What a release covers, in the order in which it changes them: functions are called by services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Component {
-    Function(Function),
-    Service(Service),
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommonEntry {
+    /// The folder of its crate, below the root. The package has the component's name.
+    pub folder: String,
+    /// Taken out of service: Terraform keeps only its repository, secret and log group.
+    pub retired: bool,
 }
 
-pub const SERVICES: [Service; 2] = [Service::Axon, Service::Orbit];
-pub const FUNCTIONS: [Function; 1] = [Function::Governance];
+/// A rule of the load balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub priority: u32,
+    pub path: String,
+    pub exposed: bool,
+    pub headers: Vec<(String, String)>,
+}
 
-/// Every component, in the order of a release.
-pub const COMPONENTS: [Component; 3] = [
-    Component::Function(Function::Governance),
-    Component::Service(Service::Axon),
-    Component::Service(Service::Orbit),
-];
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub target: Component,
+    /// The path that it calls of a service.
+    pub path: Option<String>,
+    /// The outcomes of the call that set off an alarm.
+    pub alarm_outcomes: Vec<String>,
+}
 
-impl Service {
-    /// Its name everywhere: crate, binary, container, repository, template.
-    pub fn name(self) -> &'static str {
+/// A request that a function must answer, and the members that its answer must have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    pub request: Value,
+    pub response: Value,
+}
+
+impl Check {
+    /// An answer may have more members than were asked for.
+    pub fn is_met(&self, answer: &Value) -> bool {
+        let mut expected = self.response.as_object().into_iter().flatten();
+        expected.all(|(name, value)| answer.get(name) == Some(value))
+    }
+}
+
+/// A name that was asked for and is not in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {kind} `{name}`; expected {}", either(.known))]
+pub struct UnknownNameError {
+    kind: &'static str,
+    name: String,
+    known: Vec<&'static str>,
+}
+
+fn either(names: &[&str]) -> String {
+    match names {
+        [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+impl Catalog {
+    /// Parses the text of `services/catalog.json`. Reports every fault at once.
+    pub fn parse(text: &str) -> Result<Self, CatalogError> {
+        read::parse(text)
+    }
+
+    /// What is not retired, in the order of a release.
+    pub fn components(&self) -> Vec<Component> {
+        let entries = self.entries.iter().filter(|it| !it.common().retired);
+        entries.map(Entry::component).collect()
+    }
+
+    /// The services that are not retired, in the order of a release.
+    pub fn services(&self) -> Vec<Service> {
+        let components = self.components().into_iter();
+        components.filter_map(Component::service).collect()
+    }
+
+    /// The functions that are not retired.
+    pub fn functions(&self) -> Vec<Function> {
+        let components = self.components().into_iter();
+        components.filter_map(Component::function).collect()
+    }
+
+    pub fn retired(&self) -> Vec<Component> {
+        let entries = self.entries.iter().filter(|it| it.common().retired);
+        entries.map(Entry::component).collect()
+    }
+
+    /// Every entry, in the order of a release.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub fn service(&self, service: Service) -> Option<&ServiceEntry> {
+        let mut services = self.entries.iter().filter_map(Entry::as_service);
+        services.find(|entry| entry.service == service)
+    }
+
+    pub fn function(&self, function: Function) -> Option<&FunctionEntry> {
+        let mut functions = self.entries.iter().filter_map(Entry::as_function);
+        functions.find(|entry| entry.function == function)
+    }
+
+    pub fn entry(&self, component: Component) -> Option<&Entry> {
+        let mut entries = self.entries.iter();
+        entries.find(|entry| entry.component() == component)
+    }
+
+    /// Whether another service, in its entry, calls this one: then it verifies signatures.
+    pub fn is_called(&self, service: Service) -> bool {
+        let services = self.entries.iter().filter_map(Entry::as_service);
+        let mut calls = services.flat_map(|entry| &entry.calls);
+        calls.any(|call| call.target == service.into())
+    }
+
+    /// The component of this name, unless it is retired.
+    pub fn component_named(&self, name: &str) -> Result<Component, UnknownNameError> {
+        let components = self.components();
+        let found = components.iter().find(|it| it.name() == name);
+        found.copied().ok_or_else(|| UnknownNameError {
+            kind: "component",
+            name: name.to_owned(),
+            known: components.iter().map(|it| it.name()).collect(),
+        })
+    }
+
+    /// The service of this name, unless it is retired.
+    pub fn service_named(&self, name: &str) -> Result<Service, UnknownNameError> {
+        let services = self.services();
+        let found = services.iter().find(|it| it.name() == name);
+        found.copied().ok_or_else(|| UnknownNameError {
+            kind: "service",
+            name: name.to_owned(),
+            known: services.iter().map(|it| it.name()).collect(),
+        })
+    }
+
+    /// The components of these names, or all where none is named; in the order of a release.
+    pub fn chosen(&self, names: &[String]) -> Result<Vec<Component>, UnknownNameError> {
+        let named = names.iter().map(|name| self.component_named(name));
+        let named: Vec<_> = named.collect::<Result<_, _>>()?;
+        let mut components = self.components();
+        components.retain(|it| named.is_empty() || named.contains(it));
+        Ok(components)
+    }
+
+    /// The services of these names, or all where none is named; in the order of a release.
+    pub fn chosen_services(&self, names: &[String]) -> Result<Vec<Service>, UnknownNameError> {
+        let named = names.iter().map(|name| self.service_named(name));
+        let named: Vec<_> = named.collect::<Result<_, _>>()?;
+        let mut services = self.services();
+        services.retain(|it| named.is_empty() || named.contains(it));
+        Ok(services)
+    }
+
+    /// What Terraform takes from the catalog, in an order of its own: another order of the entries,
+    /// or a function's checks, change nothing that was applied.
+    pub fn of_infra(&self) -> Value {
+        let entries = self.entries.iter().map(|entry| {
+            let facts = match entry {
+                Entry::Service(entry) => entry.of_infra(),
+                Entry::Function(_) => json!({ "kind": "function" }),
+            };
+            let retired = entry.common().retired;
+            (entry.component().name(), json!([retired, facts]))
+        });
+        let sorted: std::collections::BTreeMap<_, _> = entries.collect();
+        json!(sorted)
+    }
+}
+
+impl Entry {
+    pub fn component(&self) -> Component {
         match self {
-            Self::Axon => "axon",
-            Self::Orbit => "orbit",
+            Self::Service(entry) => entry.service.into(),
+            Self::Function(entry) => entry.function.into(),
         }
     }
 
-    /// Its template, below the root.
-    pub fn template(self) -> String {
-        format!("task-definitions/{}.json", self.name())
-    }
-}
-
-impl Function {
-    /// Its name everywhere: crate, binary, zip.
-    pub fn name(self) -> &'static str {
+    pub fn common(&self) -> &CommonEntry {
         match self {
-            Self::Governance => "governance",
-        }
-    }
-}
-
-impl Component {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Function(function) => function.name(),
-            Self::Service(service) => service.name(),
+            Self::Service(entry) => &entry.common,
+            Self::Function(entry) => &entry.common,
         }
     }
 
-    pub fn service(self) -> Option<Service> {
+    pub fn as_service(&self) -> Option<&ServiceEntry> {
         match self {
-            Self::Service(service) => Some(service),
+            Self::Service(entry) => Some(entry),
             Self::Function(_) => None,
         }
     }
 
-    /// Folders below the root whose files go into its binary. Only `src`, `policies` and the
-    /// manifest in them count: tests and READMEs do not change what is built.
-    pub fn source_folders(self) -> &'static [&'static str] {
+    pub fn as_function(&self) -> Option<&FunctionEntry> {
         match self {
-            Self::Function(Function::Governance) => &["services/governance"],
-            Self::Service(Service::Axon) => &["services/axon", "services/kit"],
-            Self::Service(Service::Orbit) => &["services/orbit", "services/kit"],
+            Self::Service(_) => None,
+            Self::Function(entry) => Some(entry),
         }
+    }
+
+    /// What must run before it does.
+    fn calls(&self) -> BTreeSet<Component> {
+        let calls = self.as_service().map_or(&[][..], |entry| &entry.calls);
+        calls.iter().map(|call| call.target).collect()
     }
 }
 
-impl From<Service> for Component {
-    fn from(service: Service) -> Self {
-        Self::Service(service)
+impl ServiceEntry {
+    pub fn calls_a_service(&self) -> bool {
+        self.calls
+            .iter()
+            .any(|call| call.target.service().is_some())
+    }
+
+    fn of_infra(&self) -> Value {
+        let calls = self.calls.iter().map(|call| {
+            let name = call.target.name();
+            (name, json!([call.path, call.alarm_outcomes]))
+        });
+        let calls: std::collections::BTreeMap<_, _> = calls.collect();
+        let routes = self.routes.iter().map(|route| {
+            let facts = json!([route.path, route.exposed, route.headers]);
+            (route.priority, facts)
+        });
+        let routes: std::collections::BTreeMap<_, _> = routes.collect();
+        json!({
+            "kind": "service",
+            "port": self.port,
+            "default_route": self.default_route,
+            "routes": routes,
+            "calls": calls,
+            "alarms": self.alarms,
+        })
     }
 }
 
-impl From<Function> for Component {
-    fn from(function: Function) -> Self {
-        Self::Function(function)
+impl fmt::Display for Route {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.path)?;
+        for (name, value) in &self.headers {
+            write!(formatter, " with {name}: {value}")?;
+        }
+        Ok(())
     }
 }
-
-/// "unknown component `neutron`; expected governance, axon or orbit"
-fn unknown(kind: &str, text: &str, known: &[&str]) -> String {
-    let expected = match known {
-        [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => known.concat(),
-    };
-    format!("unknown {kind} `{text}`; expected {expected}")
-}
-
-/// A name as text: at the command line, in JSON, on the screen.
-macro_rules! named {
-    ($type:ident, $kind:literal, $all:expr) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                let found = $all.into_iter().find(|it| it.name() == text);
-                found.ok_or_else(|| unknown($kind, text, &$all.map($type::name)))
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let name = String::deserialize(deserializer)?;
-                name.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
-
-named!(Service, "service", SERVICES);
-named!(Function, "function", FUNCTIONS);
-named!(Component, "component", COMPONENTS);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub mod testing {
+    //! The components that tests are about.
 
-    #[test]
-    fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
-        assert_eq!("axon".parse(), Ok(Component::Service(Service::Axon)));
-        let unknown = "neutron".parse::<Component>().unwrap_err();
-        assert_eq!(
-            unknown,
-            "unknown component `neutron`; expected governance, axon or orbit"
-        );
-        let unknown = "governance".parse::<Service>().unwrap_err();
-        assert_eq!(
-            unknown,
-            "unknown service `governance`; expected axon or orbit"
-        );
-    }
+    use super::{Catalog, Component, Function, Service};
 
-    #[test]
-    fn components_are_ordered_as_a_release_changes_them() {
-        assert!(COMPONENTS.is_sorted());
+    pub const AXON: Service = Service::of("axon");
+    pub const ORBIT: Service = Service::of("orbit");
+    pub const GOVERNANCE: Function = Function::of("governance");
+
+    pub const SERVICES: [Service; 2] = [AXON, ORBIT];
+    pub const FUNCTIONS: [Function; 1] = [GOVERNANCE];
+    pub const COMPONENTS: [Component; 3] = [
+        Component::Function(GOVERNANCE),
+        Component::Service(AXON),
+        Component::Service(ORBIT),
+    ];
+
+    /// The catalog of this checkout.
+    pub fn catalog() -> Catalog {
+        let text = include_str!("../../services/catalog.json");
+        Catalog::parse(text).unwrap_or_else(|error| panic!("{error}"))
     }
 }

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::catalog::{Component, Service};
 use crate::decide::artifact::compilation::BuildMethod;
 use crate::report::Format;
 
-/// Build, deploy, verify and roll back axon, orbit and governance.
+/// Build, deploy, verify and roll back services on ECS and their functions.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -19,7 +18,7 @@ use crate::report::Format;
     after_help = "Examples:\n  \
         cargo xtask deploy                       bring up the local AWS and release to it\n  \
         cargo xtask plan --env staging           what a release would change there\n  \
-        cargo xtask deploy axon --env staging    release one service\n  \
+        cargo xtask deploy NAME --env staging    release one component\n  \
         cargo xtask rollback                     back to the last release that succeeded\n  \
         cargo xtask verify                       the acceptance checks\n\n\
         Exit codes: 0 done, 1 unexpected, 2 usage, 10 findings, 11 refused, 12 not ready,\n\
@@ -59,7 +58,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Compile, and make the images and the function's zip
-    #[command(after_help = "Example:\n  cargo xtask build axon --push --env staging")]
+    #[command(after_help = "Example:\n  cargo xtask build NAME --push --env staging")]
     Build(BuildArguments),
     /// Release: all or nothing
     #[command(after_help = "Examples:\n  cargo xtask deploy\n  \
@@ -78,10 +77,10 @@ pub enum Verb {
 #[derive(Debug, Subcommand)]
 pub enum DeployedVerb {
     /// Print a task definition with every placeholder filled
-    #[command(after_help = "Example:\n  cargo xtask render axon | jq .containerDefinitions")]
+    #[command(after_help = "Example:\n  cargo xtask render NAME | jq .containerDefinitions")]
     Render {
-        /// axon or orbit
-        name: Service,
+        /// The service
+        name: String,
     },
     /// Show what deploy would change
     #[command(after_help = "Examples:\n  cargo xtask plan --env production\n  \
@@ -132,14 +131,14 @@ pub enum DeployedVerb {
         #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
         last: u64,
     },
-    /// Print the log of a service or of the function
+    /// Print the log of a component
     #[command(
-        after_help = "Examples:\n  cargo xtask logs orbit --since 5m --follow\n  \
-        cargo xtask logs orbit --format json | jq .     one document a line, as they come"
+        after_help = "Examples:\n  cargo xtask logs NAME --since 5m --follow\n  \
+        cargo xtask logs NAME --format json | jq .      one document a line, as they come"
     )]
     Logs {
-        /// axon, orbit or governance
-        name: Component,
+        /// The component
+        name: String,
         /// How far back, such as 90s, 15m or 2h
         #[arg(long, default_value = "15m", value_name = "TIME")]
         since: String,
@@ -155,9 +154,9 @@ pub enum CheckoutVerb {
     /// Check the task definitions, without AWS
     #[command(after_help = "Example:\n  cargo xtask lint --file my-definition.json")]
     Lint {
-        /// axon, orbit; all of them if left out
+        /// Services; all of them if left out
         #[arg(value_name = "NAME")]
-        names: Vec<Service>,
+        names: Vec<String>,
         /// A rendered definition to check instead of ours
         #[arg(long, value_name = "PATH", conflicts_with = "names")]
         file: Option<PathBuf>,
@@ -247,14 +246,14 @@ pub enum SecretsVerb {
     /// Give every secret that has no value one
     #[command(
         after_help = "The signing pair is random. The rest is asked for at a terminal, or read from stdin as JSON:\n  \
-        echo '{\"axon\": {\"database_url\": \"...\", \"api_key\": \"...\"}, \"orbit\": {...}}' |\n    \
+        echo '{\"NAME\": {\"database_url\": \"...\", \"api_key\": \"...\"}, \"OTHER\": {...}}' |\n    \
         cargo xtask secrets init --env staging --yes"
     )]
     Init {
         #[command(flatten)]
         confirmed: Confirmation,
     },
-    /// Give orbit and axon a new signing pair; every dispatch goes on being answered
+    /// Give the services a new signing pair; every call goes on being answered
     #[command(
         after_help = "Takes three times as long as services take to read their secret again (SECRET_REFRESH_MS).\n\
         Safe to run again: the next run resumes where one ended early, also where orbit was left with\n\
@@ -279,9 +278,9 @@ pub enum LocalVerb {
 
 #[derive(Debug, Args)]
 pub struct Names {
-    /// governance, axon, orbit; all of them if left out
+    /// Components of services/catalog.json; all of them if left out
     #[arg(value_name = "NAME")]
-    pub names: Vec<Component>,
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]

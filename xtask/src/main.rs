@@ -26,6 +26,7 @@ use xtask::adapters::source::Checkout;
 use xtask::adapters::transport::Transport;
 use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, environments};
+use xtask::catalog::{Catalog, UnknownNameError};
 use xtask::cli::{
     self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LocalVerb, MachineVerb,
     SecretsVerb, Verb,
@@ -84,17 +85,13 @@ async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
 #[derive(Clone, Copy)]
 struct Process<'a> {
     env: &'a ProcessEnv,
+    catalog: &'a Catalog,
     report: &'a Report,
     signals: &'a Signals,
 }
 
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
     let env = &environments::process_env()?;
-    let process = Process {
-        env,
-        report,
-        signals,
-    };
     if let Some(file) = environments::step_summary(env)? {
         report.summarise_to(Box::new(file));
     }
@@ -102,8 +99,17 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
         let named = cli.global.env.as_deref().or(env.variable("XTASK_ENV"));
         environments::load(env, named.unwrap_or("local"))
     };
+    if let Verb::Machine(verb) = cli.verb {
+        return run_on_machine(verb, env, report).await;
+    }
+    let process = Process {
+        env,
+        catalog: &environments::catalog(env)?,
+        report,
+        signals,
+    };
     match cli.verb {
-        Verb::Machine(verb) => run_on_machine(verb, process).await,
+        Verb::Machine(verb) => run_on_machine(verb, env, report).await,
         Verb::Checkout(verb) => run_in_checkout(verb, &environment()?, process).await,
         Verb::Build(arguments) => run_build(arguments, &environment()?, process).await,
         Verb::Deploy(arguments) => run_deploy(arguments, &environment()?, process).await,
@@ -111,12 +117,16 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
     }
 }
 
-async fn run_on_machine(verb: MachineVerb, process: Process<'_>) -> Result<()> {
-    let Process { env, report, .. } = process;
+async fn run_on_machine(verb: MachineVerb, env: &ProcessEnv, report: &Report) -> Result<()> {
     match verb {
         MachineVerb::Completions { shell } => {
             let names = environments::names(env)?;
-            let script = commands::completions::completions(shell, Cli::command(), &names);
+            let script = commands::completions::completions(
+                shell,
+                Cli::command(),
+                &environments::catalog(env)?,
+                &names,
+            );
             report.data(&script, &script);
             Ok(())
         }
@@ -137,14 +147,20 @@ async fn run_in_checkout(
     environment: &Environment,
     process: Process<'_>,
 ) -> Result<()> {
-    let Process { env, report, .. } = process;
+    let Process {
+        env,
+        catalog,
+        report,
+        ..
+    } = process;
     let source = Checkout::new(env);
     match verb {
         CheckoutVerb::Lint {
             file: Some(file), ..
         } => lint::lint_file(&source, environment, report, &env.named(&file)).await,
         CheckoutVerb::Lint { names, file: None } => {
-            lint::lint_templates(&source, environment, report, &names).await
+            let services = usage(catalog.chosen_services(&names))?;
+            lint::lint_templates(&source, catalog, environment, report, &services).await
         }
         CheckoutVerb::Test {
             coverage: true,
@@ -176,11 +192,11 @@ async fn run_build(
     process: Process<'_>,
 ) -> Result<()> {
     let method = arguments.compilation.builder;
-    let components = planning::chosen(&arguments.names.names);
+    let components = usage(process.catalog.chosen(&arguments.names.names))?;
     let out = arguments.out.as_deref();
     if !arguments.push {
         let compilation = (method, Profile::of(environment));
-        let builder = Artifacts::new(process.env, process.report, compilation);
+        let builder = Artifacts::new(process.catalog, process.env, process.report, compilation);
         let request = build::Request {
             components: &components,
             architecture: environments::architecture(environment)?,
@@ -215,7 +231,7 @@ async fn run_deploy(
 ) -> Result<()> {
     reach_local_aws(environment, process, IfDown::Start).await?;
     let options = deploy::Options {
-        names: arguments.names.names,
+        components: usage(process.catalog.chosen(&arguments.names.names))?,
         dry_run: arguments.dry_run,
         yes: arguments.confirmed.yes,
     };
@@ -253,10 +269,16 @@ async fn run_with_outputs(
     env: &ProcessEnv,
 ) -> Result<()> {
     match verb {
-        DeployedVerb::Render { name } => commands::render::render(context, outputs, name).await,
+        DeployedVerb::Render { name } => {
+            let service = usage(context.catalog.service_named(&name))?;
+            commands::render::render(context, outputs, service).await
+        }
         DeployedVerb::Plan {
             names, exit_code, ..
-        } => plan::plan(context, outputs, &names.names, exit_code).await,
+        } => {
+            let components = usage(context.catalog.chosen(&names.names))?;
+            plan::plan(context, outputs, &components, exit_code).await
+        }
         DeployedVerb::Verify { deployed: true } => {
             verify::verify(context, outputs, verify::Scope::Deployed).await
         }
@@ -287,8 +309,16 @@ async fn run_with_outputs(
             name,
             since,
             follow,
-        } => commands::logs::logs(context, outputs, name, &since, follow).await,
+        } => {
+            let component = usage(context.catalog.component_named(&name))?;
+            commands::logs::logs(context, outputs, component, &since, follow).await
+        }
     }
+}
+
+/// A name that is not in the catalog is a mistake at the command line.
+fn usage<T>(named: Result<T, UnknownNameError>) -> Result<T, Failure> {
+    named.map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// Wires the adapters of an environment. With a bundle, what was built is taken from there and
@@ -302,6 +332,7 @@ async fn with_context(
 ) -> Result<()> {
     let Process {
         env,
+        catalog,
         report,
         signals,
     } = process;
@@ -323,14 +354,15 @@ async fn with_context(
         });
         None
     });
-    let builder = Artifacts::new(env, report, (method, Profile::of(environment)));
+    let builder = Artifacts::new(catalog, env, report, (method, Profile::of(environment)));
     let local = environment.emulated.then(|| local(&emulator));
     let context = Context {
+        catalog,
         environment,
         architecture: environments::architecture(environment)?,
         source: &Checkout::new(env),
         builder: &builder.taken_from(bundle),
-        infra: &Terraform::new(env, environment, report, &config, signals, local),
+        infra: &Terraform::new(env, catalog, environment, report, &config, signals, local),
         registry: &Ecr::new(&config, &transport, report),
         cluster: &Ecs::new(&config),
         balancer: &Elb::new(&config),
@@ -395,6 +427,7 @@ async fn run_tests(
 ) -> Result<()> {
     let Process {
         env,
+        catalog,
         report,
         signals,
     } = process;
@@ -404,12 +437,13 @@ async fn run_tests(
     let emulator = Emulator::new(env, report)?;
     let config = aws::emulated(environment, &emulator.endpoint());
     let local = Some(local(&emulator));
-    let infra = Terraform::new(env, environment, report, &config, signals, local);
+    let infra = Terraform::new(env, catalog, environment, report, &config, signals, local);
     let tools = PythonTools::new(env, report);
     let workflows = Checkers {
         tools: &tools,
         root: &env.root,
     };
+    let method = (BuildMethod::Host, Profile::of(environment));
     let parts = test::Parts {
         toolchain: env,
         machine: env,
@@ -418,7 +452,7 @@ async fn run_tests(
         ci: env.variable("CI") == Some("true"),
         workflows: &workflows,
         report,
-        builder: &Artifacts::new(env, report, (BuildMethod::Host, Profile::of(environment))),
+        builder: &Artifacts::new(catalog, env, report, method),
         infra: &infra,
         program: &environments::program()?,
         architecture: environments::architecture(environment)?,
@@ -427,11 +461,17 @@ async fn run_tests(
 }
 
 async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> {
-    let Process { env, report, .. } = process;
+    let Process {
+        env,
+        catalog,
+        report,
+        ..
+    } = process;
     let emulator = Emulator::new(env, report)?;
     // What is measured is what production runs.
-    let builder = Artifacts::new(env, report, (BuildMethod::Host, Profile::Release));
+    let builder = Artifacts::new(catalog, env, report, (BuildMethod::Host, Profile::Release));
     let parts = bench::Parts {
+        catalog,
         builder: &builder,
         stopwatch: &Programs {
             process_env: env,

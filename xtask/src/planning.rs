@@ -11,19 +11,10 @@ pub mod rollback;
 
 use anyhow::Result;
 
-use crate::catalog::{COMPONENTS, Component};
 use crate::decide::release::plan::{Desired, Plan};
 use crate::decide::release::snapshot::Snapshot;
 use crate::ports::Context;
 use crate::release;
-
-/// The names that were given, or all; always in the order of a release.
-pub fn chosen(names: &[Component]) -> Vec<Component> {
-    COMPONENTS
-        .into_iter()
-        .filter(|component| names.is_empty() || names.contains(component))
-        .collect()
-}
 
 /// The plan of what is desired on top of what runs, with what earlier releases left to do.
 async fn plan_of(context: &Context<'_>, desired: &Desired, snapshot: Snapshot) -> Result<Plan> {
@@ -31,6 +22,11 @@ async fn plan_of(context: &Context<'_>, desired: &Desired, snapshot: Snapshot) -
     let without_alarms = release::left_without_alarms(context, &snapshot).await?;
     Ok(Plan {
         without_alarms,
-        ..Plan::new(desired, snapshot, succeeded.as_ref())
+        ..Plan::new(
+            &context.catalog.components(),
+            desired,
+            snapshot,
+            succeeded.as_ref(),
+        )
     })
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::catalog::{Component, Service};
+use crate::catalog::{Catalog, Component, Service};
 use crate::decide::artifact::image::Artifact;
 use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::definition::Definition;
@@ -32,6 +32,7 @@ pub use machine::{
 /// One environment, and everything that acts on it.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
+    pub catalog: &'a Catalog,
     pub environment: &'a Environment,
     pub architecture: Architecture,
     pub source: &'a dyn Source,
@@ -80,12 +81,13 @@ pub struct Commit {
 /// The environment's infrastructure, as Terraform knows it.
 #[async_trait]
 pub trait Infra: Send + Sync {
-    /// Hash of `infra/` and of the variables that it is applied with.
-    async fn desired_sha256(&self) -> Result<String>;
+    /// Hash of `infra/`, of what it takes from the catalog, and of the variables that it is applied
+    /// with. `released`: the services that may be scaled.
+    async fn desired_sha256(&self, released: &[Service]) -> Result<String>;
     /// The outputs as they were published; `None` where nothing was applied yet.
     async fn outputs(&self) -> Result<Option<String>>;
     /// What an apply would change. Holds Terraform's state lock until the answer is dropped.
-    async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>>;
+    async fn plan(&self, released: &[Service]) -> Result<Box<dyn InfraPlan + '_>>;
     /// Whether `infra/` is well formatted, valid, as its tests want it, and safe. Needs no AWS.
     async fn check(&self) -> Result<()>;
 }
@@ -95,6 +97,8 @@ pub trait Infra: Send + Sync {
 pub trait InfraPlan: Send + Sync {
     /// For people.
     fn summary(&self) -> &str;
+    /// The components that would not run any more.
+    fn destroyed(&self) -> Vec<String>;
     async fn apply(self: Box<Self>) -> Result<()>;
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::adapters::source::Checkout;
-use crate::catalog::{COMPONENTS, Component};
+use crate::catalog::{Catalog, Component};
 use crate::decide::artifact::archive::{pack_function, pack_image};
 use crate::decide::artifact::compilation::{BuildMethod, check_binary};
 use crate::decide::artifact::image::{Artifact, Inputs};
@@ -50,6 +50,7 @@ const PROGRESS: [&str; 8] = [
 /// same bytes. An end-to-end test compares them, and a base image with another toolchain is
 /// rejected.
 pub struct Artifacts<'a> {
+    catalog: &'a Catalog,
     process_env: &'a ProcessEnv,
     checkout: Checkout,
     cache: ArtifactCache,
@@ -144,11 +145,13 @@ impl Builder for Artifacts<'_> {
 
 impl<'a> Artifacts<'a> {
     pub fn new(
+        catalog: &'a Catalog,
         process_env: &'a ProcessEnv,
         report: &'a Report,
         (method, profile): (BuildMethod, Profile),
     ) -> Self {
         Self {
+            catalog,
             process_env,
             checkout: Checkout::new(process_env),
             cache: ArtifactCache::new(process_env.state_folder().join("artifacts")),
@@ -203,18 +206,17 @@ impl<'a> Artifacts<'a> {
             process_env: self.process_env,
             report: self.report,
         };
-        let services = COMPONENTS.map(Component::name);
         // Together with the services, so that shared dependencies have the same features.
-        host.run_cargo(
-            self.variant(architecture),
-            &[&services[..], &["baseline"]].concat(),
-        )
-        .await
+        let mut packages = packages(self.catalog);
+        packages.push("baseline");
+        host.run_cargo(self.variant(architecture), &packages).await
     }
 
     async fn inputs(&self) -> Result<BTreeMap<Component, Inputs>> {
-        let inputs = COMPONENTS.map(|component| async move {
-            Ok((component, self.checkout.inputs(component).await?))
+        let entries = self.catalog.entries().iter();
+        let entries = entries.filter(|entry| !entry.common().retired);
+        let inputs = entries.map(|entry| async move {
+            Ok((entry.component(), self.checkout.inputs(entry).await?))
         });
         futures_util::future::try_join_all(inputs)
             .await
@@ -235,13 +237,16 @@ impl<'a> Artifacts<'a> {
                     process_env,
                     report,
                 };
-                let binaries = host.compile(variant, components).await?;
+                let binaries = host
+                    .compile(variant, &packages(self.catalog), components)
+                    .await?;
                 // Cargo may have read the files at any time until now.
                 (self.inputs().await?, binaries)
             }
             BuildMethod::Docker { base } => {
                 let inputs = self.inputs().await?;
-                let docker = InDocker::connect(process_env, report, base.as_deref()).await?;
+                let docker =
+                    InDocker::connect(self.catalog, process_env, report, base.as_deref()).await?;
                 let context = docker::context(&self.checkout, &inputs).await?;
                 let binaries = docker.compile(variant, components, context).await?;
                 (inputs, binaries)
@@ -320,6 +325,12 @@ impl<'a> Artifacts<'a> {
     }
 }
 
+/// All components are compiled together, whichever of them is asked for.
+fn packages(catalog: &Catalog) -> Vec<&'static str> {
+    let components = catalog.components().into_iter();
+    components.map(Component::name).collect()
+}
+
 fn keys_of(inputs: &BTreeMap<Component, Inputs>, variant: Variant) -> BTreeMap<Component, Key> {
     inputs
         .iter()
@@ -363,7 +374,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::{AXON, ORBIT, catalog};
     use crate::decide::artifact::referrer::IMAGE_DOCUMENTS;
     use crate::failure;
     use crate::report::Format;
@@ -380,35 +392,37 @@ mod tests {
         };
         let (report, _, _) = captured(Format::Human);
         let bundle = folder.path().join("bundle");
-        let builder = Artifacts::new(&process_env, &report, (BuildMethod::Host, Profile::Release));
+        let catalog = catalog();
+        let builder = Artifacts::new(
+            &catalog,
+            &process_env,
+            &report,
+            (BuildMethod::Host, Profile::Release),
+        );
         let builder = builder.taken_from(Some(&bundle));
         let keys = builder.keys(Architecture::X86).await.unwrap();
         let error = builder.build(Architecture::X86, &keys).await.unwrap_err();
         assert_eq!(failure::exit_code(&error), 12);
-        for component in COMPONENTS {
+        for component in catalog.components() {
             let lack = format!("bundle has no {component} that was built from this checkout");
             assert!(error.to_string().contains(&lack), "{error}");
         }
 
-        let key = &keys[&Component::Service(Service::Axon)];
+        let key = &keys[&Component::Service(AXON)];
         let packed = pack_image("axon", Architecture::X86, b"program", None).unwrap();
         let documents = IMAGE_DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = builder.cache.keep(
-            Component::Service(Service::Axon),
-            key,
-            packed,
-            7,
-            &documents,
-        );
+        let kept = builder
+            .cache
+            .keep(Component::Service(AXON), key, packed, 7, &documents);
         let kept = kept.await.unwrap();
-        let alone = [(Component::Service(Service::Axon), key.clone())].into();
+        let alone = [(Component::Service(AXON), key.clone())].into();
         let built = builder.build(Architecture::X86, &alone).await.unwrap();
-        assert_eq!(built[&Component::Service(Service::Axon)], kept);
+        assert_eq!(built[&Component::Service(AXON)], kept);
         let axon = builder
-            .require(Architecture::X86, &[Component::Service(Service::Axon)])
+            .require(Architecture::X86, &[Component::Service(AXON)])
             .await;
         let orbit = builder
-            .require(Architecture::X86, &[Component::Service(Service::Orbit)])
+            .require(Architecture::X86, &[Component::Service(ORBIT)])
             .await;
         axon.unwrap();
         assert!(orbit.unwrap_err().to_string().contains("has no orbit"));

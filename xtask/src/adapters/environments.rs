@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::catalog::{self, Catalog, Service};
+use crate::decide::artifact::workspace::Workspace;
 use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Architecture;
@@ -79,6 +81,60 @@ pub fn load(process_env: &ProcessEnv, name: &str) -> Result<Environment> {
             .into());
     }
     Ok(environment)
+}
+
+/// Reads the catalog, and whether each of its components has its files.
+pub fn catalog(process_env: &ProcessEnv) -> Result<Catalog> {
+    let text = read(&process_env.root.join(catalog::FILE))?;
+    let catalog = Catalog::parse(&text)
+        .map_err(|error| Failure::not_ready(error.to_string()).hint("correct the file"))?;
+    let faults = missing_files(process_env, &catalog)?;
+    if faults.is_empty() {
+        return Ok(catalog);
+    }
+    Err(Failure::not_ready(faults.join("\n"))
+        .hint("cargo xtask new service NAME    # writes all that a component needs")
+        .into())
+}
+
+fn missing_files(process_env: &ProcessEnv, catalog: &Catalog) -> Result<Vec<String>> {
+    let root = &process_env.root;
+    let workspace = Workspace::parse(&read(&root.join("Cargo.toml"))?);
+    let mut faults = Vec::new();
+    for entry in catalog.entries().iter().filter(|it| !it.common().retired) {
+        let name = entry.component().name();
+        let folder = &entry.common().folder;
+        if !root.join(folder).join("Cargo.toml").is_file() {
+            faults.push(format!("{}: {name} has no crate {folder}", catalog::FILE));
+        } else if !workspace.members.contains(folder) {
+            faults.push(format!(
+                "Cargo.toml: {folder} of {name} is not among the members"
+            ));
+        }
+        let template = entry.component().service().map(Service::template);
+        if let Some(template) = template.filter(|it| !root.join(it).is_file()) {
+            faults.push(format!(
+                "{}: {name} has no template {template}",
+                catalog::FILE
+            ));
+        }
+    }
+    let templates = root.join("task-definitions");
+    for file in
+        std::fs::read_dir(&templates).with_context(|| format!("read {}", templates.display()))?
+    {
+        let file = file?.file_name().to_string_lossy().into_owned();
+        let name = file.strip_suffix(".json").map(str::parse::<Service>);
+        if let Some(name) = name
+            && !name.is_ok_and(|service| catalog.service(service).is_some())
+        {
+            faults.push(format!(
+                "task-definitions/{file} has no service in {}",
+                catalog::FILE
+            ));
+        }
+    }
+    Ok(faults)
 }
 
 /// The names of all environments.

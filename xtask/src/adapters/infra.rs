@@ -7,18 +7,20 @@ mod plan_file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::aws::{EMULATOR_KEY, explain, is_code};
 use super::process::{Command, find_program};
+use crate::catalog::{self, Catalog, Service};
 use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::BYTE_ORDER_MARK;
 use crate::decide::outputs::Architecture;
@@ -34,6 +36,7 @@ const PROVIDER: &str = "hashicorp/aws";
 
 pub struct Terraform<'a> {
     process_env: &'a ProcessEnv,
+    catalog: &'a Catalog,
     environment: &'a Environment,
     report: &'a Report,
     config: &'a SdkConfig,
@@ -55,6 +58,7 @@ pub struct EmulatedTarget {
 impl<'a> Terraform<'a> {
     pub fn new(
         process_env: &'a ProcessEnv,
+        catalog: &'a Catalog,
         environment: &'a Environment,
         report: &'a Report,
         config: &'a SdkConfig,
@@ -67,6 +71,7 @@ impl<'a> Terraform<'a> {
         );
         Self {
             process_env,
+            catalog,
             environment,
             report,
             config,
@@ -90,8 +95,11 @@ impl<'a> Terraform<'a> {
     }
 
     /// The variables that are not in the environment file.
-    fn extra_variables(&self, sha256: &str) -> Vec<String> {
-        let mut variables = vec![format!("infra_sha256={sha256}")];
+    fn extra_variables(&self, sha256: &str, released: &[Service]) -> Vec<String> {
+        let mut variables = vec![
+            format!("infra_sha256={sha256}"),
+            format!("released_services={}", json!(released)),
+        ];
         if let Some(local) = &self.emulator {
             variables.push(format!("endpoint={}", local.endpoint));
             variables.push(format!("architecture={}", local.architecture.ecs()));
@@ -206,6 +214,12 @@ impl<'a> Terraform<'a> {
                 .await
                 .with_context(|| format!("write {}", file.display()))?;
         }
+        // `infra/` reads it at this place.
+        let copy = self.folder.join(catalog::FILE);
+        let folder = self.folder.join("services");
+        tokio::fs::create_dir_all(&folder).await?;
+        let copied = tokio::fs::copy(self.process_env.root.join(catalog::FILE), &copy).await;
+        copied.with_context(|| format!("write {}", copy.display()))?;
         Ok(())
     }
 
@@ -325,7 +339,7 @@ impl<'a> Terraform<'a> {
 
 #[async_trait]
 impl Infra for Terraform<'_> {
-    async fn desired_sha256(&self) -> Result<String> {
+    async fn desired_sha256(&self, released: &[Service]) -> Result<String> {
         let mut hash = Sha256::new();
         for (path, bytes) in sources(&self.process_env.root.join("infra"))? {
             if self.affects(&path) {
@@ -333,25 +347,31 @@ impl Infra for Terraform<'_> {
                 hash.update(bytes);
             }
         }
-        for variable in self.extra_variables("") {
+        for variable in self.extra_variables("", released) {
             hash.update(variable);
         }
+        hash.update(self.catalog.of_infra().to_string());
         Ok(hex::encode(hash.finalize()))
     }
 
     async fn outputs(&self) -> Result<Option<String>> {
-        let name = self.environment.outputs_parameter();
-        let client = aws_sdk_ssm::Client::new(self.config);
-        match client.get_parameter().name(&name).send().await {
-            Ok(found) => Ok(found
-                .parameter()
-                .and_then(|it| it.value().map(str::to_owned))),
-            Err(error) if is_code(&error, "ParameterNotFound") => Ok(None),
-            Err(error) => Err(explain(error)).with_context(|| format!("read {name}")),
+        let table = self.environment.releases_table();
+        let client = aws_sdk_dynamodb::Client::new(self.config);
+        let item = client.get_item().table_name(&table).consistent_read(true);
+        let item = item
+            .key("kind", AttributeValue::S("outputs".to_owned()))
+            .key("number", AttributeValue::N("0".to_owned()));
+        match item.send().await {
+            Ok(found) => {
+                let document = found.item.and_then(|mut item| item.remove("document"));
+                Ok(document.and_then(|document| document.as_s().ok().cloned()))
+            }
+            Err(error) if is_code(&error, "ResourceNotFoundException") => Ok(None),
+            Err(error) => Err(explain(error)).with_context(|| format!("read the table {table}")),
         }
     }
 
-    async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>> {
+    async fn plan(&self, released: &[Service]) -> Result<Box<dyn InfraPlan + '_>> {
         let lock = self.lock().await?;
         let state = self.folder.join("terraform.tfstate");
         if self.emulator.is_some() && state.exists() && self.outputs().await?.is_none() {
@@ -362,7 +382,8 @@ impl Infra for Terraform<'_> {
         }
         self.prepare().await?;
         let file = PlanFile::new(&self.folder)?;
-        let variables = self.extra_variables(&self.desired_sha256().await?);
+        let sha256 = self.desired_sha256(released).await?;
+        let variables = self.extra_variables(&sha256, released);
         let variables = variables.into_iter().flat_map(|it| ["-var".to_owned(), it]);
         let mut arguments = vec![
             format!("-out={file}"),
@@ -400,10 +421,34 @@ impl InfraPlan for SavedPlan<'_> {
         &self.summary
     }
 
+    fn destroyed(&self) -> Vec<String> {
+        destroyed(&self.summary)
+    }
+
     async fn apply(self: Box<Self>) -> Result<()> {
         let arguments = vec![self.file.to_string()];
         self.terraform.change("apply", arguments).await.map(drop)
     }
+}
+
+/// The components whose service or function a plan destroys, or destroys to create it anew.
+fn destroyed(summary: &str) -> Vec<String> {
+    let of_component = |line: &str| {
+        let (address, action) = line.trim().strip_prefix("# ")?.split_once(' ')?;
+        let is_lost =
+            action.starts_with("will be destroyed") || action.starts_with("must be replaced");
+        let runs = [
+            ".aws_ecs_service.",
+            ".aws_lambda_function.",
+            ".aws_lambda_alias.",
+        ];
+        let runs = runs.iter().any(|kind| address.contains(kind));
+        let (_, rest) = address.split_once("[\"")?;
+        let (name, _) = rest.split_once('"')?;
+        (is_lost && runs).then(|| name.to_owned())
+    };
+    let names: BTreeSet<_> = summary.lines().filter_map(of_component).collect();
+    names.into_iter().collect()
 }
 
 /// All files below a folder by their relative path, without files that Terraform generates.

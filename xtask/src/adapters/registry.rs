@@ -183,6 +183,7 @@ mod tests {
 
     use super::*;
     use crate::adapters::fake_aws;
+    use crate::catalog::testing::AXON;
     use crate::decide::artifact::archive::pack_image;
     use crate::decide::artifact::referrer::IMAGE_DOCUMENTS;
     use crate::decide::outputs;
@@ -194,7 +195,7 @@ mod tests {
     fn packed(folder: &std::path::Path) -> Artifact {
         let packed = pack_image("axon", Architecture::X86, b"a program", None).unwrap();
         let artifact = Artifact {
-            component: Service::Axon.into(),
+            component: AXON.into(),
             key: Key("5".repeat(64)),
             digest: packed.digest,
             file: folder.join("axon.tar"),
@@ -243,7 +244,7 @@ mod tests {
         let (report, _, messages) = captured(Format::Human);
         let config = config.await;
         let ecr = Ecr::new(&config, &Transport::local(), &report);
-        ecr.push(&outputs, Service::Axon, &artifact).await.unwrap();
+        ecr.push(&outputs, AXON, &artifact).await.unwrap();
         let messages = messages.text();
         assert!(
             messages.contains("warning: the registry rejects documents"),

@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
-use crate::catalog::Component;
+use crate::catalog::Entry;
 use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
 use crate::decide::artifact::types::Labels;
+use crate::decide::artifact::workspace::Workspace;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::ports::{Commit, ProcessEnv, Source};
 
@@ -69,8 +70,9 @@ impl Checkout {
     }
 
     /// Reads the inputs of a component from the checkout.
-    pub async fn inputs(&self, component: Component) -> Result<Inputs> {
-        let paths = input_paths(component);
+    pub async fn inputs(&self, entry: &Entry) -> Result<Inputs> {
+        let component = entry.component();
+        let paths = input_paths(&self.source_folders(entry).await?);
         let mut files = BTreeMap::new();
         for path in &paths {
             read_files(&self.process_env.root, path, &mut files)
@@ -80,6 +82,21 @@ impl Checkout {
             files,
             labels: self.labels(&paths).await,
         })
+    }
+
+    /// The folder of a component's crate, and those of the members that are linked into it.
+    async fn source_folders(&self, entry: &Entry) -> Result<Vec<String>> {
+        let workspace = Workspace::parse(&self.read("Cargo.toml").await?);
+        let mut folders = vec![entry.common().folder.clone()];
+        let mut next = 0;
+        while let Some(folder) = folders.get(next) {
+            let manifest = self.read(&format!("{folder}/Cargo.toml")).await?;
+            let mut linked = workspace.linked(&manifest);
+            linked.retain(|folder| !folders.contains(folder));
+            folders.extend(linked);
+            next += 1;
+        }
+        Ok(folders)
     }
 
     /// The last commit that changed these paths, unless they have uncommitted changes.
@@ -153,7 +170,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::{AXON, catalog};
     use crate::decide::artifact::compilation::testing::X86;
     use crate::decide::artifact::types::Key;
 
@@ -211,10 +229,9 @@ mod tests {
 
         async fn inputs(&self) -> Inputs {
             let checkout = Checkout::new(&self.process_env());
-            checkout
-                .inputs(Component::Service(Service::Axon))
-                .await
-                .unwrap()
+            let catalog = catalog();
+            let entry = catalog.entry(AXON.into()).unwrap();
+            checkout.inputs(entry).await.unwrap()
         }
 
         async fn revision(&self) -> Option<String> {
@@ -298,13 +315,7 @@ mod tests {
     #[tokio::test]
     async fn only_sources_change_the_key() {
         let folder = Folder::committed().await;
-        let key = async || {
-            Key::of(
-                Component::Service(Service::Axon),
-                &folder.inputs().await,
-                X86,
-            )
-        };
+        let key = async || Key::of(AXON.into(), &folder.inputs().await, X86);
         let first = key().await;
         folder.write("services/axon/README.md", "words");
         folder.write("services/axon/tests/http.rs", "#[test] fn one() {}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::catalog::SERVICES;
+use crate::catalog::Catalog;
 use crate::decide::outputs::Architecture;
 use crate::ports::{Builder, Load, Started, Stopwatch, Subject};
 use crate::report::{CommandEvent, Report};
@@ -18,6 +18,7 @@ const DEPLOYS: usize = 3;
 const LOADS: [Subject; 2] = [Subject::Reason, Subject::Dispatch];
 
 pub struct Parts<'a> {
+    pub catalog: &'a Catalog,
     pub builder: &'a dyn Builder,
     pub stopwatch: &'a dyn Stopwatch,
     pub report: &'a Report,
@@ -51,7 +52,7 @@ async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
         None => parts.builder.build(parts.architecture, &keys).await?,
     };
     let mut figures = Vec::new();
-    for service in SERVICES {
+    for service in parts.catalog.services() {
         let artifact = &artifacts[&service.into()];
         let sizes = [
             ("image, packed", artifact.packed_bytes),

@@ -155,7 +155,8 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::catalog::{COMPONENTS, Function, Service};
+    use crate::catalog::Service;
+    use crate::catalog::testing::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
     use crate::decide::outputs;
     use crate::report::Format;
     use crate::report::testing::captured;
@@ -289,9 +290,9 @@ mod tests {
             data,
             format!(
                 "governance {}\naxon demo/axon@{}\norbit demo/orbit@{}\n",
-                digest(Component::Function(Function::Governance)),
-                digest(Component::Service(Service::Axon)),
-                digest(Component::Service(Service::Orbit))
+                digest(Component::Function(GOVERNANCE)),
+                digest(Component::Service(AXON)),
+                digest(Component::Service(ORBIT))
             )
         );
     }
@@ -299,33 +300,21 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_asked_for_is_built_and_only_once() {
         let fake = Fake {
-            cached: vec![Component::Service(Service::Axon)],
+            cached: vec![Component::Service(AXON)],
             ..Fake::default()
         };
-        let (done, data) = run(
-            &fake,
-            &[Component::Service(Service::Axon)],
-            false,
-            Format::Human,
-        )
-        .await;
+        let (done, data) = run(&fake, &[Component::Service(AXON)], false, Format::Human).await;
         assert_eq!(done, "");
         assert!(data.starts_with("axon demo/axon@sha256:"), "{data}");
         assert_eq!(data.lines().count(), 1);
-        let (done, _) = run(
-            &fake,
-            &[Component::Service(Service::Orbit)],
-            false,
-            Format::Human,
-        )
-        .await;
+        let (done, _) = run(&fake, &[Component::Service(ORBIT)], false, Format::Human).await;
         assert_eq!(done, "build orbit");
     }
 
     #[tokio::test]
     async fn only_what_the_registry_lacks_is_pushed() {
         let fake = Fake {
-            pushed: vec![Component::Service(Service::Axon)],
+            pushed: vec![Component::Service(AXON)],
             ..Fake::default()
         };
         let (done, data) = run(&fake, &COMPONENTS, true, Format::Human).await;
@@ -336,18 +325,12 @@ mod tests {
         );
 
         let fake = Fake {
-            pushed: vec![
-                Component::Service(Service::Axon),
-                Component::Service(Service::Orbit),
-            ],
+            pushed: vec![Component::Service(AXON), Component::Service(ORBIT)],
             ..Fake::default()
         };
         let (done, _) = run(
             &fake,
-            &[
-                Component::Service(Service::Axon),
-                Component::Service(Service::Orbit),
-            ],
+            &[Component::Service(AXON), Component::Service(ORBIT)],
             true,
             Format::Human,
         )
@@ -358,7 +341,7 @@ mod tests {
     #[tokio::test]
     async fn all_that_is_asked_for_is_kept_whatever_the_registry_has() {
         let fake = Fake {
-            pushed: vec![Component::Service(Service::Axon)],
+            pushed: vec![Component::Service(AXON)],
             ..Fake::default()
         };
         let out = Some(Path::new("there"));
@@ -377,10 +360,7 @@ mod tests {
         };
         let (_, data) = run(
             &fake,
-            &[
-                Component::Function(Function::Governance),
-                Component::Service(Service::Axon),
-            ],
+            &[Component::Function(GOVERNANCE), Component::Service(AXON)],
             false,
             Format::Json,
         )

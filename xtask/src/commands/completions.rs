@@ -5,7 +5,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Command};
 use clap_complete::Shell;
 
-use crate::catalog::{COMPONENTS, SERVICES};
+use crate::catalog::Catalog;
 
 /// clap writes the completion of a program of this name; the rest of the script leads there from
 /// `cargo xtask`.
@@ -13,13 +13,18 @@ const PROGRAM: &str = "cargo-xtask";
 /// In its script for bash, subcommands of a program with a hyphen in its name are not found.
 const PROGRAM_IN_BASH: &str = "xtask";
 
-/// The script for a shell. It has the names of the environments, as they are now.
-pub fn completions(shell: Shell, command: Command, environments: &[String]) -> String {
+/// The script for a shell. It has the names of the components and of the environments, as they are now.
+pub fn completions(
+    shell: Shell,
+    command: Command,
+    catalog: &Catalog,
+    environments: &[String],
+) -> String {
     let program = match shell {
         Shell::Bash => PROGRAM_IN_BASH,
         _ => PROGRAM,
     };
-    let mut command = with_values(command, environments)
+    let mut command = with_values(command, catalog, environments)
         .name(program)
         .bin_name(program);
     let mut script = Vec::new();
@@ -74,17 +79,19 @@ fn fish_values(command: &Command) -> String {
 
 /// Arguments whose values are known, although they are parsed as any text, so that a wrong one is
 /// refused in our own words.
-fn with_values(command: Command, environments: &[String]) -> Command {
-    let services = command.get_name() == "render";
-    let command = command.mut_args(|argument| valued(argument, environments, services));
-    command.mut_subcommands(|command| with_values(command, environments))
+fn with_values(command: Command, catalog: &Catalog, environments: &[String]) -> Command {
+    let names: Vec<_> = match command.get_name() {
+        "render" | "lint" => catalog.services().iter().map(|it| it.name()).collect(),
+        _ => catalog.components().iter().map(|it| it.name()).collect(),
+    };
+    let command = command.mut_args(|argument| valued(argument, &names, environments));
+    command.mut_subcommands(|command| with_values(command, catalog, environments))
 }
 
-fn valued(argument: Arg, environments: &[String], services: bool) -> Arg {
+fn valued(argument: Arg, names: &[&str], environments: &[String]) -> Arg {
     let values = match argument.get_id().as_str() {
         "env" => environments.to_vec(),
-        "name" if services => SERVICES.iter().map(ToString::to_string).collect(),
-        "name" | "names" => COMPONENTS.iter().map(ToString::to_string).collect(),
+        "name" | "names" => names.iter().map(ToString::to_string).collect(),
         "builder" => vec!["host".to_owned(), "docker".to_owned()],
         _ => return argument,
     };

@@ -8,26 +8,25 @@ use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::Plan;
 use crate::planning::about::about;
-use crate::planning::{self, chosen, outputs};
+use crate::planning::{self, outputs};
 use crate::ports::Context;
 use crate::release::{self, confirm, warn_of_expiry};
 use crate::report::CommandEvent;
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub names: Vec<Component>,
+    /// In the order of a release.
+    pub components: Vec<Component>,
     pub dry_run: bool,
     pub yes: bool,
 }
 
 pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
-    let components = chosen(&options.names);
-    context
-        .builder
-        .require(context.architecture, &components)
-        .await?;
+    let components = &options.components;
+    let required = context.builder.require(context.architecture, components);
+    required.await?;
     if options.dry_run {
-        return dry_run(context, &options.names).await;
+        return dry_run(context, components).await;
     }
     let outputs = outputs::ready(context, options.yes).await?;
     if context.environment.emulated {
@@ -37,7 +36,7 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
         secrets::require(context, &outputs).await?;
     }
 
-    let Some(plan) = shown_plan(context, &outputs, &options.names).await? else {
+    let Some(plan) = shown_plan(context, &outputs, components).await? else {
         return Ok(());
     };
     warn_of_expiry(context, release::time_limit(&plan));
@@ -55,12 +54,12 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
 }
 
 /// What a deploy would do, by the outputs of the last apply.
-async fn dry_run(context: &Context<'_>, names: &[Component]) -> Result<()> {
+async fn dry_run(context: &Context<'_>, components: &[Component]) -> Result<()> {
     let Some(outputs) = outputs::as_last_applied(context).await? else {
         return Ok(());
     };
     secrets::require(context, &outputs).await?;
-    if shown_plan(context, &outputs, names).await?.is_some() {
+    if shown_plan(context, &outputs, components).await?.is_some() {
         context.report.emit(CommandEvent::DryRunEnded);
     }
     Ok(())
@@ -70,9 +69,9 @@ async fn dry_run(context: &Context<'_>, names: &[Component]) -> Result<()> {
 async fn shown_plan(
     context: &Context<'_>,
     outputs: &Outputs,
-    names: &[Component],
+    components: &[Component],
 ) -> Result<Option<Plan>> {
-    let planned = planning::deploy::plan(context, outputs, names).await?;
+    let planned = planning::deploy::plan(context, outputs, components).await?;
     plan::refuse_errors(context, &planned.findings).await?;
     if planned.plan.is_empty() {
         let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::catalog::{FUNCTIONS, Function, SERVICES, Service};
+use crate::catalog::{Catalog, Entry, FunctionEntry, Service, ServiceEntry};
 use crate::decide::definition::Definition;
 use crate::decide::definition::json_path::line_of;
 use crate::decide::definition::lint::{self, AwsTarget, Facts, Finding, Severity};
@@ -18,20 +18,22 @@ use crate::planning::definitions;
 use crate::ports::Source;
 use crate::report::{Annotation, CommandEvent, Format, Report, count};
 
-/// Prints the findings of these services' definitions; of all where none is named.
+/// Prints the findings of these services' definitions.
 pub async fn lint_templates(
     source: &dyn Source,
+    catalog: &Catalog,
     environment: &Environment,
     report: &Report,
     services: &[Service],
 ) -> Result<()> {
-    let outputs = invented_outputs(environment);
+    let outputs = invented_outputs(catalog, environment);
     let mut findings = Vec::new();
     let mut faults = Vec::new();
-    let asked = |service: &Service| services.is_empty() || services.contains(service);
-    for service in SERVICES.into_iter().filter(asked) {
+    let entries = services.iter().filter_map(|it| catalog.service(*it));
+    for entry in entries {
+        let service = entry.service;
         let image = format!("{}@sha256:{}", outputs.image_name(service), "0".repeat(64));
-        match definitions::rendered(source, &outputs, service, &image).await {
+        match definitions::rendered_with(source, &outputs, entry, &image).await {
             Ok(definition) => {
                 findings.extend(lint::lint(
                     service.name(),
@@ -101,8 +103,8 @@ async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
     }
     for finding in findings {
         let subject = &finding.subject;
-        let of_service = SERVICES.iter().find(|service| service.name() == subject);
-        let file = of_service.map_or_else(|| subject.clone(), |service| service.template());
+        let service = subject.parse::<Service>();
+        let file = service.map_or_else(|_| subject.clone(), Service::template);
         // A finding without a line is better than none.
         let text = source.read(&file).await.unwrap_or_default();
         report.annotate(Annotation {
@@ -140,7 +142,7 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
 }
 
 /// Outputs as Terraform would make them of this environment.
-fn invented_outputs(environment: &Environment) -> Outputs {
+fn invented_outputs(catalog: &Catalog, environment: &Environment) -> Outputs {
     let Environment {
         project,
         name,
@@ -148,49 +150,63 @@ fn invented_outputs(environment: &Environment) -> Outputs {
         account_id,
         ..
     } = environment;
-    let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{project}-{name}");
-    let facts = |service: Service| ServiceOutputs {
-        ecs_service: format!("{project}-{service}"),
-        repository: format!("{project}/{service}"),
-        task_role_arn: role(service.name()),
-        secret_arn: format!(
-            "arn:aws:secretsmanager:{region}:{account_id}:secret:{project}/{name}/{service}-AbCdEf"
-        ),
-        log_group: format!("/ecs/{project}-{service}"),
-        target_group_arn: format!(
-            "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{project}-{service}/0123456789abcdef"
-        ),
-        desired_count: 2,
-        port: 80,
-        probe: None,
-        environment: environment
-            .service_environment
-            .get(&service)
-            .cloned()
-            .unwrap_or_default(),
+    let prefix = environment.name_prefix();
+    let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{prefix}-{name}");
+    let service = |entry: &ServiceEntry| {
+        let service = entry.service;
+        let secret = format!("{project}/{name}/{service}-AbCdEf");
+        let target_group = format!("{prefix}-{service}/0123456789abcdef");
+        let outputs = ServiceOutputs {
+            ecs_service: format!("{prefix}-{service}"),
+            repository: format!("{prefix}/{service}"),
+            task_role_arn: role(service.name()),
+            secret_arn: format!("arn:aws:secretsmanager:{region}:{account_id}:secret:{secret}"),
+            log_group: format!("/ecs/{prefix}-{service}"),
+            target_group_arn: format!(
+                "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{target_group}"
+            ),
+            desired_count: 2,
+            port: entry.port,
+            probe: None,
+            environment: environment.settings_of(service),
+            routes: Vec::new(),
+        };
+        (service, outputs)
     };
-    let function_facts = |function: Function| FunctionOutputs {
-        name: format!("{project}-{function}"),
-        alias: "live".to_owned(),
-        log_group: format!("/aws/lambda/{project}-{function}"),
+    let function = |entry: &FunctionEntry| {
+        let function = entry.function;
+        let outputs = FunctionOutputs {
+            name: format!("{prefix}-{function}"),
+            alias: "live".to_owned(),
+            log_group: format!("/aws/lambda/{prefix}-{function}"),
+        };
+        (function, outputs)
     };
+    let entries = catalog.entries().iter();
     Outputs {
         version: outputs::VERSION,
         project: project.clone(),
+        name_prefix: prefix.to_owned(),
         environment: name.clone(),
         region: region.clone(),
         account_id: account_id.clone(),
-        cluster: format!("{project}-{name}"),
-        namespace: format!("{project}.{name}"),
+        cluster: format!("{prefix}-{name}"),
+        namespace: format!("{prefix}.{name}"),
         architecture: Architecture::X86,
         registry: format!("{account_id}.dkr.ecr.{region}.amazonaws.com"),
         execution_role_arn: role("execution"),
         base_url: "http://example.invalid".to_owned(),
         infra_sha256: "0".repeat(64),
-        services: SERVICES.map(|service| (service, facts(service))).into(),
-        functions: FUNCTIONS
-            .map(|function| (function, function_facts(function)))
-            .into(),
+        services: entries
+            .clone()
+            .filter_map(Entry::as_service)
+            .map(service)
+            .collect(),
+        functions: entries
+            .filter_map(Entry::as_function)
+            .map(function)
+            .collect(),
+        retired: Vec::new(),
     }
 }
 
@@ -202,7 +218,8 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::decide::definition::testing::{AXON, ORBIT};
+    use crate::catalog::testing::{AXON, ORBIT, SERVICES, catalog};
+    use crate::decide::definition::testing::{AXON_TEMPLATE, ORBIT_TEMPLATE};
     use crate::failure::exit_code;
     use crate::ports::Commit;
     use crate::report::testing::captured;
@@ -229,7 +246,7 @@ mod tests {
     }
 
     fn files(axon: &str) -> Files {
-        let files = [("axon", axon), ("orbit", ORBIT)];
+        let files = [("axon", axon), ("orbit", ORBIT_TEMPLATE)];
         Files(
             files
                 .map(|(name, text)| (format!("task-definitions/{name}.json"), text.to_owned()))
@@ -243,30 +260,38 @@ mod tests {
         Environment::parse("staging.tfvars.json", text).unwrap()
     }
 
+    async fn lint_all(files: &Files, environment: &Environment, report: &Report) -> Result<()> {
+        lint_templates(files, &catalog(), environment, report, &SERVICES).await
+    }
+
     const AXON_FILE: &str = "task-definitions/axon.json";
 
     #[tokio::test]
     async fn our_templates_are_clean_in_a_real_environment() {
         let (report, data, talk) = captured(Format::Human);
-        lint_templates(&files(AXON), &environment(), &report, &[])
+        lint_all(&files(AXON_TEMPLATE), &environment(), &report)
             .await
             .unwrap();
         assert_eq!(data.text(), "no findings\n");
         assert_eq!(talk.text(), "");
         let (report, data, _) = captured(Format::Json);
-        lint_templates(&files(AXON), &environment(), &report, &[Service::Axon])
-            .await
-            .unwrap();
+        lint_templates(
+            &files(AXON_TEMPLATE),
+            &catalog(),
+            &environment(),
+            &report,
+            &[AXON],
+        )
+        .await
+        .unwrap();
         assert_eq!(data.text(), "[]\n");
     }
 
     #[tokio::test]
     async fn an_error_is_printed_and_ends_with_10() {
         let (report, data, _) = captured(Format::Human);
-        let files = files(&AXON.replace("\"CMD\",", "\"RUN\","));
-        let error = lint_templates(&files, &environment(), &report, &[])
-            .await
-            .unwrap_err();
+        let files = files(&AXON_TEMPLATE.replace("\"CMD\",", "\"RUN\","));
+        let error = lint_all(&files, &environment(), &report).await.unwrap_err();
         assert_eq!(
             (exit_code(&error), error.to_string().as_str()),
             (10, "lint found 1 error")
@@ -282,11 +307,11 @@ mod tests {
     #[tokio::test]
     async fn a_finding_is_annotated_at_its_line_of_the_template() {
         let (report, _, talk) = captured(Format::Github);
-        let template = AXON.replace("\"CMD\",", "\"RUN\",");
+        let template = AXON_TEMPLATE.replace("\"CMD\",", "\"RUN\",");
         let line = template
             .lines()
             .position(|line| line.contains("\"command\": [\"RUN\""));
-        lint_templates(&files(&template), &environment(), &report, &[])
+        lint_all(&files(&template), &environment(), &report)
             .await
             .unwrap_err();
         let expected = format!(
@@ -302,11 +327,11 @@ mod tests {
         let mut environment = environment();
         let setting = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
         environment.service_environment = [
-            (Service::Axon, setting("API_KEY", "k")),
-            (Service::Orbit, setting("A_TOKEN", "t")),
+            (AXON, setting("API_KEY", "k")),
+            (ORBIT, setting("A_TOKEN", "t")),
         ]
         .into();
-        let error = lint_templates(&files(AXON), &environment, &report, &[])
+        let error = lint_all(&files(AXON_TEMPLATE), &environment, &report)
             .await
             .unwrap_err();
         assert_eq!(
@@ -324,13 +349,11 @@ mod tests {
     #[tokio::test]
     async fn a_template_that_cannot_be_rendered_leaves_the_other_one_judged() {
         let (report, data, _) = captured(Format::Human);
-        let mut files = files(&AXON.replace("${LOG_GROUP}", "${LOGS}"));
+        let mut files = files(&AXON_TEMPLATE.replace("${LOG_GROUP}", "${LOGS}"));
         for text in files.0.values_mut() {
             *text = text.replace("\"awsvpc\"", "\"bridge\"");
         }
-        let error = lint_templates(&files, &environment(), &report, &[])
-            .await
-            .unwrap_err();
+        let error = lint_all(&files, &environment(), &report).await.unwrap_err();
         assert_eq!(exit_code(&error), 10);
         assert_eq!(
             error.to_string(),
@@ -349,7 +372,7 @@ mod tests {
     async fn the_placeholders_of_a_template_are_found_in_a_file() {
         let (report, data, _) = captured(Format::Human);
         let file = Path::new(AXON_FILE);
-        let error = lint_file(&files(AXON), &environment(), &report, file)
+        let error = lint_file(&files(AXON_TEMPLATE), &environment(), &report, file)
             .await
             .unwrap_err();
         assert_eq!(exit_code(&error), 10);
@@ -359,7 +382,7 @@ mod tests {
                 .all(|line| line.starts_with("task-definitions/axon.json T52 error ")),
             "{text}"
         );
-        assert_eq!(text.lines().count(), AXON.matches("${").count());
+        assert_eq!(text.lines().count(), AXON_TEMPLATE.matches("${").count());
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use crate::decide::release::plan::{
     FunctionAction, FunctionStep, Plan, ServiceAction, ServiceStep, Step,
 };
 use crate::failure::{Failure, Kind};
-use crate::planning::{self, chosen};
+use crate::planning;
 use crate::ports::Context;
 use crate::report::{ReleaseEvent, count, megabytes, short_digest};
 
@@ -19,15 +19,12 @@ use crate::report::{ReleaseEvent, count, megabytes, short_digest};
 pub async fn plan(
     context: &Context<'_>,
     outputs: &Outputs,
-    names: &[Component],
+    components: &[Component],
     exit_code: bool,
 ) -> Result<()> {
-    let architecture = outputs.architecture;
-    context
-        .builder
-        .require(architecture, &chosen(names))
-        .await?;
-    let planned = planning::deploy::plan(context, outputs, names).await?;
+    let required = context.builder.require(outputs.architecture, components);
+    required.await?;
+    let planned = planning::deploy::plan(context, outputs, components).await?;
     refuse_errors(context, &planned.findings).await?;
     let plan = planned.plan;
     let human = if plan.is_empty() {

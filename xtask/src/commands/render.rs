@@ -12,7 +12,7 @@ use crate::ports::Context;
 /// built: rendering builds nothing.
 pub async fn render(context: &Context<'_>, outputs: &Outputs, service: Service) -> Result<()> {
     let image = image(context, outputs, service).await?;
-    let definition = definitions::rendered(context.source, outputs, service, &image).await?;
+    let definition = definitions::rendered(context, outputs, service, &image).await?;
     let human = serde_json::to_string_pretty(&definition.0)?;
     context.report.data(&definition.0, &human);
     Ok(())

@@ -46,7 +46,7 @@ pub async fn rollback(
 /// The source document's procedure: none desired, wait, deregister what ran.
 pub async fn stop(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
     let report = context.report;
-    let plan = StopPlan::new(release::observe(context, outputs).await?);
+    let plan = StopPlan::new(context.catalog, release::observe(context, outputs).await?);
     if plan.services.is_empty() {
         report.emit(CommandEvent::NothingRuns);
         return Ok(());

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::catalog::{SERVICES, Service};
+use crate::catalog::{Catalog, Service, ServiceEntry};
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::rotation::{RotationStep, SigningPair};
@@ -17,16 +17,12 @@ use crate::ports::Context;
 use crate::release::{self, confirm};
 use crate::report::{RotationStart, SecretsEvent};
 
-/// What a user must know; the signing pair is random.
-const FIELDS: [&str; 2] = ["database_url", "api_key"];
-
 pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
     let found = survey(context, outputs).await?;
-    for service in SERVICES.iter().filter(|it| !found.empty.contains(it)) {
+    for service in &found.present {
         let component = (*service).into();
-        context
-            .report
-            .emit(SecretsEvent::SecretPresent { component });
+        let report = context.report;
+        report.emit(SecretsEvent::SecretPresent { component });
     }
     if found.empty.is_empty() {
         return Ok(());
@@ -67,17 +63,24 @@ pub async fn rotate(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Resu
     Ok(())
 }
 
+/// The entries of the services that Terraform has made.
+fn entries<'a>(catalog: &'a Catalog, outputs: &Outputs) -> Vec<&'a ServiceEntry> {
+    let services = outputs.services(catalog).into_iter();
+    services.filter_map(|it| catalog.service(it)).collect()
+}
+
 /// Which secrets have no value, and the signing pair of those that have one.
-struct Survey {
-    empty: Vec<Service>,
+struct Survey<'a> {
+    empty: Vec<&'a ServiceEntry>,
+    present: Vec<Service>,
     pair: Option<SigningPair>,
 }
 
-async fn survey(context: &Context<'_>, outputs: &Outputs) -> Result<Survey> {
-    let mut empty = Vec::new();
+async fn survey<'a>(context: &Context<'a>, outputs: &Outputs) -> Result<Survey<'a>> {
+    let (mut empty, mut present) = (Vec::new(), Vec::new());
     let mut pair = None;
-    for service in SERVICES {
-        let arn = &outputs.service(service).secret_arn;
+    for entry in entries(context.catalog, outputs) {
+        let arn = &outputs.service(entry.service).secret_arn;
         let versioned = context.secrets.has_value(arn).await?;
         let found = if versioned {
             let version = context.secrets.get_secret_value(arn).await?;
@@ -87,11 +90,17 @@ async fn survey(context: &Context<'_>, outputs: &Outputs) -> Result<Survey> {
         };
         // The local AWS gives an empty secret a version too: there the value itself decides.
         if !versioned || (context.environment.emulated && found.is_none()) {
-            empty.push(service);
+            empty.push(entry);
+        } else {
+            present.push(entry.service);
         }
         pair = pair.or(found);
     }
-    Ok(Survey { empty, pair })
+    Ok(Survey {
+        empty,
+        present,
+        pair,
+    })
 }
 
 /// Both services sign and verify with one pair: the one that is there, or a new one.
@@ -106,21 +115,28 @@ fn documents(
         .collect())
 }
 
-fn made_up(services: &[Service]) -> Result<BTreeMap<Service, Fields>> {
-    let fields = |service: &Service| -> Result<_> {
-        let url = format!("postgres://{service}@localhost/{service}");
-        let fields = [("database_url", url), ("api_key", random_hex(16)?)];
-        Ok((
-            *service,
-            fields.map(|(name, value)| (name.to_owned(), value)).into(),
-        ))
-    };
-    services.iter().map(fields).collect()
+fn made_up(entries: &[&ServiceEntry]) -> Result<BTreeMap<Service, Fields>> {
+    let mut values = BTreeMap::new();
+    for entry in entries {
+        let service = entry.service;
+        let mut fields = Fields::new();
+        for field in &entry.secrets {
+            let value = if field.ends_with("_url") {
+                format!("postgres://{service}@localhost/{service}")
+            } else {
+                random_hex(16)?
+            };
+            fields.insert(field.clone(), value);
+        }
+        values.insert(service, fields);
+    }
+    Ok(values)
 }
 
 /// Every secret has a value, or the command that gives it one is named.
 pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
-    let ask = SERVICES.map(async |service| -> Result<_> {
+    let services = outputs.services(context.catalog).into_iter();
+    let ask = services.map(async |service| -> Result<_> {
         let there = context
             .secrets
             .has_value(&outputs.service(service).secret_arn)
@@ -147,15 +163,15 @@ pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
 /// From a terminal one by one, without echo; else from stdin, as one JSON object.
 async fn read_values(
     context: &Context<'_>,
-    services: &[Service],
+    entries: &[&ServiceEntry],
 ) -> Result<BTreeMap<Service, Fields>> {
     if std::io::stdin().is_terminal() {
-        return ask_values(context, services).await;
+        return ask_values(context, entries).await;
     }
     // On a thread of its own, so that Ctrl-C ends it: stdin may stay open for ever.
     let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     let text = read.await?.context("read the values from stdin")?;
-    let values = parse_values(without_mark(&text), services)?;
+    let values = parse_values(without_mark(&text), entries)?;
     context.report.emit(SecretsEvent::SecretValuesRead);
     Ok(values)
 }
@@ -164,68 +180,70 @@ type Fields = BTreeMap<String, String>;
 
 async fn ask_values(
     context: &Context<'_>,
-    services: &[Service],
+    entries: &[&ServiceEntry],
 ) -> Result<BTreeMap<Service, Fields>> {
     if !context.report.can_ask() {
         let message = "values are asked for only at a terminal, in human format";
-        let hint = format!("{} on stdin", expected(services));
+        let hint = format!("{} on stdin", expected(entries));
         return Err(Failure::usage(message).hint(hint).into());
     }
     let mut values = BTreeMap::new();
-    for service in services {
+    for entry in entries {
+        let service = entry.service;
         let mut fields = Fields::new();
-        for field in FIELDS {
+        for field in &entry.secrets {
             let question = format!("{field} of {service} (not shown): ");
             let value = context.report.ask_secret(&question).await?;
             if value.is_empty() {
                 return Err(Failure::usage(format!("{field} of {service} is empty")).into());
             }
-            fields.insert(field.to_owned(), value);
+            fields.insert(field.clone(), value);
         }
-        values.insert(*service, fields);
+        values.insert(service, fields);
     }
     Ok(values)
 }
 
 /// Faults name fields and never what is in them.
-fn parse_values(text: &str, services: &[Service]) -> Result<BTreeMap<Service, Fields>> {
+fn parse_values(text: &str, entries: &[&ServiceEntry]) -> Result<BTreeMap<Service, Fields>> {
     let parsed: Value = serde_json::from_str(text).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
-        Failure::usage(format!("stdin is not a JSON object ({place})")).hint(expected(services))
+        Failure::usage(format!("stdin is not a JSON object ({place})")).hint(expected(entries))
     })?;
     let mut faults = Vec::new();
     let mut values = BTreeMap::new();
-    for service in services {
+    for entry in entries {
+        let service = entry.service;
         let mut fields = Fields::new();
-        for field in FIELDS {
+        for field in &entry.secrets {
             match parsed
                 .pointer(&format!("/{service}/{field}"))
                 .and_then(Value::as_str)
             {
                 Some(value) if !value.is_empty() => {
-                    fields.insert(field.to_owned(), value.to_owned());
+                    fields.insert(field.clone(), value.to_owned());
                 }
                 _ => faults.push(format!("{service}.{field}")),
             }
         }
-        values.insert(*service, fields);
+        values.insert(service, fields);
     }
     if faults.is_empty() {
         return Ok(values);
     }
     let message = format!("stdin lacks {}, each a string", faults.join(", "));
-    Err(Failure::usage(message).hint(expected(services)).into())
+    Err(Failure::usage(message).hint(expected(entries)).into())
 }
 
-fn expected(services: &[Service]) -> String {
-    let fields: Vec<_> = FIELDS
-        .iter()
-        .map(|field| format!("\"{field}\": \"...\""))
-        .collect();
-    let object: Vec<_> = services
-        .iter()
-        .map(|service| format!("\"{service}\": {{{}}}", fields.join(", ")))
-        .collect();
+fn expected(entries: &[&ServiceEntry]) -> String {
+    let object = entries.iter().map(|entry| {
+        let fields = entry.secrets.iter();
+        let fields: Vec<_> = fields
+            .map(|field| format!("\"{field}\": \"...\""))
+            .collect();
+        format!("\"{}\": {{{}}}", entry.service, fields.join(", "))
+    });
+    let object: Vec<_> = object.collect();
     format!("give {{{}}}", object.join(", "))
 }
 
@@ -252,11 +270,20 @@ fn random_hex(bytes: usize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Entry;
+    use crate::catalog::testing::catalog;
+
+    fn services(catalog: &Catalog) -> Vec<&ServiceEntry> {
+        let entries = catalog.entries().iter();
+        entries.filter_map(Entry::as_service).collect()
+    }
 
     #[test]
     fn all_missing_values_are_named_and_none_is_shown() {
         let text = r#"{"axon": {"database_url": "very-secret", "api_key": 7}}"#;
-        let error = parse_values(text, &SERVICES).unwrap_err().to_string();
+        let error = parse_values(text, &services(&catalog()))
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "stdin lacks axon.api_key, orbit.database_url, orbit.api_key, each a string"
@@ -265,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_fault_in_the_json_is_placed_and_not_quoted() {
-        let error = parse_values("{\"axon\": very-secret", &SERVICES).unwrap_err();
+        let error = parse_values("{\"axon\": very-secret", &services(&catalog())).unwrap_err();
         assert_eq!(
             error.to_string(),
             "stdin is not a JSON object (line 1 column 10)"

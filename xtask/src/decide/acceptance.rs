@@ -8,6 +8,13 @@ pub mod responses;
 
 use serde::Serialize;
 
+use crate::catalog::{Function, Service};
+
+/// What the original requirements are about.
+pub const AXON: Service = Service::of("axon");
+pub const ORBIT: Service = Service::of("orbit");
+pub const GOVERNANCE: Function = Function::of("governance");
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Criterion {
     AxonHealth,

@@ -11,3 +11,4 @@ pub mod referrer;
 pub mod sbom;
 pub mod scan;
 pub mod types;
+pub mod workspace;

@@ -111,13 +111,14 @@ pub mod testing {
 
     use super::*;
     use crate::catalog::Service;
+    use crate::catalog::testing::{AXON, catalog};
     use crate::decide::definition::render;
     use crate::decide::outputs;
 
     /// The template of axon.
-    pub const AXON: &str = include_str!("../../../task-definitions/axon.json");
+    pub const AXON_TEMPLATE: &str = include_str!("../../../task-definitions/axon.json");
     /// The template of orbit.
-    pub const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
+    pub const ORBIT_TEMPLATE: &str = include_str!("../../../task-definitions/orbit.json");
 
     /// An image name as the local outputs have it.
     pub fn image(service: Service) -> String {
@@ -130,12 +131,14 @@ pub mod testing {
     /// A service's definition, rendered for the local outputs.
     pub fn definition(service: Service) -> Definition {
         let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
-        let template = if service == Service::Axon {
-            AXON
+        let template = if service == AXON {
+            AXON_TEMPLATE
         } else {
-            ORBIT
+            ORBIT_TEMPLATE
         };
-        let values = render::values(service, &outputs, &image(service));
+        let catalog = catalog();
+        let entry = catalog.service(service).unwrap();
+        let values = render::values(entry, &outputs, &image(service));
         let extra = &outputs.service(service).environment;
         render::render(&service.template(), template, &values, extra).unwrap()
     }

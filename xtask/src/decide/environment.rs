@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::catalog::Service;
 
@@ -29,6 +30,15 @@ pub struct Environment {
     /// them from the outputs of Terraform, lint from here.
     #[serde(default)]
     pub service_environment: BTreeMap<Service, BTreeMap<String, String>>,
+    /// The same for every service.
+    #[serde(default)]
+    pub shared_environment: BTreeMap<String, String>,
+    /// What the names of its resources begin with, if not the project's name: two environments of
+    /// one account differ in it.
+    #[serde(default)]
+    pub name_prefix: Option<String>,
+    #[serde(default)]
+    pub autoscaling: Option<Value>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +61,30 @@ impl Environment {
         })
     }
 
-    /// The SSM parameter that holds the outputs.
-    pub fn outputs_parameter(&self) -> String {
-        format!("/{}/{}/outputs", self.project, self.name)
+    /// Whether services are scaled once they have been released.
+    pub fn is_scaled(&self) -> bool {
+        self.autoscaling.is_some()
+    }
+
+    pub fn name_prefix(&self) -> &str {
+        self.name_prefix.as_deref().unwrap_or(&self.project)
+    }
+
+    /// The variables that are added to the template of a service.
+    pub fn settings_of(&self, service: Service) -> BTreeMap<String, String> {
+        let mut settings = self.shared_environment.clone();
+        settings.extend(
+            self.service_environment
+                .get(&service)
+                .cloned()
+                .unwrap_or_default(),
+        );
+        settings
+    }
+
+    /// The DynamoDB table that holds the outputs.
+    pub fn releases_table(&self) -> String {
+        format!("{}-{}-releases", self.project, self.name)
     }
 
     /// The SSM path below which the ledger has its parameters.

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::{Component, FUNCTIONS, Function, SERVICES, Service};
+use crate::catalog::{Catalog, Component, Function, Service, ServiceEntry};
 use crate::decide::environment::Environment;
 
 /// The version of the document that this checkout understands.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outputs {
     pub version: u64,
     pub project: String,
+    /// What the names of its resources begin with.
+    pub name_prefix: String,
     pub environment: String,
     pub region: String,
     pub account_id: String,
@@ -31,6 +33,8 @@ pub struct Outputs {
     pub infra_sha256: String,
     pub services: BTreeMap<Service, ServiceOutputs>,
     pub functions: BTreeMap<Function, FunctionOutputs>,
+    /// Components of which only repository, secret and log group are left.
+    pub retired: Vec<String>,
 }
 
 /// What one service is called in AWS, and what its definition needs.
@@ -47,6 +51,17 @@ pub struct ServiceOutputs {
     /// Absent where the load balancer does not expose the service.
     pub probe: Option<HealthUrl>,
     pub environment: BTreeMap<String, String>,
+    /// The rules of the load balancer, by priority.
+    pub routes: Vec<AppliedRoute>,
+}
+
+/// A rule of the load balancer, as Terraform made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedRoute {
+    pub priority: u32,
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
+    pub exposed: bool,
 }
 
 /// Where a service answers `GET /health` through the load balancer.
@@ -151,8 +166,9 @@ pub fn parse(text: &str) -> Result<(Outputs, Vec<String>), OutputsError> {
     Ok((outputs, unknown))
 }
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "project",
+    "name_prefix",
     "environment",
     "region",
     "account_id",
@@ -165,8 +181,9 @@ const FIELDS: [&str; 13] = [
     "infra_sha256",
     "services",
     "functions",
+    "retired",
 ];
-const SERVICE_FIELDS: [&str; 9] = [
+const SERVICE_FIELDS: [&str; 10] = [
     "ecs_service",
     "repository",
     "task_role_arn",
@@ -176,23 +193,19 @@ const SERVICE_FIELDS: [&str; 9] = [
     "desired_count",
     "port",
     "environment",
+    "routes",
 ];
 const FUNCTION_FIELDS: [&str; 3] = ["name", "alias", "log_group"];
 
 fn missing_fields(value: &Value) -> Vec<String> {
     let mut missing = absent("", value, &FIELDS);
-    for service in SERVICES {
-        let path = format!("services.{service}");
-        match value.pointer(&format!("/services/{service}")) {
-            Some(found) => missing.extend(absent(&format!("{path}."), found, &SERVICE_FIELDS)),
-            None => missing.push(path),
-        }
-    }
-    for function in FUNCTIONS {
-        let path = format!("functions.{function}");
-        match value.pointer(&format!("/functions/{function}")) {
-            Some(found) => missing.extend(absent(&format!("{path}."), found, &FUNCTION_FIELDS)),
-            None => missing.push(path),
+    for (kind, fields) in [
+        ("services", &SERVICE_FIELDS[..]),
+        ("functions", &FUNCTION_FIELDS),
+    ] {
+        let components = value.get(kind).and_then(Value::as_object);
+        for (name, found) in components.into_iter().flatten() {
+            missing.extend(absent(&format!("{kind}.{name}."), found, fields));
         }
     }
     missing
@@ -240,18 +253,81 @@ impl Outputs {
             .collect()
     }
 
-    /// The facts of one service. Parsing made sure that each service has them.
-    pub fn service(&self, service: Service) -> &ServiceOutputs {
-        self.services
-            .get(&service)
-            .expect("parsed outputs have every service")
+    /// The services of the catalog that Terraform made, in the order of a release. A service that
+    /// the catalog does not name is left alone.
+    pub fn services(&self, catalog: &Catalog) -> Vec<Service> {
+        let mut services = catalog.services();
+        services.retain(|service| self.services.contains_key(service));
+        services
     }
 
-    /// The facts of one function. Parsing made sure that each function has them.
+    /// The functions of the catalog that Terraform made.
+    pub fn functions(&self, catalog: &Catalog) -> Vec<Function> {
+        let mut functions = catalog.functions();
+        functions.retain(|function| self.functions.contains_key(function));
+        functions
+    }
+
+    /// What of the catalog cannot become true of what runs by these outputs.
+    pub fn conflicts(&self, catalog: &Catalog) -> Vec<String> {
+        let mut conflicts = Vec::new();
+        for entry in catalog.entries() {
+            let component = entry.component();
+            let name = component.name();
+            let other = match component {
+                Component::Service(_) => self.functions.keys().any(|it| it.name() == name),
+                Component::Function(_) => self.services.keys().any(|it| it.name() == name),
+            };
+            if other {
+                conflicts.push(format!("{name} runs as another kind of component"));
+            }
+            let Some(entry) = entry.as_service() else {
+                continue;
+            };
+            match self.services.get(&entry.service) {
+                Some(made) if made.port != entry.port => conflicts.push(format!(
+                    "{name} runs on port {} and not {}",
+                    made.port, entry.port
+                )),
+                Some(_) => {}
+                None => conflicts.extend(self.taken_routes(entry)),
+            }
+        }
+        conflicts
+    }
+
+    /// A service that does not run yet would answer nothing on another one's route.
+    fn taken_routes(&self, entry: &ServiceEntry) -> Vec<String> {
+        let mut taken = Vec::new();
+        for (owner, made) in &self.services {
+            let routes = entry.routes.iter().filter(|route| {
+                let same = |made: &AppliedRoute| {
+                    let headers: BTreeMap<_, _> = route.headers.iter().cloned().collect();
+                    made.path == route.path && made.headers == headers
+                };
+                made.routes.iter().any(same)
+            });
+            let name = entry.service;
+            taken.extend(routes.map(|it| format!("{name} takes the route {it} from {owner}")));
+        }
+        taken
+    }
+
+    pub fn has(&self, component: Component) -> bool {
+        match component {
+            Component::Service(service) => self.services.contains_key(&service),
+            Component::Function(function) => self.functions.contains_key(&function),
+        }
+    }
+
+    /// The facts of one service, which must be one of `services`.
+    pub fn service(&self, service: Service) -> &ServiceOutputs {
+        &self.services[&service]
+    }
+
+    /// The facts of one function, which must be one of `functions`.
     pub fn function(&self, function: Function) -> &FunctionOutputs {
-        self.functions
-            .get(&function)
-            .expect("parsed outputs have every function")
+        &self.functions[&function]
     }
 
     pub fn log_group(&self, component: Component) -> &str {
@@ -286,17 +362,15 @@ mod tests {
 
     use super::testing::LOCAL;
     use super::*;
+    use crate::catalog::testing::{AXON, GOVERNANCE};
 
     #[test]
     fn the_local_outputs_is_read() {
         let (outputs, unknown) = parse(LOCAL).unwrap();
         assert_eq!(unknown, Vec::<String>::new());
+        assert_eq!(outputs.image_name(AXON), "localhost:4577/demo/axon");
         assert_eq!(
-            outputs.image_name(Service::Axon),
-            "localhost:4577/demo/axon"
-        );
-        assert_eq!(
-            outputs.function(Function::Governance).qualified_name(),
+            outputs.function(GOVERNANCE).qualified_name(),
             "demo-governance:live"
         );
     }

@@ -1,28 +1,40 @@
 //! Task definitions of this checkout: rendered, and looked through by lint.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::catalog::Service;
+use crate::catalog::{Service, ServiceEntry};
 use crate::decide::artifact::archive;
 use crate::decide::definition::Definition;
 use crate::decide::definition::lint::{self, Facts, Finding};
 use crate::decide::definition::render::{self, RenderError};
 use crate::decide::outputs::Outputs;
 use crate::failure::{Failure, Kind};
-use crate::ports::Source;
+use crate::ports::{Context, Source};
 use crate::release;
 
 /// A service's template with every placeholder filled from the outputs.
 pub async fn rendered(
-    source: &dyn Source,
+    context: &Context<'_>,
     outputs: &Outputs,
     service: Service,
     image: &str,
 ) -> Result<Definition> {
-    let file = service.template();
+    let entry = context.catalog.service(service);
+    let entry = entry.with_context(|| format!("{service} is not in the catalog"))?;
+    rendered_with(context.source, outputs, entry, image).await
+}
+
+/// Without a deployed environment.
+pub async fn rendered_with(
+    source: &dyn Source,
+    outputs: &Outputs,
+    entry: &ServiceEntry,
+    image: &str,
+) -> Result<Definition> {
+    let file = entry.service.template();
     let template = source.read(&file).await?;
-    let values = render::values(service, outputs, image);
-    let extra_environment = &outputs.service(service).environment;
+    let values = render::values(entry, outputs, image);
+    let extra_environment = &outputs.service(entry.service).environment;
     Ok(render::render(&file, &template, &values, extra_environment)
         .map_err(|error| refused(&error))?)
 }

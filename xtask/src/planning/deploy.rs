@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{artifacts, chosen, definitions, plan_of};
+use super::{artifacts, definitions, plan_of};
 use crate::catalog::{Component, Service};
 use crate::decide::definition::lint::Finding;
 use crate::decide::outputs::Outputs;
@@ -10,6 +10,7 @@ use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Pla
 use crate::failure::{Failure, Kind};
 use crate::ports::Context;
 use crate::release;
+use crate::report::InfraEvent;
 
 /// A plan, and what lint says of the definitions that it brings.
 pub struct Planned {
@@ -21,15 +22,15 @@ pub struct Planned {
 pub async fn plan(
     context: &Context<'_>,
     outputs: &Outputs,
-    names: &[Component],
+    components: &[Component],
 ) -> Result<Planned> {
-    let chosen = chosen(names);
+    let created = created(context, outputs, components);
     let keys = context.builder.keys(outputs.architecture).await?;
     let (snapshot, pushed) = tokio::try_join!(
         release::observe(context, outputs),
-        artifacts::pushed(context, outputs, &chosen, &keys)
+        artifacts::pushed(context, outputs, &created, &keys)
     )?;
-    let artifacts = artifacts::pack(context, &chosen, keys, pushed, &snapshot).await?;
+    let artifacts = artifacts::pack(context, &created, keys, pushed, &snapshot).await?;
 
     let mut desired = Desired {
         counts: desired_counts(outputs),
@@ -37,7 +38,7 @@ pub async fn plan(
     };
     let mut findings = Vec::new();
     let mut faults = Vec::new();
-    for component in chosen {
+    for component in created {
         match component {
             Component::Function(function) => {
                 let code = DesiredFunction::Code {
@@ -48,7 +49,8 @@ pub async fn plan(
             }
             Component::Service(service) => {
                 let image = image(outputs, service, &artifacts)?;
-                match definitions::rendered(context.source, outputs, service, &image).await {
+                let rendered = definitions::rendered(context, outputs, service, &image);
+                match rendered.await {
                     Ok(definition) => {
                         findings.extend(definitions::findings(outputs, service, &definition));
                         let definition = DesiredService::Definition {
@@ -73,6 +75,16 @@ pub async fn plan(
         ..plan_of(context, &desired, snapshot).await?
     };
     Ok(Planned { plan, findings })
+}
+
+/// Those of the components that Terraform has made; what it has not is told, and left out.
+fn created(context: &Context<'_>, outputs: &Outputs, components: &[Component]) -> Vec<Component> {
+    let (created, missing): (Vec<_>, _) = components.iter().partition(|it| outputs.has(**it));
+    for component in missing {
+        let report = context.report;
+        report.emit(InfraEvent::NotCreated { component });
+    }
+    created
 }
 
 fn image(outputs: &Outputs, service: Service, artifacts: &artifacts::Artifacts) -> Result<String> {

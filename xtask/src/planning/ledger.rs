@@ -1,7 +1,10 @@
 //! Earlier releases, as far as a plan needs them.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
+use crate::catalog::Service;
 use crate::decide::release::history;
 use crate::decide::release::record::Record;
 use crate::decide::release::snapshot::Snapshot;
@@ -27,6 +30,20 @@ pub async fn newest_where(
         };
     }
     Ok(None)
+}
+
+/// The services that a release has started: only these may be scaled. Where nothing is scaled,
+/// nobody asks.
+pub async fn released(context: &Context<'_>) -> Result<Vec<Service>> {
+    if !context.environment.is_scaled() {
+        return Ok(Vec::new());
+    }
+    let succeeded = newest_where(context, |it| it.state == ReleaseState::Succeeded).await?;
+    let services = succeeded.map_or_else(BTreeMap::new, |record| record.entries.services);
+    let started = services
+        .into_iter()
+        .filter(|(_, entry)| entry.after.is_some());
+    Ok(started.map(|(service, _)| service).collect())
 }
 
 /// Where a service is in the middle of a rollout, what it goes back to is what succeeded last.

@@ -3,6 +3,8 @@
 
 use anyhow::{Context as _, Result};
 
+use super::ledger;
+use crate::catalog;
 use crate::decide::outputs::{self, Outputs, OutputsError};
 use crate::failure::Failure;
 use crate::ports::Context;
@@ -12,15 +14,20 @@ use crate::report::InfraEvent;
 /// The outputs as this checkout describes them: applied where `infra/` or its variables changed.
 /// The first apply takes a minute or two, and the images are built meanwhile.
 pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
-    let (desired, published) =
-        tokio::try_join!(context.infra.desired_sha256(), published_or_older(context))?;
+    let released = ledger::released(context).await?;
+    let (desired, published) = tokio::try_join!(
+        context.infra.desired_sha256(&released),
+        published_or_older(context)
+    )?;
     let is_first = published.is_none();
     match published {
         Some(Ok(outputs)) if outputs.infra_sha256 == desired => return Ok(outputs),
+        Some(Ok(outputs)) => refuse_conflicts(context, &outputs)?,
         Some(Err(older)) => outdated(context, &older),
-        Some(Ok(_)) | None => {}
+        None => {}
     }
-    let planned = context.infra.plan().await?;
+    let planned = context.infra.plan(&released).await?;
+    refuse_to_destroy(context, &planned.destroyed()).await?;
     if !context.environment.emulated {
         context.report.emit(InfraEvent::InfraPlan {
             summary: planned.summary().to_owned(),
@@ -42,8 +49,11 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
 /// The outputs that a dry run goes by: those of the last apply, with a line where `infra/` has
 /// changed since. `None` where there was none.
 pub async fn as_last_applied(context: &Context<'_>) -> Result<Option<Outputs>> {
-    let (desired, published) =
-        tokio::try_join!(context.infra.desired_sha256(), published_or_older(context))?;
+    let released = ledger::released(context).await?;
+    let (desired, published) = tokio::try_join!(
+        context.infra.desired_sha256(&released),
+        published_or_older(context)
+    )?;
     if let Some(Err(older)) = &published {
         outdated(context, older);
     }
@@ -54,6 +64,42 @@ pub async fn as_last_applied(context: &Context<'_>) -> Result<Option<Outputs>> {
         });
     }
     Ok(published.and_then(Result::ok))
+}
+
+/// Facts of a component that runs do not change.
+fn refuse_conflicts(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    let conflicts = outputs.conflicts(context.catalog);
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{}: {}", catalog::FILE, conflicts.join("; "));
+    let hint = "a route moves once the new service was released; for the rest make a new entry, \
+                then retire the old one";
+    Err(Failure::refused(message).hint(hint).into())
+}
+
+/// Terraform never destroys what the newest record runs, whatever was confirmed: an old branch
+/// would remove a component that it does not know.
+async fn refuse_to_destroy(context: &Context<'_>, destroyed: &[String]) -> Result<()> {
+    if destroyed.is_empty() {
+        return Ok(());
+    }
+    let newest = context.ledger.newest().await?;
+    let runs = |name: &&String| newest.as_ref().is_some_and(|record| record.runs(name));
+    let running: Vec<_> = destroyed.iter().filter(runs).cloned().collect();
+    if running.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "terraform would destroy {}, which runs",
+        running.join(" and ")
+    );
+    let hint = format!(
+        "a component goes by `\"retired\": true` in its entry of {}, and a deploy; an older \
+         checkout that lacks the entry cannot be deployed",
+        catalog::FILE
+    );
+    Err(Failure::refused(message).hint(hint).into())
 }
 
 fn outdated(context: &Context<'_>, older: &OutputsError) {
@@ -85,8 +131,8 @@ async fn published_outputs(context: &Context<'_>) -> Result<Option<Outputs>> {
         return Ok(None);
     };
     let outputs = read.map_err(|older| {
-        let parameter = context.environment.outputs_parameter();
-        Failure::not_ready(format!("{parameter}: {older}")).hint(format!(
+        let table = context.environment.releases_table();
+        Failure::not_ready(format!("{table}: {older}")).hint(format!(
             "an older infra/ wrote it; this one is applied by: cargo xtask deploy --env {}",
             context.environment.name
         ))
@@ -101,12 +147,12 @@ async fn published_or_older(
     let Some(text) = context.infra.outputs().await? else {
         return Ok(None);
     };
-    let parameter = context.environment.outputs_parameter();
+    let table = context.environment.releases_table();
     let (outputs, unknown) = match outputs::parse(&text) {
         Ok(parsed) => parsed,
         Err(error) if error.is_older() => return Ok(Some(Err(error))),
         Err(error) => {
-            return Err(Failure::not_ready(format!("{parameter}: {error}"))
+            return Err(Failure::not_ready(format!("{table}: {error}"))
                 .hint("use a checkout as new as the one that applied it")
                 .into());
         }
@@ -114,7 +160,7 @@ async fn published_or_older(
     let foreign = outputs.foreign(context.environment);
     if !foreign.is_empty() {
         let name = &context.environment.name;
-        let message = format!("{parameter} is not {name}'s: {}", foreign.join(", "));
+        let message = format!("{table} is not {name}'s: {}", foreign.join(", "));
         return Err(Failure::not_ready(message)
             .hint(format!(
                 "find out who wrote it there, or correct infra/environments/{name}.tfvars.json"
@@ -123,7 +169,7 @@ async fn published_or_older(
     }
     if !unknown.is_empty() {
         context.report.emit(InfraEvent::OutputsUnknownFields {
-            parameter,
+            table,
             fields: unknown,
         });
     }

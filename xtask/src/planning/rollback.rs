@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::deploy::desired_counts;
 use super::{ledger, plan_of};
+use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Plan};
 use crate::decide::release::record::{Record, RecordKind};
@@ -11,6 +12,7 @@ use crate::decide::release::snapshot::{ServiceRunning, Snapshot};
 use crate::failure::Failure;
 use crate::ports::Context;
 use crate::release;
+use crate::report::RollbackEvent;
 
 /// The release that is gone back to, and what that changes.
 pub async fn plan(
@@ -20,7 +22,7 @@ pub async fn plan(
 ) -> Result<(Record, Plan)> {
     let snapshot = release::observe(context, outputs).await?;
     let target = target(context, &snapshot, to).await?;
-    let desired = desired(context, outputs, &target).await?;
+    let desired = desired(context, outputs, &target, &snapshot).await?;
     let plan = plan_of(context, &desired, snapshot).await?;
     Ok((target, plan))
 }
@@ -36,7 +38,7 @@ async fn target(context: &Context<'_>, snapshot: &Snapshot, to: Option<u64>) -> 
     let found = context.ledger.read(number).await?;
     let record =
         found.ok_or_else(|| Failure::refused(format!("there is no release {number}")).hint(see))?;
-    if record.is_succeeded_release() && record.entries.all_run() {
+    if record.is_succeeded_release() && record.entries.all_run(snapshot) {
         return Ok(record);
     }
     let message = match record.kind {
@@ -50,13 +52,24 @@ async fn target(context: &Context<'_>, snapshot: &Snapshot, to: Option<u64>) -> 
 }
 
 /// What ran after a release, as far as AWS still has it: all that is missing is named at once.
-async fn desired(context: &Context<'_>, outputs: &Outputs, target: &Record) -> Result<Desired> {
+///
+/// Only components that both the release and the catalog name: the others are left as they are.
+async fn desired(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    target: &Record,
+    now: &Snapshot,
+) -> Result<Desired> {
+    tell_what_is_left(context, target, now);
     let mut desired = Desired {
         counts: desired_counts(outputs),
         ..Desired::default()
     };
     let mut missing = Vec::new();
     for (function, entry) in &target.entries.functions {
+        if !now.functions.contains_key(function) {
+            continue;
+        }
         if let Some(after) = &entry.after {
             let version = DesiredFunction::Version(after.clone());
             desired.functions.insert(*function, version);
@@ -64,6 +77,9 @@ async fn desired(context: &Context<'_>, outputs: &Outputs, target: &Record) -> R
     }
     for (service, entry) in &target.entries.services {
         let Some(after) = &entry.after else { continue };
+        if !now.services.contains_key(service) {
+            continue;
+        }
         if let Some(digest) = &after.image
             && !context.registry.has(outputs, *service, digest).await?
         {
@@ -81,6 +97,35 @@ async fn desired(context: &Context<'_>, outputs: &Outputs, target: &Record) -> R
     Err(Failure::refused(message)
         .hint("choose another release with --to, or check out its commit and deploy that")
         .into())
+}
+
+fn tell_what_is_left(context: &Context<'_>, target: &Record, now: &Snapshot) {
+    let entries = &target.entries;
+    let gone = |component: Component| RollbackEvent::ComponentGone { component };
+    let newer = |component: Component| RollbackEvent::ComponentNewer { component };
+    let services = entries
+        .services
+        .keys()
+        .filter(|it| !now.services.contains_key(it));
+    let functions = entries
+        .functions
+        .keys()
+        .filter(|it| !now.functions.contains_key(it));
+    let left = services.map(|it| gone((*it).into()));
+    let left = left.chain(functions.map(|it| gone((*it).into())));
+    let services = now
+        .services
+        .keys()
+        .filter(|it| !entries.services.contains_key(it));
+    let functions = now
+        .functions
+        .keys()
+        .filter(|it| !entries.functions.contains_key(it));
+    let left = left.chain(services.map(|it| newer((*it).into())));
+    let left = left.chain(functions.map(|it| newer((*it).into())));
+    for event in left {
+        context.report.emit(event);
+    }
 }
 
 /// A deregistered revision can't be deployed: its content is registered anew.

@@ -1,7 +1,6 @@
 //! A function's part of a release: publish, call, move the alias; and back.
 
 use anyhow::{Result, anyhow, bail};
-use serde_json::{Value, json};
 
 use super::evidence::Evidence;
 use super::rollback::RollbackOutcome;
@@ -99,15 +98,16 @@ impl Release<'_> {
         Ok(RollbackOutcome::Done)
     }
 
-    /// One request that must be permitted and one that must be denied.
+    /// What the catalog says that it must answer.
     async fn call(&self, function: Function, version: &FunctionVersion) -> Result<()> {
         let facts = self.outputs.function(function);
-        for (intent, expected) in [("call_reasoning", true), ("shutdown", false)] {
-            let request = json!({ "service": "orbit", "intent": intent });
+        let entry = self.context.catalog.function(function);
+        for check in entry.map_or(&[][..], |entry| &entry.checks) {
             let functions = self.context.functions;
-            let answer = functions.invoke(facts, version, &request).await?;
-            if answer.get("allowed").and_then(Value::as_bool) != Some(expected) {
-                bail!("answered {answer} to {request}, expected \"allowed\": {expected}");
+            let answer = functions.invoke(facts, version, &check.request).await?;
+            if !check.is_met(&answer) {
+                let (request, expected) = (&check.request, &check.response);
+                bail!("answered {answer} to {request}, expected {expected}");
             }
         }
         Ok(())

@@ -3,18 +3,20 @@
 use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
 
-use crate::catalog::{FUNCTIONS, Function, SERVICES, Service};
+use crate::catalog::{Function, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::{
     FunctionState, Revision, ServiceSnapshot, ServiceState, Snapshot,
 };
 use crate::ports::Context;
 
-/// Looks at every component, at one moment.
+/// Looks at every component that the catalog and the outputs name, at one moment.
 pub async fn observe(context: &Context<'_>, outputs: &Outputs) -> Result<Snapshot> {
+    let services = outputs.services(context.catalog).into_iter();
+    let functions = outputs.functions(context.catalog).into_iter();
     let (services, functions) = tokio::try_join!(
-        try_join_all(SERVICES.map(|name| service(context, outputs, name))),
-        try_join_all(FUNCTIONS.map(|name| function(context, outputs, name))),
+        try_join_all(services.map(|name| service(context, outputs, name))),
+        try_join_all(functions.map(|name| function(context, outputs, name))),
     )?;
     Ok(Snapshot {
         services: services.into_iter().collect(),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{About, Confirmed, End, Release, ReleaseError};
 use crate::catalog::Service;
+use crate::decide::acceptance::{AXON, ORBIT};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::record::{Entries, Record, RecordKind};
 use crate::decide::release::rotation::{self, RotationStep, SigningPair};
@@ -101,19 +102,19 @@ fn change(
     Ok(Some(match step {
         RotationStep::Offer => {
             let new = rotation::offered(axon, &random_pair()?);
-            (Service::Axon, new, SecretChange::NewKeyBesideOld)
+            (AXON, new, SecretChange::NewKeyBesideOld)
         }
         RotationStep::Switch => {
             let new = rotation::switched(orbit, axon);
-            (Service::Orbit, new, SecretChange::SignsWithNewKey)
+            (ORBIT, new, SecretChange::SignsWithNewKey)
         }
         RotationStep::Retire => {
             let new = rotation::retired(axon);
-            (Service::Axon, new, SecretChange::OldKeyRemoved)
+            (AXON, new, SecretChange::OldKeyRemoved)
         }
         RotationStep::Repair => {
             let new = rotation::repaired(axon, orbit);
-            (Service::Axon, new, SecretChange::SignersKeyAdded)
+            (AXON, new, SecretChange::SignersKeyAdded)
         }
         RotationStep::Finish => return Ok(None),
     }))

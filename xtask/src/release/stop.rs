@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use tokio::time::Instant;
 
 use super::{About, Confirmed, End, Release, ReleaseError, observe, unchanged};
-use crate::catalog::{SERVICES, Service};
+use crate::catalog::{Catalog, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::record::{Entries, Record, RecordKind};
 use crate::decide::release::rollout::Outcome;
@@ -27,14 +27,15 @@ pub struct StopPlan {
 }
 
 impl StopPlan {
-    pub fn new(snapshot: Snapshot) -> Self {
+    pub fn new(catalog: &Catalog, snapshot: Snapshot) -> Self {
         let found = |service| {
             snapshot
                 .services
                 .get(&service)
                 .map(|found| (service, found))
         };
-        let services = SERVICES
+        let services = catalog
+            .services()
             .into_iter()
             .rev()
             .filter_map(found)

@@ -2,7 +2,7 @@
 
 use super::testing::{Captured, captured};
 use super::*;
-use crate::catalog::Service;
+use crate::catalog::testing::AXON;
 use crate::failure::Failure;
 
 /// What another program says on its way.
@@ -38,7 +38,7 @@ async fn live_lines_are_printed_now_and_then_where_nothing_is_redrawn() {
     tokio::time::advance(LIVE_INTERVAL).await;
     at(&report, "axon", "2/2 running");
     report.emit(RollbackEvent::AlarmsOn {
-        component: Service::Axon.into(),
+        component: AXON.into(),
     });
     assert_eq!(
         talk.text(),
@@ -65,7 +65,7 @@ fn a_failure_has_its_hint_on_a_line_of_its_own() {
 fn json_puts_every_event_on_a_line_of_stderr() {
     let (report, data, talk) = captured(Format::Json);
     report.emit(RollbackEvent::AlarmsOn {
-        component: Service::Axon.into(),
+        component: AXON.into(),
     });
     report.failure(&Failure::refused("held").into());
     assert_eq!(
@@ -86,7 +86,7 @@ fn quiet_json_has_warnings_and_the_failure_alone() {
     };
     let report = Report::new(mode, Box::new(data.clone()), Box::new(talk.clone()));
     report.emit(RollbackEvent::AlarmsOn {
-        component: Service::Axon.into(),
+        component: AXON.into(),
     });
     failed(&report, "error[E0425]");
     report.emit(BuildEvent::BuildUpToDate);

@@ -6,6 +6,7 @@ mod alarms;
 mod alone;
 mod checkout;
 mod command;
+pub(crate) mod components;
 mod edge;
 mod function;
 mod machine;
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use xtask::catalog::{COMPONENTS, Component, SERVICES, Service};
+use xtask::catalog::{Catalog, Component, Service};
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::environment::Environment;
 use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
@@ -32,6 +33,7 @@ use xtask::failure::{Failure, Kind};
 
 pub(crate) use alone::{Alone, Wrong};
 pub(crate) use command::{CommandOutput, KILLED};
+use components::{AXON, COMPONENTS, ORBIT, SERVICES};
 pub(crate) use function::{Answers, Lambda};
 pub(crate) use machine::ThisMachine;
 pub(crate) use secrets::Slow;
@@ -40,8 +42,8 @@ use tasks::Task;
 
 /// The outputs of the local environment, as Terraform publishes it.
 const OUTPUTS: &str = include_str!("../../src/decide/outputs.local.json");
-const AXON: &str = include_str!("../../../task-definitions/axon.json");
-const ORBIT: &str = include_str!("../../../task-definitions/orbit.json");
+const AXON_TEMPLATE: &str = include_str!("../../../task-definitions/axon.json");
+const ORBIT_TEMPLATE: &str = include_str!("../../../task-definitions/orbit.json");
 
 /// A call that Ctrl-C meets takes so long: a caller that waits for the answer gets it.
 const SLOW_ANSWER: Duration = Duration::from_mins(1);
@@ -63,8 +65,11 @@ pub(crate) struct FakeState {
     pub(crate) sources: BTreeMap<Component, String>,
     /// By path below the root.
     pub(crate) templates: BTreeMap<String, String>,
+    pub(crate) catalog: Catalog,
     /// Hash of `infra/` as it is in the checkout.
     pub(crate) infra: String,
+    /// The components that Terraform's next plan destroys.
+    pub(crate) destroyed_by_apply: Vec<String>,
     /// What an apply publishes, but for the hash.
     pub(crate) outputs: Value,
     pub(crate) published: Option<Value>,
@@ -194,10 +199,12 @@ impl Fake {
             sources: COMPONENTS
                 .map(|component| (component, "one".to_owned()))
                 .into(),
-            templates: [(Service::Axon, AXON), (Service::Orbit, ORBIT)]
+            templates: [(AXON, AXON_TEMPLATE), (ORBIT, ORBIT_TEMPLATE)]
                 .map(|(component, text)| (component.template(), text.to_owned()))
                 .into(),
+            catalog: components::catalog(),
             infra: "infra-one".to_owned(),
+            destroyed_by_apply: Vec::new(),
             outputs: serde_json::from_str(OUTPUTS).unwrap(),
             published: None,
             cached: BTreeSet::new(),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::adapters::registry::Ecr;
 use crate::adapters::{balancer, cluster, fake_aws, functions, ledger, logs, secrets};
-use crate::catalog::{Function, Service};
+use crate::catalog::testing::{AXON, GOVERNANCE};
 use crate::decide::artifact::types::Key;
 use crate::decide::outputs;
 use crate::failure;
@@ -27,6 +27,9 @@ fn staging(endpoint: Option<&str>) -> Environment {
         endpoint: endpoint.map(Into::into),
         architecture: None,
         service_environment: BTreeMap::new(),
+        shared_environment: BTreeMap::new(),
+        name_prefix: None,
+        autoscaling: None,
     }
 }
 
@@ -132,14 +135,14 @@ async fn configured(without: MissingCredentials) -> SdkConfig {
 #[tokio::test]
 async fn missing_credentials_during_a_command_count_as_expired() {
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
-    let function = outputs.function(Function::Governance);
+    let function = outputs.function(GOVERNANCE);
     let report = fake_aws::report();
     for without in ALL_REASONS {
         let config = configured(without).await;
         let ecr = Ecr::new(&config, &Transport::local(), &report);
         let errors = [
             cluster::Ecs::new(&config)
-                .describe_service(&outputs, Service::Axon)
+                .describe_service(&outputs, AXON)
                 .await
                 .map(drop),
             cluster::Ecs::new(&config)
@@ -154,10 +157,10 @@ async fn missing_credentials_during_a_command_count_as_expired() {
                 .update_alias(function, &"2".parse().unwrap(), "x")
                 .await,
             balancer::Elb::new(&config)
-                .describe_target_health(&outputs, Service::Axon)
+                .describe_target_health(&outputs, AXON)
                 .await
                 .map(drop),
-            ecr.digest(&outputs, Service::Axon, &Key("5".repeat(64)))
+            ecr.digest(&outputs, AXON, &Key("5".repeat(64)))
                 .await
                 .map(drop),
             ledger::Ssm::new(&config, &staging(None))

@@ -199,7 +199,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::{AXON, ORBIT};
     use crate::decide::artifact::archive::pack_image;
     use crate::decide::outputs::Architecture;
 
@@ -212,13 +213,7 @@ mod tests {
     async fn keep(cache: &ArtifactCache, key: &Key) -> Artifact {
         let packed = pack_image("axon", Architecture::X86, key.0.as_bytes(), None).unwrap();
         let documents = IMAGE_DOCUMENTS.map(|document| (document, b"{}".to_vec()));
-        let kept = cache.keep(
-            Component::Service(Service::Axon),
-            key,
-            packed,
-            64,
-            &documents,
-        );
+        let kept = cache.keep(Component::Service(AXON), key, packed, 64, &documents);
         kept.await.unwrap()
     }
 
@@ -233,39 +228,24 @@ mod tests {
     async fn a_cached_artifact_is_found_unless_it_is_damaged() {
         let (_folder, cache) = cache();
         let key = Key("1".repeat(64));
-        assert_eq!(
-            cache.find(Component::Service(Service::Axon), &key).await,
-            None
-        );
+        assert_eq!(cache.find(Component::Service(AXON), &key).await, None);
 
         let kept = keep(&cache, &key).await;
         assert_eq!(
-            cache
-                .find(Component::Service(Service::Axon), &key)
-                .await
-                .as_ref(),
+            cache.find(Component::Service(AXON), &key).await.as_ref(),
             Some(&kept)
         );
-        assert_eq!(
-            cache.find(Component::Service(Service::Orbit), &key).await,
-            None
-        );
+        assert_eq!(cache.find(Component::Service(ORBIT), &key).await, None);
 
         for part in parts(&kept.file) {
             keep(&cache, &key).await;
             damage(&part).await;
-            assert_eq!(
-                cache.find(Component::Service(Service::Axon), &key).await,
-                None
-            );
+            assert_eq!(cache.find(Component::Service(AXON), &key).await, None);
         }
         for part in [entry_of(&kept.file), kept.document(ImageDocument::Sbom)] {
             keep(&cache, &key).await;
             fs::remove_file(part).await.unwrap();
-            assert_eq!(
-                cache.find(Component::Service(Service::Axon), &key).await,
-                None
-            );
+            assert_eq!(cache.find(Component::Service(AXON), &key).await, None);
         }
     }
 
@@ -276,22 +256,16 @@ mod tests {
         let kept = keep(&cache, &key).await;
         let copy = ArtifactCache::new(cache.folder.join("copy"));
         cache.copy(&kept, &copy.folder).await.unwrap();
-        let copied = copy
-            .find(Component::Service(Service::Axon), &key)
-            .await
-            .unwrap();
+        let copied = copy.find(Component::Service(AXON), &key).await.unwrap();
         assert_eq!(copied.digest, kept.digest);
         assert!(copied.file.starts_with(&copy.folder), "{copied:?}");
 
         damage(&copied.file).await;
-        assert_eq!(
-            copy.find(Component::Service(Service::Axon), &key).await,
-            None
-        );
-        let fault = copy.fault(Component::Service(Service::Axon), &key).await;
+        assert_eq!(copy.find(Component::Service(AXON), &key).await, None);
+        let fault = copy.fault(Component::Service(AXON), &key).await;
         assert!(fault.contains("is damaged"), "{fault}");
         let fault = copy
-            .fault(Component::Service(Service::Axon), &Key("2".repeat(64)))
+            .fault(Component::Service(AXON), &Key("2".repeat(64)))
             .await;
         assert!(fault.contains("has no axon that was built from"), "{fault}");
     }
@@ -323,7 +297,7 @@ mod tests {
         let newest = Key((KEPT + 1).to_string().repeat(64));
         assert!(
             cache
-                .find(Component::Service(Service::Axon), &newest)
+                .find(Component::Service(AXON), &newest)
                 .await
                 .is_some()
         );

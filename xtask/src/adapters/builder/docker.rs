@@ -16,13 +16,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout};
 
+use super::packages;
 use super::progress::Progress;
 use crate::adapters::docker::{ask, connection, labels, remove};
 use crate::adapters::source::Checkout;
-use crate::catalog::Component;
-use crate::decide::artifact::context::{BESIDE_INPUTS, DOCKERFILE, pack_context};
+use crate::catalog::{Catalog, Component};
+use crate::decide::artifact::context::{DOCKERFILE, beside_inputs, pack_context};
 use crate::decide::artifact::image::Inputs;
 use crate::decide::artifact::types::Variant;
+use crate::decide::artifact::workspace::Workspace;
 use crate::failure::Failure;
 use crate::ports::{ProcessEnv, Source};
 use crate::report::{BuildEvent, Report};
@@ -37,6 +39,7 @@ const API_OF_BUILDKIT: (u32, u32) = (1, 39);
 const SILENCE_LIMIT: Duration = Duration::from_mins(30);
 
 pub(super) struct InDocker<'a> {
+    catalog: &'a Catalog,
     engine: Docker,
     builder: BuilderVersion,
     /// Such as `amd64`.
@@ -55,8 +58,10 @@ pub(super) async fn context(
     for inputs in inputs.values() {
         files.extend(inputs.files.clone());
     }
-    for path in BESIDE_INPUTS {
-        files.insert(path.to_owned(), checkout.read(path).await?.into_bytes());
+    let workspace = Workspace::parse(&checkout.read("Cargo.toml").await?);
+    for path in beside_inputs(&workspace) {
+        let text = checkout.read(&path).await?;
+        files.insert(path, text.into_bytes());
     }
     Ok(pack_context(&files)
         .context("pack the build context")?
@@ -65,6 +70,7 @@ pub(super) async fn context(
 
 impl<'a> InDocker<'a> {
     pub(super) async fn connect(
+        catalog: &'a Catalog,
         process_env: &'a ProcessEnv,
         report: &'a Report,
         base: Option<&'a str>,
@@ -74,6 +80,7 @@ impl<'a> InDocker<'a> {
         let engine = ask(doing, engine.negotiate_version()).await?;
         let version = ask(doing, engine.version()).await?;
         Ok(Self {
+            catalog,
             builder: builder_of(&version)?,
             engines_architecture: version.arch.unwrap_or_default(),
             engine,
@@ -148,7 +155,14 @@ impl<'a> InDocker<'a> {
     fn options(&self, component: Component, variant: Variant) -> BuildImageOptions {
         let architecture = variant.architecture;
         let profile = variant.profile.name();
-        let mut arguments = HashMap::from([("SERVICE", component.name()), ("PROFILE", profile)]);
+        let packages = packages(self.catalog).join(" ");
+        let mut arguments = HashMap::from([
+            ("COMPONENT", component.name()),
+            ("PACKAGES", &packages),
+            ("PROFILE", profile),
+        ]);
+        let entry = self.catalog.entry(component);
+        arguments.extend(entry.map(|entry| ("FOLDER", &*entry.common().folder)));
         arguments.extend(self.base.map(|base| ("BUILDER_BASE", base)));
         let mut options = BuildImageOptionsBuilder::new()
             .dockerfile(DOCKERFILE)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::Artifacts;
+use super::{Artifacts, packages};
 use crate::adapters::process::Command;
 use crate::decide::artifact::provenance::{BuildRecord, statement};
 use crate::decide::artifact::referrer::ImageDocument;
@@ -30,7 +30,7 @@ impl Artifacts<'_> {
     /// The dependencies of the programs, resolved as for the build.
     async fn linked(&self, architecture: Architecture) -> Result<CargoTree> {
         let output = Command::new(self.process_env, "cargo")
-            .arguments(tree_arguments(architecture))
+            .arguments(tree_arguments(architecture, &packages(self.catalog)))
             .folder(&self.process_env.root)
             .without_variable("RUSTUP_TOOLCHAIN")
             .without_stderr()

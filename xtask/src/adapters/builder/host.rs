@@ -9,7 +9,7 @@ use tokio::fs;
 use super::{is_progress, report_failure};
 use crate::adapters::process::Command;
 use crate::adapters::toolchain::cargo_home;
-use crate::catalog::{COMPONENTS, Component};
+use crate::catalog::Component;
 use crate::decide::artifact::compilation::{Folders, cargo_arguments, rustflags};
 use crate::decide::artifact::types::Variant;
 use crate::decide::outputs::Architecture;
@@ -32,15 +32,14 @@ pub(super) struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Compiles all components by one invocation of cargo, and reads the binaries of these.
+    /// Compiles all packages by one invocation of cargo, and reads the binaries of these components.
     pub(super) async fn compile(
         &self,
         variant: Variant,
+        packages: &[&str],
         components: &[Component],
     ) -> Result<BTreeMap<Component, Vec<u8>>> {
-        let folder = self
-            .run_cargo(variant, &COMPONENTS.map(Component::name))
-            .await?;
+        let folder = self.run_cargo(variant, packages).await?;
         let mut binaries = BTreeMap::new();
         for component in components {
             let path = folder.join(component.name());

@@ -285,7 +285,8 @@ mod tests {
     use bollard::models::ImageId;
 
     use super::*;
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::AXON;
     use crate::failure;
     use crate::report::Format;
     use crate::report::testing::captured;
@@ -329,7 +330,7 @@ mod tests {
     /// The exit code and the text of a failure, and the output of the report.
     fn failure_of(message: &str, see: impl FnOnce(&mut Progress<'_>)) -> (u8, String, String) {
         let (report, _, talk) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Component::Service(Service::Axon));
+        let mut progress = Progress::new(&report, Component::Service(AXON));
         see(&mut progress);
         let error = Error::DockerStreamError {
             error: message.to_owned(),
@@ -345,7 +346,7 @@ mod tests {
     #[test]
     fn crates_are_counted_with_both_builders() {
         let (report, _, _) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Component::Service(Service::Axon));
+        let mut progress = Progress::new(&report, Component::Service(AXON));
         classic(
             &mut progress,
             &[
@@ -368,7 +369,7 @@ mod tests {
     #[test]
     fn the_last_image_counts() {
         let (report, _, _) = captured(Format::Human);
-        let mut progress = Progress::new(&report, Component::Service(Service::Axon));
+        let mut progress = Progress::new(&report, Component::Service(AXON));
         let image = progress.record(BuildInfo {
             aux: Some(BuildInfoAux::Default(ImageId {
                 id: Some("sha256:1".to_owned()),

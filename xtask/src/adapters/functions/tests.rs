@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::adapters::fake_aws;
-use crate::catalog::Function;
+use crate::catalog::testing::GOVERNANCE;
 use crate::decide::artifact::types::Key;
 use crate::decide::outputs;
 
@@ -106,7 +106,7 @@ async fn publish(fake: Fake) -> (Result<String>, Vec<&'static str>) {
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
     let config = config.await;
     let lambda = Lambda::new(&config);
-    let function = outputs.function(Function::Governance);
+    let function = outputs.function(GOVERNANCE);
     let published = lambda
         .publish_version(function, ZIP.to_vec(), &Key(key()))
         .await;

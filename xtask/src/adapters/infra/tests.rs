@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::adapters::fake_aws;
+use crate::catalog::testing::catalog;
 use crate::failure::exit_code;
 
 /// Records its arguments and the plan file in `calls`. Files control whether it fails.
@@ -47,12 +48,13 @@ impl Checkout {
     fn new(files: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let root = folder.path().to_owned();
-        for folder in ["bin", "infra/environments"] {
+        for folder in ["bin", "infra/environments", "services"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
         for file in files {
             std::fs::write(root.join("infra").join(file), "").unwrap();
         }
+        std::fs::write(root.join(catalog::FILE), "{}").unwrap();
         let program = root.join("bin/terraform");
         std::fs::write(&program, TERRAFORM).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -94,15 +96,17 @@ async fn planned<T>(
     let environment = fake_aws::environment();
     let config = crate::adapters::aws::emulated(&environment, "http://127.0.0.1:1");
     let report = fake_aws::report();
+    let catalog = catalog();
     let terraform = Terraform::new(
         &checkout.process_env,
+        &catalog,
         &environment,
         &report,
         &config,
         &Never,
         None,
     );
-    let plan = terraform.plan().await?;
+    let plan = terraform.plan(&[]).await?;
     Ok(act(&terraform, plan).await)
 }
 
@@ -123,15 +127,17 @@ async fn endpoints_of_a_profile_are_ignored() {
             endpoint,
             ..fake_aws::environment()
         };
+        let catalog = catalog();
         let terraform = Terraform::new(
             &checkout.process_env,
+            &catalog,
             &environment,
             &report,
             &config,
             &Never,
             None,
         );
-        drop(terraform.plan().await.unwrap());
+        drop(terraform.plan(&[]).await.unwrap());
         let endpoints = std::fs::read_to_string(checkout.folder().join("endpoints")).unwrap();
         assert_eq!(endpoints, expected);
     }
@@ -192,7 +198,7 @@ async fn a_stale_plan_is_refused_and_leaves_no_file() {
 async fn a_second_plan_is_refused() {
     let checkout = Checkout::new(&["main.tf"]);
     let second = planned(&checkout, async |terraform, _plan| {
-        let second = terraform.plan().await;
+        let second = terraform.plan(&[]).await;
         second.map(drop).unwrap_err()
     });
     assert_eq!(exit_code(&second.await.unwrap()), 11);

@@ -17,7 +17,7 @@ use crate::decide::acceptance::Criterion::{
 use crate::decide::acceptance::figures::small;
 use crate::decide::acceptance::isolated::{self, Dispatch, DispatchCase, IsolatedService};
 use crate::decide::acceptance::responses::{self, Response};
-use crate::decide::acceptance::{Check, Criterion, Observations};
+use crate::decide::acceptance::{AXON, Check, Criterion, ORBIT, Observations};
 use crate::decide::artifact::image::Artifact;
 use crate::decide::definition::Definition;
 use crate::decide::definition::run_options::{health_check, run_options};
@@ -92,8 +92,8 @@ async fn look(
         outputs,
         containers,
     };
-    let axon = place.axon(&images[&Service::Axon]).await;
-    let orbit = place.orbit(&images[&Service::Orbit]).await;
+    let axon = place.axon(&images[&AXON]).await;
+    let orbit = place.orbit(&images[&ORBIT]).await;
     let mut checks = axon_checks(&axon);
     checks.extend(orbit_checks(&orbit));
     checks.push(logs(&axon, &orbit));
@@ -124,8 +124,7 @@ async fn load(
         };
         looking(context, service.name(), "loading its image");
         let reference = format!("{}@{}", outputs.image_name(service), artifact.digest);
-        let definition =
-            definitions::rendered(context.source, outputs, service, &reference).await?;
+        let definition = definitions::rendered(context, outputs, service, &reference).await?;
         let archive = context.builder.bytes(&artifact).await?;
         let name = containers.load(archive).await?;
         let image = Image {
@@ -172,7 +171,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     async fn axon(&self, image: &Image) -> Result<AxonSeen> {
-        let subject = Service::Axon;
+        let subject = AXON;
         let stubs = Stubs::serve(self.containers.host_address().await?).await?;
         let container = self.start(subject, image, &stubs.settings()).await?;
         let health = self.get(&*container, "/health").await;
@@ -195,7 +194,7 @@ impl Place<'_> {
             ),
             ("AXON_CONNECT_TO", address.to_string()),
         ]);
-        let container = self.start(Service::Orbit, image, &changed).await?;
+        let container = self.start(ORBIT, image, &changed).await?;
         let health = self.get(&*container, "/health").await;
         let mut dispatches = Vec::new();
         for case in CASES {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::{ask, looking};
-use crate::catalog::{Component, Function, SERVICES, Service};
+use crate::catalog::{Component, Service};
 use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, HealthChecks, JsonLogs,
     OnEcs, OrbitHealth,
@@ -17,7 +17,7 @@ use crate::decide::acceptance::released::{
     DispatchResponse, ReleaseResponses, ServiceHealth, health_checks, runs,
 };
 use crate::decide::acceptance::responses::{HEARTBEAT, Response, dispatched};
-use crate::decide::acceptance::{Check, Observation, Observations};
+use crate::decide::acceptance::{AXON, Check, GOVERNANCE, ORBIT, Observation, Observations};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::ServiceState;
 use crate::ports::{Context, ProbeRequest};
@@ -33,10 +33,14 @@ const PROBES: usize = 6;
 /// Criteria 11 and 12.
 pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2] {
     looking(context, "verify", "looking at what runs");
-    let states = join_all(SERVICES.map(|service| look(context, outputs, service))).await;
+    let services = outputs.services(context.catalog);
+    let states = services
+        .iter()
+        .map(|service| look(context, outputs, *service));
+    let states = join_all(states).await;
     let mut observations: Vec<Observation> = Vec::new();
     let mut health = Vec::new();
-    for (service, state) in SERVICES.into_iter().zip(&states) {
+    for (service, state) in services.into_iter().zip(&states) {
         let desired = outputs.service(service).desired_count;
         observations.push(match state {
             Ok(state) => runs(service.name(), state, desired),
@@ -128,8 +132,8 @@ pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outp
     looking(context, "verify", "asking what is deployed");
     let responses = responses(context, outputs).await;
     let logs = |name: Component| format!("cargo xtask logs {name}");
-    let (axon, orbit) = (logs(Service::Axon.into()), logs(Service::Orbit.into()));
-    let governance = logs(Function::Governance.into());
+    let (axon, orbit) = (logs(AXON.into()), logs(ORBIT.into()));
+    let governance = logs(GOVERNANCE.into());
     vec![
         responses.axon_health().judge(AxonHealth, &axon),
         responses
@@ -158,9 +162,9 @@ async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses
     let denied = dispatch(context, outputs, "denied", r#"{"intent":"shutdown"}"#).await;
     let permitted = dispatch(context, outputs, "permitted", "").await;
     let mut responses = ReleaseResponses {
-        axon_health: probe(context, outputs, Service::Axon).await,
+        axon_health: probe(context, outputs, AXON).await,
         axon_reason: reason(context, outputs).await,
-        orbit_health: probe(context, outputs, Service::Orbit).await,
+        orbit_health: probe(context, outputs, ORBIT).await,
         permitted,
         denied,
         axon_lines: Ok(Vec::new()),
@@ -169,8 +173,8 @@ async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses
     let started = Instant::now();
     loop {
         (responses.axon_lines, responses.orbit_lines) = tokio::join!(
-            lines(context, outputs, Service::Axon, from),
-            lines(context, outputs, Service::Orbit, from)
+            lines(context, outputs, AXON, from),
+            lines(context, outputs, ORBIT, from)
         );
         if responses.is_logged() || started.elapsed() > LOGS_LIMIT {
             return responses;
@@ -182,7 +186,7 @@ async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses
 
 /// Asks axon directly, which is possible only where the load balancer exposes it.
 async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<Response> {
-    outputs.service(Service::Axon).probe.as_ref()?;
+    outputs.service(AXON).probe.as_ref()?;
     let url = format!("{}/reason", outputs.base_url);
     let headers = BTreeMap::new();
     let request = ProbeRequest {

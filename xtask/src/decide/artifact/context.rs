@@ -6,17 +6,17 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::decide::artifact::workspace::Workspace;
+
 pub const DOCKERFILE: &str = "services/Dockerfile";
 
 /// Files that the build needs and the content key excludes: the recipe, and the manifests of the
 /// other workspace members, since the lock file covers all members.
-pub const BESIDE_INPUTS: [&str; 5] = [
-    DOCKERFILE,
-    "services/baseline/Cargo.toml",
-    "services/kit-testing/Cargo.toml",
-    "tests/Cargo.toml",
-    "xtask/Cargo.toml",
-];
+pub fn beside_inputs(workspace: &Workspace) -> Vec<String> {
+    let manifests = workspace.members.iter();
+    let manifests = manifests.map(|member| format!("{member}/Cargo.toml"));
+    manifests.chain([DOCKERFILE.to_owned()]).collect()
+}
 
 /// Packs the files as a gzipped tar archive. Modification times are 0: the cache of the engine
 /// ignores them, and the recipe touches what cargo has to compile again.
@@ -44,7 +44,6 @@ mod tests {
     use flate2::read::GzDecoder;
 
     use super::*;
-    use crate::catalog::{COMPONENTS, Component};
     use crate::decide::artifact::compilation::cargo_arguments;
     use crate::decide::artifact::compilation::testing::X86;
 
@@ -53,13 +52,15 @@ mod tests {
 
     #[test]
     fn the_recipe_compiles_as_the_host_does() {
-        let arguments = cargo_arguments(X86, &COMPONENTS.map(Component::name)).join(" ");
+        let arguments = cargo_arguments(X86, &[]).join(" ");
         // The recipe has variables in their place.
         let target = format!(" --target {}", X86.architecture.target());
         let arguments = arguments.replace(&target, "");
         let arguments = arguments.replace("--profile release", "--profile ${PROFILE}");
-        let command = format!("\"cargo {arguments}\"");
+        let command = format!("exec cargo {arguments}");
         assert!(RECIPE.contains(&command), "{command}");
+        assert!(cargo_arguments(X86, &["a"]).ends_with(&["--package".into(), "a".into()]));
+        assert!(RECIPE.contains("--package $name"));
     }
 
     #[test]

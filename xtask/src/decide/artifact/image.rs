@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::Component;
@@ -19,7 +18,7 @@ const SHARED_INPUTS: [&str; 4] = [
     ".cargo/config.toml",
 ];
 
-/// The parts of a source folder that are compiled into a binary.
+/// The parts of a source folder that are compiled into a binary: tests and READMEs are not.
 const FOLDER_INPUTS: [&str; 4] = ["src", "policies", "build.rs", "Cargo.toml"];
 
 /// The version of how components are compiled and packed. It is part of every key, because other
@@ -27,10 +26,10 @@ const FOLDER_INPUTS: [&str; 4] = ["src", "policies", "build.rs", "Cargo.toml"];
 /// does not.
 const RECIPE_VERSION: u32 = 2;
 
-/// The files and folders, relative to the root, that determine the bytes of a component. Some may
-/// not exist.
-pub fn input_paths(component: Component) -> Vec<String> {
-    let of_folders = component.source_folders().iter().flat_map(|folder| {
+/// The files and folders, relative to the root, that determine the bytes of a component which is
+/// compiled from these folders. Some may not exist.
+pub fn input_paths(folders: &[String]) -> Vec<String> {
+    let of_folders = folders.iter().flat_map(|folder| {
         FOLDER_INPUTS
             .iter()
             .map(move |input| format!("{folder}/{input}"))
@@ -83,7 +82,7 @@ impl Key {
 }
 
 /// A packed image or function on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     pub component: Component,
     pub key: Key,
@@ -107,7 +106,8 @@ impl Artifact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::{AXON, ORBIT};
     use crate::decide::artifact::archive::{pack_function, pack_image};
     use crate::decide::artifact::compilation::testing::X86;
     use crate::decide::artifact::compilation::{Folders, cargo_arguments, rustflags};
@@ -129,7 +129,7 @@ mod tests {
     fn key(change: impl FnOnce(&mut Inputs)) -> Key {
         let mut inputs = inputs();
         change(&mut inputs);
-        Key::of(Component::Service(Service::Axon), &inputs, X86)
+        Key::of(Component::Service(AXON), &inputs, X86)
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
                 });
             }),
             Key::of(
-                Component::Service(Service::Axon),
+                Component::Service(AXON),
                 &inputs(),
                 Variant {
                     architecture: Architecture::Arm,
@@ -164,14 +164,14 @@ mod tests {
                 },
             ),
             Key::of(
-                Component::Service(Service::Axon),
+                Component::Service(AXON),
                 &inputs(),
                 Variant {
                     profile: Profile::Local,
                     ..X86
                 },
             ),
-            Key::of(Component::Service(Service::Orbit), &inputs(), X86),
+            Key::of(Component::Service(ORBIT), &inputs(), X86),
         ];
         let different: std::collections::BTreeSet<&Key> = keys.iter().collect();
         assert_eq!(different.len(), keys.len(), "{keys:?}");
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn tests_and_readmes_are_not_inputs() {
-        let paths = input_paths(Component::Service(Service::Orbit));
+        let paths = input_paths(&["services/orbit".to_owned(), "services/kit".to_owned()]);
         assert!(paths.contains(&"services/kit/src".to_owned()), "{paths:?}");
         assert!(paths.contains(&"Cargo.lock".to_owned()), "{paths:?}");
         let strays = ["tests", "README", "axon", "xtask"];

@@ -64,7 +64,8 @@ pub fn statement(built: &BuildRecord<'_>) -> Value {
 #[cfg(test)]
 pub mod testing {
     use super::*;
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::AXON;
     use crate::decide::artifact::compilation::testing::X86;
     use crate::decide::artifact::types::Labels;
 
@@ -91,7 +92,7 @@ pub mod testing {
 
     pub fn built<'a>(inputs: &'a Inputs, key: &'a Key, digest: &'a Digest) -> BuildRecord<'a> {
         BuildRecord {
-            component: Component::Service(Service::Axon),
+            component: Component::Service(AXON),
             variant: X86,
             key,
             inputs,

@@ -6,24 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::catalog::COMPONENTS;
 use crate::decide::artifact::image::Inputs;
 use crate::decide::artifact::provenance::BuildRecord;
 use crate::decide::outputs::Architecture;
 
 /// The arguments of `cargo tree` for the crates that are linked into each program. All components
 /// are in one invocation, as in the build, so that features unify the same way.
-pub fn tree_arguments(architecture: Architecture) -> Vec<String> {
+pub fn tree_arguments(architecture: Architecture, packages: &[&str]) -> Vec<String> {
     let fixed = "tree --locked --offline --prefix depth --edges normal,no-proc-macro --target";
     let format = ["--format", " {p}\t{l}"].map(str::to_owned);
-    let packages =
-        COMPONENTS.map(|component| ["--package".to_owned(), component.name().to_owned()]);
+    let packages = packages.iter();
+    let packages = packages.map(|name| ["--package".to_owned(), (*name).to_owned()]);
     fixed
         .split(' ')
         .map(str::to_owned)
         .chain([architecture.target().to_owned()])
         .chain(format)
-        .chain(packages.into_iter().flatten())
+        .chain(packages.flatten())
         .collect()
 }
 

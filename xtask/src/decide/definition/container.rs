@@ -97,12 +97,13 @@ impl<'a> ContainerDefinition<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::AXON;
     use crate::decide::definition::testing::definition;
 
     #[test]
     fn every_setting_is_read() {
-        let definition = definition(Service::Axon);
+        let definition = definition(AXON);
         let container = definition.container().unwrap();
         assert_eq!(container.name(), Some("axon"));
         assert_eq!(container.port(), Some(80));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Function, Service};
+use crate::catalog::{Component, ServiceEntry};
 use crate::decide::definition::Definition;
 use crate::decide::definition::strict::{self, JsonError};
 use crate::decide::outputs::Outputs;
@@ -51,7 +51,7 @@ fn list(faults: &[RenderFault]) -> String {
 pub fn render(
     file: &str,
     template: &str,
-    values: &BTreeMap<&str, String>,
+    values: &BTreeMap<String, String>,
     extra_environment: &BTreeMap<String, String>,
 ) -> Result<Definition, RenderError> {
     let mut value = strict::parse_object(file, template)?;
@@ -74,36 +74,40 @@ pub fn render(
     }
 }
 
-/// The value of each placeholder that a service's template has.
-pub fn values(service: Service, outputs: &Outputs, image: &str) -> BTreeMap<&'static str, String> {
-    let [role, secret, image_name] = match service {
-        Service::Axon => ["AXON_ROLE_ARN", "AXON_SECRET_ARN", "AXON_IMAGE"],
-        Service::Orbit => ["ORBIT_ROLE_ARN", "ORBIT_SECRET_ARN", "ORBIT_IMAGE"],
-    };
-    let facts = outputs.service(service);
-    let mut values = BTreeMap::from([
-        ("PROJECT_NAME", outputs.project.clone()),
-        ("AWS_REGION", outputs.region.clone()),
-        ("ECS_EXECUTION_ROLE_ARN", outputs.execution_role_arn.clone()),
-        ("LOG_GROUP", facts.log_group.clone()),
-        ("CPU_ARCHITECTURE", outputs.architecture.ecs().to_owned()),
-        (role, facts.task_role_arn.clone()),
-        (secret, facts.secret_arn.clone()),
-        (image_name, image.to_owned()),
-    ]);
-    if service == Service::Orbit {
-        values.insert("NAMESPACE", outputs.namespace.clone());
-        values.insert(
-            "GOVERNANCE_FUNCTION_NAME",
-            outputs.function(Function::Governance).qualified_name(),
-        );
+/// The value of each placeholder that a service's template has. Which there are follows from what
+/// its entry says that it calls.
+pub fn values(entry: &ServiceEntry, outputs: &Outputs, image: &str) -> BTreeMap<String, String> {
+    let facts = outputs.service(entry.service);
+    let own = Component::from(entry.service).prefix();
+    let mut values: BTreeMap<String, String> = [
+        ("PROJECT_NAME", outputs.name_prefix.as_str()),
+        ("AWS_REGION", &outputs.region),
+        ("ECS_EXECUTION_ROLE_ARN", &outputs.execution_role_arn),
+        ("LOG_GROUP", &facts.log_group),
+        ("CPU_ARCHITECTURE", outputs.architecture.ecs()),
+        (&format!("{own}_ROLE_ARN"), &facts.task_role_arn),
+        (&format!("{own}_SECRET_ARN"), &facts.secret_arn),
+        (&format!("{own}_IMAGE"), image),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    for call in &entry.calls {
+        match call.target {
+            Component::Service(_) => {
+                values.insert("NAMESPACE".to_owned(), outputs.namespace.clone());
+            }
+            Component::Function(function) => {
+                let name = format!("{}_FUNCTION_NAME", call.target.prefix());
+                values.insert(name, outputs.function(function).qualified_name());
+            }
+        }
     }
     values
 }
 
 /// The state of rendering: the values that were used, and the placeholders without one.
 struct Expansion<'a> {
-    values: &'a BTreeMap<&'a str, String>,
+    values: &'a BTreeMap<String, String>,
     used: BTreeSet<String>,
     /// Sorted, since the order of JSON keys depends on the features of `serde_json`.
     unfilled: BTreeMap<String, BTreeSet<String>>,
@@ -181,13 +185,8 @@ impl Expansion<'_> {
                 name,
                 paths: paths.into_iter().collect(),
             });
-        let unused = self
-            .values
-            .keys()
-            .filter(|name| !self.used.contains(**name));
-        let unused = unused.map(|name| RenderFault::Unused {
-            name: (*name).to_owned(),
-        });
+        let unused = self.values.keys().filter(|name| !self.used.contains(*name));
+        let unused = unused.map(|name| RenderFault::Unused { name: name.clone() });
         unfilled.chain(unused).chain(self.faults).collect()
     }
 }
@@ -254,13 +253,14 @@ fn set_environment(definition: &mut Value, extra: &BTreeMap<String, String>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::definition::testing::{AXON, ORBIT, definition, image};
+    use crate::catalog::testing::{AXON, ORBIT, catalog};
+    use crate::decide::definition::testing::{AXON_TEMPLATE, ORBIT_TEMPLATE, definition, image};
     use crate::decide::outputs::{self, testing::LOCAL};
 
     fn filled(text: &str) -> String {
         let template = json!({ "family": text }).to_string();
         let values = if text.contains("${A}") {
-            [("A", "va\"l".to_owned())].into()
+            [("A".to_owned(), "va\"l".to_owned())].into()
         } else {
             BTreeMap::new()
         };
@@ -269,7 +269,10 @@ mod tests {
     }
 
     fn error_of(template: &Value, values: &[&'static str], extra: &[&str]) -> String {
-        let values = values.iter().map(|name| (*name, "v".to_owned())).collect();
+        let values = values
+            .iter()
+            .map(|name| ((*name).to_owned(), "v".to_owned()))
+            .collect();
         let extra = extra
             .iter()
             .map(|name| ((*name).to_owned(), "v".to_owned()))
@@ -295,7 +298,7 @@ mod tests {
     #[test]
     fn a_value_is_not_expanded_again() {
         let template = json!({ "family": "${A}" }).to_string();
-        let values = [("A", "${B}".to_owned())].into();
+        let values = [("A".to_owned(), "${B}".to_owned())].into();
         let definition = render("t.json", &template, &values, &BTreeMap::new()).unwrap();
         assert_eq!(definition.family(), "${B}");
     }
@@ -321,8 +324,10 @@ mod tests {
     #[test]
     fn every_template_needs_exactly_its_values() {
         let (outputs, _) = outputs::parse(LOCAL).unwrap();
-        for (service, template) in [(Service::Axon, AXON), (Service::Orbit, ORBIT)] {
-            let values = values(service, &outputs, &image(service));
+        let catalog = catalog();
+        for (service, template) in [(AXON, AXON_TEMPLATE), (ORBIT, ORBIT_TEMPLATE)] {
+            let entry = catalog.service(service).unwrap();
+            let values = values(entry, &outputs, &image(service));
             for name in values.keys() {
                 let mut fewer = values.clone();
                 fewer.remove(name);
@@ -335,7 +340,7 @@ mod tests {
                 );
                 let added = format!("{name}_MORE");
                 let mut more = values.clone();
-                more.insert(&added, String::new());
+                more.insert(added.clone(), String::new());
                 let error = render("t.json", template, &more, &BTreeMap::new())
                     .unwrap_err()
                     .to_string();
@@ -360,7 +365,7 @@ mod tests {
 
     #[test]
     fn settings_of_the_environment_replace_and_are_sorted() {
-        let definition = definition(Service::Orbit);
+        let definition = definition(ORBIT);
         let container = definition.container().unwrap();
         assert_eq!(container.environment()["DRAIN_MS"], "1000");
         assert_eq!(

@@ -74,11 +74,12 @@ pub fn health_check(definition: &Definition) -> Vec<String> {
 mod tests {
     use super::super::testing::definition;
     use super::*;
-    use crate::catalog::Service;
+
+    use crate::catalog::testing::{AXON, ORBIT};
 
     #[test]
     fn options_are_those_of_the_definition() {
-        let options = run_options(&definition(Service::Orbit), "sha256:1").unwrap();
+        let options = run_options(&definition(ORBIT), "sha256:1").unwrap();
         assert_eq!(options.image, "sha256:1");
         assert_eq!(options.user.as_deref(), Some("65532:65532"));
         assert!(options.read_only);
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_health_check_becomes_a_command() {
-        let mut definition = definition(Service::Axon);
+        let mut definition = definition(AXON);
         assert_eq!(health_check(&definition), ["/axon", "healthcheck"]);
         let command = "/containerDefinitions/0/healthCheck/command";
         let mut set = |value| *definition.0.pointer_mut(command).unwrap() = value;

@@ -7,7 +7,7 @@ use super::snapshot::Snapshot;
 /// running, and that is not what runs now. "One revision less" would be a release that may never
 /// have worked.
 pub fn is_target(record: &Record, now: &Snapshot) -> bool {
-    record.is_succeeded_release() && record.entries.all_run() && !record.entries.run_in(now)
+    record.is_succeeded_release() && record.entries.all_run(now) && !record.entries.run_in(now)
 }
 
 #[cfg(test)]
@@ -15,7 +15,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::catalog::{FUNCTIONS, SERVICES};
+    use crate::catalog::testing::{FUNCTIONS, SERVICES};
     use crate::decide::artifact::types::Key;
     use crate::decide::definition::Definition;
     use crate::decide::release::record::testing::record;

@@ -123,26 +123,34 @@ impl Step {
 }
 
 impl Plan {
-    /// Compares what is desired with what runs.
+    /// Compares what is desired with what runs. `order`: in which the components are changed.
     ///
     /// `succeeded` is the newest release that succeeded: where a service is in the middle of a
     /// rollout, what it goes back to is what ran after that release.
-    pub fn new(desired: &Desired, snapshot: Snapshot, succeeded: Option<&Record>) -> Self {
-        let functions = desired.functions.iter().filter_map(|(function, desired)| {
-            let state = snapshot.functions.get(function)?;
-            Some(Step::Function(function_step(*function, desired, state)))
-        });
-        let services = desired.services.iter().filter_map(|(service, wanted)| {
-            let found = snapshot.services.get(service)?;
-            let entries = succeeded.map(|record| &record.entries.services);
-            let known = entries.and_then(|entries| entries.get(service)?.after.as_ref());
-            let count = desired.counts.get(service).copied().unwrap_or(1);
-            Some(Step::Service(service_step(
-                *service, wanted, found, known, count,
-            )))
-        });
+    pub fn new(
+        order: &[Component],
+        desired: &Desired,
+        snapshot: Snapshot,
+        succeeded: Option<&Record>,
+    ) -> Self {
+        let step = |component: &Component| match *component {
+            Component::Function(function) => {
+                let wanted = desired.functions.get(&function)?;
+                let state = snapshot.functions.get(&function)?;
+                Some(Step::Function(function_step(function, wanted, state)))
+            }
+            Component::Service(service) => {
+                let wanted = desired.services.get(&service)?;
+                let found = snapshot.services.get(&service)?;
+                let entries = succeeded.map(|record| &record.entries.services);
+                let known = entries.and_then(|entries| entries.get(&service)?.after.as_ref());
+                let count = desired.counts.get(&service).copied().unwrap_or(1);
+                let step = service_step(service, wanted, found, known, count);
+                Some(Step::Service(step))
+            }
+        };
         Self {
-            steps: functions.chain(services).collect(),
+            steps: order.iter().filter_map(step).collect(),
             pushes: Vec::new(),
             without_alarms: BTreeSet::new(),
             snapshot,
@@ -233,6 +241,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::catalog::testing::{AXON, COMPONENTS};
     use crate::decide::release::record::ReleaseState;
     use crate::decide::release::record::testing::record;
     use crate::decide::release::snapshot::RolloutState::{Completed, InProgress};
@@ -256,7 +265,7 @@ mod tests {
             state,
         };
         Snapshot {
-            services: [(Service::Axon, axon)].into(),
+            services: [(AXON, axon)].into(),
             functions: BTreeMap::new(),
         }
     }
@@ -267,11 +276,11 @@ mod tests {
             content: definition(image).sha256(),
         };
         let desired = Desired {
-            services: [(Service::Axon, axon)].into(),
+            services: [(AXON, axon)].into(),
             functions: BTreeMap::new(),
-            counts: [(Service::Axon, 2)].into(),
+            counts: [(AXON, 2)].into(),
         };
-        Plan::new(&desired, snapshot, succeeded)
+        Plan::new(&COMPONENTS, &desired, snapshot, succeeded)
     }
 
     fn axon(plan: &Plan) -> &ServiceStep {
@@ -323,7 +332,7 @@ mod tests {
         let succeeded = record(3, ReleaseState::Succeeded, "c");
         let plan = plan("bb", snapshot_of(state, "aa"), Some(&succeeded));
         assert_eq!(axon(&plan).rollback_revision.as_str(), "demo-axon:3");
-        let entry = &plan.entries().services[&Service::Axon];
+        let entry = &plan.entries().services[&AXON];
         let before = entry.before.as_ref().unwrap();
         assert_eq!(before.revision.as_str(), "demo-axon:3");
     }

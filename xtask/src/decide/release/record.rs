@@ -196,33 +196,54 @@ impl Entries {
         self.functions.values_mut().for_each(Entry::detach);
     }
 
-    /// Whether something ran of every component afterwards.
-    pub fn all_run(&self) -> bool {
-        self.services.values().all(|entry| entry.after.is_some())
-            && self.functions.values().all(|entry| entry.after.is_some())
+    /// Without the components that are not there any more, and those that came later: a rollback
+    /// leaves both as they are.
+    fn common_with<'a>(
+        &'a self,
+        now: &'a Snapshot,
+    ) -> (
+        impl Iterator<Item = (&'a Entry<ServiceRunning>, &'a ServiceSnapshot)>,
+        impl Iterator<Item = (&'a Entry<FunctionRunning>, &'a FunctionState)>,
+    ) {
+        let services = self.services.iter();
+        let functions = self.functions.iter();
+        (
+            services.filter_map(|(name, entry)| Some((entry, now.services.get(name)?))),
+            functions.filter_map(|(name, entry)| Some((entry, now.functions.get(name)?))),
+        )
+    }
+
+    /// Whether something ran afterwards of every component that is there now, and of one at least.
+    pub fn all_run(&self, now: &Snapshot) -> bool {
+        let (services, functions) = self.common_with(now);
+        let services = services.map(|(entry, _)| entry.after.is_some());
+        let functions = functions.map(|(entry, _)| entry.after.is_some());
+        let mut run = services.chain(functions).peekable();
+        run.peek().is_some() && run.all(|it| it)
     }
 
     /// Whether the content that it left running is what runs now. Content decides: the same
-    /// definition may be
-    /// registered under two revisions.
+    /// definition may be registered under two revisions.
     pub fn run_in(&self, now: &Snapshot) -> bool {
-        let services = self.services.iter().all(|(service, entry)| {
-            let found = now.services.get(service);
-            let running = found.map(ServiceSnapshot::running);
-            let content = |it: &Option<ServiceRunning>| it.as_ref().map(|it| it.content.clone());
-            running.is_some_and(|running| content(&running) == content(&entry.after))
-        });
-        let functions = self.functions.iter().all(|(function, entry)| {
-            let found = now.functions.get(function);
-            let running = found.map(FunctionState::running);
-            let code = |it: &Option<FunctionRunning>| it.as_ref().map(|it| it.code_sha256.clone());
-            running.is_some_and(|running| code(&running) == code(&entry.after))
-        });
-        services && functions
+        let (mut services, mut functions) = self.common_with(now);
+        let content = |it: Option<&ServiceRunning>| it.map(|it| it.content.clone());
+        let code = |it: Option<&FunctionRunning>| it.map(|it| it.code_sha256.clone());
+        services.all(|(entry, found)| {
+            content(found.running().as_ref()) == content(entry.after.as_ref())
+        }) && functions
+            .all(|(entry, found)| code(found.running().as_ref()) == code(entry.after.as_ref()))
     }
 }
 
 impl Record {
+    /// Whether it left the component of this name running.
+    pub fn runs(&self, name: &str) -> bool {
+        let mut services = self.entries.services.iter();
+        let mut functions = self.entries.functions.iter();
+        services.any(|(service, entry)| service.name() == name && entry.after.is_some())
+            || functions.any(|(function, entry)| function.name() == name && entry.after.is_some())
+    }
+
     /// Whether its holder counts as alive: the lease has not ended.
     pub fn held(&self, now: Timestamp) -> bool {
         self.state == ReleaseState::InProgress && now < self.until
@@ -252,7 +273,7 @@ impl Record {
 #[cfg(test)]
 pub mod testing {
     use super::*;
-    use crate::catalog::{FUNCTIONS, SERVICES};
+    use crate::catalog::testing::{FUNCTIONS, SERVICES};
 
     pub fn service_running(revision: &str, content: &str) -> ServiceRunning {
         ServiceRunning {
@@ -305,7 +326,7 @@ pub mod testing {
 mod tests {
     use super::testing::record;
     use super::*;
-    use crate::catalog;
+    use crate::catalog::testing::SERVICES;
     use crate::decide::artifact::image::Digest;
 
     #[test]
@@ -324,7 +345,7 @@ mod tests {
     #[test]
     fn the_largest_record_fits_into_a_parameter() {
         let mut record = record(123_456, ReleaseState::InProgress, &"f".repeat(64));
-        record.without_alarms = catalog::SERVICES.into();
+        record.without_alarms = SERVICES.into();
         record.commit = Some("c".repeat(40));
         record.who = "arn:aws:sts::111122223333:assumed-role/deploy-production/a-session".repeat(2);
         for entry in record.entries.services.values_mut() {

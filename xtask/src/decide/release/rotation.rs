@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::catalog::Service;
+use crate::decide::acceptance::{AXON, ORBIT};
 
 const CURRENT: [&str; 2] = ["sigv4_access_key_id", "sigv4_secret_access_key"];
 const PREVIOUS: [&str; 2] = [
@@ -56,8 +57,8 @@ impl RotationStep {
     pub fn awaits(self) -> Option<Service> {
         match self {
             Self::Offer | Self::Repair => None,
-            Self::Switch | Self::Finish => Some(Service::Axon),
-            Self::Retire => Some(Service::Orbit),
+            Self::Switch | Self::Finish => Some(AXON),
+            Self::Retire => Some(ORBIT),
         }
     }
 }
@@ -77,7 +78,7 @@ pub fn next_step(
     orbit: &Value,
     outgoing: Option<&SigningPair>,
 ) -> Result<RotationStep, RotationError> {
-    for (service, document) in [(Service::Axon, axon), (Service::Orbit, orbit)] {
+    for (service, document) in [(AXON, axon), (ORBIT, orbit)] {
         let pairs = [CURRENT, PREVIOUS].map(|names| pair(document, names));
         if pairs.iter().flatten().any(SigningPair::is_ciphertext) {
             return Err(RotationError::Ciphertext(service));

@@ -10,7 +10,8 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::catalog::{SERVICES, Service};
+use crate::catalog::Service;
+use crate::decide::acceptance::{AXON, ORBIT};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::rotation::{self, RotationError, RotationStep, SigningPair};
 use crate::failure::{Failure, Kind};
@@ -39,7 +40,7 @@ pub(super) struct SecretPair {
 
 impl SecretPair {
     fn of(&self, service: Service) -> &SecretVersion {
-        if service == Service::Axon {
+        if service == AXON {
             &self.axon
         } else {
             &self.orbit
@@ -84,8 +85,8 @@ impl<'a> Watch<'a> {
 
     pub(super) async fn read(&self) -> Result<SecretPair> {
         let (axon, orbit) = tokio::try_join!(
-            self.read_secret(Service::Axon),
-            self.read_secret(Service::Orbit)
+            self.read_secret(AXON),
+            self.read_secret(ORBIT)
         )?;
         Ok(SecretPair { axon, orbit })
     }
@@ -118,7 +119,7 @@ impl<'a> Watch<'a> {
                 RotationError::NoPair => format!(
                     "aws secretsmanager list-secret-version-ids --secret-id {}    # one that had it\n\
                      or give both secrets the same sigv4_access_key_id and sigv4_secret_access_key",
-                    arn(Service::Orbit)
+                    arn(ORBIT)
                 ),
                 RotationError::Ciphertext(service) => format!(
                     "aws secretsmanager put-secret-value --secret-id {}    # the pair as plain text: \
@@ -132,7 +133,7 @@ impl<'a> Watch<'a> {
 
     /// Before the looks for one step.
     pub(super) async fn begin(&mut self) -> Result<()> {
-        let intervals = SERVICES.map(|service| self.refresh_interval(service));
+        let intervals = [AXON, ORBIT].map(|service| self.refresh_interval(service));
         let intervals = futures_util::future::try_join_all(intervals).await?;
         let longest = intervals.into_iter().max().unwrap_or(REFRESH_DEFAULT);
         self.limit = longest.mul_f64(REFRESH_SPREAD) + MARGIN;
@@ -196,7 +197,7 @@ impl<'a> Watch<'a> {
     /// Takes in what is newer than all that was read before; answers whether anything is.
     fn learn(&mut self, found: &SecretPair) -> bool {
         let mut learned = false;
-        for service in SERVICES {
+        for service in [AXON, ORBIT] {
             let version = found.of(service);
             let known = self.newest.get(&service);
             if known.is_none_or(|known| known.created < version.created) {
@@ -214,7 +215,7 @@ impl<'a> Watch<'a> {
         found: &SecretPair,
         awaited: Option<Service>,
     ) -> Result<Option<Obstacle>> {
-        let stale = SERVICES.into_iter().find(|service| {
+        let stale = [AXON, ORBIT].into_iter().find(|service| {
             let version = found.of(*service);
             self.replaced.contains(&version.id) || self.newest[service].id != version.id
         });

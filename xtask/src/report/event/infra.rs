@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Shown, done, live, output, warning};
+use crate::catalog::Component;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -21,6 +22,10 @@ pub enum InfraEvent {
         summary: String,
     },
     InfraApplied,
+    /// The catalog has a component that Terraform has not made yet.
+    NotCreated {
+        component: Component,
+    },
     /// Terraform is at work: so many resources are done, and this one is being made.
     Terraform {
         verb: String,
@@ -39,7 +44,7 @@ pub enum InfraEvent {
     },
     /// Terraform published fields that this checkout does not know.
     OutputsUnknownFields {
-        parameter: String,
+        table: String,
         fields: Vec<String>,
     },
 }
@@ -59,6 +64,10 @@ impl InfraEvent {
             }
             Self::InfraPlan { summary } => output("infra", summary),
             Self::InfraApplied => done("infra", "applied"),
+            Self::NotCreated { component } => {
+                let text = "is in the catalog and not created yet; a deploy creates it first";
+                done(component.name(), text)
+            }
             Self::Terraform {
                 verb,
                 done,
@@ -77,9 +86,9 @@ impl InfraEvent {
                 live("terraform", format!("tests of {root} for {environment}"))
             }
             Self::CheckovPassed { counts } => done("checkov", counts),
-            Self::OutputsUnknownFields { parameter, fields } => {
+            Self::OutputsUnknownFields { table, fields } => {
                 let fields = fields.join(", ");
-                let text = format!("{parameter} has fields that this checkout ignores: {fields}");
+                let text = format!("{table} has fields that this checkout ignores: {fields}");
                 warning("outputs", text)
             }
         }

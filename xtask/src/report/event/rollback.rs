@@ -39,6 +39,14 @@ pub enum RollbackEvent {
     NothingRolledBack {
         number: u64,
     },
+    /// The release had this component, which is not there any more.
+    ComponentGone {
+        component: Component,
+    },
+    /// The release was made before this component: it stays as it is.
+    ComponentNewer {
+        component: Component,
+    },
     AlarmsOff {
         component: Component,
     },
@@ -103,6 +111,13 @@ impl RollbackEvent {
             Self::NothingRolledBack { .. } => done(
                 "release",
                 "nothing to roll back: it had changed nothing that runs",
+            ),
+            Self::ComponentGone { component } => {
+                done(component.name(), "is not there any more and is left out")
+            }
+            Self::ComponentNewer { component } => done(
+                component.name(),
+                "is newer than that release and stays as it is",
             ),
             Self::AlarmsOff { component } => done(component, "its alarms are off for the rollback"),
             Self::AlarmsOn { component } => done(component, "its alarms are on again"),

@@ -11,6 +11,7 @@ use xtask::ports::{CargoRun, Load, Started, Stopwatch, Subject, Watch};
 use xtask::report::Format;
 
 use crate::world::Fake;
+use crate::world::components::catalog;
 
 /// A machine that is so many times slower than another one, and an orbit that takes so many times
 /// the processor that the bare handler does.
@@ -64,6 +65,7 @@ async fn output_of(stopwatch: &Slow) -> String {
     let output = fake
         .run_in(Format::Human, async |context| {
             let parts = Parts {
+                catalog: &catalog(),
                 builder: context.builder,
                 stopwatch,
                 report: context.report,

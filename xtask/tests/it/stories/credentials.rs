@@ -1,10 +1,11 @@
 //! Credentials whose end is known: a warning before work that may outlast them.
 
 use jiff::SignedDuration;
-use xtask::catalog::{COMPONENTS, Component, Function, Service};
+use xtask::catalog::Component;
 use xtask::commands::rollback::{rollback, stop};
 use xtask::ports::Clock;
 
+use crate::world::components::{AXON, COMPONENTS, GOVERNANCE};
 use crate::world::{CommandOutput, Fake};
 
 /// What the warning says, whatever the times.
@@ -56,14 +57,14 @@ async fn only_what_is_released_counts() {
     end_in(&fake, 1);
     is_silent(fake.deploy_all().await.succeeds());
 
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     end_in(&fake, OF_ALL / 2 + 30);
     is_silent(fake.deploy_all().await.succeeds());
-    fake.edit(&[Service::Axon], "three");
+    fake.edit(&[AXON], "three");
     end_in(&fake, OF_ALL / 2 - 30);
     fake.deploy_all().await.succeeds().says(&[WARNING]);
 
-    fake.edit(&[Component::Function(Function::Governance)], "two");
+    fake.edit(&[Component::Function(GOVERNANCE)], "two");
     end_in(&fake, 60);
     is_silent(fake.deploy_all().await.succeeds());
 }

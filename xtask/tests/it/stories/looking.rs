@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use xtask::catalog::{COMPONENTS, Component, Function, Service};
+use xtask::catalog::Component;
 use xtask::commands::logs::logs;
 use xtask::commands::releases::releases;
 use xtask::commands::status::status;
@@ -10,12 +10,13 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::ports::Clock;
 use xtask::report::Format;
 
+use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
 use crate::world::{Fake, Rollout, Written};
 
 #[tokio::test(start_paused = true)]
 async fn status_names_what_runs_and_the_release_that_brought_it() {
     let fake = Fake::released().await;
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     fake.deploy_all().await.succeeds();
     drop(fake.changes());
     let output = fake
@@ -24,7 +25,7 @@ async fn status_names_what_runs_and_the_release_that_brought_it() {
         })
         .await;
     let document: Value = serde_json::from_str(&output.succeeds().data).unwrap();
-    let digest = fake.state().digest(Service::Axon);
+    let digest = fake.state().digest(AXON);
     let axon = json!({
         "desired": 2,
         "running": 2,
@@ -88,7 +89,7 @@ newest      release 1 by ada@laptop (deploy): succeeded
 async fn releases_are_listed_newest_first_with_what_became_of_them() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(Service::Axon, Rollout::CrashesAndGoesBack);
+    fake.script(AXON, Rollout::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
     let output = fake
         .run_on_outputs(async |context, _| releases(context, 2).await)
@@ -169,14 +170,14 @@ async fn logs_go_to_stdout_as_they_are() {
     let fake = Fake::released().await;
     let output = fake
         .run_on_outputs(async |context, outputs| {
-            logs(context, outputs, Service::Orbit.into(), "15m", false).await
+            logs(context, outputs, ORBIT.into(), "15m", false).await
         })
         .await;
     let expected = "first line of /ecs/demo-orbit\nsecond line of /ecs/demo-orbit\n";
     assert_eq!(output.succeeds().data, expected);
     let output = fake
         .run_on_outputs_in(Format::Json, async |context, outputs| {
-            logs(context, outputs, Service::Orbit.into(), "15m", false).await
+            logs(context, outputs, ORBIT.into(), "15m", false).await
         })
         .await;
     let expected = "\"first line of /ecs/demo-orbit\"\n\"second line of /ecs/demo-orbit\"\n";
@@ -192,7 +193,7 @@ async fn logs_that_are_followed_tell_each_line_once_until_ctrl_c() {
             logs(
                 context,
                 outputs,
-                Component::Function(Function::Governance),
+                Component::Function(GOVERNANCE),
                 "90s",
                 true,
             )
@@ -221,7 +222,7 @@ async fn a_line_that_comes_after_later_ones_of_others_is_told() {
     fake.stop_soon();
     let output = fake
         .run_on_outputs(async |context, outputs| {
-            logs(context, outputs, Service::Orbit.into(), "90s", true).await
+            logs(context, outputs, ORBIT.into(), "90s", true).await
         })
         .await;
     for text in ["of one task", "of another task"] {
@@ -234,7 +235,7 @@ async fn a_line_that_comes_after_later_ones_of_others_is_told() {
 async fn a_length_of_time_that_is_none_is_a_usage_error() {
     let fake = Fake::released().await;
     fake.run_on_outputs(async |context, outputs| {
-        logs(context, outputs, Service::Axon.into(), "soon", false).await
+        logs(context, outputs, AXON.into(), "soon", false).await
     })
     .await
     .fails(2)

@@ -1,9 +1,9 @@
 //! `rollback`: to a release that succeeded, itself a release.
 
-use xtask::catalog::{COMPONENTS, Service};
 use xtask::commands::rollback::rollback;
 use xtask::decide::release::record::ReleaseState;
 
+use crate::world::components::{AXON, COMPONENTS, ORBIT};
 use crate::world::{CommandOutput, Fake, Rollout};
 
 async fn roll_back(fake: &Fake, to: Option<u64>) -> CommandOutput {
@@ -32,7 +32,7 @@ async fn it_goes_to_the_newest_that_succeeded_and_does_not_run_and_is_itself_a_r
         (ReleaseState::Succeeded, "rollback to 1")
     );
     let content = |number| {
-        fake.record(number).entries.services[&Service::Axon]
+        fake.record(number).entries.services[&AXON]
             .after
             .clone()
             .unwrap()
@@ -49,17 +49,14 @@ async fn a_second_rollback_goes_forward_again() {
         .await
         .succeeds()
         .says(&["to release 2"]);
-    assert_eq!(
-        fake.state().ecs.services[&Service::Orbit].primary,
-        "demo-orbit:2"
-    );
+    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:2");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_failed_is_no_target() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(Service::Axon, Rollout::CrashesAndGoesBack);
+    fake.script(AXON, Rollout::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
     roll_back(&fake, None)
         .await
@@ -80,10 +77,7 @@ async fn to_chooses_a_release_and_one_that_runs_is_nothing_to_do() {
         .says(&["release 2 is what runs now"]);
     assert_eq!(fake.changes(), [""; 0]);
     roll_back(&fake, Some(1)).await.succeeds();
-    assert_eq!(
-        fake.state().ecs.services[&Service::Axon].primary,
-        "demo-axon:1"
-    );
+    assert_eq!(fake.state().ecs.services[&AXON].primary, "demo-axon:1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +97,7 @@ async fn where_there_is_no_target_it_says_so() {
 #[tokio::test(start_paused = true)]
 async fn all_that_aws_does_not_have_any_more_is_named_at_once() {
     let fake = Fake::released_twice().await;
-    let digest = fake.record(1).entries.services[&Service::Axon]
+    let digest = fake.record(1).entries.services[&AXON]
         .after
         .clone()
         .unwrap()
@@ -161,8 +155,8 @@ async fn a_rollback_that_fails_is_itself_taken_back() {
         .rollout = Rollout::CrashesAndGoesBack;
     roll_back(&fake, None).await.fails(20);
     let state = fake.state();
-    assert_eq!(state.ecs.services[&Service::Axon].primary, "demo-axon:2");
-    assert_eq!(state.ecs.services[&Service::Orbit].primary, "demo-orbit:2");
+    assert_eq!(state.ecs.services[&AXON].primary, "demo-axon:2");
+    assert_eq!(state.ecs.services[&ORBIT].primary, "demo-orbit:2");
     assert_eq!(state.lambda.alias, "3");
 }
 

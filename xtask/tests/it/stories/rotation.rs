@@ -13,6 +13,7 @@ use xtask::commands::secrets::rotate;
 use xtask::decide::release::record::{Entries, LEASE, RecordKind, ReleaseState};
 use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
 
+use crate::world::components::{AXON, ORBIT};
 use crate::world::{CallFault, CommandOutput, Fake, KILLED, Slow, secret_arn};
 
 const ROTATION: [&str; 5] = [
@@ -62,7 +63,7 @@ fn first_with(id: &str) -> Value {
 }
 
 fn document_of_fake() -> Value {
-    document(&Fake::applied(), Service::Axon)
+    document(&Fake::applied(), AXON)
 }
 
 /// Both have one pair that is not the first, everything else is as it was, no dispatch was lost and
@@ -70,10 +71,7 @@ fn document_of_fake() -> Value {
 #[track_caller]
 fn is_rotated(fake: &Fake, output: &CommandOutput) {
     let first = document_of_fake();
-    let (axon, orbit) = (
-        document(fake, Service::Axon),
-        document(fake, Service::Orbit),
-    );
+    let (axon, orbit) = (document(fake, AXON), document(fake, ORBIT));
     let everything = format!("{}{}", output.data, output.talk);
     for name in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
         assert_eq!(axon[name], orbit[name], "{}", output.talk);
@@ -132,19 +130,19 @@ async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
 async fn a_rotation_is_gone_on_with_from_where_it_stands() {
     for (orbit_switched, changes) in [(false, &ROTATION[2..]), (true, &ROTATION[3..])] {
         let fake = running(1).await;
-        let axon = offered(&document(&fake, Service::Axon), &pair("NEW"));
-        fake.put_secret(Service::Axon, &axon);
+        let axon = offered(&document(&fake, AXON), &pair("NEW"));
+        fake.put_secret(AXON, &axon);
         tokio::time::sleep(Duration::from_mins(6)).await;
         if orbit_switched {
-            let orbit = switched(&document(&fake, Service::Orbit), &axon);
-            fake.put_secret(Service::Orbit, &orbit);
+            let orbit = switched(&document(&fake, ORBIT), &axon);
+            fake.put_secret(ORBIT, &orbit);
         }
         drop(fake.changes());
         let output = rotate_key(&fake, false).await;
         output.succeeds().says(&["going on: "]);
         assert_eq!(fake.changes_after("open 2"), changes);
         is_rotated(&fake, &output);
-        let new = SigningPair::current(&retired(&document(&fake, Service::Orbit)));
+        let new = SigningPair::current(&retired(&document(&fake, ORBIT)));
         assert!(new == Some(pair("NEW")));
     }
 }
@@ -338,7 +336,7 @@ async fn a_rollback_after_a_rotation_goes_to_the_release_before_it() {
 /// Its new task may begin with a stale version, and its old one signs or verifies until it ends.
 #[tokio::test(start_paused = true)]
 async fn tasks_that_come_and_go_meanwhile_lose_no_dispatch() {
-    for service in [Service::Axon, Service::Orbit] {
+    for service in [AXON, ORBIT] {
         for seconds in (0..1100).step_by(50) {
             let fake = running(4).await;
             fake.state().stale_for = STALE[2];
@@ -367,7 +365,7 @@ async fn a_key_of_orbit_that_axon_does_not_have_is_mended() {
     ];
     for axon in axons {
         let fake = Fake::released().await;
-        fake.put_secret(Service::Axon, &axon);
+        fake.put_secret(AXON, &axon);
         fake.start_tasks(5);
         assert_ne!(fake.state().lost, [""; 0]);
         let output = rotate_key(&fake, false).await;
@@ -390,8 +388,8 @@ async fn an_orbit_without_a_key_gets_that_of_axon() {
     fake.start_tasks(6);
     let first = document_of_fake();
     let no_pair = json!({ "api_key": first["api_key"], "database_url": first["database_url"] });
-    fake.state().keeps_its_secret = Some(Service::Orbit);
-    fake.put_secret(Service::Orbit, &no_pair);
+    fake.state().keeps_its_secret = Some(ORBIT);
+    fake.put_secret(ORBIT, &no_pair);
     let repaired = async {
         tokio::time::sleep(Duration::from_mins(2)).await;
         fake.state().keeps_its_secret = None;
@@ -408,11 +406,11 @@ async fn what_somebody_does_by_hand_meanwhile_is_taken_in() {
         let fake = running(7).await;
         let by_hand = async {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
-            fake.put_secret(Service::Orbit, &first_with("BYHAND"));
+            fake.put_secret(ORBIT, &first_with("BYHAND"));
         };
         let (output, ()) = tokio::join!(rotate_key(&fake, false), by_hand);
         // What is done after its end is the next run's.
-        let output = if document(&fake, Service::Axon) == document(&fake, Service::Orbit) {
+        let output = if document(&fake, AXON) == document(&fake, ORBIT) {
             output
         } else {
             rotate_key(&fake, false).await
@@ -426,7 +424,7 @@ async fn what_somebody_does_by_hand_meanwhile_is_taken_in() {
 #[tokio::test(start_paused = true)]
 async fn tasks_that_do_not_take_their_secret_up_stop_a_rotation() {
     let fake = running(8).await;
-    fake.state().keeps_its_secret = Some(Service::Axon);
+    fake.state().keeps_its_secret = Some(AXON);
     rotate_key(&fake, false).await.fails(22).says(&[
         "axon did not take its secret up within 390 s: axon-0, axon-1 have not logged version version-01-of-axon-AbCdEf",
         "cargo xtask secrets rotate --env local",
@@ -443,7 +441,7 @@ async fn a_version_that_comes_back_stops_a_rotation() {
     let fake = running(9).await;
     let moved_back = async {
         tokio::time::sleep(Duration::from_mins(1)).await;
-        fake.state().move_back(Service::Axon);
+        fake.state().move_back(AXON);
     };
     let (output, ()) = tokio::join!(rotate_key(&fake, false), moved_back);
     output.fails(22).says(&[
@@ -473,7 +471,7 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
     let fake = running(0).await;
     fake.is_not_local();
     let says = async |documents: [Value; 2], texts: &[&str]| {
-        for (service, document) in [Service::Axon, Service::Orbit].into_iter().zip(documents) {
+        for (service, document) in [AXON, ORBIT].into_iter().zip(documents) {
             fake.put_secret(service, &document);
         }
         drop(fake.changes());
@@ -487,7 +485,7 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
     encrypted["sigv4_secret_access_key"] = json!("kms:secret-of-the-signature");
     let ciphertext = "a signing pair in the secret of orbit is encrypted";
     says([document_of_fake(), encrypted], &[ciphertext, "plain text"]).await;
-    fake.state().forget_secret(Service::Orbit);
+    fake.state().forget_secret(ORBIT);
     let message = "the secret of orbit has no value";
     rotate_key(&fake, true)
         .await

@@ -4,6 +4,7 @@ use xtask::catalog::Service;
 use xtask::commands::secrets::init;
 use xtask::planning::outputs::required;
 
+use crate::world::components::{AXON, ORBIT};
 use crate::world::{CommandOutput, Fake, secret_arn};
 
 async fn give_values(fake: &Fake) -> CommandOutput {
@@ -32,7 +33,7 @@ async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
     output.succeeds();
     let state = fake.state();
     let secret = |service: Service| &state.secrets[&secret_arn(service)];
-    let (axon, orbit) = (secret(Service::Axon), secret(Service::Orbit));
+    let (axon, orbit) = (secret(AXON), secret(ORBIT));
     for field in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
         assert_eq!(axon[field], orbit[field]);
     }
@@ -52,10 +53,10 @@ async fn locally_both_get_made_up_values_and_the_same_signing_pair() {
 #[tokio::test(start_paused = true)]
 async fn a_second_service_gets_the_signing_pair_of_the_first() {
     let fake = Fake::applied();
-    fake.state().secrets.remove(&secret_arn(Service::Orbit));
+    fake.state().secrets.remove(&secret_arn(ORBIT));
     give_values(&fake).await.succeeds();
     assert_eq!(fake.changes(), ["put demo/local/orbit-GhIjKl"]);
     let state = fake.state();
     let pair = |service: Service| &state.secrets[&secret_arn(service)]["sigv4_secret_access_key"];
-    assert_eq!(pair(Service::Orbit), pair(Service::Axon));
+    assert_eq!(pair(ORBIT), pair(AXON));
 }

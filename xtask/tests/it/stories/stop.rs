@@ -28,13 +28,13 @@ async fn orbit_goes_first_and_what_ran_is_deregistered() {
     assert_eq!(fake.changes(), changes);
     let record = fake.record(2);
     assert_eq!((record.kind, &*record.why), (RecordKind::Stop, "stop"));
-    let entry = &record.entries.services[&Service::Axon];
+    let entry = &record.entries.services[&AXON];
     assert_eq!(
         (&entry.after, entry.outcome),
         (&None, Some(Outcome::Succeeded))
     );
     assert!(
-        record.entries.functions[&Function::Governance]
+        record.entries.functions[&GOVERNANCE]
             .after
             .is_some(),
         "the function stays"
@@ -105,7 +105,7 @@ async fn ctrl_c_leaves_a_record_that_says_so() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::Detached);
     assert_eq!(
-        record.entries.services[&Service::Orbit].outcome,
+        record.entries.services[&ORBIT].outcome,
         Some(Outcome::Detached)
     );
 }
@@ -130,7 +130,7 @@ async fn what_was_released_since_the_question_is_not_stopped_by_its_answer() {
     fake.meanwhile("create 3", |state| {
         state
             .ecs
-            .update(Service::Axon, "demo-axon:1", None)
+            .update(AXON, "demo-axon:1", None)
             .unwrap();
     });
     let output = stop_all(&fake).await;
@@ -164,7 +164,7 @@ async fn a_later_release_ends_a_stop_before_its_next_change() {
 async fn a_stop_that_takes_longer_than_the_lease_keeps_its_lock() {
     let fake = Fake::released().await;
     // Each of the two services takes nearly all the time that a stop gives it.
-    for component in [Service::Axon, Service::Orbit] {
+    for component in [AXON, ORBIT] {
         fake.state()
             .ecs
             .services

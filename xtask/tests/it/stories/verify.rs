@@ -1,10 +1,10 @@
 //! `verify`: every criterion is looked at, and nothing is changed.
 
 use serde_json::Value;
-use xtask::catalog::Service;
 use xtask::commands::verify::{Scope, Tools, verify};
 use xtask::report::Format;
 
+use crate::world::components::AXON;
 use crate::world::{Fake, FakeState, Wrong};
 
 /// What a run output: its exit code, the status of each criterion in their order, and all of it.
@@ -122,7 +122,7 @@ async fn coverage_is_measured_of_the_tests_own_run_and_once_for_the_same_sources
     whole(&fake).await;
     assert_eq!(fake.state().machine.measured, 1);
 
-    fake.edit(&[Service::Axon], "changed");
+    fake.edit(&[AXON], "changed");
     fake.state().machine.lines_percent = 79.0;
     let changed = whole(&fake).await;
     assert_eq!(fake.state().machine.measured, 2);

@@ -1,5 +1,6 @@
 //! Docker's engine: each image runs alone and calls what its settings name, over real sockets.
 
+use crate::world::components::{AXON, ORBIT, SERVICES};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -7,7 +8,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use xtask::catalog::{SERVICES, Service};
+use xtask::catalog::Service;
 use xtask::decide::definition::run_options::RunOptions;
 use xtask::ports::{Containers, ProbeAnswer, ProbeRequest, RunningContainer};
 
@@ -89,7 +90,7 @@ impl Fake {
 
 impl Program {
     fn health(&self, wrong: Option<Wrong>) -> Value {
-        let starting = wrong == Some(Wrong::HealthStatus) && self.service == Service::Axon;
+        let starting = wrong == Some(Wrong::HealthStatus) && self.service == AXON;
         let status = if starting { "starting" } else { "healthy" };
         json!({ "status": status, "service": self.service })
     }
@@ -200,7 +201,7 @@ impl Containers for Fake {
         let service: Service = options.image.parse().unwrap();
         let mut state = self.state();
         let mut lines = vec![line(service, "ready", "")];
-        if state.alone.wrong == Some(Wrong::PlainLog) && service == Service::Axon {
+        if state.alone.wrong == Some(Wrong::PlainLog) && service == AXON {
             lines.push("listening on 80".to_owned());
         }
         let program = Program {
@@ -230,7 +231,7 @@ impl RunningContainer for Container {
         let alone = &self.fake.state().alone;
         let service = alone.running[&self.port].service;
         assert_eq!(command, [format!("/{service}"), "healthcheck".to_owned()]);
-        let fails = alone.wrong == Some(Wrong::HealthCheck) && service == Service::Orbit;
+        let fails = alone.wrong == Some(Wrong::HealthCheck) && service == ORBIT;
         Ok(i64::from(fails))
     }
 

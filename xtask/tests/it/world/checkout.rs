@@ -1,12 +1,13 @@
 //! The checkout, what is built of it, and Terraform.
 
+use crate::world::components::{COMPONENTS, SERVICES};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use serde_json::json;
-use xtask::catalog::{COMPONENTS, Component, SERVICES};
+use xtask::catalog::{Component, Service};
 use xtask::decide::artifact::image::Artifact;
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::outputs::Architecture;
@@ -128,6 +129,10 @@ impl InfraPlan for Planned<'_> {
         "terraform would change this"
     }
 
+    fn destroyed(&self) -> Vec<String> {
+        self.fake.state().destroyed_by_apply.clone()
+    }
+
     async fn apply(self: Box<Self>) -> Result<()> {
         let work = |state: &mut FakeState| {
             state.apply(&self.infra);
@@ -139,7 +144,7 @@ impl InfraPlan for Planned<'_> {
 
 #[async_trait]
 impl Infra for Fake {
-    async fn desired_sha256(&self) -> Result<String> {
+    async fn desired_sha256(&self, _: &[Service]) -> Result<String> {
         Ok(self.state().infra.clone())
     }
 
@@ -150,7 +155,7 @@ impl Infra for Fake {
         .await
     }
 
-    async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>> {
+    async fn plan(&self, _: &[Service]) -> Result<Box<dyn InfraPlan + '_>> {
         self.call("plan infra", |state| {
             let infra = state.infra.clone();
             Ok(Box::new(Planned { fake: self, infra }) as Box<dyn InfraPlan>)

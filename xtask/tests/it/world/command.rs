@@ -45,8 +45,11 @@ impl Fake {
         format: Format,
         names: &[C],
     ) -> CommandOutput {
+        let mut components = self.state().catalog.components();
+        let named: Vec<Component> = names.iter().map(|it| (*it).into()).collect();
+        components.retain(|it| named.is_empty() || named.contains(it));
         let options = Options {
-            names: names.iter().map(|it| (*it).into()).collect(),
+            components,
             dry_run: false,
             yes: false,
         };
@@ -75,11 +78,13 @@ impl Fake {
         };
         let report = Report::new(mode, Box::new(data.clone()), Box::new(talk.clone()));
         let environment = self.state().environment.clone();
+        let catalog = self.state().catalog.clone();
         let user = User {
             name: "ada".to_owned(),
             host: "laptop".to_owned(),
         };
         let context = Context {
+            catalog: &catalog,
             environment: &environment,
             architecture: Architecture::X86,
             source: self,

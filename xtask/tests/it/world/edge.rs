@@ -1,10 +1,11 @@
 //! What lies around the environment: callers of the load balancer, time, and Ctrl-C.
 
+use crate::world::components::{AXON, ORBIT, SERVICES};
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use xtask::catalog::{SERVICES, Service};
+use xtask::catalog::Service;
 use xtask::ports::{Clock, Interrupt, Probe, ProbeAnswer, ProbeRequest};
 
 use super::{Fake, FakeState};
@@ -70,11 +71,7 @@ impl Probe for Fake {
             .headers
             .get("X-Service")
             .is_some_and(|it| it == "axon");
-        let service = if to_axon {
-            Service::Axon
-        } else {
-            Service::Orbit
-        };
+        let service = if to_axon { AXON } else { ORBIT };
         self.call(&format!("probe {service}"), |state| state.health(service))
             .await
     }

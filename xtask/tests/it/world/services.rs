@@ -1,5 +1,6 @@
 //! ECS: services whose rollouts move on by one step with each look, and their targets.
 
+use crate::world::components::ORBIT;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
@@ -429,7 +430,7 @@ impl Cluster for Fake {
                 .await?
                 .running,
         )?;
-        let unhealthy = self.state().ecs.orbit_is_unhealthy && name == Service::Orbit;
+        let unhealthy = self.state().ecs.orbit_is_unhealthy && name == ORBIT;
         let health = if unhealthy { "UNHEALTHY" } else { "HEALTHY" };
         Ok(vec![health.to_owned(); running])
     }

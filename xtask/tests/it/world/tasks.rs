@@ -2,12 +2,13 @@
 //! says in its log which version it has, and signs or verifies with it. After every change each of
 //! orbit's may send a dispatch to each of axon's.
 
+use crate::world::components::{AXON, ORBIT, SERVICES};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use xtask::catalog::{SERVICES, Service};
+use xtask::catalog::Service;
 use xtask::ports::{Clock, LogLine};
 
 use super::secrets::SecretVersion;
@@ -147,13 +148,13 @@ impl FakeState {
 
     fn dispatches(&mut self) {
         let mut lost = Vec::new();
-        for orbit in self.tasks_alive(Service::Orbit) {
+        for orbit in self.tasks_alive(ORBIT) {
             let on_its_way = orbit
                 .had
                 .as_ref()
                 .filter(|(at, _)| at.elapsed() < IN_FLIGHT);
             for signs in std::iter::once(&orbit.has).chain(on_its_way.map(|(_, had)| had)) {
-                for axon in self.tasks_alive(Service::Axon) {
+                for axon in self.tasks_alive(AXON) {
                     let known = [
                         &axon.has.document["sigv4_access_key_id"],
                         &axon.has.document["sigv4_previous_access_key_id"],

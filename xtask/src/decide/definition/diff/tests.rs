@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::Service;
+use crate::catalog::testing::AXON;
 use crate::decide::definition::testing::definition;
 
 fn axon() -> Definition {
-    definition(Service::Axon)
+    definition(AXON)
 }
 
 fn changes(before: &Definition, after: &Definition) -> Vec<String> {

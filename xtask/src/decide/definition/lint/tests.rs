@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::{SERVICES, Service};
+use crate::catalog::testing::{AXON, SERVICES};
 use crate::decide::definition::testing::definition;
 use crate::decide::outputs::{self, Architecture};
 
@@ -20,7 +20,7 @@ fn facts() -> Facts {
     Facts {
         image: Some(image),
         rollout_seconds_max: Some(900),
-        ..Facts::of(&outputs, Service::Axon)
+        ..Facts::of(&outputs, AXON)
     }
 }
 
@@ -44,7 +44,7 @@ fn with_service(container_name: &str, container_port: u16) -> Facts {
 /// The good definition with the value of each path replaced; `null` removes it. A path that begins
 /// with a dot is relative to the first container.
 fn broken(patch: &Value) -> Definition {
-    let mut good = definition(Service::Axon).0;
+    let mut good = definition(AXON).0;
     for (pointer, value) in patch.as_object().unwrap() {
         let whole = match pointer.strip_prefix('.') {
             Some(below) => format!("/containerDefinitions/0{below}"),
@@ -115,7 +115,7 @@ fn every_rule_has_a_case() {
 
 #[test]
 fn rules_about_the_image_read_its_facts() {
-    let good = definition(Service::Axon);
+    let good = definition(AXON);
     let arm = with_image(|image| image.architecture = Architecture::Arm);
     assert_eq!(
         findings_of("T27", &good, &arm),
@@ -167,7 +167,7 @@ fn a_health_check_with_curl_needs_curl_and_a_shell() {
 
 #[test]
 fn rules_about_the_service_read_its_facts() {
-    let good = definition(Service::Axon);
+    let good = definition(AXON);
     assert_eq!(
         findings_of(
             "T21",

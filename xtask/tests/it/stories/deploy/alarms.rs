@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use xtask::catalog::{COMPONENTS, SERVICES, Service};
+use xtask::catalog::Service;
 use xtask::commands::rollback::{rollback, stop};
 use xtask::commands::status::status;
 use xtask::decide::outputs::Outputs;
@@ -11,6 +11,7 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::ports::Context;
 
 use super::resilience::with_each_call_spoiled;
+use crate::world::components::{COMPONENTS, ORBIT, SERVICES};
 use crate::world::{CallFault, CommandOutput, Fake, KILLED, Rollout};
 
 const AXON_BACK: &str = "update axon demo-axon:1 alarms off";
@@ -73,7 +74,7 @@ fn alarms_are(fake: &Fake, enabled: bool) {
 #[tokio::test(start_paused = true)]
 async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_again() {
     let fake = release_that_goes_back().await;
-    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Service::Orbit));
+    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(ORBIT));
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
         "a dispatch was not answered: 502",
@@ -98,13 +99,7 @@ async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_agai
 async fn alarms_that_went_off_before_the_rollback_are_put_back_too() {
     let fake = release_that_goes_back().await;
     fake.meanwhile("dispatch", |state| {
-        state
-            .ecs
-            .services
-            .get_mut(&Service::Orbit)
-            .unwrap()
-            .watch
-            .in_alarm = true;
+        state.ecs.services.get_mut(&ORBIT).unwrap().watch.in_alarm = true;
     });
     fake.deploy_all().await.fails(20);
     alarms_are(&fake, true);
@@ -116,7 +111,7 @@ async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itse
     fake.state().ecs.has_alarms();
     fake.edit(&COMPONENTS, "two");
     fake.meanwhile("update orbit demo-orbit:2", |state| {
-        state.ecs.alarms_go_off(Service::Orbit);
+        state.ecs.alarms_go_off(ORBIT);
     });
     fake.deploy_all()
         .await
@@ -130,7 +125,7 @@ async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itse
 #[tokio::test(start_paused = true)]
 async fn a_rollback_is_not_undone_by_the_alarms_of_what_it_leaves() {
     let fake = two_releases().await;
-    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(Service::Orbit));
+    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(ORBIT));
     roll_back(&fake).await.succeeds();
     let changes = [
         "open 3",
@@ -168,7 +163,7 @@ async fn a_first_release_goes_back_to_nothing_without_alarms() {
     fake.state().ecs.has_alarms();
     fake.state().dispatch_status = 502;
     fake.meanwhile("update orbit demo-orbit-placeholder:1", |state| {
-        state.ecs.alarms_go_off(Service::Orbit);
+        state.ecs.alarms_go_off(ORBIT);
     });
     fake.deploy_all().await.fails(20);
     let back = "update orbit demo-orbit-placeholder:1 desired 0 alarms off";
@@ -202,7 +197,7 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
         let fake = Fake::released().await;
         fake.state().ecs.has_alarms();
         fake.edit(&COMPONENTS, "two");
-        fake.script(Service::Orbit, Rollout::CrashesAndStays);
+        fake.script(ORBIT, Rollout::CrashesAndStays);
         fake
     };
     for fault in [
@@ -259,7 +254,7 @@ async fn alarms_that_stay_off_are_told_with_who_turns_them_on() {
         "; the alarms of orbit are off until the next deploy or rollback",
     ]);
     assert_eq!(fake.record(3).state, ReleaseState::Succeeded);
-    assert_eq!(fake.record(3).without_alarms, [Service::Orbit].into());
+    assert_eq!(fake.record(3).without_alarms, [ORBIT].into());
     let output = fake
         .run_on_outputs(async |context, outputs| status(context, outputs).await)
         .await;
@@ -316,7 +311,7 @@ async fn what_a_later_release_took_over_is_left_to_it() {
     fake.meanwhile(AXON_BACK, |state| {
         let mut later = state.newest().unwrap();
         later.number = 3;
-        later.without_alarms = [Service::Orbit].into();
+        later.without_alarms = [ORBIT].into();
         state.put_record(&later);
     });
     fake.deploy_all().await.fails(23);

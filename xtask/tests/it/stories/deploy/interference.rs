@@ -1,17 +1,18 @@
 //! Others at work, and a user who walks away.
 
 use jiff::SignedDuration;
-use xtask::catalog::{COMPONENTS, Component, Function, Service};
+use xtask::catalog::Component;
 use xtask::decide::release::record::{LEASE, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
+use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
 use crate::world::{Fake, Rollout};
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, Rollout::SupersededBy("demo-orbit:99"));
+    fake.script(ORBIT, Rollout::SupersededBy("demo-orbit:99"));
     let output = fake.deploy_all().await;
     output
         .fails(23)
@@ -23,11 +24,11 @@ async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::Superseded);
     assert_eq!(
-        record.entries.services[&Service::Orbit].outcome,
+        record.entries.services[&ORBIT].outcome,
         Some(Outcome::Superseded)
     );
     assert_eq!(
-        record.entries.services[&Service::Axon].outcome,
+        record.entries.services[&AXON].outcome,
         Some(Outcome::Succeeded)
     );
 }
@@ -52,7 +53,7 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
 async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, Rollout::Hangs);
+    fake.script(ORBIT, Rollout::Hangs);
     fake.meanwhile("stopped tasks demo-orbit:2", |state| {
         let record = state.newest().unwrap();
         let worked = record.until.duration_since(record.opened);
@@ -66,7 +67,7 @@ async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
 async fn a_later_release_stops_the_taking_back_too() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, Rollout::CrashesAndStays);
+    fake.script(ORBIT, Rollout::CrashesAndStays);
     let later = fake.release_by_grace(3);
     fake.meanwhile("stopped tasks demo-orbit:2", move |state| {
         state.put_record(&later);
@@ -87,7 +88,7 @@ async fn a_later_release_stops_the_taking_back_too() {
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_somebody_else_moved_is_left_alone() {
     let fake = Fake::released().await;
-    fake.edit(&[Component::Function(Function::Governance)], "two");
+    fake.edit(&[Component::Function(GOVERNANCE)], "two");
     fake.meanwhile("ask 3", |state| state.lambda.move_alias("1"));
     fake.deploy_all()
         .await
@@ -112,11 +113,11 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::Detached);
     assert_eq!(
-        record.entries.services[&Service::Axon].outcome,
+        record.entries.services[&AXON].outcome,
         Some(Outcome::Succeeded)
     );
     assert_eq!(
-        record.entries.services[&Service::Orbit].outcome,
+        record.entries.services[&ORBIT].outcome,
         Some(Outcome::Detached)
     );
     assert_eq!(
@@ -136,7 +137,7 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
 async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, Rollout::CrashesAndStays);
+    fake.script(ORBIT, Rollout::CrashesAndStays);
     fake.interrupt("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(22);
     // A rotation is no release that could have succeeded.
@@ -149,6 +150,6 @@ async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
         ["open 4", "update orbit demo-orbit:1", "close 4 rolled back"]
     );
     fake.state().ecs.scripts.clear();
-    fake.edit(&[Service::Orbit], "three");
+    fake.edit(&[ORBIT], "three");
     fake.deploy_all().await.succeeds();
 }

@@ -1,15 +1,15 @@
 //! What ends a deploy before it has changed anything.
 
-use xtask::catalog::{COMPONENTS, Service};
 use xtask::commands::deploy::{Options, deploy};
 use xtask::planning::outputs::required;
 
+use crate::world::components::{AXON, COMPONENTS, ORBIT};
 use crate::world::{Fake, secret_arn};
 
 #[tokio::test(start_paused = true)]
 async fn a_release_in_progress_is_named_with_its_holder() {
     let fake = Fake::released().await;
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     let mut held = fake.release_by_grace(2);
     "desk".clone_into(&mut held.host);
     fake.put_record(&held);
@@ -23,7 +23,7 @@ async fn a_release_in_progress_is_named_with_its_holder() {
 #[tokio::test(start_paused = true)]
 async fn whoever_opens_the_same_number_first_wins() {
     let fake = Fake::released().await;
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     let first = fake.release_by_grace(2);
     fake.meanwhile("create 2", move |state| state.put_record(&first));
     fake.deploy_all()
@@ -39,10 +39,7 @@ async fn a_plan_is_applied_only_on_what_it_was_made_for() {
     fake.edit(&COMPONENTS, "two");
     fake.meanwhile("create 2", |state| {
         state.ecs.register_by_hand("demo-orbit:7");
-        state
-            .ecs
-            .update(Service::Orbit, "demo-orbit:7", None)
-            .unwrap();
+        state.ecs.update(ORBIT, "demo-orbit:7", None).unwrap();
     });
     let output = fake.deploy_all().await;
     output
@@ -54,7 +51,7 @@ async fn a_plan_is_applied_only_on_what_it_was_made_for() {
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_was_moved_since_the_plan_is_noticed() {
     let fake = Fake::released().await;
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     fake.meanwhile("create 2", |state| state.lambda.move_alias("1"));
     fake.deploy_all()
         .await
@@ -67,7 +64,7 @@ async fn an_alias_that_was_moved_since_the_plan_is_noticed() {
 async fn a_secret_without_a_value_is_named_with_the_command_that_gives_it_one() {
     let fake = Fake::applied();
     fake.is_not_local();
-    fake.state().secrets.remove(&secret_arn(Service::Orbit));
+    fake.state().secrets.remove(&secret_arn(ORBIT));
     let output = fake.deploy_all().await;
     output.fails(12).says(&[
         "the secrets of orbit",
@@ -79,7 +76,7 @@ async fn a_secret_without_a_value_is_named_with_the_command_that_gives_it_one() 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_lint_ends_a_deploy_before_anything_is_changed() {
     let fake = Fake::applied();
-    fake.edit_template(Service::Orbit, ":database_url::", ":database_url");
+    fake.edit_template(ORBIT, ":database_url::", ":database_url");
     let output = fake.deploy_all().await;
     output
         .fails(10)
@@ -90,8 +87,8 @@ async fn an_error_of_lint_ends_a_deploy_before_anything_is_changed() {
 #[tokio::test(start_paused = true)]
 async fn faults_of_both_templates_are_told_at_once() {
     let fake = Fake::applied();
-    fake.edit_template(Service::Axon, "${AXON_IMAGE}", "${AXON_IMAGES}");
-    fake.edit_template(Service::Orbit, "${LOG_GROUP}", "${LOG GROUP}");
+    fake.edit_template(AXON, "${AXON_IMAGE}", "${AXON_IMAGES}");
+    fake.edit_template(ORBIT, "${LOG_GROUP}", "${LOG GROUP}");
     let output = fake.deploy_all().await;
     output.fails(10).says(&[
         "task-definitions/axon.json: no value for placeholder `${AXON_IMAGES}`",
@@ -111,7 +108,7 @@ async fn an_environment_that_is_not_local_is_not_changed_without_a_yes() {
         .says(&["not confirmed", "staging", "--yes"]);
     assert_eq!(fake.changes(), [""; 0]);
     let options = Options {
-        names: Vec::new(),
+        components: COMPONENTS.to_vec(),
         dry_run: false,
         yes: true,
     };
@@ -197,7 +194,7 @@ async fn outputs_of_an_older_infra_is_applied_again_by_a_deploy_and_refused_by_o
         .says(&["missing: namespace", "applied"]);
     outdate();
     let options = Options {
-        names: COMPONENTS.to_vec(),
+        components: COMPONENTS.to_vec(),
         dry_run: true,
         yes: false,
     };

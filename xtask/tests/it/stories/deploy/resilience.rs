@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xtask::catalog::{COMPONENTS, SERVICES, Service};
+use xtask::catalog::Service;
 use xtask::decide::release::record::ReleaseState;
 
+use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
 use crate::world::{CallFault, CommandOutput, Fake, Rollout};
 
 /// What runs: the content of each service's primary revision, how many, and the alias.
@@ -102,7 +103,7 @@ async fn all_or_nothing(fake: &Fake, call: &str, output: CommandOutput) {
 async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
     let begin = async || {
         let fake = a_second_release().await;
-        fake.script(Service::Orbit, Rollout::CrashesAndGoesBack);
+        fake.script(ORBIT, Rollout::CrashesAndGoesBack);
         fake
     };
     for fault in [CallFault::Fails, CallFault::LosesItsAnswer] {
@@ -153,7 +154,7 @@ async fn ctrl_c_at_any_call_leaves_a_record_that_says_so_and_the_next_run_ends_i
             let again = fake.deploy_all().await;
             assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
             let state = fake.state();
-            assert_eq!(state.ecs.services[&Service::Axon].desired, 2);
+            assert_eq!(state.ecs.services[&AXON].desired, 2);
             assert_eq!(state.lambda.alias, "3", "{call}");
         },
     )
@@ -184,7 +185,7 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
             let again = fake.deploy_all().await;
             assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
             let state = fake.state();
-            assert_eq!(state.ecs.services[&Service::Orbit].desired, 2);
+            assert_eq!(state.ecs.services[&ORBIT].desired, 2);
             assert_eq!(state.lambda.alias, "3", "{call}");
         },
     )
@@ -194,7 +195,7 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
 #[tokio::test(start_paused = true)]
 async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
     let fake = a_second_release().await;
-    fake.script(Service::Orbit, Rollout::CrashesAndGoesBack);
+    fake.script(ORBIT, Rollout::CrashesAndGoesBack);
     fake.expire("update axon demo-axon:1");
     let output = fake.deploy_all().await;
     output.fails(22).says(&[

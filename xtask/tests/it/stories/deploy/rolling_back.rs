@@ -1,11 +1,12 @@
 //! Releases that fail: everything that they changed goes back, in reverse order.
 
 use serde_json::Value;
-use xtask::catalog::{COMPONENTS, Component, Service};
+use xtask::catalog::Component;
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
 
+use crate::world::components::{AXON, COMPONENTS, ORBIT};
 use crate::world::{Answers, Fake, Rollout};
 
 /// All three components changed, up to orbit.
@@ -25,15 +26,15 @@ const FORWARD: [&str; 9] = [
 async fn release_where_orbit(rollout: Rollout) -> Fake {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, rollout);
+    fake.script(ORBIT, rollout);
     fake
 }
 
 #[track_caller]
 fn everything_is_back(fake: &Fake) {
     let state = fake.state();
-    assert_eq!(state.ecs.services[&Service::Axon].primary, "demo-axon:1");
-    assert_eq!(state.ecs.services[&Service::Orbit].primary, "demo-orbit:1");
+    assert_eq!(state.ecs.services[&AXON].primary, "demo-axon:1");
+    assert_eq!(state.ecs.services[&ORBIT].primary, "demo-orbit:1");
     assert_eq!(state.lambda.alias, "2");
     drop(state);
     let record = fake.record(2);
@@ -164,7 +165,7 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
         Rollout::Hangs,
     ] {
         let fake = Fake::applied();
-        fake.script(Service::Orbit, rollout.clone());
+        fake.script(ORBIT, rollout.clone());
         fake.deploy_all().await.fails(20);
         let back = [
             "update orbit demo-orbit-placeholder:1 desired 0",
@@ -181,8 +182,8 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
             assert_eq!(service.desired, 0);
             assert!(service.primary.contains("placeholder"));
         }
-        fake.script(Service::Orbit, Rollout::Good);
-        fake.edit(&[Service::Orbit], "two");
+        fake.script(ORBIT, Rollout::Good);
+        fake.edit(&[ORBIT], "two");
         fake.deploy_all().await.succeeds();
     }
 }
@@ -222,11 +223,11 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::RollbackFailed);
     assert_eq!(
-        record.entries.services[&Service::Orbit].outcome,
+        record.entries.services[&ORBIT].outcome,
         Some(Outcome::RollbackFailed)
     );
     assert_eq!(
-        record.entries.services[&Service::Axon].outcome,
+        record.entries.services[&AXON].outcome,
         Some(Outcome::RolledBack)
     );
 }
@@ -234,7 +235,7 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
 #[tokio::test(start_paused = true)]
 async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count() {
     let fake = Fake::applied();
-    fake.script(Service::Axon, Rollout::CrashesAndStays);
+    fake.script(AXON, Rollout::CrashesAndStays);
     fake.fail("update axon demo-axon-placeholder:1", 5);
     let output = fake.deploy_all().await;
     output
@@ -245,7 +246,7 @@ async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count()
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_cannot_be_registered_has_changed_nothing_that_runs() {
     let fake = Fake::released().await;
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     fake.fail("register demo-axon", 1);
     fake.deploy_all()
         .await
@@ -266,7 +267,7 @@ async fn a_release_after_a_stop_that_fails_stops_again() {
     .await
     .succeeds();
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, Rollout::CrashesAndStays);
+    fake.script(ORBIT, Rollout::CrashesAndStays);
     fake.deploy_all().await.fails(20);
     for service in fake.state().ecs.services.values() {
         assert_eq!(service.desired, 0);
@@ -277,8 +278,8 @@ async fn a_release_after_a_stop_that_fails_stops_again() {
 async fn a_service_that_is_not_exposed_is_taken_back_by_what_its_targets_say() {
     let fake = Fake::released().await;
     fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
-    fake.edit(&[Service::Axon], "two");
-    fake.script(Service::Axon, Rollout::NeverListens);
+    fake.edit(&[AXON], "two");
+    fake.script(AXON, Rollout::NeverListens);
     fake.deploy_all()
         .await
         .fails(20)

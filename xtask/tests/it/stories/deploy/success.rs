@@ -1,13 +1,14 @@
 //! Releases that land, and runs that change nothing.
 
 use serde_json::{Value, json};
-use xtask::catalog::{COMPONENTS, Component, SERVICES, Service};
+use xtask::catalog::Component;
 use xtask::commands::deploy::{Options, deploy};
 use xtask::commands::plan;
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
 
+use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
 use crate::world::{Fake, secret_arn};
 
 const FIRST: [&str; 10] = [
@@ -41,12 +42,8 @@ async fn a_first_release_sends_the_desired_counts_and_ends_with_an_answered_disp
         assert_eq!(record.entries.services[&service].before, None);
         assert!(record.entries.services[&service].after.is_some());
     }
-    let image = record.entries.services[&Service::Axon]
-        .after
-        .clone()
-        .unwrap()
-        .image;
-    assert_eq!(image, Some(fake.state().digest(Service::Axon)));
+    let image = record.entries.services[&AXON].after.clone().unwrap().image;
+    assert_eq!(image, Some(fake.state().digest(AXON)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +86,7 @@ async fn the_next_run_changes_nothing_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_later_release_changes_what_changed_and_leaves_the_desired_count_alone() {
     let fake = Fake::released().await;
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     fake.deploy_all().await.succeeds();
     let changes = [
         "open 2",
@@ -105,11 +102,8 @@ async fn a_later_release_changes_what_changed_and_leaves_the_desired_count_alone
         3,
         "a record covers all three"
     );
-    assert_eq!(record.entries.services[&Service::Orbit].outcome, None);
-    let before = record.entries.services[&Service::Axon]
-        .before
-        .clone()
-        .unwrap();
+    assert_eq!(record.entries.services[&ORBIT].outcome, None);
+    let before = record.entries.services[&AXON].before.clone().unwrap();
     assert_eq!(before.revision.as_str(), "demo-axon:1");
 }
 
@@ -118,7 +112,7 @@ async fn a_dry_run_prints_the_plan_of_the_run_and_changes_nothing() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
     let options = Options {
-        names: Vec::new(),
+        components: COMPONENTS.to_vec(),
         dry_run: true,
         yes: false,
     };
@@ -142,7 +136,7 @@ async fn a_dry_run_prints_the_plan_of_the_run_and_changes_nothing() {
 async fn a_dry_run_before_the_first_apply_applies_nothing() {
     let fake = Fake::empty();
     let options = Options {
-        names: Vec::new(),
+        components: COMPONENTS.to_vec(),
         dry_run: true,
         yes: true,
     };
@@ -157,7 +151,7 @@ async fn a_dry_run_before_the_first_apply_applies_nothing() {
 async fn names_restrict_a_release() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.deploy(&[Service::Orbit]).await.succeeds();
+    fake.deploy(&[ORBIT]).await.succeeds();
     let changes = [
         "open 2",
         "push orbit",
@@ -172,10 +166,10 @@ async fn names_restrict_a_release() {
 async fn a_changed_infrastructure_is_applied_and_leaves_the_secrets_alone() {
     let fake = Fake::released().await;
     "infra-two".clone_into(&mut fake.state().infra);
-    let before = fake.state().secrets[&secret_arn(Service::Axon)].clone();
+    let before = fake.state().secrets[&secret_arn(AXON)].clone();
     fake.deploy_all().await.succeeds();
     assert_eq!(fake.changes(), ["apply"]);
-    assert_eq!(fake.state().secrets[&secret_arn(Service::Axon)], before);
+    assert_eq!(fake.state().secrets[&secret_arn(AXON)], before);
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +184,7 @@ async fn a_service_that_is_not_exposed_is_proven_by_its_targets() {
 #[tokio::test(start_paused = true)]
 async fn an_abandoned_release_is_taken_over_and_named() {
     let fake = Fake::released().await;
-    fake.edit(&[Service::Axon], "two");
+    fake.edit(&[AXON], "two");
     let mut abandoned = fake.record(1);
     abandoned.number = 2;
     abandoned.state = ReleaseState::InProgress;
@@ -215,8 +209,8 @@ async fn the_result_is_json_on_stdout_and_no_secret_is_told() {
 #[tokio::test(start_paused = true)]
 async fn plan_says_what_deploy_would_change_and_changes_nothing() {
     let fake = Fake::released().await;
-    fake.edit_template(Service::Axon, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
-    fake.edit_template(Service::Axon, "\"memory\": \"512\"", "\"memory\": \"1024\"");
+    fake.edit_template(AXON, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
+    fake.edit_template(AXON, "\"memory\": \"512\"", "\"memory\": \"1024\"");
     let output = fake
         .run_on_outputs(async |context, outputs| plan::plan(context, outputs, &[], false).await)
         .await;
@@ -261,7 +255,7 @@ async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() 
             .await
     };
     plan_all(&fake).await.succeeds();
-    fake.edit(&[Service::Orbit], "two");
+    fake.edit(&[ORBIT], "two");
     let output = plan_all(&fake).await;
     output.fails(13);
     assert!(
@@ -271,7 +265,7 @@ async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() 
     );
     assert!(!output.talk.contains("error"), "an answer: {}", output.talk);
     // What keeps a plan from being made is another code still.
-    fake.edit_template(Service::Orbit, ":database_url::", ":database_url");
+    fake.edit_template(ORBIT, ":database_url::", ":database_url");
     plan_all(&fake).await.fails(10);
     assert_eq!(fake.changes(), [""; 0]);
 }
