@@ -393,6 +393,12 @@ mod tests {
         let (report, _, _) = captured(Format::Human);
         let bundle = folder.path().join("bundle");
         let catalog = catalog();
+        let crates = catalog.entries().iter().map(|entry| &entry.common().folder);
+        for member in crates.map(String::as_str).chain([""]) {
+            let member = folder.path().join(member);
+            fs::create_dir_all(&member).await.unwrap();
+            fs::write(member.join("Cargo.toml"), "").await.unwrap();
+        }
         let builder = Artifacts::new(
             &catalog,
             &process_env,

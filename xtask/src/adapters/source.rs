@@ -186,12 +186,21 @@ mod tests {
         /// A checkout with one commit of the inputs of axon.
         async fn committed() -> Self {
             let folder = Self::new();
-            folder.write("Cargo.toml", "[workspace]");
+            folder.with_manifests();
             folder.write("services/axon/src/main.rs", "fn main() {}");
             folder.write("services/kit/src/lib.rs", "");
             folder.git(&["init", "--quiet"]).await;
             folder.commit().await;
             folder
+        }
+
+        /// Axon links the kit.
+        fn with_manifests(&self) {
+            let kit = "[workspace.dependencies]\nservice-kit = { path = \"services/kit\" }";
+            self.write("Cargo.toml", kit);
+            let axon = "[dependencies]\nservice-kit.workspace = true";
+            self.write("services/axon/Cargo.toml", axon);
+            self.write("services/kit/Cargo.toml", "");
         }
 
         #[expect(clippy::disallowed_methods, reason = "a test writes its own checkout")]
@@ -271,7 +280,7 @@ mod tests {
         folder.write("README.md", "words");
         folder.write("services/axon/src/.main.rs.swp", "an editor's");
         assert!(folder.revision().await.is_some());
-        assert_eq!(folder.inputs().await.files.len(), 3);
+        assert_eq!(folder.inputs().await.files.len(), 5);
 
         folder.write("services/axon/src/new.rs", "");
         assert_eq!(folder.revision().await, None, "an untracked file");
@@ -303,8 +312,9 @@ mod tests {
     #[tokio::test]
     async fn a_folder_without_git_has_inputs_but_no_commit() {
         let folder = Folder::new();
+        folder.with_manifests();
         folder.write("services/axon/src/main.rs", "fn main() {}");
-        assert_eq!(folder.inputs().await.files.len(), 1);
+        assert_eq!(folder.inputs().await.files.len(), 4);
         assert_eq!(folder.revision().await, None);
         let checkout = Checkout::new(&folder.process_env());
         assert_eq!(checkout.commit().await.unwrap(), None);

@@ -396,7 +396,7 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("version 9"), "{text}");
         assert!(
-            text.contains("cluster") && text.contains("services.axon"),
+            text.contains("cluster") && text.contains("services"),
             "{text}"
         );
     }

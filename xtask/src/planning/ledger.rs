@@ -38,7 +38,7 @@ pub async fn released(context: &Context<'_>) -> Result<Vec<Service>> {
     if !context.environment.is_scaled() {
         return Ok(Vec::new());
     }
-    let succeeded = newest_where(context, |it| it.state == ReleaseState::Succeeded).await?;
+    let succeeded = newest_where(context, Record::is_succeeded_release).await?;
     let services = succeeded.map_or_else(BTreeMap::new, |record| record.entries.services);
     let started = services
         .into_iter()

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use super::ledger;
 use crate::catalog;
 use crate::decide::outputs::{self, Outputs, OutputsError};
+use crate::decide::release::record::RecordKind;
 use crate::failure::Failure;
 use crate::ports::Context;
 use crate::release::{Confirmed, confirm};
@@ -84,7 +85,8 @@ async fn refuse_to_destroy(context: &Context<'_>, destroyed: &[String]) -> Resul
     if destroyed.is_empty() {
         return Ok(());
     }
-    let newest = context.ledger.newest().await?;
+    // A rotation covers no component.
+    let newest = ledger::newest_where(context, |it| it.kind != RecordKind::Rotation).await?;
     let runs = |name: &&String| newest.as_ref().is_some_and(|record| record.runs(name));
     let running: Vec<_> = destroyed.iter().filter(runs).cloned().collect();
     if running.is_empty() {

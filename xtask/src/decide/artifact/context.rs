@@ -60,7 +60,7 @@ mod tests {
         let command = format!("exec cargo {arguments}");
         assert!(RECIPE.contains(&command), "{command}");
         assert!(cargo_arguments(X86, &["a"]).ends_with(&["--package".into(), "a".into()]));
-        assert!(RECIPE.contains("--package $name"));
+        assert!(RECIPE.contains("\" --package %s\" ${PACKAGES}"));
     }
 
     #[test]

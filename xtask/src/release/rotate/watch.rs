@@ -84,10 +84,7 @@ impl<'a> Watch<'a> {
     }
 
     pub(super) async fn read(&self) -> Result<SecretPair> {
-        let (axon, orbit) = tokio::try_join!(
-            self.read_secret(AXON),
-            self.read_secret(ORBIT)
-        )?;
+        let (axon, orbit) = tokio::try_join!(self.read_secret(AXON), self.read_secret(ORBIT))?;
         Ok(SecretPair { axon, orbit })
     }
 

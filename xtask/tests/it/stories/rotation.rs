@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask::catalog::{COMPONENTS, Service};
+use xtask::catalog::Service;
 use xtask::commands::rollback::rollback;
 use xtask::commands::secrets::rotate;
 use xtask::decide::release::record::{Entries, LEASE, RecordKind, ReleaseState};
 use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
 
-use crate::world::components::{AXON, ORBIT};
+use crate::world::components::{AXON, COMPONENTS, ORBIT};
 use crate::world::{CallFault, CommandOutput, Fake, KILLED, Slow, secret_arn};
 
 const ROTATION: [&str; 5] = [

@@ -1,11 +1,11 @@
 //! `rollback --stop`: none desired, wait, deregister what ran.
 
 use jiff::SignedDuration;
-use xtask::catalog::{Function, Service};
 use xtask::commands::rollback::{rollback, stop};
 use xtask::decide::release::record::{LEASE, RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
+use crate::world::components::{AXON, GOVERNANCE, ORBIT};
 use crate::world::{CommandOutput, Fake};
 
 async fn stop_all(fake: &Fake) -> CommandOutput {
@@ -34,9 +34,7 @@ async fn orbit_goes_first_and_what_ran_is_deregistered() {
         (&None, Some(Outcome::Succeeded))
     );
     assert!(
-        record.entries.functions[&GOVERNANCE]
-            .after
-            .is_some(),
+        record.entries.functions[&GOVERNANCE].after.is_some(),
         "the function stays"
     );
     stop_all(&fake).await.succeeds().says(&["nothing runs"]);
@@ -128,10 +126,7 @@ async fn a_release_in_progress_is_not_stopped_under_its_holder() {
 async fn what_was_released_since_the_question_is_not_stopped_by_its_answer() {
     let fake = Fake::released_twice().await;
     fake.meanwhile("create 3", |state| {
-        state
-            .ecs
-            .update(AXON, "demo-axon:1", None)
-            .unwrap();
+        state.ecs.update(AXON, "demo-axon:1", None).unwrap();
     });
     let output = stop_all(&fake).await;
     output
