@@ -1,7 +1,7 @@
 # The outputs: all that xtask needs to know about this environment, in one document.
 
 locals {
-  # A precondition of the parameter below reports a missing endpoint.
+  # A precondition of the item below reports a missing endpoint.
   emulator      = var.emulated ? coalesce(var.endpoint, "missing") : null
   emulator_port = var.emulated ? try(regex("[0-9]+$", local.emulator), "missing") : null
 
@@ -14,27 +14,30 @@ locals {
     "http://${module.cluster.load_balancer_dns_name}"
   )
 
-  # The local AWS has no DNS for service discovery: orbit calls axon through the load balancer, by
-  # a host name that leaves the path as it is, at the address of this host inside a container.
-  discovery = var.emulated ? {
-    AXON_SERVICE_URL = "http://${module.cluster.load_balancer_name}.alb.localhost/reason"
-    AXON_CONNECT_TO  = "host.docker.internal:${local.emulator_port}"
-  } : {}
-
-  extra_environment = {
-    axon  = var.service_environment.axon
-    orbit = merge(local.discovery, var.service_environment.orbit)
+  # The local AWS has no DNS for service discovery: a service calls another through the load
+  # balancer, by a host name that leaves the path as it is, at the address of this host inside a
+  # container.
+  discovery = {
+    for name, service in local.services : name => merge([
+      for called, path in service.calls : {
+        "${upper(replace(called, "-", "_"))}_SERVICE_URL" = "http://${module.cluster.load_balancer_name}.alb.localhost${path}"
+        "${upper(replace(called, "-", "_"))}_CONNECT_TO"  = "host.docker.internal:${local.emulator_port}"
+      } if var.emulated
+    ]...)
   }
 
-  # The headers by which the load balancer routes /health to each service.
-  probe_headers = merge(
-    { orbit = {} },
-    var.expose_axon ? { axon = { "X-Service" = "axon" } } : {},
-  )
+  # The headers by which the load balancer routes /health to each service: none to the default one.
+  probe_headers = {
+    for name, service in local.services : name => concat(
+      [for route in service.routes : route.headers if route.exposed && route.path == "/health"],
+      service.default_route ? [{}] : [],
+    )
+  }
 
   outputs = {
-    version            = 2
+    version            = 3
     project            = var.project
+    name_prefix        = local.prefix
     environment        = var.environment
     region             = var.region
     account_id         = var.account_id
@@ -45,48 +48,80 @@ locals {
     execution_role_arn = module.security.execution_role_arn
     base_url           = local.base_url
     infra_sha256       = var.infra_sha256
+    retired            = module.catalog.retired
 
     services = {
-      for name in local.services : name => {
+      for name, service in local.services : name => {
         ecs_service      = module.service[name].ecs_service
         repository       = module.registry.names[name]
         task_role_arn    = module.security.task_role_arns[name]
         secret_arn       = module.security.secret_arns[name]
         log_group        = local.log_groups[name]
         target_group_arn = module.cluster.target_groups[name].arn
-        desired_count    = var.desired_counts[name]
-        port             = local.port
-        environment      = local.extra_environment[name]
-        probe = contains(keys(local.probe_headers), name) ? {
+        desired_count    = lookup(var.desired_counts, name, 2)
+        port             = service.port
+        routes           = service.routes
+        environment = merge(
+          local.discovery[name], var.shared_environment, lookup(var.service_environment, name, {}),
+        )
+        probe = length(local.probe_headers[name]) == 0 ? null : {
           url     = "${local.base_url}/health"
-          headers = local.probe_headers[name]
-        } : null
+          headers = local.probe_headers[name][0]
+        }
       }
     }
 
     functions = {
-      governance = {
-        name      = module.governance.name
-        alias     = module.governance.alias
-        log_group = module.governance.log_group
+      for name in local.functions : name => {
+        name      = module.function[name].name
+        alias     = module.function[name].alias
+        log_group = local.log_groups[name]
       }
     }
   }
 }
 
-resource "aws_ssm_parameter" "outputs" {
-  #checkov:skip=CKV2_AWS_34:holds names and addresses, no secrets
+# What xtask keeps about an environment. It finds the table by project and environment, so its name
+# does not have the prefix.
+resource "aws_dynamodb_table" "releases" {
+  name                        = "${var.project}-${var.environment}-releases"
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "kind"
+  range_key                   = "number"
+  deletion_protection_enabled = !var.disposable
 
-  name        = "/${var.project}/${var.environment}/outputs"
-  description = "What Terraform created for this environment, as xtask reads it."
-  type        = "String"
-  value       = jsonencode(local.outputs)
+  attribute {
+    name = "kind"
+    type = "S"
+  }
+
+  attribute {
+    name = "number"
+    type = "N"
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = module.security.key_arn
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+}
+
+resource "aws_dynamodb_table_item" "outputs" {
+  table_name = aws_dynamodb_table.releases.name
+  hash_key   = aws_dynamodb_table.releases.hash_key
+  range_key  = aws_dynamodb_table.releases.range_key
+
+  item = jsonencode({
+    kind     = { S = "outputs" }
+    number   = { N = "0" }
+    document = { S = jsonencode(local.outputs) }
+  })
 
   lifecycle {
-    precondition {
-      condition     = length(jsonencode(local.outputs)) <= 4096
-      error_message = "The outputs exceed the 4096 bytes of a standard parameter."
-    }
     precondition {
       condition     = !var.emulated || can(regex("^http://127\\.0\\.0\\.1:[0-9]+$", var.endpoint))
       error_message = "The endpoint of an emulated environment must be http://127.0.0.1:PORT."
@@ -99,6 +134,6 @@ resource "aws_ssm_parameter" "outputs" {
 }
 
 output "environment" {
-  description = "The same document as the parameter `/<project>/<environment>/outputs`."
+  description = "The same document as the item `outputs` of the table `<project>-<environment>-releases`."
   value       = local.outputs
 }

@@ -17,6 +17,27 @@ variable "project" {
   }
 }
 
+variable "name_prefix" {
+  description = "Prefix of every name instead of `project`, for an account that holds more than one environment; null is `project`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.name_prefix == null || can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name_prefix)) && !can(regex("^aws", var.name_prefix)) && !can(regex("^(internal|sg|sthree|amzn)(-|$)", var.name_prefix))
+    error_message = "Use a-z, 0-9 and single inner hyphens, beginning with a letter, but not with aws, internal-, sg-, sthree- or amzn-: AWS reserves these."
+  }
+
+  validation {
+    condition     = alltrue([for name in concat(["lb"], keys(module.catalog.services)) : length("${coalesce(var.name_prefix, var.project)}-${name}") <= 32])
+    error_message = "Use a shorter prefix: ${coalesce(var.name_prefix, var.project)}-<name> has at most 32 characters, the limit of load balancers and target groups, for lb and for each service of the catalog: ${join(", ", keys(module.catalog.services))}."
+  }
+
+  validation {
+    condition     = length(coalesce(var.name_prefix, var.project)) + length(var.environment) <= 37
+    error_message = "Use a shorter prefix: with the environment's name it has at most 37 characters, as a bucket's name has at most 63."
+  }
+}
+
 variable "environment" {
   description = "Name of the environment, and of its files in environments/."
   type        = string
@@ -84,30 +105,60 @@ variable "infra_sha256" {
   }
 }
 
+variable "catalog" {
+  description = "Text of a catalog, for tests; null reads services/catalog.json."
+  type        = string
+  default     = null
+}
+
+variable "released_services" {
+  description = "Services that have been released once, which xtask knows; only these are scaled automatically."
+  type        = set(string)
+  default     = []
+}
+
 variable "desired_counts" {
-  description = "For each service, the number of tasks that its first release starts."
-  type = object({
-    axon  = number
-    orbit = number
-  })
+  description = "By service, the number of tasks that its first release starts, and the minimum of autoscaling; 2 where it is missing."
+  type        = map(number)
+  default     = {}
 
   validation {
     condition     = alltrue([for count in values(var.desired_counts) : count >= 1 && floor(count) == count])
     error_message = "Use whole numbers from 1."
   }
+
+  validation {
+    condition     = length(setsubtract(keys(var.desired_counts), module.catalog.all_services)) == 0
+    error_message = "Not a service of the catalog: ${join(", ", setsubtract(keys(var.desired_counts), module.catalog.all_services))}."
+  }
+}
+
+variable "shared_environment" {
+  description = "Settings that are added to the template of every service, or replace its own."
+  type        = map(string)
+  default     = {}
 }
 
 variable "service_environment" {
-  description = "For each service, settings that are added to its template, or replace its own."
-  type = object({
-    axon  = map(string)
-    orbit = map(string)
-  })
+  description = "By service, settings that are added to its template, or replace its own and the shared ones."
+  type        = map(map(string))
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.service_environment), module.catalog.all_services)) == 0
+    error_message = "Not a service of the catalog: ${join(", ", setsubtract(keys(var.service_environment), module.catalog.all_services))}."
+  }
 }
 
-variable "expose_axon" {
-  description = "Whether the load balancer forwards /reason, and /health with `X-Service: axon`, to axon."
-  type        = bool
+variable "expose" {
+  description = "By service, whether the load balancer forwards its routes, where this environment differs from the catalog."
+  type        = map(bool)
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.expose), module.catalog.all_services)) == 0
+    error_message = "Not a service of the catalog: ${join(", ", setsubtract(keys(var.expose), module.catalog.all_services))}."
+  }
 }
 
 variable "vpc_cidr" {
@@ -155,7 +206,7 @@ variable "https" {
 }
 
 variable "autoscaling" {
-  description = "Maximum number of tasks, and the target CPU utilization in percent; null until the first release has succeeded."
+  description = "Maximum number of tasks of each service, and the target CPU utilization in percent; null turns autoscaling off."
   type = object({
     tasks_max   = number
     cpu_percent = number

@@ -1,9 +1,20 @@
-# What an account needs before Terraform and the pipeline can work in it: applied once, by a
-# person. `destroy` keeps the bucket, because it holds every other state of the account.
+# What an account needs before Terraform and the pipeline can work in it: applied by a person, with the
+# variables of any of its environments. `destroy` keeps the bucket, because it holds every other state
+# of the account.
 
 locals {
   name   = "${var.project}-terraform"
   bucket = "${local.name}-${var.account_id}"
+
+  # The environments of this account are those whose file names it.
+  folder = "${path.module}/${var.environments}"
+  files  = [for name in fileset(local.folder, "*.tfvars.json") : jsondecode(file("${local.folder}/${name}"))]
+  environments = {
+    for file in local.files : file.environment => {
+      prefix = coalesce(try(file.name_prefix, null), file.project)
+      region = file.region
+    } if file.account_id == var.account_id && file.project == var.project
+  }
 }
 
 # In a key policy `*` means the key that the policy is attached to.
@@ -142,13 +153,31 @@ resource "aws_s3_bucket_policy" "state" {
   depends_on = [aws_s3_bucket_public_access_block.state]
 }
 
-module "pipeline" {
-  source = "./pipeline"
+module "catalog" {
+  source = "../modules/catalog"
 
-  project     = var.project
-  environment = var.environment
-  region      = var.region
-  account_id  = var.account_id
-  repository  = var.repository
-  services    = ["axon", "orbit"]
+  document = file("${path.module}/../../services/catalog.json")
+}
+
+# An account has one of an issuer.
+resource "aws_iam_openid_connect_provider" "github" {
+  url            = "https://token.actions.githubusercontent.com"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+module "pipeline" {
+  source   = "./pipeline"
+  for_each = local.environments
+
+  project      = var.project
+  prefix       = each.value.prefix
+  environment  = each.key
+  region       = each.value.region
+  account_id   = var.account_id
+  repository   = var.repository
+  provider_arn = aws_iam_openid_connect_provider.github.arn
+
+  # With retired components: what of them is left is released to when they come back.
+  services  = module.catalog.all_services
+  functions = module.catalog.all_functions
 }

@@ -4,6 +4,6 @@ output "state_bucket" {
 }
 
 output "roles" {
-  description = "The roles that jobs of the pipeline assume: `deploy` in GitHub's environment `<environment>`, `plan` in `<environment>-plan`."
-  value       = module.pipeline.roles
+  description = "By environment, the roles that jobs of the pipeline assume: `deploy` in GitHub's environment `<environment>`, `plan` in `<environment>-plan`."
+  value       = { for environment, pipeline in module.pipeline : environment => pipeline.roles }
 }

@@ -17,11 +17,6 @@ variable "project" {
   }
 }
 
-variable "environment" {
-  description = "Name of the environment that the account holds."
-  type        = string
-}
-
 variable "region" {
   description = "AWS region of all resources."
   type        = string
@@ -30,6 +25,12 @@ variable "region" {
 variable "account_id" {
   description = "The only account that this may be applied to."
   type        = string
+}
+
+variable "environments" {
+  description = "The folder of the environments' files, below or beside this one."
+  type        = string
+  default     = "../environments"
 }
 
 variable "repository" {

@@ -20,9 +20,8 @@ provider "aws" {
 
   default_tags {
     tags = {
-      Project     = var.project
-      Environment = var.environment
-      ManagedBy   = "terraform"
+      Project   = var.project
+      ManagedBy = "terraform"
     }
   }
 }

@@ -15,16 +15,20 @@ run "outputs" {
     error_message = "images come from the account's own registry"
   }
   assert {
-    condition     = length(jsonencode(output.environment)) <= 4096
-    error_message = "the outputs fit into a standard parameter"
+    condition     = jsondecode(jsondecode(aws_dynamodb_table_item.outputs.item).document.S) == jsondecode(jsonencode(output.environment))
+    error_message = "the table has the document that is an output"
   }
   assert {
-    condition     = [for name in ["axon", "orbit"] : output.environment.services[name].desired_count] == [var.desired_counts.axon, var.desired_counts.orbit]
-    error_message = "the first release starts the counts of the environment's file"
+    condition     = aws_dynamodb_table.releases.name == "${var.project}-${var.environment}-releases" && aws_dynamodb_table.releases.deletion_protection_enabled && aws_dynamodb_table.releases.point_in_time_recovery[0].enabled && aws_dynamodb_table.releases.server_side_encryption[0].kms_key_arn == module.security.key_arn
+    error_message = "the table is protected, can be restored and is encrypted by the environment's key"
   }
   assert {
-    condition     = (output.environment.services.axon.probe == null) == !var.expose_axon
+    condition     = (output.environment.services.axon.probe == null) == !lookup(var.expose, "axon", true)
     error_message = "axon is probed from outside only where it is exposed"
+  }
+  assert {
+    condition     = jsonencode(output.environment.services.orbit.probe) == jsonencode({ headers = {}, url = "https://${var.https.domain_name}/health" })
+    error_message = "the default service is probed without headers"
   }
 }
 
@@ -59,7 +63,7 @@ run "no_route_to_aws" {
     interface_endpoints = false
   }
 
-  expect_failures = [aws_ssm_parameter.outputs]
+  expect_failures = [aws_dynamodb_table_item.outputs]
 }
 
 run "project_reserved_by_aws" {
@@ -130,9 +134,11 @@ run "zones_with_fargate" {
   }
 
   variables {
+    prefix         = "demo"
     region         = "us-west-1"
     cidr           = var.vpc_cidr
-    port           = 80
+    ports          = {}
+    calls          = {}
     https          = true
     flow_log_group = "/vpc/demo"
     key_arn        = "arn:aws:kms:us-east-1:111122223333:key/1"
@@ -152,8 +158,16 @@ run "balancer" {
   }
 
   variables {
-    services          = ["axon", "orbit"]
-    port              = 80
+    prefix          = "demo"
+    default_service = "orbit"
+    ports           = { axon = 80, orbit = 81 }
+    routes = {
+      axon = [
+        { priority = 10, path = "/reason", headers = {}, exposed = true },
+        { priority = 20, path = "/health", headers = { "X-Service" = "axon" }, exposed = true },
+      ]
+      orbit = []
+    }
     vpc_id            = "vpc-1"
     subnet_ids        = ["subnet-1", "subnet-2"]
     security_group_id = "sg-1"
@@ -175,8 +189,23 @@ run "balancer" {
     error_message = "the TLS policy is AWS's recommended one"
   }
   assert {
-    condition     = alltrue([for rule in values(aws_lb_listener_rule.axon) : rule.listener_arn == aws_lb_listener.https[0].arn])
-    error_message = "axon is exposed by HTTPS only"
+    condition     = alltrue([for rule in values(aws_lb_listener_rule.route) : rule.listener_arn == aws_lb_listener.https[0].arn])
+    error_message = "routes are exposed by HTTPS only"
+  }
+  assert {
+    condition = jsonencode({
+      for key, rule in aws_lb_listener_rule.route : key => [rule.priority, sort(flatten([
+        for condition in rule.condition : [condition.path_pattern[*].values, condition.http_header[*].values]
+      ]))]
+      }) == jsonencode({
+      axon-10 = [10, ["/reason"]]
+      axon-20 = [20, ["/health", "axon"]]
+    })
+    error_message = "each route is a rule of its written priority"
+  }
+  assert {
+    condition     = jsonencode({ for name, group in aws_lb_target_group.service : name => group.port }) == jsonencode({ axon = 80, orbit = 81 })
+    error_message = "each service has its own port"
   }
   assert {
     condition     = aws_lb.main.enable_deletion_protection && !aws_s3_bucket.access_logs[0].force_destroy
@@ -203,6 +232,43 @@ run "balancer" {
   }
 }
 
+run "unexposed_routes" {
+  module {
+    source = "./modules/cluster"
+  }
+
+  variables {
+    prefix          = "demo"
+    default_service = "orbit"
+    ports           = { axon = 80, orbit = 80 }
+    routes = {
+      axon = [
+        { priority = 10, path = "/health", headers = { "X-Service" = "axon" }, exposed = false },
+        { priority = 20, path = "/reason", headers = {}, exposed = false },
+      ]
+      orbit = [{ priority = 30, path = "/dispatch", headers = {}, exposed = false }]
+    }
+    vpc_id            = "vpc-1"
+    subnet_ids        = ["subnet-1", "subnet-2"]
+    security_group_id = "sg-1"
+  }
+
+  assert {
+    condition     = jsonencode(keys(aws_lb_listener_rule.route)) == jsonencode(["axon-10"])
+    error_message = "a service without an exposed route has one rule, because ECS accepts only a target group that a listener uses"
+  }
+  assert {
+    condition = jsonencode([
+      for group in aws_lb_listener_rule.route["axon-10"].action[0].forward[0].target_group : group.weight if group.weight != 0
+    ]) == "[1]" && length(aws_lb_listener_rule.route["axon-10"].action[0].forward[0].target_group) == 2
+    error_message = "that rule forwards no request to it"
+  }
+  assert {
+    condition     = length(aws_lb_listener_rule.route["axon-10"].condition) == 2
+    error_message = "that rule takes no request from another route with the same path"
+  }
+}
+
 run "axon" {
   module {
     source = "./modules/service"
@@ -210,14 +276,15 @@ run "axon" {
 
   variables {
     name              = "axon"
+    prefix            = "demo"
     port              = 80
     cluster_name      = "demo-staging"
     namespace_id      = "ns-1"
     subnet_ids        = ["subnet-1", "subnet-2"]
     security_group_id = "sg-1"
-    log_group         = "/ecs/demo-axon"
-    key_arn           = "arn:aws:kms:us-east-1:111122223333:key/1"
-    tasks_min         = var.desired_counts.axon
+    tasks_min         = 2
+    alarm_figures     = { p99_ms = 1000, server_error_percent = 5 }
+    alarm_outcomes    = {}
     target_group = {
       arn                      = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/demo-axon/1"
       arn_suffix               = "targetgroup/demo-axon/1"
@@ -230,7 +297,7 @@ run "axon" {
     error_message = "nothing runs before the first release"
   }
   assert {
-    condition     = aws_ecs_service.service.task_definition == aws_ecs_task_definition.placeholder.arn && aws_ecs_task_definition.placeholder.family == "${var.project}-axon-placeholder" && aws_ecs_task_definition.placeholder.skip_destroy
+    condition     = aws_ecs_service.service.task_definition == aws_ecs_task_definition.placeholder.arn && aws_ecs_task_definition.placeholder.family == "${var.prefix}-axon-placeholder" && aws_ecs_task_definition.placeholder.skip_destroy
     error_message = "a service is created with the placeholder's revision"
   }
   assert {
@@ -243,13 +310,9 @@ run "axon" {
   }
   assert {
     condition = jsonencode([for alarms in aws_ecs_service.service.alarms : [alarms.enable, alarms.rollback, sort(alarms.alarm_names)]]) == jsonencode([
-      [true, true, ["${var.project}-axon-server-error-percent", "${var.project}-axon-unhealthy-targets"]]
+      [true, true, ["${var.prefix}-axon-server-error-percent", "${var.prefix}-axon-unhealthy-targets"]]
     ])
     error_message = "ECS rolls back a deployment during which these alarms go off, and no others"
-  }
-  assert {
-    condition     = aws_cloudwatch_log_group.service.kms_key_id == var.key_arn
-    error_message = "the log is encrypted"
   }
 }
 
@@ -261,14 +324,15 @@ run "alarms" {
 
   variables {
     name              = "orbit"
+    prefix            = "demo"
     port              = 80
     cluster_name      = "demo-staging"
     namespace_id      = "ns-1"
     subnet_ids        = ["subnet-1", "subnet-2"]
     security_group_id = "sg-1"
-    log_group         = "/ecs/demo-orbit"
-    key_arn           = "arn:aws:kms:us-east-1:111122223333:key/1"
-    tasks_min         = var.desired_counts.orbit
+    tasks_min         = 2
+    alarm_figures     = { p99_ms = 800, server_error_percent = 3 }
+    alarm_outcomes    = { axon = ["breaker_open"], governance = ["failed", "timeout"] }
     target_group = {
       arn                      = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/demo-orbit/1"
       arn_suffix               = "targetgroup/demo-orbit/1"
@@ -282,7 +346,7 @@ run "alarms" {
 
   assert {
     condition = jsonencode([for alarms in aws_ecs_service.service.alarms : [alarms.enable, sort(alarms.alarm_names)]]) == jsonencode([
-      [false, ["${var.project}-orbit-server-error-percent", "${var.project}-orbit-unhealthy-targets"]]
+      [false, ["${var.prefix}-orbit-server-error-percent", "${var.prefix}-orbit-unhealthy-targets"]]
     ])
     error_message = "alarms that must not stop a deployment are turned off explicitly: ECS keeps a list that is not sent"
   }
@@ -294,7 +358,7 @@ run "alarms" {
       values(aws_cloudwatch_metric_alarm.calls)[*].alarm_name,
       ))) == jsonencode([for name in [
       "failed-calls-axon", "failed-calls-governance", "p99-duration", "panics", "server-error-percent", "unhealthy-targets",
-    ] : "${var.project}-orbit-${name}"])
+    ] : "${var.prefix}-orbit-${name}"])
     error_message = "alarms are named after what they measure"
   }
   assert {
@@ -309,7 +373,7 @@ run "alarms" {
   assert {
     condition = jsonencode([
       for query in aws_cloudwatch_metric_alarm.server_errors[0].metric_query : query.expression if query.return_data == true
-    ]) == jsonencode(["IF(requests - shed >= 20, 100 * (errors - shed) / (requests - shed), 0)"]) && aws_cloudwatch_metric_alarm.server_errors[0].threshold == 5
+    ]) == jsonencode(["IF(requests - shed >= 20, 100 * (errors - shed) / (requests - shed), 0)"]) && aws_cloudwatch_metric_alarm.server_errors[0].threshold == 3
     error_message = "errors are a percentage of at least 20 requests a minute: a single request sets off no alarm"
   }
   assert {
@@ -317,9 +381,20 @@ run "alarms" {
       for metric in flatten(aws_cloudwatch_metric_alarm.server_errors[0].metric_query[*].metric) :
       metric.metric_name => [metric.namespace, metric.dimensions, metric.stat, metric.period]
       }) == jsonencode({
-      for name in ["requests", "server_errors", "shed"] : name => [var.project, { service = "orbit" }, "Sum", 60]
+      for name in ["requests", "server_errors", "shed"] : name => [var.prefix, { service = "orbit" }, "Sum", 60]
     })
     error_message = "all three are the service's own metrics, which do not count a client's faults"
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.metric["p99-duration"].threshold == 800
+    error_message = "the figures are those of the catalog"
+  }
+  assert {
+    condition = jsonencode({
+      for called, alarm in aws_cloudwatch_metric_alarm.calls :
+      called => sort([for query in alarm.metric_query : query.id if query.return_data != true])
+    }) == jsonencode({ axon = ["breaker_open"], governance = ["failed", "timeout"] })
+    error_message = "a call's alarm counts the outcomes of the catalog"
   }
 }
 
@@ -329,11 +404,13 @@ run "roles" {
   }
 
   variables {
-    services           = ["axon", "orbit"]
-    repository_arns    = ["arn:aws:ecr:us-east-1:111122223333:repository/demo/axon"]
-    task_log_groups    = ["/ecs/demo-axon", "/ecs/demo-orbit"]
-    other_log_groups   = ["/aws/lambda/demo-governance", "/vpc/demo"]
-    function_alias_arn = "arn:aws:lambda:us-east-1:111122223333:function:demo-governance:live"
+    prefix          = "demo"
+    services        = ["axon", "orbit"]
+    secrets         = ["axon", "orbit", "retired"]
+    repository_arns = ["arn:aws:ecr:us-east-1:111122223333:repository/demo/axon"]
+    task_log_groups = ["/ecs/demo-axon", "/ecs/demo-orbit"]
+    log_groups      = ["/aws/lambda/demo-governance", "/ecs/demo-axon", "/ecs/demo-orbit", "/ecs/demo-retired", "/vpc/demo"]
+    invocations     = { axon = [], orbit = ["arn:aws:lambda:us-east-1:111122223333:function:demo-governance:live"] }
   }
 
   assert {
@@ -342,14 +419,20 @@ run "roles" {
         data.aws_iam_policy_document.execution.statement,
         data.aws_iam_policy_document.task["axon"].statement,
         data.aws_iam_policy_document.task["orbit"].statement,
-        data.aws_iam_policy_document.governance.statement,
+        data.aws_iam_policy_document.invoke["orbit"].statement,
       ) : sort(statement.actions) if contains(statement.resources, "*")
     ])) == jsonencode(["ecr:GetAuthorizationToken"])
     error_message = "only the registry's token, which has no resource-level permissions, is allowed on every resource"
   }
   assert {
-    condition     = jsonencode([for statement in data.aws_iam_policy_document.governance.statement : sort(statement.resources)]) == jsonencode([[var.function_alias_arn]])
-    error_message = "orbit invokes the alias and nothing else"
+    condition = jsonencode({
+      for name, document in data.aws_iam_policy_document.invoke : name => [for statement in document.statement : sort(statement.resources)]
+    }) == jsonencode({ orbit = [var.invocations.orbit] })
+    error_message = "a task role invokes the aliases of the functions that its service calls, and nothing else"
+  }
+  assert {
+    condition     = jsonencode(keys(aws_iam_role.task)) == jsonencode(["axon", "orbit"]) && length(aws_secretsmanager_secret.service) == 3 && length(local.used_secret_arns) == 2
+    error_message = "of a retired service there is the secret, which no role reads"
   }
   assert {
     condition     = aws_kms_key.main.enable_key_rotation && aws_kms_key.main.deletion_window_in_days == 30
@@ -363,29 +446,26 @@ run "roles" {
     condition = jsonencode(flatten([
       for statement in data.aws_iam_policy_document.key.statement : [for condition in statement.condition : sort(condition.values)]
       ])) == jsonencode(sort([
-      for group in concat(var.task_log_groups, var.other_log_groups) : "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}"
+      for group in var.log_groups : "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}"
     ]))
     error_message = "CloudWatch Logs uses the key for the environment's log groups only"
   }
 }
 
-run "governance" {
+run "function" {
   module {
-    source = "./modules/governance"
+    source = "./modules/function"
   }
 
   variables {
-    log_group = "/aws/lambda/demo-governance"
-    key_arn   = "arn:aws:kms:us-east-1:111122223333:key/1"
+    name          = "governance"
+    prefix        = "demo"
+    log_group_arn = "arn:aws:logs:us-east-1:111122223333:log-group:/aws/lambda/demo-governance"
   }
 
   assert {
-    condition     = jsonencode([for statement in data.aws_iam_policy_document.logs.statement : sort(statement.resources)]) == jsonencode([["${aws_cloudwatch_log_group.function.arn}:*"]])
+    condition     = jsonencode([for statement in data.aws_iam_policy_document.logs.statement : sort(statement.resources)]) == jsonencode([["${var.log_group_arn}:*"]])
     error_message = "the function writes its own log and nothing else"
-  }
-  assert {
-    condition     = aws_cloudwatch_log_group.function.kms_key_id == var.key_arn
-    error_message = "the log is encrypted"
   }
 }
 
@@ -395,6 +475,7 @@ run "registry" {
   }
 
   variables {
+    prefix   = "demo"
     services = ["axon", "orbit"]
     key_arn  = "arn:aws:kms:us-east-1:111122223333:key/1"
   }

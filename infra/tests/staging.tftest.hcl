@@ -10,8 +10,10 @@ run "traffic" {
   }
 
   variables {
+    prefix         = "demo"
     cidr           = var.vpc_cidr
-    port           = 80
+    ports          = { axon = 80, orbit = 80 }
+    calls          = { axon = [], orbit = ["axon"] }
     https          = true
     flow_log_group = "/vpc/demo"
     key_arn        = "arn:aws:kms:us-east-1:111122223333:key/1"

@@ -1,4 +1,4 @@
-# The pipeline's identity in this account: a job of GitHub Actions assumes one of two roles by
+# The pipeline's identity in one environment: a job of GitHub Actions assumes one of two roles by
 # OpenID Connect, chosen by the job's GitHub environment. No access key is stored.
 
 locals {
@@ -17,11 +17,6 @@ locals {
   sessions = { plan = 3600, deploy = 7200 }
 }
 
-resource "aws_iam_openid_connect_provider" "github" {
-  url            = "https://${local.issuer}"
-  client_id_list = ["sts.amazonaws.com"]
-}
-
 data "aws_iam_policy_document" "trust" {
   for_each = local.jobs
 
@@ -30,7 +25,7 @@ data "aws_iam_policy_document" "trust" {
 
     principals {
       type        = "Federated"
-      identifiers = [aws_iam_openid_connect_provider.github.arn]
+      identifiers = [var.provider_arn]
     }
 
     condition {
@@ -50,11 +45,13 @@ data "aws_iam_policy_document" "trust" {
 resource "aws_iam_role" "job" {
   for_each = local.jobs
 
-  name               = "${var.project}-${each.key}"
+  name               = "${var.prefix}-${each.key}"
   description        = "For jobs of GitHub's environment ${each.value}."
   assume_role_policy = data.aws_iam_policy_document.trust[each.key].json
 
   max_session_duration = local.sessions[each.key]
+
+  tags = { Environment = var.environment }
 }
 
 resource "aws_iam_role_policy" "look" {

@@ -5,26 +5,59 @@
 locals {
   here       = "${var.region}:${var.account_id}"
   parameters = "arn:aws:ssm:${local.here}:parameter/${var.project}/${var.environment}"
-  cluster    = "arn:aws:ecs:${local.here}:cluster/${var.project}-${var.environment}"
-  function   = "arn:aws:lambda:${local.here}:function:${var.project}-governance"
+  table      = "${var.project}-${var.environment}-releases"
+  cluster    = "arn:aws:ecs:${local.here}:cluster/${var.prefix}-${var.environment}"
 
-  services     = [for name in var.services : "arn:aws:ecs:${local.here}:service/${var.project}-${var.environment}/${var.project}-${name}"]
-  repositories = [for name in var.services : "arn:aws:ecr:${local.here}:repository/${var.project}/${name}"]
+  services     = [for name in var.services : "arn:aws:ecs:${local.here}:service/${var.prefix}-${var.environment}/${var.prefix}-${name}"]
+  repositories = [for name in var.services : "arn:aws:ecr:${local.here}:repository/${var.prefix}/${name}"]
   # Secrets Manager appends six random characters to a secret's name.
-  secrets    = [for name in var.services : "arn:aws:secretsmanager:${local.here}:secret:${var.project}/${var.environment}/${name}-??????"]
-  log_groups = concat([for name in var.services : "/ecs/${var.project}-${name}"], ["/aws/lambda/${var.project}-governance"])
+  secrets    = [for name in var.services : "arn:aws:secretsmanager:${local.here}:secret:${var.prefix}/${var.environment}/${name}-??????"]
+  functions  = [for name in var.functions : "arn:aws:lambda:${local.here}:function:${var.prefix}-${name}"]
+  log_groups = concat([for name in var.services : "/ecs/${var.prefix}-${name}"], [for name in var.functions : "/aws/lambda/${var.prefix}-${name}"])
 
   # The services' own revisions, not those of the placeholders.
-  revisions = [for name in var.services : "arn:aws:ecs:${local.here}:task-definition/${var.project}-${name}:*"]
+  revisions = [for name in var.services : "arn:aws:ecs:${local.here}:task-definition/${var.prefix}-${name}:*"]
 
-  task_roles = [for name in concat(["execution"], sort(var.services)) : "arn:aws:iam::${var.account_id}:role/${var.project}-${name}"]
+  task_roles = [for name in concat(["execution"], sort(var.services)) : "arn:aws:iam::${var.account_id}:role/${var.prefix}-${name}"]
 }
 
 data "aws_iam_policy_document" "look" {
   statement {
-    sid       = "OutputsAndLedger"
+    sid       = "Outputs"
+    actions   = ["dynamodb:GetItem"]
+    resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["outputs"]
+    }
+  }
+
+  # DynamoDB decrypts the table on behalf of who reads it. The key does not exist yet, so it is named
+  # by what DynamoDB decrypts with it ("Encryption at rest" in the DynamoDB developer guide).
+  statement {
+    sid       = "TableKey"
+    actions   = ["kms:Decrypt"]
+    resources = ["arn:aws:kms:${local.here}:key/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["dynamodb.${var.region}.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:aws:dynamodb:tableName"
+      values   = [local.table]
+    }
+  }
+
+  statement {
+    sid       = "Ledger"
     actions   = ["ssm:GetParameter", "ssm:GetParameters"]
-    resources = ["${local.parameters}/outputs", "${local.parameters}/releases/*"]
+    resources = ["${local.parameters}/releases/*"]
   }
 
   statement {
@@ -49,7 +82,7 @@ data "aws_iam_policy_document" "look" {
   statement {
     sid       = "DescribeTasks"
     actions   = ["ecs:DescribeTasks"]
-    resources = ["arn:aws:ecs:${local.here}:task/${var.project}-${var.environment}/*"]
+    resources = ["arn:aws:ecs:${local.here}:task/${var.prefix}-${var.environment}/*"]
   }
 
   # The only resource type of this action is a container instance, which Fargate has none of. The
@@ -67,9 +100,9 @@ data "aws_iam_policy_document" "look" {
   }
 
   statement {
-    sid       = "Function"
+    sid       = "Functions"
     actions   = ["lambda:GetAlias", "lambda:GetFunctionConfiguration", "lambda:ListVersionsByFunction"]
-    resources = [local.function, "${local.function}:*"]
+    resources = concat(local.functions, [for arn in local.functions : "${arn}:*"])
   }
 
   # Returns whether a secret has a value, and not the value.
@@ -168,6 +201,6 @@ data "aws_iam_policy_document" "release" {
   statement {
     sid       = "FunctionVersions"
     actions   = ["lambda:InvokeFunction", "lambda:PublishVersion", "lambda:UpdateAlias", "lambda:UpdateFunctionCode"]
-    resources = [local.function, "${local.function}:*"]
+    resources = concat(local.functions, [for arn in local.functions : "${arn}:*"])
   }
 }

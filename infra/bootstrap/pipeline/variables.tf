@@ -2,6 +2,11 @@ variable "project" {
   type = string
 }
 
+variable "prefix" {
+  description = "Prefix of the environment's names."
+  type        = string
+}
+
 variable "environment" {
   type = string
 }
@@ -19,6 +24,15 @@ variable "repository" {
   type        = string
 }
 
+variable "provider_arn" {
+  description = "The identity provider of GitHub Actions."
+  type        = string
+}
+
 variable "services" {
+  type = set(string)
+}
+
+variable "functions" {
   type = set(string)
 }

@@ -49,14 +49,52 @@ run "project_that_aws_refuses" {
   expect_failures = [var.project]
 }
 
+run "one_environment" {
+  command = plan
+
+  assert {
+    condition     = length(module.pipeline) == 1
+    error_message = "the account of an environment's file has that environment"
+  }
+  assert {
+    condition     = aws_iam_openid_connect_provider.github.client_id_list == toset(["sts.amazonaws.com"])
+    error_message = "tokens for another audience are refused"
+  }
+}
+
+run "two_environments_in_one_account" {
+  command = plan
+
+  variables {
+    account_id   = "555566667777"
+    project      = "shop"
+    environments = "tests/environments"
+  }
+
+  assert {
+    condition = jsonencode(local.environments) == jsonencode({
+      first  = { prefix = "shop", region = "us-east-1" }
+      second = { prefix = "shop-second", region = "eu-west-1" }
+    })
+    error_message = "an account has the environments of this project whose files name it"
+  }
+  assert {
+    condition     = jsonencode(keys(module.pipeline)) == jsonencode(["first", "second"]) && aws_s3_bucket.state.bucket == "shop-terraform-555566667777"
+    error_message = "each environment has roles of its own, and the bucket is shared"
+  }
+}
+
 run "pipeline" {
   module {
     source = "./pipeline"
   }
 
   variables {
-    repository = "example/demo"
-    services   = ["axon", "orbit"]
+    prefix       = "other"
+    repository   = "example/demo"
+    provider_arn = "arn:aws:iam::${var.account_id}:oidc-provider/token.actions.githubusercontent.com"
+    services     = ["axon", "orbit"]
+    functions    = ["governance"]
   }
 
   assert {
@@ -81,10 +119,6 @@ run "pipeline" {
     error_message = "a session to deploy outlasts a release and its rollback"
   }
   assert {
-    condition     = jsonencode(aws_iam_openid_connect_provider.github.client_id_list) == jsonencode(["sts.amazonaws.com"])
-    error_message = "tokens for another audience are refused"
-  }
-  assert {
     condition = jsonencode(sort(flatten([
       for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement) :
       tolist(statement.actions) if contains(statement.resources, "*")
@@ -100,7 +134,7 @@ run "pipeline" {
   assert {
     condition = jsonencode([
       for statement in data.aws_iam_policy_document.release.statement : sort(statement.resources) if contains(statement.actions, "ecs:RegisterTaskDefinition")
-    ]) == jsonencode([[for name in ["axon", "orbit"] : "arn:aws:ecs:${var.region}:${var.account_id}:task-definition/${var.project}-${name}:*"]])
+    ]) == jsonencode([[for name in ["axon", "orbit"] : "arn:aws:ecs:${var.region}:${var.account_id}:task-definition/${var.prefix}-${name}:*"]])
     error_message = "a release registers revisions of the services' families only"
   }
   assert {
@@ -111,8 +145,29 @@ run "pipeline" {
     error_message = "no action has a wildcard"
   }
   assert {
-    condition     = alltrue([for statement in data.aws_iam_policy_document.look.statement : alltrue([for action in statement.actions : can(regex(":(Describe|Filter|Get|List)", action))])])
+    condition     = alltrue([for statement in data.aws_iam_policy_document.look.statement : alltrue([for action in statement.actions : can(regex(":(Decrypt|Describe|Filter|Get|List)", action))])])
     error_message = "the plan role can only read"
+  }
+  assert {
+    condition = jsonencode([
+      for statement in data.aws_iam_policy_document.look.statement : [
+        sort(statement.resources), sort([for condition in statement.condition : "${condition.variable} ${join(",", condition.values)}"])
+      ] if contains(statement.actions, "dynamodb:GetItem") || contains(statement.actions, "kms:Decrypt")
+      ]) == jsonencode([
+      [["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"], ["dynamodb:LeadingKeys outputs"]],
+      [["arn:aws:kms:${var.region}:${var.account_id}:key/*"], [
+        "kms:EncryptionContext:aws:dynamodb:tableName ${var.project}-${var.environment}-releases",
+        "kms:ViaService dynamodb.${var.region}.amazonaws.com",
+      ]],
+    ])
+    error_message = "of the table only the outputs can be read, and only the table can be decrypted"
+  }
+  assert {
+    condition = alltrue([
+      for arn in flatten(concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement)[*].resources) :
+      arn == "*" || strcontains(arn, "other") || strcontains(arn, "/${var.project}-${var.environment}-releases") || strcontains(arn, ":parameter/${var.project}/${var.environment}/") || endswith(arn, ":key/*")
+    ]) && alltrue([for job, role in aws_iam_role.job : role.name == "other-${job}"])
+    error_message = "names have the prefix of the environment, but for those that xtask finds it by"
   }
   assert {
     condition = jsonencode([
@@ -120,7 +175,7 @@ run "pipeline" {
         sort(statement.resources), [for condition in statement.condition : [condition.test, condition.variable, condition.values]]
       ] if contains(statement.actions, "iam:PassRole")
       ]) == jsonencode([[
-        [for name in ["axon", "execution", "orbit"] : "arn:aws:iam::${var.account_id}:role/${var.project}-${name}"],
+        [for name in ["axon", "execution", "orbit"] : "arn:aws:iam::${var.account_id}:role/${var.prefix}-${name}"],
         [["StringEquals", "iam:PassedToService", ["ecs-tasks.amazonaws.com"]]],
     ]])
     error_message = "a release passes the tasks' roles, and only to ECS"

@@ -8,7 +8,7 @@ resource "aws_s3_bucket" "access_logs" {
 
   count = var.audit_logs ? 1 : 0
 
-  bucket        = "${var.project}-${var.environment}-access-logs-${var.account_id}"
+  bucket        = "${var.prefix}-${var.environment}-access-logs-${var.account_id}"
   force_destroy = var.disposable
 }
 
@@ -99,7 +99,7 @@ data "aws_iam_policy_document" "access_logs" {
     condition {
       test     = "ArnLike"
       variable = "aws:SourceArn"
-      values   = ["arn:aws:elasticloadbalancing:${var.region}:${var.account_id}:loadbalancer/app/${var.project}-lb/*"]
+      values   = ["arn:aws:elasticloadbalancing:${var.region}:${var.account_id}:loadbalancer/app/${var.prefix}-lb/*"]
     }
   }
 

@@ -1,21 +1,25 @@
-# The load balancer and its routes: orbit by default, and axon by two rules where the environment
-# exposes it.
+# The load balancer and its routes: those that the environment exposes, and by default one service.
 
 locals {
   # The listener that forwards; where there is a certificate, plain HTTP only redirects.
   listener_arn = var.https == null ? aws_lb_listener.http.arn : aws_lb_listener.https[0].arn
 
-  axon_rules = {
-    reason = { priority = 10, path = "/reason", headers = {} }
-    health = { priority = 20, path = "/health", headers = { "X-Service" = "axon" } }
-  }
+  # ECS accepts only target groups that a listener uses, and a service's target health is needed even
+  # where no request is forwarded to it. So the first route of a service without any exposed one is a
+  # rule too: a weight of 0 makes the group used, and the default service answers.
+  rules = merge([
+    for service, routes in var.routes : {
+      for index, route in routes : "${service}-${route.priority}" => merge(route, { service = service })
+      if route.exposed || index == 0 && service != var.default_service && !anytrue(routes[*].exposed)
+    }
+  ]...)
 }
 
 resource "aws_lb" "main" {
   #checkov:skip=CKV_AWS_150:protected unless disposable, which tests/aws.tftest.hcl checks
   #checkov:skip=CKV2_AWS_28:the rules of a web application firewall are the account's decision; one can be associated from outside
 
-  name                       = "${var.project}-lb"
+  name                       = "${var.prefix}-lb"
   load_balancer_type         = "application"
   subnets                    = var.subnet_ids
   security_groups            = [var.security_group_id]
@@ -36,14 +40,14 @@ resource "aws_lb" "main" {
 }
 
 resource "aws_lb_target_group" "service" {
-  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; only its security group reaches the tasks, and orbit signs its requests to axon
+  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; only its security group reaches the tasks, and services sign their requests to each other
 
-  for_each = var.services
+  for_each = var.ports
 
-  name        = "${var.project}-${each.key}"
+  name        = "${var.prefix}-${each.key}"
   target_type = "ip"
   protocol    = "HTTP"
-  port        = var.port
+  port        = each.value
   vpc_id      = var.vpc_id
 
   # A task drains by itself after SIGTERM; the default of 300 s would only slow releases down.
@@ -66,7 +70,7 @@ resource "aws_lb_listener" "http" {
 
   default_action {
     type             = var.https == null ? "forward" : "redirect"
-    target_group_arn = var.https == null ? aws_lb_target_group.service["orbit"].arn : null
+    target_group_arn = var.https == null ? aws_lb_target_group.service[var.default_service].arn : null
 
     dynamic "redirect" {
       for_each = var.https == null ? [] : ["https"]
@@ -94,19 +98,35 @@ resource "aws_lb_listener" "https" {
 
   default_action {
     type             = "forward"
-    target_group_arn = aws_lb_target_group.service["orbit"].arn
+    target_group_arn = aws_lb_target_group.service[var.default_service].arn
   }
 }
 
-resource "aws_lb_listener_rule" "axon" {
-  for_each = { for name, rule in local.axon_rules : name => rule if var.expose_axon }
+resource "aws_lb_listener_rule" "route" {
+  for_each = local.rules
 
   listener_arn = local.listener_arn
   priority     = each.value.priority
 
   action {
     type             = "forward"
-    target_group_arn = aws_lb_target_group.service["axon"].arn
+    target_group_arn = each.value.exposed ? aws_lb_target_group.service[each.value.service].arn : null
+
+    dynamic "forward" {
+      for_each = each.value.exposed ? [] : ["unexposed"]
+
+      content {
+        target_group {
+          arn    = aws_lb_target_group.service[var.default_service].arn
+          weight = 1
+        }
+
+        target_group {
+          arn    = aws_lb_target_group.service[each.value.service].arn
+          weight = 0
+        }
+      }
+    }
   }
 
   condition {
@@ -126,38 +146,5 @@ resource "aws_lb_listener_rule" "axon" {
     }
   }
 
-  tags = { Name = "${var.project}-axon-${each.key}" }
-}
-
-# ECS accepts only target groups that a load balancer uses, and axon's target health is needed even
-# where no request is forwarded to it. A weight of 0 makes the group used; orbit answers 404.
-resource "aws_lb_listener_rule" "axon_unexposed" {
-  count = var.expose_axon ? 0 : 1
-
-  listener_arn = local.listener_arn
-  priority     = local.axon_rules.reason.priority
-
-  action {
-    type = "forward"
-
-    forward {
-      target_group {
-        arn    = aws_lb_target_group.service["orbit"].arn
-        weight = 1
-      }
-
-      target_group {
-        arn    = aws_lb_target_group.service["axon"].arn
-        weight = 0
-      }
-    }
-  }
-
-  condition {
-    path_pattern {
-      values = [local.axon_rules.reason.path]
-    }
-  }
-
-  tags = { Name = "${var.project}-axon-unexposed" }
+  tags = { Name = "${var.prefix}-${each.key}" }
 }

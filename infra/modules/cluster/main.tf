@@ -1,7 +1,7 @@
 # The ECS cluster, and the DNS namespace by which services find each other.
 
 resource "aws_ecs_cluster" "main" {
-  name = "${var.project}-${var.environment}"
+  name = "${var.prefix}-${var.environment}"
 
   setting {
     name  = "containerInsights"
@@ -10,7 +10,7 @@ resource "aws_ecs_cluster" "main" {
 }
 
 resource "aws_service_discovery_private_dns_namespace" "main" {
-  name        = "${var.project}.${var.environment}"
-  description = "Services by name, such as axon.${var.project}.${var.environment}"
+  name        = "${var.prefix}.${var.environment}"
+  description = "Services by name, such as <service>.${var.prefix}.${var.environment}"
   vpc         = var.vpc_id
 }

@@ -32,7 +32,6 @@ output "target_groups" {
   depends_on = [
     aws_lb_listener.http,
     aws_lb_listener.https,
-    aws_lb_listener_rule.axon,
-    aws_lb_listener_rule.axon_unexposed,
+    aws_lb_listener_rule.route,
   ]
 }

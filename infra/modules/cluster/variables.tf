@@ -1,4 +1,4 @@
-variable "project" {
+variable "prefix" {
   type = string
 }
 
@@ -14,18 +14,24 @@ variable "account_id" {
   type = string
 }
 
-variable "services" {
-  type = set(string)
+variable "ports" {
+  description = "By service, the port that it listens on."
+  type        = map(number)
 }
 
-variable "port" {
-  description = "The port that services listen on."
-  type        = number
+variable "routes" {
+  description = "By service, the requests that the load balancer forwards to it where they are exposed, by ascending priority."
+  type = map(list(object({
+    priority = number
+    path     = string
+    headers  = map(string)
+    exposed  = bool
+  })))
 }
 
-variable "expose_axon" {
-  description = "Whether the load balancer forwards requests to axon."
-  type        = bool
+variable "default_service" {
+  description = "The service that gets what no route matches."
+  type        = string
 }
 
 variable "https" {

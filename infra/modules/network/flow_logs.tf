@@ -17,7 +17,7 @@ resource "aws_flow_log" "main" {
   log_destination      = aws_cloudwatch_log_group.flows[0].arn
   iam_role_arn         = aws_iam_role.flows[0].arn
 
-  tags = { Name = "${var.project}-flows" }
+  tags = { Name = "${var.prefix}-flows" }
 }
 
 data "aws_iam_policy_document" "flows_trust" {
@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "flows_trust" {
 resource "aws_iam_role" "flows" {
   count = var.audit_logs ? 1 : 0
 
-  name               = "${var.project}-flows"
+  name               = "${var.prefix}-flows"
   description        = "What the network's flow logs may do: write their log."
   assume_role_policy = data.aws_iam_policy_document.flows_trust.json
 }

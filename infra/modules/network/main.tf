@@ -11,7 +11,7 @@ locals {
     us-west-1      = ["usw1-az1", "usw1-az3"]
   }
 
-  # The APIs that a task needs: image, log, secret, key and the governance function.
+  # The APIs that a task needs: image, log, secret, key and functions.
   endpoint_services = ["ecr.api", "ecr.dkr", "kms", "lambda", "logs", "secretsmanager"]
 }
 
@@ -40,7 +40,7 @@ resource "aws_vpc" "main" {
   enable_dns_support   = true
   enable_dns_hostnames = true
 
-  tags = { Name = "${var.project}-vpc" }
+  tags = { Name = "${var.prefix}-vpc" }
 }
 
 resource "aws_subnet" "public" {
@@ -50,7 +50,7 @@ resource "aws_subnet" "public" {
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.cidr, 4, count.index)
 
-  tags = { Name = "${var.project}-public-${count.index}" }
+  tags = { Name = "${var.prefix}-public-${count.index}" }
 }
 
 resource "aws_subnet" "private" {
@@ -60,19 +60,19 @@ resource "aws_subnet" "private" {
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.cidr, 4, count.index + 8)
 
-  tags = { Name = "${var.project}-private-${count.index}" }
+  tags = { Name = "${var.prefix}-private-${count.index}" }
 }
 
 resource "aws_internet_gateway" "main" {
   vpc_id = aws_vpc.main.id
 
-  tags = { Name = "${var.project}-gateway" }
+  tags = { Name = "${var.prefix}-gateway" }
 }
 
 resource "aws_route_table" "public" {
   vpc_id = aws_vpc.main.id
 
-  tags = { Name = "${var.project}-public" }
+  tags = { Name = "${var.prefix}-public" }
 }
 
 resource "aws_route" "public_internet" {
@@ -91,7 +91,7 @@ resource "aws_route_table_association" "public" {
 resource "aws_route_table" "private" {
   vpc_id = aws_vpc.main.id
 
-  tags = { Name = "${var.project}-private" }
+  tags = { Name = "${var.prefix}-private" }
 }
 
 resource "aws_route_table_association" "private" {
@@ -107,7 +107,7 @@ resource "aws_eip" "nat" {
 
   domain = "vpc"
 
-  tags = { Name = "${var.project}-nat" }
+  tags = { Name = "${var.prefix}-nat" }
 }
 
 resource "aws_nat_gateway" "main" {
@@ -116,7 +116,7 @@ resource "aws_nat_gateway" "main" {
   allocation_id = aws_eip.nat[0].id
   subnet_id     = aws_subnet.public[0].id
 
-  tags = { Name = "${var.project}-nat" }
+  tags = { Name = "${var.prefix}-nat" }
 
   depends_on = [aws_internet_gateway.main]
 }
@@ -136,7 +136,7 @@ resource "aws_vpc_endpoint" "s3" {
   vpc_endpoint_type = "Gateway"
   route_table_ids   = [aws_route_table.private.id]
 
-  tags = { Name = "${var.project}-s3" }
+  tags = { Name = "${var.prefix}-s3" }
 }
 
 resource "aws_vpc_endpoint" "interface" {
@@ -149,5 +149,5 @@ resource "aws_vpc_endpoint" "interface" {
   subnet_ids          = aws_subnet.private[*].id
   security_group_ids  = [aws_security_group.endpoints[0].id]
 
-  tags = { Name = "${var.project}-${each.key}" }
+  tags = { Name = "${var.prefix}-${each.key}" }
 }

@@ -1,13 +1,19 @@
 # Security groups and their rules. Inside the network rules name security groups, not addresses.
 
 locals {
-  # On the services' port. The load balancer checks axon's health even where it forwards no request
-  # to it.
-  calls = {
-    load_balancer_to_axon  = { from = aws_security_group.load_balancer.id, to = aws_security_group.service["axon"].id }
-    load_balancer_to_orbit = { from = aws_security_group.load_balancer.id, to = aws_security_group.service["orbit"].id }
-    orbit_to_axon          = { from = aws_security_group.service["orbit"].id, to = aws_security_group.service["axon"].id }
-  }
+  # Who connects to which service. The load balancer checks the health of services that it forwards
+  # no request to as well.
+  calls = merge(
+    {
+      for called, port in var.ports :
+      "load_balancer_to_${called}" => { from = aws_security_group.load_balancer.id, to = called }
+    },
+    merge([
+      for caller, called in var.calls : {
+        for name in called : "${caller}_to_${name}" => { from = aws_security_group.service[caller].id, to = name }
+      }
+    ]...),
+  )
 
   load_balancer_ports = var.https ? [80, 443] : [80]
 
@@ -19,39 +25,39 @@ locals {
 resource "aws_default_security_group" "unused" {
   vpc_id = aws_vpc.main.id
 
-  tags = { Name = "${var.project}-unused" }
+  tags = { Name = "${var.prefix}-unused" }
 }
 
 resource "aws_security_group" "load_balancer" {
   #checkov:skip=CKV2_AWS_5:attached in the module cluster, which checkov does not follow
 
-  name        = "${var.project}-load-balancer"
+  name        = "${var.prefix}-load-balancer"
   description = "The load balancer"
   vpc_id      = aws_vpc.main.id
 
-  tags = { Name = "${var.project}-load-balancer" }
+  tags = { Name = "${var.prefix}-load-balancer" }
 }
 
 resource "aws_security_group" "service" {
   #checkov:skip=CKV2_AWS_5:attached in the module service, which checkov does not follow
 
-  for_each = toset(["axon", "orbit"])
+  for_each = toset(keys(var.ports))
 
-  name        = "${var.project}-${each.key}"
+  name        = "${var.prefix}-${each.key}"
   description = "Tasks of ${each.key}"
   vpc_id      = aws_vpc.main.id
 
-  tags = { Name = "${var.project}-${each.key}" }
+  tags = { Name = "${var.prefix}-${each.key}" }
 }
 
 resource "aws_security_group" "endpoints" {
   count = var.interface_endpoints ? 1 : 0
 
-  name        = "${var.project}-endpoints"
+  name        = "${var.prefix}-endpoints"
   description = "AWS APIs inside the network"
   vpc_id      = aws_vpc.main.id
 
-  tags = { Name = "${var.project}-endpoints" }
+  tags = { Name = "${var.prefix}-endpoints" }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "internet" {
@@ -70,21 +76,21 @@ resource "aws_vpc_security_group_egress_rule" "call" {
 
   description                  = each.key
   security_group_id            = each.value.from
-  referenced_security_group_id = each.value.to
+  referenced_security_group_id = aws_security_group.service[each.value.to].id
   ip_protocol                  = "tcp"
-  from_port                    = var.port
-  to_port                      = var.port
+  from_port                    = var.ports[each.value.to]
+  to_port                      = var.ports[each.value.to]
 }
 
 resource "aws_vpc_security_group_ingress_rule" "call" {
   for_each = local.calls
 
   description                  = each.key
-  security_group_id            = each.value.to
+  security_group_id            = aws_security_group.service[each.value.to].id
   referenced_security_group_id = each.value.from
   ip_protocol                  = "tcp"
-  from_port                    = var.port
-  to_port                      = var.port
+  from_port                    = var.ports[each.value.to]
+  to_port                      = var.ports[each.value.to]
 }
 
 # To the AWS APIs, by TLS only.

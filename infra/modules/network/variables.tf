@@ -1,4 +1,4 @@
-variable "project" {
+variable "prefix" {
   type = string
 }
 
@@ -15,9 +15,14 @@ variable "account_id" {
   type = string
 }
 
-variable "port" {
-  description = "The port that services listen on."
-  type        = number
+variable "ports" {
+  description = "By service, the port that it listens on."
+  type        = map(number)
+}
+
+variable "calls" {
+  description = "By service, the services that it calls."
+  type        = map(list(string))
 }
 
 variable "https" {

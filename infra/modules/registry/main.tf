@@ -3,7 +3,7 @@
 resource "aws_ecr_repository" "service" {
   for_each = var.services
 
-  name                 = "${var.project}/${each.key}"
+  name                 = "${var.prefix}/${each.key}"
   image_tag_mutability = "IMMUTABLE"
   force_delete         = var.disposable
 

@@ -1,9 +1,10 @@
-variable "project" {
+variable "prefix" {
   type = string
 }
 
 variable "services" {
-  type = set(string)
+  description = "Services that have images, retired ones included."
+  type        = set(string)
 }
 
 variable "key_arn" {

@@ -33,7 +33,7 @@ data "aws_iam_policy_document" "key" {
       test     = "ArnEquals"
       variable = "kms:EncryptionContext:aws:logs:arn"
       values = [
-        for group in concat(var.task_log_groups, var.other_log_groups) :
+        for group in var.log_groups :
         "arn:aws:logs:${var.region}:${var.account_id}:log-group:${group}"
       ]
     }
@@ -41,23 +41,23 @@ data "aws_iam_policy_document" "key" {
 }
 
 resource "aws_kms_key" "main" {
-  description             = "Secrets, images, logs and settings of ${var.project}"
+  description             = "Secrets, images, logs and settings of ${var.prefix}"
   policy                  = data.aws_iam_policy_document.key.json
   enable_key_rotation     = true
   deletion_window_in_days = var.disposable ? 7 : 30
 }
 
 resource "aws_kms_alias" "main" {
-  name          = "alias/${var.project}-${var.environment}"
+  name          = "alias/${var.prefix}-${var.environment}"
   target_key_id = aws_kms_key.main.key_id
 }
 
 resource "aws_secretsmanager_secret" "service" {
   #checkov:skip=CKV2_AWS_57:`cargo xtask secrets rotate` rotates them, so that the old pair stays valid meanwhile
 
-  for_each = var.services
+  for_each = var.secrets
 
-  name                    = "${var.project}/${var.environment}/${each.key}"
+  name                    = "${var.prefix}/${var.environment}/${each.key}"
   description             = "Secret settings of ${each.key}."
   kms_key_id              = aws_kms_key.main.arn
   recovery_window_in_days = var.disposable ? 0 : 30

@@ -1,6 +1,13 @@
 # The IAM roles: ECS starts tasks with the execution role, and the program in a task has the task
 # role of its service.
 
+locals {
+  # Not those of retired services.
+  used_secret_arns = [for name in sort(var.services) : aws_secretsmanager_secret.service[name].arn]
+
+  invocations = { for name, arns in var.invocations : name => arns if length(arns) > 0 }
+}
+
 data "aws_iam_policy_document" "trust" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -27,7 +34,7 @@ data "aws_iam_policy_document" "trust" {
 # -- execution
 
 resource "aws_iam_role" "execution" {
-  name               = "${var.project}-execution"
+  name               = "${var.prefix}-execution"
   description        = "What ECS needs to start a task: image, log, secret values."
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
@@ -52,7 +59,7 @@ data "aws_iam_policy_document" "execution" {
 
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = values(aws_secretsmanager_secret.service)[*].arn
+    resources = local.used_secret_arns
   }
 
   statement {
@@ -62,7 +69,7 @@ data "aws_iam_policy_document" "execution" {
     condition {
       test     = "StringEquals"
       variable = "kms:EncryptionContext:SecretARN"
-      values   = values(aws_secretsmanager_secret.service)[*].arn
+      values   = local.used_secret_arns
     }
   }
 }
@@ -78,7 +85,7 @@ resource "aws_iam_role_policy" "execution" {
 resource "aws_iam_role" "task" {
   for_each = var.services
 
-  name               = "${var.project}-${each.key}"
+  name               = "${var.prefix}-${each.key}"
   description        = "What ${each.key} may do."
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
@@ -124,15 +131,19 @@ resource "aws_iam_role_policy" "task" {
   policy = data.aws_iam_policy_document.task[each.key].json
 }
 
-data "aws_iam_policy_document" "governance" {
+data "aws_iam_policy_document" "invoke" {
+  for_each = local.invocations
+
   statement {
     actions   = ["lambda:InvokeFunction"]
-    resources = [var.function_alias_arn]
+    resources = each.value
   }
 }
 
-resource "aws_iam_role_policy" "governance" {
-  name   = "ask-governance"
-  role   = aws_iam_role.task["orbit"].id
-  policy = data.aws_iam_policy_document.governance.json
+resource "aws_iam_role_policy" "invoke" {
+  for_each = local.invocations
+
+  name   = "invoke-functions"
+  role   = aws_iam_role.task[each.key].id
+  policy = data.aws_iam_policy_document.invoke[each.key].json
 }

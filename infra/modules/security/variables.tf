@@ -1,4 +1,4 @@
-variable "project" {
+variable "prefix" {
   type = string
 }
 
@@ -15,7 +15,13 @@ variable "account_id" {
 }
 
 variable "services" {
-  type = set(string)
+  description = "Services that have tasks."
+  type        = set(string)
+}
+
+variable "secrets" {
+  description = "Services that have a secret, retired ones included."
+  type        = set(string)
 }
 
 variable "repository_arns" {
@@ -28,14 +34,14 @@ variable "task_log_groups" {
   type        = list(string)
 }
 
-variable "other_log_groups" {
-  description = "Names of all other log groups that the key encrypts."
+variable "log_groups" {
+  description = "Names of all log groups, which the key encrypts."
   type        = list(string)
 }
 
-variable "function_alias_arn" {
-  description = "The only alias that orbit may invoke."
-  type        = string
+variable "invocations" {
+  description = "By service, the aliases of functions that it may invoke."
+  type        = map(list(string))
 }
 
 variable "disposable" {

@@ -1,13 +1,7 @@
 # One ECS service. xtask owns the task definition that it runs, and its desired count.
 
 locals {
-  full_name = "${var.project}-${var.name}"
-}
-
-resource "aws_cloudwatch_log_group" "service" {
-  name              = var.log_group
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.key_arn
+  full_name = "${var.prefix}-${var.name}"
 }
 
 resource "aws_service_discovery_service" "service" {

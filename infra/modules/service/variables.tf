@@ -3,7 +3,7 @@ variable "name" {
   type        = string
 }
 
-variable "project" {
+variable "prefix" {
   type = string
 }
 
@@ -45,19 +45,6 @@ variable "security_group_id" {
   type        = string
 }
 
-variable "log_group" {
-  type = string
-}
-
-variable "log_retention_days" {
-  type = number
-}
-
-variable "key_arn" {
-  description = "Encrypts the log at rest."
-  type        = string
-}
-
 variable "tasks_min" {
   description = "Minimum number of tasks of autoscaling."
   type        = number
@@ -77,4 +64,17 @@ variable "alarms" {
     topic_arns       = list(string)
     stop_deployments = bool
   })
+}
+
+variable "alarm_figures" {
+  description = "The longest that one of a hundred requests may take, and the highest percentage of requests that may be answered with 5xx."
+  type = object({
+    p99_ms               = number
+    server_error_percent = number
+  })
+}
+
+variable "alarm_outcomes" {
+  description = "By called service or function, the outcomes of calls that set off an alarm."
+  type        = map(list(string))
 }

@@ -44,11 +44,11 @@ locals {
   # Alarms of one metric that the service writes.
   metrics = {
     p99-duration = {
-      text      = "One of a hundred requests to ${var.name} takes longer than a second."
+      text      = "One of a hundred requests to ${var.name} takes longer than ${var.alarm_figures.p99_ms} ms."
       metric    = "request_duration"
       sum       = false
       minutes   = 3
-      threshold = 1000
+      threshold = var.alarm_figures.p99_ms
     }
     panics = {
       text      = "${var.name} has a bug: a request ended in a panic, and its log has the place."
@@ -56,15 +56,6 @@ locals {
       sum       = true
       minutes   = 1
       threshold = 0
-    }
-  }
-
-  # The outcomes of calls that set off an alarm, by the called service.
-  calls = {
-    axon = {}
-    orbit = {
-      axon       = { outcomes = ["breaker_open"], text = "Orbit has given up calling axon for now." }
-      governance = { outcomes = ["failed", "timeout", "throttled", "breaker_open"], text = "Dispatches are refused because governance cannot answer." }
     }
   }
 }
@@ -96,10 +87,10 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
   count = var.alarms == null ? 0 : 1
 
   alarm_name          = "${local.full_name}-server-error-percent"
-  alarm_description   = "${var.name} answers more than 5 % of the requests that it lets in with 5xx."
+  alarm_description   = "${var.name} answers more than ${var.alarm_figures.server_error_percent} % of the requests that it lets in with 5xx."
   evaluation_periods  = 2
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 5
+  threshold           = var.alarm_figures.server_error_percent
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarms.topic_arns
 
@@ -114,7 +105,7 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
     id = "errors"
 
     metric {
-      namespace   = var.project
+      namespace   = var.prefix
       metric_name = "server_errors"
       dimensions  = { service = var.name }
       stat        = "Sum"
@@ -126,7 +117,7 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
     id = "requests"
 
     metric {
-      namespace   = var.project
+      namespace   = var.prefix
       metric_name = "requests"
       dimensions  = { service = var.name }
       stat        = "Sum"
@@ -138,7 +129,7 @@ resource "aws_cloudwatch_metric_alarm" "server_errors" {
     id = "shed"
 
     metric {
-      namespace   = var.project
+      namespace   = var.prefix
       metric_name = "shed"
       dimensions  = { service = var.name }
       stat        = "Sum"
@@ -152,7 +143,7 @@ resource "aws_cloudwatch_metric_alarm" "metric" {
 
   alarm_name          = "${local.full_name}-${each.key}"
   alarm_description   = each.value.text
-  namespace           = var.project
+  namespace           = var.prefix
   metric_name         = each.value.metric
   dimensions          = { service = var.name }
   statistic           = each.value.sum ? "Sum" : null
@@ -181,10 +172,10 @@ moved {
 }
 
 resource "aws_cloudwatch_metric_alarm" "calls" {
-  for_each = var.alarms == null ? {} : local.calls[var.name]
+  for_each = { for called, outcomes in var.alarm_outcomes : called => outcomes if var.alarms != null }
 
   alarm_name          = "${local.full_name}-failed-calls-${each.key}"
-  alarm_description   = each.value.text
+  alarm_description   = "Calls of ${each.key} by ${var.name} end with one of: ${join(", ", each.value)}."
   evaluation_periods  = 2
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
@@ -199,13 +190,13 @@ resource "aws_cloudwatch_metric_alarm" "calls" {
   }
 
   dynamic "metric_query" {
-    for_each = each.value.outcomes
+    for_each = each.value
 
     content {
       id = metric_query.value
 
       metric {
-        namespace   = var.project
+        namespace   = var.prefix
         metric_name = "calls"
         dimensions  = { service = var.name, target = each.key, outcome = metric_query.value }
         stat        = "Sum"

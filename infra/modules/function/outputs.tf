@@ -1,5 +1,5 @@
 output "name" {
-  value = aws_lambda_function.governance.function_name
+  value = aws_lambda_function.function.function_name
 }
 
 output "alias" {
@@ -8,8 +8,4 @@ output "alias" {
 
 output "alias_arn" {
   value = aws_lambda_alias.live.arn
-}
-
-output "log_group" {
-  value = aws_cloudwatch_log_group.function.name
 }

@@ -1,14 +1,8 @@
-# The governance function, which orbit invokes before each dispatch: the function itself, its role,
-# its log and the alias that callers use. xtask owns its code and versions.
+# One function: the function itself, its role and the alias that callers use. xtask owns its code and
+# versions.
 
 locals {
-  name = "${var.project}-governance"
-}
-
-resource "aws_cloudwatch_log_group" "function" {
-  name              = var.log_group
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.key_arn
+  full_name = "${var.prefix}-${var.name}"
 }
 
 data "aws_iam_policy_document" "trust" {
@@ -31,13 +25,13 @@ data "aws_iam_policy_document" "trust" {
 data "aws_iam_policy_document" "logs" {
   statement {
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.function.arn}:*"]
+    resources = ["${var.log_group_arn}:*"]
   }
 }
 
 resource "aws_iam_role" "function" {
-  name               = local.name
-  description        = "What the governance function may do: write its log."
+  name               = local.full_name
+  description        = "What the function ${var.name} may do: write its log."
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
@@ -47,15 +41,15 @@ resource "aws_iam_role_policy" "logs" {
   policy = data.aws_iam_policy_document.logs.json
 }
 
-resource "aws_lambda_function" "governance" {
-  #checkov:skip=CKV_AWS_50:a dispatch is traced by its correlation id in the logs of both services and the function
-  #checkov:skip=CKV_AWS_115:only orbit invokes it, and each of its tasks limits its concurrency
+resource "aws_lambda_function" "function" {
+  #checkov:skip=CKV_AWS_50:a request is traced by its correlation id in the logs of the services and the function
+  #checkov:skip=CKV_AWS_115:only services invoke it, and each of their tasks limits its concurrency
   #checkov:skip=CKV_AWS_116:it is invoked synchronously; no event is queued that could be lost
   #checkov:skip=CKV_AWS_117:it calls nothing; in a VPC it would only start more slowly
   #checkov:skip=CKV_AWS_272:a version is published only if its code has the hash of the zip that was built, and is tested before it goes live
 
-  function_name = local.name
-  description   = "Says whether a dispatch is allowed."
+  function_name = local.full_name
+  description   = "The function ${var.name} of ${var.prefix}."
   role          = aws_iam_role.function.arn
   runtime       = "provided.al2023"
   handler       = "bootstrap"
@@ -63,7 +57,7 @@ resource "aws_lambda_function" "governance" {
   memory_size   = 256
   timeout       = 5
 
-  # Denies every dispatch until the first release.
+  # Fails every invocation until the first release.
   filename = "${path.module}/placeholder.zip"
   publish  = true
 
@@ -77,8 +71,8 @@ resource "aws_lambda_function" "governance" {
 resource "aws_lambda_alias" "live" {
   name             = "live"
   description      = "The released version."
-  function_name    = aws_lambda_function.governance.function_name
-  function_version = aws_lambda_function.governance.version
+  function_name    = aws_lambda_function.function.function_name
+  function_version = aws_lambda_function.function.version
 
   lifecycle {
     ignore_changes = [function_version]
@@ -88,11 +82,11 @@ resource "aws_lambda_alias" "live" {
 resource "aws_cloudwatch_metric_alarm" "errors" {
   count = var.alarms == null ? 0 : 1
 
-  alarm_name          = "${local.name}-function-errors"
-  alarm_description   = "Dispatches are refused because the governance function fails."
+  alarm_name          = "${local.full_name}-function-errors"
+  alarm_description   = "Invocations of the function ${var.name} fail."
   namespace           = "AWS/Lambda"
   metric_name         = "Errors"
-  dimensions          = { FunctionName = aws_lambda_function.governance.function_name }
+  dimensions          = { FunctionName = aws_lambda_function.function.function_name }
   statistic           = "Sum"
   period              = 60
   evaluation_periods  = 2

@@ -1,8 +1,8 @@
-variable "project" {
+variable "name" {
   type = string
 }
 
-variable "region" {
+variable "prefix" {
   type = string
 }
 
@@ -15,17 +15,8 @@ variable "architecture" {
   type        = string
 }
 
-variable "log_group" {
+variable "log_group_arn" {
   type = string
-}
-
-variable "log_retention_days" {
-  type = number
-}
-
-variable "key_arn" {
-  description = "Encrypts the log at rest."
-  type        = string
 }
 
 variable "alarms" {

@@ -1,0 +1,4 @@
+variable "document" {
+  description = "The text of services/catalog.json."
+  type        = string
+}
