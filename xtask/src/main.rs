@@ -160,9 +160,9 @@ async fn run_in_checkout(
         }
         CheckoutVerb::Test { fast, fix, .. } => {
             let scope = if fast {
-                test::Scope::Fast
+                test::TestScope::Fast
             } else {
-                test::Scope::All
+                test::TestScope::All
             };
             run_tests(environment, process, scope, fix).await
         }
@@ -258,14 +258,14 @@ async fn run_with_outputs(
             names, exit_code, ..
         } => plan::plan(context, outputs, &names.names, exit_code).await,
         DeployedVerb::Verify { deployed: true } => {
-            verify::verify(context, outputs, verify::Scope::Deployed).await
+            verify::verify(context, outputs, verify::VerifyScope::Deployed).await
         }
         DeployedVerb::Verify { deployed: false } => {
             let tools = verify::Tools {
                 containers: &Engine::connect(env).await?,
                 toolchain: env,
             };
-            verify::verify(context, outputs, verify::Scope::Whole(tools)).await
+            verify::verify(context, outputs, verify::VerifyScope::Whole(tools)).await
         }
         DeployedVerb::Rollback {
             stop: true,
@@ -390,7 +390,7 @@ fn local(emulator: &Emulator<'_>) -> infra::EmulatedTarget {
 async fn run_tests(
     environment: &Environment,
     process: Process<'_>,
-    scope: test::Scope,
+    scope: test::TestScope,
     fix: bool,
 ) -> Result<()> {
     let Process {
@@ -410,7 +410,7 @@ async fn run_tests(
         tools: &tools,
         root: &env.root,
     };
-    let parts = test::Parts {
+    let parts = test::TestParts {
         toolchain: env,
         machine: env,
         source: &Checkout::new(env),
@@ -431,7 +431,7 @@ async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> 
     let emulator = Emulator::new(env, report)?;
     // What is measured is what production runs.
     let builder = Artifacts::new(env, report, (BuildMethod::Host, Profile::Release));
-    let parts = bench::Parts {
+    let parts = bench::BenchParts {
         builder: &builder,
         stopwatch: &Programs {
             process_env: env,

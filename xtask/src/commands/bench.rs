@@ -17,7 +17,7 @@ const DEPLOYS: usize = 3;
 
 const LOADS: [Subject; 2] = [Subject::Reason, Subject::Dispatch];
 
-pub struct Parts<'a> {
+pub struct BenchParts<'a> {
     pub builder: &'a dyn Builder,
     pub stopwatch: &'a dyn Stopwatch,
     pub report: &'a Report,
@@ -35,7 +35,7 @@ struct Figure {
     unit: &'static str,
 }
 
-pub async fn bench(parts: &Parts<'_>) -> Result<()> {
+pub async fn bench(parts: &BenchParts<'_>) -> Result<()> {
     let mut figures = images(parts).await?;
     figures.extend(starts(parts).await?);
     figures.extend(loads(parts).await?);
@@ -44,7 +44,7 @@ pub async fn bench(parts: &Parts<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
+async fn images(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let keys = parts.builder.keys(parts.architecture).await?;
     let artifacts = match parts.builder.all_cached(&keys).await? {
         Some(artifacts) => artifacts,
@@ -64,7 +64,7 @@ async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-async fn starts(parts: &Parts<'_>) -> Result<Vec<Figure>> {
+async fn starts(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let mut watch = |line: &str| measuring(parts.report, "start", line);
     let starts = parts
         .stopwatch
@@ -88,7 +88,7 @@ async fn starts(parts: &Parts<'_>) -> Result<Vec<Figure>> {
 }
 
 /// What a request costs, beside what it costs a handler that does nothing else.
-async fn loads(parts: &Parts<'_>) -> Result<Vec<Figure>> {
+async fn loads(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let mut watch = |line: &str| measuring(parts.report, "load", line);
     let loads = parts.stopwatch.load(parts.architecture, &mut watch).await?;
     let cpu = |load: &Load| load.cpu_per_request.as_secs_f64() * 1e6;
@@ -124,7 +124,7 @@ fn against<T>(measured: &[T], bare: &[T], what: impl Fn(&T) -> f64) -> f64 {
 
 /// A deploy that finds nothing to do, as it is run by hand. It is a dry run, which ends at the
 /// same place then, so that measuring never releases anything.
-async fn nothing_to_do(parts: &Parts<'_>) -> Result<Option<Figure>> {
+async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
     let arguments = [
         "deploy",
         "--dry-run",

@@ -20,7 +20,7 @@ use crate::ports::{
 use crate::report::{BuildEvent, CommandEvent, Report};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum TestScope {
     /// What one runs before each commit: no Docker, no Terraform.
     Fast,
     All,
@@ -58,7 +58,7 @@ const FUZZ: CargoTool = CargoTool {
 const ADVISORIES_LIMIT: Duration = Duration::from_mins(1);
 
 /// What the tests need of the world.
-pub struct Parts<'a> {
+pub struct TestParts<'a> {
     pub toolchain: &'a dyn Toolchain,
     pub report: &'a Report,
     pub source: &'a dyn Source,
@@ -76,8 +76,8 @@ pub struct Parts<'a> {
 }
 
 /// Every stage runs even if one before it failed: all faults at once.
-pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
-    if scope == Scope::All {
+pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
+    if scope == TestScope::All {
         doctor::require_local(parts.machine).await?;
         if parts.fix {
             coverage::install_llvm(parts.machine, parts.toolchain, parts.report).await?;
@@ -101,7 +101,7 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
         "warnings",
     ];
     suite.cargo("clippy", &clippy).await?;
-    if scope == Scope::Fast {
+    if scope == TestScope::Fast {
         suite.cargo("tests", &TESTS).await?;
         return suite.conclude();
     }
@@ -125,7 +125,7 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
 
 /// Completion is tested in each shell. If one cannot be installed, that is reported, and its test says what
 /// it does without it.
-async fn install_shells(parts: &Parts<'_>) {
+async fn install_shells(parts: &TestParts<'_>) {
     for fault in shell_faults(parts.machine.inspect(Depth::Quick).await.means) {
         if let Err(error) = doctor::fix_fault(&fault, parts.machine, parts.report).await {
             parts.report.emit(CommandEvent::ErrorIgnored {
@@ -137,7 +137,7 @@ async fn install_shells(parts: &Parts<'_>) {
 }
 
 struct Suite<'a> {
-    parts: &'a Parts<'a>,
+    parts: &'a TestParts<'a>,
     counts: TestCounts,
     failed: Vec<&'static str>,
     skipped: Vec<Skipped>,
@@ -159,7 +159,7 @@ impl Suite<'_> {
     /// Where LLVM's tools are installed, the lines of `services/` are counted in the same run: it
     /// costs a compilation of what is ours, and of no dependency.
     async fn tests(&mut self) -> Result<()> {
-        let Parts {
+        let TestParts {
             toolchain, source, ..
         } = self.parts;
         let Some(counting) = toolchain.counting().await? else {
@@ -236,7 +236,7 @@ impl Suite<'_> {
         arguments: &[&str],
         variables: &BTreeMap<String, String>,
     ) -> Result<CargoRun> {
-        let Parts {
+        let TestParts {
             toolchain, report, ..
         } = self.parts;
         let started = Instant::now();
@@ -247,7 +247,7 @@ impl Suite<'_> {
     }
 
     async fn tool(&mut self, stage: &'static str, arguments: &[&str]) -> Result<()> {
-        let Parts {
+        let TestParts {
             toolchain, report, ..
         } = self.parts;
         let started = Instant::now();

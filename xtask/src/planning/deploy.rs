@@ -75,7 +75,11 @@ pub async fn plan(
     Ok(Planned { plan, findings })
 }
 
-fn image(outputs: &Outputs, service: Service, artifacts: &artifacts::Artifacts) -> Result<String> {
+fn image(
+    outputs: &Outputs,
+    service: Service,
+    artifacts: &artifacts::ReleaseArtifacts,
+) -> Result<String> {
     let digest = artifacts.digest(service)?;
     Ok(format!("{}@{digest}", outputs.image_name(service)))
 }

@@ -32,10 +32,10 @@ use xtask::failure::{Failure, Kind};
 
 pub(crate) use alone::{Alone, Wrong};
 pub(crate) use command::{CommandOutput, KILLED};
-pub(crate) use function::{Answers, Lambda};
+pub(crate) use function::{Answers, FakeLambda};
 pub(crate) use machine::ThisMachine;
-pub(crate) use secrets::Slow;
-pub(crate) use services::{Ecs, Rollout};
+pub(crate) use secrets::SlowCall;
+pub(crate) use services::{FakeEcs, RolloutScript};
 use tasks::Task;
 
 /// The outputs of the local environment, as Terraform publishes it.
@@ -54,7 +54,7 @@ pub(crate) struct Fake {
     killed: Arc<Notify>,
     began: Instant,
     /// Of this handle alone: one of its calls about a secret is slow.
-    slow: Option<Arc<Slow>>,
+    slow: Option<Arc<SlowCall>>,
 }
 
 pub(crate) struct FakeState {
@@ -71,11 +71,11 @@ pub(crate) struct FakeState {
     pub(crate) cached: BTreeSet<Key>,
     pub(crate) builds: u32,
     pub(crate) images: BTreeMap<Service, BTreeMap<Key, Digest>>,
-    pub(crate) ecs: Ecs,
-    pub(crate) lambda: Lambda,
+    pub(crate) ecs: FakeEcs,
+    pub(crate) lambda: FakeLambda,
     pub(crate) secrets: BTreeMap<String, Value>,
     /// Every version of every secret, from the first change of it on.
-    secret_versions: Vec<secrets::SecretVersion>,
+    secret_versions: Vec<secrets::StoredVersion>,
     /// For so long after a change, two of three reads answer the version before.
     pub(crate) stale_for: Duration,
     /// Where tasks are answered by another of its servers.
@@ -107,7 +107,7 @@ pub(crate) struct FakeState {
     secret_calls: usize,
     /// Every call that changed something, in order.
     changes: Vec<String>,
-    events: Vec<Event>,
+    events: Vec<PreparedEvent>,
 }
 
 /// A line of a log, which can be read some time after it was written.
@@ -117,7 +117,7 @@ pub(crate) struct Written {
     pub(crate) text: &'static str,
 }
 
-struct Event {
+struct PreparedEvent {
     at: At,
     what: What,
 }
@@ -203,8 +203,8 @@ impl Fake {
             cached: BTreeSet::new(),
             builds: 0,
             images: BTreeMap::new(),
-            ecs: Ecs::default(),
-            lambda: Lambda::default(),
+            ecs: FakeEcs::default(),
+            lambda: FakeLambda::default(),
             secrets: BTreeMap::new(),
             secret_versions: Vec::new(),
             stale_for: Duration::ZERO,
@@ -275,7 +275,7 @@ impl Fake {
     }
 
     /// How the revisions of a service do that are registered from now on.
-    pub(crate) fn script(&self, service: Service, rollout: Rollout) {
+    pub(crate) fn script(&self, service: Service, rollout: RolloutScript) {
         self.state().ecs.scripts.insert(service, rollout);
     }
 
@@ -327,7 +327,7 @@ impl Fake {
 
     fn event(&self, at: &str, what: What) {
         let at = At::Name(at.to_owned());
-        self.state().events.push(Event { at, what });
+        self.state().events.push(PreparedEvent { at, what });
     }
 
     /// The call of this index, counted from now on, goes wrong in this fault.
@@ -335,7 +335,7 @@ impl Fake {
         let mut state = self.state();
         let at = At::Index(state.calls.len() + index);
         let what = fault.what();
-        state.events.push(Event { at, what });
+        state.events.push(PreparedEvent { at, what });
     }
 
     /// The names of all calls so far.

@@ -16,7 +16,7 @@ use crate::decide::acceptance::Criterion::{
 };
 use crate::decide::acceptance::figures::small;
 use crate::decide::acceptance::isolated::{self, Dispatch, DispatchCase, IsolatedService};
-use crate::decide::acceptance::responses::{self, Response};
+use crate::decide::acceptance::responses::{self, HttpResult};
 use crate::decide::acceptance::{Check, Criterion, Observations};
 use crate::decide::artifact::image::Artifact;
 use crate::decide::definition::Definition;
@@ -69,7 +69,7 @@ async fn look(
     context: &Context<'_>,
     outputs: &Outputs,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Service, Image>,
+    images: &mut BTreeMap<Service, LoadedImage>,
 ) -> Vec<Check> {
     if let Err(error) = load(context, outputs, containers, images).await {
         let criteria = [
@@ -105,7 +105,7 @@ async fn look(
 }
 
 /// An image that the engine has loaded.
-struct Image {
+struct LoadedImage {
     name: String,
     packed_bytes: u64,
     unpacked_bytes: u64,
@@ -116,7 +116,7 @@ async fn load(
     context: &Context<'_>,
     outputs: &Outputs,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Service, Image>,
+    images: &mut BTreeMap<Service, LoadedImage>,
 ) -> Result<()> {
     for (component, artifact) in artifacts(context, outputs).await? {
         let Some(service) = component.service() else {
@@ -128,7 +128,7 @@ async fn load(
             definitions::rendered(context.source, outputs, service, &reference).await?;
         let archive = context.builder.bytes(&artifact).await?;
         let name = containers.load(archive).await?;
-        let image = Image {
+        let image = LoadedImage {
             unpacked_bytes: containers.size_bytes(&name).await?,
             packed_bytes: artifact.packed_bytes,
             name,
@@ -155,7 +155,7 @@ async fn artifacts(
 /// What axon alone did.
 struct AxonSeen {
     alone: IsolatedService,
-    reason: Response,
+    reason: HttpResult,
 }
 
 /// What orbit alone did.
@@ -171,7 +171,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    async fn axon(&self, image: &Image) -> Result<AxonSeen> {
+    async fn axon(&self, image: &LoadedImage) -> Result<AxonSeen> {
         let subject = Service::Axon;
         let stubs = Stubs::serve(self.containers.host_address().await?).await?;
         let container = self.start(subject, image, &stubs.settings()).await?;
@@ -183,7 +183,7 @@ impl Place<'_> {
     }
 
     /// With stubs for all that it calls. The URL of axon stays what the definition says.
-    async fn orbit(&self, image: &Image) -> Result<OrbitSeen> {
+    async fn orbit(&self, image: &LoadedImage) -> Result<OrbitSeen> {
         let stubs = Stubs::serve(self.containers.host_address().await?).await?;
         let address = stubs.address();
         let mut changed = stubs.settings();
@@ -201,7 +201,7 @@ impl Place<'_> {
         for case in CASES {
             dispatches.push(self.dispatch(&*container, &stubs, case).await);
         }
-        let response: Vec<&Response> = dispatches
+        let response: Vec<&HttpResult> = dispatches
             .iter()
             .map(|dispatch| &dispatch.response)
             .collect();
@@ -247,7 +247,7 @@ impl Place<'_> {
     async fn start(
         &self,
         service: Service,
-        image: &Image,
+        image: &LoadedImage,
         changed: &BTreeMap<&str, String>,
     ) -> Result<Box<dyn RunningContainer>> {
         looking(self.context, service.name(), "running its image alone");
@@ -279,7 +279,7 @@ impl Place<'_> {
     }
 
     /// As orbit asks: signed.
-    async fn reason(&self, container: &dyn RunningContainer) -> Result<Response> {
+    async fn reason(&self, container: &dyn RunningContainer) -> Result<HttpResult> {
         let url = format!("http://127.0.0.1:{}/reason", container.host_port());
         let (pair, region) = (stubs::pair(), &self.outputs.region);
         let now = self.context.clock.now();
@@ -293,7 +293,7 @@ impl Place<'_> {
         Ok(ask(self.context.probe, request).await)
     }
 
-    async fn get(&self, container: &dyn RunningContainer, path: &str) -> Response {
+    async fn get(&self, container: &dyn RunningContainer, path: &str) -> HttpResult {
         let url = format!("http://127.0.0.1:{}{path}", container.host_port());
         let headers = BTreeMap::new();
         let request = ProbeRequest {
@@ -309,9 +309,9 @@ impl Place<'_> {
     async fn look(
         &self,
         container: &dyn RunningContainer,
-        image: &Image,
-        health: Response,
-        answered: &[&Response],
+        image: &LoadedImage,
+        health: HttpResult,
+        answered: &[&HttpResult],
     ) -> Result<IsolatedService> {
         let command = health_check(&image.definition);
         let health_check = if command.is_empty() {

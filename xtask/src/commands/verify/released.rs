@@ -14,9 +14,9 @@ use crate::decide::acceptance::Criterion::{
     OnEcs, OrbitHealth,
 };
 use crate::decide::acceptance::released::{
-    DispatchResponse, ReleaseResponses, ServiceHealth, health_checks, runs,
+    ObservedDispatch, ReleaseResponses, ServiceHealth, health_checks, runs,
 };
-use crate::decide::acceptance::responses::{HEARTBEAT, Response, dispatched};
+use crate::decide::acceptance::responses::{HEARTBEAT, HttpResult, dispatched};
 use crate::decide::acceptance::{Check, Observation, Observations};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::ServiceState;
@@ -90,7 +90,7 @@ async fn health_of(
 }
 
 /// The service's health by the load balancer, where that exposes it.
-async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<Response> {
+async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<HttpResult> {
     let probe = outputs.service(service).probe.as_ref()?;
     let request = ProbeRequest {
         method: "GET",
@@ -106,7 +106,7 @@ async fn dispatch(
     outputs: &Outputs,
     case: &str,
     body: &str,
-) -> DispatchResponse {
+) -> ObservedDispatch {
     let correlation_id = format!("verify-{case}-{}", context.clock.now().as_millisecond());
     let url = format!("{}/dispatch", outputs.base_url);
     let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
@@ -117,7 +117,7 @@ async fn dispatch(
         body,
     };
     let response = ask(context.probe, request).await;
-    DispatchResponse {
+    ObservedDispatch {
         correlation_id,
         response,
     }
@@ -181,7 +181,7 @@ async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses
 }
 
 /// Asks axon directly, which is possible only where the load balancer exposes it.
-async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<Response> {
+async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<HttpResult> {
     outputs.service(Service::Axon).probe.as_ref()?;
     let url = format!("{}/reason", outputs.base_url);
     let headers = BTreeMap::new();

@@ -14,16 +14,16 @@ use crate::ports::{CargoRun, Context, Toolchain};
 use crate::report::BuildEvent;
 
 /// Which of the tests, and what they are called.
-struct Kind {
+struct TestKind {
     name: &'static str,
     arguments: &'static [&'static str],
 }
 
-const UNIT: Kind = Kind {
+const UNIT: TestKind = TestKind {
     name: "unit",
     arguments: &["--lib", "--bins"],
 };
-const INTEGRATION: Kind = Kind {
+const INTEGRATION: TestKind = TestKind {
     name: "integration",
     arguments: &["--test", "*"],
 };
@@ -86,7 +86,7 @@ fn observation(run: &CargoRun) -> Observation {
     })
 }
 
-impl Kind {
+impl TestKind {
     async fn run(
         &self,
         context: &Context<'_>,

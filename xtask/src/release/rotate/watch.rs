@@ -47,7 +47,7 @@ impl SecretPair {
     }
 }
 
-pub(super) struct Watch<'a> {
+pub(super) struct RotationWatch<'a> {
     context: &'a Context<'a>,
     outputs: &'a Outputs,
     /// How long it may take until every task has read its secret again.
@@ -69,7 +69,7 @@ enum Obstacle {
     Late(Service, Vec<String>, usize),
 }
 
-impl<'a> Watch<'a> {
+impl<'a> RotationWatch<'a> {
     pub(super) fn new(context: &'a Context<'a>, outputs: &'a Outputs) -> Self {
         Self {
             context,

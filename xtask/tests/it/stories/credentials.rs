@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use xtask::catalog::{COMPONENTS, Component, Function, Service};
 use xtask::commands::rollback::{rollback, stop};
-use xtask::ports::Clock;
+use xtask::ports::WallClock;
 
 use crate::world::{CommandOutput, Fake};
 

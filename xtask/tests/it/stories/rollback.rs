@@ -4,7 +4,7 @@ use xtask::catalog::{COMPONENTS, Service};
 use xtask::commands::rollback::rollback;
 use xtask::decide::release::record::ReleaseState;
 
-use crate::world::{CommandOutput, Fake, Rollout};
+use crate::world::{CommandOutput, Fake, RolloutScript};
 
 async fn roll_back(fake: &Fake, to: Option<u64>) -> CommandOutput {
     fake.run_on_outputs(async |context, outputs| rollback(context, outputs, to, false).await)
@@ -59,7 +59,7 @@ async fn a_second_rollback_goes_forward_again() {
 async fn a_release_that_failed_is_no_target() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(Service::Axon, Rollout::CrashesAndGoesBack);
+    fake.script(Service::Axon, RolloutScript::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
     roll_back(&fake, None)
         .await
@@ -158,7 +158,7 @@ async fn a_rollback_that_fails_is_itself_taken_back() {
         .revisions
         .get_mut("demo-orbit:1")
         .unwrap()
-        .rollout = Rollout::CrashesAndGoesBack;
+        .rollout = RolloutScript::CrashesAndGoesBack;
     roll_back(&fake, None).await.fails(20);
     let state = fake.state();
     assert_eq!(state.ecs.services[&Service::Axon].primary, "demo-axon:2");

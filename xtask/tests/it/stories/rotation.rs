@@ -13,7 +13,7 @@ use xtask::commands::secrets::rotate;
 use xtask::decide::release::record::{Entries, LEASE, RecordKind, ReleaseState};
 use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
 
-use crate::world::{CallFault, CommandOutput, Fake, KILLED, Slow, secret_arn};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, SlowCall, secret_arn};
 
 const ROTATION: [&str; 5] = [
     "open 2",
@@ -220,10 +220,10 @@ async fn a_rotation_that_takes_over_an_abandoned_one_drops_no_key_in_use() {
     for (count, index) in telling_calls(3).await.into_iter().enumerate() {
         let fake = running(3).await;
         fake.state().stale_for = STALE[count % 3];
-        let slow = Arc::new(Slow {
+        let slow = Arc::new(SlowCall {
             index,
             pause: Duration::from_mins(40),
-            ..Slow::default()
+            ..SlowCall::default()
         });
         let slow_one = fake.with_slow_call(&slow);
         let comes_back = async {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use std::path::Path;
-use xtask::commands::test::{Parts, Scope, test};
+use xtask::commands::test::{TestParts, TestScope, test};
 use xtask::decide::outputs::Architecture;
 use xtask::report::Format;
 
@@ -17,7 +17,7 @@ struct Flags {
 
 async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
     fake.run_in(format, async |context| {
-        let parts = Parts {
+        let parts = TestParts {
             toolchain: fake,
             report: context.report,
             source: fake,
@@ -30,7 +30,7 @@ async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
             program: Path::new("xtask"),
             architecture: Architecture::X86,
         };
-        test(&parts, Scope::All).await
+        test(&parts, TestScope::All).await
     })
     .await
 }

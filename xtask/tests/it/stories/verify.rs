@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use xtask::catalog::Service;
-use xtask::commands::verify::{Scope, Tools, verify};
+use xtask::commands::verify::{Tools, VerifyScope, verify};
 use xtask::report::Format;
 
 use crate::world::{Fake, FakeState, Wrong};
@@ -22,7 +22,7 @@ impl Checked {
 }
 
 async fn deployed(fake: &Fake) -> Checked {
-    checked(fake, Scope::Deployed).await
+    checked(fake, VerifyScope::Deployed).await
 }
 
 async fn whole(fake: &Fake) -> Checked {
@@ -30,10 +30,10 @@ async fn whole(fake: &Fake) -> Checked {
         containers: fake,
         toolchain: fake,
     };
-    checked(fake, Scope::Whole(tools)).await
+    checked(fake, VerifyScope::Whole(tools)).await
 }
 
-async fn checked(fake: &Fake, scope: Scope<'_>) -> Checked {
+async fn checked(fake: &Fake, scope: VerifyScope<'_>) -> Checked {
     let output = fake
         .run_on_outputs_in(Format::Json, async |context, outputs| {
             verify(context, outputs, scope).await

@@ -3,12 +3,12 @@
 use xtask::catalog::Service;
 use xtask::decide::release::snapshot::Alarms;
 
-use super::Ecs;
+use super::FakeEcs;
 
 pub(super) const REASON: &str = "ECS deployment alarm: an alarm is in ALARM.";
 
 #[derive(Clone, Default)]
-pub(crate) struct Watch {
+pub(crate) struct AlarmWatch {
     pub(crate) alarms: Option<Alarms>,
     /// The state of the alarms: ALARM, or OK.
     pub(crate) in_alarm: bool,
@@ -17,7 +17,7 @@ pub(crate) struct Watch {
     watches: bool,
 }
 
-impl Watch {
+impl AlarmWatch {
     /// A deployment begins: it is watched by alarms that are enabled now, unless one is in ALARM
     /// already ("Amazon ECS will not monitor alarms for the duration of that deployment": ECS
     /// developer guide, "How CloudWatch alarms detect Amazon ECS deployment failures").
@@ -41,7 +41,7 @@ impl Watch {
     }
 }
 
-impl Ecs {
+impl FakeEcs {
     /// Each service has alarms that end a deployment, as `infra/` makes them.
     pub(crate) fn has_alarms(&mut self) {
         for (name, service) in &mut self.services {

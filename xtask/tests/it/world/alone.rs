@@ -38,18 +38,18 @@ pub(crate) enum Wrong {
 pub(crate) struct Alone {
     pub(crate) wrong: Option<Wrong>,
     /// By the port under which each is reached.
-    running: BTreeMap<u16, Program>,
+    running: BTreeMap<u16, AloneProgram>,
     pub(crate) images: Vec<String>,
 }
 
 #[derive(Clone)]
-struct Program {
+struct AloneProgram {
     service: Service,
     environment: BTreeMap<String, String>,
     lines: Vec<String>,
 }
 
-struct Container {
+struct AloneContainer {
     fake: Fake,
     port: u16,
 }
@@ -87,7 +87,7 @@ impl Fake {
     }
 }
 
-impl Program {
+impl AloneProgram {
     fn health(&self, wrong: Option<Wrong>) -> Value {
         let starting = wrong == Some(Wrong::HealthStatus) && self.service == Service::Axon;
         let status = if starting { "starting" } else { "healthy" };
@@ -203,7 +203,7 @@ impl Containers for Fake {
         if state.alone.wrong == Some(Wrong::PlainLog) && service == Service::Axon {
             lines.push("listening on 80".to_owned());
         }
-        let program = Program {
+        let program = AloneProgram {
             service,
             environment: options.environment.clone(),
             lines,
@@ -212,12 +212,12 @@ impl Containers for Fake {
         let port = u16::try_from(state.alone.running.len())? + 1;
         state.alone.running.insert(port, program);
         let fake = self.clone();
-        Ok(Box::new(Container { fake, port }))
+        Ok(Box::new(AloneContainer { fake, port }))
     }
 }
 
 #[async_trait]
-impl RunningContainer for Container {
+impl RunningContainer for AloneContainer {
     fn host_port(&self) -> u16 {
         self.port
     }

@@ -117,13 +117,13 @@ impl Builder for Fake {
 }
 
 /// `infra/` as it was when it was planned.
-struct Planned<'a> {
+struct PlannedInfra<'a> {
     fake: &'a Fake,
     infra: String,
 }
 
 #[async_trait]
-impl InfraPlan for Planned<'_> {
+impl InfraPlan for PlannedInfra<'_> {
     fn summary(&self) -> &'static str {
         "terraform would change this"
     }
@@ -153,7 +153,7 @@ impl Infra for Fake {
     async fn plan(&self) -> Result<Box<dyn InfraPlan + '_>> {
         self.call("plan infra", |state| {
             let infra = state.infra.clone();
-            Ok(Box::new(Planned { fake: self, infra }) as Box<dyn InfraPlan>)
+            Ok(Box::new(PlannedInfra { fake: self, infra }) as Box<dyn InfraPlan>)
         })
         .await
     }

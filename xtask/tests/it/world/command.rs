@@ -67,7 +67,7 @@ impl Fake {
         format: Format,
         command: impl AsyncFnOnce(&Context<'_>) -> Result<()>,
     ) -> CommandOutput {
-        let (data, talk) = (Captured::default(), Captured::default());
+        let (data, talk) = (CapturedStream::default(), CapturedStream::default());
         let mode = OutputMode {
             format,
             quiet: false,
@@ -178,15 +178,15 @@ impl CommandOutput {
 }
 
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+struct CapturedStream(Arc<Mutex<Vec<u8>>>);
 
-impl Captured {
+impl CapturedStream {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl Write for Captured {
+impl Write for CapturedStream {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use xtask::catalog::{SERVICES, Service};
-use xtask::ports::{Clock, Interrupt, Probe, ProbeAnswer, ProbeRequest};
+use xtask::ports::{Interrupt, Probe, ProbeAnswer, ProbeRequest, WallClock};
 
 use super::{Fake, FakeState};
 
@@ -80,7 +80,7 @@ impl Probe for Fake {
     }
 }
 
-impl Clock for Fake {
+impl WallClock for Fake {
     fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap();
         Timestamp::from_second(1_800_000_000).unwrap() + elapsed

@@ -20,7 +20,7 @@ pub(crate) enum Answers {
     YesToAll,
 }
 
-pub(crate) struct Lambda {
+pub(crate) struct FakeLambda {
     versions: BTreeMap<String, Version>,
     pub(crate) alias: String,
     /// Changes whenever the alias is moved.
@@ -35,7 +35,7 @@ struct Version {
     answers: Answers,
 }
 
-impl Default for Lambda {
+impl Default for FakeLambda {
     /// The shell that Terraform creates.
     fn default() -> Self {
         let shell = Version {
@@ -52,7 +52,7 @@ impl Default for Lambda {
     }
 }
 
-impl Lambda {
+impl FakeLambda {
     /// A change by hand.
     pub(crate) fn move_alias(&mut self, version: &str) {
         version.clone_into(&mut self.alias);

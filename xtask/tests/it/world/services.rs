@@ -14,11 +14,11 @@ use xtask::decide::release::snapshot::{
 use xtask::ports::{Balancer, Cluster, ServiceUpdate};
 
 use super::Fake;
-use super::alarms::{self, Watch};
+use super::alarms::{self, AlarmWatch};
 
 /// How the tasks of a revision do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rollout {
+pub(crate) enum RolloutScript {
     Good,
     /// They exit at once; the circuit breaker rolls the deployment back.
     CrashesAndGoesBack,
@@ -32,7 +32,7 @@ pub(crate) enum Rollout {
     SupersededBy(&'static str),
 }
 
-impl Rollout {
+impl RolloutScript {
     fn crashes(&self) -> bool {
         matches!(self, Self::CrashesAndGoesBack | Self::CrashesAndStays)
     }
@@ -43,11 +43,11 @@ impl Rollout {
 }
 
 #[derive(Default)]
-pub(crate) struct Ecs {
+pub(crate) struct FakeEcs {
     pub(crate) services: BTreeMap<Service, FakeService>,
     pub(crate) revisions: BTreeMap<String, FakeRevision>,
     /// For revisions that are registered from now on.
-    pub(crate) scripts: BTreeMap<Service, Rollout>,
+    pub(crate) scripts: BTreeMap<Service, RolloutScript>,
     /// Whether the health check of orbit's tasks fails.
     pub(crate) orbit_is_unhealthy: bool,
 }
@@ -57,7 +57,7 @@ pub(crate) struct FakeRevision {
     pub(crate) definition: Definition,
     pub(crate) content: Option<String>,
     pub(crate) active: bool,
-    pub(crate) rollout: Rollout,
+    pub(crate) rollout: RolloutScript,
 }
 
 #[derive(Clone)]
@@ -76,7 +76,7 @@ pub(crate) struct FakeService {
     pub(crate) linger: u32,
     /// Looks since the last update.
     step: u32,
-    pub(crate) watch: Watch,
+    pub(crate) watch: AlarmWatch,
 }
 
 /// The step at which a good rollout is completed, and a bad one is rolled back.
@@ -84,7 +84,7 @@ const LAST: u32 = 3;
 
 const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
 
-impl Ecs {
+impl FakeEcs {
     pub(super) fn create(&mut self, name: Service) {
         if self.services.contains_key(&name) {
             return;
@@ -95,7 +95,7 @@ impl Ecs {
             definition,
             content: None,
             active: true,
-            rollout: Rollout::Hangs,
+            rollout: RolloutScript::Hangs,
         };
         self.revisions.insert(primary.clone(), placeholder);
         let service = FakeService {
@@ -107,7 +107,7 @@ impl Ecs {
             leaving: 0,
             linger: 0,
             step: LAST,
-            watch: Watch::default(),
+            watch: AlarmWatch::default(),
         };
         self.services.insert(name, service);
     }
@@ -118,7 +118,7 @@ impl Ecs {
         if service.desired == 0 {
             return None;
         }
-        let serves = |revision: &String| self.revisions[revision].rollout == Rollout::Good;
+        let serves = |revision: &String| self.revisions[revision].rollout == RolloutScript::Good;
         let primary = Some(&service.primary).filter(|_| service.step >= LAST);
         let before = service.before.as_ref();
         let up = primary
@@ -177,7 +177,7 @@ impl Ecs {
             definition: Definition(json!({ "family": family })),
             content: None,
             active: true,
-            rollout: Rollout::Good,
+            rollout: RolloutScript::Good,
         };
         self.revisions.insert(revision.to_owned(), by_hand);
     }
@@ -195,7 +195,7 @@ impl Ecs {
 }
 
 impl FakeService {
-    fn show(&self, rollout: &Rollout) -> ServiceState {
+    fn show(&self, rollout: &RolloutScript) -> ServiceState {
         let (state, running) = self.primary_state(rollout);
         let crashing = rollout.crashes();
         let primary = Deployment {
@@ -245,26 +245,28 @@ impl FakeService {
         }
     }
 
-    fn primary_state(&self, rollout: &Rollout) -> (RolloutState, i32) {
+    fn primary_state(&self, rollout: &RolloutScript) -> (RolloutState, i32) {
         if self.desired == 0 {
             return (RolloutState::Completed, 0);
         }
         match rollout {
             _ if rollout.crashes() && self.step >= 2 => (RolloutState::Failed, 0),
-            Rollout::Hangs | Rollout::CrashesAndGoesBack | Rollout::CrashesAndStays => {
-                (RolloutState::InProgress, 0)
+            RolloutScript::Hangs
+            | RolloutScript::CrashesAndGoesBack
+            | RolloutScript::CrashesAndStays => (RolloutState::InProgress, 0),
+            RolloutScript::Good | RolloutScript::NeverListens | RolloutScript::SupersededBy(_) => {
+                match self.step {
+                    0 => (RolloutState::InProgress, 0),
+                    1 => (RolloutState::InProgress, self.desired / 2),
+                    2 => (RolloutState::InProgress, self.desired),
+                    _ => (RolloutState::Completed, self.desired),
+                }
             }
-            Rollout::Good | Rollout::NeverListens | Rollout::SupersededBy(_) => match self.step {
-                0 => (RolloutState::InProgress, 0),
-                1 => (RolloutState::InProgress, self.desired / 2),
-                2 => (RolloutState::InProgress, self.desired),
-                _ => (RolloutState::Completed, self.desired),
-            },
         }
     }
 
     /// One step further. Returns the revision of another deployment that begins now.
-    fn advance(&mut self, rollout: &Rollout) -> Option<&'static str> {
+    fn advance(&mut self, rollout: &RolloutScript) -> Option<&'static str> {
         self.step += 1;
         let last = i32::from(self.leaving > 0 && self.linger > 0);
         self.linger = self.linger.saturating_sub(last.cast_unsigned());
@@ -274,9 +276,9 @@ impl FakeService {
             return None;
         }
         match rollout {
-            Rollout::SupersededBy(other) if self.step == 2 => return Some(other),
-            Rollout::CrashesAndGoesBack if self.step > LAST => self.go_back(BREAKER),
-            Rollout::Good | Rollout::NeverListens if self.step >= LAST => {
+            RolloutScript::SupersededBy(other) if self.step == 2 => return Some(other),
+            RolloutScript::CrashesAndGoesBack if self.step > LAST => self.go_back(BREAKER),
+            RolloutScript::Good | RolloutScript::NeverListens if self.step >= LAST => {
                 self.before = None;
                 self.watch.end();
                 self.completed.clone_from(&self.primary);
@@ -337,7 +339,7 @@ impl Cluster for Fake {
                 definition: definition.clone(),
                 content: Some(content.to_owned()),
                 active: true,
-                rollout: rollout.unwrap_or(Rollout::Good),
+                rollout: rollout.unwrap_or(RolloutScript::Good),
             };
             state.ecs.revisions.insert(revision.clone(), registered);
             state.changed(format!("register {revision}"));
@@ -451,7 +453,7 @@ impl Balancer for Fake {
         self.call(&format!("target health {name}"), |state| {
             let service = &state.ecs.services[&name];
             let health = match state.ecs.revisions[&service.primary].rollout {
-                Rollout::NeverListens => "unhealthy",
+                RolloutScript::NeverListens => "unhealthy",
                 _ => "healthy",
             };
             let count = usize::try_from(service.desired)?;

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use xtask::catalog::{SERVICES, Service};
-use xtask::ports::{Clock, LogLine};
+use xtask::ports::{LogLine, WallClock};
 
-use super::secrets::SecretVersion;
+use super::secrets::StoredVersion;
 use super::{Fake, FakeState, secret_arn};
 
 /// How long a line is on its way into the log.
@@ -23,8 +23,8 @@ const DRAIN: Duration = Duration::from_secs(25);
 pub(super) struct Task {
     service: Service,
     pub(super) id: String,
-    has: SecretVersion,
-    had: Option<(Instant, SecretVersion)>,
+    has: StoredVersion,
+    had: Option<(Instant, StoredVersion)>,
     lines: Vec<(Instant, LogLine)>,
     ends: Option<Instant>,
 }
@@ -56,7 +56,7 @@ impl Fake {
                 lines: Vec::new(),
                 ends: None,
             });
-            state.log_version(&id, "the secret is loaded", Clock::now(self));
+            state.log_version(&id, "the secret is loaded", WallClock::now(self));
             state.dispatches();
             id
         };
@@ -67,7 +67,7 @@ impl Fake {
         let fake = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(first).await;
-            while fake.state().refresh(&id, Clock::now(&fake)) {
+            while fake.state().refresh(&id, WallClock::now(&fake)) {
                 tokio::time::sleep(period).await;
             }
         });
@@ -93,7 +93,7 @@ impl FakeState {
         of_it.filter(alive)
     }
 
-    fn read_as_task(&mut self, service: Service) -> Option<SecretVersion> {
+    fn read_as_task(&mut self, service: Service) -> Option<StoredVersion> {
         let stale_for = self.stale_for.max(self.stale_for_tasks);
         self.read_secret(&secret_arn(service), stale_for)
     }

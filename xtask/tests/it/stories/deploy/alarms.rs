@@ -11,7 +11,7 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::ports::Context;
 
 use super::resilience::with_each_call_spoiled;
-use crate::world::{CallFault, CommandOutput, Fake, KILLED, Rollout};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, RolloutScript};
 
 const AXON_BACK: &str = "update axon demo-axon:1 alarms off";
 const ORBIT_BACK: &str = "update orbit demo-orbit:1 alarms off";
@@ -153,7 +153,7 @@ async fn a_way_back_that_fails_puts_the_alarms_back_as_well() {
         .revisions
         .get_mut("demo-orbit:1")
         .unwrap()
-        .rollout = Rollout::CrashesAndStays;
+        .rollout = RolloutScript::CrashesAndStays;
     fake.deploy_all().await.fails(21).says(&[
         "orbit       warning: ROLLBACK FAILED",
         "orbit       its alarms are on again",
@@ -202,7 +202,7 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
         let fake = Fake::released().await;
         fake.state().ecs.has_alarms();
         fake.edit(&COMPONENTS, "two");
-        fake.script(Service::Orbit, Rollout::CrashesAndStays);
+        fake.script(Service::Orbit, RolloutScript::CrashesAndStays);
         fake
     };
     for fault in [

@@ -7,7 +7,7 @@ use std::time::Duration;
 use xtask::catalog::{COMPONENTS, SERVICES, Service};
 use xtask::decide::release::record::ReleaseState;
 
-use crate::world::{CallFault, CommandOutput, Fake, Rollout};
+use crate::world::{CallFault, CommandOutput, Fake, RolloutScript};
 
 /// What runs: the content of each service's primary revision, how many, and the alias.
 fn running(fake: &Fake) -> (BTreeMap<Service, (Option<String>, i32)>, String) {
@@ -102,7 +102,7 @@ async fn all_or_nothing(fake: &Fake, call: &str, output: CommandOutput) {
 async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
     let begin = async || {
         let fake = a_second_release().await;
-        fake.script(Service::Orbit, Rollout::CrashesAndGoesBack);
+        fake.script(Service::Orbit, RolloutScript::CrashesAndGoesBack);
         fake
     };
     for fault in [CallFault::Fails, CallFault::LosesItsAnswer] {
@@ -194,7 +194,7 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
 #[tokio::test(start_paused = true)]
 async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
     let fake = a_second_release().await;
-    fake.script(Service::Orbit, Rollout::CrashesAndGoesBack);
+    fake.script(Service::Orbit, RolloutScript::CrashesAndGoesBack);
     fake.expire("update axon demo-axon:1");
     let output = fake.deploy_all().await;
     output.fails(22).says(&[

@@ -6,7 +6,7 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
 
-use crate::world::{Answers, Fake, Rollout};
+use crate::world::{Answers, Fake, RolloutScript};
 
 /// All three components changed, up to orbit.
 const FORWARD: [&str; 9] = [
@@ -22,7 +22,7 @@ const FORWARD: [&str; 9] = [
 ];
 
 /// A release of all three components in which orbit does so.
-async fn release_where_orbit(rollout: Rollout) -> Fake {
+async fn release_where_orbit(rollout: RolloutScript) -> Fake {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
     fake.script(Service::Orbit, rollout);
@@ -51,7 +51,7 @@ fn everything_is_back(fake: &Fake) {
 
 #[tokio::test(start_paused = true)]
 async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last_event() {
-    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
     let output = fake.deploy_in::<Component>(Format::Json, &[]).await;
     assert_eq!(output.fails(20).data, "");
     let last: Value = serde_json::from_str(output.talk.lines().last().unwrap()).unwrap();
@@ -63,7 +63,7 @@ async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last
 
 #[tokio::test(start_paused = true)]
 async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
-    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
     let output = fake.deploy_all().await;
     output.fails(20);
     let back = [
@@ -95,13 +95,13 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
 #[tokio::test(start_paused = true)]
 async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
     for (looks, comes) in [(3, true), (1000, false)] {
-        let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+        let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
         fake.state().logs_are_late = looks;
         let output = fake.deploy_all().await;
         output.fails(20).says(&["container orbit exit code 101"]);
         assert_eq!(output.talk.contains("log       last words"), comes);
     }
-    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
     fake.fail("tail", 1);
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
@@ -112,7 +112,7 @@ async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn where_ecs_does_not_go_back_we_act() {
-    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndStays).await;
     fake.deploy_all().await.fails(20);
     let back = [
         "update orbit demo-orbit:1",
@@ -126,7 +126,7 @@ async fn where_ecs_does_not_go_back_we_act() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_listens_has_not_succeeded_although_ecs_says_so() {
-    let fake = release_where_orbit(Rollout::NeverListens).await;
+    let fake = release_where_orbit(RolloutScript::NeverListens).await;
     let output = fake.deploy_all().await;
     output
         .fails(20)
@@ -138,7 +138,7 @@ async fn a_service_that_never_listens_has_not_succeeded_although_ecs_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
-    let fake = release_where_orbit(Rollout::Hangs).await;
+    let fake = release_where_orbit(RolloutScript::Hangs).await;
     let output = fake.deploy_all().await;
     output
         .fails(20)
@@ -148,7 +148,7 @@ async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dispatch_that_is_not_answered_takes_everything_back() {
-    let fake = release_where_orbit(Rollout::Good).await;
+    let fake = release_where_orbit(RolloutScript::Good).await;
     fake.state().dispatch_status = 502;
     let output = fake.deploy_all().await;
     output.fails(20).says(&["a dispatch was not answered: 502"]);
@@ -158,10 +158,10 @@ async fn a_dispatch_that_is_not_answered_takes_everything_back() {
 #[tokio::test(start_paused = true)]
 async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desired() {
     for rollout in [
-        Rollout::CrashesAndGoesBack,
-        Rollout::CrashesAndStays,
-        Rollout::NeverListens,
-        Rollout::Hangs,
+        RolloutScript::CrashesAndGoesBack,
+        RolloutScript::CrashesAndStays,
+        RolloutScript::NeverListens,
+        RolloutScript::Hangs,
     ] {
         let fake = Fake::applied();
         fake.script(Service::Orbit, rollout.clone());
@@ -181,7 +181,7 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
             assert_eq!(service.desired, 0);
             assert!(service.primary.contains("placeholder"));
         }
-        fake.script(Service::Orbit, Rollout::Good);
+        fake.script(Service::Orbit, RolloutScript::Good);
         fake.edit(&[Service::Orbit], "two");
         fake.deploy_all().await.succeeds();
     }
@@ -209,7 +209,7 @@ async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
-    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndStays).await;
     fake.fail("update orbit demo-orbit:1", 5);
     let output = fake.deploy_all().await;
     output.fails(21).says(&[
@@ -234,7 +234,7 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
 #[tokio::test(start_paused = true)]
 async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count() {
     let fake = Fake::applied();
-    fake.script(Service::Axon, Rollout::CrashesAndStays);
+    fake.script(Service::Axon, RolloutScript::CrashesAndStays);
     fake.fail("update axon demo-axon-placeholder:1", 5);
     let output = fake.deploy_all().await;
     output
@@ -266,7 +266,7 @@ async fn a_release_after_a_stop_that_fails_stops_again() {
     .await
     .succeeds();
     fake.edit(&COMPONENTS, "two");
-    fake.script(Service::Orbit, Rollout::CrashesAndStays);
+    fake.script(Service::Orbit, RolloutScript::CrashesAndStays);
     fake.deploy_all().await.fails(20);
     for service in fake.state().ecs.services.values() {
         assert_eq!(service.desired, 0);
@@ -278,7 +278,7 @@ async fn a_service_that_is_not_exposed_is_taken_back_by_what_its_targets_say() {
     let fake = Fake::released().await;
     fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
     fake.edit(&[Service::Axon], "two");
-    fake.script(Service::Axon, Rollout::NeverListens);
+    fake.script(Service::Axon, RolloutScript::NeverListens);
     fake.deploy_all()
         .await
         .fails(20)
