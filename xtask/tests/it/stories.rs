@@ -4,6 +4,7 @@ mod bench;
 mod credentials;
 mod deploy;
 mod looking;
+mod machine;
 mod rollback;
 mod rotation;
 mod secrets;
