@@ -54,7 +54,7 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What a deploy would do, by the outputs of the last apply.
+/// `--dry-run`: what a deploy would do, with the outputs of the last apply.
 async fn dry_run(context: &Context<'_>, names: &[Component]) -> Result<()> {
     let Some(outputs) = outputs::as_last_applied(context).await? else {
         return Ok(());
@@ -66,7 +66,7 @@ async fn dry_run(context: &Context<'_>, names: &[Component]) -> Result<()> {
     Ok(())
 }
 
-/// What is to be done, printed; `None`, and that is the command's result, where nothing is.
+/// Prints the plan and returns it. `None`: there is nothing to do, which was printed as the result.
 async fn shown_plan(
     context: &Context<'_>,
     outputs: &Outputs,

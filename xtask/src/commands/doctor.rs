@@ -1,4 +1,4 @@
-//! What is missing on this machine, and mending it.
+//! `doctor`: what is missing on this machine; `--fix` installs it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::ports::{Depth, Machine};
 use crate::report::{CommandEvent, MachineEvent, Report, Shortcoming};
 
-/// A service that was started needs a moment until it answers.
+/// How long a service that was started may take until it answers.
 const FIX_LIMIT: Duration = Duration::from_secs(20);
 const FIX_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -22,7 +22,7 @@ pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result
     judged(fix, &found)
 }
 
-/// As `doctor --fix`, before another command, whose result is its own.
+/// As `doctor --fix`, for another command: what is missing is an event, not the result.
 pub async fn make_ready(machine: &dyn Machine, report: &Report) -> Result<()> {
     let found = missing(true, machine, report).await;
     if !found.is_empty() {
@@ -32,11 +32,11 @@ pub async fn make_ready(machine: &dyn Machine, report: &Report) -> Result<()> {
     judged(true, &found)
 }
 
-/// What is missing, and with `fix` what still is once everything was tried.
+/// What is missing; with `fix`, after everything that can be installed was installed.
 async fn missing(fix: bool, machine: &dyn Machine, report: &Report) -> Vec<ReadinessFault> {
     let mut found = faults(&machine.inspect(Depth::Thorough).await);
     let mut tried = Vec::new();
-    // Mending one fault may show the next: an engine that was installed still has to be started.
+    // Fixing one fault may show the next: an engine that was installed still has to be started.
     while let Some(fault) = next(&found, &tried).filter(|_| fix) {
         found = match fix_fault(&fault, machine, report).await {
             Ok(()) => without(&fault, machine).await,
@@ -66,10 +66,10 @@ fn judged(fix: bool, found: &[ReadinessFault]) -> Result<()> {
     Err(failure.into())
 }
 
-/// Everything that keeps the local environment from running, at once, before anything is started.
+/// Fails with everything that keeps the local AWS from running, before anything is started.
 pub async fn require_local(machine: &dyn Machine) -> Result<()> {
     let mut found = faults(&machine.inspect(Depth::Quick).await);
-    // It runs without: git names a commit, Rust compiles what is not built yet.
+    // Not needed for that: git only names the commit, Rust compiles what is not built yet.
     found.retain(|fault| !["git", "rust"].contains(&fault.subject));
     if found.is_empty() {
         return Ok(());
@@ -108,7 +108,7 @@ pub(super) async fn fix_fault(
     Ok(())
 }
 
-/// What is missing once this fault is gone, or has not gone in time.
+/// Waits until this fault is gone, for a limited time, and returns the faults that are left.
 async fn without(fault: &ReadinessFault, machine: &dyn Machine) -> Vec<ReadinessFault> {
     let deadline = tokio::time::Instant::now() + FIX_LIMIT;
     loop {

@@ -1,4 +1,4 @@
-//! The local AWS: up, down, and as if it had never been.
+//! `local`: starts and stops the local AWS, or deletes its state.
 
 use anyhow::Result;
 

@@ -1,5 +1,5 @@
-//! `secrets init`: every secret of the environment that has no value gets one. No value is ever
-//! printed.
+//! `secrets init` gives a value to every secret of the environment that has none; `secrets rotate`
+//! replaces the signing pair. No value is ever printed.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -17,7 +17,7 @@ use crate::ports::Context;
 use crate::release::{self, confirm};
 use crate::report::{RotationStart, SecretsEvent};
 
-/// What a user must know; the signing pair is random.
+/// The fields that a user is asked for; the signing pair is random.
 const FIELDS: [&str; 2] = ["database_url", "api_key"];
 
 pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
@@ -41,7 +41,7 @@ pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result
     release::give_values(context, outputs, &documents, confirmed).await
 }
 
-/// Values for the secrets of the local AWS that have none: no person needs to know them.
+/// Random values for the secrets of the local AWS that have none.
 pub async fn make_up(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let found = survey(context, outputs).await?;
     let confirmed = confirm(context, false, "give the secrets their values").await?;
@@ -85,7 +85,7 @@ async fn survey(context: &Context<'_>, outputs: &Outputs) -> Result<Survey> {
         } else {
             None
         };
-        // The local AWS gives an empty secret a version too: there the value itself decides.
+        // On the local AWS an empty secret has a version too, so the value has to be read.
         if !versioned || (context.environment.emulated && found.is_none()) {
             empty.push(service);
         }
@@ -94,7 +94,7 @@ async fn survey(context: &Context<'_>, outputs: &Outputs) -> Result<Survey> {
     Ok(Survey { empty, pair })
 }
 
-/// Both services sign and verify with one pair: the one that is there, or a new one.
+/// Orbit signs and axon verifies with the same pair: the one that one of them has, or a new one.
 fn documents(
     values: &BTreeMap<Service, Fields>,
     pair: Option<SigningPair>,
@@ -118,7 +118,7 @@ fn made_up(services: &[Service]) -> Result<BTreeMap<Service, Fields>> {
     services.iter().map(fields).collect()
 }
 
-/// Every secret has a value, or the command that gives it one is named.
+/// Fails where a secret has no value, with a hint to `secrets init`.
 pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let ask = SERVICES.map(async |service| -> Result<_> {
         let there = context
@@ -144,7 +144,7 @@ pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     .into())
 }
 
-/// From a terminal one by one, without echo; else from stdin, as one JSON object.
+/// Asks for each value at a terminal, without echo; otherwise reads one JSON object from stdin.
 async fn read_values(
     context: &Context<'_>,
     services: &[Service],
@@ -152,7 +152,7 @@ async fn read_values(
     if std::io::stdin().is_terminal() {
         return ask_values(context, services).await;
     }
-    // On a thread of its own, so that Ctrl-C ends it: stdin may stay open for ever.
+    // On another thread, so that Ctrl-C ends the command while stdin stays open.
     let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     let text = read.await?.context("read the values from stdin")?;
     let values = parse_values(without_mark(&text), services)?;
@@ -187,7 +187,7 @@ async fn ask_values(
     Ok(values)
 }
 
-/// Faults name fields and never what is in them.
+/// Errors name fields, never their values.
 fn parse_values(text: &str, services: &[Service]) -> Result<BTreeMap<Service, Fields>> {
     let parsed: Value = serde_json::from_str(text).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
@@ -235,7 +235,7 @@ fn document(fields: &Fields, pair: &SigningPair) -> Value {
     document
 }
 
-/// As long as AWS's own: 20 and 40 characters, which some verifiers insist on.
+/// 20 and 40 characters, the lengths of AWS's own keys: some verifiers accept no others.
 fn random_pair() -> Result<SigningPair> {
     Ok(SigningPair {
         access_key_id: format!("AKXT{}", random_hex(8)?.to_uppercase()),

@@ -1,5 +1,5 @@
-//! `verify`: the acceptance criteria, each looked at for itself. It changes nothing in the
-//! environment, and every criterion is looked at whatever became of the others.
+//! `verify`: checks the acceptance criteria. It changes nothing in the environment, and checks
+//! every criterion even if others fail.
 
 mod alone;
 mod released;
@@ -16,7 +16,7 @@ use crate::failure::{self, Failure, Kind};
 use crate::ports::{Containers, Context, Probe, ProbeRequest, Toolchain};
 use crate::report::CommandEvent;
 
-/// How much is looked at.
+/// Which criteria are checked.
 #[derive(Clone, Copy)]
 pub enum VerifyScope<'a> {
     /// Images alone, tests, and what is deployed.
@@ -102,7 +102,7 @@ fn conclude(context: &Context<'_>, checks: &[Check]) -> Result<()> {
     Err(Failure::new(Kind::CheckFailed, message).into())
 }
 
-/// A criterion that could not be looked at.
+/// A criterion that could not be checked.
 fn unseen(criterion: Criterion, error: &anyhow::Error, remedy: &str) -> Check {
     let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
     Check::fail(criterion, &format!("{error:#}"), hint.unwrap_or(remedy))

@@ -1,4 +1,4 @@
-//! Each command as a story in a world in memory.
+//! Each command, run with the fakes of `world`.
 
 mod bench;
 mod credentials;

@@ -1,5 +1,5 @@
-//! The images in plain Docker, each alone and as its definition says: user, read-only root,
-//! capabilities, port. The local AWS ignores all of these.
+//! Runs each image alone in plain Docker, with the user, read-only root, capabilities and port of
+//! its definition, because the local AWS ignores these.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,9 +27,9 @@ use crate::planning::definitions;
 use crate::ports::{Containers, Context, ProbeRequest, RunningContainer};
 use crate::report::CommandEvent;
 
-/// A start takes milliseconds; a machine at its limits takes longer.
+/// A start takes milliseconds, on a busy machine longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// The engine passes lines on at once, but not before the answer has arrived.
+/// A line may reach us after the answer whose request it is about.
 const LINES_LIMIT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -43,7 +43,7 @@ const CASES: [DispatchCase; 4] = [
     DispatchCase::Unanswered,
 ];
 
-/// Criteria 1 to 8. Ctrl-C ends it early, and the images that were loaded go all the same.
+/// Criteria 1 to 8. The loaded images are removed on Ctrl-C too.
 pub(super) async fn check(
     context: &Context<'_>,
     outputs: &Outputs,
@@ -82,7 +82,7 @@ async fn look(
             JsonLogs,
             Images,
         ];
-        let error = error.context("there are no images to look at");
+        let error = error.context("there are no images to check");
         return criteria
             .map(|criterion| unseen(criterion, &error, "cargo xtask build"))
             .to_vec();
@@ -182,7 +182,7 @@ impl Place<'_> {
         Ok(AxonSeen { alone, reason })
     }
 
-    /// With stubs for all that it calls. The URL of axon stays what the definition says.
+    /// With stubs for everything that it calls. The URL of axon is still that of the definition.
     async fn orbit(&self, image: &LoadedImage) -> Result<OrbitSeen> {
         let stubs = Stubs::serve(self.containers.host_address().await?).await?;
         let address = stubs.address();
@@ -278,7 +278,7 @@ impl Place<'_> {
         }
     }
 
-    /// As orbit asks: signed.
+    /// A request signed as orbit signs it.
     async fn reason(&self, container: &dyn RunningContainer) -> Result<HttpResult> {
         let url = format!("http://127.0.0.1:{}/reason", container.host_port());
         let (pair, region) = (stubs::pair(), &self.outputs.region);
@@ -305,7 +305,7 @@ impl Place<'_> {
         ask(self.context.probe, request).await
     }
 
-    /// The health check and the log, once all requests that were answered are in it.
+    /// The result of the health check, and the log once it has all answered requests.
     async fn look(
         &self,
         container: &dyn RunningContainer,

@@ -1,4 +1,5 @@
-//! What is deployed, as ECS and the load balancer describe it and as it answers through the latter.
+//! Checks what is deployed, by what ECS and the load balancer report, and by requests through the
+//! load balancer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,14 +26,14 @@ use crate::ports::{Context, ProbeRequest};
 /// Logs of tasks reach CloudWatch within seconds.
 const LOGS_LIMIT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// By so much the clock of a task may be behind ours.
+/// The clock of a task may be behind ours by this much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(10);
-/// A load balancer with two targets asks each of them with so many requests.
+/// Enough requests to reach each of the two targets of a load balancer.
 const PROBES: usize = 6;
 
 /// Criteria 11 and 12.
 pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2] {
-    looking(context, "verify", "looking at what runs");
+    looking(context, "verify", "reading what runs");
     let states = join_all(SERVICES.map(|service| look(context, outputs, service))).await;
     let mut observations: Vec<Observation> = Vec::new();
     let mut health = Vec::new();
@@ -89,7 +90,7 @@ async fn health_of(
     }
 }
 
-/// The service's health by the load balancer, where that exposes it.
+/// The answer of `/health` through the load balancer, where that exposes the service.
 async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<HttpResult> {
     let probe = outputs.service(service).probe.as_ref()?;
     let request = ProbeRequest {
@@ -125,7 +126,7 @@ async fn dispatch(
 
 /// Criteria 1 to 7, as far as they can be seen from outside.
 pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outputs) -> Vec<Check> {
-    looking(context, "verify", "asking what is deployed");
+    looking(context, "verify", "sending requests to what is deployed");
     let responses = responses(context, outputs).await;
     let logs = |name: Component| format!("cargo xtask logs {name}");
     let (axon, orbit) = (logs(Service::Axon.into()), logs(Service::Orbit.into()));
@@ -151,8 +152,8 @@ pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outp
     ]
 }
 
-/// The denied dispatch comes first: once the permitted one is in axon's log, it says something
-/// that the denied one is not.
+/// The denied dispatch is sent first: once the permitted one is in axon's log, the absence of the
+/// denied one shows that axon was not called for it.
 async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses {
     let from = context.clock.now() - CLOCK_SKEW;
     let denied = dispatch(context, outputs, "denied", r#"{"intent":"shutdown"}"#).await;
@@ -175,7 +176,7 @@ async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses
         if responses.is_logged() || started.elapsed() > LOGS_LIMIT {
             return responses;
         }
-        looking(context, "verify", "waiting for what was logged");
+        looking(context, "verify", "waiting for the log");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -133,14 +133,14 @@ fn enough(count: usize, desired: i32) -> bool {
     usize::try_from(desired).is_ok_and(|desired| count >= desired)
 }
 
-/// A dispatch responses the load balancer.
+/// A dispatch through the load balancer, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedDispatch {
     pub correlation_id: String,
     pub response: HttpResult,
 }
 
-/// What was asked responses the load balancer, and what the services logged meanwhile.
+/// The answers to all requests through the load balancer, and what the services logged meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseResponses {
     /// `None`: the load balancer does not expose it.

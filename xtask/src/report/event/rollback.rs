@@ -124,7 +124,7 @@ impl TaskEvidence {
         }
         if self.more > 0 {
             let more = self.more;
-            lines.push(format!("  tasks       {more} more died the same way"));
+            lines.push(format!("  tasks       {more} more stopped the same way"));
         }
         lines
     }

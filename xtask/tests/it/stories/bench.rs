@@ -12,8 +12,8 @@ use xtask::report::Format;
 
 use crate::world::Fake;
 
-/// A machine that is so many times slower than another one, and an orbit that takes so many times
-/// the processor that the bare handler does.
+/// A machine that is `times` slower than another one, and an orbit that takes `orbit` times the
+/// processor time of the bare handler.
 struct SlowMachine {
     times: u32,
     orbit: u32,

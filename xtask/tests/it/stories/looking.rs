@@ -1,4 +1,4 @@
-//! `status`, `releases` and `logs`: they look, and change nothing.
+//! `status`, `releases` and `logs`, which change nothing.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -238,5 +238,5 @@ async fn a_length_of_time_that_is_none_is_a_usage_error() {
     })
     .await
     .fails(2)
-    .says(&["`soon` is no length of time", "15m"]);
+    .says(&["`soon` is not a duration", "15m"]);
 }

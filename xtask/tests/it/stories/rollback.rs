@@ -1,4 +1,4 @@
-//! `rollback`: to a release that succeeded, itself a release.
+//! `rollback`: to a release that succeeded; with a record of its own.
 
 use xtask::catalog::{COMPONENTS, Service};
 use xtask::commands::rollback::rollback;

@@ -1,4 +1,5 @@
-//! Docker's engine: each image runs alone and calls what its settings name, over real sockets.
+//! The Docker engine: a container here is a program in memory that calls the addresses of its
+//! settings over real sockets.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -22,7 +23,7 @@ pub(crate) enum Wrong {
     Message,
     /// The health check of orbit's definition fails.
     HealthCheck,
-    /// Orbit takes governance's silence for a yes.
+    /// Orbit dispatches although governance does not answer.
     FailsOpen,
     /// Orbit calls axon, and then answers that governance said no.
     DenialIgnored,
@@ -37,7 +38,7 @@ pub(crate) enum Wrong {
 #[derive(Default)]
 pub(crate) struct Alone {
     pub(crate) wrong: Option<Wrong>,
-    /// By the port under which each is reached.
+    /// By host port.
     running: BTreeMap<u16, AloneProgram>,
     pub(crate) images: Vec<String>,
 }
@@ -70,7 +71,7 @@ impl Fake {
             "health" => (200, program.health(wrong)),
             "reason" => (200, program.reason(wrong)),
             _ => {
-                // A thread that waits keeps the clock of the test from running on.
+                // While a blocking thread runs, tokio does not advance the paused clock.
                 let (environment, id) = (program.environment, id.clone());
                 let dispatched = move || dispatch(&environment, &id, wrong);
                 tokio::task::spawn_blocking(dispatched).await.unwrap()

@@ -1,4 +1,4 @@
-//! The checkout, what is built of it, and Terraform.
+//! The checkout, its artifacts, and Terraform.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ impl FakeState {
         }
     }
 
-    /// Terraform creates the services on a placeholder, with none desired.
+    /// Terraform creates the services on a placeholder, with a desired count of 0.
     pub(super) fn apply(&mut self, infra: &str) {
         let mut outputs = self.outputs.clone();
         outputs["infra_sha256"] = json!(infra);

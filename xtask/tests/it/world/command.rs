@@ -1,4 +1,4 @@
-//! Runs one command in the world, as `main` does, and keeps what it output.
+//! Runs one command with fakes, as `main` does with adapters, and keeps its output.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use xtask::report::{Format, OutputMode, Report};
 use super::Fake;
 use crate::events;
 
-/// No command takes longer than all the bounds of its waits together.
+/// More than all limits of the waits of a command together.
 const COMMAND_LIMIT: Duration = Duration::from_hours(2);
 
 /// A shell's exit code for a process that SIGKILL ended.
@@ -141,8 +141,8 @@ impl Fake {
     }
 }
 
-/// A result is one document, or for `logs` one a line; all else is an event a line, as the schema
-/// has it.
+/// The result is one document, or for `logs` one on each line; everything else is one event of the
+/// schema on each line.
 #[track_caller]
 fn is_json(data: &str, talk: &str) {
     let line = |line: &str| serde_json::from_str::<Value>(line).is_ok();

@@ -1,4 +1,4 @@
-//! What lies around the environment: callers of the load balancer, time, and Ctrl-C.
+//! Requests through the load balancer, time, and Ctrl-C.
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;

@@ -12,11 +12,11 @@ use xtask::ports::{Functions, PublishedVersion};
 
 use super::Fake;
 
-/// How a version answers.
+/// What a version answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answers {
     Rightly,
-    /// It permits what it must deny.
+    /// It allows what it must deny.
     YesToAll,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct FakeLambda {
     pub(crate) alias: String,
     /// Changes whenever the alias is moved.
     moves: u32,
-    /// For versions that are published from now on.
+    /// What versions answer that are published from now on.
     pub(crate) script: Answers,
 }
 
@@ -36,7 +36,7 @@ struct Version {
 }
 
 impl Default for FakeLambda {
-    /// The shell that Terraform creates.
+    /// The function as Terraform creates it.
     fn default() -> Self {
         let shell = Version {
             code_sha256: "c2hlbGw=".to_owned(),

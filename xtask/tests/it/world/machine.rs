@@ -1,5 +1,5 @@
-//! What is on this machine: cargo, what it makes, LLVM's tools, the Docker engine, the local AWS, and
-//! what installs them.
+//! What is on this machine: cargo, what it makes, LLVM's tools, the Docker engine, the local AWS,
+//! and what installs them.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use xtask::ports::{
 use super::Fake;
 
 pub(crate) struct ThisMachine {
-    /// Whether the tools are there that read what LLVM counted.
+    /// Whether LLVM's tools are installed.
     pub(crate) has_llvm: bool,
-    /// Whether the distribution has them.
+    /// Whether apt can install them.
     pub(crate) apt_has_llvm: bool,
-    /// Whether a network leads to the database of advisories.
+    /// Whether the database of advisories can be reached.
     pub(crate) has_advisories: bool,
     pub(crate) engine: EngineStatus,
     pub(crate) infrastructure: ToolStatus,
@@ -34,14 +34,14 @@ pub(crate) struct ThisMachine {
     pub(crate) commands_fail: bool,
     /// Which shells are not installed.
     pub(crate) shells_missing: [bool; 3],
-    /// A word in the arguments of a run of cargo that fails.
+    /// Runs of cargo with this word in their arguments fail.
     pub(crate) fails: Option<&'static str>,
     pub(crate) lines_percent: f64,
-    /// The figure that is kept.
+    /// The figure of an earlier run.
     pub(crate) coverage: Option<Coverage>,
     /// How many times it was measured.
     pub(crate) measured: u32,
-    /// Every run of cargo and of its tools, in order; `counted` comes before one that LLVM counts.
+    /// Every run of cargo and of its tools, in order; `counted` in front of those with coverage.
     pub(crate) ran: Vec<String>,
     /// Every command that changed this machine.
     pub(crate) installed: Vec<String>,

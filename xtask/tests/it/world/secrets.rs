@@ -1,4 +1,4 @@
-//! Secrets Manager. What is read may be older than what was written last.
+//! Secrets Manager. Its reads are eventually consistent.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -18,7 +18,7 @@ use super::{At, CallFault, Fake, FakeState, PreparedEvent, secret_arn};
 pub(super) struct StoredVersion {
     pub(super) id: String,
     arn: String,
-    /// `None`: before anything that is output.
+    /// `None`: since before the test began.
     since: Option<Instant>,
     created: Timestamp,
     pub(super) document: Value,
@@ -65,7 +65,7 @@ impl SecretStore for Fake {
     }
 }
 
-/// Which call about a secret, counted from 0, is under way for how long before it is done.
+/// A call about a secret, by its index from 0, that is delayed by `pause`.
 #[derive(Default)]
 pub(crate) struct SlowCall {
     pub(crate) index: usize,
@@ -74,7 +74,7 @@ pub(crate) struct SlowCall {
 }
 
 impl Fake {
-    /// As this, by a handle with a slow call.
+    /// The same environment, by a handle one of whose calls is slow.
     pub(crate) fn with_slow_call(&self, slow: &Arc<SlowCall>) -> Self {
         Self {
             slow: Some(Arc::clone(slow)),
@@ -82,7 +82,7 @@ impl Fake {
         }
     }
 
-    /// As `spoil`, of the calls about secrets.
+    /// As `spoil`, but `index` counts only calls about secrets.
     pub(crate) fn spoil_secret_call(&self, index: usize, fault: CallFault) {
         let mut state = self.state();
         let at = At::SecretCall(state.secret_calls + index);

@@ -1,4 +1,4 @@
-//! ECS: services whose rollouts move on by one step with each look, and their targets.
+//! ECS: services whose rollouts advance by one step with each look, and their targets.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use xtask::ports::{Balancer, Cluster, ServiceUpdate};
 use super::Fake;
 use super::alarms::{self, AlarmWatch};
 
-/// How the tasks of a revision do.
+/// What becomes of the tasks of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RolloutScript {
     Good,
@@ -46,7 +46,7 @@ impl RolloutScript {
 pub(crate) struct FakeEcs {
     pub(crate) services: BTreeMap<Service, FakeService>,
     pub(crate) revisions: BTreeMap<String, FakeRevision>,
-    /// For revisions that are registered from now on.
+    /// What becomes of revisions that are registered from now on.
     pub(crate) scripts: BTreeMap<Service, RolloutScript>,
     /// Whether the health check of orbit's tasks fails.
     pub(crate) orbit_is_unhealthy: bool,
@@ -64,15 +64,15 @@ pub(crate) struct FakeRevision {
 pub(crate) struct FakeService {
     pub(crate) primary: String,
     pub(crate) desired: i32,
-    /// What runs beside the primary one while it comes up.
+    /// The revision that still runs while the primary one starts.
     before: Option<String>,
-    /// The last revision whose deployment was completed: where ECS goes back to.
+    /// The last revision whose deployment was completed: ECS rolls back to it.
     completed: String,
     /// Revisions whose deployment failed, and why: ECS lists them for ever.
     failed: Vec<(String, &'static str)>,
     /// Tasks of a service that was scaled down and that have not ended yet.
     leaving: i32,
-    /// How many looks more the last of them is there.
+    /// After how many looks the last of them has ended.
     pub(crate) linger: u32,
     /// Looks since the last update.
     step: u32,
@@ -112,7 +112,7 @@ impl FakeEcs {
         self.services.insert(name, service);
     }
 
-    /// What answers through the load balancer now.
+    /// The revision that answers through the load balancer now.
     pub(super) fn answering(&self, name: Service) -> Option<&str> {
         let service = self.services.get(&name)?;
         if service.desired == 0 {
@@ -288,8 +288,8 @@ impl FakeService {
         None
     }
 
-    /// As ECS does: to what was completed last, with the desired count of now. The old tasks never
-    /// ended.
+    /// As ECS does: to the revision that was completed last, with the current desired count. Its
+    /// tasks never ended.
     fn go_back(&mut self, reason: &'static str) {
         self.before = None;
         self.watch.end();

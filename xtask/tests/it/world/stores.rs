@@ -1,4 +1,4 @@
-//! What keeps components: the registry, CloudWatch Logs and the ledger.
+//! The registry, CloudWatch Logs and the ledger.
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;

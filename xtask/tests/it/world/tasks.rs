@@ -1,6 +1,6 @@
-//! The tasks of both services as far as keys go: each reads its secret again at times of its own,
-//! says in its log which version it has, and signs or verifies with it. After every change each of
-//! orbit's may send a dispatch to each of axon's.
+//! The tasks of both services, as far as signing keys are concerned: each reads its secret at times
+//! of its own, logs which version it has, and signs or verifies with it. After every change each
+//! task of orbit sends a dispatch to each task of axon.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use xtask::ports::{LogLine, WallClock};
 use super::secrets::StoredVersion;
 use super::{Fake, FakeState, secret_arn};
 
-/// How long a line is on its way into the log.
+/// The delay of a line of the log.
 const LOG_DELAY: Duration = Duration::from_secs(4);
 /// How long a request that was signed may be on its way.
 const IN_FLIGHT: Duration = Duration::from_secs(5);
-/// From the signal to the end: new requests come in still, and nothing is read again.
+/// From SIGTERM to the end: requests still come in, and the secret is not read again.
 const DRAIN: Duration = Duration::from_secs(25);
 
 pub(super) struct Task {
@@ -30,7 +30,7 @@ pub(super) struct Task {
 }
 
 impl Fake {
-    /// Two tasks of each service. `chance` decides when they read their secrets.
+    /// Starts two tasks of each service. `chance` is the seed of when they read their secrets.
     pub(crate) fn start_tasks(&self, chance: u64) {
         for (index, service) in SERVICES.into_iter().cycle().take(4).enumerate() {
             self.start_task(
@@ -60,7 +60,7 @@ impl Fake {
             state.dispatches();
             id
         };
-        // Give or take a tenth.
+        // The jitter is a tenth.
         let refresh = self.state().secret_refresh;
         let period = refresh * 9 / 10 + refresh * u32::try_from(chance * 7 % 21).unwrap() / 100;
         let first = refresh * u32::try_from(chance * 13 % 101).unwrap() / 100;

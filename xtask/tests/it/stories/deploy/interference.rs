@@ -1,4 +1,4 @@
-//! Others at work, and a user who walks away.
+//! Other people change the environment during a release, or the user interrupts it.
 
 use jiff::SignedDuration;
 use xtask::catalog::{COMPONENTS, Component, Function, Service};
@@ -139,7 +139,7 @@ async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
     fake.script(Service::Orbit, RolloutScript::CrashesAndStays);
     fake.interrupt("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(22);
-    // A rotation is no release that could have succeeded.
+    // A rotation that succeeded is no release to go back to.
     fake.put_record(&fake.rotation_by_grace(3));
     drop(fake.changes());
 

@@ -1,4 +1,4 @@
-//! What ends a deploy before it has changed anything.
+//! Deploys that are refused before they change anything.
 
 use xtask::catalog::{COMPONENTS, Service};
 use xtask::commands::deploy::{Options, deploy};

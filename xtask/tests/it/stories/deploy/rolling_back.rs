@@ -1,4 +1,4 @@
-//! Releases that fail: everything that they changed goes back, in reverse order.
+//! Releases that fail: everything that they changed is rolled back, in reverse order.
 
 use serde_json::Value;
 use xtask::catalog::{COMPONENTS, Component, Service};
@@ -8,7 +8,7 @@ use xtask::report::Format;
 
 use crate::world::{Answers, Fake, RolloutScript};
 
-/// All three components changed, up to orbit.
+/// The changes of a release of all three components, up to orbit.
 const FORWARD: [&str; 9] = [
     "open 2",
     "push axon",
@@ -21,7 +21,7 @@ const FORWARD: [&str; 9] = [
     "update orbit demo-orbit:2",
 ];
 
-/// A release of all three components in which orbit does so.
+/// A release of all three components in which orbit has this outcome.
 async fn release_where_orbit(rollout: RolloutScript) -> Fake {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
@@ -80,7 +80,7 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
         "task        1crashed EssentialContainerExited: Essential container in task exited",
         "container orbit exit code 101",
         "log       last words in /ecs/demo-orbit ecs/orbit/1crashed",
-        "tasks       2 more died the same way",
+        "tasks       2 more stopped the same way",
         "orbit       rolled back to demo-orbit:1",
         "axon        rolled back to demo-axon:1",
         "governance  rolled back to 2",
