@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Checkout, eventually, free_port, request};
+use crate::{CheckoutCopy, eventually, free_port, request};
 
 pub struct Image {
     id: String,
@@ -12,7 +12,7 @@ pub struct Image {
 
 impl Image {
     /// Loads the image that a checkout has built.
-    pub fn of(checkout: &Checkout, name: &'static str) -> Self {
+    pub fn of(checkout: &CheckoutCopy, name: &'static str) -> Self {
         let archive = checkout.archive(name);
         let said = docker(&["load", "--input", &archive.to_string_lossy()]);
         let id = said

@@ -17,33 +17,33 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as Queue, oneshot};
 
 /// Runs until it is dropped.
-pub struct Function {
+pub struct FunctionProcess {
     port: u16,
-    lambda: Arc<Lambda>,
+    lambda: Arc<LambdaStub>,
     program: Child,
     _runtime: Runtime,
 }
 
 /// The function's answer, or its error.
-type Outcome = Result<Bytes, Bytes>;
+type InvocationOutcome = Result<Bytes, Bytes>;
 
 struct Invocation {
     payload: Bytes,
-    outcome: oneshot::Sender<Outcome>,
+    outcome: oneshot::Sender<InvocationOutcome>,
 }
 
-struct Lambda {
+struct LambdaStub {
     asked: UnboundedSender<Invocation>,
     waiting: Queue<UnboundedReceiver<Invocation>>,
     /// Receives the outcome of the invocation that the program works on.
-    under_way: Mutex<Option<oneshot::Sender<Outcome>>>,
+    under_way: Mutex<Option<oneshot::Sender<InvocationOutcome>>>,
     errors: AtomicUsize,
 }
 
-impl Function {
+impl FunctionProcess {
     pub fn start(program: &str) -> Self {
         let (asked, waiting) = unbounded_channel();
-        let lambda = Arc::new(Lambda {
+        let lambda = Arc::new(LambdaStub {
             asked,
             waiting: Queue::new(waiting),
             under_way: Mutex::default(),
@@ -90,14 +90,14 @@ impl Function {
     }
 }
 
-impl Drop for Function {
+impl Drop for FunctionProcess {
     fn drop(&mut self) {
         drop(self.program.kill());
         drop(self.program.wait());
     }
 }
 
-async fn invoke(State(lambda): State<Arc<Lambda>>, payload: Bytes) -> Response {
+async fn invoke(State(lambda): State<Arc<LambdaStub>>, payload: Bytes) -> Response {
     let (outcome, answered) = oneshot::channel();
     let invocation = Invocation { payload, outcome };
     drop(lambda.asked.send(invocation));
@@ -108,7 +108,7 @@ async fn invoke(State(lambda): State<Arc<Lambda>>, payload: Bytes) -> Response {
     }
 }
 
-async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
+async fn next(State(lambda): State<Arc<LambdaStub>>) -> Response {
     let next = lambda.waiting.lock().await.recv().await;
     let Invocation { payload, outcome } = next.expect("Lambda itself keeps a sender");
     *lambda.under_way.lock().expect("no panic") = Some(outcome);
@@ -119,17 +119,17 @@ async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
     (headers, payload).into_response()
 }
 
-async fn response(State(lambda): State<Arc<Lambda>>, answer: Bytes) -> StatusCode {
+async fn response(State(lambda): State<Arc<LambdaStub>>, answer: Bytes) -> StatusCode {
     lambda.end(Ok(answer))
 }
 
-async fn error(State(lambda): State<Arc<Lambda>>, error: Bytes) -> StatusCode {
+async fn error(State(lambda): State<Arc<LambdaStub>>, error: Bytes) -> StatusCode {
     lambda.errors.fetch_add(1, Ordering::Relaxed);
     lambda.end(Err(error))
 }
 
-impl Lambda {
-    fn end(&self, outcome: Outcome) -> StatusCode {
+impl LambdaStub {
+    fn end(&self, outcome: InvocationOutcome) -> StatusCode {
         let under_way = self.under_way.lock().expect("no panic").take();
         // The caller may have disconnected.
         drop(under_way.map(|under_way| under_way.send(outcome)));

@@ -19,7 +19,7 @@ pub mod workflow;
 
 pub use http::{Answer, Served, Traffic, request};
 pub use image::{Container, Image, docker};
-pub use lambda::Function;
+pub use lambda::FunctionProcess;
 pub use signed_axon::SignedAxon;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A copy of the checkout: tests edit it as a user would.
-pub struct Checkout {
+pub struct CheckoutCopy {
     root: PathBuf,
     port: u16,
     xtask: PathBuf,
@@ -48,7 +48,7 @@ pub struct Ran {
     pub took: Duration,
 }
 
-impl Checkout {
+impl CheckoutCopy {
     /// A copy of this checkout as it is now, commits and uncommitted changes, and of the artifacts
     /// that are built from it: the copy has the same content keys, so nothing is compiled again.
     pub fn fresh(name: &str) -> Self {
@@ -360,7 +360,7 @@ impl Checkout {
     }
 }
 
-impl Drop for Checkout {
+impl Drop for CheckoutCopy {
     fn drop(&mut self) {
         drop(self.command(&["local", "down"]).output());
     }

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use crate::{Checkout, eventually, signal};
+use crate::{CheckoutCopy, eventually, signal};
 
-impl Checkout {
+impl CheckoutCopy {
     /// From its next start on, its Secrets Manager returns stale values for some seconds after a
     /// change, as that of AWS may. `false`: it does already.
     pub fn make_secrets_stale(&self) -> bool {

@@ -14,9 +14,9 @@ pub fn http(body: &'static str) -> u16 {
 }
 
 /// A certificate authority for one test.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct StubAuthority(CertifiedIssuer<'static, KeyPair>);
 
-impl Authority {
+impl StubAuthority {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.distinguished_name.push(DnType::CommonName, name);

@@ -7,16 +7,16 @@ use std::process::{Child, Command, Stdio};
 
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::{Checkout, Ran};
+use crate::{CheckoutCopy, Ran};
 
 /// One step that runs a script.
-pub struct Step {
+pub struct WorkflowStep {
     pub name: String,
     pub script: String,
 }
 
 /// The steps of all jobs of a workflow, in the file's order, without those that use an action.
-pub fn steps(workflow: &str) -> Vec<Step> {
+pub fn steps(workflow: &str) -> Vec<WorkflowStep> {
     let documents = YamlLoader::load_from_str(workflow).expect("a workflow is YAML");
     let jobs = documents[0]["jobs"].as_hash().expect("a workflow has jobs");
     let steps = jobs
@@ -26,13 +26,13 @@ pub fn steps(workflow: &str) -> Vec<Step> {
     steps.filter_map(step).collect()
 }
 
-fn step(step: &Yaml) -> Option<Step> {
+fn step(step: &Yaml) -> Option<WorkflowStep> {
     let script = step["run"].as_str()?.to_owned();
     let name = step["name"].as_str().unwrap_or_default().to_owned();
-    Some(Step { name, script })
+    Some(WorkflowStep { name, script })
 }
 
-impl Checkout {
+impl CheckoutCopy {
     /// Runs a step of a workflow to its end.
     pub fn run_step(&self, workflow: &str, name: &str, variables: &[(&str, &str)]) -> Ran {
         let output = self.step(workflow, name, variables).output();
@@ -86,7 +86,7 @@ impl Checkout {
     }
 }
 
-impl Step {
+impl WorkflowStep {
     /// Runs the step to its end in a folder, with a fake of one program first on the PATH.
     pub fn run_with(&self, folder: &Path, program: &str, code: &str) -> Ran {
         let output = self.command(folder, program, code).output();

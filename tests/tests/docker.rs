@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the log shows what was measured")]
 
 use e2e::builder::{BuilderBase, engine_of_api, programs_in_builds};
-use e2e::{Checkout, Image, Ran, docker, eventually, interrupt, request};
+use e2e::{CheckoutCopy, Image, Ran, docker, eventually, interrupt, request};
 
 /// The source of axon's answer.
 const REASON: &str = "services/axon/src/routes/reason.rs";
@@ -16,7 +16,7 @@ const OURS: usize = 8;
 
 #[test]
 fn from_nothing_to_a_changed_line_and_bad_input() {
-    let checkout = Checkout::fresh("docker");
+    let checkout = CheckoutCopy::fresh("docker");
     // The host's artifacts of these sources came with the copy.
     let axon_by_host = Image::of(&checkout, "axon");
     let by_host = ["orbit", "governance"].map(|component| (component, checkout.packed(component)));
@@ -34,7 +34,7 @@ fn from_nothing_to_a_changed_line_and_bad_input() {
 
 /// With `BuildKit`, on the image of the plain build's dependencies: the plain build used the classic
 /// builder, whose layers are not in `BuildKit`'s cache.
-fn in_docker(checkout: &Checkout, service: &str) -> Ran {
+fn in_docker(checkout: &CheckoutCopy, service: &str) -> Ran {
     let builder = format!("docker={DEPENDENCIES}");
     checkout.xtask(&["build", service, "--builder", &builder])
 }
@@ -54,7 +54,7 @@ fn crates_compiled(ran: &Ran) -> Vec<(String, usize)> {
 
 /// Without xtask, with the classic builder, which is the only one of this machine's `docker`.
 fn plain_docker_build_makes_axon_from_nothing(
-    checkout: &Checkout,
+    checkout: &CheckoutCopy,
     base: &BuilderBase,
     by_host: &Image,
 ) {
@@ -82,7 +82,7 @@ fn plain_docker_build_makes_axon_from_nothing(
 }
 
 /// Returns the number of compiled crates.
-fn plain_build(checkout: &Checkout, base: &BuilderBase, options: &[&str]) -> usize {
+fn plain_build(checkout: &CheckoutCopy, base: &BuilderBase, options: &[&str]) -> usize {
     let root = checkout.root().to_string_lossy();
     let dockerfile = format!("{root}/services/Dockerfile");
     let base = format!("BUILDER_BASE={}", base.name());
@@ -105,7 +105,7 @@ fn plain_build(checkout: &Checkout, base: &BuilderBase, options: &[&str]) -> usi
 
 /// On the layers of axon's dependencies. The archives and zips have the bytes that the host packs.
 fn the_classic_builder_makes_the_others(
-    checkout: &Checkout,
+    checkout: &CheckoutCopy,
     base: &BuilderBase,
     by_host: &[(&str, Vec<u8>)],
 ) {
@@ -137,7 +137,7 @@ fn sent_kilobytes(ran: &Ran) -> usize {
     count.parse().expect("a number")
 }
 
-fn a_changed_line_compiles_no_dependency(checkout: &Checkout) {
+fn a_changed_line_compiles_no_dependency(checkout: &CheckoutCopy) {
     // The first build compiles all of our crates with BuildKit; the second only axon's two.
     let lines = ["heartbeat OK", "heartbeat is well", "heartbeat is fine"];
     for (change, crates_max) in lines.windows(2).zip([OURS, 2]) {
@@ -149,7 +149,7 @@ fn a_changed_line_compiles_no_dependency(checkout: &Checkout) {
     }
 }
 
-fn what_was_built_runs(checkout: &Checkout) {
+fn what_was_built_runs(checkout: &CheckoutCopy) {
     let axon = Image::of(checkout, "axon").run(&[("SIGNATURES", "off")], &[]);
     let answer = request("GET", &axon.url("/reason"), &[], "").expect("an answer");
     assert_eq!(answer.status, 200);
@@ -166,7 +166,7 @@ fn what_was_built_runs(checkout: &Checkout) {
     drop(orbit);
 }
 
-fn a_compilers_error_is_reported(checkout: &Checkout) {
+fn a_compilers_error_is_reported(checkout: &CheckoutCopy) {
     checkout.edit(REASON, "State(clock)", "State(clocks)");
     let before = checkout.artifacts();
     in_docker(checkout, "axon").expect(
@@ -182,7 +182,7 @@ fn a_compilers_error_is_reported(checkout: &Checkout) {
     checkout.edit(REASON, "State(clocks)", "State(clock)");
 }
 
-fn a_cancelled_build_ends_in_the_engine(checkout: &Checkout, base: &BuilderBase) {
+fn a_cancelled_build_ends_in_the_engine(checkout: &CheckoutCopy, base: &BuilderBase) {
     let newest = engine_of_api("1.41");
     let older = engine_of_api("1.38");
     for (line, engine) in [("cancelled", newest), ("cancelled again", older)] {
@@ -206,7 +206,7 @@ fn a_cancelled_build_ends_in_the_engine(checkout: &Checkout, base: &BuilderBase)
     }
 }
 
-fn a_missing_base_is_reported(checkout: &Checkout) {
+fn a_missing_base_is_reported(checkout: &CheckoutCopy) {
     checkout.forget_artifacts();
     for api in ["1.41", "1.38"] {
         let engine = engine_of_api(api);
@@ -227,7 +227,7 @@ fn a_missing_base_is_reported(checkout: &Checkout) {
 }
 
 /// A fake compiler writes to a full device, as if the engine's disk were full.
-fn a_full_disk_is_reported(checkout: &Checkout, base: &BuilderBase) {
+fn a_full_disk_is_reported(checkout: &CheckoutCopy, base: &BuilderBase) {
     let recipe = format!(
         "FROM {}\nRUN echo 'cat /etc/builder-base > /dev/full' > /usr/local/rust/bin/rustc\n",
         base.name()
@@ -251,7 +251,7 @@ fn a_full_disk_is_reported(checkout: &Checkout, base: &BuilderBase) {
     );
 }
 
-fn an_engine_that_is_too_old_is_reported(checkout: &Checkout) {
+fn an_engine_that_is_too_old_is_reported(checkout: &CheckoutCopy) {
     let engine = engine_of_api("1.24");
     checkout
         .xtask_with(

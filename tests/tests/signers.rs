@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use e2e::{Checkout, SignedAxon};
+use e2e::{CheckoutCopy, SignedAxon};
 
 /// Sends a request that curl signs with `SignedAxon`'s pair; returns the status.
 fn curl(axon: &SignedAxon, arguments: &[&str]) -> String {
@@ -78,7 +78,7 @@ fn requests_that_curl_signed_are_accepted() {
 
 #[test]
 fn requests_that_botocore_signed_are_accepted() {
-    let checkout = Checkout::fresh("signers");
+    let checkout = CheckoutCopy::fresh("signers");
     checkout.xtask(&["local", "up"]).expect(0, &[]);
     let python = checkout.python();
     let axon = SignedAxon::start();

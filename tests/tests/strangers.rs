@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
-use e2e::{Function, request};
+use e2e::{FunctionProcess, request};
 use kit_testing::process::ServiceProcess;
 use serde_json::json;
 
@@ -99,7 +99,7 @@ fn dispatch(url: &str, beside: &str) {
 fn requests_of_strangers_fail_no_other_dispatch() {
     let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "0")]);
     let axon_url = format!("http://{}/reason", axon.address());
-    let governance = Function::start(GOVERNANCE);
+    let governance = FunctionProcess::start(GOVERNANCE);
     let variables = [
         ("PORT", "0"),
         ("DRAIN_MS", "0"),

@@ -7,9 +7,9 @@
 
 use std::path::Path;
 
-use e2e::workflow::{Step, steps};
+use e2e::workflow::{WorkflowStep, steps};
 
-fn find() -> Step {
+fn find() -> WorkflowStep {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let workflow = std::fs::read_to_string(root.join(".github/workflows/rollback.yml"));
     let mut steps = steps(&workflow.expect("the workflow")).into_iter();

@@ -18,11 +18,11 @@ pub const FILE: &str = "services/catalog.json";
 /// before its callers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Catalog {
-    entries: Vec<Entry>,
+    entries: Vec<CatalogEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Entry {
+pub enum CatalogEntry {
     Service(ServiceEntry),
     Function(FunctionEntry),
 }
@@ -49,7 +49,7 @@ pub struct FunctionEntry {
     pub function: Function,
     pub common: CommonEntry,
     /// What a version must answer before the alias names it.
-    pub checks: Vec<Check>,
+    pub checks: Vec<FunctionCheck>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -80,12 +80,12 @@ pub struct Call {
 
 /// A request that a function must answer, and the members that its answer must have.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Check {
+pub struct FunctionCheck {
     pub request: Value,
     pub response: Value,
 }
 
-impl Check {
+impl FunctionCheck {
     /// An answer may have more members than were asked for.
     pub fn is_met(&self, answer: &Value) -> bool {
         let mut expected = self.response.as_object().into_iter().flatten();
@@ -118,7 +118,7 @@ impl Catalog {
     /// What is not retired, in the order of a release.
     pub fn components(&self) -> Vec<Component> {
         let entries = self.entries.iter().filter(|it| !it.common().retired);
-        entries.map(Entry::component).collect()
+        entries.map(CatalogEntry::component).collect()
     }
 
     /// The services that are not retired, in the order of a release.
@@ -135,32 +135,32 @@ impl Catalog {
 
     pub fn retired(&self) -> Vec<Component> {
         let entries = self.entries.iter().filter(|it| it.common().retired);
-        entries.map(Entry::component).collect()
+        entries.map(CatalogEntry::component).collect()
     }
 
     /// Every entry, in the order of a release.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[CatalogEntry] {
         &self.entries
     }
 
     pub fn service(&self, service: Service) -> Option<&ServiceEntry> {
-        let mut services = self.entries.iter().filter_map(Entry::as_service);
+        let mut services = self.entries.iter().filter_map(CatalogEntry::as_service);
         services.find(|entry| entry.service == service)
     }
 
     pub fn function(&self, function: Function) -> Option<&FunctionEntry> {
-        let mut functions = self.entries.iter().filter_map(Entry::as_function);
+        let mut functions = self.entries.iter().filter_map(CatalogEntry::as_function);
         functions.find(|entry| entry.function == function)
     }
 
-    pub fn entry(&self, component: Component) -> Option<&Entry> {
+    pub fn entry(&self, component: Component) -> Option<&CatalogEntry> {
         let mut entries = self.entries.iter();
         entries.find(|entry| entry.component() == component)
     }
 
     /// Whether another service, in its entry, calls this one: then it verifies signatures.
     pub fn is_called(&self, service: Service) -> bool {
-        let services = self.entries.iter().filter_map(Entry::as_service);
+        let services = self.entries.iter().filter_map(CatalogEntry::as_service);
         let mut calls = services.flat_map(|entry| &entry.calls);
         calls.any(|call| call.target == service.into())
     }
@@ -210,8 +210,8 @@ impl Catalog {
     pub fn of_infra(&self) -> Value {
         let entries = self.entries.iter().map(|entry| {
             let facts = match entry {
-                Entry::Service(entry) => entry.of_infra(),
-                Entry::Function(_) => json!({ "kind": "function" }),
+                CatalogEntry::Service(entry) => entry.of_infra(),
+                CatalogEntry::Function(_) => json!({ "kind": "function" }),
             };
             let retired = entry.common().retired;
             (entry.component().name(), json!([retired, facts]))
@@ -221,7 +221,7 @@ impl Catalog {
     }
 }
 
-impl Entry {
+impl CatalogEntry {
     pub fn component(&self) -> Component {
         match self {
             Self::Service(entry) => entry.service.into(),

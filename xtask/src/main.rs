@@ -176,9 +176,9 @@ async fn run_in_checkout(
         }
         CheckoutVerb::Test { fast, fix, .. } => {
             let scope = if fast {
-                test::Scope::Fast
+                test::TestScope::Fast
             } else {
-                test::Scope::All
+                test::TestScope::All
             };
             run_tests(environment, process, scope, fix).await
         }
@@ -248,8 +248,22 @@ async fn run_deployed(
     environment: &Environment,
     process: Process<'_>,
 ) -> Result<()> {
+    let catalog = process.catalog;
     let bundle = match &verb {
-        DeployedVerb::Plan { artifacts, .. } => artifacts.clone(),
+        DeployedVerb::Plan {
+            names, artifacts, ..
+        } => {
+            usage(catalog.chosen(&names.names))?;
+            artifacts.clone()
+        }
+        DeployedVerb::Render { name } => {
+            usage(catalog.service_named(name))?;
+            None
+        }
+        DeployedVerb::Logs { name, .. } => {
+            usage(catalog.component_named(name))?;
+            None
+        }
         _ => None,
     };
     let bundle = bundle.as_deref();
@@ -280,14 +294,14 @@ async fn run_with_outputs(
             plan::plan(context, outputs, &components, exit_code).await
         }
         DeployedVerb::Verify { deployed: true } => {
-            verify::verify(context, outputs, verify::Scope::Deployed).await
+            verify::verify(context, outputs, verify::VerifyScope::Deployed).await
         }
         DeployedVerb::Verify { deployed: false } => {
             let tools = verify::Tools {
                 containers: &Engine::connect(env).await?,
                 toolchain: env,
             };
-            verify::verify(context, outputs, verify::Scope::Whole(tools)).await
+            verify::verify(context, outputs, verify::VerifyScope::Whole(tools)).await
         }
         DeployedVerb::Rollback {
             stop: true,
@@ -422,7 +436,7 @@ fn local(emulator: &Emulator<'_>) -> infra::EmulatedTarget {
 async fn run_tests(
     environment: &Environment,
     process: Process<'_>,
-    scope: test::Scope,
+    scope: test::TestScope,
     fix: bool,
 ) -> Result<()> {
     let Process {
@@ -444,7 +458,7 @@ async fn run_tests(
         root: &env.root,
     };
     let method = (BuildMethod::Host, Profile::of(environment));
-    let parts = test::Parts {
+    let parts = test::TestParts {
         toolchain: env,
         machine: env,
         source: &Checkout::new(env),
@@ -470,7 +484,7 @@ async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> 
     let emulator = Emulator::new(env, report)?;
     // What is measured is what production runs.
     let builder = Artifacts::new(catalog, env, report, (BuildMethod::Host, Profile::Release));
-    let parts = bench::Parts {
+    let parts = bench::BenchParts {
         catalog,
         builder: &builder,
         stopwatch: &Programs {

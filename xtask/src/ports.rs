@@ -25,8 +25,8 @@ use crate::decide::release::snapshot::{
 use crate::report::Report;
 
 pub use machine::{
-    CargoRun, CargoTool, Containers, Depth, Load, Machine, RunningContainer, Started, Stopwatch,
-    Subject, Toolchain, Watch, Workflows,
+    CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine, RunningContainer, Started,
+    Stopwatch, Subject, Toolchain, Workflows,
 };
 
 /// One environment, and everything that acts on it.
@@ -42,11 +42,11 @@ pub struct Context<'a> {
     pub cluster: &'a dyn Cluster,
     pub balancer: &'a dyn Balancer,
     pub functions: &'a dyn Functions,
-    pub secrets: &'a dyn Secrets,
+    pub secrets: &'a dyn SecretStore,
     pub logs: &'a dyn Logs,
     pub ledger: &'a dyn Ledger,
     pub probe: &'a dyn Probe,
-    pub clock: &'a dyn Clock,
+    pub clock: &'a dyn WallClock,
     pub interrupt: &'a dyn Interrupt,
     pub report: &'a Report,
     pub user: &'a User,
@@ -247,7 +247,7 @@ pub struct PublishedVersion {
 
 /// Secrets Manager.
 #[async_trait]
-pub trait Secrets: Send + Sync {
+pub trait SecretStore: Send + Sync {
     async fn has_value(&self, arn: &str) -> Result<bool>;
     /// The current version, or one that it has replaced a short while ago: reads are eventually
     /// consistent. `None` where there is none, or no text in it.
@@ -345,7 +345,7 @@ pub enum Began {
 }
 
 /// Time as people write it down. Waiting is tokio's, which a test pauses.
-pub trait Clock: Send + Sync {
+pub trait WallClock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 

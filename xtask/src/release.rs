@@ -34,7 +34,7 @@ use evidence::Evidence;
 
 pub use alarms::left_without_alarms;
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
-pub use observe::observe;
+pub use observe::{observe, observe_with_retired};
 pub use push::push;
 pub use rotate::{next_rotation_step, rotate};
 pub use secrets::give_values;

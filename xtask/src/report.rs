@@ -25,9 +25,9 @@ use tokio::time::Instant;
 
 pub use diagnostics::tell_diagnostics;
 pub use event::{
-    ArtifactKind, BuildEvent, CommandEvent, Event, InfraEvent, MachineEvent, ReleaseEvent,
-    RollbackEvent, RotationStart, SecretChange, SecretsEvent, Shortcoming, StoppedContainer,
-    StoppedTask,
+    ArtifactKind, BuildEvent, CommandEvent, ContainerEvidence, Event, InfraEvent, MachineEvent,
+    ReleaseEvent, RollbackEvent, RotationStart, SecretChange, SecretsEvent, Shortcoming,
+    TaskEvidence,
 };
 use event::{Shown, Tone};
 use paint::Paint;

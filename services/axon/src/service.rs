@@ -1,8 +1,8 @@
 //! What identifies axon.
 
-use service_kit::Service;
+use service_kit::ServiceIdentity;
 
-pub const SERVICE: Service = Service {
+pub const SERVICE: ServiceIdentity = ServiceIdentity {
     name: "axon",
     version: env!("CARGO_PKG_VERSION"),
 };

@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 #[derive(Serialize)]
-struct ReasonResponse {
+struct BaselineResponse {
     message: &'static str,
     service: &'static str,
     timestamp: String,
@@ -66,7 +66,7 @@ async fn answer(
     reason = "the baseline has no kit and so no clock of it"
 )]
 fn reason() -> String {
-    let answer = ReasonResponse {
+    let answer = BaselineResponse {
         message: "Axon heartbeat OK",
         service: "axon",
         timestamp: format!("{:.3}", Timestamp::now()),

@@ -20,7 +20,7 @@ pub fn decided(
             "INFO"
         }
     };
-    LogLine {
+    LogRecord {
         correlation_id: question.correlation_id.as_deref(),
         invocation: Some(invocation),
         caller: Some(&question.service),
@@ -29,42 +29,42 @@ pub fn decided(
         policies: Some(&decision.policies),
         reason: Some(&decision.reason),
         faults: Some(&*decision.faults).filter(|faults| !faults.is_empty()),
-        ..LogLine::new(at, level, "decided")
+        ..LogRecord::new(at, level, "decided")
     }
     .into_text()
 }
 
 /// The line of an invalid request.
 pub fn refused(at: Timestamp, invocation: &str, invalid: &InvalidRequest) -> String {
-    LogLine {
+    LogRecord {
         correlation_id: invalid.correlation_id.as_deref(),
         invocation: Some(invocation),
         faults: Some(&invalid.faults),
-        ..LogLine::new(at, "WARN", "invalid request")
+        ..LogRecord::new(at, "WARN", "invalid request")
     }
     .into_text()
 }
 
 /// The function cannot start because of its policies.
 pub fn invalid_policies(at: Timestamp, faults: &PolicyError) -> String {
-    LogLine {
+    LogRecord {
         faults: Some(&faults.faults),
-        ..LogLine::new(at, "ERROR", "policies refused")
+        ..LogRecord::new(at, "ERROR", "policies refused")
     }
     .into_text()
 }
 
 /// The connection to the runtime API was lost.
 pub fn ended(at: Timestamp, reason: &str) -> String {
-    LogLine {
+    LogRecord {
         reason: Some(reason),
-        ..LogLine::new(at, "ERROR", "runtime ended")
+        ..LogRecord::new(at, "ERROR", "runtime ended")
     }
     .into_text()
 }
 
 #[derive(Serialize)]
-struct LogLine<'a> {
+struct LogRecord<'a> {
     timestamp: String,
     level: &'static str,
     message: &'static str,
@@ -87,7 +87,7 @@ struct LogLine<'a> {
     faults: Option<&'a [String]>,
 }
 
-impl LogLine<'_> {
+impl LogRecord<'_> {
     fn new(at: Timestamp, level: &'static str, message: &'static str) -> Self {
         Self {
             timestamp: format!("{at:.3}"),

@@ -6,12 +6,12 @@ use crate::server::lifecycle::Lifecycle;
 use crate::sigv4::keys::KeyRing;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::otlp::Traces;
-use crate::{Clock, Service};
+use crate::{Clock, ServiceIdentity};
 
 /// The program makes it from the settings, a test by hand.
 #[derive(Clone)]
 pub struct Dependencies {
-    pub service: Service,
+    pub service: ServiceIdentity,
     pub clock: Clock,
     pub lifecycle: Lifecycle,
     pub metrics: Metrics,
@@ -24,7 +24,7 @@ pub struct Dependencies {
 
 impl Dependencies {
     /// Without secrets, keys, and anywhere to report to.
-    pub fn new(service: Service, clock: Clock) -> Self {
+    pub fn new(service: ServiceIdentity, clock: Clock) -> Self {
         Self {
             service,
             clock,

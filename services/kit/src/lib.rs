@@ -30,7 +30,7 @@ pub use server::health::health;
 pub use server::inbound::App;
 pub use server::lifecycle::Lifecycle;
 pub use server::problem::Problem;
-pub use service::Service;
+pub use service::ServiceIdentity;
 pub use sigv4::keys::{KeyPair, KeyPairs, KeyRing};
 pub use telemetry::emf::Emf;
 pub use telemetry::error_chain::with_causes;

@@ -18,7 +18,7 @@ use crate::secrets::{self, LoadedSecrets};
 use crate::settings::base;
 use crate::settings::{Base, Reader, SettingError, SettingsSource};
 use crate::telemetry::logs::{self, ProcessLog};
-use crate::{App, AwsSdk, Clock, Counter, Dependencies, Metrics, Service, server};
+use crate::{App, AwsSdk, Clock, Counter, Dependencies, Metrics, ServiceIdentity, server};
 use reporting::Reporting;
 
 /// A dispatch makes two hundred allocations, most of them for its two signatures: with the
@@ -39,7 +39,7 @@ enum Subcommand {
 
 /// A service's whole `main`. `read` reads its settings, `start` makes its application.
 pub fn main<S: AsRef<Base>>(
-    service: Service,
+    service: ServiceIdentity,
     read: impl FnOnce(&mut Reader<'_>) -> S,
     start: impl AsyncFnOnce(S, Dependencies) -> anyhow::Result<App>,
 ) -> ExitCode {
@@ -74,7 +74,7 @@ fn command(arguments: &[String]) -> Option<Subcommand> {
 }
 
 fn run<S: AsRef<Base>>(
-    service: Service,
+    service: ServiceIdentity,
     read: impl FnOnce(&mut Reader<'_>) -> S,
     start: impl AsyncFnOnce(S, Dependencies) -> anyhow::Result<App>,
 ) -> ExitCode {
@@ -217,7 +217,7 @@ fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec
     reader.finish(settings)
 }
 
-fn report_settings(service: Service, errors: &[SettingError], clock: Clock) -> ExitCode {
+fn report_settings(service: ServiceIdentity, errors: &[SettingError], clock: Clock) -> ExitCode {
     let levels = tracing_subscriber::filter::Targets::new().with_default(tracing::Level::INFO);
     let _logs = logs::start(service, levels, clock, Counter::default());
     for error in errors {

@@ -5,7 +5,7 @@ pub(crate) const HEALTH_PATH: &str = "/health";
 
 /// Name and version of a service, as its answers, its logs and the name of its secret have them.
 #[derive(Clone, Copy, Debug)]
-pub struct Service {
+pub struct ServiceIdentity {
     pub name: &'static str,
     pub version: &'static str,
 }

@@ -1,8 +1,8 @@
 //! What identifies orbit.
 
-use service_kit::Service;
+use service_kit::ServiceIdentity;
 
-pub const SERVICE: Service = Service {
+pub const SERVICE: ServiceIdentity = ServiceIdentity {
     name: "orbit",
     version: env!("CARGO_PKG_VERSION"),
 };

@@ -1,6 +1,6 @@
 //! Deploys that succeed, that have nothing to do, that fail and that are interrupted.
 
-use e2e::{Checkout, Ran, Traffic, eventually, interrupt};
+use e2e::{CheckoutCopy, Ran, Traffic, eventually, interrupt};
 use serde_json::Value;
 
 use crate::workflows::build_bundle;
@@ -52,7 +52,7 @@ pub(crate) fn first_deploy(story: &Story) {
     );
 }
 
-fn logs_are_json(checkout: &Checkout) {
+fn logs_are_json(checkout: &CheckoutCopy) {
     let logs = checkout.xtask(&["logs", "orbit"]).expect(0, &["release-1"]);
     for line in logs.stdout.lines() {
         assert!(

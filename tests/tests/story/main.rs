@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 
-use e2e::{Checkout, eventually, request};
+use e2e::{CheckoutCopy, eventually, request};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 
@@ -57,13 +57,13 @@ fn main() -> ExitCode {
 
 /// What the chapters share.
 struct Story {
-    checkout: LazyLock<Checkout>,
+    checkout: LazyLock<CheckoutCopy>,
 }
 
 impl Default for Story {
     fn default() -> Self {
         Self {
-            checkout: LazyLock::new(|| Checkout::fresh("story")),
+            checkout: LazyLock::new(|| CheckoutCopy::fresh("story")),
         }
     }
 }
@@ -82,7 +82,7 @@ impl Story {
     }
 
     /// The checkout with all that is in it deployed, whatever ran before.
-    fn deployed(&self) -> &Checkout {
+    fn deployed(&self) -> &CheckoutCopy {
         let checkout = &*self.checkout;
         if checkout.xtask(&["deploy"]).code != Some(0) {
             // An earlier chapter failed, and left a state from which no deploy goes on.
@@ -93,28 +93,28 @@ impl Story {
     }
 }
 
-fn status(checkout: &Checkout) -> Value {
+fn status(checkout: &CheckoutCopy) -> Value {
     checkout.json(&["status"])
 }
 
 /// The revision that a service runs.
-fn revision(checkout: &Checkout, service: &str) -> String {
+fn revision(checkout: &CheckoutCopy, service: &str) -> String {
     let revision = &status(checkout)["services"][service]["revision"];
     revision.as_str().expect("a revision").to_owned()
 }
 
-fn releases(checkout: &Checkout) -> Vec<Value> {
+fn releases(checkout: &CheckoutCopy) -> Vec<Value> {
     let releases = checkout.json(&["releases"]);
     releases.as_array().expect("a list").clone()
 }
 
-fn base_url(checkout: &Checkout) -> String {
+fn base_url(checkout: &CheckoutCopy) -> String {
     let url = &status(checkout)["base_url"];
     url.as_str().expect("a base_url").to_owned()
 }
 
 /// A dispatch through the load balancer, one that governance denies, and an unsigned request to axon.
-fn dispatches_are_answered(checkout: &Checkout) {
+fn dispatches_are_answered(checkout: &CheckoutCopy) {
     let base_url = base_url(checkout);
     let url = format!("{base_url}/dispatch");
     let id = [("X-Correlation-ID", "story-1")];

@@ -16,9 +16,9 @@ pub(crate) fn rotation(story: &Story) {
     let ran = checkout.xtask(&["secrets", "rotate"]);
     let served = traffic.stop();
     let steps = [
-        "is to know a new key beside the old one",
-        "is to sign with the new key",
-        "is to forget the old key",
+        "new key in its secret, beside the old one",
+        "new key to sign with in its secret",
+        "old key removed from its secret",
     ];
     ran.expect(0, &steps);
     assert!(served.answered > 100, "{served:?}");

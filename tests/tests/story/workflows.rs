@@ -1,6 +1,6 @@
 //! The steps of the pipelines' workflows, run from their files, in their order.
 
-use e2e::{Checkout, workflow};
+use e2e::{CheckoutCopy, workflow};
 
 use crate::{Story, releases};
 
@@ -34,14 +34,14 @@ pub(crate) fn workflows(story: &Story) {
 }
 
 /// The bundle that the steps of the other workflows run.
-pub(crate) fn build_bundle(checkout: &Checkout) {
+pub(crate) fn build_bundle(checkout: &CheckoutCopy) {
     let environments = [("ENVIRONMENTS", "local")];
     let built = checkout.run_step("build", "Build", &environments);
     let kept = "kept governance, axon, orbit in target/bundle";
     built.expect(0, &["nothing to compile", "axon demo/axon@", kept]);
 }
 
-fn deploy_runs_the_bundle(checkout: &Checkout) {
+fn deploy_runs_the_bundle(checkout: &CheckoutCopy) {
     build_bundle(checkout);
     checkout.lose_modes("target/bundle");
     let step = |name: &str| checkout.run_step("deploy", name, &[]);
@@ -51,7 +51,7 @@ fn deploy_runs_the_bundle(checkout: &Checkout) {
     step("Verify").expect(0, &["PASS  Services deploy to ECS"]);
 }
 
-fn plan_is_on_the_page(checkout: &Checkout) {
+fn plan_is_on_the_page(checkout: &CheckoutCopy) {
     let summary = checkout.summary_file();
     let variables = [("GITHUB_STEP_SUMMARY", summary.as_str())];
     let fork = checkout.run_step("plan", "Refuse a fork", &variables);

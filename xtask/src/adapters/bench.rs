@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use super::builder::Artifacts;
 use super::process::Command;
 use crate::decide::outputs::Architecture;
-use crate::ports::{CargoRun, Clock, Load, ProcessEnv, Started, Stopwatch, Subject, Watch};
+use crate::ports::{
+    CargoRun, LineWatcher, Load, ProcessEnv, Started, Stopwatch, Subject, WallClock,
+};
 use load::load;
 use program::{await_health, free_port, kernel_field};
 
@@ -26,7 +28,7 @@ pub struct Programs<'a> {
     pub process_env: &'a ProcessEnv,
     /// The executable of xtask.
     pub program: PathBuf,
-    pub clock: &'a dyn Clock,
+    pub clock: &'a dyn WallClock,
     pub builder: &'a Artifacts<'a>,
 }
 
@@ -35,7 +37,7 @@ impl Stopwatch for Programs<'_> {
     async fn starts(
         &self,
         architecture: Architecture,
-        watch: Watch<'_>,
+        watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Started>>> {
         let folder = self.builder.build_baseline(architecture).await?;
         let mut starts = BTreeMap::<_, Vec<_>>::new();
@@ -52,7 +54,7 @@ impl Stopwatch for Programs<'_> {
     async fn load(
         &self,
         architecture: Architecture,
-        watch: Watch<'_>,
+        watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Load>>> {
         let folder = self.builder.build_baseline(architecture).await?;
         let now = self.clock.now().into();

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::ports::Clock;
+use crate::ports::WallClock;
 
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+impl WallClock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
         reason = "the clock that is passed to everything else"

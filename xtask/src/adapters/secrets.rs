@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::aws::{explain, is_code};
 use crate::failure::Failure;
-use crate::ports::{SecretVersion, Secrets};
+use crate::ports::{SecretStore, SecretVersion};
 
 /// The staging label of a version that is not current yet. One version of a secret has it.
 const STAGED: &str = "XTASKSTAGED";
@@ -29,7 +29,7 @@ impl SecretsManager {
 }
 
 #[async_trait]
-impl Secrets for SecretsManager {
+impl SecretStore for SecretsManager {
     async fn has_value(&self, arn: &str) -> Result<bool> {
         let described = self.client.describe_secret().secret_id(arn).send().await;
         let described = described

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
-use crate::catalog::Entry;
+use crate::catalog::CatalogEntry;
 use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
 use crate::decide::artifact::types::Labels;
 use crate::decide::artifact::workspace::Workspace;
@@ -70,7 +70,7 @@ impl Checkout {
     }
 
     /// Reads the inputs of a component from the checkout.
-    pub async fn inputs(&self, entry: &Entry) -> Result<Inputs> {
+    pub async fn inputs(&self, entry: &CatalogEntry) -> Result<Inputs> {
         let component = entry.component();
         let paths = input_paths(&self.source_folders(entry).await?);
         let mut files = BTreeMap::new();
@@ -85,7 +85,7 @@ impl Checkout {
     }
 
     /// The folder of a component's crate, and those of the members that are linked into it.
-    async fn source_folders(&self, entry: &Entry) -> Result<Vec<String>> {
+    async fn source_folders(&self, entry: &CatalogEntry) -> Result<Vec<String>> {
         let workspace = Workspace::parse(&self.read("Cargo.toml").await?);
         let mut folders = vec![entry.common().folder.clone()];
         let mut next = 0;

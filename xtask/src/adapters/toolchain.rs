@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::process::Command;
 use crate::decide::acceptance::figures::{Coverage, coverage_of};
-use crate::ports::{CargoRun, CargoTool, ProcessEnv, Toolchain, Watch};
+use crate::ports::{CargoRun, CargoTool, LineWatcher, ProcessEnv, Toolchain};
 
 /// The LLVM 22 of the distribution. Older versions cannot read the profiles of Rust 1.95.
 const LLVM_FOLDER: &str = "/usr/lib/llvm-22/bin";
@@ -21,7 +21,7 @@ impl Toolchain for ProcessEnv {
         &self,
         arguments: &[&str],
         variables: &BTreeMap<String, String>,
-        watch: Watch<'_>,
+        watch: LineWatcher<'_>,
     ) -> Result<CargoRun> {
         let mut command = Command::new(self, "cargo").arguments(arguments);
         for (name, value) in variables {
@@ -34,7 +34,7 @@ impl Toolchain for ProcessEnv {
         &self,
         tool: CargoTool,
         arguments: &[&str],
-        watch: Watch<'_>,
+        watch: LineWatcher<'_>,
     ) -> Result<CargoRun> {
         let folder = tool_folder(self, tool);
         let program = folder.join("bin").join(tool.name);
@@ -110,7 +110,7 @@ impl Toolchain for ProcessEnv {
     }
 }
 
-async fn run(command: Command, watch: Watch<'_>) -> Result<CargoRun> {
+async fn run(command: Command, watch: LineWatcher<'_>) -> Result<CargoRun> {
     let finished = command.run_watched(watch).await?;
     Ok(CargoRun {
         succeeded: finished.succeeded(),
@@ -130,7 +130,7 @@ async fn install(
     process_env: &ProcessEnv,
     tool: CargoTool,
     folder: &Path,
-    watch: Watch<'_>,
+    watch: LineWatcher<'_>,
 ) -> Result<()> {
     let CargoTool { name, version } = tool;
     watch(&format!("compiling {name} {version}; this happens once"));

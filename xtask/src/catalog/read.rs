@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::names::{NAME_LENGTH_MAX, is_name};
 use super::{
-    Call, Catalog, Check, CommonEntry, Component, Entry, FILE, Function, FunctionEntry, Route,
-    Service, ServiceEntry,
+    Call, Catalog, CatalogEntry, CommonEntry, Component, FILE, Function, FunctionCheck,
+    FunctionEntry, Route, Service, ServiceEntry,
 };
 use crate::decide::definition::json_path::line_of;
 use crate::decide::definition::strict::{self, JsonError};
@@ -63,7 +63,7 @@ const PRIORITY_MAX: u64 = 50_000;
 
 pub(super) fn parse(text: &str) -> Result<Catalog, CatalogError> {
     let document = strict::parse_object(FILE, text)?;
-    let mut reader = Reader {
+    let mut reader = CatalogReader {
         text,
         faults: Vec::new(),
     };
@@ -77,19 +77,19 @@ pub(super) fn parse(text: &str) -> Result<Catalog, CatalogError> {
     Err(CatalogError::Faults(reader.faults))
 }
 
-struct Reader<'a> {
+struct CatalogReader<'a> {
     text: &'a str,
     faults: Vec<CatalogFault>,
 }
 
 /// An object of the document, and its path.
 #[derive(Clone)]
-struct Place<'a> {
+struct JsonPlace<'a> {
     path: String,
     members: &'a Map<String, Value>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> JsonPlace<'a> {
     fn get(&self, name: &str) -> Option<&'a Value> {
         self.members.get(name)
     }
@@ -103,7 +103,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Reader<'_> {
+impl CatalogReader<'_> {
     fn fault(&mut self, path: &str, message: impl Into<String>) {
         self.faults.push(CatalogFault {
             line: line_of(self.text, path),
@@ -112,7 +112,7 @@ impl Reader<'_> {
         });
     }
 
-    fn only_known(&mut self, place: &Place<'_>, known: &[&str]) {
+    fn only_known(&mut self, place: &JsonPlace<'_>, known: &[&str]) {
         for name in place.members.keys() {
             if !known.contains(&name.as_str()) {
                 let message = format!("unknown field; expected {}", known.join(", "));
@@ -121,7 +121,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, place: &Place<'_>, name: &str) -> Option<String> {
+    fn text(&mut self, place: &JsonPlace<'_>, name: &str) -> Option<String> {
         let found = place.get(name).and_then(Value::as_str);
         if found.is_none_or(str::is_empty) {
             self.fault(&place.at(name), "missing, or not a text");
@@ -130,7 +130,7 @@ impl Reader<'_> {
         found.map(str::to_owned)
     }
 
-    fn flag(&mut self, place: &Place<'_>, name: &str, default: bool) -> bool {
+    fn flag(&mut self, place: &JsonPlace<'_>, name: &str, default: bool) -> bool {
         match place.get(name) {
             None => default,
             Some(Value::Bool(flag)) => *flag,
@@ -141,7 +141,7 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&mut self, place: &Place<'_>, name: &str, max: u64) -> Option<u64> {
+    fn number(&mut self, place: &JsonPlace<'_>, name: &str, max: u64) -> Option<u64> {
         let found = place.get(name).and_then(Value::as_u64);
         let found = found.filter(|number| (1..=max).contains(number));
         if found.is_none() {
@@ -153,7 +153,7 @@ impl Reader<'_> {
         found
     }
 
-    fn texts(&mut self, place: &Place<'_>, name: &str) -> Vec<String> {
+    fn texts(&mut self, place: &JsonPlace<'_>, name: &str) -> Vec<String> {
         let texts = match place.get(name) {
             None => Some(Vec::new()),
             Some(Value::Array(items)) => {
@@ -168,7 +168,7 @@ impl Reader<'_> {
         })
     }
 
-    fn objects<'v>(&mut self, place: &Place<'v>, name: &str) -> Vec<Place<'v>> {
+    fn objects<'v>(&mut self, place: &JsonPlace<'v>, name: &str) -> Vec<JsonPlace<'v>> {
         let path = place.at(name);
         let Some(value) = place.get(name) else {
             return Vec::new();
@@ -181,16 +181,16 @@ impl Reader<'_> {
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             match item.as_object() {
-                Some(members) => objects.push(Place { path, members }),
+                Some(members) => objects.push(JsonPlace { path, members }),
                 None => self.fault(&path, "expected an object"),
             }
         }
         objects
     }
 
-    fn entries(&mut self, document: &Value) -> Vec<(String, Entry)> {
+    fn entries(&mut self, document: &Value) -> Vec<(String, CatalogEntry)> {
         let empty = Map::new();
-        let place = Place {
+        let place = JsonPlace {
             path: String::new(),
             members: document.as_object().unwrap_or(&empty),
         };
@@ -209,7 +209,7 @@ impl Reader<'_> {
         entries.collect()
     }
 
-    fn entry(&mut self, place: &Place<'_>) -> Option<Entry> {
+    fn entry(&mut self, place: &JsonPlace<'_>) -> Option<CatalogEntry> {
         let name = self.text(place, "name");
         if let Some(name) = name.as_ref().filter(|name| !is_name(name)) {
             let message = format!(
@@ -228,13 +228,13 @@ impl Reader<'_> {
             Some("service") => {
                 let entry = self.service(place, common);
                 let service = name.parse().ok()?;
-                Some(Entry::Service(ServiceEntry { service, ..entry }))
+                Some(CatalogEntry::Service(ServiceEntry { service, ..entry }))
             }
             Some("function") => {
                 self.only_known(place, &[&COMMON[..], &OF_FUNCTION].concat());
                 let checks = self.checks(place);
                 let function = name.parse().ok()?;
-                Some(Entry::Function(FunctionEntry {
+                Some(CatalogEntry::Function(FunctionEntry {
                     function,
                     common,
                     checks,
@@ -248,7 +248,7 @@ impl Reader<'_> {
     }
 
     /// The entry of a service, but for its name.
-    fn service(&mut self, place: &Place<'_>, common: CommonEntry) -> ServiceEntry {
+    fn service(&mut self, place: &JsonPlace<'_>, common: CommonEntry) -> ServiceEntry {
         self.only_known(place, &[&COMMON[..], &OF_SERVICE].concat());
         let entry = ServiceEntry {
             service: Service::of(""),
@@ -271,7 +271,7 @@ impl Reader<'_> {
         entry
     }
 
-    fn routes(&mut self, place: &Place<'_>) -> Vec<Route> {
+    fn routes(&mut self, place: &JsonPlace<'_>) -> Vec<Route> {
         let mut routes = Vec::new();
         for place in self.objects(place, "routes") {
             self.only_known(&place, &OF_ROUTE);
@@ -293,7 +293,7 @@ impl Reader<'_> {
         routes
     }
 
-    fn headers(&mut self, place: &Place<'_>) -> Vec<(String, String)> {
+    fn headers(&mut self, place: &JsonPlace<'_>) -> Vec<(String, String)> {
         let Some(value) = place.get("headers") else {
             return Vec::new();
         };
@@ -309,7 +309,7 @@ impl Reader<'_> {
         })
     }
 
-    fn calls(&mut self, place: &Place<'_>) -> Vec<Call> {
+    fn calls(&mut self, place: &JsonPlace<'_>) -> Vec<Call> {
         let mut calls = Vec::new();
         for place in self.objects(place, "calls") {
             self.only_known(&place, &OF_CALL);
@@ -341,7 +341,7 @@ impl Reader<'_> {
         calls
     }
 
-    fn alarms(&mut self, place: &Place<'_>) -> Value {
+    fn alarms(&mut self, place: &JsonPlace<'_>) -> Value {
         let Some(value) = place.get("alarms") else {
             return json!({});
         };
@@ -349,7 +349,7 @@ impl Reader<'_> {
             self.fault(&place.at("alarms"), "expected an object");
             return json!({});
         };
-        let alarms = Place {
+        let alarms = JsonPlace {
             path: place.at("alarms"),
             members,
         };
@@ -362,13 +362,13 @@ impl Reader<'_> {
         value.clone()
     }
 
-    fn checks(&mut self, place: &Place<'_>) -> Vec<Check> {
+    fn checks(&mut self, place: &JsonPlace<'_>) -> Vec<FunctionCheck> {
         let mut checks = Vec::new();
         for check in self.objects(place, "checks") {
             self.only_known(&check, &OF_CHECK);
             let (request, response) = (check.get("request"), check.get("response"));
             match (request, response) {
-                (Some(request), Some(response @ Value::Object(_))) => checks.push(Check {
+                (Some(request), Some(response @ Value::Object(_))) => checks.push(FunctionCheck {
                     request: request.clone(),
                     response: response.clone(),
                 }),
@@ -387,7 +387,7 @@ impl Reader<'_> {
     }
 
     /// What no entry shows alone.
-    fn check_as_a_whole(&mut self, entries: &[(String, Entry)]) {
+    fn check_as_a_whole(&mut self, entries: &[(String, CatalogEntry)]) {
         let mut names = BTreeMap::new();
         let mut priorities = BTreeMap::new();
         let mut matches = BTreeMap::new();
@@ -435,7 +435,7 @@ impl Reader<'_> {
         }
     }
 
-    fn check_calls(&mut self, entries: &[(String, Entry)]) {
+    fn check_calls(&mut self, entries: &[(String, CatalogEntry)]) {
         let found: BTreeMap<Component, bool> = entries
             .iter()
             .map(|(_, entry)| (entry.component(), entry.common().retired))
@@ -465,13 +465,13 @@ impl Reader<'_> {
     }
 
     /// The order of a release: what is called before its callers, and else by name.
-    fn in_order(&mut self, mut waiting: Vec<Entry>) -> Vec<Entry> {
-        waiting.sort_by_key(Entry::component);
-        let known: BTreeSet<Component> = waiting.iter().map(Entry::component).collect();
+    fn in_order(&mut self, mut waiting: Vec<CatalogEntry>) -> Vec<CatalogEntry> {
+        waiting.sort_by_key(CatalogEntry::component);
+        let known: BTreeSet<Component> = waiting.iter().map(CatalogEntry::component).collect();
         let mut placed = BTreeSet::new();
         let mut ordered = Vec::new();
         while !waiting.is_empty() {
-            let is_free = |entry: &Entry| {
+            let is_free = |entry: &CatalogEntry| {
                 let mut calls = entry.calls().into_iter();
                 calls.all(|call| placed.contains(&call) || !known.contains(&call))
             };

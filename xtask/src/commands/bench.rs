@@ -1,7 +1,6 @@
-//! `bench`: what is measured. The figures depend on the machine, so nothing here ever fails a test,
-//! and no time has a limit of its own: what a service takes is compared with what a bare handler
-//! takes in the same round. Nor have sizes: what a change costs is seen by running `bench` before and
-//! after it on one machine.
+//! `bench`: measures sizes, start times, requests and deploys. The figures depend on the machine, so
+//! none has a limit; requests are compared with those of a bare handler in the same round. To see
+//! what a change costs, run `bench` before and after it on one machine.
 
 use std::time::Duration;
 
@@ -17,14 +16,14 @@ const DEPLOYS: usize = 3;
 
 const LOADS: [Subject; 2] = [Subject::Reason, Subject::Dispatch];
 
-pub struct Parts<'a> {
+pub struct BenchParts<'a> {
     pub catalog: &'a Catalog,
     pub builder: &'a dyn Builder,
     pub stopwatch: &'a dyn Stopwatch,
     pub report: &'a Report,
     pub architecture: Architecture,
     pub environment: &'a str,
-    /// Whether the environment can be reached, so that a deploy to it can be measured.
+    /// Whether deploys are measured: only if the environment can be reached.
     pub deploys: bool,
 }
 
@@ -36,7 +35,7 @@ struct Figure {
     unit: &'static str,
 }
 
-pub async fn bench(parts: &Parts<'_>) -> Result<()> {
+pub async fn bench(parts: &BenchParts<'_>) -> Result<()> {
     let mut figures = images(parts).await?;
     figures.extend(starts(parts).await?);
     figures.extend(loads(parts).await?);
@@ -45,7 +44,7 @@ pub async fn bench(parts: &Parts<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
+async fn images(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let keys = parts.builder.keys(parts.architecture).await?;
     let artifacts = match parts.builder.all_cached(&keys).await? {
         Some(artifacts) => artifacts,
@@ -65,7 +64,7 @@ async fn images(parts: &Parts<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-async fn starts(parts: &Parts<'_>) -> Result<Vec<Figure>> {
+async fn starts(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let mut watch = |line: &str| measuring(parts.report, "start", line);
     let starts = parts
         .stopwatch
@@ -88,8 +87,8 @@ async fn starts(parts: &Parts<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What a request costs, beside what it costs a handler that does nothing else.
-async fn loads(parts: &Parts<'_>) -> Result<Vec<Figure>> {
+/// The cost of a request, and its ratio to that of a handler that does nothing else.
+async fn loads(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let mut watch = |line: &str| measuring(parts.report, "load", line);
     let loads = parts.stopwatch.load(parts.architecture, &mut watch).await?;
     let cpu = |load: &Load| load.cpu_per_request.as_secs_f64() * 1e6;
@@ -117,15 +116,15 @@ async fn loads(parts: &Parts<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The machine is not the same in each round, so the two of one round are compared.
+/// The load of the machine differs between rounds, so figures of the same round are compared.
 fn against<T>(measured: &[T], bare: &[T], what: impl Fn(&T) -> f64) -> f64 {
     let rounds = measured.iter().zip(bare);
     median(rounds.map(|(measured, bare)| what(measured) / what(bare)))
 }
 
-/// A deploy that finds nothing to do, as it is run by hand. It is a dry run, which ends at the
-/// same place then, so that measuring never releases anything.
-async fn nothing_to_do(parts: &Parts<'_>) -> Result<Option<Figure>> {
+/// The time of a deploy that finds nothing to do. It is a dry run, which does the same work in that
+/// case and can never release anything.
+async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
     let arguments = [
         "deploy",
         "--dry-run",

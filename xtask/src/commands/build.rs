@@ -19,7 +19,7 @@ pub struct Request<'a> {
     pub architecture: Architecture,
     /// Repositories are called `<project>/<name>`.
     pub project: &'a str,
-    /// Where to push. Nothing here needs AWS without it.
+    /// Where to push; without it no call of AWS is made.
     pub push: Option<Target<'a>>,
     /// Where to keep a copy of what was built, for `--artifacts`.
     pub out: Option<&'a Path>,
@@ -66,7 +66,8 @@ pub async fn build(builder: &dyn Builder, report: &Report, request: &Request<'_>
     Ok(())
 }
 
-/// What the registry holds under these keys was built of the same inputs: there is nothing to do.
+/// An image that the registry has under the same key was built of the same inputs, so it is left
+/// out.
 async fn pushed_before(
     request: &Request<'_>,
     keys: &BTreeMap<Component, Key>,

@@ -1,5 +1,5 @@
-//! `completions`: a script that completes `cargo xtask ...` in a shell, and leaves the rest of cargo
-//! to cargo's own completion where there is one.
+//! `completions`: a script that completes `cargo xtask ...` in a shell. Other commands of cargo are
+//! passed on to cargo's own completion, if it is installed.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Command};
@@ -7,13 +7,14 @@ use clap_complete::Shell;
 
 use crate::catalog::Catalog;
 
-/// clap writes the completion of a program of this name; the rest of the script leads there from
-/// `cargo xtask`.
+/// clap generates the completion of a program of this name; our part of the script maps
+/// `cargo xtask` to it.
 const PROGRAM: &str = "cargo-xtask";
-/// In its script for bash, subcommands of a program with a hyphen in its name are not found.
+/// The name has no hyphen: in clap's script for bash, subcommands of such a program are not found.
 const PROGRAM_IN_BASH: &str = "xtask";
 
-/// The script for a shell. It has the names of the components and of the environments, as they are now.
+/// The script for a shell. It contains the names of the components and
+/// environments that exist now.
 pub fn completions(
     shell: Shell,
     command: Command,
@@ -38,7 +39,7 @@ pub fn completions(
             format!("{script}{values}{hook}")
         }
         Shell::Zsh => {
-            // The first line is for the case that the file lies in $fpath.
+            // zsh reads the first line if the file is in a folder of $fpath.
             let (first, rest) = script.split_once('\n').unwrap_or((&script, ""));
             let load = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }";
             let hook = include_str!("completions/cargo.zsh");
@@ -48,7 +49,7 @@ pub fn completions(
     }
 }
 
-/// What clap leaves out for fish: the values of arguments without a flag, and of flags that stand
+/// What clap's script for fish does not complete: values of positional arguments, and of flags
 /// before the command.
 fn fish_values(command: &Command) -> String {
     let values = |argument: &Arg| {
@@ -77,8 +78,8 @@ fn fish_values(command: &Command) -> String {
     lines.join("\n")
 }
 
-/// Arguments whose values are known, although they are parsed as any text, so that a wrong one is
-/// refused in our own words.
+/// Arguments with a known set of values. clap parses them as plain text, so that a wrong one is
+/// refused by our own message.
 fn with_values(command: Command, catalog: &Catalog, environments: &[String]) -> Command {
     let names: Vec<_> = match command.get_name() {
         "render" | "lint" => catalog.services().iter().map(|it| it.name()).collect(),
@@ -95,7 +96,7 @@ fn valued(argument: Arg, names: &[&str], environments: &[String]) -> Arg {
         "builder" => vec!["host".to_owned(), "docker".to_owned()],
         _ => return argument,
     };
-    // clap's command lives as long as the program, and so do these.
+    // clap wants values that live as long as the program.
     let values = values.into_iter().map(|value| &*value.leak());
     argument.value_parser(PossibleValuesParser::new(values))
 }

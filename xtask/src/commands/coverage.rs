@@ -1,5 +1,5 @@
-//! How much of `services/` its tests run. LLVM counts the lines in a run that is made anyway, so
-//! nothing is compiled or run twice for the figure.
+//! The line coverage of `services/`. LLVM counts the lines while the tests run for another reason,
+//! so nothing is compiled or run twice for the figure.
 
 use anyhow::Result;
 use serde_json::json;
@@ -23,7 +23,7 @@ pub(super) const PACKAGES: [&str; 8] = [
     "governance",
 ];
 
-/// Their sources. Tests in folders of their own are not what is to be covered.
+/// The sources whose lines count. Integration tests, in folders of their own, do not.
 const FOLDERS: [&str; 4] = [
     "services/kit/src",
     "services/axon/src",
@@ -31,13 +31,13 @@ const FOLDERS: [&str; 4] = [
     "services/governance/src",
 ];
 
-/// What gets LLVM's tools.
+/// The command that installs LLVM's tools.
 pub(super) const INSTALL_LLVM: &str = "cargo xtask test --fix";
 
-/// Makes cargo name the programs that it made: the counts are of these.
+/// Makes cargo print the paths of the test programs, from which the counts are read.
 pub(super) const NAMING_PROGRAMS: &str = "--message-format=json-render-diagnostics";
 
-/// What a person sees of such a run; `None` is for the program.
+/// The part of a line of cargo's JSON output that is shown to people; `None`: nothing of it.
 pub(super) fn shown(line: &str) -> Option<&str> {
     let line = line.trim();
     (!line.is_empty() && !line.starts_with('{')).then_some(line)
@@ -62,7 +62,7 @@ pub(super) async fn measure(
     Ok(lines_percent)
 }
 
-/// As `measure`, where too little is a failure. Returns the figure as text.
+/// As `measure`, but coverage below the limit is a failure. Returns the figure as text.
 pub(super) async fn require(
     toolchain: &dyn Toolchain,
     output: &str,
@@ -73,8 +73,8 @@ pub(super) async fn require(
     text.map_err(|text| Failure::new(Kind::CheckFailed, text).into())
 }
 
-/// With `--fix`: by the first way that works. If none works, that is reported, and what needs the tools
-/// says what it does without them.
+/// `--fix`: installs LLVM's tools in the first way that works. If none works, that is reported, and
+/// what needs the tools is skipped or fails by itself.
 pub(super) async fn install_llvm(
     machine: &dyn Machine,
     toolchain: &dyn Toolchain,
@@ -94,7 +94,7 @@ pub(super) async fn install_llvm(
     Ok(())
 }
 
-/// `test --coverage`: this and nothing else.
+/// `test --coverage`: runs the tests for the coverage alone.
 pub async fn coverage(
     machine: &dyn Machine,
     toolchain: &dyn Toolchain,

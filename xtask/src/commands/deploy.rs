@@ -10,8 +10,8 @@ use crate::decide::release::plan::Plan;
 use crate::planning::about::about;
 use crate::planning::{self, outputs};
 use crate::ports::Context;
-use crate::release::{self, confirm, warn_of_expiry};
-use crate::report::CommandEvent;
+use crate::release::{self, StopPlan, confirm, warn_of_expiry};
+use crate::report::{CommandEvent, ReleaseEvent};
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -28,22 +28,37 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     if options.dry_run {
         return dry_run(context, components).await;
     }
-    let outputs = outputs::ready(context, options.yes).await?;
+    let Some(outputs) = outputs::before_retirement(context).await? else {
+        let outputs = outputs::ready(context, options.yes).await?;
+        return release_components(context, options, &outputs).await;
+    };
+    // The new callers no longer call what goes, so they come first; Terraform removes it last.
+    release_components(context, options, &outputs).await?;
+    retire(context, &outputs, options.yes).await?;
+    outputs::ready(context, options.yes).await.map(drop)
+}
+
+async fn release_components(
+    context: &Context<'_>,
+    options: &Options,
+    outputs: &Outputs,
+) -> Result<()> {
     if context.environment.emulated {
         // On every run: an earlier one may have been interrupted after the apply.
-        secrets::make_up(context, &outputs).await?;
+        secrets::make_up(context, outputs).await?;
     } else {
-        secrets::require(context, &outputs).await?;
+        secrets::require(context, outputs).await?;
     }
 
-    let Some(plan) = shown_plan(context, &outputs, components).await? else {
+    let components = &options.components;
+    let Some(plan) = shown_plan(context, outputs, components).await? else {
         return Ok(());
     };
     warn_of_expiry(context, release::time_limit(&plan));
     let confirmed = confirm(context, options.yes, "release this").await?;
 
     let about = about(context, "deploy").await?;
-    let record = release::deploy(context, &outputs, &plan, about, confirmed).await?;
+    let record = release::deploy(context, outputs, &plan, about, confirmed).await?;
     let base_url = &outputs.base_url;
     let done = json!({ "outcome": "succeeded", "release": record.number, "base_url": base_url });
     context.report.data(&done, "");
@@ -53,7 +68,26 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What a deploy would do, by the outputs of the last apply.
+/// Takes what the catalog retires out of service.
+async fn retire(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
+    let snapshot = release::observe_with_retired(context, outputs).await?;
+    let plan = StopPlan::retiring(context.catalog, snapshot);
+    if plan.is_empty() {
+        return Ok(());
+    }
+    for component in outputs.to_retire(context.catalog) {
+        let report = context.report;
+        report.emit(ReleaseEvent::WillRetire { component });
+    }
+    warn_of_expiry(context, plan.time_limit());
+    let confirmed = confirm(context, yes, "retire these components").await?;
+    let about = about(context, "retire").await?;
+    let record = release::stop(context, outputs, &plan, about, confirmed).await?;
+    tracing::debug!(number = record.number, "retired");
+    Ok(())
+}
+
+/// `--dry-run`: what a deploy would do, with the outputs of the last apply.
 async fn dry_run(context: &Context<'_>, components: &[Component]) -> Result<()> {
     let Some(outputs) = outputs::as_last_applied(context).await? else {
         return Ok(());
@@ -65,7 +99,7 @@ async fn dry_run(context: &Context<'_>, components: &[Component]) -> Result<()> 
     Ok(())
 }
 
-/// What is to be done, printed; `None`, and that is the command's result, where nothing is.
+/// Prints the plan and returns it. `None`: there is nothing to do, which was printed as the result.
 async fn shown_plan(
     context: &Context<'_>,
     outputs: &Outputs,

@@ -1,13 +1,13 @@
 //! `lint`: what is wrong with the task definitions, without AWS.
 //!
-//! There is no outputs to render them with, so invented values take their place: names and ARNs as Terraform
-//! makes them, in the environment's own region and account, and an image of no content.
+//! There are no outputs to render them with, so invented values take their place: names and ARNs as
+//! Terraform makes them, in the environment's region and account, and the digest of an empty image.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::catalog::{Catalog, Entry, FunctionEntry, Service, ServiceEntry};
+use crate::catalog::{Catalog, CatalogEntry, FunctionEntry, Service, ServiceEntry};
 use crate::decide::definition::Definition;
 use crate::decide::definition::json_path::line_of;
 use crate::decide::definition::lint::{self, AwsTarget, Facts, Finding, Severity};
@@ -18,7 +18,7 @@ use crate::planning::definitions;
 use crate::ports::Source;
 use crate::report::{Annotation, CommandEvent, Format, Report, count};
 
-/// Prints the findings of these services' definitions.
+/// Prints the findings about the definitions of these services.
 pub async fn lint_templates(
     source: &dyn Source,
     catalog: &Catalog,
@@ -48,8 +48,8 @@ pub async fn lint_templates(
     conclude(report, &findings, &faults)
 }
 
-/// Prints the findings of a definition that is rendered already. `file` is absolute or below the
-/// root.
+/// Prints the findings about a definition without placeholders. `file` is absolute or relative to
+/// the root.
 pub async fn lint_file(
     source: &dyn Source,
     environment: &Environment,
@@ -79,7 +79,7 @@ pub async fn lint_file(
     conclude(report, &findings, &faults)
 }
 
-/// Prints a finding that another command came upon.
+/// Prints a finding on behalf of another command.
 pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding) {
     if report.mode().format == Format::Github {
         annotate(source, report, std::slice::from_ref(finding)).await;
@@ -96,7 +96,7 @@ pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding
     }
 }
 
-/// Puts findings to their places in the files, where the report's format has annotations.
+/// Annotates the lines of the files that findings are about, where the format has annotations.
 async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
     if report.mode().format != Format::Github {
         return;
@@ -105,7 +105,7 @@ async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
         let subject = &finding.subject;
         let service = subject.parse::<Service>();
         let file = service.map_or_else(|_| subject.clone(), Service::template);
-        // A finding without a line is better than none.
+        // An annotation without a line is better than none.
         let text = source.read(&file).await.unwrap_or_default();
         report.annotate(Annotation {
             level: match finding.severity {
@@ -120,7 +120,7 @@ async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
     }
 }
 
-/// Findings are what the command is asked for, and go to stdout; errors among them end it.
+/// Prints findings to stdout, as they are the command's result, and fails if one is an error.
 fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<()> {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     // A file that could not be read was not checked: "no findings" would be wrong.
@@ -141,7 +141,7 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
     }
 }
 
-/// Outputs as Terraform would make them of this environment.
+/// Outputs as Terraform would publish them for this environment.
 fn invented_outputs(catalog: &Catalog, environment: &Environment) -> Outputs {
     let Environment {
         project,
@@ -199,11 +199,11 @@ fn invented_outputs(catalog: &Catalog, environment: &Environment) -> Outputs {
         infra_sha256: "0".repeat(64),
         services: entries
             .clone()
-            .filter_map(Entry::as_service)
+            .filter_map(CatalogEntry::as_service)
             .map(service)
             .collect(),
         functions: entries
-            .filter_map(Entry::as_function)
+            .filter_map(CatalogEntry::as_function)
             .map(function)
             .collect(),
         retired: Vec::new(),

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::ports::Context;
 
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// A line of one task can come so long after a later line of another.
+/// How much later a line of one task may arrive than a younger line of another.
 const LATENESS_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 pub async fn logs(
@@ -68,8 +68,10 @@ fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
         .and_then(|number| number.parse().ok());
     match count.and_then(|count| count.checked_mul(seconds)) {
         Some(seconds) if seconds > 0 => Ok(SignedDuration::from_secs(seconds)),
-        _ => Err(Failure::usage(format!("`{text}` is no length of time"))
-            .hint("write 90s, 15m, 2h or 1d")),
+        _ => {
+            Err(Failure::usage(format!("`{text}` is not a duration"))
+                .hint("write 90s, 15m, 2h or 1d"))
+        }
     }
 }
 

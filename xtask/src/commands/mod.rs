@@ -1,4 +1,4 @@
-//! One file a verb; each reads as the story of that verb.
+//! One file for each command, with its steps in order.
 
 pub mod bench;
 pub mod build;

@@ -15,7 +15,7 @@ use crate::planning;
 use crate::ports::Context;
 use crate::report::{ReleaseEvent, count, megabytes, short_digest};
 
-/// With `exit_code` the process's exit code answers too: 0 for nothing to do, 13 for changes.
+/// With `exit_code` the exit code is 13 if a release would change something.
 pub async fn plan(
     context: &Context<'_>,
     outputs: &Outputs,
@@ -41,7 +41,7 @@ pub async fn plan(
     Ok(())
 }
 
-/// Prints what lint found, advice aside. Errors end the command.
+/// Prints lint's errors and warnings. An error ends the command.
 pub(super) async fn refuse_errors(context: &Context<'_>, findings: &[Finding]) -> Result<()> {
     let shown = findings
         .iter()
@@ -65,7 +65,7 @@ pub(super) fn show(context: &Context<'_>, plan: &Plan) {
     });
 }
 
-/// The plan as people read it: one block, a component a paragraph.
+/// The plan as text: one block, with a paragraph for each component.
 fn describe(plan: &Plan) -> String {
     let mut lines = Vec::new();
     for artifact in &plan.pushes {
@@ -79,7 +79,7 @@ fn describe(plan: &Plan) -> String {
     for service in &plan.without_alarms {
         let name = service.name();
         lines.push(format!(
-            "{name:<11} turn its alarms on, which a release left off"
+            "{name:<11} turn its alarms on, which an earlier release left off"
         ));
     }
     for step in &plan.steps {
@@ -106,7 +106,7 @@ fn what_of_service(step: &ServiceStep) -> String {
     };
     match &step.action {
         ServiceAction::Keep => format!("unchanged, {} runs", step.rollback_revision),
-        ServiceAction::Follow => "on its way already: follow it".to_owned(),
+        ServiceAction::Follow => "is being rolled out already: follow it".to_owned(),
         ServiceAction::Register { definition, .. } => {
             let family = definition.family();
             format!("register {family} and roll it out (now: {from})")

@@ -8,8 +8,8 @@ use crate::failure::Failure;
 use crate::planning::definitions;
 use crate::ports::Context;
 
-/// Prints the definition. Its image is that of the sources as they are, which have to have been
-/// built: rendering builds nothing.
+/// Prints the definition. Its image is that of the current sources, which has to exist already:
+/// nothing is built here.
 pub async fn render(context: &Context<'_>, outputs: &Outputs, service: Service) -> Result<()> {
     let image = image(context, outputs, service).await?;
     let definition = definitions::rendered(context, outputs, service, &image).await?;
@@ -18,7 +18,7 @@ pub async fn render(context: &Context<'_>, outputs: &Outputs, service: Service) 
     Ok(())
 }
 
-/// The image by its digest: from the registry, or as it was built on this machine.
+/// The image with its digest, from the registry or from this machine's cache.
 async fn image(context: &Context<'_>, outputs: &Outputs, service: Service) -> Result<String> {
     let keys = context.builder.keys(outputs.architecture).await?;
     let mut digest = None;

@@ -1,5 +1,5 @@
-//! `rollback`: to the newest release that succeeded and is not what runs now. Itself a release,
-//! with a record. `--stop` takes the services down.
+//! `rollback`: to the newest release that succeeded and is not what runs now. A rollback has a
+//! record of its own. `--stop` stops all tasks.
 
 use anyhow::Result;
 use serde_json::json;
@@ -43,7 +43,7 @@ pub async fn rollback(
     Ok(())
 }
 
-/// The source document's procedure: none desired, wait, deregister what ran.
+/// As the source document has it: set the desired counts to 0, wait, deregister the revisions.
 pub async fn stop(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
     let report = context.report;
     let plan = StopPlan::new(context.catalog, release::observe(context, outputs).await?);

@@ -1,5 +1,5 @@
-//! `secrets init`: every secret of the environment that has no value gets one. No value is ever
-//! printed.
+//! `secrets init` gives a value to every secret of the environment that has none; `secrets rotate`
+//! replaces the signing pair. No value is ever printed.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -37,7 +37,7 @@ pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result
     release::give_values(context, outputs, &documents, confirmed).await
 }
 
-/// Values for the secrets of the local AWS that have none: no person needs to know them.
+/// Random values for the secrets of the local AWS that have none.
 pub async fn make_up(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let found = survey(context, outputs).await?;
     let confirmed = confirm(context, false, "give the secrets their values").await?;
@@ -88,7 +88,7 @@ async fn survey<'a>(context: &Context<'a>, outputs: &Outputs) -> Result<Survey<'
         } else {
             None
         };
-        // The local AWS gives an empty secret a version too: there the value itself decides.
+        // On the local AWS an empty secret has a version too, so the value has to be read.
         if !versioned || (context.environment.emulated && found.is_none()) {
             empty.push(entry);
         } else {
@@ -103,7 +103,7 @@ async fn survey<'a>(context: &Context<'a>, outputs: &Outputs) -> Result<Survey<'
     })
 }
 
-/// Both services sign and verify with one pair: the one that is there, or a new one.
+/// Orbit signs and axon verifies with the same pair: the one that one of them has, or a new one.
 fn documents(
     values: &BTreeMap<Service, Fields>,
     pair: Option<SigningPair>,
@@ -133,7 +133,7 @@ fn made_up(entries: &[&ServiceEntry]) -> Result<BTreeMap<Service, Fields>> {
     Ok(values)
 }
 
-/// Every secret has a value, or the command that gives it one is named.
+/// Fails where a secret has no value, with a hint to `secrets init`.
 pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let services = outputs.services(context.catalog).into_iter();
     let ask = services.map(async |service| -> Result<_> {
@@ -160,7 +160,7 @@ pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     .into())
 }
 
-/// From a terminal one by one, without echo; else from stdin, as one JSON object.
+/// Asks for each value at a terminal, without echo; otherwise reads one JSON object from stdin.
 async fn read_values(
     context: &Context<'_>,
     entries: &[&ServiceEntry],
@@ -168,7 +168,7 @@ async fn read_values(
     if std::io::stdin().is_terminal() {
         return ask_values(context, entries).await;
     }
-    // On a thread of its own, so that Ctrl-C ends it: stdin may stay open for ever.
+    // On another thread, so that Ctrl-C ends the command while stdin stays open.
     let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     let text = read.await?.context("read the values from stdin")?;
     let values = parse_values(without_mark(&text), entries)?;
@@ -204,7 +204,7 @@ async fn ask_values(
     Ok(values)
 }
 
-/// Faults name fields and never what is in them.
+/// Errors name fields, never their values.
 fn parse_values(text: &str, entries: &[&ServiceEntry]) -> Result<BTreeMap<Service, Fields>> {
     let parsed: Value = serde_json::from_str(text).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
@@ -253,7 +253,7 @@ fn document(fields: &Fields, pair: &SigningPair) -> Value {
     document
 }
 
-/// As long as AWS's own: 20 and 40 characters, which some verifiers insist on.
+/// 20 and 40 characters, the lengths of AWS's own keys: some verifiers accept no others.
 fn random_pair() -> Result<SigningPair> {
     Ok(SigningPair {
         access_key_id: format!("AKXT{}", random_hex(8)?.to_uppercase()),
@@ -270,12 +270,12 @@ fn random_hex(bytes: usize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Entry;
+    use crate::catalog::CatalogEntry;
     use crate::catalog::testing::catalog;
 
     fn services(catalog: &Catalog) -> Vec<&ServiceEntry> {
         let entries = catalog.entries().iter();
-        entries.filter_map(Entry::as_service).collect()
+        entries.filter_map(CatalogEntry::as_service).collect()
     }
 
     #[test]

@@ -20,13 +20,13 @@ use crate::ports::{
 use crate::report::{BuildEvent, CommandEvent, Report};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// What one runs before each commit: no Docker, no Terraform.
+pub enum TestScope {
+    /// For use before each commit: needs neither Docker nor Terraform.
     Fast,
     All,
 }
 
-/// Of what failed: compilers and tests say it at length, and sum it up at the end.
+/// The last lines of the output of a stage that failed: compilers and tests end with a summary.
 const FAILURE_LINES: usize = 120;
 
 /// The files and folders of `tests/tests`.
@@ -40,10 +40,10 @@ pub const END_TO_END: [&str; 7] = [
     "workflow",
 ];
 
-/// Everything but the end to end.
+/// All tests but the end-to-end ones.
 const TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "e2e", "--locked"];
 
-/// Judges the tree of crates, by `deny.toml`.
+/// Checks licenses, sources and advisories of all crates by `deny.toml`.
 const DENY: CargoTool = CargoTool {
     name: "cargo-deny",
     version: "0.20.2",
@@ -54,11 +54,11 @@ const FUZZ: CargoTool = CargoTool {
     version: "0.13.2",
 };
 
-/// A network that leads nowhere may also be one that never answers.
+/// Without access to the internet a connection may hang instead of failing.
 const ADVISORIES_LIMIT: Duration = Duration::from_mins(1);
 
-/// What the tests need of the world.
-pub struct Parts<'a> {
+/// The ports that the tests need.
+pub struct TestParts<'a> {
     pub toolchain: &'a dyn Toolchain,
     pub report: &'a Report,
     pub source: &'a dyn Source,
@@ -68,16 +68,16 @@ pub struct Parts<'a> {
     pub machine: &'a dyn Machine,
     /// Whether what is missing on this machine is installed.
     pub fix: bool,
-    /// Whether this is CI: what is skipped there is looked at nowhere, and so fails.
+    /// Whether this is CI: a stage that is skipped there is run nowhere, so it counts as failed.
     pub ci: bool,
-    /// This very program: the end-to-end test runs it, and never cargo.
+    /// The path of this program: the end-to-end tests run it, and never cargo.
     pub program: &'a Path,
     pub architecture: crate::decide::outputs::Architecture,
 }
 
 /// Every stage runs even if one before it failed: all faults at once.
-pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
-    if scope == Scope::All {
+pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
+    if scope == TestScope::All {
         doctor::require_local(parts.machine).await?;
         if parts.fix {
             coverage::install_llvm(parts.machine, parts.toolchain, parts.report).await?;
@@ -101,7 +101,7 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
         "warnings",
     ];
     suite.cargo("clippy", &clippy).await?;
-    if scope == Scope::Fast {
+    if scope == TestScope::Fast {
         suite.cargo("tests", &TESTS).await?;
         return suite.conclude();
     }
@@ -123,9 +123,9 @@ pub async fn test(parts: &Parts<'_>, scope: Scope) -> Result<()> {
     suite.conclude()
 }
 
-/// Completion is tested in each shell. If one cannot be installed, that is reported, and its test says what
-/// it does without it.
-async fn install_shells(parts: &Parts<'_>) {
+/// Installs the shells in which completion is tested. If one cannot be installed, that is reported,
+/// and its test is skipped.
+async fn install_shells(parts: &TestParts<'_>) {
     for fault in shell_faults(parts.machine.inspect(Depth::Quick).await.means) {
         if let Err(error) = doctor::fix_fault(&fault, parts.machine, parts.report).await {
             parts.report.emit(CommandEvent::ErrorIgnored {
@@ -137,7 +137,7 @@ async fn install_shells(parts: &Parts<'_>) {
 }
 
 struct Suite<'a> {
-    parts: &'a Parts<'a>,
+    parts: &'a TestParts<'a>,
     counts: TestCounts,
     failed: Vec<&'static str>,
     skipped: Vec<Skipped>,
@@ -159,7 +159,7 @@ impl Suite<'_> {
     /// Where LLVM's tools are installed, the lines of `services/` are counted in the same run: it
     /// costs a compilation of what is ours, and of no dependency.
     async fn tests(&mut self) -> Result<()> {
-        let Parts {
+        let TestParts {
             toolchain, source, ..
         } = self.parts;
         let Some(counting) = toolchain.counting().await? else {
@@ -183,7 +183,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    /// Tests of completion pass by a shell that is not installed.
+    /// The tests of completion skip a shell that is not installed.
     async fn note_shells(&mut self) {
         let found = self.parts.machine.inspect(Depth::Quick).await;
         let faults = shell_faults(found.means);
@@ -194,14 +194,14 @@ impl Suite<'_> {
         }));
     }
 
-    /// What may come into the tree of crates, and what is known against those that are in it.
+    /// Licenses and sources of all crates, and the advisories about them.
     async fn crates(&mut self) -> Result<()> {
         let toolchain = self.parts.toolchain;
         let check = ["--locked", "check", "bans", "licenses", "sources"];
         self.tool("crates", &check).await?;
-        // The database of advisories comes from GitHub. That a network does not lead there is no
-        // fault of this machine, and no command fixes it: it is reported, but it is not a stage that
-        // was skipped, or CI in such a network could never pass.
+        // The database of advisories comes from GitHub. Where the network does not allow that, no
+        // command on this machine can fix it, so it is reported and does not count as a skipped
+        // stage; otherwise CI in such a network could never pass.
         let mut unseen = |_: &str| {};
         let fetched = toolchain.tool(DENY, &["fetch", "db"], &mut unseen);
         let fetched = timeout(ADVISORIES_LIMIT, fetched).await;
@@ -211,15 +211,15 @@ impl Suite<'_> {
         }
         self.parts.report.emit(CommandEvent::NotLookedAt {
             subject: "advisories".to_owned(),
-            why: "from here no way leads to their database".to_owned(),
+            why: "their database can't be reached from here".to_owned(),
         });
         Ok(())
     }
 
     /// The program that runs now is the one that is tested.
     async fn end_to_end(&mut self) -> Result<()> {
-        // The whole workspace's, of which only these are run: of the package alone cargo would
-        // compile all that it depends on once more, with fewer features.
+        // `--workspace` with a filter: for the package alone cargo would unite fewer features and
+        // compile all dependencies once more.
         let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
         arguments.extend(END_TO_END.iter().flat_map(|name| ["--test", name]));
         arguments.extend(["--", "--test-threads=1", "--nocapture"]);
@@ -236,7 +236,7 @@ impl Suite<'_> {
         arguments: &[&str],
         variables: &BTreeMap<String, String>,
     ) -> Result<CargoRun> {
-        let Parts {
+        let TestParts {
             toolchain, report, ..
         } = self.parts;
         let started = Instant::now();
@@ -247,7 +247,7 @@ impl Suite<'_> {
     }
 
     async fn tool(&mut self, stage: &'static str, arguments: &[&str]) -> Result<()> {
-        let Parts {
+        let TestParts {
             toolchain, report, ..
         } = self.parts;
         let started = Instant::now();
@@ -364,8 +364,8 @@ fn watch(report: &Report, stage: &'static str) -> impl FnMut(&str) + Send {
 /// What the fuzzer starts with.
 const FUZZ_SEEDS: &str = "services/fuzz/seeds/signature";
 
-/// Runs LLVM's fuzzer on the code that parses input of strangers. What it finds worth keeping goes
-/// into the folder `corpus`.
+/// Runs LLVM's fuzzer on the code that parses untrusted input. Inputs that reach new code are
+/// written to the folder `corpus`.
 pub async fn fuzz(
     corpus: &Path,
     toolchain: &dyn Toolchain,
@@ -373,7 +373,8 @@ pub async fn fuzz(
     seconds: u32,
 ) -> Result<()> {
     let corpus = corpus.to_string_lossy();
-    // A sanitizer is for unsafe code, of which there is none, and needs another compiler.
+    // Sanitizers find faults of unsafe code, of which there is none here, and need a nightly
+    // compiler.
     let arguments = [
         "run",
         "--fuzz-dir=services/fuzz",
@@ -393,7 +394,7 @@ pub async fn fuzz(
             tool: "cargo".to_owned(),
             output: finished.last_lines(FAILURE_LINES),
         });
-        return Err(Failure::new(Kind::CheckFailed, "the fuzzer did not end well").into());
+        return Err(Failure::new(Kind::CheckFailed, "the fuzzer failed").into());
     }
     let runs = fuzz_runs_of(&finished.output).context("no figure in the output of the fuzzer")?;
     report.data(

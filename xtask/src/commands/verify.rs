@@ -1,5 +1,5 @@
-//! `verify`: the acceptance criteria, each looked at for itself. It changes nothing in the
-//! environment, and every criterion is looked at whatever became of the others.
+//! `verify`: checks the acceptance criteria. It changes nothing in the environment, and checks
+//! every criterion even if others fail.
 
 mod alone;
 mod released;
@@ -9,16 +9,16 @@ mod suites;
 
 use anyhow::Result;
 
-use crate::decide::acceptance::responses::{HttpResponse, Response};
+use crate::decide::acceptance::responses::{HttpResponse, HttpResult};
 use crate::decide::acceptance::{self, Check, Criterion, failed, table};
 use crate::decide::outputs::Outputs;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Containers, Context, Probe, ProbeRequest, Toolchain};
 use crate::report::CommandEvent;
 
-/// How much is looked at.
+/// Which criteria are checked.
 #[derive(Clone, Copy)]
-pub enum Scope<'a> {
+pub enum VerifyScope<'a> {
     /// Images alone, tests, and what is deployed.
     Whole(Tools<'a>),
     /// Only what is deployed: nothing is built or run here.
@@ -32,9 +32,13 @@ pub struct Tools<'a> {
     pub toolchain: &'a dyn Toolchain,
 }
 
-pub async fn verify(context: &Context<'_>, outputs: &Outputs, scope: Scope<'_>) -> Result<()> {
+pub async fn verify(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    scope: VerifyScope<'_>,
+) -> Result<()> {
     let mut checks = match scope {
-        Scope::Whole(tools) => {
+        VerifyScope::Whole(tools) => {
             let alone = alone::check(context, outputs, tools.containers).await?;
             let mut checks = judged(context, alone);
             checks.extend(judged(
@@ -43,7 +47,7 @@ pub async fn verify(context: &Context<'_>, outputs: &Outputs, scope: Scope<'_>) 
             ));
             checks
         }
-        Scope::Deployed => {
+        VerifyScope::Deployed => {
             let through = released::check_through_balancer(context, outputs).await;
             let mut checks = judged(context, through);
             let left_out = [
@@ -98,13 +102,13 @@ fn conclude(context: &Context<'_>, checks: &[Check]) -> Result<()> {
     Err(Failure::new(Kind::CheckFailed, message).into())
 }
 
-/// A criterion that could not be looked at.
+/// A criterion that could not be checked.
 fn unseen(criterion: Criterion, error: &anyhow::Error, remedy: &str) -> Check {
     let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
     Check::fail(criterion, &format!("{error:#}"), hint.unwrap_or(remedy))
 }
 
-async fn ask(probe: &dyn Probe, request: ProbeRequest<'_>) -> Response {
+async fn ask(probe: &dyn Probe, request: ProbeRequest<'_>) -> HttpResult {
     let answer = probe.send(request).await;
     let mut answer = answer.map_err(|error| format!("no answer: {error:#}"))?;
     Ok(HttpResponse {

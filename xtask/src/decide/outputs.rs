@@ -313,6 +313,13 @@ impl Outputs {
         taken
     }
 
+    /// What the catalog retires and Terraform has not removed yet.
+    pub fn to_retire(&self, catalog: &Catalog) -> Vec<Component> {
+        let mut retired = catalog.retired();
+        retired.retain(|component| self.has(*component));
+        retired
+    }
+
     pub fn has(&self, component: Component) -> bool {
         match component {
             Component::Service(service) => self.services.contains_key(&service),

@@ -13,14 +13,14 @@ use crate::decide::release::snapshot::Snapshot;
 use crate::ports::Context;
 
 /// Of each chosen component its key; of its bytes what the registry has, or what was packed here.
-pub struct Artifacts {
+pub struct ReleaseArtifacts {
     pub keys: BTreeMap<Component, Key>,
     pub pushed: BTreeMap<Service, Digest>,
     /// What AWS does not have.
     pub packed: BTreeMap<Component, Artifact>,
 }
 
-impl Artifacts {
+impl ReleaseArtifacts {
     pub fn key(&self, component: Component) -> Result<&Key> {
         key_of(&self.keys, component)
     }
@@ -55,7 +55,7 @@ pub async fn pack(
     keys: BTreeMap<Component, Key>,
     pushed: BTreeMap<Service, Digest>,
     snapshot: &Snapshot,
-) -> Result<Artifacts> {
+) -> Result<ReleaseArtifacts> {
     let mut packed = BTreeMap::new();
     let mut absent = BTreeMap::new();
     for component in components.iter().copied() {
@@ -79,7 +79,7 @@ pub async fn pack(
         let architecture = context.architecture;
         packed.extend(context.builder.build(architecture, &absent).await?);
     }
-    Ok(Artifacts {
+    Ok(ReleaseArtifacts {
         keys,
         pushed,
         packed,

@@ -87,7 +87,11 @@ fn created(context: &Context<'_>, outputs: &Outputs, components: &[Component]) -
     created
 }
 
-fn image(outputs: &Outputs, service: Service, artifacts: &artifacts::Artifacts) -> Result<String> {
+fn image(
+    outputs: &Outputs,
+    service: Service,
+    artifacts: &artifacts::ReleaseArtifacts,
+) -> Result<String> {
     let digest = artifacts.digest(service)?;
     Ok(format!("{}@{digest}", outputs.image_name(service)))
 }

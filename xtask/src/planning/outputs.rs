@@ -67,6 +67,20 @@ pub async fn as_last_applied(context: &Context<'_>) -> Result<Option<Outputs>> {
     Ok(published.and_then(Result::ok))
 }
 
+/// The outputs of the last apply, where the catalog retires something that these still have: it is
+/// taken out of service before Terraform removes it.
+pub async fn before_retirement(context: &Context<'_>) -> Result<Option<Outputs>> {
+    if context.catalog.retired().is_empty() {
+        return Ok(None);
+    }
+    let Some(Ok(outputs)) = published_or_older(context).await? else {
+        return Ok(None);
+    };
+    refuse_conflicts(context, &outputs)?;
+    let to_retire = outputs.to_retire(context.catalog);
+    Ok((!to_retire.is_empty()).then_some(outputs))
+}
+
 /// Facts of a component that runs do not change.
 fn refuse_conflicts(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let conflicts = outputs.conflicts(context.catalog);

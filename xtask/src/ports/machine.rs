@@ -40,7 +40,7 @@ pub trait RunningContainer: Send + Sync {
 }
 
 /// Sees each line as it comes.
-pub type Watch<'a> = &'a mut (dyn FnMut(&str) + Send);
+pub type LineWatcher<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// Cargo, in the checkout.
 #[async_trait]
@@ -50,12 +50,16 @@ pub trait Toolchain: Send + Sync {
         &self,
         arguments: &[&str],
         variables: &BTreeMap<String, String>,
-        watch: Watch<'_>,
+        watch: LineWatcher<'_>,
     ) -> Result<CargoRun>;
     /// Runs a program that cargo installs to its end, whatever the exit code. It is made below
     /// `target/` when it is first asked for.
-    async fn tool(&self, tool: CargoTool, arguments: &[&str], watch: Watch<'_>)
-    -> Result<CargoRun>;
+    async fn tool(
+        &self,
+        tool: CargoTool,
+        arguments: &[&str],
+        watch: LineWatcher<'_>,
+    ) -> Result<CargoRun>;
     /// The variables under which cargo compiles `services/` so that LLVM counts the lines that
     /// run; what was counted before is forgotten. `None`: the tools that read the counts are
     /// missing, those of the compiler's own LLVM.
@@ -106,13 +110,13 @@ pub trait Stopwatch: Send + Sync {
     async fn starts(
         &self,
         architecture: Architecture,
-        watch: Watch<'_>,
+        watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Started>>>;
     /// Puts load on the programs that were compiled for production, several times each.
     async fn load(
         &self,
         architecture: Architecture,
-        watch: Watch<'_>,
+        watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Load>>>;
     /// Runs this very program to its end.
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)>;

@@ -19,7 +19,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     /// One for each way in which tasks stopped of themselves.
-    pub(super) tasks: Vec<report::StoppedTask>,
+    pub(super) tasks: Vec<report::TaskEvidence>,
     /// Lines for people about what else is known.
     pub(super) notes: Vec<String>,
 }
@@ -98,7 +98,7 @@ async fn stopped(
             Ok(lines) => (lines, None),
             Err(error) => (Vec::new(), Some(format!("{error:#}"))),
         };
-        evidence.tasks.push(report::StoppedTask {
+        evidence.tasks.push(report::TaskEvidence {
             id: task.id,
             stop_code: task.stop_code,
             reason: task.reason,
@@ -151,8 +151,8 @@ fn same_way(one: &StoppedTask, other: &StoppedTask) -> bool {
         && one.containers == other.containers
 }
 
-fn container(container: StoppedContainer) -> report::StoppedContainer {
-    report::StoppedContainer {
+fn container(container: StoppedContainer) -> report::ContainerEvidence {
+    report::ContainerEvidence {
         name: container.name,
         exit_code: container.exit_code,
         reason: container.reason,
@@ -164,13 +164,13 @@ mod tests {
     use super::*;
 
     fn evidence(exit_code: Option<i32>, log: &[&str]) -> Evidence {
-        let container = report::StoppedContainer {
+        let container = report::ContainerEvidence {
             name: "orbit".to_owned(),
             exit_code,
             reason: None,
         };
         Evidence {
-            tasks: vec![report::StoppedTask {
+            tasks: vec![report::TaskEvidence {
                 id: "1".to_owned(),
                 stop_code: "EssentialContainerExited".to_owned(),
                 reason: "Essential container in task exited".to_owned(),

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
 
-use crate::catalog::{Function, Service};
+use crate::catalog::{Component, Function, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::{
     FunctionState, Revision, ServiceSnapshot, ServiceState, Snapshot,
@@ -12,11 +12,41 @@ use crate::ports::Context;
 
 /// Looks at every component that the catalog and the outputs name, at one moment.
 pub async fn observe(context: &Context<'_>, outputs: &Outputs) -> Result<Snapshot> {
-    let services = outputs.services(context.catalog).into_iter();
-    let functions = outputs.functions(context.catalog).into_iter();
+    let services = outputs.services(context.catalog);
+    let functions = outputs.functions(context.catalog);
+    observe_these(context, outputs, services, functions).await
+}
+
+/// The same, with the retired components that Terraform has not removed yet.
+pub async fn observe_with_retired(context: &Context<'_>, outputs: &Outputs) -> Result<Snapshot> {
+    let mut services = outputs.services(context.catalog);
+    let mut functions = outputs.functions(context.catalog);
+    for component in outputs.to_retire(context.catalog) {
+        match component {
+            Component::Service(service) => services.push(service),
+            Component::Function(function) => functions.push(function),
+        }
+    }
+    observe_these(context, outputs, services, functions).await
+}
+
+async fn observe_these(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    services: Vec<Service>,
+    functions: Vec<Function>,
+) -> Result<Snapshot> {
     let (services, functions) = tokio::try_join!(
-        try_join_all(services.map(|name| service(context, outputs, name))),
-        try_join_all(functions.map(|name| function(context, outputs, name))),
+        try_join_all(
+            services
+                .into_iter()
+                .map(|name| service(context, outputs, name))
+        ),
+        try_join_all(
+            functions
+                .into_iter()
+                .map(|name| function(context, outputs, name))
+        ),
     )?;
     Ok(Snapshot {
         services: services.into_iter().collect(),

@@ -17,11 +17,11 @@ use crate::decide::release::record::{Entries, Record, RecordKind};
 use crate::decide::release::rotation::{self, RotationStep, SigningPair};
 use crate::ports::Context;
 use crate::report::{SecretChange, SecretsEvent};
-use watch::{POLL_INTERVAL, SecretPair, Watch};
+use watch::{POLL_INTERVAL, RotationWatch, SecretPair};
 
 /// What a rotation would do first, as the secrets are now.
 pub async fn next_rotation_step(context: &Context<'_>, outputs: &Outputs) -> Result<RotationStep> {
-    let watch = Watch::new(context, outputs);
+    let watch = RotationWatch::new(context, outputs);
     watch.step(&watch.read().await?, None)
 }
 
@@ -56,7 +56,7 @@ impl Release<'_> {
         random_pair: impl Fn() -> Result<SigningPair>,
     ) -> Result<(), ReleaseError> {
         let context = self.context;
-        let mut watch = Watch::new(&context, self.outputs);
+        let mut watch = RotationWatch::new(&context, self.outputs);
         let mut outgoing = None;
         loop {
             let (found, step) = self.steady_step(&mut watch, outgoing.as_ref()).await?;
@@ -78,7 +78,7 @@ impl Release<'_> {
     /// The next step, once nothing speaks against it for a while.
     async fn steady_step(
         &mut self,
-        watch: &mut Watch<'_>,
+        watch: &mut RotationWatch<'_>,
         outgoing: Option<&SigningPair>,
     ) -> Result<(SecretPair, RotationStep)> {
         watch.begin().await?;

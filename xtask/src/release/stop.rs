@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::Instant;
 
-use super::{About, Confirmed, End, Release, ReleaseError, observe, unchanged};
-use crate::catalog::{Catalog, Service};
+use super::{About, Confirmed, End, Release, ReleaseError, observe_with_retired, unchanged};
+use crate::catalog::{Catalog, Function, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::record::{Entries, Record, RecordKind};
 use crate::decide::release::rollout::Outcome;
@@ -23,26 +23,39 @@ pub struct StopPlan {
     /// What is up, and its revision. Callers come first, so that no dispatch meets a service that
     /// is gone.
     pub services: Vec<(Service, Revision)>,
+    /// Functions that nothing calls any more. There is nothing to stop.
+    functions: Vec<Function>,
     snapshot: Snapshot,
 }
 
 impl StopPlan {
+    /// Takes down every service; functions stay.
     pub fn new(catalog: &Catalog, snapshot: Snapshot) -> Self {
-        let found = |service| {
-            snapshot
-                .services
-                .get(&service)
-                .map(|found| (service, found))
-        };
-        let services = catalog
-            .services()
-            .into_iter()
-            .rev()
-            .filter_map(found)
-            .filter(|(_, found)| found.state.desired > 0)
-            .map(|(service, found)| (service, found.revision.clone()))
-            .collect();
-        Self { services, snapshot }
+        let mut order = catalog.services();
+        order.reverse();
+        Self {
+            services: running(order, &snapshot),
+            functions: Vec::new(),
+            snapshot,
+        }
+    }
+
+    /// Takes down what the catalog retires and Terraform has not removed yet.
+    pub fn retiring(catalog: &Catalog, snapshot: Snapshot) -> Self {
+        let mut retired = catalog.retired();
+        retired.reverse();
+        let services = retired.iter().filter_map(|it| it.service()).collect();
+        let functions = retired.iter().filter_map(|it| it.function());
+        let functions = functions.filter(|it| snapshot.functions.contains_key(it));
+        Self {
+            services: running(services, &snapshot),
+            functions: functions.collect(),
+            snapshot,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.functions.is_empty()
     }
 
     /// What it takes at most.
@@ -50,7 +63,7 @@ impl StopPlan {
         self.services.iter().map(|_| STOP_LIMIT).sum()
     }
 
-    /// Nothing runs of these services afterwards.
+    /// Nothing runs of these components afterwards.
     fn entries(&self) -> Entries {
         let mut entries = Entries::of(&self.snapshot);
         for (service, _) in &self.services {
@@ -58,8 +71,23 @@ impl StopPlan {
                 entry.after = None;
             }
         }
+        for function in &self.functions {
+            if let Some(entry) = entries.functions.get_mut(function) {
+                entry.after = None;
+            }
+        }
         entries
     }
+}
+
+/// Those that are up.
+fn running(order: Vec<Service>, snapshot: &Snapshot) -> Vec<(Service, Revision)> {
+    let found = |service| Some((service, snapshot.services.get(&service)?));
+    let found = order.into_iter().filter_map(found);
+    found
+        .filter(|(_, found)| found.state.desired > 0)
+        .map(|(service, found)| (service, found.revision.clone()))
+        .collect()
 }
 
 pub async fn stop(
@@ -87,7 +115,7 @@ impl Release<'_> {
     }
 
     async fn stop_all(&mut self, plan: &StopPlan) -> Result<(), ReleaseError> {
-        let now = observe(&self.context, self.outputs).await?;
+        let now = observe_with_retired(&self.context, self.outputs).await?;
         unchanged(&plan.snapshot.changed_since(&now))?;
         for (service, revision) in &plan.services {
             self.ensure_lock_held().await?;

@@ -18,7 +18,7 @@ pub use command::CommandEvent;
 pub use infra::InfraEvent;
 pub use machine::{MachineEvent, Shortcoming};
 pub use release::ReleaseEvent;
-pub use rollback::{RollbackEvent, StoppedContainer, StoppedTask};
+pub use rollback::{ContainerEvidence, RollbackEvent, TaskEvidence};
 pub use secrets::{RotationStart, SecretChange, SecretsEvent};
 
 /// Every event, by the part of xtask that it comes from.

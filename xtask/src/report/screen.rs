@@ -38,13 +38,13 @@ impl Size {
 
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    entries: Vec<Entry>,
+    entries: Vec<LiveLine>,
     /// The lines that stand on the terminal, without their colors.
     drawn: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct LiveLine {
     subject: String,
     text: String,
     since: Instant,
@@ -59,7 +59,7 @@ impl Live {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         match self.entries.iter_mut().find(|it| it.subject == subject) {
             Some(entry) => entry.text = text,
-            None => self.entries.push(Entry {
+            None => self.entries.push(LiveLine {
                 subject: subject.to_owned(),
                 text,
                 since: Instant::now(),

@@ -169,9 +169,9 @@ fn a_live_line_is_redrawn_and_what_it_says_is_not_obeyed() {
 }
 
 /// Where nothing can be written, and why.
-struct Broken(io::ErrorKind);
+struct BrokenStream(io::ErrorKind);
 
-impl Write for Broken {
+impl Write for BrokenStream {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(self.0.into())
     }
@@ -211,7 +211,7 @@ fn a_result_that_is_lost_outweighs_success_and_no_failure() {
         (io::ErrorKind::BrokenPipe, Ok(()), 0, ""),
         (io::ErrorKind::BrokenPipe, Err(changes().into()), 13, ""),
     ] {
-        let (broken, talk) = (Box::new(Broken(kind)), Captured::default());
+        let (broken, talk) = (Box::new(BrokenStream(kind)), Captured::default());
         let report = Report::new(
             captured(Format::Human).0.mode(),
             broken,
@@ -228,7 +228,7 @@ fn a_result_that_is_lost_outweighs_success_and_no_failure() {
 #[test]
 fn a_page_of_a_workflows_job_that_cannot_be_written_is_a_lost_result() {
     let (report, _, talk) = captured(Format::Github);
-    report.summarise_to(Box::new(Broken(io::ErrorKind::StorageFull)));
+    report.summarise_to(Box::new(BrokenStream(io::ErrorKind::StorageFull)));
     report.summary("Plan", "nothing to do");
     assert_eq!(report.end(Ok(())), 1);
     assert!(

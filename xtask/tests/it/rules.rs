@@ -1,6 +1,6 @@
 //! Rules of this repository that neither the compiler nor clippy checks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A file of the repository.
@@ -144,6 +144,49 @@ fn decide_has_no_io_and_no_async() {
     ];
     let found = lines_with(&sources(&["xtask/src/decide"], ".rs"), &words);
     none(&found, "`decide` is values in, values out");
+}
+
+/// Who reads a name must not have to ask which of two types it is.
+#[test]
+fn the_name_of_a_type_means_one_thing_in_the_workspace() {
+    // Each service has its own settings, and no program has those of two.
+    // The fake of `commands/build.rs` is to move to the world of the stories.
+    let several = ["Settings", "Fake"];
+    // Names that a trait prescribes.
+    let associated = ["Err", "Error", "Future", "Response", "Value"];
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let files = all_rust();
+    for source in &files {
+        for (index, line) in source.text.lines().enumerate() {
+            let Some((keyword, name)) = declared_type(line) else {
+                continue;
+            };
+            let is_associated = keyword == "type" && associated.contains(&name);
+            if !is_associated && !several.contains(&name) {
+                let place = format!("{name} at {}:{}", source.path, index + 1);
+                places.entry(name).or_default().push(place);
+            }
+        }
+    }
+    assert!(places.len() > 300, "{}", places.len());
+    let twice = places.into_values().filter(|places| places.len() > 1);
+    none(
+        &twice.flatten().collect::<Vec<_>>(),
+        "give each of these types a name of its own",
+    );
+}
+
+/// The keyword and the name, where a line declares a type.
+fn declared_type(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split_whitespace();
+    let keyword = words.find(|word| !word.starts_with("pub"))?;
+    if !["struct", "enum", "trait", "type"].contains(&keyword) {
+        return None;
+    }
+    let is_of_name = |character: char| character.is_alphanumeric() || character == '_';
+    let name = words.next()?;
+    let end = name.find(|character| !is_of_name(character));
+    Some((keyword, &name[..end.unwrap_or(name.len())]))
 }
 
 /// Clippy forbids the macros; this is about the streams themselves.

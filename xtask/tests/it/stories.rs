@@ -1,9 +1,11 @@
-//! Each command as a story in a world in memory.
+//! Each command, run with the fakes of `world`.
 
 mod bench;
+mod catalog;
 mod credentials;
 mod deploy;
 mod looking;
+mod machine;
 mod rollback;
 mod rotation;
 mod secrets;

@@ -1,6 +1,6 @@
-//! An environment in memory. It keeps AWS's rules (an inactive revision is not deployed, a record
-//! is created once, an alias is moved by its revision id), moves on by one step with each look,
-//! and notes every call that changes something.
+//! An environment in memory, the fake of every port. It follows AWS's rules (an inactive revision
+//! can't be deployed, a record is created once, an alias is moved by its revision id), advances by
+//! one step with each look, and keeps a list of the calls that changed something.
 
 mod alarms;
 mod alone;
@@ -15,6 +15,7 @@ mod services;
 mod stores;
 mod tasks;
 
+use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -33,11 +34,10 @@ use xtask::failure::{Failure, Kind};
 
 pub(crate) use alone::{Alone, Wrong};
 pub(crate) use command::{CommandOutput, KILLED};
-use components::{AXON, COMPONENTS, ORBIT, SERVICES};
-pub(crate) use function::{Answers, Lambda};
+pub(crate) use function::{Answers, FakeLambda};
 pub(crate) use machine::ThisMachine;
-pub(crate) use secrets::Slow;
-pub(crate) use services::{Ecs, Rollout};
+pub(crate) use secrets::SlowCall;
+pub(crate) use services::{FakeEcs, RolloutScript};
 use tasks::Task;
 
 /// The outputs of the local environment, as Terraform publishes it.
@@ -45,7 +45,7 @@ const OUTPUTS: &str = include_str!("../../src/decide/outputs.local.json");
 const AXON_TEMPLATE: &str = include_str!("../../../task-definitions/axon.json");
 const ORBIT_TEMPLATE: &str = include_str!("../../../task-definitions/orbit.json");
 
-/// A call that Ctrl-C meets takes so long: a caller that waits for the answer gets it.
+/// How long a call takes that Ctrl-C interrupts: a caller that waits for its answer gets it.
 const SLOW_ANSWER: Duration = Duration::from_mins(1);
 
 /// A handle: all clones are the same environment.
@@ -55,13 +55,13 @@ pub(crate) struct Fake {
     interrupted: Arc<Notify>,
     killed: Arc<Notify>,
     began: Instant,
-    /// Of this handle alone: one of its calls about a secret is slow.
-    slow: Option<Arc<Slow>>,
+    /// One of the calls about a secret through this handle is slow.
+    slow: Option<Arc<SlowCall>>,
 }
 
 pub(crate) struct FakeState {
     pub(crate) environment: Environment,
-    /// Stands for the sources of each component: another text is another key.
+    /// A text in place of the sources of each component: another text gives another key.
     pub(crate) sources: BTreeMap<Component, String>,
     /// By path below the root.
     pub(crate) templates: BTreeMap<String, String>,
@@ -70,39 +70,39 @@ pub(crate) struct FakeState {
     pub(crate) infra: String,
     /// The components that Terraform's next plan destroys.
     pub(crate) destroyed_by_apply: Vec<String>,
-    /// What an apply publishes, but for the hash.
+    /// The outputs that an apply publishes, without the hash of `infra/`.
     pub(crate) outputs: Value,
     pub(crate) published: Option<Value>,
     pub(crate) cached: BTreeSet<Key>,
     pub(crate) builds: u32,
     pub(crate) images: BTreeMap<Service, BTreeMap<Key, Digest>>,
-    pub(crate) ecs: Ecs,
-    pub(crate) lambda: Lambda,
+    pub(crate) ecs: FakeEcs,
+    pub(crate) lambda: FakeLambda,
     pub(crate) secrets: BTreeMap<String, Value>,
     /// Every version of every secret, from the first change of it on.
-    secret_versions: Vec<secrets::SecretVersion>,
-    /// For so long after a change, two of three reads answer the version before.
+    secret_versions: Vec<secrets::StoredVersion>,
+    /// For this long after a change, two of three reads return the version before.
     pub(crate) stale_for: Duration,
-    /// Where tasks are answered by another of its servers.
+    /// The same for reads by tasks, which may reach another server of Secrets Manager.
     pub(crate) stale_for_tasks: Duration,
     stale_reads: usize,
     tasks: Vec<Task>,
     /// How often they read their secret again.
     pub(crate) secret_refresh: Duration,
-    /// Whose tasks cannot read their secret again.
+    /// The service whose tasks cannot read their secret again.
     pub(crate) keeps_its_secret: Option<Service>,
-    /// Dispatches that failed since axon did not know the key of orbit's signature.
+    /// Dispatches that failed because axon did not know the key that orbit signed with.
     pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
-    /// Whether the credentials' time is over.
+    /// Whether the credentials have expired.
     pub(crate) expired: bool,
-    /// When that will be, if it is known.
+    /// When the credentials expire, if that is known.
     pub(crate) credentials_end: Option<Timestamp>,
-    /// So many times a task's log is read before anything is in it.
+    /// This many reads of a task's log return nothing.
     pub(crate) logs_are_late: u32,
-    /// Lines of any log, besides those that are always there.
+    /// Lines of every log, in addition to those that are always there.
     pub(crate) written: Vec<Written>,
-    /// What orbit answers to a dispatch; 200 where nothing else is said.
+    /// The status of orbit's answer to a dispatch.
     pub(crate) dispatch_status: u16,
     pub(crate) alone: Alone,
     pub(crate) machine: ThisMachine,
@@ -112,27 +112,27 @@ pub(crate) struct FakeState {
     secret_calls: usize,
     /// Every call that changed something, in order.
     changes: Vec<String>,
-    events: Vec<Event>,
+    events: Vec<PreparedEvent>,
 }
 
-/// A line of a log, which can be read some time after it was written.
+/// A line of a log. It can be read from `arrives` on.
 pub(crate) struct Written {
     pub(crate) at: Timestamp,
     pub(crate) arrives: Timestamp,
     pub(crate) text: &'static str,
 }
 
-struct Event {
+struct PreparedEvent {
     at: At,
     what: What,
 }
 
 enum At {
-    /// The next call whose name begins so.
+    /// The next call whose name begins with this.
     Name(String),
     /// The call of this index in `calls`.
     Index(usize),
-    /// That of this index among those about secrets.
+    /// The call of this index among those about secrets.
     SecretCall(usize),
 }
 
@@ -142,9 +142,9 @@ pub(crate) enum CallFault {
     Fails,
     LosesItsAnswer,
     IsInterrupted,
-    /// It is not made any more: the process is gone.
+    /// SIGKILL comes first, so the call is not made.
     IsKilled,
-    /// It, and every later one that needs credentials, until they are renewed.
+    /// It fails, as does every later one that needs credentials, until they are renewed.
     FindsThemExpired,
 }
 
@@ -210,8 +210,8 @@ impl Fake {
             cached: BTreeSet::new(),
             builds: 0,
             images: BTreeMap::new(),
-            ecs: Ecs::default(),
-            lambda: Lambda::default(),
+            ecs: FakeEcs::default(),
+            lambda: FakeLambda::default(),
             secrets: BTreeMap::new(),
             secret_versions: Vec::new(),
             stale_for: Duration::ZERO,
@@ -281,8 +281,8 @@ impl Fake {
         *template = template.replace(from, to);
     }
 
-    /// How the revisions of a service do that are registered from now on.
-    pub(crate) fn script(&self, service: Service, rollout: Rollout) {
+    /// What becomes of revisions of a service that are registered from now on.
+    pub(crate) fn script(&self, service: Service, rollout: RolloutScript) {
         self.state().ecs.scripts.insert(service, rollout);
     }
 
@@ -303,17 +303,17 @@ impl Fake {
         }
     }
 
-    /// Ctrl-C while the next call of this name is under fault: it does its work.
+    /// Ctrl-C during the next call of this name, which still does its work.
     pub(crate) fn interrupt(&self, at: &str) {
         self.event(at, What::Interrupt);
     }
 
-    /// SIGKILL right before the next call of this name: nothing is done any more.
+    /// SIGKILL right before the next call of this name.
     pub(crate) fn kill(&self, at: &str) {
         self.event(at, What::Kill);
     }
 
-    /// The credentials' time is over from the next call of this name on.
+    /// The credentials expire right before the next call of this name.
     pub(crate) fn expire(&self, at: &str) {
         self.event(at, What::Expire);
     }
@@ -327,22 +327,22 @@ impl Fake {
         });
     }
 
-    /// Something that happens right before the next call of this name.
+    /// Changes the state right before the next call of this name.
     pub(crate) fn meanwhile(&self, at: &str, act: impl FnOnce(&mut FakeState) + Send + 'static) {
         self.event(at, What::Meanwhile(Box::new(act)));
     }
 
     fn event(&self, at: &str, what: What) {
         let at = At::Name(at.to_owned());
-        self.state().events.push(Event { at, what });
+        self.state().events.push(PreparedEvent { at, what });
     }
 
-    /// The call of this index, counted from now on, goes wrong in this fault.
+    /// The call of this index, counted from now on, has this fault.
     pub(crate) fn spoil(&self, index: usize, fault: CallFault) {
         let mut state = self.state();
         let at = At::Index(state.calls.len() + index);
         let what = fault.what();
-        state.events.push(Event { at, what });
+        state.events.push(PreparedEvent { at, what });
     }
 
     /// The names of all calls so far.
@@ -350,12 +350,12 @@ impl Fake {
         self.state().calls.clone()
     }
 
-    /// Every change since the last time that this was asked.
+    /// Every change since the last call of this method.
     pub(crate) fn changes(&self) -> Vec<String> {
         std::mem::take(&mut self.state().changes)
     }
 
-    /// The changes after this one, which has to be among them; all are forgotten.
+    /// The changes after this one, which has to have happened. Forgets all changes.
     #[track_caller]
     pub(crate) fn changes_after(&self, change: &str) -> Vec<String> {
         let mut changes = self.changes();
@@ -394,7 +394,7 @@ impl Fake {
         self.state().put_record(record);
     }
 
-    /// One call of the environment, by its name: what was prepared for it happens.
+    /// One call of a port, by its name. An event that was prepared for it happens first.
     async fn call<T>(
         &self,
         name: &str,
@@ -456,7 +456,7 @@ impl FakeState {
     }
 }
 
-/// Callers of the load balancer need none.
+/// Requests to the load balancer and builds need none.
 fn needs_credentials(call: &str) -> bool {
     !["probe", "dispatch", "reason", "build"]
         .iter()

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::outbound::span_sender;
 use crate::settings::{self, Base};
 use crate::telemetry::logs::ProcessLog;
-use crate::{Clock, Emf, Exporter, Metrics, Service, Traces};
+use crate::{Clock, Emf, Exporter, Metrics, ServiceIdentity, Traces};
 
 pub(crate) struct Reporting {
     emf: Option<Emf>,
@@ -19,7 +19,7 @@ impl Reporting {
     /// What the settings ask for, and the `Traces` whose spans it sends.
     pub(crate) fn new(
         base: &Base,
-        service: Service,
+        service: ServiceIdentity,
         clock: &Clock,
         metrics: &Metrics,
     ) -> (Traces, Self) {

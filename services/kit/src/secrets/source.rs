@@ -14,10 +14,10 @@ use super::error::SecretsError;
 use super::loaded::{DecryptedSecrets, SecretValues};
 use crate::settings::base::CIPHERTEXT;
 use crate::settings::{Base, Signatures};
-use crate::{AwsSdk, Service};
+use crate::{AwsSdk, ServiceIdentity};
 
 pub(crate) struct SecretSource {
-    service: Service,
+    service: ServiceIdentity,
     arn: Option<String>,
     /// What ECS injected when the task started. Values of the secret are newer and override it.
     injected: SecretValues,
@@ -28,7 +28,7 @@ pub(crate) struct SecretSource {
 }
 
 impl SecretSource {
-    pub(crate) fn new(settings: &Base, service: Service, aws: &AwsSdk) -> Self {
+    pub(crate) fn new(settings: &Base, service: ServiceIdentity, aws: &AwsSdk) -> Self {
         Self {
             service,
             arn: settings.secret_arn.clone(),
@@ -149,7 +149,7 @@ mod tests {
     use crate::outbound::HttpClient;
     use kit_testing::secrets_manager::{SecretsManagerStub, ciphertext};
 
-    const SERVICE: Service = Service {
+    const SERVICE: ServiceIdentity = ServiceIdentity {
         name: "tested",
         version: "1",
     };

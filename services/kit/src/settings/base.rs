@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::filter::Targets;
 
 use super::reader::Reader;
-use crate::{Service, TrustRoots};
+use crate::{ServiceIdentity, TrustRoots};
 
 /// The prefix of a value that is KMS ciphertext in base64.
 pub(crate) const CIPHERTEXT: &str = "kms:";
@@ -58,12 +58,16 @@ pub enum MetricsOutput {
 }
 
 impl Base {
-    pub fn read(reader: &mut Reader<'_>, service: Service) -> Self {
+    pub fn read(reader: &mut Reader<'_>, service: ServiceIdentity) -> Self {
         Self::read_signed(reader, service, Signatures::ByPairs)
     }
 
     /// For a service that signs its calls: `signed` is how, where signatures are required.
-    pub fn read_signed(reader: &mut Reader<'_>, service: Service, signed: Signatures) -> Self {
+    pub fn read_signed(
+        reader: &mut Reader<'_>,
+        service: ServiceIdentity,
+        signed: Signatures,
+    ) -> Self {
         let secret_arn = secret_arn(reader, service);
         let signatures = signatures(reader, service, secret_arn.is_some(), signed);
         let database_url = reader.secret("DATABASE_URL");
@@ -104,7 +108,7 @@ const MILLISECONDS: &str = "a number of milliseconds";
 /// Calls of Secrets Manager cost money and are limited.
 const SECRET_REFRESH_MS_MIN: u64 = 100;
 
-fn secret_arn(reader: &mut Reader<'_>, service: Service) -> Option<String> {
+fn secret_arn(reader: &mut Reader<'_>, service: ServiceIdentity) -> Option<String> {
     let setting = secret_setting(service);
     let arn = reader.text(&setting)?;
     if !arn.starts_with("arn:") {
@@ -113,7 +117,7 @@ fn secret_arn(reader: &mut Reader<'_>, service: Service) -> Option<String> {
     Some(arn)
 }
 
-fn secret_setting(service: Service) -> String {
+fn secret_setting(service: ServiceIdentity) -> String {
     format!("{}_SECRET_ARN", service.name.to_uppercase())
 }
 
@@ -155,7 +159,7 @@ fn secret_refresh_ms(reader: &mut Reader<'_>) -> u64 {
 /// must not turn authentication off.
 fn signatures(
     reader: &mut Reader<'_>,
-    service: Service,
+    service: ServiceIdentity,
     has_secret: bool,
     signed: Signatures,
 ) -> Signatures {

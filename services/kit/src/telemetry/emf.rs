@@ -12,14 +12,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::metrics::requests::RequestCounts;
 use super::metrics::{MetricValue, Metrics, Series, Unit};
 use crate::service::HEALTH_PATH;
-use crate::{Clock, Service};
+use crate::{Clock, ServiceIdentity};
 
 /// CloudWatch stores such metrics by the minute.
 const PERIOD: Duration = Duration::from_mins(1);
 
 /// Writes the metrics of one service.
 pub struct Emf {
-    pub service: Service,
+    pub service: ServiceIdentity,
     pub clock: Clock,
     pub metrics: Metrics,
     /// The namespace of the metrics in CloudWatch.
@@ -100,7 +100,7 @@ impl Emf {
         sets: &[&[&str]],
         metrics: Vec<LineMetric<'_>>,
     ) -> Vec<u8> {
-        let Service { name, .. } = self.service;
+        let ServiceIdentity { name, .. } = self.service;
         let sets: Vec<Vec<&str>> = sets
             .iter()
             .map(|set| [&["service"], *set].concat())

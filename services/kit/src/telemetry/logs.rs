@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::error_chain::with_causes;
-use crate::{Clock, Counter, RequestContext, Service, hex};
+use crate::{Clock, Counter, RequestContext, ServiceIdentity, hex};
 use buffer::LogBuffer;
 
 /// The log of the process. Dropping it flushes it.
@@ -28,7 +28,7 @@ pub(crate) struct ProcessLog(LogBuffer);
 /// Sends all events and panics of the process through one `LogLayer` to stdout. `dropped` counts
 /// the lines that were lost because stdout was blocked.
 pub(crate) fn start(
-    service: Service,
+    service: ServiceIdentity,
     levels: Targets,
     clock: Clock,
     dropped: Counter,
@@ -107,7 +107,7 @@ pub struct LogLayer<F> {
 }
 
 impl<F: Fn(&[u8])> LogLayer<F> {
-    pub fn new(service: Service, levels: Targets, clock: Clock, write: F) -> Self {
+    pub fn new(service: ServiceIdentity, levels: Targets, clock: Clock, write: F) -> Self {
         let mut member = b",\"service\":".to_vec();
         write_json(&mut member, service.name);
         Self {
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_panic_is_a_line_of_the_log() {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let service = Service {
+        let service = ServiceIdentity {
             name: "tested",
             version: "",
         };

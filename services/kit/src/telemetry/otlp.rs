@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::error_chain::with_causes;
-use crate::{Clock, Metrics, RequestContext, Service};
+use crate::{Clock, Metrics, RequestContext, ServiceIdentity};
 use client_span::ClientSpan;
 use queue::SpanQueue;
 use span::{Span, SpanSubject, attribute};
@@ -48,7 +48,7 @@ pub struct Exporter {
     queue: Arc<SpanQueue>,
     /// Kept until it is sent, or cannot be.
     batch: Vec<Span>,
-    service: Service,
+    service: ServiceIdentity,
     sender: SpanSender,
     is_failing: bool,
 }
@@ -57,7 +57,7 @@ impl Traces {
     /// Traces whose spans go to `sender`, and what sends them.
     pub fn to(
         sender: SpanSender,
-        service: Service,
+        service: ServiceIdentity,
         clock: Clock,
         metrics: &Metrics,
     ) -> (Self, Exporter) {

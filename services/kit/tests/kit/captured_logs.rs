@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use service_kit::{Clock, LogLayer, Service};
+use service_kit::{Clock, LogLayer, ServiceIdentity};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -12,7 +12,7 @@ pub(crate) struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLogs {
     /// Captures the logs of this thread until the guard is dropped.
-    pub(crate) fn start(service: Service, levels: &str) -> (Self, DefaultGuard) {
+    pub(crate) fn start(service: ServiceIdentity, levels: &str) -> (Self, DefaultGuard) {
         let logs = Self::default();
         let clock = Clock::fixed("2026-01-02T03:04:05.678Z".parse().unwrap());
         let written = Arc::clone(&logs.0);

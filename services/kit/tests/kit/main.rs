@@ -21,7 +21,7 @@ mod served;
 mod server;
 mod settings;
 
-const SERVICE: service_kit::Service = service_kit::Service {
+const SERVICE: service_kit::ServiceIdentity = service_kit::ServiceIdentity {
     name: "tested",
     version: "1.2.3",
 };

@@ -25,12 +25,12 @@ const LARGE_BYTES: usize = 14 * MEGABYTE;
 const LIVE_BYTES_MAX: usize = 16 * MEGABYTE + LARGE_BYTES;
 
 /// The memory of an answer, counted.
-struct Live {
+struct CountedAnswer {
     bytes: Vec<u8>,
     all: Arc<AtomicUsize>,
 }
 
-impl Live {
+impl CountedAnswer {
     fn new(size: usize, all: &Arc<AtomicUsize>) -> Self {
         all.fetch_add(size, Ordering::Relaxed);
         let bytes = vec![b'x'; size];
@@ -39,13 +39,13 @@ impl Live {
     }
 }
 
-impl AsRef<[u8]> for Live {
+impl AsRef<[u8]> for CountedAnswer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Live {
+impl Drop for CountedAnswer {
     fn drop(&mut self) {
         self.all.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
@@ -61,7 +61,7 @@ impl ReadersTest {
         let live = Arc::<AtomicUsize>::default();
         let answer = |size| {
             let live = Arc::clone(&live);
-            get(async move || Bytes::from_owner(Live::new(size, &live)))
+            get(async move || Bytes::from_owner(CountedAnswer::new(size, &live)))
         };
         let routes = Router::new()
             .route("/large", answer(LARGE_BYTES))

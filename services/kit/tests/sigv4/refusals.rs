@@ -197,8 +197,8 @@ fn the_date_is_of_one_form_and_of_the_scopes_day() {
 
 #[test]
 fn another_request_is_a_mismatch() {
-    type Tampering = fn(&mut Request<Bytes>);
-    let changes: [Tampering; 7] = [
+    type RequestChange = fn(&mut Request<Bytes>);
+    let changes: [RequestChange; 7] = [
         |it| *it.method_mut() = http::Method::POST,
         |it| *it.uri_mut() = "/Reason?a=1".parse().unwrap(),
         |it| *it.uri_mut() = "/reason/?a=1".parse().unwrap(),

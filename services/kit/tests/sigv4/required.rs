@@ -9,12 +9,12 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use service_kit::settings::{Base, Reader, SettingsSource, Signatures};
 use service_kit::sigv4::{SignatureSetupError, required};
-use service_kit::{App, Dependencies, Service, server};
+use service_kit::{App, Dependencies, ServiceIdentity, server};
 
 use crate::independent::Signing;
 use crate::{NOW, REGION, SERVICE, clock, reason, ring};
 
-const TESTED: Service = Service {
+const TESTED: ServiceIdentity = ServiceIdentity {
     name: SERVICE,
     version: "1.2.3",
 };

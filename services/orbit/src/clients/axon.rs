@@ -32,7 +32,7 @@ pub(crate) struct Axon {
 
 /// The body of axon's 200.
 #[derive(Deserialize)]
-struct ReasonResponse {
+struct Heartbeat {
     message: String,
 }
 
@@ -75,7 +75,7 @@ impl Axon {
             return Err(CallError::Failed(AxonError::Status(response.status())));
         }
         parse_object(response.body())
-            .map(|reason: ReasonResponse| reason.message)
+            .map(|reason: Heartbeat| reason.message)
             .map_err(|error| CallError::Failed(AxonError::Body(error)))
     }
 }

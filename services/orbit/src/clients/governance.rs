@@ -56,7 +56,7 @@ struct DecisionRequest<'a> {
 }
 
 #[derive(Deserialize)]
-struct DecisionResponse {
+struct GovernanceDecision {
     allowed: bool,
     reason: Option<String>,
 }
@@ -168,7 +168,7 @@ fn aws_message(body: &[u8]) -> String {
 }
 
 fn decision(body: &[u8]) -> Result<DispatchDecision, GovernanceError> {
-    let response: DecisionResponse = parse_object(body).map_err(GovernanceError::Body)?;
+    let response: GovernanceDecision = parse_object(body).map_err(GovernanceError::Body)?;
     if response.allowed {
         return Ok(DispatchDecision::Allowed);
     }

@@ -15,7 +15,7 @@ use crate::catalog::testing::{AXON, GOVERNANCE};
 use crate::decide::artifact::types::Key;
 use crate::decide::outputs;
 use crate::failure;
-use crate::ports::{Balancer, Cluster, Functions, Ledger, Logs, Registry, Secrets};
+use crate::ports::{Balancer, Cluster, Functions, Ledger, Logs, Registry, SecretStore};
 
 fn staging(endpoint: Option<&str>) -> Environment {
     Environment {

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::program::{await_health, free_port, kernel_field};
 use crate::adapters::process::{Child, Command, find_program};
 use crate::failure::Failure;
-use crate::ports::{Load, ProcessEnv, Subject, Watch};
+use crate::ports::{LineWatcher, Load, ProcessEnv, Subject};
 
 const SCRIPT: &str = include_str!("load.lua");
 const CONNECTIONS: &str = "64";
@@ -54,7 +54,7 @@ pub(super) async fn load(
     process_env: &ProcessEnv,
     folder: &Path,
     now: SystemTime,
-    watch: Watch<'_>,
+    watch: LineWatcher<'_>,
 ) -> Result<BTreeMap<Subject, Vec<Load>>> {
     if find_program(process_env, "wrk").is_none() {
         return Err(Failure::not_ready("wrk is not installed")

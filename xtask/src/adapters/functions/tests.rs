@@ -15,7 +15,7 @@ const OTHER_CODE: &str = "other code";
 
 /// A version is pending for a while, and no two versions have the same code.
 #[derive(Default)]
-struct Fake {
+struct LambdaApi {
     /// Of `$LATEST`.
     code_sha256: String,
     /// Description, code, and the number of observations until it is at rest.
@@ -29,7 +29,7 @@ struct Fake {
     garbles: bool,
 }
 
-impl Fake {
+impl LambdaApi {
     fn answer(&mut self, asked: &str, input: &Value) -> Result<Value, &'static str> {
         let (asked, query) = asked.split_once('?').unwrap_or((asked, ""));
         let (method, path) = asked.split_once(' ').unwrap();
@@ -99,7 +99,7 @@ fn key() -> String {
 }
 
 /// The result of publishing our zip, and the calls that it made.
-async fn publish(fake: Fake) -> (Result<String>, Vec<&'static str>) {
+async fn publish(fake: LambdaApi) -> (Result<String>, Vec<&'static str>) {
     let fake = Arc::new(Mutex::new(fake));
     let asked = Arc::clone(&fake);
     let config = fake_aws::config(move |name, input| asked.lock().unwrap().answer(name, &input));
@@ -121,16 +121,16 @@ fn ours() -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_is_published_and_waited_for() {
-    let (published, changes) = publish(Fake::default()).await;
+    let (published, changes) = publish(LambdaApi::default()).await;
     assert_eq!(published.unwrap(), "1");
     assert_eq!(changes, ["update", "publish", "at rest"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_version_of_an_earlier_run_is_reused() {
-    let before = Fake {
+    let before = LambdaApi {
         versions: vec![(String::new(), "c2hlbGw=".into(), 0), (key(), ours(), 3)],
-        ..Fake::default()
+        ..LambdaApi::default()
     };
     let (published, changes) = publish(before).await;
     assert_eq!(published.unwrap(), "2");
@@ -139,9 +139,9 @@ async fn a_version_of_an_earlier_run_is_reused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_description_alone_does_not_identify_a_version() {
-    let forged = Fake {
+    let forged = LambdaApi {
         versions: vec![(key(), OTHER_CODE.into(), 0)],
-        ..Fake::default()
+        ..LambdaApi::default()
     };
     let (published, changes) = publish(forged).await;
     assert_eq!(published.unwrap(), "2");
@@ -150,16 +150,16 @@ async fn a_description_alone_does_not_identify_a_version() {
 
 #[tokio::test(start_paused = true)]
 async fn replaced_code_is_not_published() {
-    let overtaken = Fake {
+    let overtaken = LambdaApi {
         is_overtaken: true,
-        ..Fake::default()
+        ..LambdaApi::default()
     };
     let (published, _) = publish(overtaken).await;
     let error = format!("{:#}", published.unwrap_err());
     assert!(error.contains("InvalidParameterValueException"), "{error}");
-    let garbled = Fake {
+    let garbled = LambdaApi {
         garbles: true,
-        ..Fake::default()
+        ..LambdaApi::default()
     };
     let (published, changes) = publish(garbled).await;
     let error = format!("{:#}", published.unwrap_err());
@@ -169,9 +169,9 @@ async fn replaced_code_is_not_published() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_with_another_description_is_an_error() {
-    let renamed = Fake {
+    let renamed = LambdaApi {
         versions: vec![("by hand".into(), ours(), 0)],
-        ..Fake::default()
+        ..LambdaApi::default()
     };
     let (published, _) = publish(renamed).await;
     let error = published.unwrap_err();
@@ -182,16 +182,16 @@ async fn a_version_with_another_description_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_fails_or_stays_pending_is_an_error() {
-    let failing = Fake {
+    let failing = LambdaApi {
         ends: Some(("Failed", "no subnet has an address left")),
-        ..Fake::default()
+        ..LambdaApi::default()
     };
     let (published, _) = publish(failing).await;
     let error = published.unwrap_err().to_string();
     assert!(error.contains("no subnet has an address left"), "{error}");
-    let pending = Fake {
+    let pending = LambdaApi {
         versions: vec![(key(), ours(), u32::MAX)],
-        ..Fake::default()
+        ..LambdaApi::default()
     };
     let (published, _) = publish(pending).await;
     let error = published.unwrap_err().to_string();

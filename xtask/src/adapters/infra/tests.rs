@@ -38,12 +38,12 @@ impl Interrupt for Never {
 }
 
 /// A checkout whose `infra/` has these files, and the script on its `PATH`.
-struct Checkout {
+struct InfraCheckout {
     process_env: ProcessEnv,
     _folder: TempDir,
 }
 
-impl Checkout {
+impl InfraCheckout {
     #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
     fn new(files: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
@@ -90,7 +90,7 @@ impl Checkout {
 
 /// Plans, and calls `act` with the plan.
 async fn planned<T>(
-    checkout: &Checkout,
+    checkout: &InfraCheckout,
     act: impl AsyncFnOnce(&Terraform<'_>, Box<dyn InfraPlan + '_>) -> T,
 ) -> Result<T> {
     let environment = fake_aws::environment();
@@ -113,7 +113,7 @@ async fn planned<T>(
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
 async fn endpoints_of_a_profile_are_ignored() {
-    let checkout = Checkout::new(&["main.tf"]);
+    let checkout = InfraCheckout::new(&["main.tf"]);
     let config = crate::adapters::aws::emulated(&fake_aws::environment(), "http://127.0.0.1:1");
     let report = fake_aws::report();
     for (endpoint, expected) in [
@@ -145,7 +145,7 @@ async fn endpoints_of_a_profile_are_ignored() {
 
 #[tokio::test]
 async fn a_plan_is_applied_from_its_file_which_is_removed() {
-    let checkout = Checkout::new(&["main.tf"]);
+    let checkout = InfraCheckout::new(&["main.tf"]);
     let applied = planned(&checkout, async |_, plan| {
         assert!(
             plan.summary()
@@ -172,12 +172,12 @@ async fn a_plan_is_applied_from_its_file_which_is_removed() {
 
 #[tokio::test]
 async fn an_unconfirmed_or_failed_plan_leaves_no_file() {
-    let checkout = Checkout::new(&["main.tf"]);
+    let checkout = InfraCheckout::new(&["main.tf"]);
     planned(&checkout, async |_, plan| drop(plan))
         .await
         .unwrap();
     assert!(!checkout.keeps_a_plan());
-    let failing = Checkout::new(&["fails"]);
+    let failing = InfraCheckout::new(&["fails"]);
     let error = planned(&failing, async |_, plan| drop(plan))
         .await
         .unwrap_err();
@@ -187,7 +187,7 @@ async fn an_unconfirmed_or_failed_plan_leaves_no_file() {
 
 #[tokio::test]
 async fn a_stale_plan_is_refused_and_leaves_no_file() {
-    let checkout = Checkout::new(&["stale"]);
+    let checkout = InfraCheckout::new(&["stale"]);
     let applied = planned(&checkout, async |_, plan| plan.apply().await).await;
     let error = applied.unwrap().unwrap_err();
     assert_eq!(exit_code(&error), 11);
@@ -196,7 +196,7 @@ async fn a_stale_plan_is_refused_and_leaves_no_file() {
 
 #[tokio::test]
 async fn a_second_plan_is_refused() {
-    let checkout = Checkout::new(&["main.tf"]);
+    let checkout = InfraCheckout::new(&["main.tf"]);
     let second = planned(&checkout, async |terraform, _plan| {
         let second = terraform.plan(&[]).await;
         second.map(drop).unwrap_err()
@@ -210,7 +210,7 @@ async fn a_second_plan_is_refused() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
 async fn terraform_gets_no_byte_order_mark() {
-    let checkout = Checkout::new(&["main.tf"]);
+    let checkout = InfraCheckout::new(&["main.tf"]);
     let folder = checkout.process_env.root.join("infra");
     std::fs::write(folder.join("marked.tfvars.json"), "\u{feff}{}\r\n").unwrap();
     let found = sources(&folder).unwrap();

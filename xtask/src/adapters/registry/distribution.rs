@@ -194,7 +194,7 @@ mod tests {
 
     /// A registry that responds like ECR, records its requests, and fails a number of times.
     #[derive(Clone)]
-    struct Fake {
+    struct RegistryStub {
         asked: Arc<Mutex<Vec<String>>>,
         failures: Arc<Mutex<u32>>,
         has_blobs: bool,
@@ -203,7 +203,7 @@ mod tests {
         opens: (StatusCode, String),
     }
 
-    impl Default for Fake {
+    impl Default for RegistryStub {
         fn default() -> Self {
             Self {
                 asked: Arc::default(),
@@ -215,7 +215,10 @@ mod tests {
         }
     }
 
-    async fn answer(State(fake): State<Fake>, request: Request) -> axum::response::Response {
+    async fn answer(
+        State(fake): State<RegistryStub>,
+        request: Request,
+    ) -> axum::response::Response {
         let asked = format!("{} {}", request.method(), request.uri());
         let method = request.method().clone();
         let headers = request.headers().clone();
@@ -252,7 +255,7 @@ mod tests {
 
     /// The requests and the result of an upload. `PORT` in a location is replaced by that of the
     /// registry.
-    async fn put_blob(mut fake: Fake) -> (Vec<String>, Result<()>) {
+    async fn put_blob(mut fake: RegistryStub) -> (Vec<String>, Result<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let registry = address.to_string();
@@ -276,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_blob_is_uploaded_under_its_digest() {
-        let (asked, ended) = put_blob(Fake::default()).await;
+        let (asked, ended) = put_blob(RegistryStub::default()).await;
         ended.unwrap();
         let digest = Digest::of(b"bytes");
         assert_eq!(
@@ -289,10 +292,10 @@ mod tests {
         );
     }
 
-    fn opening(status: StatusCode, location: &str) -> Fake {
-        Fake {
+    fn opening(status: StatusCode, location: &str) -> RegistryStub {
+        RegistryStub {
             opens: (status, location.to_owned()),
-            ..Fake::default()
+            ..RegistryStub::default()
         }
     }
 
@@ -321,9 +324,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_existing_blob_is_not_uploaded() {
-        let fake = Fake {
+        let fake = RegistryStub {
             has_blobs: true,
-            ..Fake::default()
+            ..RegistryStub::default()
         };
         let (asked, ended) = put_blob(fake).await;
         ended.unwrap();
@@ -332,9 +335,9 @@ mod tests {
 
     #[tokio::test]
     async fn server_errors_are_retried_a_few_times() {
-        let failing = |count| Fake {
+        let failing = |count| RegistryStub {
             failures: Arc::new(Mutex::new(count)),
-            ..Fake::default()
+            ..RegistryStub::default()
         };
         // A failed HEAD is followed by a POST.
         let (_, ended) = put_blob(failing(2)).await;
@@ -364,9 +367,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_error_is_shown_and_not_retried() {
-        let fake = Fake {
+        let fake = RegistryStub {
             refuses: true,
-            ..Fake::default()
+            ..RegistryStub::default()
         };
         let (asked, ended) = put_blob(fake).await;
         let error = format!("{:#}", ended.unwrap_err());

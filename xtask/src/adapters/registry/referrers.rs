@@ -95,7 +95,7 @@ mod tests {
 
     /// A registry that has every blob and records manifests.
     #[derive(Clone)]
-    struct Fake {
+    struct ReferrersStub {
         /// The status for requests of referrers.
         asked: StatusCode,
         /// The status for a referrer that is pushed.
@@ -104,7 +104,10 @@ mod tests {
         manifests: Arc<Mutex<Vec<(String, Value)>>>,
     }
 
-    async fn answer(State(fake): State<Fake>, request: Request) -> axum::response::Response {
+    async fn answer(
+        State(fake): State<ReferrersStub>,
+        request: Request,
+    ) -> axum::response::Response {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let body = request.into_body().collect().await.unwrap().to_bytes();
         match method {
@@ -131,7 +134,7 @@ mod tests {
         asked: StatusCode,
         given: StatusCode,
     ) -> (u32, Vec<(String, Value)>, Result<()>) {
-        let fake = Fake {
+        let fake = ReferrersStub {
             asked,
             given,
             questions: Arc::default(),

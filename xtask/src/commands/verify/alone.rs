@@ -1,5 +1,5 @@
-//! The images in plain Docker, each alone and as its definition says: user, read-only root,
-//! capabilities, port. The local AWS ignores all of these.
+//! Runs each image alone in plain Docker, with the user, read-only root, capabilities and port of
+//! its definition, because the local AWS ignores these.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::decide::acceptance::Criterion::{
 };
 use crate::decide::acceptance::figures::small;
 use crate::decide::acceptance::isolated::{self, Dispatch, DispatchCase, IsolatedService};
-use crate::decide::acceptance::responses::{self, Response};
+use crate::decide::acceptance::responses::{self, HttpResult};
 use crate::decide::acceptance::{AXON, Check, Criterion, ORBIT, Observations};
 use crate::decide::artifact::image::Artifact;
 use crate::decide::definition::Definition;
@@ -27,9 +27,9 @@ use crate::planning::definitions;
 use crate::ports::{Containers, Context, ProbeRequest, RunningContainer};
 use crate::report::CommandEvent;
 
-/// A start takes milliseconds; a machine at its limits takes longer.
+/// A start takes milliseconds, on a busy machine longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// The engine passes lines on at once, but not before the answer has arrived.
+/// A line may reach us after the answer whose request it is about.
 const LINES_LIMIT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -43,7 +43,7 @@ const CASES: [DispatchCase; 4] = [
     DispatchCase::Unanswered,
 ];
 
-/// Criteria 1 to 8. Ctrl-C ends it early, and the images that were loaded go all the same.
+/// Criteria 1 to 8. The loaded images are removed on Ctrl-C too.
 pub(super) async fn check(
     context: &Context<'_>,
     outputs: &Outputs,
@@ -69,7 +69,7 @@ async fn look(
     context: &Context<'_>,
     outputs: &Outputs,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Service, Image>,
+    images: &mut BTreeMap<Service, LoadedImage>,
 ) -> Vec<Check> {
     if let Err(error) = load(context, outputs, containers, images).await {
         let criteria = [
@@ -82,7 +82,7 @@ async fn look(
             JsonLogs,
             Images,
         ];
-        let error = error.context("there are no images to look at");
+        let error = error.context("there are no images to check");
         return criteria
             .map(|criterion| unseen(criterion, &error, "cargo xtask build"))
             .to_vec();
@@ -105,7 +105,7 @@ async fn look(
 }
 
 /// An image that the engine has loaded.
-struct Image {
+struct LoadedImage {
     name: String,
     packed_bytes: u64,
     unpacked_bytes: u64,
@@ -116,7 +116,7 @@ async fn load(
     context: &Context<'_>,
     outputs: &Outputs,
     containers: &dyn Containers,
-    images: &mut BTreeMap<Service, Image>,
+    images: &mut BTreeMap<Service, LoadedImage>,
 ) -> Result<()> {
     for (component, artifact) in artifacts(context, outputs).await? {
         let Some(service) = component.service() else {
@@ -127,7 +127,7 @@ async fn load(
         let definition = definitions::rendered(context, outputs, service, &reference).await?;
         let archive = context.builder.bytes(&artifact).await?;
         let name = containers.load(archive).await?;
-        let image = Image {
+        let image = LoadedImage {
             unpacked_bytes: containers.size_bytes(&name).await?,
             packed_bytes: artifact.packed_bytes,
             name,
@@ -154,7 +154,7 @@ async fn artifacts(
 /// What axon alone did.
 struct AxonSeen {
     alone: IsolatedService,
-    reason: Response,
+    reason: HttpResult,
 }
 
 /// What orbit alone did.
@@ -170,7 +170,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    async fn axon(&self, image: &Image) -> Result<AxonSeen> {
+    async fn axon(&self, image: &LoadedImage) -> Result<AxonSeen> {
         let subject = AXON;
         let stubs = Stubs::serve(self.containers.host_address().await?).await?;
         let container = self.start(subject, image, &stubs.settings()).await?;
@@ -181,8 +181,8 @@ impl Place<'_> {
         Ok(AxonSeen { alone, reason })
     }
 
-    /// With stubs for all that it calls. The URL of axon stays what the definition says.
-    async fn orbit(&self, image: &Image) -> Result<OrbitSeen> {
+    /// With stubs for everything that it calls. The URL of axon is still that of the definition.
+    async fn orbit(&self, image: &LoadedImage) -> Result<OrbitSeen> {
         let stubs = Stubs::serve(self.containers.host_address().await?).await?;
         let address = stubs.address();
         let mut changed = stubs.settings();
@@ -200,7 +200,7 @@ impl Place<'_> {
         for case in CASES {
             dispatches.push(self.dispatch(&*container, &stubs, case).await);
         }
-        let response: Vec<&Response> = dispatches
+        let response: Vec<&HttpResult> = dispatches
             .iter()
             .map(|dispatch| &dispatch.response)
             .collect();
@@ -246,7 +246,7 @@ impl Place<'_> {
     async fn start(
         &self,
         service: Service,
-        image: &Image,
+        image: &LoadedImage,
         changed: &BTreeMap<&str, String>,
     ) -> Result<Box<dyn RunningContainer>> {
         looking(self.context, service.name(), "running its image alone");
@@ -277,8 +277,8 @@ impl Place<'_> {
         }
     }
 
-    /// As orbit asks: signed.
-    async fn reason(&self, container: &dyn RunningContainer) -> Result<Response> {
+    /// A request signed as orbit signs it.
+    async fn reason(&self, container: &dyn RunningContainer) -> Result<HttpResult> {
         let url = format!("http://127.0.0.1:{}/reason", container.host_port());
         let (pair, region) = (stubs::pair(), &self.outputs.region);
         let now = self.context.clock.now();
@@ -292,7 +292,7 @@ impl Place<'_> {
         Ok(ask(self.context.probe, request).await)
     }
 
-    async fn get(&self, container: &dyn RunningContainer, path: &str) -> Response {
+    async fn get(&self, container: &dyn RunningContainer, path: &str) -> HttpResult {
         let url = format!("http://127.0.0.1:{}{path}", container.host_port());
         let headers = BTreeMap::new();
         let request = ProbeRequest {
@@ -304,13 +304,13 @@ impl Place<'_> {
         ask(self.context.probe, request).await
     }
 
-    /// The health check and the log, once all requests that were answered are in it.
+    /// The result of the health check, and the log once it has all answered requests.
     async fn look(
         &self,
         container: &dyn RunningContainer,
-        image: &Image,
-        health: Response,
-        answered: &[&Response],
+        image: &LoadedImage,
+        health: HttpResult,
+        answered: &[&HttpResult],
     ) -> Result<IsolatedService> {
         let command = health_check(&image.definition);
         let health_check = if command.is_empty() {

@@ -1,4 +1,5 @@
-//! What is deployed, as ECS and the load balancer describe it and as it answers through the latter.
+//! Checks what is deployed, by what ECS and the load balancer report, and by requests through the
+//! load balancer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use crate::decide::acceptance::Criterion::{
     OnEcs, OrbitHealth,
 };
 use crate::decide::acceptance::released::{
-    DispatchResponse, ReleaseResponses, ServiceHealth, health_checks, runs,
+    ObservedDispatch, ReleaseResponses, ServiceHealth, health_checks, runs,
 };
-use crate::decide::acceptance::responses::{HEARTBEAT, Response, dispatched};
+use crate::decide::acceptance::responses::{HEARTBEAT, HttpResult, dispatched};
 use crate::decide::acceptance::{AXON, Check, GOVERNANCE, ORBIT, Observation, Observations};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::ServiceState;
@@ -25,14 +26,14 @@ use crate::ports::{Context, ProbeRequest};
 /// Logs of tasks reach CloudWatch within seconds.
 const LOGS_LIMIT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// By so much the clock of a task may be behind ours.
+/// The clock of a task may be behind ours by this much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(10);
-/// A load balancer with two targets asks each of them with so many requests.
+/// Enough requests to reach each of the two targets of a load balancer.
 const PROBES: usize = 6;
 
 /// Criteria 11 and 12.
 pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2] {
-    looking(context, "verify", "looking at what runs");
+    looking(context, "verify", "reading what runs");
     let services = outputs.services(context.catalog);
     let states = services
         .iter()
@@ -93,8 +94,8 @@ async fn health_of(
     }
 }
 
-/// The service's health by the load balancer, where that exposes it.
-async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<Response> {
+/// The answer of `/health` through the load balancer, where that exposes the service.
+async fn probe(context: &Context<'_>, outputs: &Outputs, service: Service) -> Option<HttpResult> {
     let probe = outputs.service(service).probe.as_ref()?;
     let request = ProbeRequest {
         method: "GET",
@@ -110,7 +111,7 @@ async fn dispatch(
     outputs: &Outputs,
     case: &str,
     body: &str,
-) -> DispatchResponse {
+) -> ObservedDispatch {
     let correlation_id = format!("verify-{case}-{}", context.clock.now().as_millisecond());
     let url = format!("{}/dispatch", outputs.base_url);
     let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
@@ -121,7 +122,7 @@ async fn dispatch(
         body,
     };
     let response = ask(context.probe, request).await;
-    DispatchResponse {
+    ObservedDispatch {
         correlation_id,
         response,
     }
@@ -129,7 +130,7 @@ async fn dispatch(
 
 /// Criteria 1 to 7, as far as they can be seen from outside.
 pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outputs) -> Vec<Check> {
-    looking(context, "verify", "asking what is deployed");
+    looking(context, "verify", "sending requests to what is deployed");
     let responses = responses(context, outputs).await;
     let logs = |name: Component| format!("cargo xtask logs {name}");
     let (axon, orbit) = (logs(AXON.into()), logs(ORBIT.into()));
@@ -155,8 +156,8 @@ pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outp
     ]
 }
 
-/// The denied dispatch comes first: once the permitted one is in axon's log, it says something
-/// that the denied one is not.
+/// The denied dispatch is sent first: once the permitted one is in axon's log, the absence of the
+/// denied one shows that axon was not called for it.
 async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses {
     let from = context.clock.now() - CLOCK_SKEW;
     let denied = dispatch(context, outputs, "denied", r#"{"intent":"shutdown"}"#).await;
@@ -179,13 +180,13 @@ async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses
         if responses.is_logged() || started.elapsed() > LOGS_LIMIT {
             return responses;
         }
-        looking(context, "verify", "waiting for what was logged");
+        looking(context, "verify", "waiting for the log");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Asks axon directly, which is possible only where the load balancer exposes it.
-async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<Response> {
+async fn reason(context: &Context<'_>, outputs: &Outputs) -> Option<HttpResult> {
     outputs.service(AXON).probe.as_ref()?;
     let url = format!("{}/reason", outputs.base_url);
     let headers = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A request as a caller of axon signs it: AWS Signature Version 4, by the SDK's own signer.
+//! Signs a request to axon with AWS Signature Version 4, by the SDK's signer.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Stubs for governance and axon: they answer as a case sets and record their callers,
-//! in which order and with which correlation id. And one for Secrets Manager, which has one secret.
+//! Stubs for governance and axon, which give the answer that a case sets and record order and
+//! correlation id of their calls; and one for Secrets Manager, which has one secret.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,7 +20,7 @@ use crate::decide::acceptance::isolated::{
 };
 use crate::decide::release::rotation::SigningPair;
 
-/// All of them at one address. They end with this value.
+/// All stubs, at one address. They end when this value is dropped.
 pub(super) struct Stubs {
     address: SocketAddr,
     state: Arc<Mutex<Scene>>,
@@ -62,7 +62,7 @@ impl Stubs {
         })
     }
 
-    /// How a service finds its secret here; the credentials are as good as any.
+    /// The variables that lead a service to the stub of Secrets Manager. Any credentials will do.
     pub(super) fn settings(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
@@ -76,7 +76,7 @@ impl Stubs {
         self.address
     }
 
-    /// From now on governance answers so, and no call was taken yet.
+    /// Sets the answer of governance, and forgets the calls so far.
     pub(super) fn play(&self, case: DispatchCase) {
         *lock(&self.state) = Scene {
             case,
@@ -84,7 +84,7 @@ impl Stubs {
         };
     }
 
-    /// The calls since then, in their order.
+    /// The calls since `expect`, in order.
     pub(super) fn calls(&self) -> Vec<RecordedCall> {
         lock(&self.state).calls.clone()
     }
@@ -96,7 +96,7 @@ impl Drop for Stubs {
     }
 }
 
-/// The pair in every secret. It opens nothing but the containers of this run.
+/// The signing pair in every secret. Only the containers of this run accept it.
 pub(super) fn pair() -> SigningPair {
     SigningPair {
         access_key_id: "AKXTVERIFYSTANDIN000".to_owned(),
@@ -104,7 +104,7 @@ pub(super) fn pair() -> SigningPair {
     }
 }
 
-/// `GetSecretValue`, the only component that is asked here.
+/// `GetSecretValue`, the only call that is made here.
 async fn secret() -> Response {
     let mut document = json!({});
     pair().put_into(&mut document);
@@ -142,7 +142,7 @@ async fn reason(State(state): Shared, headers: HeaderMap) -> Response {
     Json(json!({ "message": STUB_MESSAGE, "service": "axon" })).into_response()
 }
 
-/// No code panics while holding it; after a panic what was recorded would still be right.
+/// A poisoned lock is used on: what was recorded before a panic is still right.
 fn lock(state: &Mutex<Scene>) -> MutexGuard<'_, Scene> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The tests of `services/`, and how much of it they cover: compiled once, and run once.
+//! The tests of `services/` and their coverage: compiled once, and run once.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use crate::decide::machine::readiness::LLVM_MISSING;
 use crate::ports::{CargoRun, Context, Toolchain};
 use crate::report::BuildEvent;
 
-/// Which of the tests, and what they are called.
-struct Kind {
+/// A kind of tests: its name, and cargo's arguments that select it.
+struct TestKind {
     name: &'static str,
     arguments: &'static [&'static str],
 }
 
-const UNIT: Kind = Kind {
+const UNIT: TestKind = TestKind {
     name: "unit",
     arguments: &["--lib", "--bins"],
 };
-const INTEGRATION: Kind = Kind {
+const INTEGRATION: TestKind = TestKind {
     name: "integration",
     arguments: &["--test", "*"],
 };
@@ -48,7 +48,7 @@ async fn look(context: &Context<'_>, toolchain: &dyn Toolchain) -> Result<[Check
     let coverage = match (kept, counting) {
         (Some(figure), _) => Some(covered(figure.lines_percent)),
         (None, Some(_)) => {
-            looking(context, "verify", "reading what was counted");
+            looking(context, "verify", "reading the coverage");
             let output = [&*unit.output, &*integration.output].concat();
             let passed = unit.succeeded && integration.succeeded;
             let sources_sha256 = passed.then_some(sources_sha256);
@@ -86,7 +86,7 @@ fn observation(run: &CargoRun) -> Observation {
     })
 }
 
-impl Kind {
+impl TestKind {
     async fn run(
         &self,
         context: &Context<'_>,
@@ -121,7 +121,7 @@ impl Kind {
         [&first, &PACKAGES[..], self.arguments].concat()
     }
 
-    /// As one types it.
+    /// The command that runs these tests by hand.
     fn command(&self) -> String {
         format!("cargo {}", self.arguments().join(" ")).replace('*', "'*'")
     }

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::Observations;
-use super::responses::{self, Response};
+use super::responses::{self, HttpResult};
 
 /// Observations of one service in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IsolatedService {
-    pub health: Response,
+    pub health: HttpResult,
     /// The exit code of the health check of the definition, run in the container.
     pub health_check: Result<i64, String>,
     /// The lines of its log.
@@ -34,7 +34,7 @@ pub struct Dispatch {
     pub case: DispatchCase,
     /// The id of the request.
     pub correlation_id: Option<String>,
-    pub response: Response,
+    pub response: HttpResult,
     pub calls: Vec<RecordedCall>,
 }
 

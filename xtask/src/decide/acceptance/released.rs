@@ -1,6 +1,6 @@
 //! Criteria for a running release, observed through ECS, the load balancer and the services.
 
-use super::responses::{self, HEARTBEAT, Response};
+use super::responses::{self, HEARTBEAT, HttpResult};
 use super::{Observation, Observations};
 use crate::decide::release::snapshot::ServiceState;
 
@@ -34,7 +34,7 @@ pub struct ServiceHealth {
     /// The health of each target, from the load balancer.
     pub targets: Result<Vec<String>, String>,
     /// Responses to our own probe. `None`: the load balancer does not expose the service.
-    pub probes: Option<Vec<Response>>,
+    pub probes: Option<Vec<HttpResult>>,
 }
 
 pub fn health_checks(services: &[ServiceHealth]) -> Observations {
@@ -103,7 +103,7 @@ fn targets(health: &ServiceHealth) -> Observation {
     Ok(summary)
 }
 
-fn probes(health: &ServiceHealth, response: &[Response]) -> Observation {
+fn probes(health: &ServiceHealth, response: &[HttpResult]) -> Observation {
     let service = health.service;
     for response in response {
         responses::healthy(service, response)
@@ -133,22 +133,22 @@ fn enough(count: usize, desired: i32) -> bool {
     usize::try_from(desired).is_ok_and(|desired| count >= desired)
 }
 
-/// A dispatch responses the load balancer.
+/// A dispatch through the load balancer, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DispatchResponse {
+pub struct ObservedDispatch {
     pub correlation_id: String,
-    pub response: Response,
+    pub response: HttpResult,
 }
 
-/// What was asked responses the load balancer, and what the services logged meanwhile.
+/// The answers to all requests through the load balancer, and what the services logged meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseResponses {
     /// `None`: the load balancer does not expose it.
-    pub axon_health: Option<Response>,
-    pub axon_reason: Option<Response>,
-    pub orbit_health: Option<Response>,
-    pub permitted: DispatchResponse,
-    pub denied: DispatchResponse,
+    pub axon_health: Option<HttpResult>,
+    pub axon_reason: Option<HttpResult>,
+    pub orbit_health: Option<HttpResult>,
+    pub permitted: ObservedDispatch,
+    pub denied: ObservedDispatch,
     pub axon_lines: Result<Vec<String>, String>,
     pub orbit_lines: Result<Vec<String>, String>,
 }
@@ -203,7 +203,7 @@ impl ReleaseResponses {
         let Self {
             permitted, denied, ..
         } = self;
-        let returned = |request: &str, asked: &DispatchResponse| {
+        let returned = |request: &str, asked: &ObservedDispatch| {
             responses::correlated(request, &asked.response, Some(&asked.correlation_id))
         };
         let both = [
@@ -235,7 +235,7 @@ impl ReleaseResponses {
 
     /// Whether the logs have arrived, which takes a while.
     pub fn is_logged(&self) -> bool {
-        let has = |lines: &Result<Vec<String>, String>, asked: &DispatchResponse| {
+        let has = |lines: &Result<Vec<String>, String>, asked: &ObservedDispatch| {
             let lines = lines.as_deref().unwrap_or_default();
             responses::requests(lines).contains(&asked.correlation_id)
         };
@@ -250,7 +250,7 @@ impl ReleaseResponses {
     }
 }
 
-fn exposed(service: &str, response: Option<&Response>) -> Observations {
+fn exposed(service: &str, response: Option<&HttpResult>) -> Observations {
     match response {
         Some(response) => Observations::of([responses::healthy(service, response)]),
         None => {

@@ -20,10 +20,10 @@ pub struct HttpResponse {
 }
 
 /// A response, or the reason why there was none.
-pub type Response = Result<HttpResponse, String>;
+pub type HttpResult = Result<HttpResponse, String>;
 
 /// `GET /health` of a service.
-pub fn healthy(service: &str, response: &Response) -> Observation {
+pub fn healthy(service: &str, response: &HttpResult) -> Observation {
     let request = "GET /health";
     let body = body_of(request, response, 200)?;
     expect(request, &body, "status", "healthy")?;
@@ -32,7 +32,7 @@ pub fn healthy(service: &str, response: &Response) -> Observation {
 }
 
 /// `GET /reason` of axon.
-pub fn heartbeat(response: &Response) -> Observation {
+pub fn heartbeat(response: &HttpResult) -> Observation {
     let request = "GET /reason";
     let body = body_of(request, response, 200)?;
     expect(request, &body, "message", HEARTBEAT)?;
@@ -40,7 +40,7 @@ pub fn heartbeat(response: &Response) -> Observation {
 }
 
 /// `POST /dispatch` that governance permitted; `message` is that of axon.
-pub fn dispatched(response: &Response, message: &str) -> Observation {
+pub fn dispatched(response: &HttpResult, message: &str) -> Observation {
     let request = "a permitted dispatch";
     let body = body_of(request, response, 200)?;
     expect(request, &body, "status", "success")?;
@@ -49,7 +49,7 @@ pub fn dispatched(response: &Response, message: &str) -> Observation {
 }
 
 /// `POST /dispatch` that governance denied.
-pub fn denied(response: &Response) -> Observation {
+pub fn denied(response: &HttpResult) -> Observation {
     let request = "a denied dispatch";
     let body = body_of(request, response, 403)?;
     expect(request, &body, "status", "denied")?;
@@ -60,7 +60,7 @@ pub fn denied(response: &Response) -> Observation {
 }
 
 /// The correlation id of the request, or a valid new one where the request had none.
-pub fn correlated(request: &str, response: &Response, given: Option<&str>) -> Observation {
+pub fn correlated(request: &str, response: &HttpResult, given: Option<&str>) -> Observation {
     let answer = response
         .as_ref()
         .map_err(|why| format!("{request}: {why}"))?;
@@ -155,7 +155,11 @@ fn id_of(object: &Map<String, Value>) -> Option<String> {
     (!id.is_empty()).then(|| id.to_owned())
 }
 
-fn body_of(request: &str, response: &Response, status: u16) -> Result<Map<String, Value>, String> {
+fn body_of(
+    request: &str,
+    response: &HttpResult,
+    status: u16,
+) -> Result<Map<String, Value>, String> {
     let answer = response
         .as_ref()
         .map_err(|why| format!("{request}: {why}"))?;
@@ -195,7 +199,7 @@ pub(super) mod testing {
         clippy::unnecessary_wraps,
         reason = "stands where an answer may be missing"
     )]
-    pub(in crate::decide::acceptance) fn response(status: u16, body: &Value) -> Response {
+    pub(in crate::decide::acceptance) fn response(status: u16, body: &Value) -> HttpResult {
         Ok(HttpResponse {
             status,
             body: body.to_string(),
@@ -263,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_id_of_the_request_is_returned() {
-        let answer = |id: &str| -> Response {
+        let answer = |id: &str| -> HttpResult {
             Ok(HttpResponse {
                 correlation_id: Some(id.to_owned()),
                 ..HttpResponse::default()

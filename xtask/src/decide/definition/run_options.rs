@@ -74,7 +74,6 @@ pub fn health_check(definition: &Definition) -> Vec<String> {
 mod tests {
     use super::super::testing::definition;
     use super::*;
-
     use crate::catalog::testing::{AXON, ORBIT};
 
     #[test]

@@ -48,7 +48,7 @@ impl SecretPair {
     }
 }
 
-pub(super) struct Watch<'a> {
+pub(super) struct RotationWatch<'a> {
     context: &'a Context<'a>,
     outputs: &'a Outputs,
     /// How long it may take until every task has read its secret again.
@@ -70,7 +70,7 @@ enum Obstacle {
     Late(Service, Vec<String>, usize),
 }
 
-impl<'a> Watch<'a> {
+impl<'a> RotationWatch<'a> {
     pub(super) fn new(context: &'a Context<'a>, outputs: &'a Outputs) -> Self {
         Self {
             context,

@@ -136,7 +136,7 @@ impl CommandEvent {
                     .map_or(String::new(), |it| format!(", {it}"));
                 done(stage, format!("{outcome}{counts} ({seconds} s)"))
             }
-            Self::NotLookedAt { subject, why } => done(subject, format!("not looked at: {why}")),
+            Self::NotLookedAt { subject, why } => done(subject, format!("not checked: {why}")),
             Self::Measuring { subject, what } => live(subject, what),
             Self::NotMeasured { subject, why } => warning(subject, format!("not measured: {why}")),
             Self::ErrorIgnored { subject, error } => warning(subject, error),

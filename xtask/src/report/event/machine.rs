@@ -81,7 +81,7 @@ impl MachineEvent {
             Self::LocalBusy => live("local", "waiting for another run"),
             Self::LocalStarting => live("local", "starting the local AWS"),
             Self::LocalStopping => live("local", "stopping the local AWS"),
-            Self::LocalSettling => live("local", "waiting for what ran before"),
+            Self::LocalSettling => live("local", "waiting until the services of before run again"),
             Self::LocalUnsettled => warning(
                 "local",
                 "not every service has come back: cargo xtask status",
@@ -91,9 +91,7 @@ impl MachineEvent {
                 done("local", format!("{text} at {endpoint}"))
             }
             Self::LocalDown { state_kept: true } => done("local", "is down; its state is kept"),
-            Self::LocalDown { state_kept: false } => {
-                done("local", "is down and knows nothing any more")
-            }
+            Self::LocalDown { state_kept: false } => done("local", "is down; its state is deleted"),
         }
     }
 }

@@ -76,6 +76,10 @@ pub enum ReleaseEvent {
         status: u16,
         body: String,
     },
+    /// It is taken out of service, and Terraform removes it then.
+    WillRetire {
+        component: Component,
+    },
     WillStop {
         component: Component,
         revision: String,
@@ -136,6 +140,10 @@ impl ReleaseEvent {
             Self::Dispatched { status, body } => {
                 done("dispatch", format!("answered {status}: {body}"))
             }
+            Self::WillRetire { component } => done(
+                component,
+                "will be retired: only its repository, secret and log group stay",
+            ),
             Self::WillStop {
                 component,
                 revision,

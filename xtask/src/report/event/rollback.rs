@@ -16,7 +16,7 @@ pub enum RollbackEvent {
         component: Option<Component>,
         reason: String,
         /// Tasks that stopped of themselves, one for each way in which they did.
-        tasks: Vec<StoppedTask>,
+        tasks: Vec<TaskEvidence>,
         /// What else is known about the cause.
         notes: Vec<String>,
     },
@@ -58,13 +58,13 @@ pub enum RollbackEvent {
 /// A task that stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
-pub struct StoppedTask {
+pub struct TaskEvidence {
     pub id: String,
     /// ECS's code, such as `EssentialContainerExited`.
     pub stop_code: String,
     /// ECS's words.
     pub reason: String,
-    pub containers: Vec<StoppedContainer>,
+    pub containers: Vec<ContainerEvidence>,
     /// The newest lines of its log, the oldest first.
     pub log: Vec<String>,
     /// Why its log could not be read.
@@ -75,7 +75,7 @@ pub struct StoppedTask {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
-pub struct StoppedContainer {
+pub struct ContainerEvidence {
     pub name: String,
     pub exit_code: Option<i32>,
     pub reason: Option<String>,
@@ -98,7 +98,7 @@ impl RollbackEvent {
                     format!("  why         {reason}"),
                 ];
                 lines.extend(notes.iter().map(|note| format!("  {note}")));
-                lines.extend(tasks.iter().flat_map(StoppedTask::lines));
+                lines.extend(tasks.iter().flat_map(TaskEvidence::lines));
                 failed(lines.join("\n"))
             }
             Self::RolledBack { component, to } => done(component, format!("rolled back to {to}")),
@@ -125,27 +125,27 @@ impl RollbackEvent {
     }
 }
 
-impl StoppedTask {
+impl TaskEvidence {
     fn lines(&self) -> Vec<String> {
         let id = self.id.get(..8).unwrap_or(&self.id);
         let mut lines = vec![format!(
             "  task        {id} {}: {}",
             self.stop_code, self.reason
         )];
-        lines.extend(self.containers.iter().map(StoppedContainer::line));
+        lines.extend(self.containers.iter().map(ContainerEvidence::line));
         lines.extend(self.log.iter().map(|line| format!("    log       {line}")));
         if let Some(error) = &self.log_error {
             lines.push(format!("    log       could not be read: {error}"));
         }
         if self.more > 0 {
             let more = self.more;
-            lines.push(format!("  tasks       {more} more died the same way"));
+            lines.push(format!("  tasks       {more} more stopped the same way"));
         }
         lines
     }
 }
 
-impl StoppedContainer {
+impl ContainerEvidence {
     fn line(&self) -> String {
         let Self { name, reason, .. } = self;
         let code = self

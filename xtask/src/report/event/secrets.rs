@@ -89,7 +89,7 @@ impl SecretsEvent {
                 );
                 live(component, text)
             }
-            Self::RotationDone => done("rotation", "done: the old key is of no use any more"),
+            Self::RotationDone => done("rotation", "done: the old key is not accepted any more"),
         }
     }
 }
@@ -101,9 +101,7 @@ impl RotationStart {
             Self::BeforeOrbitSigns => {
                 "going on: axon has a new key, orbit does not sign with it yet"
             }
-            Self::BeforeOldKeyGoes => {
-                "going on: orbit has the new key, axon knows the old one still"
-            }
+            Self::BeforeOldKeyGoes => "going on: orbit has the new key, axon still has the old one",
             Self::KeysDiffer => {
                 "orbit signs with a key that axon does not have: axon gets it first"
             }
@@ -114,10 +112,10 @@ impl RotationStart {
 impl SecretChange {
     fn text(self) -> &'static str {
         match self {
-            Self::NewKeyBesideOld => "is to know a new key beside the old one",
-            Self::SignsWithNewKey => "is to sign with the new key",
-            Self::OldKeyRemoved => "is to forget the old key",
-            Self::SignersKeyAdded => "is to know the key that orbit signs with",
+            Self::NewKeyBesideOld => "new key in its secret, beside the old one",
+            Self::SignsWithNewKey => "new key to sign with in its secret",
+            Self::OldKeyRemoved => "old key removed from its secret",
+            Self::SignersKeyAdded => "key that orbit signs with in its secret",
         }
     }
 }

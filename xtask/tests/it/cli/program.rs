@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
+use xtask::catalog;
 
 /// The checkout that this test was compiled in.
 pub(super) fn root() -> PathBuf {
@@ -50,7 +51,13 @@ impl Bare {
         };
         bare.write("xtask/Cargo.toml", "");
         for file in [
+            "Cargo.toml",
+            catalog::FILE,
             "infra/environments/local.tfvars.json",
+            "services/axon/Cargo.toml",
+            "services/governance/Cargo.toml",
+            "services/kit/Cargo.toml",
+            "services/orbit/Cargo.toml",
             "task-definitions/axon.json",
             "task-definitions/orbit.json",
         ] {

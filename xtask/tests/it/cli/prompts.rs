@@ -41,10 +41,10 @@ impl Aws {
         };
         let asked: Value = serde_json::from_str(body).unwrap();
         let answer = match target {
-            "GetParameter" => {
+            "GetItem" => {
                 let mut outputs: Value = serde_json::from_str(OUTPUTS).unwrap();
                 outputs["environment"] = json!("far");
-                json!({ "Parameter": { "Name": asked["Name"], "Value": outputs.to_string() } })
+                json!({ "Item": { "document": { "S": outputs.to_string() } } })
             }
             _ => json!({ "ARN": asked["SecretId"], "Name": "demo" }),
         };

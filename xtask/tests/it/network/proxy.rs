@@ -150,7 +150,23 @@ fn what_cannot_be_used_is_refused_before_anything_else() {
 #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
 fn status(name: &str, company: &Company, endpoint: Option<&str>) -> (Option<i32>, String) {
     let root = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
-    write(&root.join("xtask/Cargo.toml"), "");
+    for file in [
+        "Cargo.toml",
+        "xtask/Cargo.toml",
+        "task-definitions/README.md",
+    ] {
+        write(&root.join(file), "");
+    }
+    // Without files of its own.
+    let component = serde_json::json!({
+        "name": "none",
+        "kind": "function",
+        "crate": "none",
+        "retired": true,
+        "checks": [{ "request": {}, "response": {} }],
+    });
+    let catalog = serde_json::json!({ "components": [component] });
+    write(&root.join(xtask::catalog::FILE), &catalog.to_string());
     let file = serde_json::json!({
         "project": "demo",
         "environment": "staging",

@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
-use xtask::commands::bench::{Parts, bench};
+use xtask::commands::bench::{BenchParts, bench};
 use xtask::decide::outputs::Architecture;
-use xtask::ports::{CargoRun, Load, Started, Stopwatch, Subject, Watch};
+use xtask::ports::{CargoRun, LineWatcher, Load, Started, Stopwatch, Subject};
 use xtask::report::Format;
 
 use crate::world::Fake;
 use crate::world::components::catalog;
 
-/// A machine that is so many times slower than another one, and an orbit that takes so many times
-/// the processor that the bare handler does.
-struct Slow {
+/// A machine that is `times` slower than another one, and an orbit that takes `orbit` times the
+/// processor time of the bare handler.
+struct SlowMachine {
     times: u32,
     orbit: u32,
 }
 
 #[async_trait]
-impl Stopwatch for Slow {
+impl Stopwatch for SlowMachine {
     async fn starts(
         &self,
         _: Architecture,
-        _: Watch<'_>,
+        _: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Started>>> {
         let start = |milliseconds| Started {
             to_first_200: Duration::from_millis(milliseconds) * self.times,
@@ -38,7 +38,11 @@ impl Stopwatch for Slow {
             .collect())
     }
 
-    async fn load(&self, _: Architecture, _: Watch<'_>) -> Result<BTreeMap<Subject, Vec<Load>>> {
+    async fn load(
+        &self,
+        _: Architecture,
+        _: LineWatcher<'_>,
+    ) -> Result<BTreeMap<Subject, Vec<Load>>> {
         let load = |ratio: u32| {
             let cpu = Duration::from_micros(5) * ratio * self.times;
             let p99 = Duration::from_millis(10) * self.times;
@@ -60,12 +64,13 @@ impl Stopwatch for Slow {
     }
 }
 
-async fn output_of(stopwatch: &Slow) -> String {
+async fn output_of(stopwatch: &SlowMachine) -> String {
     let fake = Fake::empty();
     let output = fake
         .run_in(Format::Human, async |context| {
-            let parts = Parts {
-                catalog: &catalog(),
+            let catalog = catalog();
+            let parts = BenchParts {
+                catalog: &catalog,
                 builder: context.builder,
                 stopwatch,
                 report: context.report,
@@ -82,7 +87,7 @@ async fn output_of(stopwatch: &Slow) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_machine_is_no_fault() {
-    let output = output_of(&Slow {
+    let output = output_of(&SlowMachine {
         times: 50,
         orbit: 14,
     })
@@ -95,7 +100,7 @@ async fn a_slow_machine_is_no_fault() {
 
 #[tokio::test(start_paused = true)]
 async fn what_grew_beside_the_bare_handler_of_the_same_run_is_told() {
-    let output = output_of(&Slow {
+    let output = output_of(&SlowMachine {
         times: 1,
         orbit: 16,
     })

@@ -1,17 +1,17 @@
-//! Credentials whose end is known: a warning before work that may outlast them.
+//! A warning before work that may take longer than the credentials are valid.
 
 use jiff::SignedDuration;
 use xtask::catalog::Component;
 use xtask::commands::rollback::{rollback, stop};
-use xtask::ports::Clock;
+use xtask::ports::WallClock;
 
 use crate::world::components::{AXON, COMPONENTS, GOVERNANCE};
 use crate::world::{CommandOutput, Fake};
 
-/// What the warning says, whatever the times.
+/// The part of the warning that does not depend on the times.
 const WARNING: &str = "credentials warning: they end at ";
 
-/// From now on they have so many seconds.
+/// The credentials expire in this many seconds.
 fn end_in(fake: &Fake, seconds: i64) {
     let end = fake.now() + SignedDuration::from_secs(seconds);
     fake.state().credentials_end = Some(end);
@@ -22,8 +22,8 @@ fn is_silent(output: &CommandOutput) {
     assert!(!output.talk.contains(WARNING), "{}", output.talk);
 }
 
-/// Two services, there and back, 15 minutes to roll out and 30 seconds to prove it each time, and
-/// a dispatch.
+/// Two services, forward and back, each time 15 minutes for the rollout and 30 seconds for the
+/// proof, and a dispatch.
 const OF_ALL: i64 = 4 * (15 * 60 + 30) + 30;
 
 #[tokio::test(start_paused = true)]

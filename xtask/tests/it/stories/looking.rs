@@ -1,4 +1,4 @@
-//! `status`, `releases` and `logs`: they look, and change nothing.
+//! `status`, `releases` and `logs`, which change nothing.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use xtask::commands::logs::logs;
 use xtask::commands::releases::releases;
 use xtask::commands::status::status;
 use xtask::decide::release::record::ReleaseState;
-use xtask::ports::Clock;
+use xtask::ports::WallClock;
 use xtask::report::Format;
 
 use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
-use crate::world::{Fake, Rollout, Written};
+use crate::world::{Fake, RolloutScript, Written};
 
 #[tokio::test(start_paused = true)]
 async fn status_names_what_runs_and_the_release_that_brought_it() {
@@ -89,7 +89,7 @@ newest      release 1 by ada@laptop (deploy): succeeded
 async fn releases_are_listed_newest_first_with_what_became_of_them() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(AXON, Rollout::CrashesAndGoesBack);
+    fake.script(AXON, RolloutScript::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
     let output = fake
         .run_on_outputs(async |context, _| releases(context, 2).await)
@@ -212,7 +212,7 @@ async fn logs_that_are_followed_tell_each_line_once_until_ctrl_c() {
 #[tokio::test(start_paused = true)]
 async fn a_line_that_comes_after_later_ones_of_others_is_told() {
     let fake = Fake::released().await;
-    let now = Clock::now(&fake);
+    let now = WallClock::now(&fake);
     let line = |text, at, arrives| Written {
         at: now + SignedDuration::from_secs(at),
         arrives: now + SignedDuration::from_secs(arrives),
@@ -239,5 +239,5 @@ async fn a_length_of_time_that_is_none_is_a_usage_error() {
     })
     .await
     .fails(2)
-    .says(&["`soon` is no length of time", "15m"]);
+    .says(&["`soon` is not a duration", "15m"]);
 }

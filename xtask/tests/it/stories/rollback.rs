@@ -1,10 +1,10 @@
-//! `rollback`: to a release that succeeded, itself a release.
+//! `rollback`: to a release that succeeded; with a record of its own.
 
 use xtask::commands::rollback::rollback;
 use xtask::decide::release::record::ReleaseState;
 
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CommandOutput, Fake, Rollout};
+use crate::world::{CommandOutput, Fake, RolloutScript};
 
 async fn roll_back(fake: &Fake, to: Option<u64>) -> CommandOutput {
     fake.run_on_outputs(async |context, outputs| rollback(context, outputs, to, false).await)
@@ -56,7 +56,7 @@ async fn a_second_rollback_goes_forward_again() {
 async fn a_release_that_failed_is_no_target() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(AXON, Rollout::CrashesAndGoesBack);
+    fake.script(AXON, RolloutScript::CrashesAndGoesBack);
     fake.deploy_all().await.fails(20);
     roll_back(&fake, None)
         .await
@@ -152,7 +152,7 @@ async fn a_rollback_that_fails_is_itself_taken_back() {
         .revisions
         .get_mut("demo-orbit:1")
         .unwrap()
-        .rollout = Rollout::CrashesAndGoesBack;
+        .rollout = RolloutScript::CrashesAndGoesBack;
     roll_back(&fake, None).await.fails(20);
     let state = fake.state();
     assert_eq!(state.ecs.services[&AXON].primary, "demo-axon:2");

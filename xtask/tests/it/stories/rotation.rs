@@ -14,7 +14,7 @@ use xtask::decide::release::record::{Entries, LEASE, RecordKind, ReleaseState};
 use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
 
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CallFault, CommandOutput, Fake, KILLED, Slow, secret_arn};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, SlowCall, secret_arn};
 
 const ROTATION: [&str; 5] = [
     "open 2",
@@ -25,14 +25,14 @@ const ROTATION: [&str; 5] = [
 ];
 /// Longer than a lease: a record in progress that nobody renews is abandoned afterwards.
 const LEASE_IS_OVER: Duration = Duration::from_mins(11);
-/// How long reads may be stale. It is less than the time for which every look finds the same.
+/// How long reads may be stale: less than the time for which a rotation wants the same answers.
 const STALE: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_secs(3),
     Duration::from_secs(9),
 ];
 
-/// Released, with tasks that read their secrets at other times for another `chance`.
+/// A release, with tasks that read their secrets at times that depend on `chance`.
 async fn running(chance: u64) -> Fake {
     let fake = Fake::released().await;
     fake.start_tasks(chance);
@@ -55,7 +55,7 @@ fn pair(id: &str) -> SigningPair {
     }
 }
 
-/// As it is at first, but with another pair.
+/// The first document, with another pair.
 fn first_with(id: &str) -> Value {
     let mut document = document_of_fake();
     pair(id).put_into(&mut document);
@@ -66,8 +66,8 @@ fn document_of_fake() -> Value {
     document(&Fake::applied(), AXON)
 }
 
-/// Both have one pair that is not the first, everything else is as it was, no dispatch was lost and
-/// nothing was output.
+/// Both have the same new pair, the other fields are unchanged, no dispatch was lost and no secret
+/// was printed.
 #[track_caller]
 fn is_rotated(fake: &Fake, output: &CommandOutput) {
     let first = document_of_fake();
@@ -98,9 +98,9 @@ async fn a_rotation_offers_switches_and_retires_and_no_dispatch_is_lost_beside_s
             let output = rotate_key(&fake, false).await;
             output.succeeds().says(&[
                 "axon gets a new key beside the old one",
-                "is to know a new key beside the old one",
-                "is to sign with the new key",
-                "is to forget the old key",
+                "new key in its secret, beside the old one",
+                "new key to sign with in its secret",
+                "old key removed from its secret",
                 "done",
             ]);
             assert_eq!(fake.changes(), ROTATION);
@@ -109,7 +109,7 @@ async fn a_rotation_offers_switches_and_retires_and_no_dispatch_is_lost_beside_s
     }
 }
 
-/// They read again while answers are stale: what a task said that it has is not what it has now.
+/// A task reads again while answers are stale, and then has an older version than it has logged.
 #[tokio::test(start_paused = true)]
 async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
     for (stale_for, stale_for_tasks) in [(3, 3), (9, 9), (0, 40)] {
@@ -164,8 +164,8 @@ async fn telling_calls(chance: u64) -> Vec<usize> {
     indices
 }
 
-/// Each telling call once fails, once loses its answer, once is met by Ctrl-C and once by SIGKILL:
-/// the next run ends it. Only after SIGKILL it has to wait for the end of the lease.
+/// Each of these calls once fails, loses its answer, is interrupted by Ctrl-C or ended by SIGKILL:
+/// the next run finishes the rotation. Only after SIGKILL it has to wait for the end of the lease.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     let indices = telling_calls(2).await;
@@ -218,10 +218,10 @@ async fn a_rotation_that_takes_over_an_abandoned_one_drops_no_key_in_use() {
     for (count, index) in telling_calls(3).await.into_iter().enumerate() {
         let fake = running(3).await;
         fake.state().stale_for = STALE[count % 3];
-        let slow = Arc::new(Slow {
+        let slow = Arc::new(SlowCall {
             index,
             pause: Duration::from_mins(40),
-            ..Slow::default()
+            ..SlowCall::default()
         });
         let slow_one = fake.with_slow_call(&slow);
         let comes_back = async {
@@ -333,7 +333,7 @@ async fn a_rollback_after_a_rotation_goes_to_the_release_before_it() {
     roll_back(None).await.succeeds().says(&["to release 2"]);
 }
 
-/// Its new task may begin with a stale version, and its old one signs or verifies until it ends.
+/// A new task may start with a stale version, and the old one signs or verifies until it ends.
 #[tokio::test(start_paused = true)]
 async fn tasks_that_come_and_go_meanwhile_lose_no_dispatch() {
     for service in [AXON, ORBIT] {
@@ -371,7 +371,7 @@ async fn a_key_of_orbit_that_axon_does_not_have_is_mended() {
         let output = rotate_key(&fake, false).await;
         let says = [
             "orbit signs with a key that axon does not have: axon gets it first",
-            "is to know the key that orbit signs with",
+            "key that orbit signs with in its secret",
             "done",
         ];
         output.succeeds().says(&says);
@@ -409,7 +409,7 @@ async fn what_somebody_does_by_hand_meanwhile_is_taken_in() {
             fake.put_secret(ORBIT, &first_with("BYHAND"));
         };
         let (output, ()) = tokio::join!(rotate_key(&fake, false), by_hand);
-        // What is done after its end is the next run's.
+        // A change after the end of this run is left to the next one.
         let output = if document(&fake, AXON) == document(&fake, ORBIT) {
             output
         } else {

@@ -1,4 +1,4 @@
-//! `secrets init`: what has no value gets one, and none is output.
+//! `secrets init`: each secret without a value gets one, and no value is printed.
 
 use xtask::catalog::Service;
 use xtask::commands::secrets::init;

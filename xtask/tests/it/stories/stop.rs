@@ -1,4 +1,4 @@
-//! `rollback --stop`: none desired, wait, deregister what ran.
+//! `rollback --stop`: set the desired counts to 0, wait, deregister the revisions.
 
 use jiff::SignedDuration;
 use xtask::commands::rollback::{rollback, stop};

@@ -1,9 +1,9 @@
-//! `test`: alone it passes and installs nothing; what it can't look at it names, and CI takes no
-//! such component for a pass.
+//! `test`: on a developer's machine it installs nothing, and names the stages that it had to skip;
+//! in CI a skipped stage is a failure.
 
 use serde_json::Value;
 use std::path::Path;
-use xtask::commands::test::{Parts, Scope, test};
+use xtask::commands::test::{TestParts, TestScope, test};
 use xtask::decide::outputs::Architecture;
 use xtask::report::Format;
 
@@ -17,7 +17,7 @@ struct Flags {
 
 async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
     fake.run_in(format, async |context| {
-        let parts = Parts {
+        let parts = TestParts {
             toolchain: fake,
             report: context.report,
             source: fake,
@@ -30,7 +30,7 @@ async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
             program: Path::new("xtask"),
             architecture: Architecture::X86,
         };
-        test(&parts, Scope::All).await
+        test(&parts, TestScope::All).await
     })
     .await
 }
@@ -135,13 +135,13 @@ async fn too_little_coverage_fails() {
         .says(&["expected more than 80 %", "failed: coverage"]);
 }
 
-/// No command fixes a network that does not reach the database of advisories.
+/// No command on this machine can fix that, so it is no skipped stage.
 #[tokio::test(start_paused = true)]
 async fn advisories_that_nobody_can_reach_are_told_and_fail_nothing() {
     let fake = Fake::empty();
     fake.state().machine.has_advisories = false;
     let output = run(&fake, IN_CI, Format::Human).await;
-    output.succeeds().says(&["advisories  not looked at"]);
+    output.succeeds().says(&["advisories  not checked"]);
     fake.state().machine.has_advisories = true;
     fake.state().machine.fails = Some("advisories");
     let output = run(&fake, IN_CI, Format::Human).await;

@@ -1,13 +1,13 @@
 //! `verify`: every criterion is looked at, and nothing is changed.
 
 use serde_json::Value;
-use xtask::commands::verify::{Scope, Tools, verify};
+use xtask::commands::verify::{Tools, VerifyScope, verify};
 use xtask::report::Format;
 
 use crate::world::components::AXON;
 use crate::world::{Fake, FakeState, Wrong};
 
-/// What a run output: its exit code, the status of each criterion in their order, and all of it.
+/// The exit code of a run, the status of each criterion in order, and the whole output.
 struct Checked {
     exit_code: u8,
     statuses: String,
@@ -22,7 +22,7 @@ impl Checked {
 }
 
 async fn deployed(fake: &Fake) -> Checked {
-    checked(fake, Scope::Deployed).await
+    checked(fake, VerifyScope::Deployed).await
 }
 
 async fn whole(fake: &Fake) -> Checked {
@@ -30,10 +30,10 @@ async fn whole(fake: &Fake) -> Checked {
         containers: fake,
         toolchain: fake,
     };
-    checked(fake, Scope::Whole(tools)).await
+    checked(fake, VerifyScope::Whole(tools)).await
 }
 
-async fn checked(fake: &Fake, scope: Scope<'_>) -> Checked {
+async fn checked(fake: &Fake, scope: VerifyScope<'_>) -> Checked {
     let output = fake
         .run_on_outputs_in(Format::Json, async |context, outputs| {
             verify(context, outputs, scope).await
@@ -64,7 +64,7 @@ async fn what_works_passes_each_criterion_and_nothing_is_left() {
     assert_eq!(fake.state().machine.installed, [""; 0]);
 }
 
-/// For each criterion, in their order, what fails it and no other.
+/// For each criterion, in order, a fault that fails it and no other.
 const FAULTS: [fn(&mut FakeState); 12] = [
     |state| state.alone.wrong = Some(Wrong::HealthStatus),
     |state| state.alone.wrong = Some(Wrong::Message),
@@ -103,7 +103,7 @@ async fn each_criterion_fails_alone_and_is_named() {
     }
 }
 
-/// Everything is compiled once and run once, and a figure that is known is not measured again.
+/// The tests are compiled once and run once, and a coverage that is known is not measured again.
 #[tokio::test(start_paused = true)]
 async fn coverage_is_measured_of_the_tests_own_run_and_once_for_the_same_sources() {
     let fake = Fake::released().await;
@@ -134,7 +134,7 @@ async fn coverage_is_measured_of_the_tests_own_run_and_once_for_the_same_sources
     assert!(changed.seen(9).contains("79.0 %"), "{}", changed.seen(9));
 }
 
-/// The tests themselves are run all the same, and one that fails is output.
+/// The tests are run all the same, and the output of one that fails is shown.
 #[tokio::test(start_paused = true)]
 async fn without_llvm_the_coverage_is_not_known_and_how_to_get_it_is_told() {
     let fake = Fake::released().await;
@@ -156,7 +156,7 @@ async fn without_llvm_the_coverage_is_not_known_and_how_to_get_it_is_told() {
     assert!(checked.seen(9).contains("1 failed"), "{}", checked.seen(9));
 }
 
-/// The logs of this world are plain text, in which no request is found.
+/// The lines of the fake's logs are plain text, in which no request is found.
 #[tokio::test(start_paused = true)]
 async fn logs_that_are_no_json_fail_what_rests_on_them_and_nothing_else() {
     let fake = Fake::released().await;

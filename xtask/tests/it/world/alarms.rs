@@ -1,25 +1,25 @@
-//! The alarms of a service, and whether ECS goes by them in a deployment.
+//! The alarms of a service, and whether ECS fails a deployment because of them.
 
 use xtask::catalog::Service;
 use xtask::decide::release::snapshot::Alarms;
 
-use super::Ecs;
+use super::FakeEcs;
 
 pub(super) const REASON: &str = "ECS deployment alarm: an alarm is in ALARM.";
 
 #[derive(Clone, Default)]
-pub(crate) struct Watch {
+pub(crate) struct AlarmWatch {
     pub(crate) alarms: Option<Alarms>,
     /// The state of the alarms: ALARM, or OK.
     pub(crate) in_alarm: bool,
-    /// After so many looks at a deployment they go from OK to ALARM.
+    /// After this many looks at a deployment they go from OK to ALARM.
     go_off: Option<u32>,
     watches: bool,
 }
 
-impl Watch {
-    /// A deployment begins: it is watched by alarms that are enabled now, unless one is in ALARM
-    /// already ("Amazon ECS will not monitor alarms for the duration of that deployment": ECS
+impl AlarmWatch {
+    /// A deployment begins. Alarms that are enabled now watch it, unless one is in ALARM already
+    /// ("Amazon ECS will not monitor alarms for the duration of that deployment": ECS
     /// developer guide, "How CloudWatch alarms detect Amazon ECS deployment failures").
     pub(super) fn begin(&mut self) {
         let enabled = self.alarms.as_ref().is_some_and(|alarms| alarms.enabled);
@@ -41,7 +41,7 @@ impl Watch {
     }
 }
 
-impl Ecs {
+impl FakeEcs {
     /// Each service has alarms that end a deployment, as `infra/` makes them.
     pub(crate) fn has_alarms(&mut self) {
         for (name, service) in &mut self.services {

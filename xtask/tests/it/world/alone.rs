@@ -1,4 +1,5 @@
-//! Docker's engine: each image runs alone and calls what its settings name, over real sockets.
+//! The Docker engine: a container here is a program in memory that calls the addresses of its
+//! settings over real sockets.
 
 use crate::world::components::{AXON, ORBIT, SERVICES};
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ pub(crate) enum Wrong {
     Message,
     /// The health check of orbit's definition fails.
     HealthCheck,
-    /// Orbit takes governance's silence for a yes.
+    /// Orbit dispatches although governance does not answer.
     FailsOpen,
     /// Orbit calls axon, and then answers that governance said no.
     DenialIgnored,
@@ -38,19 +39,19 @@ pub(crate) enum Wrong {
 #[derive(Default)]
 pub(crate) struct Alone {
     pub(crate) wrong: Option<Wrong>,
-    /// By the port under which each is reached.
-    running: BTreeMap<u16, Program>,
+    /// By host port.
+    running: BTreeMap<u16, AloneProgram>,
     pub(crate) images: Vec<String>,
 }
 
 #[derive(Clone)]
-struct Program {
+struct AloneProgram {
     service: Service,
     environment: BTreeMap<String, String>,
     lines: Vec<String>,
 }
 
-struct Container {
+struct AloneContainer {
     fake: Fake,
     port: u16,
 }
@@ -71,7 +72,7 @@ impl Fake {
             "health" => (200, program.health(wrong)),
             "reason" => (200, program.reason(wrong)),
             _ => {
-                // A thread that waits keeps the clock of the test from running on.
+                // While a blocking thread runs, tokio does not advance the paused clock.
                 let (environment, id) = (program.environment, id.clone());
                 let dispatched = move || dispatch(&environment, &id, wrong);
                 tokio::task::spawn_blocking(dispatched).await.unwrap()
@@ -88,7 +89,7 @@ impl Fake {
     }
 }
 
-impl Program {
+impl AloneProgram {
     fn health(&self, wrong: Option<Wrong>) -> Value {
         let starting = wrong == Some(Wrong::HealthStatus) && self.service == AXON;
         let status = if starting { "starting" } else { "healthy" };
@@ -204,7 +205,7 @@ impl Containers for Fake {
         if state.alone.wrong == Some(Wrong::PlainLog) && service == AXON {
             lines.push("listening on 80".to_owned());
         }
-        let program = Program {
+        let program = AloneProgram {
             service,
             environment: options.environment.clone(),
             lines,
@@ -213,12 +214,12 @@ impl Containers for Fake {
         let port = u16::try_from(state.alone.running.len())? + 1;
         state.alone.running.insert(port, program);
         let fake = self.clone();
-        Ok(Box::new(Container { fake, port }))
+        Ok(Box::new(AloneContainer { fake, port }))
     }
 }
 
 #[async_trait]
-impl RunningContainer for Container {
+impl RunningContainer for AloneContainer {
     fn host_port(&self) -> u16 {
         self.port
     }

@@ -1,4 +1,4 @@
-//! The checkout, what is built of it, and Terraform.
+//! The checkout, its artifacts, and Terraform.
 
 use crate::world::components::{COMPONENTS, SERVICES};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl FakeState {
         }
     }
 
-    /// Terraform creates the services on a placeholder, with none desired.
+    /// Terraform creates the services on a placeholder, with a desired count of 0.
     pub(super) fn apply(&mut self, infra: &str) {
         let mut outputs = self.outputs.clone();
         outputs["infra_sha256"] = json!(infra);
@@ -118,13 +118,13 @@ impl Builder for Fake {
 }
 
 /// `infra/` as it was when it was planned.
-struct Planned<'a> {
+struct PlannedInfra<'a> {
     fake: &'a Fake,
     infra: String,
 }
 
 #[async_trait]
-impl InfraPlan for Planned<'_> {
+impl InfraPlan for PlannedInfra<'_> {
     fn summary(&self) -> &'static str {
         "terraform would change this"
     }
@@ -158,7 +158,7 @@ impl Infra for Fake {
     async fn plan(&self, _: &[Service]) -> Result<Box<dyn InfraPlan + '_>> {
         self.call("plan infra", |state| {
             let infra = state.infra.clone();
-            Ok(Box::new(Planned { fake: self, infra }) as Box<dyn InfraPlan>)
+            Ok(Box::new(PlannedInfra { fake: self, infra }) as Box<dyn InfraPlan>)
         })
         .await
     }

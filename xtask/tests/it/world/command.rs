@@ -1,4 +1,4 @@
-//! Runs one command in the world, as `main` does, and keeps what it output.
+//! Runs one command with fakes, as `main` does with adapters, and keeps its output.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use xtask::report::{Format, OutputMode, Report};
 use super::Fake;
 use crate::events;
 
-/// No command takes longer than all the bounds of its waits together.
+/// More than all limits of the waits of a command together.
 const COMMAND_LIMIT: Duration = Duration::from_hours(2);
 
 /// A shell's exit code for a process that SIGKILL ended.
@@ -70,7 +70,7 @@ impl Fake {
         format: Format,
         command: impl AsyncFnOnce(&Context<'_>) -> Result<()>,
     ) -> CommandOutput {
-        let (data, talk) = (Captured::default(), Captured::default());
+        let (data, talk) = (CapturedStream::default(), CapturedStream::default());
         let mode = OutputMode {
             format,
             quiet: false,
@@ -146,8 +146,8 @@ impl Fake {
     }
 }
 
-/// A result is one document, or for `logs` one a line; all else is an event a line, as the schema
-/// has it.
+/// The result is one document, or for `logs` one on each line; everything else is one event of the
+/// schema on each line.
 #[track_caller]
 fn is_json(data: &str, talk: &str) {
     let line = |line: &str| serde_json::from_str::<Value>(line).is_ok();
@@ -183,15 +183,15 @@ impl CommandOutput {
 }
 
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+struct CapturedStream(Arc<Mutex<Vec<u8>>>);
 
-impl Captured {
+impl CapturedStream {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl Write for Captured {
+impl Write for CapturedStream {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())

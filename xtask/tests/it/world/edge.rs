@@ -1,4 +1,4 @@
-//! What lies around the environment: callers of the load balancer, time, and Ctrl-C.
+//! Requests through the load balancer, time, and Ctrl-C.
 
 use crate::world::components::{AXON, ORBIT, SERVICES};
 use anyhow::{Result, bail};
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use xtask::catalog::Service;
-use xtask::ports::{Clock, Interrupt, Probe, ProbeAnswer, ProbeRequest};
+use xtask::ports::{Interrupt, Probe, ProbeAnswer, ProbeRequest, WallClock};
 
 use super::{Fake, FakeState};
 
@@ -77,7 +77,7 @@ impl Probe for Fake {
     }
 }
 
-impl Clock for Fake {
+impl WallClock for Fake {
     fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap();
         Timestamp::from_second(1_800_000_000).unwrap() + elapsed

@@ -12,20 +12,20 @@ use xtask::ports::{Functions, PublishedVersion};
 
 use super::Fake;
 
-/// How a version answers.
+/// What a version answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answers {
     Rightly,
-    /// It permits what it must deny.
+    /// It allows what it must deny.
     YesToAll,
 }
 
-pub(crate) struct Lambda {
+pub(crate) struct FakeLambda {
     versions: BTreeMap<String, Version>,
     pub(crate) alias: String,
     /// Changes whenever the alias is moved.
     moves: u32,
-    /// For versions that are published from now on.
+    /// What versions answer that are published from now on.
     pub(crate) script: Answers,
 }
 
@@ -35,8 +35,8 @@ struct Version {
     answers: Answers,
 }
 
-impl Default for Lambda {
-    /// The shell that Terraform creates.
+impl Default for FakeLambda {
+    /// The function as Terraform creates it.
     fn default() -> Self {
         let shell = Version {
             code_sha256: "c2hlbGw=".to_owned(),
@@ -52,7 +52,7 @@ impl Default for Lambda {
     }
 }
 
-impl Lambda {
+impl FakeLambda {
     /// A change by hand.
     pub(crate) fn move_alias(&mut self, version: &str) {
         version.clone_into(&mut self.alias);

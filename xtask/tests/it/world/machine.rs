@@ -1,34 +1,47 @@
-//! What is on this machine: cargo, what it makes, LLVM's tools, and what installs them.
+//! What is on this machine: cargo, what it makes, LLVM's tools, the Docker engine, the local AWS,
+//! and what installs them.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use async_trait::async_trait;
 use xtask::decide::acceptance::figures::Coverage;
 use xtask::decide::machine::readiness::facts::{
     EngineStatus, FixMeans, MachineFacts, Platform, PythonStatus, ToolStatus,
 };
-use xtask::ports::{CargoRun, CargoTool, Depth, Machine, Toolchain, Watch, Workflows};
+use xtask::decide::machine::readiness::shell_text;
+use xtask::ports::{
+    Began, CargoRun, CargoTool, Depth, LineWatcher, LocalAws, Machine, Toolchain, Workflows,
+};
 
 use super::Fake;
 
 pub(crate) struct ThisMachine {
-    /// Whether the tools are there that read what LLVM counted.
+    /// Whether LLVM's tools are installed.
     pub(crate) has_llvm: bool,
-    /// Whether the distribution has them.
+    /// Whether apt can install them.
     pub(crate) apt_has_llvm: bool,
-    /// Whether a network leads to the database of advisories.
+    /// Whether the database of advisories can be reached.
     pub(crate) has_advisories: bool,
+    pub(crate) engine: EngineStatus,
+    pub(crate) infrastructure: ToolStatus,
+    /// How many looks an engine that was started takes until it answers.
+    looks_until_started: Option<u32>,
+    pub(crate) local_aws_is_up: bool,
+    /// What was asked of the local AWS, in order.
+    pub(crate) asked_of_local_aws: Vec<&'static str>,
+    /// Whether every command that would install or start something fails.
+    pub(crate) commands_fail: bool,
     /// Which shells are not installed.
     pub(crate) shells_missing: [bool; 3],
-    /// A word in the arguments of a run of cargo that fails.
+    /// Runs of cargo with this word in their arguments fail.
     pub(crate) fails: Option<&'static str>,
     pub(crate) lines_percent: f64,
-    /// The figure that is kept.
+    /// The figure of an earlier run.
     pub(crate) coverage: Option<Coverage>,
     /// How many times it was measured.
     pub(crate) measured: u32,
-    /// Every run of cargo and of its tools, in order; `counted` comes before one that LLVM counts.
+    /// Every run of cargo and of its tools, in order; `counted` in front of those with coverage.
     pub(crate) ran: Vec<String>,
     /// Every command that changed this machine.
     pub(crate) installed: Vec<String>,
@@ -40,6 +53,15 @@ impl Default for ThisMachine {
             has_llvm: true,
             apt_has_llvm: true,
             has_advisories: true,
+            engine: running_engine(),
+            infrastructure: ToolStatus::Found {
+                name: "terraform".to_owned(),
+                version: None,
+            },
+            looks_until_started: None,
+            local_aws_is_up: false,
+            asked_of_local_aws: Vec::new(),
+            commands_fail: false,
             shells_missing: [false; 3],
             fails: None,
             lines_percent: 90.0,
@@ -48,6 +70,13 @@ impl Default for ThisMachine {
             ran: Vec::new(),
             installed: Vec::new(),
         }
+    }
+}
+
+fn running_engine() -> EngineStatus {
+    EngineStatus::Answers {
+        version: "29.0.0".to_owned(),
+        native: true,
     }
 }
 
@@ -72,7 +101,7 @@ impl Toolchain for Fake {
         &self,
         arguments: &[&str],
         variables: &BTreeMap<String, String>,
-        _: Watch<'_>,
+        _: LineWatcher<'_>,
     ) -> Result<CargoRun> {
         let counted = variables.contains_key("LLVM_PROFILE_FILE");
         let how = if counted { "counted " } else { "" };
@@ -80,7 +109,12 @@ impl Toolchain for Fake {
         Ok(self.state().machine.run(line))
     }
 
-    async fn tool(&self, tool: CargoTool, arguments: &[&str], _: Watch<'_>) -> Result<CargoRun> {
+    async fn tool(
+        &self,
+        tool: CargoTool,
+        arguments: &[&str],
+        _: LineWatcher<'_>,
+    ) -> Result<CargoRun> {
         let machine = &mut self.state().machine;
         let mut run = machine.run(format!("{} {}", tool.name, arguments.join(" ")));
         run.succeeded &= arguments != ["fetch", "db"] || machine.has_advisories;
@@ -114,23 +148,25 @@ impl Toolchain for Fake {
 #[async_trait]
 impl Machine for Fake {
     async fn inspect(&self, _: Depth) -> MachineFacts {
+        let machine = &mut self.state().machine;
+        machine.looks_until_started = match machine.looks_until_started {
+            Some(0) => {
+                machine.engine = running_engine();
+                None
+            }
+            looks => looks.map(|looks| looks - 1),
+        };
         let means = FixMeans {
             root: true,
             apt: true,
-            shells_missing: self.state().machine.shells_missing,
+            shells_missing: machine.shells_missing,
             ..FixMeans::default()
         };
         MachineFacts {
             platform: Platform::Linux,
-            engine: EngineStatus::Answers {
-                version: "29.0.0".to_owned(),
-                native: true,
-            },
+            engine: machine.engine.clone(),
             python: PythonStatus::NotNeeded,
-            infrastructure: ToolStatus::Found {
-                name: "terraform".to_owned(),
-                version: None,
-            },
+            infrastructure: machine.infrastructure.clone(),
             git: true,
             rust: true,
             means,
@@ -138,9 +174,10 @@ impl Machine for Fake {
     }
 
     async fn run(&self, command: &[String]) -> Result<()> {
-        let line = command.join(" ");
+        let line = shell_text(command);
         let machine = &mut self.state().machine;
         machine.installed.push(line.clone());
+        ensure!(!machine.commands_fail, "`{line}` ended with 100");
         match line.as_str() {
             "apt-get install -y --no-install-recommends llvm-22" if !machine.apt_has_llvm => {
                 bail!("unable to locate package llvm-22")
@@ -149,9 +186,53 @@ impl Machine for Fake {
             | "rustup component add llvm-tools" => {
                 machine.has_llvm = true;
             }
+            // As in a container, an engine that was installed is not started.
+            "apt-get install -y docker.io" => machine.engine = EngineStatus::Stopped,
+            _ if line.contains("dockerd") => machine.looks_until_started = Some(1),
             _ => {}
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl LocalAws for Fake {
+    fn endpoint(&self) -> String {
+        "http://127.0.0.1:4577".to_owned()
+    }
+
+    async fn is_up(&self) -> bool {
+        self.state().machine.local_aws_is_up
+    }
+
+    async fn up(&self) -> Result<Began> {
+        let machine = &mut self.state().machine;
+        machine.asked_of_local_aws.push("up");
+        let was_up = std::mem::replace(&mut machine.local_aws_is_up, true);
+        Ok(if was_up {
+            Began::Running
+        } else {
+            Began::Started
+        })
+    }
+
+    async fn down(&self) -> Result<()> {
+        let machine = &mut self.state().machine;
+        machine.asked_of_local_aws.push("down");
+        machine.local_aws_is_up = false;
+        Ok(())
+    }
+
+    async fn reset(&self) -> Result<()> {
+        let machine = &mut self.state().machine;
+        machine.asked_of_local_aws.push("reset");
+        machine.local_aws_is_up = false;
+        Ok(())
+    }
+
+    async fn settled(&self) -> bool {
+        self.state().machine.asked_of_local_aws.push("settled");
+        true
     }
 }
 

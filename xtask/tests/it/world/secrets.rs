@@ -1,4 +1,4 @@
-//! Secrets Manager. What is read may be older than what was written last.
+//! Secrets Manager. Its reads are eventually consistent.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -10,30 +10,30 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 use xtask::catalog::Service;
-use xtask::ports::{Clock, Secrets};
+use xtask::ports::{SecretStore, SecretVersion, WallClock};
 
-use super::{At, CallFault, Event, Fake, FakeState, secret_arn};
+use super::{At, CallFault, Fake, FakeState, PreparedEvent, secret_arn};
 
 #[derive(Clone)]
-pub(super) struct SecretVersion {
+pub(super) struct StoredVersion {
     pub(super) id: String,
     arn: String,
-    /// `None`: before anything that is output.
+    /// `None`: since before the test began.
     since: Option<Instant>,
     created: Timestamp,
     pub(super) document: Value,
 }
 
 #[async_trait]
-impl Secrets for Fake {
+impl SecretStore for Fake {
     async fn has_value(&self, arn: &str) -> Result<bool> {
         Ok(self.state().secrets.contains_key(arn))
     }
 
-    async fn get_secret_value(&self, arn: &str) -> Result<Option<xtask::ports::SecretVersion>> {
+    async fn get_secret_value(&self, arn: &str) -> Result<Option<SecretVersion>> {
         self.call(&format!("read {arn}"), |state| {
             let seen = state.read_secret(arn, state.stale_for);
-            Ok(seen.map(|seen| xtask::ports::SecretVersion {
+            Ok(seen.map(|seen| SecretVersion {
                 id: seen.id,
                 created: seen.created,
                 document: seen.document,
@@ -43,7 +43,7 @@ impl Secrets for Fake {
     }
 
     async fn put_secret_value(&self, arn: &str, document: &Value) -> Result<()> {
-        let now = Clock::now(self);
+        let now = WallClock::now(self);
         self.call(&format!("put {arn}"), |state| {
             state.put_secret(arn, document, now);
             Ok(())
@@ -52,7 +52,7 @@ impl Secrets for Fake {
     }
 
     async fn replace(&self, arn: &str, version: &str, document: &Value) -> Result<bool> {
-        let now = Clock::now(self);
+        let now = WallClock::now(self);
         self.call(&format!("replace {arn}"), |state| {
             let current = state.versions_of(arn).pop();
             let is_current = current.is_some_and(|current| current.id == version);
@@ -65,28 +65,28 @@ impl Secrets for Fake {
     }
 }
 
-/// Which call about a secret, counted from 0, is under way for how long before it is done.
+/// A call about a secret, by its index from 0, that is delayed by `pause`.
 #[derive(Default)]
-pub(crate) struct Slow {
+pub(crate) struct SlowCall {
     pub(crate) index: usize,
     pub(crate) pause: Duration,
     pub(crate) calls: AtomicUsize,
 }
 
 impl Fake {
-    /// As this, by a handle with a slow call.
-    pub(crate) fn with_slow_call(&self, slow: &Arc<Slow>) -> Self {
+    /// The same environment, by a handle one of whose calls is slow.
+    pub(crate) fn with_slow_call(&self, slow: &Arc<SlowCall>) -> Self {
         Self {
             slow: Some(Arc::clone(slow)),
             ..self.clone()
         }
     }
 
-    /// As `spoil`, of the calls about secrets.
+    /// As `spoil`, but `index` counts only calls about secrets.
     pub(crate) fn spoil_secret_call(&self, index: usize, fault: CallFault) {
         let mut state = self.state();
         let at = At::SecretCall(state.secret_calls + index);
-        state.events.push(Event {
+        state.events.push(PreparedEvent {
             at,
             what: fault.what(),
         });
@@ -94,18 +94,18 @@ impl Fake {
 
     /// A change by hand.
     pub(crate) fn put_secret(&self, service: Service, document: &Value) {
-        let now = Clock::now(self);
+        let now = WallClock::now(self);
         self.state().put_secret(&secret_arn(service), document, now);
     }
 }
 
 impl FakeState {
     /// Oldest first.
-    fn versions_of(&self, arn: &str) -> Vec<SecretVersion> {
+    fn versions_of(&self, arn: &str) -> Vec<StoredVersion> {
         let of_it = self.secret_versions.iter().filter(|it| it.arn == arn);
         let mut versions: Vec<_> = of_it.cloned().collect();
         if versions.is_empty() {
-            versions.extend(self.secrets.get(arn).map(|document| SecretVersion {
+            versions.extend(self.secrets.get(arn).map(|document| StoredVersion {
                 id: version_id(arn, 0),
                 arn: arn.to_owned(),
                 since: None,
@@ -131,9 +131,9 @@ impl FakeState {
         self.secrets.remove(&arn);
     }
 
-    pub(super) fn read_secret(&mut self, arn: &str, stale_for: Duration) -> Option<SecretVersion> {
+    pub(super) fn read_secret(&mut self, arn: &str, stale_for: Duration) -> Option<StoredVersion> {
         let mut versions = self.versions_of(arn);
-        let is_recent = |version: &SecretVersion| {
+        let is_recent = |version: &StoredVersion| {
             let since = version.since.map(|since| since.elapsed());
             since.is_some_and(|since| since < stale_for)
         };
@@ -150,7 +150,7 @@ impl FakeState {
     fn put_secret(&mut self, arn: &str, document: &Value, now: Timestamp) {
         let versions = self.versions_of(arn);
         self.secret_versions.retain(|version| version.arn != arn);
-        let new = SecretVersion {
+        let new = StoredVersion {
             id: version_id(arn, versions.len()),
             arn: arn.to_owned(),
             since: Some(Instant::now()),

@@ -1,4 +1,4 @@
-//! ECS: services whose rollouts move on by one step with each look, and their targets.
+//! ECS: services whose rollouts advance by one step with each look, and their targets.
 
 use crate::world::components::ORBIT;
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use xtask::decide::release::snapshot::{
 use xtask::ports::{Balancer, Cluster, ServiceUpdate};
 
 use super::Fake;
-use super::alarms::{self, Watch};
+use super::alarms::{self, AlarmWatch};
 
-/// How the tasks of a revision do.
+/// What becomes of the tasks of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rollout {
+pub(crate) enum RolloutScript {
     Good,
     /// They exit at once; the circuit breaker rolls the deployment back.
     CrashesAndGoesBack,
@@ -33,7 +33,7 @@ pub(crate) enum Rollout {
     SupersededBy(&'static str),
 }
 
-impl Rollout {
+impl RolloutScript {
     fn crashes(&self) -> bool {
         matches!(self, Self::CrashesAndGoesBack | Self::CrashesAndStays)
     }
@@ -44,11 +44,11 @@ impl Rollout {
 }
 
 #[derive(Default)]
-pub(crate) struct Ecs {
+pub(crate) struct FakeEcs {
     pub(crate) services: BTreeMap<Service, FakeService>,
     pub(crate) revisions: BTreeMap<String, FakeRevision>,
-    /// For revisions that are registered from now on.
-    pub(crate) scripts: BTreeMap<Service, Rollout>,
+    /// What becomes of revisions that are registered from now on.
+    pub(crate) scripts: BTreeMap<Service, RolloutScript>,
     /// Whether the health check of orbit's tasks fails.
     pub(crate) orbit_is_unhealthy: bool,
 }
@@ -58,26 +58,26 @@ pub(crate) struct FakeRevision {
     pub(crate) definition: Definition,
     pub(crate) content: Option<String>,
     pub(crate) active: bool,
-    pub(crate) rollout: Rollout,
+    pub(crate) rollout: RolloutScript,
 }
 
 #[derive(Clone)]
 pub(crate) struct FakeService {
     pub(crate) primary: String,
     pub(crate) desired: i32,
-    /// What runs beside the primary one while it comes up.
+    /// The revision that still runs while the primary one starts.
     before: Option<String>,
-    /// The last revision whose deployment was completed: where ECS goes back to.
+    /// The last revision whose deployment was completed: ECS rolls back to it.
     completed: String,
     /// Revisions whose deployment failed, and why: ECS lists them for ever.
     failed: Vec<(String, &'static str)>,
     /// Tasks of a service that was scaled down and that have not ended yet.
     leaving: i32,
-    /// How many looks more the last of them is there.
+    /// After how many looks the last of them has ended.
     pub(crate) linger: u32,
     /// Looks since the last update.
     step: u32,
-    pub(crate) watch: Watch,
+    pub(crate) watch: AlarmWatch,
 }
 
 /// The step at which a good rollout is completed, and a bad one is rolled back.
@@ -85,7 +85,7 @@ const LAST: u32 = 3;
 
 const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
 
-impl Ecs {
+impl FakeEcs {
     pub(super) fn create(&mut self, name: Service) {
         if self.services.contains_key(&name) {
             return;
@@ -96,7 +96,7 @@ impl Ecs {
             definition,
             content: None,
             active: true,
-            rollout: Rollout::Hangs,
+            rollout: RolloutScript::Hangs,
         };
         self.revisions.insert(primary.clone(), placeholder);
         let service = FakeService {
@@ -108,18 +108,18 @@ impl Ecs {
             leaving: 0,
             linger: 0,
             step: LAST,
-            watch: Watch::default(),
+            watch: AlarmWatch::default(),
         };
         self.services.insert(name, service);
     }
 
-    /// What answers through the load balancer now.
+    /// The revision that answers through the load balancer now.
     pub(super) fn answering(&self, name: Service) -> Option<&str> {
         let service = self.services.get(&name)?;
         if service.desired == 0 {
             return None;
         }
-        let serves = |revision: &String| self.revisions[revision].rollout == Rollout::Good;
+        let serves = |revision: &String| self.revisions[revision].rollout == RolloutScript::Good;
         let primary = Some(&service.primary).filter(|_| service.step >= LAST);
         let before = service.before.as_ref();
         let up = primary
@@ -178,7 +178,7 @@ impl Ecs {
             definition: Definition(json!({ "family": family })),
             content: None,
             active: true,
-            rollout: Rollout::Good,
+            rollout: RolloutScript::Good,
         };
         self.revisions.insert(revision.to_owned(), by_hand);
     }
@@ -196,7 +196,7 @@ impl Ecs {
 }
 
 impl FakeService {
-    fn show(&self, rollout: &Rollout) -> ServiceState {
+    fn show(&self, rollout: &RolloutScript) -> ServiceState {
         let (state, running) = self.primary_state(rollout);
         let crashing = rollout.crashes();
         let primary = Deployment {
@@ -246,26 +246,28 @@ impl FakeService {
         }
     }
 
-    fn primary_state(&self, rollout: &Rollout) -> (RolloutState, i32) {
+    fn primary_state(&self, rollout: &RolloutScript) -> (RolloutState, i32) {
         if self.desired == 0 {
             return (RolloutState::Completed, 0);
         }
         match rollout {
             _ if rollout.crashes() && self.step >= 2 => (RolloutState::Failed, 0),
-            Rollout::Hangs | Rollout::CrashesAndGoesBack | Rollout::CrashesAndStays => {
-                (RolloutState::InProgress, 0)
+            RolloutScript::Hangs
+            | RolloutScript::CrashesAndGoesBack
+            | RolloutScript::CrashesAndStays => (RolloutState::InProgress, 0),
+            RolloutScript::Good | RolloutScript::NeverListens | RolloutScript::SupersededBy(_) => {
+                match self.step {
+                    0 => (RolloutState::InProgress, 0),
+                    1 => (RolloutState::InProgress, self.desired / 2),
+                    2 => (RolloutState::InProgress, self.desired),
+                    _ => (RolloutState::Completed, self.desired),
+                }
             }
-            Rollout::Good | Rollout::NeverListens | Rollout::SupersededBy(_) => match self.step {
-                0 => (RolloutState::InProgress, 0),
-                1 => (RolloutState::InProgress, self.desired / 2),
-                2 => (RolloutState::InProgress, self.desired),
-                _ => (RolloutState::Completed, self.desired),
-            },
         }
     }
 
     /// One step further. Returns the revision of another deployment that begins now.
-    fn advance(&mut self, rollout: &Rollout) -> Option<&'static str> {
+    fn advance(&mut self, rollout: &RolloutScript) -> Option<&'static str> {
         self.step += 1;
         let last = i32::from(self.leaving > 0 && self.linger > 0);
         self.linger = self.linger.saturating_sub(last.cast_unsigned());
@@ -275,9 +277,9 @@ impl FakeService {
             return None;
         }
         match rollout {
-            Rollout::SupersededBy(other) if self.step == 2 => return Some(other),
-            Rollout::CrashesAndGoesBack if self.step > LAST => self.go_back(BREAKER),
-            Rollout::Good | Rollout::NeverListens if self.step >= LAST => {
+            RolloutScript::SupersededBy(other) if self.step == 2 => return Some(other),
+            RolloutScript::CrashesAndGoesBack if self.step > LAST => self.go_back(BREAKER),
+            RolloutScript::Good | RolloutScript::NeverListens if self.step >= LAST => {
                 self.before = None;
                 self.watch.end();
                 self.completed.clone_from(&self.primary);
@@ -287,8 +289,8 @@ impl FakeService {
         None
     }
 
-    /// As ECS does: to what was completed last, with the desired count of now. The old tasks never
-    /// ended.
+    /// As ECS does: to the revision that was completed last, with the current desired count. Its
+    /// tasks never ended.
     fn go_back(&mut self, reason: &'static str) {
         self.before = None;
         self.watch.end();
@@ -338,7 +340,7 @@ impl Cluster for Fake {
                 definition: definition.clone(),
                 content: Some(content.to_owned()),
                 active: true,
-                rollout: rollout.unwrap_or(Rollout::Good),
+                rollout: rollout.unwrap_or(RolloutScript::Good),
             };
             state.ecs.revisions.insert(revision.clone(), registered);
             state.changed(format!("register {revision}"));
@@ -452,7 +454,7 @@ impl Balancer for Fake {
         self.call(&format!("target health {name}"), |state| {
             let service = &state.ecs.services[&name];
             let health = match state.ecs.revisions[&service.primary].rollout {
-                Rollout::NeverListens => "unhealthy",
+                RolloutScript::NeverListens => "unhealthy",
                 _ => "healthy",
             };
             let count = usize::try_from(service.desired)?;

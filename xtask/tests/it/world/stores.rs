@@ -1,4 +1,4 @@
-//! What keeps components: the registry, CloudWatch Logs and the ledger.
+//! The registry, CloudWatch Logs and the ledger.
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -59,7 +59,7 @@ impl Logs for Fake {
     }
 
     async fn since(&self, group: &str, from: Timestamp) -> Result<Vec<LogLine>> {
-        let now = xtask::ports::Clock::now(self);
+        let now = xtask::ports::WallClock::now(self);
         self.call(&format!("since {group}"), |state| {
             let line = |id: &str, at: Timestamp, text: &str| LogLine {
                 id: id.to_owned(),

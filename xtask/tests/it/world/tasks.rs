@@ -1,6 +1,6 @@
-//! The tasks of both services as far as keys go: each reads its secret again at times of its own,
-//! says in its log which version it has, and signs or verifies with it. After every change each of
-//! orbit's may send a dispatch to each of axon's.
+//! The tasks of both services, as far as signing keys are concerned: each reads its secret at times
+//! of its own, logs which version it has, and signs or verifies with it. After every change each
+//! task of orbit sends a dispatch to each task of axon.
 
 use crate::world::components::{AXON, ORBIT, SERVICES};
 use std::time::Duration;
@@ -9,29 +9,29 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use xtask::catalog::Service;
-use xtask::ports::{Clock, LogLine};
+use xtask::ports::{LogLine, WallClock};
 
-use super::secrets::SecretVersion;
+use super::secrets::StoredVersion;
 use super::{Fake, FakeState, secret_arn};
 
-/// How long a line is on its way into the log.
+/// The delay of a line of the log.
 const LOG_DELAY: Duration = Duration::from_secs(4);
 /// How long a request that was signed may be on its way.
 const IN_FLIGHT: Duration = Duration::from_secs(5);
-/// From the signal to the end: new requests come in still, and nothing is read again.
+/// From SIGTERM to the end: requests still come in, and the secret is not read again.
 const DRAIN: Duration = Duration::from_secs(25);
 
 pub(super) struct Task {
     service: Service,
     pub(super) id: String,
-    has: SecretVersion,
-    had: Option<(Instant, SecretVersion)>,
+    has: StoredVersion,
+    had: Option<(Instant, StoredVersion)>,
     lines: Vec<(Instant, LogLine)>,
     ends: Option<Instant>,
 }
 
 impl Fake {
-    /// Two tasks of each service. `chance` decides when they read their secrets.
+    /// Starts two tasks of each service. `chance` is the seed of when they read their secrets.
     pub(crate) fn start_tasks(&self, chance: u64) {
         for (index, service) in SERVICES.into_iter().cycle().take(4).enumerate() {
             self.start_task(
@@ -57,18 +57,18 @@ impl Fake {
                 lines: Vec::new(),
                 ends: None,
             });
-            state.log_version(&id, "the secret is loaded", Clock::now(self));
+            state.log_version(&id, "the secret is loaded", WallClock::now(self));
             state.dispatches();
             id
         };
-        // Give or take a tenth.
+        // The jitter is a tenth.
         let refresh = self.state().secret_refresh;
         let period = refresh * 9 / 10 + refresh * u32::try_from(chance * 7 % 21).unwrap() / 100;
         let first = refresh * u32::try_from(chance * 13 % 101).unwrap() / 100;
         let fake = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(first).await;
-            while fake.state().refresh(&id, Clock::now(&fake)) {
+            while fake.state().refresh(&id, WallClock::now(&fake)) {
                 tokio::time::sleep(period).await;
             }
         });
@@ -94,7 +94,7 @@ impl FakeState {
         of_it.filter(alive)
     }
 
-    fn read_as_task(&mut self, service: Service) -> Option<SecretVersion> {
+    fn read_as_task(&mut self, service: Service) -> Option<StoredVersion> {
         let stale_for = self.stale_for.max(self.stale_for_tasks);
         self.read_secret(&secret_arn(service), stale_for)
     }

@@ -45,14 +45,14 @@ fn the_desired_tasks_run_and_no_deployment_is_in_progress() {
     assert!(runs("axon", &moving, 2).is_err());
 }
 
-fn answer(revision: &str, status: u16) -> Response {
+fn answer(revision: &str, status: u16) -> HttpResult {
     Ok(HttpResponse {
         task_revision: Some(revision.to_owned()),
         ..response(status, &json!({ "status": "healthy", "service": "axon" }))?
     })
 }
 
-fn health(task: &str, target: &str, probe: Response) -> Status {
+fn health(task: &str, target: &str, probe: HttpResult) -> Status {
     let health = ServiceHealth {
         service: "axon",
         desired: 2,
@@ -101,8 +101,8 @@ fn too_few_tasks_or_targets_are_not_healthy() {
     assert_eq!(status(few(2, 0)), Fail);
 }
 
-fn asked(id: &str, status: u16, body: &serde_json::Value) -> DispatchResponse {
-    DispatchResponse {
+fn asked(id: &str, status: u16, body: &serde_json::Value) -> ObservedDispatch {
+    ObservedDispatch {
         correlation_id: id.to_owned(),
         response: Ok(HttpResponse {
             correlation_id: Some(id.to_owned()),

@@ -12,14 +12,14 @@ use xtask::ports::Context;
 
 use super::resilience::with_each_call_spoiled;
 use crate::world::components::{COMPONENTS, ORBIT, SERVICES};
-use crate::world::{CallFault, CommandOutput, Fake, KILLED, Rollout};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, RolloutScript};
 
 const AXON_BACK: &str = "update axon demo-axon:1 alarms off";
 const ORBIT_BACK: &str = "update orbit demo-orbit:1 alarms off";
 const AXON_ON: &str = "update axon alarms on";
 const ORBIT_ON: &str = "update orbit alarms on";
 
-/// A second release, of which nothing but the dispatch fails.
+/// A second release in which only the dispatch fails.
 async fn release_that_goes_back() -> Fake {
     let fake = Fake::released().await;
     fake.state().ecs.has_alarms();
@@ -39,7 +39,7 @@ async fn roll_back(fake: &Fake) -> CommandOutput {
         .await
 }
 
-/// Until the lease of a record that was not closed is over.
+/// Waits until the lease of a record that was not closed has ended.
 async fn the_lease_runs_out() {
     tokio::time::advance(Duration::from_mins(11)).await;
 }
@@ -69,8 +69,8 @@ fn alarms_are(fake: &Fake, enabled: bool) {
     }
 }
 
-/// Orbit answers nothing but errors, and its alarms go off while it is rolled back: ECS would fail
-/// that deployment too and return to the last completed one, which is the bad release.
+/// Orbit answers with errors only, and its alarms go off while it is rolled back: with alarms on, ECS
+/// would fail that deployment too and return to the last completed one, which is the bad release.
 #[tokio::test(start_paused = true)]
 async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_again() {
     let fake = release_that_goes_back().await;
@@ -148,7 +148,7 @@ async fn a_way_back_that_fails_puts_the_alarms_back_as_well() {
         .revisions
         .get_mut("demo-orbit:1")
         .unwrap()
-        .rollout = Rollout::CrashesAndStays;
+        .rollout = RolloutScript::CrashesAndStays;
     fake.deploy_all().await.fails(21).says(&[
         "orbit       warning: ROLLBACK FAILED",
         "orbit       its alarms are on again",
@@ -189,15 +189,15 @@ async fn alarms_that_somebody_turned_off_stay_off() {
     alarms_are(&fake, false);
 }
 
-/// Whatever ends a failing release early, and wherever: alarms that are off are noted, and the
-/// next release turns them on before it changes anything.
+/// At whichever call a failing release is ended, and by whatever: alarms that are off are noted in
+/// the record, and the next release turns them on before it changes anything.
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_on_turns_on_what_was_left_off() {
     let begin = async || {
         let fake = Fake::released().await;
         fake.state().ecs.has_alarms();
         fake.edit(&COMPONENTS, "two");
-        fake.script(ORBIT, Rollout::CrashesAndStays);
+        fake.script(ORBIT, RolloutScript::CrashesAndStays);
         fake
     };
     for fault in [
@@ -210,7 +210,7 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
             let noted = fake.state().newest().unwrap().without_alarms;
             assert!(off.is_subset(&noted), "{call}: {off:?}, {noted:?}");
             if fault == CallFault::IsInterrupted && output.exit_code != 22 {
-                // The closing is not interrupted, and the next run must not be either.
+                // Ctrl-C does not stop the closing of the record; the next run must not get it.
                 return;
             }
             drop(fake.changes());
@@ -262,7 +262,7 @@ async fn alarms_that_stay_off_are_told_with_who_turns_them_on() {
     assert!(output.data.contains(off), "{}", output.data);
 }
 
-/// There may be nothing else to do: what a rollback left off is then all that is done.
+/// Even where nothing else is to be done.
 #[tokio::test(start_paused = true)]
 async fn alarms_alone_are_a_reason_for_a_release() {
     for again in ["deploy", "rollback"] {
@@ -282,14 +282,14 @@ async fn alarms_alone_are_a_reason_for_a_release() {
         };
         output
             .succeeds()
-            .says(&["axon        turn its alarms on, which a release left off"]);
+            .says(&["axon        turn its alarms on, which an earlier release left off"]);
         let changes = ["open 4", AXON_ON, ORBIT_ON, "close 4 succeeded"];
         assert_eq!(fake.changes(), changes, "{again}");
         alarms_are(&fake, true);
     }
 }
 
-/// No deployment comes of a stop, so it turns nothing on; it hands on what it found.
+/// A stop starts no deployment, so it leaves alarms off and notes them in its own record.
 #[tokio::test(start_paused = true)]
 async fn a_stop_hands_on_what_is_left_off() {
     let fake = two_releases().await;
@@ -304,7 +304,7 @@ async fn a_stop_hands_on_what_is_left_off() {
     alarms_are(&fake, true);
 }
 
-/// A later release took over what ours had turned off, and is being rolled back itself.
+/// A later release has noted the same alarms, and is being rolled back itself.
 #[tokio::test(start_paused = true)]
 async fn what_a_later_release_took_over_is_left_to_it() {
     let fake = release_that_goes_back().await;

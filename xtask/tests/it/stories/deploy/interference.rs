@@ -1,4 +1,4 @@
-//! Others at work, and a user who walks away.
+//! Other people change the environment during a release, or the user interrupts it.
 
 use jiff::SignedDuration;
 use xtask::catalog::Component;
@@ -6,13 +6,13 @@ use xtask::decide::release::record::{LEASE, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
 use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
-use crate::world::{Fake, Rollout};
+use crate::world::{Fake, RolloutScript};
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, Rollout::SupersededBy("demo-orbit:99"));
+    fake.script(ORBIT, RolloutScript::SupersededBy("demo-orbit:99"));
     let output = fake.deploy_all().await;
     output
         .fails(23)
@@ -53,7 +53,7 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
 async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, Rollout::Hangs);
+    fake.script(ORBIT, RolloutScript::Hangs);
     fake.meanwhile("stopped tasks demo-orbit:2", |state| {
         let record = state.newest().unwrap();
         let worked = record.until.duration_since(record.opened);
@@ -67,7 +67,7 @@ async fn whoever_works_longer_than_a_lease_is_not_taken_for_dead() {
 async fn a_later_release_stops_the_taking_back_too() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, Rollout::CrashesAndStays);
+    fake.script(ORBIT, RolloutScript::CrashesAndStays);
     let later = fake.release_by_grace(3);
     fake.meanwhile("stopped tasks demo-orbit:2", move |state| {
         state.put_record(&later);
@@ -137,10 +137,10 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
 async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, Rollout::CrashesAndStays);
+    fake.script(ORBIT, RolloutScript::CrashesAndStays);
     fake.interrupt("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(22);
-    // A rotation is no release that could have succeeded.
+    // A rotation that succeeded is no release to go back to.
     fake.put_record(&fake.rotation_by_grace(3));
     drop(fake.changes());
 

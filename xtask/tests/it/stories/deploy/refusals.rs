@@ -1,4 +1,4 @@
-//! What ends a deploy before it has changed anything.
+//! Deploys that are refused before they change anything.
 
 use xtask::commands::deploy::{Options, deploy};
 use xtask::planning::outputs::required;
@@ -150,7 +150,7 @@ async fn outputs_of_another_place_is_refused() {
         let before = fake.state().published.clone();
         fake.state().published.as_mut().unwrap()[field] = value.into();
         fake.deploy_all().await.fails(12).says(&[
-            "/demo/local/outputs is not local's",
+            "demo-local-releases is not local's",
             field,
             value,
         ]);
@@ -167,11 +167,11 @@ async fn outputs_of_another_version_are_refused_and_an_unknown_field_is_told() {
         .await
         .succeeds()
         .says(&["ignores: colour"]);
-    fake.state().published.as_mut().unwrap()["version"] = 3.into();
+    fake.state().published.as_mut().unwrap()["version"] = 4.into();
     fake.deploy_all()
         .await
         .fails(12)
-        .says(&["/demo/local/outputs", "version 3", "as new as"]);
+        .says(&["demo-local-releases", "version 4", "as new as"]);
 }
 
 #[tokio::test(start_paused = true)]

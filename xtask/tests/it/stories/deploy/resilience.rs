@@ -1,5 +1,5 @@
-//! Whichever one call goes wrong: a release ends with everything new or everything as before,
-//! says which, and closes its record.
+//! Each call of a release fails once, in several ways: the release ends with everything new or
+//! everything as before, says which, and closes its record.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use xtask::catalog::Service;
 use xtask::decide::release::record::ReleaseState;
 
 use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
-use crate::world::{CallFault, CommandOutput, Fake, Rollout};
+use crate::world::{CallFault, CommandOutput, Fake, RolloutScript};
 
-/// What runs: the content of each service's primary revision, how many, and the alias.
+/// What runs: content and desired count of each service's primary revision, and the alias.
 fn running(fake: &Fake) -> (BTreeMap<Service, (Option<String>, i32)>, String) {
     let state = fake.state();
     let running = |name: Service| {
@@ -21,7 +21,7 @@ fn running(fake: &Fake) -> (BTreeMap<Service, (Option<String>, i32)>, String) {
     (SERVICES.map(running).into(), state.lambda.alias.clone())
 }
 
-/// Starts the same story anew for each call that it makes, and spoils that one.
+/// Runs the same story once for each of its calls, with a fault at that call.
 pub(super) async fn with_each_call_spoiled<Check>(
     fault: CallFault,
     begin: impl AsyncFn() -> Fake,
@@ -103,7 +103,7 @@ async fn all_or_nothing(fake: &Fake, call: &str, output: CommandOutput) {
 async fn one_call_that_fails_while_taking_back_is_told_and_closes_the_record() {
     let begin = async || {
         let fake = a_second_release().await;
-        fake.script(ORBIT, Rollout::CrashesAndGoesBack);
+        fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
         fake
     };
     for fault in [CallFault::Fails, CallFault::LosesItsAnswer] {
@@ -142,7 +142,7 @@ async fn ctrl_c_at_any_call_leaves_a_record_that_says_so_and_the_next_run_ends_i
         CallFault::IsInterrupted,
         a_second_release,
         async |fake, call, output| {
-            // The closing of the record is not interrupted: it says what happened.
+            // Ctrl-C does not stop the closing of the record.
             let closes = call.contains("write 2 succeeded");
             let (code, state) = if closes {
                 (0, ReleaseState::Succeeded)
@@ -195,7 +195,7 @@ async fn credentials_that_expire_leave_a_record_that_is_gone_on_with_once_its_ti
 #[tokio::test(start_paused = true)]
 async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
     let fake = a_second_release().await;
-    fake.script(ORBIT, Rollout::CrashesAndGoesBack);
+    fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
     fake.expire("update axon demo-axon:1");
     let output = fake.deploy_all().await;
     output.fails(22).says(&[

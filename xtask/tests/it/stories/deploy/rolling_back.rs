@@ -1,4 +1,4 @@
-//! Releases that fail: everything that they changed goes back, in reverse order.
+//! Releases that fail: everything that they changed is rolled back, in reverse order.
 
 use serde_json::Value;
 use xtask::catalog::Component;
@@ -7,9 +7,9 @@ use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
 
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{Answers, Fake, Rollout};
+use crate::world::{Answers, Fake, RolloutScript};
 
-/// All three components changed, up to orbit.
+/// The changes of a release of all three components, up to orbit.
 const FORWARD: [&str; 9] = [
     "open 2",
     "push axon",
@@ -22,8 +22,8 @@ const FORWARD: [&str; 9] = [
     "update orbit demo-orbit:2",
 ];
 
-/// A release of all three components in which orbit does so.
-async fn release_where_orbit(rollout: Rollout) -> Fake {
+/// A release of all three components in which orbit has this outcome.
+async fn release_where_orbit(rollout: RolloutScript) -> Fake {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
     fake.script(ORBIT, rollout);
@@ -52,7 +52,7 @@ fn everything_is_back(fake: &Fake) {
 
 #[tokio::test(start_paused = true)]
 async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last_event() {
-    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
     let output = fake.deploy_in::<Component>(Format::Json, &[]).await;
     assert_eq!(output.fails(20).data, "");
     let last: Value = serde_json::from_str(output.talk.lines().last().unwrap()).unwrap();
@@ -64,7 +64,7 @@ async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last
 
 #[tokio::test(start_paused = true)]
 async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
-    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
     let output = fake.deploy_all().await;
     output.fails(20);
     let back = [
@@ -81,7 +81,7 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
         "task        1crashed EssentialContainerExited: Essential container in task exited",
         "container orbit exit code 101",
         "log       last words in /ecs/demo-orbit ecs/orbit/1crashed",
-        "tasks       2 more died the same way",
+        "tasks       2 more stopped the same way",
         "orbit       rolled back to demo-orbit:1",
         "axon        rolled back to demo-axon:1",
         "governance  rolled back to 2",
@@ -96,13 +96,13 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
 #[tokio::test(start_paused = true)]
 async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
     for (looks, comes) in [(3, true), (1000, false)] {
-        let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+        let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
         fake.state().logs_are_late = looks;
         let output = fake.deploy_all().await;
         output.fails(20).says(&["container orbit exit code 101"]);
         assert_eq!(output.talk.contains("log       last words"), comes);
     }
-    let fake = release_where_orbit(Rollout::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
     fake.fail("tail", 1);
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
@@ -113,7 +113,7 @@ async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn where_ecs_does_not_go_back_we_act() {
-    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndStays).await;
     fake.deploy_all().await.fails(20);
     let back = [
         "update orbit demo-orbit:1",
@@ -127,7 +127,7 @@ async fn where_ecs_does_not_go_back_we_act() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_listens_has_not_succeeded_although_ecs_says_so() {
-    let fake = release_where_orbit(Rollout::NeverListens).await;
+    let fake = release_where_orbit(RolloutScript::NeverListens).await;
     let output = fake.deploy_all().await;
     output
         .fails(20)
@@ -139,7 +139,7 @@ async fn a_service_that_never_listens_has_not_succeeded_although_ecs_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
-    let fake = release_where_orbit(Rollout::Hangs).await;
+    let fake = release_where_orbit(RolloutScript::Hangs).await;
     let output = fake.deploy_all().await;
     output
         .fails(20)
@@ -149,7 +149,7 @@ async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dispatch_that_is_not_answered_takes_everything_back() {
-    let fake = release_where_orbit(Rollout::Good).await;
+    let fake = release_where_orbit(RolloutScript::Good).await;
     fake.state().dispatch_status = 502;
     let output = fake.deploy_all().await;
     output.fails(20).says(&["a dispatch was not answered: 502"]);
@@ -159,10 +159,10 @@ async fn a_dispatch_that_is_not_answered_takes_everything_back() {
 #[tokio::test(start_paused = true)]
 async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desired() {
     for rollout in [
-        Rollout::CrashesAndGoesBack,
-        Rollout::CrashesAndStays,
-        Rollout::NeverListens,
-        Rollout::Hangs,
+        RolloutScript::CrashesAndGoesBack,
+        RolloutScript::CrashesAndStays,
+        RolloutScript::NeverListens,
+        RolloutScript::Hangs,
     ] {
         let fake = Fake::applied();
         fake.script(ORBIT, rollout.clone());
@@ -182,7 +182,7 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
             assert_eq!(service.desired, 0);
             assert!(service.primary.contains("placeholder"));
         }
-        fake.script(ORBIT, Rollout::Good);
+        fake.script(ORBIT, RolloutScript::Good);
         fake.edit(&[ORBIT], "two");
         fake.deploy_all().await.succeeds();
     }
@@ -196,7 +196,7 @@ async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
     let output = fake.deploy_all().await;
     output
         .fails(20)
-        .says(&["version 3 answered", "expected \"allowed\": false"]);
+        .says(&["version 3 answered", "expected {\"allowed\":false}"]);
     let changes = [
         "open 2",
         "push axon",
@@ -210,7 +210,7 @@ async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
-    let fake = release_where_orbit(Rollout::CrashesAndStays).await;
+    let fake = release_where_orbit(RolloutScript::CrashesAndStays).await;
     fake.fail("update orbit demo-orbit:1", 5);
     let output = fake.deploy_all().await;
     output.fails(21).says(&[
@@ -235,7 +235,7 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
 #[tokio::test(start_paused = true)]
 async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count() {
     let fake = Fake::applied();
-    fake.script(AXON, Rollout::CrashesAndStays);
+    fake.script(AXON, RolloutScript::CrashesAndStays);
     fake.fail("update axon demo-axon-placeholder:1", 5);
     let output = fake.deploy_all().await;
     output
@@ -267,7 +267,7 @@ async fn a_release_after_a_stop_that_fails_stops_again() {
     .await
     .succeeds();
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, Rollout::CrashesAndStays);
+    fake.script(ORBIT, RolloutScript::CrashesAndStays);
     fake.deploy_all().await.fails(20);
     for service in fake.state().ecs.services.values() {
         assert_eq!(service.desired, 0);
@@ -279,7 +279,7 @@ async fn a_service_that_is_not_exposed_is_taken_back_by_what_its_targets_say() {
     let fake = Fake::released().await;
     fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
     fake.edit(&[AXON], "two");
-    fake.script(AXON, Rollout::NeverListens);
+    fake.script(AXON, RolloutScript::NeverListens);
     fake.deploy_all()
         .await
         .fails(20)

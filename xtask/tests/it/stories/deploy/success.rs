@@ -1,4 +1,4 @@
-//! Releases that land, and runs that change nothing.
+//! Releases that succeed, and runs that change nothing.
 
 use serde_json::{Value, json};
 use xtask::catalog::Component;
@@ -64,7 +64,7 @@ async fn the_very_first_run_applies_the_infrastructure_and_makes_up_the_secrets(
     );
 }
 
-/// It was applied, but the secrets were not made up any more.
+/// The run before was interrupted after the apply and before the secrets got their values.
 #[tokio::test(start_paused = true)]
 async fn a_first_run_that_was_cut_off_is_gone_on_with() {
     let fake = Fake::applied();
@@ -212,7 +212,9 @@ async fn plan_says_what_deploy_would_change_and_changes_nothing() {
     fake.edit_template(AXON, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
     fake.edit_template(AXON, "\"memory\": \"512\"", "\"memory\": \"1024\"");
     let output = fake
-        .run_on_outputs(async |context, outputs| plan::plan(context, outputs, &[], false).await)
+        .run_on_outputs(async |context, outputs| {
+            plan::plan(context, outputs, &COMPONENTS, false).await
+        })
         .await;
     output.succeeds();
     let texts = [
@@ -251,8 +253,10 @@ async fn plan_names_nothing_to_do() {
 async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() {
     let fake = Fake::released().await;
     let plan_all = async |fake: &Fake| {
-        fake.run_on_outputs(async |context, outputs| plan::plan(context, outputs, &[], true).await)
-            .await
+        fake.run_on_outputs(async |context, outputs| {
+            plan::plan(context, outputs, &COMPONENTS, true).await
+        })
+        .await
     };
     plan_all(&fake).await.succeeds();
     fake.edit(&[ORBIT], "two");
@@ -264,7 +268,7 @@ async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() 
         output.data
     );
     assert!(!output.talk.contains("error"), "an answer: {}", output.talk);
-    // What keeps a plan from being made is another code still.
+    // A plan that can't be made has another exit code.
     fake.edit_template(ORBIT, ":database_url::", ":database_url");
     plan_all(&fake).await.fails(10);
     assert_eq!(fake.changes(), [""; 0]);
