@@ -240,11 +240,15 @@ run "unexposed_routes" {
   variables {
     prefix          = "demo"
     default_service = "orbit"
-    ports           = { axon = 80, orbit = 80 }
+    ports           = { axon = 80, half = 80, orbit = 80 }
     routes = {
       axon = [
         { priority = 10, path = "/health", headers = { "X-Service" = "axon" }, exposed = false },
         { priority = 20, path = "/reason", headers = {}, exposed = false },
+      ]
+      half = [
+        { priority = 40, path = "/unexposed", headers = {}, exposed = false },
+        { priority = 50, path = "/exposed", headers = {}, exposed = true },
       ]
       orbit = [{ priority = 30, path = "/dispatch", headers = {}, exposed = false }]
     }
@@ -254,7 +258,7 @@ run "unexposed_routes" {
   }
 
   assert {
-    condition     = jsonencode(keys(aws_lb_listener_rule.route)) == jsonencode(["axon-10"])
+    condition     = jsonencode(keys(aws_lb_listener_rule.route)) == jsonencode(["axon-10", "half-50"])
     error_message = "a service without an exposed route has one rule, because ECS accepts only a target group that a listener uses"
   }
   assert {

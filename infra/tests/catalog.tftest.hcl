@@ -13,10 +13,11 @@ variables {
     kind   = "service"
     crate  = "services/a-new-service"
     port   = 8080
-    routes = [{ priority = 6, path = "/b" }, { priority = 5, path = "/a", headers = { "X-A" = "a" } }]
+    routes = [{ priority = 100, path = "/a" }, { priority = 9, path = "/b", headers = { "X-B" = "b" } }]
     calls = [
       { service = "axon", path = "/reason", alarm_outcomes = ["timeout", "failed"] },
       { function = "oracle" },
+      { function = "governance" },
     ]
     alarms = { p99_ms = 300 }
   }
@@ -57,11 +58,11 @@ run "one_more_at_the_end" {
       alarms         = { p99_ms = 300, server_error_percent = 5 }
       calls          = { axon = "/reason" }
       default_route  = false
-      invocations    = ["oracle"]
+      invocations    = ["governance", "oracle"]
       port           = 8080
       routes = [
-        { exposed = true, headers = { "X-A" = "a" }, path = "/a", priority = 5 },
-        { exposed = true, headers = {}, path = "/b", priority = 6 },
+        { exposed = true, headers = { "X-B" = "b" }, path = "/b", priority = 9 },
+        { exposed = true, headers = {}, path = "/a", priority = 100 },
       ]
     })
     error_message = "what is missing in an entry has its default, and routes are sorted by priority"

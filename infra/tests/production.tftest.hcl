@@ -12,7 +12,7 @@ run "traffic" {
   variables {
     prefix         = "demo"
     cidr           = var.vpc_cidr
-    ports          = { axon = 80, orbit = 80 }
+    ports          = { axon = 80, orbit = 81 }
     calls          = { axon = [], orbit = ["axon"] }
     https          = true
     flow_log_group = "/vpc/demo"
@@ -56,6 +56,15 @@ run "traffic" {
       ) : rule.referenced_security_group_id != null && rule.cidr_ipv4 == null
     ])
     error_message = "inside the network, rules name security groups"
+  }
+  assert {
+    condition = jsonencode([
+      for rules in [aws_vpc_security_group_ingress_rule.call, aws_vpc_security_group_egress_rule.call] :
+      { for name, rule in rules : name => [rule.from_port, rule.to_port] }
+      ]) == jsonencode([
+      for rules in range(2) : { load_balancer_to_axon = [80, 80], load_balancer_to_orbit = [81, 81], orbit_to_axon = [80, 80] }
+    ])
+    error_message = "a service is reached on its own port and no other"
   }
   assert {
     condition     = length(aws_default_security_group.unused.ingress) == 0 && length(aws_default_security_group.unused.egress) == 0
