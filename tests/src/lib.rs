@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+const RELEASES_TABLE: &str = "demo-local-releases";
+
 /// A copy of the checkout: tests edit it as a user would.
 pub struct CheckoutCopy {
     root: PathBuf,
@@ -293,8 +295,7 @@ impl CheckoutCopy {
 
     /// Terraform in xtask's copy of `infra/`.
     fn terraform(&self, verb: &str, arguments: &[&str]) -> Command {
-        let outputs: Value =
-            serde_json::from_str(&self.parameter("/demo/local/outputs")).expect("outputs");
+        let outputs: Value = serde_json::from_str(&self.published_outputs()).expect("outputs");
         let folder = self.terraform_folder();
         let variable = |name: &str| {
             format!(
@@ -320,25 +321,30 @@ impl CheckoutCopy {
         command
     }
 
-    /// The value of an SSM parameter of the local AWS.
-    pub fn parameter(&self, name: &str) -> String {
-        let answer = self.ssm("GetParameter", &serde_json::json!({ "Name": name }));
-        answer["Parameter"]["Value"]
-            .as_str()
-            .expect("a value")
-            .to_owned()
+    /// The outputs as Terraform published them.
+    pub fn published_outputs(&self) -> String {
+        let key = serde_json::json!({ "kind": { "S": "outputs" }, "number": { "N": "0" } });
+        let input = serde_json::json!({ "TableName": RELEASES_TABLE, "Key": key });
+        let answer = self.dynamodb("GetItem", &input);
+        let document = answer["Item"]["document"]["S"].as_str();
+        document.expect("a document").to_owned()
     }
 
-    pub fn set_parameter(&self, name: &str, value: &str) {
-        let change = serde_json::json!({ "Name": name, "Value": value, "Overwrite": true });
-        self.ssm("PutParameter", &change);
+    pub fn publish_outputs(&self, document: &str) {
+        let item = serde_json::json!({
+            "kind": { "S": "outputs" },
+            "number": { "N": "0" },
+            "document": { "S": document },
+        });
+        let input = serde_json::json!({ "TableName": RELEASES_TABLE, "Item": item });
+        self.dynamodb("PutItem", &input);
     }
 
     /// Unsigned: the local AWS checks no signatures.
-    fn ssm(&self, operation: &str, input: &Value) -> Value {
-        let target = format!("AmazonSSM.{operation}");
+    fn dynamodb(&self, operation: &str, input: &Value) -> Value {
+        let target = format!("DynamoDB_20120810.{operation}");
         let headers = [
-            ("Content-Type", "application/x-amz-json-1.1"),
+            ("Content-Type", "application/x-amz-json-1.0"),
             ("X-Amz-Target", &target),
         ];
         let answer = request("POST", &self.url("/"), &headers, &input.to_string());

@@ -37,15 +37,15 @@ pub(crate) fn input(story: &Story) {
         .xtask(&["deploy", "neptune"])
         .expect(2, &["neptune", "governance, axon or orbit"]);
 
-    let outputs = checkout.parameter("/demo/local/outputs");
+    let outputs = checkout.published_outputs();
     let mut newer: serde_json::Value = serde_json::from_str(&outputs).expect("JSON");
     let version = newer["version"].as_u64().expect("a version") + 1;
     newer["version"] = version.into();
     newer.as_object_mut().expect("an object").remove("cluster");
-    checkout.set_parameter("/demo/local/outputs", &newer.to_string());
+    checkout.publish_outputs(&newer.to_string());
     let refused = [&format!("version {version}"), "missing: cluster"];
     checkout.xtask(&["deploy"]).expect(12, &refused);
-    checkout.set_parameter("/demo/local/outputs", &outputs);
+    checkout.publish_outputs(&outputs);
 
     assert_eq!(releases(checkout), before);
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);

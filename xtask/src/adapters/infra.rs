@@ -46,6 +46,12 @@ pub struct Terraform<'a> {
     folder: PathBuf,
 }
 
+enum Published {
+    Document(String),
+    NoDocument,
+    NoTable,
+}
+
 /// What an emulated environment gets from this machine instead of the environment file.
 #[derive(Debug, Clone)]
 pub struct EmulatedTarget {
@@ -326,6 +332,33 @@ impl<'a> Terraform<'a> {
         Ok(finished.output)
     }
 
+    /// What the environment's table has of the outputs.
+    async fn published(&self) -> Result<Published> {
+        let table = self.environment.releases_table();
+        let client = aws_sdk_dynamodb::Client::new(self.config);
+        let item = client.get_item().table_name(&table).consistent_read(true);
+        let item = item
+            .key("kind", AttributeValue::S("outputs".to_owned()))
+            .key("number", AttributeValue::N("0".to_owned()));
+        match item.send().await {
+            Ok(found) => {
+                let document = found.item.and_then(|mut item| item.remove("document"));
+                let document = document.and_then(|document| document.as_s().ok().cloned());
+                Ok(document.map_or(Published::NoDocument, Published::Document))
+            }
+            Err(error) if is_code(&error, "ResourceNotFoundException") => Ok(Published::NoTable),
+            Err(error) => Err(explain(error)).with_context(|| format!("read the table {table}")),
+        }
+    }
+
+    /// Whether the emulator lacks what the state says that it has: it was ended without saving. A
+    /// state without the table is of an older `infra/`, or of an apply that was interrupted.
+    async fn has_lost_its_resources(&self, state: &Path) -> Result<bool> {
+        let state = tokio::fs::read_to_string(state).await.unwrap_or_default();
+        let has_table = state.contains("\"aws_dynamodb_table\"");
+        Ok(has_table && matches!(self.published().await?, Published::NoTable))
+    }
+
     fn failure(&self, verb: &str, output: &str) -> anyhow::Error {
         let run = TerraformRun {
             environment: &self.environment.name,
@@ -355,27 +388,17 @@ impl Infra for Terraform<'_> {
     }
 
     async fn outputs(&self) -> Result<Option<String>> {
-        let table = self.environment.releases_table();
-        let client = aws_sdk_dynamodb::Client::new(self.config);
-        let item = client.get_item().table_name(&table).consistent_read(true);
-        let item = item
-            .key("kind", AttributeValue::S("outputs".to_owned()))
-            .key("number", AttributeValue::N("0".to_owned()));
-        match item.send().await {
-            Ok(found) => {
-                let document = found.item.and_then(|mut item| item.remove("document"));
-                Ok(document.and_then(|document| document.as_s().ok().cloned()))
-            }
-            Err(error) if is_code(&error, "ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(explain(error)).with_context(|| format!("read the table {table}")),
-        }
+        Ok(match self.published().await? {
+            Published::Document(document) => Some(document),
+            Published::NoDocument | Published::NoTable => None,
+        })
     }
 
     async fn plan(&self, released: &[Service]) -> Result<Box<dyn InfraPlan + '_>> {
         let lock = self.lock().await?;
         let state = self.folder.join("terraform.tfstate");
-        if self.emulator.is_some() && state.exists() && self.outputs().await?.is_none() {
-            // The emulator lost the resources of the state, so they have to be created again.
+        if self.emulator.is_some() && self.has_lost_its_resources(&state).await? {
+            // They have to be created again.
             tokio::fs::remove_file(&state)
                 .await
                 .context("remove the state of a lost emulator")?;

@@ -36,8 +36,10 @@ async fn an_apply_that_would_destroy_what_runs_is_refused_by_name() {
     applies_anew(&fake);
     fake.state().destroyed_by_apply = vec!["axon".to_owned()];
     let ran = fake.deploy_all().await;
-    ran.fails(11)
-        .says(&["terraform would destroy axon, which runs", "\"retired\": true"]);
+    ran.fails(11).says(&[
+        "terraform would destroy axon, which runs",
+        "\"retired\": true",
+    ]);
     assert_eq!(fake.changes(), [""; 0]);
 }
 
@@ -94,7 +96,10 @@ async fn a_retired_service_is_stopped_after_the_others_and_then_removed() {
     let changes = fake.changes();
     let place = |text: &str| changes.iter().position(|change| change.contains(text));
     let (orbit, axon, apply) = (place("update orbit"), place("update axon"), place("apply"));
-    assert!(orbit.is_some() && orbit < axon && axon < apply, "{changes:?}");
+    assert!(
+        orbit.is_some() && orbit < axon && axon < apply,
+        "{changes:?}"
+    );
     let state = fake.state();
     assert_eq!(state.ecs.services[&AXON].desired, 0);
     drop(state);
