@@ -118,7 +118,9 @@ fn secret_arn(reader: &mut Reader<'_>, service: ServiceIdentity) -> Option<Strin
 }
 
 fn secret_setting(service: ServiceIdentity) -> String {
-    format!("{}_SECRET_ARN", service.name.to_uppercase())
+    // The name of a variable has no hyphens.
+    let name = service.name.replace('-', "_");
+    format!("{}_SECRET_ARN", name.to_uppercase())
 }
 
 /// Needed for the secret, for KMS and where AWS verifies signatures.

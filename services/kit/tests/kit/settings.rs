@@ -3,10 +3,10 @@ use std::io;
 use std::path::Path;
 
 use secrecy::ExposeSecret as _;
-use service_kit::TrustRoots;
 use service_kit::settings::{
     Base, MetricsOutput, Reader, SettingError, SettingsSource, Signatures,
 };
+use service_kit::{ServiceIdentity, TrustRoots};
 
 use crate::SERVICE;
 use kit_testing::authority::Authority;
@@ -54,6 +54,22 @@ fn nothing_set_is_enough() {
     assert!(base.region.is_none() && base.task_metadata_url.is_none());
     assert!(base.log_levels.would_enable("any", &tracing::Level::INFO));
     assert!(!base.log_levels.would_enable("any", &tracing::Level::DEBUG));
+}
+
+#[test]
+fn the_secret_of_a_name_with_a_hyphen_has_a_setting_without_one() {
+    let service = ServiceIdentity {
+        name: "rate-limits",
+        version: "1",
+    };
+    let variables = [
+        ("RATE_LIMITS_SECRET_ARN", "arn:aws:it"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    let read = read(&variables, &|_| unreachable!(), |reader| {
+        Base::read(reader, service)
+    });
+    assert_eq!(read.unwrap().secret_arn.as_deref(), Some("arn:aws:it"));
 }
 
 #[test]
