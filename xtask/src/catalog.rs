@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-pub use names::{Component, Function, Service};
+pub use names::{Component, Function, Service, fault_of_name};
 pub use read::{CatalogError, CatalogFault};
 
 /// The file, below the root.

@@ -151,6 +151,11 @@ pub enum DeployedVerb {
 /// These need an environment's file and no AWS.
 #[derive(Debug, Subcommand)]
 pub enum CheckoutVerb {
+    /// Write a new service or function into this checkout
+    New {
+        #[command(subcommand)]
+        verb: NewVerb,
+    },
     /// Check the task definitions, without AWS
     #[command(after_help = "Example:\n  cargo xtask lint --file my-definition.json")]
     Lint {
@@ -239,6 +244,32 @@ pub struct DeployArguments {
     pub compilation: Compilation,
     #[command(flatten)]
     pub confirmed: Confirmation,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NewVerb {
+    /// Write a service: its crate, its template and its entry in services/catalog.json
+    #[command(
+        after_help = "It has one route, GET /NAME, and tests that pass. A name that is taken is refused,\n\
+        and nothing is changed then.\n\n\
+        Example:\n  cargo xtask new service echo && cargo xtask deploy"
+    )]
+    Service {
+        /// At most 15 characters of a-z, 0-9 and inner hyphens
+        #[arg(value_name = "NAME")]
+        new_name: String,
+    },
+    /// Write a Lambda function: its crate and its entry in services/catalog.json
+    #[command(
+        after_help = "It answers one kind of request, and its entry has a check of that. A name that is\n\
+        taken is refused, and nothing is changed then.\n\n\
+        Example:\n  cargo xtask new function limits && cargo xtask deploy"
+    )]
+    Function {
+        /// At most 15 characters of a-z, 0-9 and inner hyphens
+        #[arg(value_name = "NAME")]
+        new_name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

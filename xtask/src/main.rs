@@ -29,9 +29,11 @@ use xtask::adapters::{aws, environments};
 use xtask::catalog::{Catalog, UnknownNameError};
 use xtask::cli::{
     self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LocalVerb, MachineVerb,
-    SecretsVerb, Verb,
+    NewVerb, SecretsVerb, Verb,
 };
-use xtask::commands::{self, bench, build, deploy, lint, plan, rollback, secrets, test, verify};
+use xtask::commands::{
+    self, bench, build, deploy, lint, new, plan, rollback, secrets, test, verify,
+};
 use xtask::decide::artifact::compilation::BuildMethod;
 use xtask::decide::artifact::types::Profile;
 use xtask::decide::environment::Environment;
@@ -155,6 +157,13 @@ async fn run_in_checkout(
     } = process;
     let source = Checkout::new(env);
     match verb {
+        CheckoutVerb::New { verb } => {
+            let (kind, name) = match verb {
+                NewVerb::Service { new_name } => (new::NewKind::Service, new_name),
+                NewVerb::Function { new_name } => (new::NewKind::Function, new_name),
+            };
+            new::new(kind, &name, catalog, &source, report).await
+        }
         CheckoutVerb::Lint {
             file: Some(file), ..
         } => lint::lint_file(&source, environment, report, &env.named(&file)).await,

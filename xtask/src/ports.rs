@@ -72,6 +72,21 @@ pub trait Source: Send + Sync {
     async fn commit(&self) -> Result<Option<Commit>>;
 }
 
+/// The checkout, where a command writes into it. Files are not async: what was written is removed
+/// even where Ctrl-C ends the command.
+#[async_trait]
+pub trait WritableSource: Send + Sync {
+    /// The text of a file below the root, byte by byte.
+    fn text(&self, path: &str) -> Result<String>;
+    fn exists(&self, path: &str) -> bool;
+    /// Writes a file; its folder is created where there is none.
+    fn write(&self, path: &str, text: &str) -> Result<()>;
+    /// Removes a file, or a folder with all that is in it. One that is missing is no error.
+    fn remove(&self, path: &str) -> Result<()>;
+    /// Brings `Cargo.lock` up to date with the members. Needs no network.
+    async fn update_lock_file(&self) -> Result<()>;
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     pub id: String,

@@ -93,7 +93,7 @@ pub fn catalog(process_env: &ProcessEnv) -> Result<Catalog> {
         return Ok(catalog);
     }
     Err(Failure::not_ready(faults.join("\n"))
-        .hint("cargo xtask new service NAME    # writes all that a component needs")
+        .hint("cargo xtask new service NAME    # writes all of them, for a name that is free")
         .into())
 }
 

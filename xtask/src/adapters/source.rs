@@ -14,7 +14,8 @@ use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
 use crate::decide::artifact::types::Labels;
 use crate::decide::artifact::workspace::Workspace;
 use crate::decide::machine::byte_order_mark::without_mark;
-use crate::ports::{Commit, ProcessEnv, Source};
+use crate::failure::Failure;
+use crate::ports::{Commit, ProcessEnv, Source, WritableSource};
 
 #[derive(Debug, Clone)]
 pub struct Checkout {
@@ -59,6 +60,55 @@ impl Source for Checkout {
             id: id.to_owned(),
             dirty: status.lines().any(|line| !line.starts_with('#')),
         }))
+    }
+}
+
+#[async_trait]
+#[expect(clippy::disallowed_methods, reason = "files are written here")]
+impl WritableSource for Checkout {
+    fn text(&self, path: &str) -> Result<String> {
+        let text = std::fs::read_to_string(self.process_env.root.join(path));
+        text.with_context(|| format!("read {path}"))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.process_env.root.join(path).exists()
+    }
+
+    fn write(&self, path: &str, text: &str) -> Result<()> {
+        let file = self.process_env.root.join(path);
+        let folder = file.parent().context("a file has a folder")?;
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, text));
+        written.with_context(|| format!("write {path}"))
+    }
+
+    fn remove(&self, path: &str) -> Result<()> {
+        let file = self.process_env.root.join(path);
+        let removed = if file.is_dir() {
+            std::fs::remove_dir_all(&file)
+        } else if file.exists() {
+            std::fs::remove_file(&file)
+        } else {
+            Ok(())
+        };
+        removed.with_context(|| format!("remove {path}"))
+    }
+
+    async fn update_lock_file(&self) -> Result<()> {
+        let updated = Command::new(&self.process_env, "cargo")
+            .arguments(["update", "--workspace", "--offline", "--quiet"])
+            .folder(&self.process_env.root)
+            .run()
+            .await?;
+        if updated.succeeded() {
+            return Ok(());
+        }
+        let why = updated.last_lines(10);
+        Err(
+            Failure::not_ready(format!("Cargo.lock cannot be brought up to date:\n{why}"))
+                .hint("cargo fetch    # gets what cargo needs to know about crates; then try again")
+                .into(),
+        )
     }
 }
 

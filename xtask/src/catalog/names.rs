@@ -25,10 +25,37 @@ pub enum Component {
 
 /// A target group's name has at most 32 characters, two of them hyphens, and the prefix of an
 /// environment at most 16. The emulator's containers and Docker have longer limits.
-pub(super) const NAME_LENGTH_MAX: usize = 15;
+const NAME_LENGTH_MAX: usize = 15;
+
+/// Other resources of an environment have these names.
+const RESERVED: [&str; 6] = [
+    "deploy",
+    "endpoints",
+    "execution",
+    "flows",
+    "load-balancer",
+    "plan",
+];
+/// The families that end in this are Terraform's.
+const RESERVED_END: &str = "-placeholder";
+
+/// Why a text is not a name, for people.
+pub fn fault_of_name(text: &str) -> Option<String> {
+    if RESERVED.contains(&text) || text.ends_with(RESERVED_END) {
+        return Some(format!(
+            "`{text}` is the name of another resource of an environment: use another one"
+        ));
+    }
+    (!is_name(text)).then(|| {
+        format!(
+            "`{text}` is not a name: use at most {NAME_LENGTH_MAX} characters of a-z, 0-9 and \
+             single inner hyphens, beginning with a letter"
+        )
+    })
+}
 
 /// Whether AWS accepts the name in all the names that are made of it.
-pub(super) fn is_name(text: &str) -> bool {
+fn is_name(text: &str) -> bool {
     let is_word = |word: &str| {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         !word.is_empty() && word.bytes().all(inner)
@@ -181,6 +208,10 @@ mod tests {
         for invalid in ["", "1a", "Axon", "a_b", "a--b", "-a", "a-", "a.b", too_long] {
             assert!(!is_name(invalid), "{invalid}");
         }
+        for reserved in ["plan", "a-placeholder", "Axon"] {
+            assert!(fault_of_name(reserved).is_some(), "{reserved}");
+        }
+        assert_eq!(fault_of_name("planner"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::names::{NAME_LENGTH_MAX, is_name};
+use super::names::fault_of_name;
 use super::{
     Call, Catalog, CatalogEntry, CommonEntry, Component, FILE, Function, FunctionCheck,
     FunctionEntry, Route, Service, ServiceEntry,
@@ -211,12 +211,8 @@ impl CatalogReader<'_> {
 
     fn entry(&mut self, place: &JsonPlace<'_>) -> Option<CatalogEntry> {
         let name = self.text(place, "name");
-        if let Some(name) = name.as_ref().filter(|name| !is_name(name)) {
-            let message = format!(
-                "`{name}` is not a name: use at most {NAME_LENGTH_MAX} characters of a-z, 0-9 and \
-                 single inner hyphens, beginning with a letter"
-            );
-            self.fault(&place.at("name"), message);
+        if let Some(fault) = name.as_deref().and_then(fault_of_name) {
+            self.fault(&place.at("name"), fault);
         }
         let common = CommonEntry {
             folder: self.text(place, "crate").unwrap_or_default(),

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod lint;
 pub mod local;
 pub mod logs;
+pub mod new;
 pub mod plan;
 pub mod releases;
 pub mod render;

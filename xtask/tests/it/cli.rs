@@ -7,6 +7,7 @@ use crate::snapshot;
 
 mod completions;
 mod input;
+mod new;
 mod output;
 mod program;
 mod prompts;
@@ -49,6 +50,7 @@ fn help_goes_to_stdout() {
         "status",
         "releases",
         "logs",
+        "new",
         "local",
         "doctor",
         "test",
@@ -61,8 +63,14 @@ fn help_goes_to_stdout() {
         text.push_str(&shown(&[verb, "--help"], &[]));
     }
     text.push_str("\n\n");
-    text.push_str(&shown(&["secrets", "init", "--help"], &[]));
-    assert_eq!(text.matches("exit code 0\n").count(), verbs.len() + 2);
+    let of_two_words = [
+        ["secrets", "init", "--help"],
+        ["new", "service", "--help"],
+        ["new", "function", "--help"],
+    ];
+    text.push_str(&of_two_words.map(|words| shown(&words, &[])).join("\n\n"));
+    let count = verbs.len() + of_two_words.len() + 1;
+    assert_eq!(text.matches("exit code 0\n").count(), count);
     snapshot::matches("help", &text);
 }
 
