@@ -456,6 +456,34 @@ run "roles" {
   }
 }
 
+run "one_more_role" {
+  command = plan
+
+  module {
+    source = "./modules/security"
+  }
+
+  variables {
+    prefix          = "demo"
+    services        = ["axon", "orbit", "third"]
+    secrets         = ["axon", "orbit", "retired", "third"]
+    repository_arns = ["arn:aws:ecr:us-east-1:111122223333:repository/demo/axon"]
+    task_log_groups = ["/ecs/demo-axon", "/ecs/demo-orbit", "/ecs/demo-third"]
+    log_groups      = ["/aws/lambda/demo-governance", "/ecs/demo-axon", "/ecs/demo-orbit", "/ecs/demo-third", "/vpc/demo"]
+    invocations     = { axon = [], orbit = ["arn:aws:lambda:us-east-1:111122223333:function:demo-governance:live"], third = [] }
+
+    # A change of the key and of the secrets, as a new log group changes the key's policy, which
+    # has no content in tests.
+    disposable = true
+  }
+
+  # An unknown value would be an error here.
+  assert {
+    condition     = alltrue([for name in ["axon", "orbit"] : aws_iam_role_policy.task[name].policy != ""]) && aws_iam_role_policy.invoke["orbit"].policy != ""
+    error_message = "the policies of the other roles are known in the plan, so that it shows no change of them"
+  }
+}
+
 run "function" {
   module {
     source = "./modules/function"

@@ -8,10 +8,13 @@ locals {
   table      = "${var.project}-${var.environment}-releases"
   cluster    = "arn:aws:ecs:${local.here}:cluster/${var.prefix}-${var.environment}"
 
-  services     = [for name in var.services : "arn:aws:ecs:${local.here}:service/${var.prefix}-${var.environment}/${var.prefix}-${name}"]
-  repositories = [for name in var.services : "arn:aws:ecr:${local.here}:repository/${var.prefix}/${name}"]
-  # Secrets Manager appends six random characters to a secret's name.
-  secrets    = [for name in var.services : "arn:aws:secretsmanager:${local.here}:secret:${var.prefix}/${var.environment}/${name}-??????"]
+  # What is below the environment's own cluster or path is not named one by one: the policies of a role
+  # have at most 10,240 characters together, and twenty components have to fit.
+  services     = ["arn:aws:ecs:${local.here}:service/${var.prefix}-${var.environment}/*"]
+  repositories = ["arn:aws:ecr:${local.here}:repository/${var.prefix}/*"]
+  secrets      = ["arn:aws:secretsmanager:${local.here}:secret:${var.prefix}/${var.environment}/*"]
+
+  # These names have no separator after the prefix, and another environment's prefix may continue it.
   functions  = [for name in var.functions : "arn:aws:lambda:${local.here}:function:${var.prefix}-${name}"]
   log_groups = concat([for name in var.services : "/ecs/${var.prefix}-${name}"], [for name in var.functions : "/aws/lambda/${var.prefix}-${name}"])
 
@@ -115,12 +118,8 @@ data "aws_iam_policy_document" "look" {
   statement {
     sid     = "Logs"
     actions = ["logs:FilterLogEvents", "logs:GetLogEvents"]
-    resources = flatten([
-      for group in local.log_groups : [
-        "arn:aws:logs:${local.here}:log-group:${group}",
-        "arn:aws:logs:${local.here}:log-group:${group}:log-stream:*",
-      ]
-    ])
+    # With `:*` it is the group and its streams (LogGroup in the CloudWatch Logs API Reference).
+    resources = [for group in local.log_groups : "arn:aws:logs:${local.here}:log-group:${group}:*"]
   }
 }
 
@@ -167,11 +166,12 @@ data "aws_iam_policy_document" "release" {
     resources = ["*"]
   }
 
-  # A revision is tagged with its hash when it is registered, and only then.
+  # A revision is tagged with its hash when it is registered, and only then: the statement Revisions
+  # limits the families.
   statement {
     sid       = "RevisionTags"
     actions   = ["ecs:TagResource"]
-    resources = local.revisions
+    resources = ["arn:aws:ecs:${local.here}:task-definition/${var.prefix}-*:*"]
 
     condition {
       test     = "StringEquals"

@@ -181,3 +181,32 @@ run "pipeline" {
     error_message = "a release passes the tasks' roles, and only to ECS"
   }
 }
+
+run "pipeline_of_twenty_components" {
+  module {
+    source = "./pipeline"
+  }
+
+  variables {
+    prefix       = "demo-${var.environment}"
+    repository   = "example/demo"
+    provider_arn = "arn:aws:iam::${var.account_id}:oidc-provider/token.actions.githubusercontent.com"
+    services     = [for number in range(15) : format("service-%02d", number)]
+    functions    = [for number in range(5) : format("function-%02d", number)]
+  }
+
+  # Without white space, as IAM counts them.
+  assert {
+    condition = length(jsonencode([
+      for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement) : {
+        Sid       = statement.sid
+        Effect    = "Allow"
+        Action    = statement.actions
+        Resource  = statement.resources
+        Condition = { for condition in statement.condition : condition.test => { (condition.variable) = condition.values } if condition.test != "StringEquals" }
+        Equals    = { for condition in statement.condition : condition.variable => condition.values if condition.test == "StringEquals" }
+      }
+    ])) <= 10240
+    error_message = "the inline policies of a role have at most 10,240 characters together"
+  }
+}

@@ -11,6 +11,6 @@ resource "aws_ecs_cluster" "main" {
 
 resource "aws_service_discovery_private_dns_namespace" "main" {
   name        = "${var.prefix}.${var.environment}"
-  description = "Services by name, such as <service>.${var.prefix}.${var.environment}"
+  description = "Services by name"
   vpc         = var.vpc_id
 }

@@ -1,5 +1,5 @@
 output "key_arn" {
-  value = aws_kms_key.main.arn
+  value = local.key_arn
 }
 
 output "execution_role_arn" {
@@ -11,5 +11,5 @@ output "task_role_arns" {
 }
 
 output "secret_arns" {
-  value = { for name, secret in aws_secretsmanager_secret.service : name => secret.arn }
+  value = local.secret_arns
 }

@@ -2,8 +2,13 @@
 # role of its service.
 
 locals {
+  # Not named directly: a document that names a resource is read only after every change of that
+  # resource, so with one more service the plan would show changes of all roles.
+  key_arn     = aws_kms_key.main.arn
+  secret_arns = { for name, secret in aws_secretsmanager_secret.service : name => secret.arn }
+
   # Not those of retired services.
-  used_secret_arns = [for name in sort(var.services) : aws_secretsmanager_secret.service[name].arn]
+  used_secret_arns = [for name in sort(var.services) : local.secret_arns[name]]
 
   invocations = { for name, arns in var.invocations : name => arns if length(arns) > 0 }
 }
@@ -64,7 +69,7 @@ data "aws_iam_policy_document" "execution" {
 
   statement {
     actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.main.arn]
+    resources = [local.key_arn]
 
     condition {
       test     = "StringEquals"
@@ -95,25 +100,25 @@ data "aws_iam_policy_document" "task" {
 
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.service[each.key].arn]
+    resources = [local.secret_arns[each.key]]
   }
 
   # Secrets Manager decrypts with this encryption context.
   statement {
     actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.main.arn]
+    resources = [local.key_arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:EncryptionContext:SecretARN"
-      values   = [aws_secretsmanager_secret.service[each.key].arn]
+      values   = [local.secret_arns[each.key]]
     }
   }
 
   # Settings that begin with `kms:` are encrypted for one service, by this encryption context.
   statement {
     actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.main.arn]
+    resources = [local.key_arn]
 
     condition {
       test     = "StringEquals"
