@@ -94,6 +94,18 @@ impl Image {
         });
         container
     }
+
+    /// Runs it until it ends by itself, and returns what it wrote.
+    pub fn run_to_end(&self, environment: &[(&str, &str)]) -> String {
+        let mut command = Command::new("docker");
+        command.args(["run", "--rm"]);
+        for (name, value) in environment {
+            command.arg(format!("--env={name}={value}"));
+        }
+        let output = command.arg(&self.id).output().expect("run docker");
+        let written = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&written).into_owned()
+    }
 }
 
 /// Removed when the test is done with it.
