@@ -1,6 +1,6 @@
-# What an account needs before Terraform and the pipeline can work in it: applied by a person, with the
-# variables of any of its environments. `destroy` keeps the bucket, because it holds every other state
-# of the account.
+# What an account needs before Terraform and the pipeline can work in it: applied by a person, with
+# the variables of any of its environments. `destroy` keeps the bucket, because it holds every other
+# state of the account.
 
 locals {
   name   = "${var.project}-terraform"

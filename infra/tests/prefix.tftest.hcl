@@ -1,5 +1,6 @@
-# Names where `name_prefix` is set, for two environments of one account: every name that is unique in
-# an account begins with it. `project` is in none of them but the table's, which has the environment.
+# Names where `name_prefix` is set, for two environments of one account: every name that is unique
+# in an account begins with it. `project` is in none of them but the table's, which has the
+# environment.
 
 mock_provider "aws" {
   source = "./tests/mocks"

@@ -8,13 +8,14 @@ locals {
   table      = "${var.project}-${var.environment}-releases"
   cluster    = "arn:aws:ecs:${local.here}:cluster/${var.prefix}-${var.environment}"
 
-  # What is below the environment's own cluster or path is not named one by one: the policies of a role
-  # have at most 10,240 characters together, and twenty components have to fit.
+  # What is below the environment's own cluster or path is not named one by one: the policies of a
+  # role have at most 10,240 characters together, and twenty components have to fit.
   services     = ["arn:aws:ecs:${local.here}:service/${var.prefix}-${var.environment}/*"]
   repositories = ["arn:aws:ecr:${local.here}:repository/${var.prefix}/*"]
   secrets      = ["arn:aws:secretsmanager:${local.here}:secret:${var.prefix}/${var.environment}/*"]
 
-  # These names have no separator after the prefix, and another environment's prefix may continue it.
+  # These names have no separator after the prefix, and another environment's prefix may continue
+  # it.
   functions  = [for name in var.functions : "arn:aws:lambda:${local.here}:function:${var.prefix}-${name}"]
   log_groups = concat([for name in var.services : "/ecs/${var.prefix}-${name}"], [for name in var.functions : "/aws/lambda/${var.prefix}-${name}"])
 
@@ -37,8 +38,8 @@ data "aws_iam_policy_document" "look" {
     }
   }
 
-  # DynamoDB decrypts the table on behalf of who reads it. The key does not exist yet, so it is named
-  # by what DynamoDB decrypts with it ("Encryption at rest" in the DynamoDB developer guide).
+  # DynamoDB decrypts the table on behalf of who reads it. The key does not exist yet, so it is
+  # named by what DynamoDB decrypts with it ("Encryption at rest" in the DynamoDB developer guide).
   statement {
     sid       = "TableKey"
     actions   = ["kms:Decrypt"]

@@ -4,9 +4,9 @@ locals {
   # The listener that forwards; where there is a certificate, plain HTTP only redirects.
   listener_arn = var.https == null ? aws_lb_listener.http.arn : aws_lb_listener.https[0].arn
 
-  # ECS accepts only target groups that a listener uses, and a service's target health is needed even
-  # where no request is forwarded to it. So the first route of a service without any exposed one is a
-  # rule too: a weight of 0 makes the group used, and the default service answers.
+  # ECS accepts only target groups that a listener uses, and a service's target health is needed
+  # even where no request is forwarded to it. So the first route of a service without any exposed
+  # one is a rule too: a weight of 0 makes the group used, and the default service answers.
   rules = merge([
     for service, routes in var.routes : {
       for index, route in routes : "${service}-${route.priority}" => merge(route, { service = service })

@@ -1,5 +1,5 @@
-# One function: the function itself, its role and the alias that callers use. xtask owns its code and
-# versions.
+# One function: the function itself, its role and the alias that callers use. xtask owns its code
+# and versions.
 
 locals {
   full_name = "${var.prefix}-${var.name}"
