@@ -189,19 +189,19 @@ impl Catalog {
 
     /// The components of these names, or all where none is named; in the order of a release.
     pub fn chosen(&self, names: &[String]) -> Result<Vec<Component>, UnknownNameError> {
-        let named = names.iter().map(|name| self.component_named(name));
-        let named: Vec<_> = named.collect::<Result<_, _>>()?;
+        let found = names.iter().map(|name| self.component_named(name));
+        let chosen: Vec<_> = found.collect::<Result<_, _>>()?;
         let mut components = self.components();
-        components.retain(|it| named.is_empty() || named.contains(it));
+        components.retain(|it| chosen.is_empty() || chosen.contains(it));
         Ok(components)
     }
 
     /// The services of these names, or all where none is named; in the order of a release.
     pub fn chosen_services(&self, names: &[String]) -> Result<Vec<Service>, UnknownNameError> {
-        let named = names.iter().map(|name| self.service_named(name));
-        let named: Vec<_> = named.collect::<Result<_, _>>()?;
+        let found = names.iter().map(|name| self.service_named(name));
+        let chosen: Vec<_> = found.collect::<Result<_, _>>()?;
         let mut services = self.services();
-        services.retain(|it| named.is_empty() || named.contains(it));
+        services.retain(|it| chosen.is_empty() || chosen.contains(it));
         Ok(services)
     }
 

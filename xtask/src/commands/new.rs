@@ -326,8 +326,8 @@ fn next(component: Component) -> Vec<String> {
 
 fn shown(written: &NewComponent) -> String {
     let lines = |title: &str, items: &[String]| {
-        let items: String = items.iter().map(|item| format!("  {item}\n")).collect();
-        format!("{title}\n{items}")
+        let items: Vec<_> = items.iter().map(|item| format!("  {item}\n")).collect();
+        format!("{title}\n{}", items.concat())
     };
     let parts = [
         lines("created", &written.created),

@@ -82,7 +82,7 @@ impl Environment {
         settings
     }
 
-    /// The DynamoDB table that holds the outputs.
+    /// The `DynamoDB` table that holds the outputs.
     pub fn releases_table(&self) -> String {
         format!("{}-{}-releases", self.project, self.name)
     }

@@ -42,7 +42,7 @@ fn lines(manifest: &str) -> impl Iterator<Item = (String, &str)> {
     let mut section = String::new();
     manifest.lines().map(str::trim).map(move |line| {
         if let Some(header) = line.strip_prefix('[') {
-            section = header.trim_end_matches(']').to_owned();
+            header.trim_end_matches(']').clone_into(&mut section);
         }
         (section.clone(), line)
     })

@@ -160,6 +160,10 @@ impl<R: Clone + PartialEq> Entry<R> {
     }
 }
 
+/// What ran of a component after a release.
+type Ran<'a> = Option<&'a ServiceRunning>;
+type RanFunction<'a> = Option<&'a FunctionRunning>;
+
 impl Entries {
     /// What runs now, untouched.
     pub fn of(snapshot: &Snapshot) -> Self {
@@ -196,42 +200,43 @@ impl Entries {
         self.functions.values_mut().for_each(Entry::detach);
     }
 
-    /// Without the components that are not there any more, and those that came later: a rollback
-    /// leaves both as they are.
-    fn common_with<'a>(
-        &'a self,
-        now: &'a Snapshot,
-    ) -> (
-        impl Iterator<Item = (&'a Entry<ServiceRunning>, &'a ServiceSnapshot)>,
-        impl Iterator<Item = (&'a Entry<FunctionRunning>, &'a FunctionState)>,
-    ) {
+    /// The services that are there now. Those that are gone, and those that came later, are left
+    /// as they are by a rollback.
+    fn services_of<'a>(&'a self, now: &'a Snapshot) -> Vec<(Ran<'a>, &'a ServiceSnapshot)> {
         let services = self.services.iter();
+        let common = services
+            .filter_map(|(name, entry)| Some((entry.after.as_ref(), now.services.get(name)?)));
+        common.collect()
+    }
+
+    /// The same for functions.
+    fn functions_of<'a>(&'a self, now: &'a Snapshot) -> Vec<(RanFunction<'a>, &'a FunctionState)> {
         let functions = self.functions.iter();
-        (
-            services.filter_map(|(name, entry)| Some((entry, now.services.get(name)?))),
-            functions.filter_map(|(name, entry)| Some((entry, now.functions.get(name)?))),
-        )
+        let common = functions
+            .filter_map(|(name, entry)| Some((entry.after.as_ref(), now.functions.get(name)?)));
+        common.collect()
     }
 
     /// Whether something ran afterwards of every component that is there now, and of one at least.
     pub fn all_run(&self, now: &Snapshot) -> bool {
-        let (services, functions) = self.common_with(now);
-        let services = services.map(|(entry, _)| entry.after.is_some());
-        let functions = functions.map(|(entry, _)| entry.after.is_some());
-        let mut run = services.chain(functions).peekable();
-        run.peek().is_some() && run.all(|it| it)
+        let (services, functions) = (self.services_of(now), self.functions_of(now));
+        services.len() + functions.len() > 0
+            && services.iter().all(|(after, _)| after.is_some())
+            && functions.iter().all(|(after, _)| after.is_some())
     }
 
     /// Whether the content that it left running is what runs now. Content decides: the same
     /// definition may be registered under two revisions.
     pub fn run_in(&self, now: &Snapshot) -> bool {
-        let (mut services, mut functions) = self.common_with(now);
-        let content = |it: Option<&ServiceRunning>| it.map(|it| it.content.clone());
-        let code = |it: Option<&FunctionRunning>| it.map(|it| it.code_sha256.clone());
-        services.all(|(entry, found)| {
-            content(found.running().as_ref()) == content(entry.after.as_ref())
-        }) && functions
-            .all(|(entry, found)| code(found.running().as_ref()) == code(entry.after.as_ref()))
+        let services = self.services_of(now).into_iter().all(|(after, found)| {
+            let running = found.running();
+            running.map(|it| it.content) == after.map(|it| it.content.clone())
+        });
+        let functions = self.functions_of(now).into_iter().all(|(after, found)| {
+            let running = found.running();
+            running.map(|it| it.code_sha256) == after.map(|it| it.code_sha256.clone())
+        });
+        services && functions
     }
 }
 
