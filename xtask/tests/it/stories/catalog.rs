@@ -8,6 +8,8 @@ use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
 
 const TEXT: &str = include_str!("../../../../services/catalog.json");
 
+type Change = fn(&mut Vec<Value>);
+
 /// The catalog of this checkout, changed.
 fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Catalog {
     let mut catalog: Value = serde_json::from_str(TEXT).unwrap();
@@ -21,13 +23,13 @@ fn entry<'a>(components: &'a mut [Value], name: &str) -> &'a mut Value {
 }
 
 /// Orbit calls nothing, and axon is out of service.
-fn axon_retired(components: &mut Vec<Value>) {
+fn axon_retired(components: &mut [Value]) {
     entry(components, "orbit")["calls"] = json!([{ "function": "governance" }]);
     entry(components, "axon")["retired"] = json!(true);
 }
 
 fn applies_anew(fake: &Fake) {
-    fake.state().infra = "infra-two".to_owned();
+    "infra-two".clone_into(&mut fake.state().infra);
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +48,7 @@ async fn an_apply_that_would_destroy_what_runs_is_refused_by_name() {
 #[tokio::test(start_paused = true)]
 async fn what_runs_keeps_its_port_its_kind_and_its_routes() {
     let fake = Fake::released().await;
-    let cases: [(fn(&mut Vec<Value>), &str); 3] = [
+    let cases: [(Change, &str); 3] = [
         (
             |components| entry(components, "axon")["port"] = json!(81),
             "axon runs on port 80 and not 81",
@@ -83,7 +85,7 @@ async fn what_runs_keeps_its_port_its_kind_and_its_routes() {
 #[tokio::test(start_paused = true)]
 async fn a_retired_service_is_stopped_after_the_others_and_then_removed() {
     let fake = Fake::released().await;
-    fake.state().catalog = changed(axon_retired);
+    fake.state().catalog = changed(|components| axon_retired(components));
     applies_anew(&fake);
     fake.edit_template(
         ORBIT,

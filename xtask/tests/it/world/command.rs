@@ -46,8 +46,8 @@ impl Fake {
         names: &[C],
     ) -> CommandOutput {
         let mut components = self.state().catalog.components();
-        let named: Vec<Component> = names.iter().map(|it| (*it).into()).collect();
-        components.retain(|it| named.is_empty() || named.contains(it));
+        let chosen: Vec<Component> = names.iter().map(|it| (*it).into()).collect();
+        components.retain(|it| chosen.is_empty() || chosen.contains(it));
         let options = Options {
             components,
             dry_run: false,
