@@ -238,12 +238,12 @@ async fn run_deploy(
     environment: &Environment,
     process: Process<'_>,
 ) -> Result<()> {
-    reach_local_aws(environment, process, IfDown::Start).await?;
     let options = deploy::Options {
         components: usage(process.catalog.chosen(&arguments.names.names))?,
         dry_run: arguments.dry_run,
         yes: arguments.confirmed.yes,
     };
+    reach_local_aws(environment, process, IfDown::Start).await?;
     let method = arguments.compilation.builder;
     let bundle = arguments.artifacts.as_deref();
     with_context(environment, process, method, bundle, async |context| {

@@ -161,7 +161,7 @@ impl<R: Clone + PartialEq> Entry<R> {
 }
 
 /// What ran of a component after a release.
-type Ran<'a> = Option<&'a ServiceRunning>;
+type RanService<'a> = Option<&'a ServiceRunning>;
 type RanFunction<'a> = Option<&'a FunctionRunning>;
 
 impl Entries {
@@ -202,7 +202,7 @@ impl Entries {
 
     /// The services that are there now. Those that are gone, and those that came later, are left
     /// as they are by a rollback.
-    fn services_of<'a>(&'a self, now: &'a Snapshot) -> Vec<(Ran<'a>, &'a ServiceSnapshot)> {
+    fn services_of<'a>(&'a self, now: &'a Snapshot) -> Vec<(RanService<'a>, &'a ServiceSnapshot)> {
         let services = self.services.iter();
         let common = services
             .filter_map(|(name, entry)| Some((entry.after.as_ref(), now.services.get(name)?)));
