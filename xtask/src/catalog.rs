@@ -3,7 +3,7 @@
 mod names;
 mod read;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -158,13 +158,6 @@ impl Catalog {
         entries.find(|entry| entry.component() == component)
     }
 
-    /// Whether another service, in its entry, calls this one: then it verifies signatures.
-    pub fn is_called(&self, service: Service) -> bool {
-        let services = self.entries.iter().filter_map(CatalogEntry::as_service);
-        let mut calls = services.flat_map(|entry| &entry.calls);
-        calls.any(|call| call.target == service.into())
-    }
-
     /// The component of this name, unless it is retired.
     pub fn component_named(&self, name: &str) -> Result<Component, UnknownNameError> {
         let components = self.components();
@@ -216,7 +209,7 @@ impl Catalog {
             let retired = entry.common().retired;
             (entry.component().name(), json!([retired, facts]))
         });
-        let sorted: std::collections::BTreeMap<_, _> = entries.collect();
+        let sorted: BTreeMap<_, _> = entries.collect();
         json!(sorted)
     }
 }
@@ -258,23 +251,17 @@ impl CatalogEntry {
 }
 
 impl ServiceEntry {
-    pub fn calls_a_service(&self) -> bool {
-        self.calls
-            .iter()
-            .any(|call| call.target.service().is_some())
-    }
-
     fn of_infra(&self) -> Value {
         let calls = self.calls.iter().map(|call| {
             let name = call.target.name();
             (name, json!([call.path, call.alarm_outcomes]))
         });
-        let calls: std::collections::BTreeMap<_, _> = calls.collect();
+        let calls: BTreeMap<_, _> = calls.collect();
         let routes = self.routes.iter().map(|route| {
             let facts = json!([route.path, route.exposed, route.headers]);
             (route.priority, facts)
         });
-        let routes: std::collections::BTreeMap<_, _> = routes.collect();
+        let routes: BTreeMap<_, _> = routes.collect();
         json!({
             "kind": "service",
             "port": self.port,

@@ -77,7 +77,7 @@ pub async fn plan(
     Ok(Planned { plan, findings })
 }
 
-/// Those of the components that Terraform has made; what it has not is told, and left out.
+/// The components that Terraform has created. The others are reported and left out.
 fn created(context: &Context<'_>, outputs: &Outputs, components: &[Component]) -> Vec<Component> {
     let (created, missing): (Vec<_>, _) = components.iter().partition(|it| outputs.has(**it));
     for component in missing {

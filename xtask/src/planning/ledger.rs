@@ -32,8 +32,8 @@ pub async fn newest_where(
     Ok(None)
 }
 
-/// The services that a release has started: only these may be scaled. Where nothing is scaled,
-/// nobody asks.
+/// The services that a release has started: only these may be scaled. Without autoscaling
+/// the ledger is not read.
 pub async fn released(context: &Context<'_>) -> Result<Vec<Service>> {
     if !context.environment.is_scaled() {
         return Ok(Vec::new());

@@ -10,7 +10,7 @@ use crate::decide::release::snapshot::{
 };
 use crate::ports::Context;
 
-/// Looks at every component that the catalog and the outputs name, at one moment.
+/// Reads the state of every component that both the catalog and the outputs name.
 pub async fn observe(context: &Context<'_>, outputs: &Outputs) -> Result<Snapshot> {
     let services = outputs.services(context.catalog);
     let functions = outputs.functions(context.catalog);
