@@ -16,6 +16,8 @@ pub enum Kind {
     NotReady,
     /// The credentials are not valid any more: nothing can be read or changed with them.
     Expired,
+    /// The credentials lack a permission.
+    Denied,
     /// No failure but an answer that was asked for: a release would change something.
     Changes,
     /// The release failed and everything is back where it was.
@@ -39,7 +41,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Findings => 10,
             Self::Refused => 11,
-            Self::NotReady | Self::Expired => 12,
+            Self::NotReady | Self::Expired | Self::Denied => 12,
             Self::Changes => 13,
             Self::RolledBack => 20,
             Self::RollbackFailed => 21,

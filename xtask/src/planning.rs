@@ -7,6 +7,7 @@ pub mod definitions;
 pub mod deploy;
 pub mod ledger;
 pub mod outputs;
+pub mod permissions;
 pub mod rollback;
 
 use anyhow::Result;

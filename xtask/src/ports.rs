@@ -7,7 +7,7 @@ mod machine;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -173,7 +173,18 @@ pub trait Registry: Send + Sync {
 /// The ECS cluster and its services.
 #[async_trait]
 pub trait Cluster: Send + Sync {
-    async fn describe_service(&self, outputs: &Outputs, service: Service) -> Result<ServiceState>;
+    /// The state of each of these services. It is an error if one does not exist.
+    async fn describe_services(
+        &self,
+        outputs: &Outputs,
+        services: &[Service],
+    ) -> Result<BTreeMap<Service, ServiceState>>;
+    async fn describe_service(&self, outputs: &Outputs, service: Service) -> Result<ServiceState> {
+        let mut states = self.describe_services(outputs, &[service]).await?;
+        states
+            .remove(&service)
+            .with_context(|| format!("ECS does not describe {service}"))
+    }
     /// What a revision consists of; `None` where there is no such revision.
     async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>>;
     /// `content` becomes the revision's tag `definition-sha256`.

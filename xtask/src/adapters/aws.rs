@@ -165,6 +165,9 @@ const EXPIRED: [&str; 5] = [
     "InvalidClientTokenId",
 ];
 
+/// Error codes for a missing permission (the JSON protocols, the query protocol).
+const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];
+
 /// Whether the error is about credentials. If none could be loaded (an expired SSO session, a
 /// failing credential process or instance metadata service), no request was sent, so there is no
 /// error code.
@@ -203,6 +206,9 @@ where
                 "sign in again, for example with `aws sso login`; in a pipeline, run the job again",
             )
             .into();
+    }
+    if DENIED.iter().any(|code| is_code(&error, code)) {
+        return Failure::new(Kind::Denied, text).into();
     }
     anyhow!(text)
 }

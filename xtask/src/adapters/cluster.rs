@@ -3,7 +3,7 @@
 
 mod state;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
 use aws_smithy_schema::Schema;
 use aws_smithy_schema::codec::Codec;
 use aws_smithy_schema::serde::{SerializableStruct, ShapeSerializer};
+use futures_util::future::try_join_all;
 use serde_json::Value;
 
 use super::aws::explain;
@@ -28,6 +29,8 @@ use crate::ports::{Cluster, ServiceUpdate};
 use state::{name_of, revision_of, service_state, stopped_task, with_alarms};
 
 const SHA256_TAG: &str = "definition-sha256";
+/// The limit of services in `DescribeServices`.
+const SERVICES_MAX: usize = 10;
 /// The limit of tasks in `DescribeTasks`.
 const TASKS_MAX: usize = 100;
 
@@ -42,19 +45,29 @@ impl Ecs {
         }
     }
 
-    async fn describe(&self, outputs: &Outputs, service: Service) -> Result<types::Service> {
-        let name = &outputs.service(service).ecs_service;
+    /// The services of these names, in one call of the API.
+    async fn describe(&self, outputs: &Outputs, names: &[&str]) -> Result<Vec<types::Service>> {
         let described = self
             .client
             .describe_services()
             .cluster(&outputs.cluster)
-            .services(name)
+            .set_services(Some(names.iter().map(ToString::to_string).collect()))
             .send()
             .await
             .map_err(explain)
-            .with_context(|| format!("describe the service {name}"))?;
-        let found = described.services.unwrap_or_default().into_iter().next();
-        found.with_context(|| format!("cluster {} has no service {name}", outputs.cluster))
+            .with_context(|| format!("describe the services {}", names.join(", ")))?;
+        let found = described.services.unwrap_or_default();
+        let is_found = |name: &str| found.iter().any(|it| it.service_name() == Some(name));
+        let missing: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| !is_found(name))
+            .collect();
+        if !missing.is_empty() {
+            let cluster = &outputs.cluster;
+            bail!("cluster {cluster} has no service {}", missing.join(", "));
+        }
+        Ok(found)
     }
 
     async fn tasks(
@@ -97,8 +110,25 @@ impl Ecs {
 
 #[async_trait]
 impl Cluster for Ecs {
-    async fn describe_service(&self, outputs: &Outputs, service: Service) -> Result<ServiceState> {
-        service_state(&self.describe(outputs, service).await?)
+    async fn describe_services(
+        &self,
+        outputs: &Outputs,
+        services: &[Service],
+    ) -> Result<BTreeMap<Service, ServiceState>> {
+        let by_name = services
+            .iter()
+            .map(|service| (outputs.service(*service).ecs_service.as_str(), *service));
+        let by_name: BTreeMap<&str, Service> = by_name.collect();
+        let names: Vec<&str> = by_name.keys().copied().collect();
+        let calls = names
+            .chunks(SERVICES_MAX)
+            .map(|names| self.describe(outputs, names));
+        let found = try_join_all(calls).await?.into_iter().flatten();
+        let state = found.filter_map(|found| {
+            let service = by_name.get(found.service_name()?)?;
+            Some(service_state(&found).map(|state| (*service, state)))
+        });
+        state.collect()
     }
 
     async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>> {
@@ -159,10 +189,11 @@ impl Cluster for Ecs {
     ) -> Result<()> {
         let name = &outputs.service(service).ecs_service;
         let configuration = match &update.alarms {
-            Some(alarms) => Some(with_alarms(
-                &self.describe(outputs, service).await?,
-                alarms,
-            )?),
+            Some(alarms) => {
+                let found = self.describe(outputs, &[name]).await?;
+                let service = found.first().context("no service in the response")?;
+                Some(with_alarms(service, alarms)?)
+            }
             None => None,
         };
         self.client
@@ -337,9 +368,13 @@ fn with_input(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use serde_json::json;
 
+    use super::super::fake_aws;
     use super::*;
+    use crate::decide::outputs;
 
     fn definition() -> Value {
         json!({
@@ -361,6 +396,58 @@ mod tests {
         let input = to_input(&Definition(definition())).unwrap();
         assert_eq!(input.family(), Some("demo-axon"));
         assert_eq!(input.container_definitions()[0].stop_timeout(), Some(20));
+    }
+
+    /// ECS as DescribeServices answers it, without `demo-s7`.
+    async fn ecs_without_one(calls: &Arc<Mutex<Vec<usize>>>) -> Ecs {
+        let calls = Arc::clone(calls);
+        let config = fake_aws::config(move |asked, input| {
+            assert_eq!(asked, "DescribeServices");
+            let names = input["services"].as_array().unwrap();
+            calls.lock().unwrap().push(names.len());
+            let found = names.iter().filter(|name| **name != "demo-s7");
+            let services = found.map(|name| json!({ "serviceName": name, "status": "ACTIVE" }));
+            // In another order than they were asked for.
+            Ok(json!({ "services": services.rev().collect::<Vec<_>>() }))
+        });
+        Ecs::new(&config.await)
+    }
+
+    /// The outputs of this many services, and their names.
+    fn outputs_of(count: usize) -> (Outputs, Vec<Service>) {
+        let (mut outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
+        let template = outputs.services.values().next().unwrap().clone();
+        let services: Vec<Service> = (0..count)
+            .map(|index| format!("s{index}").parse().unwrap())
+            .collect();
+        outputs.services = services
+            .iter()
+            .map(|service| {
+                let mut facts = template.clone();
+                facts.ecs_service = format!("demo-{service}");
+                (*service, facts)
+            })
+            .collect();
+        (outputs, services)
+    }
+
+    #[tokio::test]
+    async fn one_call_asks_for_ten_services() {
+        let calls = Arc::default();
+        let ecs = ecs_without_one(&calls).await;
+        let (outputs, mut services) = outputs_of(21);
+        let error = ecs.describe_services(&outputs, &services).await;
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "cluster demo-local has no service demo-s7");
+        calls.lock().unwrap().clear();
+        services.retain(|service| service.name() != "s7");
+        let states = ecs.describe_services(&outputs, &services).await.unwrap();
+        assert!(
+            states
+                .keys()
+                .eq(&services.iter().copied().collect::<BTreeSet<_>>())
+        );
+        assert_eq!(*calls.lock().unwrap(), [10, 10]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{artifacts, definitions, plan_of};
+use super::{artifacts, definitions, permissions, plan_of};
 use crate::catalog::{Component, Service};
 use crate::decide::definition::lint::Finding;
 use crate::decide::outputs::Outputs;
@@ -26,10 +26,12 @@ pub async fn plan(
 ) -> Result<Planned> {
     let created = created(context, outputs, components);
     let keys = context.builder.keys(outputs.architecture).await?;
-    let (snapshot, pushed) = tokio::try_join!(
+    let looked = tokio::try_join!(
         release::observe(context, outputs),
         artifacts::pushed(context, outputs, &created, &keys)
-    )?;
+    );
+    let (snapshot, pushed) = looked.map_err(|error| permissions::explain(context, error))?;
+    permissions::require(context, outputs, &created, &snapshot).await?;
     let artifacts = artifacts::pack(context, &created, keys, pushed, &snapshot).await?;
 
     let mut desired = Desired {

@@ -37,11 +37,7 @@ async fn observe_these(
     functions: Vec<Function>,
 ) -> Result<Snapshot> {
     let (services, functions) = tokio::try_join!(
-        try_join_all(
-            services
-                .into_iter()
-                .map(|name| service(context, outputs, name))
-        ),
+        service_snapshots(context, outputs, &services),
         try_join_all(
             functions
                 .into_iter()
@@ -54,20 +50,24 @@ async fn observe_these(
     })
 }
 
-async fn service(
+async fn service_snapshots(
     context: &Context<'_>,
     outputs: &Outputs,
-    service: Service,
-) -> Result<(Service, ServiceSnapshot)> {
-    let state = context.cluster.describe_service(outputs, service).await?;
-    let revision = primary_revision(service, &state)?;
-    let registered = context.cluster.describe_task_definition(&revision).await?;
-    let snapshot = ServiceSnapshot {
-        state,
-        revision,
-        registered,
-    };
-    Ok((service, snapshot))
+    services: &[Service],
+) -> Result<Vec<(Service, ServiceSnapshot)>> {
+    let cluster = context.cluster;
+    let states = cluster.describe_services(outputs, services).await?;
+    let snapshots = states.into_iter().map(async |(service, state)| {
+        let revision = primary_revision(service, &state)?;
+        let registered = cluster.describe_task_definition(&revision).await?;
+        let snapshot = ServiceSnapshot {
+            state,
+            revision,
+            registered,
+        };
+        Ok((service, snapshot))
+    });
+    try_join_all(snapshots).await
 }
 
 async fn function(

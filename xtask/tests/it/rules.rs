@@ -150,8 +150,7 @@ fn decide_has_no_io_and_no_async() {
 #[test]
 fn the_name_of_a_type_means_one_thing_in_the_workspace() {
     // Each service has its own settings, and no program has those of two.
-    // The fake of `commands/build.rs` is to move to the world of the stories.
-    let several = ["Settings", "Fake"];
+    let several = ["Settings"];
     // Names that a trait prescribes.
     let associated = ["Err", "Error", "Future", "Response", "Value"];
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();

@@ -1,9 +1,11 @@
 //! Each command, run with the fakes of `world`.
 
 mod bench;
+mod build;
 mod catalog;
 mod credentials;
 mod deploy;
+mod lint;
 mod looking;
 mod machine;
 mod rollback;

@@ -162,6 +162,7 @@ impl CallFault {
 
 enum What {
     Fail(String),
+    Deny,
     LoseAnswer,
     Interrupt,
     Kill,
@@ -303,6 +304,11 @@ impl Fake {
         }
     }
 
+    /// The credentials lack the permission for the next call of this name.
+    pub(crate) fn deny(&self, at: &str) {
+        self.event(at, What::Deny);
+    }
+
     /// Ctrl-C during the next call of this name, which still does its work.
     pub(crate) fn interrupt(&self, at: &str) {
         self.event(at, What::Interrupt);
@@ -416,6 +422,10 @@ impl Fake {
         match what {
             None | Some(What::Expire) => {}
             Some(What::Fail(message)) => return Err(anyhow!(message)),
+            Some(What::Deny) => {
+                let text = format!("{name}: AccessDeniedException");
+                return Err(Failure::new(Kind::Denied, text).into());
+            }
             Some(What::Meanwhile(act)) => act(&mut self.state()),
             Some(What::LoseAnswer) => {
                 work(&mut self.state())?;

@@ -59,7 +59,7 @@ fn the_endpoint_of_the_file_is_allowed() {
 }
 
 #[test]
-fn expired_credentials_have_a_hint() {
+fn expired_credentials_and_missing_permissions_are_kinds_of_failure() {
     let of_code = |code: &str| {
         let metadata = ErrorMetadata::builder().code(code).message("too late");
         let error = GetParameterError::generic(metadata.build());
@@ -72,7 +72,12 @@ fn expired_credentials_have_a_hint() {
         assert_eq!(error.to_string(), format!("{code}: too late"));
         assert!(failure.hint.as_ref().unwrap().contains("aws sso login"));
     }
-    assert!(failure::of(&of_code("AccessDenied")).is_none());
+    for code in DENIED {
+        let error = of_code(code);
+        assert!(failure::is(&error, Kind::Denied));
+        assert_eq!(error.to_string(), format!("{code}: too late"));
+    }
+    assert!(failure::of(&of_code("ThrottlingException")).is_none());
     // Only the code counts, not the message.
     let metadata = ErrorMetadata::builder().code("ValidationException");
     let error = GetParameterError::generic(metadata.message("ExpiredToken").build());

@@ -48,6 +48,8 @@ mod tests {
     use crate::decide::artifact::compilation::testing::X86;
 
     const RECIPE: &str = include_str!("../../../../services/Dockerfile");
+    const MANIFEST: &str = include_str!("../../../../Cargo.toml");
+    const IGNORED: &str = include_str!("../../../../.dockerignore");
     const TOOLCHAIN: &str = include_str!("../../../../rust-toolchain.toml");
 
     #[test]
@@ -61,6 +63,19 @@ mod tests {
         assert!(RECIPE.contains(&command), "{command}");
         assert!(cargo_arguments(X86, &["a"]).ends_with(&["--package".into(), "a".into()]));
         assert!(RECIPE.contains("\" --package %s\" ${PACKAGES}"));
+    }
+
+    /// A manifest that xtask does not send would be another input of the dependencies' layer.
+    #[test]
+    fn what_is_no_member_is_not_sent_by_plain_docker_either() {
+        let excluded = MANIFEST
+            .lines()
+            .find_map(|line| line.strip_prefix("exclude = "));
+        let excluded: Vec<String> = serde_json::from_str(excluded.unwrap()).unwrap();
+        assert!(!excluded.is_empty());
+        for folder in excluded {
+            assert!(IGNORED.lines().any(|line| line == folder), "{folder}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Function, Service};
+use crate::catalog::{Component, Function, Service};
 use crate::decide::artifact::image::{Digest, Key};
 use crate::decide::definition::Definition;
 
@@ -203,6 +203,20 @@ pub struct StoppedContainer {
 }
 
 impl Snapshot {
+    /// Whether anything that was released of this component runs.
+    pub fn runs(&self, component: Component) -> bool {
+        match component {
+            Component::Service(service) => {
+                let found = self.services.get(&service);
+                found.is_some_and(|found| found.running().is_some())
+            }
+            Component::Function(function) => {
+                let found = self.functions.get(&function);
+                found.is_some_and(|found| found.running().is_some())
+            }
+        }
+    }
+
     /// What is not any more as this snapshot saw it. A plan is applied only to what it was made
     /// for.
     pub fn changed_since(&self, now: &Self) -> Vec<String> {

@@ -130,3 +130,29 @@ async fn what_terraform_has_not_made_yet_is_told_and_left_out_of_a_plan() {
         .succeeds()
         .says(&["echo        is in the catalog and not created yet"]);
 }
+
+/// The role of a pipeline names each component. One that it does not know is told before anything
+/// is built.
+#[tokio::test(start_paused = true)]
+async fn a_role_that_does_not_know_a_component_is_told_before_a_build() {
+    for (denied, says) in [
+        ("tail /ecs/demo-orbit", "orbit: tail /ecs/demo-orbit"),
+        ("look governance", "look governance"),
+    ] {
+        let fake = Fake::applied();
+        fake.deny(denied);
+        fake.deploy_all().await.fails(12).says(&[
+            "these credentials may not release all components",
+            says,
+            "cd infra/bootstrap",
+            "-var-file=../environments/local.tfvars.json",
+        ]);
+        assert_eq!(fake.changes(), [""; 0]);
+        assert_eq!(fake.state().builds, 0);
+    }
+    // Of what runs already no log is read.
+    let fake = Fake::released().await;
+    fake.edit(&COMPONENTS, "two");
+    fake.deny("tail /ecs/demo-orbit");
+    fake.deploy_all().await.succeeds();
+}

@@ -58,7 +58,7 @@ impl Source for Fake {
         templates
             .get(path)
             .cloned()
-            .with_context(|| format!("no {path}"))
+            .with_context(|| format!("read {path}: no such file"))
     }
 
     async fn services_sha256(&self) -> Result<String> {
@@ -97,7 +97,8 @@ impl Builder for Fake {
         _: Architecture,
         keys: &BTreeMap<Component, Key>,
     ) -> Result<BTreeMap<Component, Artifact>> {
-        self.call("build", |state| {
+        let names = names_of(keys);
+        self.call(&format!("build {names}"), |state| {
             state.builds += 1;
             state.cached.extend(keys.values().cloned());
             let components = keys.keys();
@@ -112,9 +113,18 @@ impl Builder for Fake {
         Ok(artifact.key.0.clone().into_bytes())
     }
 
-    async fn bundle(&self, _: &BTreeMap<Component, Artifact>, _: &Path) -> Result<()> {
-        Ok(())
+    async fn bundle(&self, artifacts: &BTreeMap<Component, Artifact>, folder: &Path) -> Result<()> {
+        let names = names_of(artifacts);
+        self.call(&format!("bundle {names} in {}", folder.display()), |_| {
+            Ok(())
+        })
+        .await
     }
+}
+
+fn names_of<T>(by_component: &BTreeMap<Component, T>) -> String {
+    let names: Vec<&str> = by_component.keys().map(|it| it.name()).collect();
+    names.join(" ")
 }
 
 /// `infra/` as it was when it was planned.

@@ -302,9 +302,22 @@ impl FakeService {
 
 #[async_trait]
 impl Cluster for Fake {
-    async fn describe_service(&self, _: &Outputs, name: Service) -> Result<ServiceState> {
-        self.call(&format!("look {name}"), |state| state.ecs.look(name))
-            .await
+    async fn describe_services(
+        &self,
+        _: &Outputs,
+        services: &[Service],
+    ) -> Result<BTreeMap<Service, ServiceState>> {
+        let mut states = BTreeMap::new();
+        for services in services.chunks(10) {
+            let names: Vec<&str> = services.iter().map(|it| it.name()).collect();
+            let name = format!("look {}", names.join(" "));
+            let looked = self.call(&name, |state| {
+                let looks = services.iter().map(|it| Ok((*it, state.ecs.look(*it)?)));
+                looks.collect::<Result<Vec<_>>>()
+            });
+            states.extend(looked.await?);
+        }
+        Ok(states)
     }
 
     async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>> {

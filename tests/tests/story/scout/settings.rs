@@ -1,0 +1,31 @@
+//! The settings of scout, from the environment.
+
+use axum::http::Uri;
+use service_kit::settings::{Base, Reader};
+use service_kit::sigv4::SignedFor;
+
+use crate::service::SERVICE;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub base: Base,
+    pub axon_url: Uri,
+    pub axon_signed_for: SignedFor,
+}
+
+impl Settings {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let axon_signed_for = SignedFor::read(reader, "AXON_SIGNED_FOR", "axon");
+        Self {
+            base: Base::read_signed(reader, SERVICE, axon_signed_for.signatures()),
+            axon_url: reader.url("AXON_SERVICE_URL").unwrap_or_default(),
+            axon_signed_for,
+        }
+    }
+}
+
+impl AsRef<Base> for Settings {
+    fn as_ref(&self) -> &Base {
+        &self.base
+    }
+}
