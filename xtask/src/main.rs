@@ -175,7 +175,7 @@ async fn run_in_checkout(
             coverage: true,
             fix,
             ..
-        } => commands::coverage::coverage(env, env, report, &source, fix).await,
+        } => commands::coverage::coverage((env, env), report, &source, catalog, fix).await,
         CheckoutVerb::Test {
             fuzz: Some(seconds),
             ..
@@ -468,6 +468,7 @@ async fn run_tests(
     };
     let method = (BuildMethod::Host, Profile::of(environment));
     let parts = test::TestParts {
+        catalog,
         toolchain: env,
         machine: env,
         source: &Checkout::new(env),

@@ -70,7 +70,7 @@ impl Toolchain for ProcessEnv {
         ])))
     }
 
-    async fn lines_covered(&self, programs: &[String], folders: &[&str]) -> Result<f64> {
+    async fn lines_covered(&self, programs: &[String], folders: &[String]) -> Result<f64> {
         let llvm = llvm_folder(self).await?;
         let llvm = llvm.context("the tools of LLVM are not installed any more")?;
         let counts = counts_folder(self);

@@ -5,31 +5,28 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::doctor;
+use crate::catalog::{Catalog, CatalogEntry, Component};
 use crate::decide::acceptance::figures::{Coverage, covered, programs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, llvm_faults};
 use crate::failure::{Failure, Kind};
 use crate::ports::{Depth, Machine, Source, Toolchain};
 use crate::report::{BuildEvent, CommandEvent, Report};
 
-/// The packages of `services/`, as cargo's arguments.
-pub(super) const PACKAGES: [&str; 8] = [
-    "--package",
-    "service-kit",
-    "--package",
-    "axon",
-    "--package",
-    "orbit",
-    "--package",
-    "governance",
-];
+/// The kit and every component, as cargo's arguments.
+pub(super) fn packages(catalog: &Catalog) -> Vec<&'static str> {
+    let components = catalog.components().into_iter().map(Component::name);
+    let names = std::iter::once("service-kit").chain(components);
+    names.flat_map(|name| ["--package", name]).collect()
+}
 
 /// The sources whose lines count. Integration tests, in folders of their own, do not.
-const FOLDERS: [&str; 4] = [
-    "services/kit/src",
-    "services/axon/src",
-    "services/orbit/src",
-    "services/governance/src",
-];
+fn folders(catalog: &Catalog) -> Vec<String> {
+    let entries = catalog.entries().iter().map(CatalogEntry::common);
+    let components = entries.filter(|entry| !entry.retired);
+    let folders = components.map(|entry| entry.folder.as_str());
+    let folders = std::iter::once("services/kit").chain(folders);
+    folders.map(|folder| format!("{folder}/src")).collect()
+}
 
 /// The command that installs LLVM's tools.
 pub(super) const INSTALL_LLVM: &str = "cargo xtask test --fix";
@@ -47,11 +44,14 @@ pub(super) fn shown(line: &str) -> Option<&str> {
 /// It is kept as the one of these sources; `None`: it is of tests that failed.
 pub(super) async fn measure(
     toolchain: &dyn Toolchain,
+    catalog: &Catalog,
     output: &str,
     sources_sha256: Option<String>,
 ) -> Result<f64> {
     let programs: Vec<String> = programs_of(output).into_iter().collect();
-    let lines_percent = toolchain.lines_covered(&programs, &FOLDERS).await?;
+    let lines_percent = toolchain
+        .lines_covered(&programs, &folders(catalog))
+        .await?;
     if let Some(sources_sha256) = sources_sha256 {
         let figure = Coverage {
             lines_percent,
@@ -65,10 +65,11 @@ pub(super) async fn measure(
 /// As `measure`, but coverage below the limit is a failure. Returns the figure as text.
 pub(super) async fn require(
     toolchain: &dyn Toolchain,
+    catalog: &Catalog,
     output: &str,
     sources_sha256: String,
 ) -> Result<String> {
-    let lines_percent = measure(toolchain, output, Some(sources_sha256)).await?;
+    let lines_percent = measure(toolchain, catalog, output, Some(sources_sha256)).await?;
     let text = covered(lines_percent);
     text.map_err(|text| Failure::new(Kind::CheckFailed, text).into())
 }
@@ -96,10 +97,10 @@ pub(super) async fn install_llvm(
 
 /// `test --coverage`: runs the tests for the coverage alone.
 pub async fn coverage(
-    machine: &dyn Machine,
-    toolchain: &dyn Toolchain,
+    (machine, toolchain): (&dyn Machine, &dyn Toolchain),
     report: &Report,
     source: &dyn Source,
+    catalog: &Catalog,
     fix: bool,
 ) -> Result<()> {
     if fix {
@@ -115,7 +116,11 @@ pub async fn coverage(
         return Err(Failure::not_ready(LLVM_MISSING).hint(hint).into());
     };
     let sources_sha256 = source.services_sha256().await?;
-    let arguments = [&["test", "--locked", NAMING_PROGRAMS], &PACKAGES[..]].concat();
+    let arguments = [
+        &["test", "--locked", NAMING_PROGRAMS],
+        &packages(catalog)[..],
+    ]
+    .concat();
     let mut watch = |line: &str| {
         if let Some(line) = shown(line) {
             report.emit(BuildEvent::ToolOutput {
@@ -134,7 +139,7 @@ pub async fn coverage(
         });
         return Err(Failure::new(Kind::CheckFailed, "the tests failed").into());
     }
-    let text = require(toolchain, &run.output, sources_sha256).await?;
+    let text = require(toolchain, catalog, &run.output, sources_sha256).await?;
     report.data(&json!({ "coverage": text }), &text);
     Ok(())
 }

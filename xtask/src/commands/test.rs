@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::coverage::{self, INSTALL_LLVM, NAMING_PROGRAMS};
 use super::doctor;
+use crate::catalog::Catalog;
 use crate::decide::acceptance::figures::{TestCounts, count_tests, fuzz_runs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, shell_faults};
 use crate::failure::{Failure, Kind};
@@ -59,6 +60,7 @@ const ADVISORIES_LIMIT: Duration = Duration::from_mins(1);
 
 /// The ports that the tests need.
 pub struct TestParts<'a> {
+    pub catalog: &'a Catalog,
     pub toolchain: &'a dyn Toolchain,
     pub report: &'a Report,
     pub source: &'a dyn Source,
@@ -160,7 +162,10 @@ impl Suite<'_> {
     /// costs a compilation of what is ours, and of no dependency.
     async fn tests(&mut self) -> Result<()> {
         let TestParts {
-            toolchain, source, ..
+            catalog,
+            toolchain,
+            source,
+            ..
         } = self.parts;
         let Some(counting) = toolchain.counting().await? else {
             self.skipped.push(Skipped {
@@ -175,7 +180,7 @@ impl Suite<'_> {
         let run = self.run("tests", &arguments, &counting).await?;
         if run.succeeded {
             let started = Instant::now();
-            match coverage::require(*toolchain, &run.output, sources_sha256).await {
+            match coverage::require(*toolchain, catalog, &run.output, sources_sha256).await {
                 Ok(figure) => self.pass("coverage", Some(figure), started),
                 Err(error) => self.fail("coverage", &error, started),
             }

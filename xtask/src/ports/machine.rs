@@ -66,7 +66,7 @@ pub trait Toolchain: Send + Sync {
     async fn counting(&self) -> Result<Option<BTreeMap<String, String>>>;
     /// The share of the lines of `services/` that was counted since, in percent. Of these programs,
     /// and below these folders.
-    async fn lines_covered(&self, programs: &[String], folders: &[&str]) -> Result<f64>;
+    async fn lines_covered(&self, programs: &[String], folders: &[String]) -> Result<f64>;
     /// The figure that was kept last.
     async fn coverage(&self) -> Result<Option<Coverage>>;
     async fn keep_coverage(&self, figure: &Coverage) -> Result<()>;

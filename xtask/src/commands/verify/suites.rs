@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::super::coverage::{INSTALL_LLVM, NAMING_PROGRAMS, PACKAGES, measure, shown};
+use super::super::coverage::{INSTALL_LLVM, NAMING_PROGRAMS, measure, packages, shown};
 use super::{looking, unseen};
+use crate::catalog::Catalog;
 use crate::decide::acceptance::Criterion::{IntegrationTests, UnitTests};
 use crate::decide::acceptance::figures::{TestRun, count_tests, covered, passed};
 use crate::decide::acceptance::{Check, Observation, Observations};
@@ -32,7 +33,7 @@ pub(super) async fn check(context: &Context<'_>, toolchain: &dyn Toolchain) -> [
     match look(context, toolchain).await {
         Ok(checks) => checks,
         Err(error) => [(UnitTests, UNIT), (IntegrationTests, INTEGRATION)]
-            .map(|(criterion, kind)| unseen(criterion, &error, &kind.command())),
+            .map(|(criterion, kind)| unseen(criterion, &error, &kind.command(context.catalog))),
     }
 }
 
@@ -52,23 +53,23 @@ async fn look(context: &Context<'_>, toolchain: &dyn Toolchain) -> Result<[Check
             let output = [&*unit.output, &*integration.output].concat();
             let passed = unit.succeeded && integration.succeeded;
             let sources_sha256 = passed.then_some(sources_sha256);
-            let lines_percent = measure(toolchain, &output, sources_sha256).await;
+            let lines_percent = measure(toolchain, context.catalog, &output, sources_sha256).await;
             let percent = lines_percent.map_err(|error| format!("coverage: {error:#}"));
             Some(percent.and_then(covered))
         }
         (None, None) => None,
     };
     Ok([
-        unit_check(observation(&unit), coverage),
+        unit_check(observation(&unit), coverage, &UNIT.command(context.catalog)),
         Observations::of([observation(&integration)])
-            .judge(IntegrationTests, &INTEGRATION.command()),
+            .judge(IntegrationTests, &INTEGRATION.command(context.catalog)),
     ])
 }
 
-fn unit_check(tests: Observation, coverage: Option<Observation>) -> Check {
+fn unit_check(tests: Observation, coverage: Option<Observation>, command: &str) -> Check {
     let remedy = match (&tests, &coverage) {
-        (Ok(_), Some(Err(_))) => "cargo xtask test --coverage".to_owned(),
-        _ => UNIT.command(),
+        (Ok(_), Some(Err(_))) => "cargo xtask test --coverage",
+        _ => command,
     };
     let observations = match coverage {
         Some(coverage) => Observations::of([tests, coverage]),
@@ -76,7 +77,7 @@ fn unit_check(tests: Observation, coverage: Option<Observation>) -> Check {
             "coverage: not measured, since {LLVM_MISSING}; `{INSTALL_LLVM}` installs them"
         )),
     };
-    observations.judge(UnitTests, &remedy)
+    observations.judge(UnitTests, remedy)
 }
 
 fn observation(run: &CargoRun) -> Observation {
@@ -103,7 +104,7 @@ impl TestKind {
                 });
             }
         };
-        let mut arguments = self.arguments();
+        let mut arguments = self.arguments(context.catalog);
         arguments.push(NAMING_PROGRAMS);
         let run = toolchain.cargo(&arguments, variables, &mut watch).await?;
         if !run.succeeded {
@@ -116,13 +117,13 @@ impl TestKind {
         Ok(run)
     }
 
-    fn arguments(&self) -> Vec<&'static str> {
+    fn arguments(&self, catalog: &Catalog) -> Vec<&'static str> {
         let first = ["test", "--locked", "--no-fail-fast"];
-        [&first, &PACKAGES[..], self.arguments].concat()
+        [&first, &packages(catalog)[..], self.arguments].concat()
     }
 
     /// The command that runs these tests by hand.
-    fn command(&self) -> String {
-        format!("cargo {}", self.arguments().join(" ")).replace('*', "'*'")
+    fn command(&self, catalog: &Catalog) -> String {
+        format!("cargo {}", self.arguments(catalog).join(" ")).replace('*', "'*'")
     }
 }

@@ -3,8 +3,10 @@
 
 use serde_json::Value;
 use std::path::Path;
+use xtask::commands::coverage::coverage;
 use xtask::commands::test::{TestParts, TestScope, test};
 use xtask::decide::outputs::Architecture;
+use xtask::ports::Context;
 use xtask::report::Format;
 
 use crate::world::{CommandOutput, Fake};
@@ -18,6 +20,7 @@ struct Flags {
 async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
     fake.run_in(format, async |context| {
         let parts = TestParts {
+            catalog: context.catalog,
             toolchain: fake,
             report: context.report,
             source: fake,
@@ -133,6 +136,29 @@ async fn too_little_coverage_fails() {
     output
         .fails(30)
         .says(&["expected more than 80 %", "failed: coverage"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lines_of_every_component_count() {
+    let fake = Fake::empty();
+    fake.add_echo();
+    let output = fake.run_in(Format::Human, async |context| {
+        let Context {
+            report, catalog, ..
+        } = context;
+        coverage((&fake, &fake), report, &fake, catalog, false).await
+    });
+    output.await.succeeds();
+    let machine = &fake.state().machine;
+    let command = "counted cargo test --locked --message-format=json-render-diagnostics \
+                   --package service-kit --package governance --package axon --package echo \
+                   --package orbit";
+    assert_eq!(machine.ran, [command]);
+    let folders = ["kit", "governance", "axon", "echo", "orbit"];
+    assert_eq!(
+        machine.counted,
+        folders.map(|folder| format!("services/{folder}/src"))
+    );
 }
 
 /// No command on this machine can fix that, so it is no skipped stage.

@@ -1,7 +1,12 @@
 //! The components that stories are about: those of this checkout.
 
+use serde_json::{Value, json};
 use xtask::catalog::{Catalog, Component, Service};
 pub(crate) use xtask::decide::acceptance::{AXON, GOVERNANCE, ORBIT};
+
+use super::Fake;
+
+const TEXT: &str = include_str!("../../../../services/catalog.json");
 
 pub(crate) const SERVICES: [Service; 2] = [AXON, ORBIT];
 
@@ -14,6 +19,30 @@ pub(crate) const COMPONENTS: [Component; 3] = [
 
 /// The catalog of this checkout.
 pub(crate) fn catalog() -> Catalog {
-    let text = include_str!("../../../../services/catalog.json");
-    Catalog::parse(text).unwrap()
+    Catalog::parse(TEXT).unwrap()
+}
+
+/// A service that the checkout does not have.
+pub(crate) const ECHO: Service = Service::of("echo");
+
+impl Fake {
+    /// The checkout gets one more service, in all of axon's places.
+    pub(crate) fn add_echo(&self) {
+        let mut state = self.state();
+        let template = state.templates[&AXON.template()].as_str();
+        let template = template.replace("AXON", "ECHO").replace("axon", "echo");
+        state.templates.insert(ECHO.template(), template);
+        state.sources.insert(ECHO.into(), "one".to_owned());
+        let outputs = state.outputs["services"]["axon"].to_string();
+        let mut outputs: Value = serde_json::from_str(&outputs.replace("axon", "echo")).unwrap();
+        state.outputs["services"]["echo"] = outputs;
+        let mut catalog: Value = serde_json::from_str(TEXT).unwrap();
+        let entry = json!({
+            "name": "echo", "kind": "service", "crate": "services/echo", "port": 80,
+            "routes": [{ "priority": 30, "path": "/echo", "exposed": true }],
+            "secrets": ["database_url", "api_key"],
+        });
+        catalog["components"].as_array_mut().unwrap().push(entry);
+        state.catalog = Catalog::parse(&catalog.to_string()).unwrap();
+    }
 }

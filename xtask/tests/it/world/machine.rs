@@ -39,6 +39,8 @@ pub(crate) struct ThisMachine {
     pub(crate) lines_percent: f64,
     /// The figure of an earlier run.
     pub(crate) coverage: Option<Coverage>,
+    /// The folders whose lines were counted last.
+    pub(crate) counted: Vec<String>,
     /// How many times it was measured.
     pub(crate) measured: u32,
     /// Every run of cargo and of its tools, in order; `counted` in front of those with coverage.
@@ -66,6 +68,7 @@ impl Default for ThisMachine {
             fails: None,
             lines_percent: 90.0,
             coverage: None,
+            counted: Vec::new(),
             measured: 0,
             ran: Vec::new(),
             installed: Vec::new(),
@@ -127,10 +130,10 @@ impl Toolchain for Fake {
         Ok(has_llvm.then(|| variables.into()))
     }
 
-    async fn lines_covered(&self, programs: &[String], folders: &[&str]) -> Result<f64> {
+    async fn lines_covered(&self, programs: &[String], folders: &[String]) -> Result<f64> {
         assert_eq!(programs, ["/target/axon"]);
-        assert!(folders.contains(&"services/axon/src"));
         let machine = &mut self.state().machine;
+        machine.counted = folders.to_vec();
         machine.measured += 1;
         Ok(machine.lines_percent)
     }
