@@ -497,7 +497,9 @@ async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> 
     let parts = bench::BenchParts {
         catalog,
         builder: &builder,
+        source: &Checkout::new(env),
         stopwatch: &Programs {
+            catalog,
             process_env: env,
             program: environments::program()?,
             clock: &SystemClock,
@@ -505,7 +507,7 @@ async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> 
         },
         report,
         architecture: environments::architecture(environment)?,
-        environment: &environment.name,
+        environment,
         deploys: !environment.emulated || emulator.is_up().await,
     };
     bench::bench(&parts).await

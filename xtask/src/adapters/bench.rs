@@ -4,7 +4,7 @@ mod load;
 mod program;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::builder::Artifacts;
 use super::process::Command;
+use crate::catalog::{Catalog, Service};
 use crate::decide::outputs::Architecture;
 use crate::ports::{
     CargoRun, LineWatcher, Load, ProcessEnv, Started, Stopwatch, Subject, WallClock,
@@ -25,6 +26,7 @@ const STARTS: usize = 20;
 const IDLE_AFTER: Duration = Duration::from_millis(200);
 
 pub struct Programs<'a> {
+    pub catalog: &'a Catalog,
     pub process_env: &'a ProcessEnv,
     /// The executable of xtask.
     pub program: PathBuf,
@@ -37,14 +39,30 @@ impl Stopwatch for Programs<'_> {
     async fn starts(
         &self,
         architecture: Architecture,
+        settings: &BTreeMap<Service, BTreeMap<String, String>>,
         watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Started>>> {
         let folder = self.builder.build_baseline(architecture).await?;
         let mut starts = BTreeMap::<_, Vec<_>>::new();
         for round in 1..=STARTS {
-            for subject in Subject::ALL {
-                watch(&format!("start {round} of {STARTS}: {subject}"));
-                let started = start(self.process_env, &folder, subject).await?;
+            let what = |subject: Subject| format!("start {round} of {STARTS}: {subject}");
+            watch(&what(Subject::Bare));
+            let port = free_port()?;
+            let bare = Command::new(self.process_env, folder.join("baseline"))
+                .arguments([port.to_string()])
+                .variable("SECRET", "none");
+            let started = start(bare, port, Subject::Bare).await?;
+            starts.entry(Subject::Bare).or_default().push(started);
+            for (service, settings) in settings {
+                let subject = Subject::Service(*service);
+                watch(&what(subject));
+                let port = free_port()?;
+                let mut command = Command::new(self.process_env, folder.join(service.name()));
+                for (name, value) in settings {
+                    command = command.variable(name, value);
+                }
+                let command = command.variable("PORT", port.to_string());
+                let started = start(command, port, subject).await?;
                 starts.entry(subject).or_default().push(started);
             }
         }
@@ -56,6 +74,10 @@ impl Stopwatch for Programs<'_> {
         architecture: Architecture,
         watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Load>>> {
+        let services = self.catalog.services();
+        if !load::SERVICES.iter().all(|it| services.contains(it)) {
+            return Ok(BTreeMap::new());
+        }
         let folder = self.builder.build_baseline(architecture).await?;
         let now = self.clock.now().into();
         load(self.process_env, &folder, now, watch).await
@@ -84,17 +106,7 @@ impl Stopwatch for Programs<'_> {
     }
 }
 
-async fn start(process_env: &ProcessEnv, folder: &Path, subject: Subject) -> Result<Started> {
-    let port = free_port()?;
-    let command = match subject {
-        Subject::Bare => Command::new(process_env, folder.join("baseline"))
-            .arguments([port.to_string()])
-            .variable("SECRET", "none"),
-        Subject::Reason => service(Command::new(process_env, folder.join("axon")), port),
-        Subject::Dispatch => service(Command::new(process_env, folder.join("orbit")), port)
-            .variable("GOVERNANCE_FUNCTION_NAME", "demo-governance:live")
-            .variable("AXON_SERVICE_URL", "http://axon.demo.invalid/reason"),
-    };
+async fn start(command: Command, port: u16, subject: Subject) -> Result<Started> {
     let began = Instant::now();
     let child = command.spawn()?;
     await_health(port, &subject.to_string()).await?;
@@ -104,14 +116,4 @@ async fn start(process_env: &ProcessEnv, folder: &Path, subject: Subject) -> Res
         to_first_200,
         resident_bytes: kernel_field(child.process()?, "VmRSS:")?,
     })
-}
-
-/// The variables of a definition, except for the port and a stop without draining.
-fn service(command: Command, port: u16) -> Command {
-    command
-        .variable("PORT", port.to_string())
-        .variable("DRAIN_MS", "0")
-        .variable("SIGNATURES", "off")
-        .variable("AWS_REGION", "us-east-1")
-        .variable("AWS_EC2_METADATA_DISABLED", "true")
 }

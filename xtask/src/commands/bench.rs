@@ -2,27 +2,31 @@
 //! none has a limit; requests are compared with those of a bare handler in the same round. To see
 //! what a change costs, run `bench` before and after it on one machine.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::catalog::Catalog;
+use super::lint::invented_outputs;
+use crate::catalog::{Catalog, Component, Service};
+use crate::decide::definition::run_options::run_options;
+use crate::decide::environment::Environment;
 use crate::decide::outputs::Architecture;
-use crate::ports::{Builder, Load, Started, Stopwatch, Subject};
+use crate::planning::definitions::rendered_with;
+use crate::ports::{Builder, Load, Source, Started, Stopwatch, Subject};
 use crate::report::{CommandEvent, Report};
 
 const DEPLOYS: usize = 3;
 
-const LOADS: [Subject; 2] = [Subject::Reason, Subject::Dispatch];
-
 pub struct BenchParts<'a> {
     pub catalog: &'a Catalog,
+    pub source: &'a dyn Source,
     pub builder: &'a dyn Builder,
     pub stopwatch: &'a dyn Stopwatch,
     pub report: &'a Report,
     pub architecture: Architecture,
-    pub environment: &'a str,
+    pub environment: &'a Environment,
     /// Whether deploys are measured: only if the environment can be reached.
     pub deploys: bool,
 }
@@ -66,17 +70,18 @@ async fn images(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
 
 async fn starts(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let mut watch = |line: &str| measuring(parts.report, "start", line);
+    let settings = settings(parts).await?;
     let starts = parts
         .stopwatch
-        .starts(parts.architecture, &mut watch)
+        .starts(parts.architecture, &settings, &mut watch)
         .await?;
     let time = |it: &Started| milliseconds(it.to_first_200);
     let mut figures = Vec::new();
-    for subject in Subject::ALL {
-        let (name, started) = (subject.to_string(), &starts[&subject]);
+    for (subject, started) in &starts {
+        let name = subject.to_string();
         let took = median(started.iter().map(time));
         figures.push(figure(&name, "start to first 200", took, "ms"));
-        if subject == Subject::Bare {
+        if *subject == Subject::Bare {
             continue;
         }
         let ratio = against(started, &starts[&Subject::Bare], time);
@@ -87,20 +92,50 @@ async fn starts(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// The variables of each service's definition, but for those by which it would need AWS to start,
+/// or time to end.
+async fn settings(parts: &BenchParts<'_>) -> Result<BTreeMap<Service, BTreeMap<String, String>>> {
+    let outputs = invented_outputs(parts.catalog, parts.environment);
+    let mut all = BTreeMap::new();
+    let services = parts.catalog.services().into_iter();
+    for entry in services.filter_map(|it| parts.catalog.service(it)) {
+        let service = entry.service;
+        let image = outputs.image_name(service);
+        let definition = rendered_with(parts.source, &outputs, entry, &image).await?;
+        let mut settings = run_options(&definition, &image)
+            .with_context(|| format!("the definition of {service} has no container"))?
+            .environment;
+        settings.remove(&format!("{}_SECRET_ARN", Component::from(service).prefix()));
+        for (name, value) in [
+            ("SIGNATURES", "off"),
+            ("DRAIN_MS", "0"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ] {
+            settings.insert(name.to_owned(), value.to_owned());
+        }
+        all.insert(service, settings);
+    }
+    Ok(all)
+}
+
 /// The cost of a request, and its ratio to that of a handler that does nothing else.
 async fn loads(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let mut watch = |line: &str| measuring(parts.report, "load", line);
     let loads = parts.stopwatch.load(parts.architecture, &mut watch).await?;
     let cpu = |load: &Load| load.cpu_per_request.as_secs_f64() * 1e6;
     let p99 = |load: &Load| milliseconds(load.p99);
-    let bare = &loads[&Subject::Bare];
+    let Some(bare) = loads.get(&Subject::Bare) else {
+        let why = "the services with a request for it are not in the catalog";
+        not_measured(parts.report, "load", why);
+        return Ok(Vec::new());
+    };
     let name = Subject::Bare.to_string();
     let mut figures = vec![
         figure(&name, "CPU a request", median(bare.iter().map(cpu)), "µs"),
         figure(&name, "p99", median(bare.iter().map(p99)), "ms"),
     ];
-    for subject in LOADS {
-        let (name, load) = (subject.to_string(), &loads[&subject]);
+    for (subject, load) in loads.iter().filter(|(it, _)| **it != Subject::Bare) {
+        let name = subject.to_string();
         let median_of = |what: &dyn Fn(&Load) -> f64| median(load.iter().map(what));
         let rate = median_of(&|load| load.requests_per_second);
         let peak = median_of(&|load| megabytes(load.resident_peak_bytes));
@@ -131,10 +166,10 @@ async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
         "--format",
         "json",
         "--env",
-        parts.environment,
+        &parts.environment.name,
     ];
     if !parts.deploys {
-        not_measured(parts.report, "the local AWS does not run");
+        not_measured(parts.report, "deploy", "the local AWS does not run");
         return Ok(None);
     }
     let mut times = Vec::new();
@@ -144,7 +179,7 @@ async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
         let (took, run) = parts.stopwatch.run_self(&arguments).await?;
         if !run.succeeded || !run.output.contains("nothing to do") {
             let why = "a deploy has something to do; run `cargo xtask deploy` first";
-            not_measured(parts.report, why);
+            not_measured(parts.report, "deploy", why);
             return Ok(None);
         }
         times.push(milliseconds(took));
@@ -160,9 +195,9 @@ fn measuring(report: &Report, subject: &str, what: &str) {
     });
 }
 
-fn not_measured(report: &Report, why: &str) {
+fn not_measured(report: &Report, subject: &str, why: &str) {
     report.emit(CommandEvent::NotMeasured {
-        subject: "deploy".to_owned(),
+        subject: subject.to_owned(),
         why: why.to_owned(),
     });
 }
@@ -184,7 +219,7 @@ fn table(figures: &[Figure]) -> String {
             value,
             unit,
         } = figure;
-        format!("{subject:<12} {what:<18} {value:>8.1} {unit}")
+        format!("{subject:<15} {what:<18} {value:>8.1} {unit}")
     };
     figures.iter().map(line).collect::<Vec<_>>().join("\n")
 }

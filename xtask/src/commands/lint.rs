@@ -142,7 +142,7 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
 }
 
 /// Outputs as Terraform would publish them for this environment.
-fn invented_outputs(catalog: &Catalog, environment: &Environment) -> Outputs {
+pub(super) fn invented_outputs(catalog: &Catalog, environment: &Environment) -> Outputs {
     let Environment {
         project,
         name,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 
+use crate::catalog::Service;
 use crate::decide::acceptance::figures::Coverage;
 use crate::decide::definition::run_options::RunOptions;
 use crate::decide::machine::readiness::facts::MachineFacts;
@@ -106,13 +107,16 @@ impl CargoRun {
 #[async_trait]
 pub trait Stopwatch: Send + Sync {
     /// Starts the programs that were compiled for production and ends them again, several times
-    /// each.
+    /// each: the baseline, and each of these services with its settings.
     async fn starts(
         &self,
         architecture: Architecture,
+        settings: &BTreeMap<Service, BTreeMap<String, String>>,
         watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Started>>>;
-    /// Puts load on the programs that were compiled for production, several times each.
+    /// Puts load on the programs that were compiled for production, several times each: the
+    /// baseline, and the services that have a request for it. Empty where these are not in the
+    /// catalog.
     async fn load(
         &self,
         architecture: Architecture,
@@ -125,24 +129,16 @@ pub trait Stopwatch: Send + Sync {
 /// What is started, and put under load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// A bare hyper handler that answers as `/reason` does.
+    /// A bare hyper handler.
     Bare,
-    /// `GET /reason` of axon, signed.
-    Reason,
-    /// `POST /dispatch` of orbit, through a stub of Lambda's API and axon.
-    Dispatch,
-}
-
-impl Subject {
-    pub const ALL: [Self; 3] = [Self::Bare, Self::Reason, Self::Dispatch];
+    Service(Service),
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Bare => "bare handler",
-            Self::Reason => "axon",
-            Self::Dispatch => "orbit",
+            Self::Service(service) => service.name(),
         })
     }
 }

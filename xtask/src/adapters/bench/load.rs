@@ -1,5 +1,7 @@
-//! Load tests of the services with wrk; the processor time is that of the kernel. Requests are
-//! signed, secrets are read and logs are written, as in production.
+//! Load tests with wrk, of the services that the requirements are about: `GET /reason` of axon,
+//! and `POST /dispatch` of orbit, which calls axon and a stub of Lambda's API. The processor time is
+//! that of the kernel. Requests are signed, secrets are read and logs are written, as in
+//! production.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +16,8 @@ use serde_json::json;
 
 use super::program::{await_health, free_port, kernel_field};
 use crate::adapters::process::{Child, Command, find_program};
+use crate::catalog::Service;
+use crate::decide::acceptance::{AXON, ORBIT};
 use crate::failure::Failure;
 use crate::ports::{LineWatcher, Load, ProcessEnv, Subject};
 
@@ -28,6 +32,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Made-up keys for signing requests on this machine.
 const KEY_ID: &str = "AKXT0000000000000000";
 const KEY: &str = "a-key-that-opens-nothing-on-any-machine";
+
+/// The services under load.
+pub(super) const SERVICES: [Service; 2] = [AXON, ORBIT];
 
 /// The programs under load, which call each other.
 struct Services {
@@ -64,7 +71,8 @@ pub(super) async fn load(
     let services = Services::up(process_env, folder).await?;
     let mut loads = BTreeMap::<_, Vec<_>>::new();
     for round in 1..=ROUNDS {
-        for subject in Subject::ALL {
+        let subjects = SERVICES.map(Subject::Service);
+        for subject in std::iter::once(Subject::Bare).chain(subjects) {
             watch(&format!("load {round} of {ROUNDS}: {subject}"));
             let load = services.load(process_env, subject, now).await?;
             loads.entry(subject).or_default().push(load);
@@ -124,11 +132,11 @@ impl Services {
     ) -> Result<Load> {
         let (program, path) = match subject {
             Subject::Bare => (&self.bare, "/reason"),
-            Subject::Reason => (&self.axon, "/reason"),
-            Subject::Dispatch => (&self.orbit, "/dispatch"),
+            Subject::Service(ORBIT) => (&self.orbit, "/dispatch"),
+            Subject::Service(_) => (&self.axon, "/reason"),
         };
         let url = format!("http://127.0.0.1:{}{path}", program.port);
-        let method = if subject == Subject::Dispatch {
+        let method = if subject == Subject::Service(ORBIT) {
             "POST"
         } else {
             "GET"

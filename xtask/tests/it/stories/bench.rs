@@ -1,23 +1,41 @@
 //! `bench`: a slow machine is no fault of the services; a worse ratio is.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
+use xtask::catalog::Service;
 use xtask::commands::bench::{BenchParts, bench};
 use xtask::decide::outputs::Architecture;
 use xtask::ports::{CargoRun, LineWatcher, Load, Started, Stopwatch, Subject};
 use xtask::report::Format;
 
 use crate::world::Fake;
-use crate::world::components::catalog;
+use crate::world::components::{AXON, ECHO, ORBIT};
 
 /// A machine that is `times` slower than another one, and an orbit that takes `orbit` times the
 /// processor time of the bare handler.
 struct SlowMachine {
     times: u32,
     orbit: u32,
+    /// Nothing is put under load.
+    no_load: bool,
+    /// Those of the services that were started last.
+    settings: Mutex<BTreeMap<Service, BTreeMap<String, String>>>,
+}
+
+impl SlowMachine {
+    fn of(times: u32, orbit: u32) -> Self {
+        let settings = Mutex::default();
+        Self {
+            times,
+            orbit,
+            no_load: false,
+            settings,
+        }
+    }
 }
 
 #[async_trait]
@@ -25,17 +43,18 @@ impl Stopwatch for SlowMachine {
     async fn starts(
         &self,
         _: Architecture,
+        settings: &BTreeMap<Service, BTreeMap<String, String>>,
         _: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Started>>> {
+        *self.settings.lock().unwrap() = settings.clone();
         let start = |milliseconds| Started {
             to_first_200: Duration::from_millis(milliseconds) * self.times,
             resident_bytes: 6_000_000,
         };
-        let milliseconds = [1, 3, 4];
-        let starts = Subject::ALL.into_iter().zip(milliseconds);
-        Ok(starts
-            .map(|(it, took)| (it, vec![start(took); 3]))
-            .collect())
+        let services = settings.keys().map(|it| Subject::Service(*it));
+        let mut starts: BTreeMap<_, _> = services.map(|it| (it, vec![start(3); 3])).collect();
+        starts.insert(Subject::Bare, vec![start(1); 3]);
+        Ok(starts)
     }
 
     async fn load(
@@ -43,14 +62,21 @@ impl Stopwatch for SlowMachine {
         _: Architecture,
         _: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Load>>> {
+        if self.no_load {
+            return Ok(BTreeMap::new());
+        }
         let load = |ratio: u32| {
             let cpu = Duration::from_micros(5) * ratio * self.times;
             let p99 = Duration::from_millis(10) * self.times;
             Load::new(1000, Duration::from_secs(4), cpu * 1000, p99, 15_000_000)
         };
-        let ratios = [1, 2, self.orbit];
-        let loads = Subject::ALL.into_iter().zip(ratios);
-        Ok(loads
+        let ratios = [
+            (Subject::Bare, 1),
+            (Subject::Service(AXON), 2),
+            (Subject::Service(ORBIT), self.orbit),
+        ];
+        Ok(ratios
+            .into_iter()
             .map(|(it, ratio)| (it, vec![load(ratio); 3]))
             .collect())
     }
@@ -64,18 +90,17 @@ impl Stopwatch for SlowMachine {
     }
 }
 
-async fn output_of(stopwatch: &SlowMachine) -> String {
-    let fake = Fake::empty();
+async fn output_of(fake: &Fake, stopwatch: &SlowMachine) -> String {
     let output = fake
         .run_in(Format::Human, async |context| {
-            let catalog = catalog();
             let parts = BenchParts {
-                catalog: &catalog,
+                catalog: context.catalog,
+                source: context.source,
                 builder: context.builder,
                 stopwatch,
                 report: context.report,
                 architecture: Architecture::X86,
-                environment: "local",
+                environment: context.environment,
                 deploys: true,
             };
             bench(&parts).await
@@ -87,26 +112,54 @@ async fn output_of(stopwatch: &SlowMachine) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_machine_is_no_fault() {
-    let output = output_of(&SlowMachine {
-        times: 50,
-        orbit: 14,
-    })
-    .await;
+    let output = output_of(&Fake::empty(), &SlowMachine::of(50, 14)).await;
     assert!(
-        output.contains("axon         start against bare      3.0 x"),
+        output.contains("axon            start against bare      3.0 x"),
         "{output}"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_grew_beside_the_bare_handler_of_the_same_run_is_told() {
-    let output = output_of(&SlowMachine {
-        times: 1,
-        orbit: 16,
-    })
-    .await;
-    let line = "orbit        CPU against bare       16.0 x";
+    let output = output_of(&Fake::empty(), &SlowMachine::of(1, 16)).await;
+    let line = "orbit           CPU against bare       16.0 x";
     assert!(output.lines().any(|found| found == line), "{output}");
     let limits = output.lines().filter(|line| line.contains("at most"));
     assert_eq!(limits.count(), 0, "{output}");
+}
+
+/// With the settings of its definition, and without AWS.
+#[tokio::test(start_paused = true)]
+async fn every_service_is_started_with_its_own_settings() {
+    let fake = Fake::empty();
+    fake.add_echo();
+    fake.edit_template(ECHO, "\"DEADLINE_MS\"", "\"ITS_OWN\"");
+    let machine = SlowMachine::of(1, 1);
+    let output = output_of(&fake, &machine).await;
+    for what in ["image, packed", "start to first 200", "idle memory"] {
+        let line = format!("{:<15} {what}", ECHO.name());
+        assert!(output.contains(&line), "{line}: {output}");
+    }
+    let settings = machine.settings.lock().unwrap();
+    let services: Vec<_> = settings.keys().copied().collect();
+    assert_eq!(services, [AXON, ECHO, ORBIT]);
+    assert_eq!(settings[&ECHO]["ITS_OWN"], "10000");
+    assert_eq!(settings[&ECHO]["SIGNATURES"], "off");
+    assert_eq!(settings[&ECHO].get("ECHO_SECRET_ARN"), None);
+    assert_eq!(
+        settings[&ORBIT]["GOVERNANCE_FUNCTION_NAME"],
+        "demo-governance:live"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_services_under_load_the_rest_is_measured() {
+    let fake = Fake::empty();
+    let machine = SlowMachine {
+        no_load: true,
+        ..SlowMachine::of(1, 1)
+    };
+    let output = output_of(&fake, &machine).await;
+    assert!(output.contains("idle memory"), "{output}");
+    assert!(!output.contains("CPU a request"), "{output}");
 }

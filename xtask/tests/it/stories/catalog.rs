@@ -115,12 +115,7 @@ async fn a_retired_service_is_stopped_after_the_others_and_then_removed() {
 #[tokio::test(start_paused = true)]
 async fn what_terraform_has_not_made_yet_is_told_and_left_out_of_a_plan() {
     let fake = Fake::released().await;
-    fake.state().catalog = changed(|components| {
-        components.push(json!({
-            "name": "echo", "kind": "service", "crate": "services/echo", "port": 80,
-            "routes": [{ "priority": 30, "path": "/echo" }],
-        }));
-    });
+    fake.add_echo();
     let components = fake.state().catalog.components();
     assert_eq!(components.len(), COMPONENTS.len() + 1);
     let ran = fake.run_on_outputs(async |context, outputs| {

@@ -1,6 +1,5 @@
 //! The checkout, its artifacts, and Terraform.
 
-use crate::world::components::{COMPONENTS, SERVICES};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -44,8 +43,8 @@ impl FakeState {
         let mut outputs = self.outputs.clone();
         outputs["infra_sha256"] = json!(infra);
         self.published = Some(outputs);
-        for component in SERVICES {
-            self.ecs.create(component);
+        for service in self.catalog.services() {
+            self.ecs.create(service);
         }
         self.changed("apply");
     }
@@ -79,9 +78,10 @@ impl Source for Fake {
 impl Builder for Fake {
     async fn keys(&self, _: Architecture) -> Result<BTreeMap<Component, Key>> {
         let state = self.state();
-        Ok(COMPONENTS
+        let components = state.catalog.components().into_iter();
+        Ok(components
             .map(|component| (component, state.key(component)))
-            .into())
+            .collect())
     }
 
     async fn cached(&self, component: Component, key: &Key) -> Result<Option<Artifact>> {

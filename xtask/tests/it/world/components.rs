@@ -34,7 +34,7 @@ impl Fake {
         state.templates.insert(ECHO.template(), template);
         state.sources.insert(ECHO.into(), "one".to_owned());
         let outputs = state.outputs["services"]["axon"].to_string();
-        let mut outputs: Value = serde_json::from_str(&outputs.replace("axon", "echo")).unwrap();
+        let outputs: Value = serde_json::from_str(&outputs.replace("axon", "echo")).unwrap();
         state.outputs["services"]["echo"] = outputs;
         let mut catalog: Value = serde_json::from_str(TEXT).unwrap();
         let entry = json!({
