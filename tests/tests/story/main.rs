@@ -1,6 +1,7 @@
 //! The main job from its beginning to its end, in chapters. They share one checkout and one local
 //! AWS, and run in this order; each fails by itself, and can be run alone by its name.
 
+mod catalog;
 mod deploy;
 mod local_aws;
 mod refusals;
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 type Chapter = fn(&Story);
 
-const CHAPTERS: [(&str, Chapter); 17] = [
+const CHAPTERS: [(&str, Chapter); 20] = [
     ("first_deploy", deploy::first_deploy),
     ("verify", verify::verify),
     ("nothing_to_do", deploy::nothing_to_do),
@@ -35,7 +36,10 @@ const CHAPTERS: [(&str, Chapter); 17] = [
     ("crash_of_the_local_aws", local_aws::crash),
     ("stop", rollback::stop),
     ("restart_of_the_local_aws", local_aws::restart),
+    ("third_service", catalog::third_service),
+    ("broken_third_service", catalog::broken_third_service),
     ("rotation", rotation::rotation),
+    ("retirement", catalog::retirement),
     ("down", local_aws::down),
 ];
 

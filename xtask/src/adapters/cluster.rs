@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(input.container_definitions()[0].stop_timeout(), Some(20));
     }
 
-    /// ECS as DescribeServices answers it, without `demo-s7`.
+    /// ECS as `DescribeServices` answers it, without `demo-s7`.
     async fn ecs_without_one(calls: &Arc<Mutex<Vec<usize>>>) -> Ecs {
         let calls = Arc::clone(calls);
         let config = fake_aws::config(move |asked, input| {

@@ -5,6 +5,7 @@ mod service;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -23,7 +24,7 @@ pub fn app(
         name: "axon",
         url: settings.axon_url.clone(),
         connect_to: None,
-        attempt_timeout: settings.base.deadline / 2,
+        attempt_timeout: Duration::from_secs(2),
         repeat: Repeat::ByMethod,
         outcome: AttemptOutcome::of_response,
         signer: Signer::new(settings.axon_signed_for, &settings.base, dependencies)?,
