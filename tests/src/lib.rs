@@ -290,7 +290,7 @@ impl CheckoutCopy {
 
     fn terraform_folder(&self) -> PathBuf {
         let local = self.root.join("target/xtask/local");
-        local.join(format!("{}/terraform", self.port))
+        local.join(format!("{}/local/terraform", self.port))
     }
 
     /// Terraform in xtask's copy of `infra/`.

@@ -3,6 +3,7 @@
 
 mod catalog;
 mod deploy;
+mod environments;
 mod local_aws;
 mod refusals;
 mod rollback;
@@ -20,7 +21,7 @@ use serde_json::Value;
 
 type Chapter = fn(&Story);
 
-const CHAPTERS: [(&str, Chapter); 20] = [
+const CHAPTERS: [(&str, Chapter); 21] = [
     ("first_deploy", deploy::first_deploy),
     ("verify", verify::verify),
     ("nothing_to_do", deploy::nothing_to_do),
@@ -40,6 +41,7 @@ const CHAPTERS: [(&str, Chapter); 20] = [
     ("broken_third_service", catalog::broken_third_service),
     ("rotation", rotation::rotation),
     ("retirement", catalog::retirement),
+    ("second_environment", environments::second_environment),
     ("down", local_aws::down),
 ];
 

@@ -80,7 +80,34 @@ pub fn load(process_env: &ProcessEnv, name: &str) -> Result<Environment> {
             .hint(format!("set `environment` to {name}"))
             .into());
     }
+    refuse_shared_prefix(process_env, &environment, &names)?;
     Ok(environment)
+}
+
+/// Two environments of one account whose names begin alike would have each other's resources.
+fn refuse_shared_prefix(
+    process_env: &ProcessEnv,
+    environment: &Environment,
+    names: &[String],
+) -> Result<()> {
+    for name in names.iter().filter(|name| **name != environment.name) {
+        let file = format!("{FOLDER}/{name}{SUFFIX}");
+        let text = read(&process_env.root.join(&file))?;
+        // A file that cannot be read is told to those who use that environment.
+        let Ok(other) = Environment::parse(&file, &text) else {
+            continue;
+        };
+        let prefix = environment.name_prefix();
+        if other.account_id == environment.account_id && other.name_prefix() == prefix {
+            let message = format!(
+                "{} and {name} are in account {} and their names begin with `{prefix}`",
+                environment.name, environment.account_id
+            );
+            let hint = format!("before its first deploy, set another `name_prefix` in {file}");
+            return Err(Failure::not_ready(message).hint(hint).into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads the catalog, and whether each of its components has its files.
@@ -283,6 +310,39 @@ mod tests {
             format!("{error:#}").contains("invalid time in AWS_CREDENTIAL_EXPIRATION: soon"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn two_environments_of_one_account_have_names_of_their_own() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join(FOLDER);
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, account: &str, prefix: &str| {
+            let text = serde_json::json!({
+                "project": "demo", "environment": name, "region": "eu-central-1",
+                "account_id": account, "name_prefix": prefix,
+            });
+            std::fs::write(folder.join(format!("{name}{SUFFIX}")), text.to_string()).unwrap();
+        };
+        let process_env = ProcessEnv {
+            here: root.path().to_owned(),
+            root: root.path().to_owned(),
+            ..checkout()
+        };
+        write("one", "111122223333", "demo");
+        write("two", "111122223333", "demo-two");
+        write("three", "444455556666", "demo");
+        for name in ["one", "two", "three"] {
+            load(&process_env, name).unwrap();
+        }
+        write("two", "111122223333", "demo");
+        let error = load(&process_env, "one").unwrap_err();
+        assert_eq!(failure::exit_code(&error), 12);
+        assert_eq!(
+            error.to_string(),
+            "one and two are in account 111122223333 and their names begin with `demo`"
+        );
+        load(&process_env, "three").unwrap();
     }
 
     #[test]

@@ -71,10 +71,9 @@ impl<'a> Terraform<'a> {
         interrupt: &'a dyn Interrupt,
         emulator: Option<EmulatedTarget>,
     ) -> Self {
-        let folder = emulator.as_ref().map_or_else(
-            || process_env.state_folder().join(&environment.name),
-            |local| local.folder.clone(),
-        );
+        let folder = emulator
+            .as_ref()
+            .map_or_else(|| process_env.state_folder(), |local| local.folder.clone());
         Self {
             process_env,
             catalog,
@@ -83,7 +82,7 @@ impl<'a> Terraform<'a> {
             config,
             interrupt,
             emulator,
-            folder: folder.join("terraform"),
+            folder: folder.join(&environment.name).join("terraform"),
         }
     }
 

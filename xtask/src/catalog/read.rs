@@ -22,7 +22,7 @@ pub enum CatalogError {
     Faults(Vec<CatalogFault>),
 }
 
-/// One thing that is wrong, and where.
+/// A fault of the catalog, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogFault {
     line: Option<usize>,

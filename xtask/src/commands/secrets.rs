@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use anyhow::{Context as _, Result};
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::catalog::{Catalog, Service, ServiceEntry};
@@ -77,17 +78,21 @@ struct Survey<'a> {
 }
 
 async fn survey<'a>(context: &Context<'a>, outputs: &Outputs) -> Result<Survey<'a>> {
-    let (mut empty, mut present) = (Vec::new(), Vec::new());
-    let mut pair = None;
-    for entry in entries(context.catalog, outputs) {
+    let entries = entries(context.catalog, outputs);
+    let read = entries.iter().map(async |entry| -> Result<_> {
         let arn = &outputs.service(entry.service).secret_arn;
         let versioned = context.secrets.has_value(arn).await?;
-        let found = if versioned {
-            let version = context.secrets.get_secret_value(arn).await?;
-            version.and_then(|version| SigningPair::current(&version.document))
-        } else {
-            None
-        };
+        if !versioned {
+            return Ok((versioned, None));
+        }
+        let version = context.secrets.get_secret_value(arn).await?;
+        let pair = version.and_then(|version| SigningPair::current(&version.document));
+        Ok((versioned, pair))
+    });
+    let read = try_join_all(read).await?;
+    let (mut empty, mut present) = (Vec::new(), Vec::new());
+    let mut pair = None;
+    for (entry, (versioned, found)) in entries.into_iter().zip(read) {
         // On the local AWS an empty secret has a version too, so the value has to be read.
         if !versioned || (context.environment.emulated && found.is_none()) {
             empty.push(entry);
@@ -143,11 +148,7 @@ pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
             .await?;
         Ok((!there).then_some(service.name()))
     });
-    let empty: Vec<_> = futures_util::future::try_join_all(ask)
-        .await?
-        .into_iter()
-        .flatten()
-        .collect();
+    let empty: Vec<_> = try_join_all(ask).await?.into_iter().flatten().collect();
     if empty.is_empty() {
         return Ok(());
     }

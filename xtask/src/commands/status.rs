@@ -1,12 +1,14 @@
 //! `status`: what runs, by which release.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::catalog::{Function, Service};
+use crate::catalog::{Component, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::record::{Entry, Record, RecordKind};
-use crate::decide::release::snapshot::{FunctionState, ServiceSnapshot};
+use crate::decide::release::snapshot::{ServiceSnapshot, Snapshot};
 use crate::planning::ledger::newest_where;
 use crate::ports::Context;
 use crate::release;
@@ -14,16 +16,17 @@ use crate::release;
 pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let (snapshot, newest) =
         tokio::try_join!(release::observe(context, outputs), context.ledger.newest())?;
+    let releases = releases_of(context, &snapshot).await?;
     let mut lines = vec![format!("{:<11} {}", "base url", outputs.base_url)];
     let mut services = Map::new();
     for (service, found) in &snapshot.services {
-        let release = release_of(context, *service, found).await?;
+        let release = releases.get(&Component::from(*service)).copied();
         services.insert(service.name().to_owned(), service_json(found, release));
         lines.extend(service_lines(*service, found, release));
     }
     let mut functions = Map::new();
     for (function, found) in &snapshot.functions {
-        let release = release_of_function(context, *function, found).await?;
+        let release = releases.get(&Component::from(*function)).copied();
         let facts = outputs.function(*function);
         let document = json!({
             "name": facts.name,
@@ -116,42 +119,36 @@ fn alarm_lines(newest: &Record) -> impl Iterator<Item = String> {
     })
 }
 
-/// The newest release after which this revision ran.
-async fn release_of(
+/// By component, the newest release after which it ran as it does now. Each record is read once.
+async fn releases_of(
     context: &Context<'_>,
-    service: Service,
-    found: &ServiceSnapshot,
-) -> Result<Option<u64>> {
-    let Some(running) = found.running() else {
-        return Ok(None);
-    };
-    let record = newest_where(context, |record| {
-        let brought = record
-            .entries
-            .services
-            .get(&service)
-            .and_then(Entry::brought);
-        brought.is_some_and(|brought| brought.revision == running.revision)
-    });
-    Ok(record.await?.map(|record| record.number))
-}
-
-/// The newest release after which the alias named this version.
-async fn release_of_function(
-    context: &Context<'_>,
-    function: Function,
-    found: &FunctionState,
-) -> Result<Option<u64>> {
-    let Some(running) = found.running() else {
-        return Ok(None);
-    };
-    let record = newest_where(context, |record| {
-        let brought = record
-            .entries
-            .functions
-            .get(&function)
-            .and_then(Entry::brought);
-        brought.is_some_and(|brought| brought.version == running.version)
-    });
-    Ok(record.await?.map(|record| record.number))
+    snapshot: &Snapshot,
+) -> Result<BTreeMap<Component, u64>> {
+    let services = snapshot.services.iter();
+    let services = services.filter_map(|(it, found)| Some((*it, found.running()?.revision)));
+    let services: Vec<_> = services.collect();
+    let functions = snapshot.functions.iter();
+    let functions = functions.filter_map(|(it, found)| Some((*it, found.running()?.version)));
+    let functions: Vec<_> = functions.collect();
+    let mut releases = BTreeMap::new();
+    newest_where(context, |record| {
+        let entries = &record.entries;
+        for (service, revision) in &services {
+            let brought = entries.services.get(service).and_then(Entry::brought);
+            if brought.is_some_and(|brought| brought.revision == *revision) {
+                let component = Component::from(*service);
+                releases.entry(component).or_insert(record.number);
+            }
+        }
+        for (function, version) in &functions {
+            let brought = entries.functions.get(function).and_then(Entry::brought);
+            if brought.is_some_and(|brought| brought.version == *version) {
+                let component = Component::from(*function);
+                releases.entry(component).or_insert(record.number);
+            }
+        }
+        releases.len() == services.len() + functions.len()
+    })
+    .await?;
+    Ok(releases)
 }

@@ -16,7 +16,7 @@ const RECORDS_MAX: u64 = 100;
 /// The newest record for which something holds.
 pub async fn newest_where(
     context: &Context<'_>,
-    holds: impl Fn(&Record) -> bool,
+    mut holds: impl FnMut(&Record) -> bool,
 ) -> Result<Option<Record>> {
     let mut next = context.ledger.newest().await?;
     for _ in 0..RECORDS_MAX {
