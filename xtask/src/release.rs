@@ -34,6 +34,7 @@ use evidence::Evidence;
 
 pub use alarms::left_without_alarms;
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
+pub use function::answers_its_checks;
 pub use observe::{observe, observe_with_retired};
 pub use push::push;
 pub use rotate::{next_rotation_step, rotate};

@@ -9,8 +9,11 @@ mod suites;
 
 use anyhow::Result;
 
+use crate::catalog::{Component, Service};
 use crate::decide::acceptance::responses::{HttpResponse, HttpResult};
-use crate::decide::acceptance::{self, Check, Criterion, failed, table};
+use crate::decide::acceptance::{
+    self, AXON, Check, Criterion, GOVERNANCE, ORBIT, Observations, failed, table,
+};
 use crate::decide::outputs::Outputs;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Containers, Context, Probe, ProbeRequest, Toolchain};
@@ -37,10 +40,12 @@ pub async fn verify(
     outputs: &Outputs,
     scope: VerifyScope<'_>,
 ) -> Result<()> {
+    let mut health = Observations::default();
     let mut checks = match scope {
         VerifyScope::Whole(tools) => {
             let alone = alone::check(context, outputs, tools.containers).await?;
-            let mut checks = judged(context, alone);
+            health = alone.health;
+            let mut checks = judged(context, alone.checks);
             checks.extend(judged(
                 context,
                 suites::check(context, tools.toolchain).await,
@@ -61,7 +66,10 @@ pub async fn verify(
             checks
         }
     };
-    checks.extend(judged(context, released::check(context, outputs).await));
+    checks.extend(judged(
+        context,
+        released::check(context, outputs, health).await,
+    ));
     conclude(context, &checks)
 }
 
@@ -106,6 +114,22 @@ fn conclude(context: &Context<'_>, checks: &[Check]) -> Result<()> {
 fn unseen(criterion: Criterion, error: &anyhow::Error, remedy: &str) -> Check {
     let hint = failure::of(error).and_then(|failure| failure.hint.as_deref());
     Check::fail(criterion, &format!("{error:#}"), hint.unwrap_or(remedy))
+}
+
+/// Why what the requirements say of axon and orbit cannot be checked: one of the components is
+/// retired, deleted or not created yet.
+fn not_there(context: &Context<'_>, outputs: &Outputs) -> Option<String> {
+    let components = context.catalog.components();
+    let required: [Component; 3] = [AXON.into(), ORBIT.into(), GOVERNANCE.into()];
+    let is_there = |it: &Component| components.contains(it) && outputs.has(*it);
+    let missing = required.iter().find(|it| !is_there(it))?;
+    Some(format!("there is no {missing} in this environment"))
+}
+
+/// The commands that show the logs of these services.
+fn logs_of(services: &[Service]) -> String {
+    let commands = services.iter().map(|it| format!("cargo xtask logs {it}"));
+    commands.collect::<Vec<_>>().join("\n")
 }
 
 async fn ask(probe: &dyn Probe, request: ProbeRequest<'_>) -> HttpResult {

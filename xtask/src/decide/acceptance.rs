@@ -126,6 +126,14 @@ impl Observations {
         self
     }
 
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.right.extend(other.right);
+        self.wrong.extend(other.wrong);
+        self.unknown.extend(other.unknown);
+        self
+    }
+
     /// Any contradiction fails; anything unknown skips. No observation at all is a failure, since a
     /// check must not pass because nothing was checked.
     pub fn judge(self, criterion: Criterion, remedy: &str) -> Check {

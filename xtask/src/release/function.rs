@@ -6,6 +6,7 @@ use super::evidence::Evidence;
 use super::rollback::RollbackOutcome;
 use super::{ComponentFailure, Release, ReleaseError};
 use crate::catalog::Function;
+use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::{FunctionAction, FunctionStep};
 use crate::decide::release::snapshot::{FunctionRunning, FunctionVersion};
 use crate::ports::Context;
@@ -41,7 +42,7 @@ impl Release<'_> {
             }
         };
         let version = brought.version.clone();
-        self.call(function, &version)
+        answers_its_checks(&self.context, self.outputs, function, &version)
             .await
             .map_err(|error| match ReleaseError::from(error) {
                 ReleaseError::Failed(failure) => ReleaseError::Failed(ComponentFailure {
@@ -97,19 +98,24 @@ impl Release<'_> {
             .await?;
         Ok(RollbackOutcome::Done)
     }
+}
 
-    /// What the catalog says that it must answer.
-    async fn call(&self, function: Function, version: &FunctionVersion) -> Result<()> {
-        let facts = self.outputs.function(function);
-        let entry = self.context.catalog.function(function);
-        for check in entry.map_or(&[][..], |entry| &entry.checks) {
-            let functions = self.context.functions;
-            let answer = functions.invoke(facts, version, &check.request).await?;
-            if !check.is_met(&answer) {
-                let (request, expected) = (&check.request, &check.response);
-                bail!("answered {answer} to {request}, expected {expected}");
-            }
+/// Calls a version with what the catalog says that it must answer.
+pub async fn answers_its_checks(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    function: Function,
+    version: &FunctionVersion,
+) -> Result<()> {
+    let facts = outputs.function(function);
+    let entry = context.catalog.function(function);
+    for check in entry.map_or(&[][..], |entry| &entry.checks) {
+        let functions = context.functions;
+        let answer = functions.invoke(facts, version, &check.request).await?;
+        if !check.is_met(&answer) {
+            let (request, expected) = (&check.request, &check.response);
+            bail!("answered {answer} to {request}, expected {expected}");
         }
-        Ok(())
     }
+    Ok(())
 }

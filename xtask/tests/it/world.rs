@@ -15,7 +15,7 @@ mod services;
 mod stores;
 mod tasks;
 
-use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
+use crate::world::components::{AXON, COMPONENTS, ORBIT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -174,23 +174,35 @@ impl Fake {
     /// Terraform has been applied and the secrets have values; nothing was ever released.
     pub(crate) fn applied() -> Self {
         let fake = Self::empty();
-        {
-            let mut state = fake.state();
-            let infra = state.infra.clone();
-            state.apply(&infra);
-            for component in SERVICES {
-                let arn = secret_arn(component);
-                let value = json!({
-                    "database_url": "postgres://secret-of-the-database",
-                    "api_key": "secret-of-the-api",
-                    "sigv4_access_key_id": "AKXT",
-                    "sigv4_secret_access_key": "secret-of-the-signature",
-                });
-                state.secrets.insert(arn, value);
-            }
-            state.changes.clear();
-        }
+        fake.apply();
         fake
+    }
+
+    /// One service more than the requirements know is released too; its changes are forgotten.
+    pub(crate) async fn released_with_echo() -> Self {
+        let fake = Self::empty();
+        fake.add_echo();
+        fake.apply();
+        fake.deploy_all().await.succeeds();
+        drop(fake.changes());
+        fake
+    }
+
+    fn apply(&self) {
+        let state = &mut *self.state();
+        let infra = state.infra.clone();
+        state.apply(&infra);
+        for (_, service) in state.outputs["services"].as_object().unwrap() {
+            let arn = service["secret_arn"].as_str().unwrap();
+            let value = json!({
+                "database_url": "postgres://secret-of-the-database",
+                "api_key": "secret-of-the-api",
+                "sigv4_access_key_id": "AKXT",
+                "sigv4_secret_access_key": "secret-of-the-signature",
+            });
+            state.secrets.insert(arn.to_owned(), value);
+        }
+        state.changes.clear();
     }
 
     /// Nothing was ever applied.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use super::stubs::{self, Stubs};
-use super::{ask, looking, signed, unseen};
+use super::{ask, looking, not_there, signed, unseen};
 use crate::catalog::{Component, Service};
 use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, Images, JsonLogs,
@@ -33,8 +33,15 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const LINES_LIMIT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Nothing says what makes an image large better than the list of what is compiled into it.
-const WHAT_IS_IN_THEM: &str = "cargo tree --package axon\ncargo tree --package orbit";
+/// What is seen by calling axon and orbit.
+pub(super) const DISPATCHES: [Criterion; 6] = [
+    AxonHealth,
+    AxonReason,
+    OrbitHealth,
+    GovernanceFirst,
+    DenialBlocks,
+    CorrelationIds,
+];
 
 const CASES: [DispatchCase; 4] = [
     DispatchCase::Permitted,
@@ -43,12 +50,20 @@ const CASES: [DispatchCase; 4] = [
     DispatchCase::Unanswered,
 ];
 
-/// Criteria 1 to 8. The loaded images are removed on Ctrl-C too.
+/// What the images alone showed.
+pub(super) struct AloneChecks {
+    /// Criteria 1 to 8.
+    pub(super) checks: Vec<Check>,
+    /// Of the services that no criterion names.
+    pub(super) health: Observations,
+}
+
+/// The loaded images are removed on Ctrl-C too.
 pub(super) async fn check(
     context: &Context<'_>,
     outputs: &Outputs,
     containers: &dyn Containers,
-) -> Result<Vec<Check>> {
+) -> Result<AloneChecks> {
     let mut images = BTreeMap::new();
     let looked = tokio::select! {
         looked = look(context, outputs, containers, &mut images) => Ok(looked),
@@ -70,38 +85,54 @@ async fn look(
     outputs: &Outputs,
     containers: &dyn Containers,
     images: &mut BTreeMap<Service, LoadedImage>,
-) -> Vec<Check> {
+) -> AloneChecks {
     if let Err(error) = load(context, outputs, containers, images).await {
-        let criteria = [
-            AxonHealth,
-            AxonReason,
-            OrbitHealth,
-            GovernanceFirst,
-            DenialBlocks,
-            CorrelationIds,
-            JsonLogs,
-            Images,
-        ];
         let error = error.context("there are no images to check");
-        return criteria
-            .map(|criterion| unseen(criterion, &error, "cargo xtask build"))
-            .to_vec();
+        let unseen = |criterion| unseen(criterion, &error, "cargo xtask build");
+        let checks = DISPATCHES.into_iter().chain([JsonLogs, Images]).map(unseen);
+        return AloneChecks {
+            checks: checks.collect(),
+            health: Observations::default(),
+        };
     }
     let place = Place {
         context,
         outputs,
         containers,
     };
-    let axon = place.axon(&images[&AXON]).await;
-    let orbit = place.orbit(&images[&ORBIT]).await;
-    let mut checks = axon_checks(&axon);
-    checks.extend(orbit_checks(&orbit));
-    checks.push(logs(&axon, &orbit));
+    let (mut checks, mut seen) = match not_there(context, outputs) {
+        None => {
+            let axon = place.axon(&images[&AXON]).await;
+            let orbit = place.orbit(&images[&ORBIT]).await;
+            let mut checks = axon_checks(&axon);
+            checks.extend(orbit_checks(&orbit));
+            let axon = axon.map(|seen| seen.alone);
+            let orbit = orbit.map(|seen| seen.alone);
+            (checks, vec![(AXON, axon), (ORBIT, orbit)])
+        }
+        Some(why) => {
+            let checks = DISPATCHES.map(|criterion| Check::skip(criterion, &why));
+            (checks.to_vec(), Vec::new())
+        }
+    };
+    let mut health = Observations::default();
+    for (service, image) in images.iter() {
+        if seen.iter().all(|(known, _)| known != service) {
+            let alone = place.service(*service, image).await;
+            health = health.and(health_of(*service, &alone));
+            seen.push((*service, alone));
+        }
+    }
+    checks.push(logs(&seen));
     let sizes = images
         .iter()
         .map(|(service, image)| small(service.name(), image.packed_bytes, image.unpacked_bytes));
-    checks.push(Observations::of(sizes).judge(Images, WHAT_IS_IN_THEM));
-    checks
+    let names = images.keys().map(|service| service.name());
+    let what_is_in_them: Vec<_> = names
+        .map(|name| format!("cargo tree --package {name}"))
+        .collect();
+    checks.push(Observations::of(sizes).judge(Images, &what_is_in_them.join("\n")));
+    AloneChecks { checks, health }
 }
 
 /// An image that the engine has loaded.
@@ -144,7 +175,7 @@ async fn artifacts(
 ) -> Result<BTreeMap<Component, Artifact>> {
     let architecture = outputs.architecture;
     let mut keys = context.builder.keys(architecture).await?;
-    keys.retain(|component, _| component.service().is_some());
+    keys.retain(|component, _| component.service().is_some() && outputs.has(*component));
     match context.builder.all_cached(&keys).await? {
         Some(artifacts) => Ok(artifacts),
         None => context.builder.build(architecture, &keys).await,
@@ -179,6 +210,17 @@ impl Place<'_> {
         let alone = self.look(&*container, image, health, &[&reason]).await?;
         container.remove().await?;
         Ok(AxonSeen { alone, reason })
+    }
+
+    /// A service that no criterion names. Health never asks another service, so what it calls need
+    /// not be there.
+    async fn service(&self, service: Service, image: &LoadedImage) -> Result<IsolatedService> {
+        let stubs = Stubs::serve(self.containers.host_address().await?).await?;
+        let container = self.start(service, image, &stubs.settings()).await?;
+        let health = self.get(&*container, "/health").await;
+        let alone = self.look(&*container, image, health, &[]).await?;
+        container.remove().await?;
+        Ok(alone)
     }
 
     /// With stubs for everything that it calls. The URL of axon is still that of the definition.
@@ -374,14 +416,17 @@ fn orbit_checks(seen: &Result<OrbitSeen>) -> Vec<Check> {
     ]
 }
 
-fn logs(axon: &Result<AxonSeen>, orbit: &Result<OrbitSeen>) -> Check {
-    let remedy = "cargo test --package service-kit";
-    match (axon, orbit) {
-        (Ok(axon), Ok(orbit)) => Observations::of([
-            responses::structured("axon", &axon.alone.lines),
-            responses::structured("orbit", &orbit.alone.lines),
-        ])
-        .judge(JsonLogs, remedy),
-        (Err(error), _) | (_, Err(error)) => unseen(JsonLogs, error, remedy),
+fn health_of(service: Service, seen: &Result<IsolatedService>) -> Observations {
+    match seen {
+        Ok(alone) => isolated::health(service.name(), alone),
+        Err(error) => Observations::of([Err(format!("{error:#}"))]),
     }
+}
+
+fn logs(seen: &[(Service, Result<IsolatedService>)]) -> Check {
+    let lines = seen.iter().map(|(service, alone)| match alone {
+        Ok(alone) => responses::structured(service.name(), &alone.lines),
+        Err(error) => Err(format!("{error:#}")),
+    });
+    Observations::of(lines).judge(JsonLogs, "cargo test --package service-kit")
 }

@@ -4,24 +4,27 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{ask, looking};
-use crate::catalog::{Component, Service};
+use super::alone::DISPATCHES;
+use super::{ask, logs_of, looking, not_there};
+use crate::catalog::{Component, Function, Service};
 use crate::decide::acceptance::Criterion::{
     AxonHealth, AxonReason, CorrelationIds, DenialBlocks, GovernanceFirst, HealthChecks, JsonLogs,
     OnEcs, OrbitHealth,
 };
 use crate::decide::acceptance::released::{
-    ObservedDispatch, ReleaseResponses, ServiceHealth, health_checks, runs,
+    ObservedDispatch, ReleaseResponses, ServiceHealth, ServiceLog, health_checks, json_logs, runs,
 };
 use crate::decide::acceptance::responses::{HEARTBEAT, HttpResult, dispatched};
 use crate::decide::acceptance::{AXON, Check, GOVERNANCE, ORBIT, Observation, Observations};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::ServiceState;
 use crate::ports::{Context, ProbeRequest};
+use crate::release::answers_its_checks;
 
 /// Logs of tasks reach CloudWatch within seconds.
 const LOGS_LIMIT: Duration = Duration::from_secs(30);
@@ -31,8 +34,12 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(10);
 /// Enough requests to reach each of the two targets of a load balancer.
 const PROBES: usize = 6;
 
-/// Criteria 11 and 12.
-pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2] {
+/// Criteria 11 and 12. `health` was seen of images alone.
+pub(super) async fn check(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    health: Observations,
+) -> [Check; 2] {
     looking(context, "verify", "reading what runs");
     let services = outputs.services(context.catalog);
     let states = services
@@ -40,24 +47,43 @@ pub(super) async fn check(context: &Context<'_>, outputs: &Outputs) -> [Check; 2
         .map(|service| look(context, outputs, *service));
     let states = join_all(states).await;
     let mut observations: Vec<Observation> = Vec::new();
-    let mut health = Vec::new();
-    for (service, state) in services.into_iter().zip(&states) {
+    let mut in_ecs = Vec::new();
+    for (service, state) in services.iter().copied().zip(&states) {
         let desired = outputs.service(service).desired_count;
         observations.push(match state {
             Ok(state) => runs(service.name(), state, desired),
             Err(why) => Err(why.clone()),
         });
-        health.push(health_of(context, outputs, service, state.as_ref().ok()).await);
+        in_ecs.push(health_of(context, outputs, service, state.as_ref().ok()).await);
     }
-    let asked = dispatch(context, outputs, "running", "").await;
-    observations.push(dispatched(&asked.response, HEARTBEAT));
+    for function in outputs.functions(context.catalog) {
+        observations.push(answers(context, outputs, function).await);
+    }
+    if not_there(context, outputs).is_none() {
+        let asked = dispatch(context, outputs, "running", "").await;
+        observations.push(dispatched(&asked.response, HEARTBEAT));
+    }
     [
         Observations::of(observations).judge(OnEcs, "cargo xtask status\ncargo xtask deploy"),
-        health_checks(&health).judge(
-            HealthChecks,
-            "cargo xtask logs axon\ncargo xtask logs orbit",
-        ),
+        health_checks(&in_ecs)
+            .and(health)
+            .judge(HealthChecks, &logs_of(&services)),
     ]
+}
+
+/// Whether what the alias names answers as the catalog says.
+async fn answers(context: &Context<'_>, outputs: &Outputs, function: Function) -> Observation {
+    let answered = async {
+        let facts = outputs.function(function);
+        let version = context.functions.get_alias(facts).await?.version;
+        let answers = answers_its_checks(context, outputs, function, &version).await;
+        answers.with_context(|| format!("version {version}"))?;
+        anyhow::Ok(version)
+    };
+    match answered.await {
+        Ok(version) => Ok(format!("{function}: version {version} answers its checks")),
+        Err(error) => Err(format!("{function}: {error:#}")),
+    }
 }
 
 async fn look(
@@ -131,7 +157,20 @@ async fn dispatch(
 /// Criteria 1 to 7, as far as they can be seen from outside.
 pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outputs) -> Vec<Check> {
     looking(context, "verify", "sending requests to what is deployed");
-    let responses = responses(context, outputs).await;
+    let from = context.clock.now() - CLOCK_SKEW;
+    let mut checks = match not_there(context, outputs) {
+        None => check_dispatches(context, outputs, from).await,
+        Some(why) => DISPATCHES
+            .map(|criterion| Check::skip(criterion, &why))
+            .to_vec(),
+    };
+    checks.push(check_logs(context, outputs, from).await);
+    checks
+}
+
+/// Criteria 1 to 6.
+async fn check_dispatches(context: &Context<'_>, outputs: &Outputs, from: Timestamp) -> Vec<Check> {
+    let responses = responses(context, outputs, from).await;
     let logs = |name: Component| format!("cargo xtask logs {name}");
     let (axon, orbit) = (logs(AXON.into()), logs(ORBIT.into()));
     let governance = logs(GOVERNANCE.into());
@@ -150,16 +189,36 @@ pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outp
         responses
             .correlation()
             .judge(CorrelationIds, &format!("{orbit}\n{axon}")),
-        responses
-            .json_logs()
-            .judge(JsonLogs, &format!("{orbit}\n{axon}")),
     ]
+}
+
+/// Criterion 7, of every service: what was logged since, after one more request to each.
+async fn check_logs(context: &Context<'_>, outputs: &Outputs, from: Timestamp) -> Check {
+    let services = outputs.services(context.catalog);
+    for service in &services {
+        // Only its line in the log counts here; health is a criterion of its own.
+        drop(probe(context, outputs, *service).await);
+    }
+    let started = Instant::now();
+    let logs = loop {
+        let logs = services.iter().map(async |service| ServiceLog {
+            service: service.name(),
+            requested: outputs.service(*service).probe.is_some(),
+            lines: lines(context, outputs, *service, from).await,
+        });
+        let logs = join_all(logs).await;
+        if logs.iter().all(ServiceLog::has_arrived) || started.elapsed() > LOGS_LIMIT {
+            break logs;
+        }
+        looking(context, "verify", "waiting for the log");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    };
+    json_logs(&logs).judge(JsonLogs, &logs_of(&services))
 }
 
 /// The denied dispatch is sent first: once the permitted one is in axon's log, the absence of the
 /// denied one shows that axon was not called for it.
-async fn responses(context: &Context<'_>, outputs: &Outputs) -> ReleaseResponses {
-    let from = context.clock.now() - CLOCK_SKEW;
+async fn responses(context: &Context<'_>, outputs: &Outputs, from: Timestamp) -> ReleaseResponses {
     let denied = dispatch(context, outputs, "denied", r#"{"intent":"shutdown"}"#).await;
     let permitted = dispatch(context, outputs, "permitted", "").await;
     let mut responses = ReleaseResponses {

@@ -61,10 +61,11 @@ pub const STUB_REASON: &str = "denied by a stub";
 
 /// The health route, and the health check of the definition.
 pub fn health(service: &str, alone: &IsolatedService) -> Observations {
+    let check = format!("the health check of {service}'s definition");
     let checked = match &alone.health_check {
-        Ok(0) => Ok("the health check of the definition: exit 0".to_owned()),
-        Ok(code) => Err(format!("the health check of the definition: exit {code}")),
-        Err(why) => Err(format!("the health check of the definition: {why}")),
+        Ok(0) => Ok(format!("{check}: exit 0")),
+        Ok(code) => Err(format!("{check}: exit {code}")),
+        Err(why) => Err(format!("{check}: {why}")),
     };
     Observations::of([responses::healthy(service, &alone.health), checked])
 }

@@ -222,17 +222,6 @@ impl ReleaseResponses {
         ])
     }
 
-    pub fn json_logs(&self) -> Observations {
-        let structured = |service, lines| {
-            self.lines(lines)
-                .and_then(|lines| responses::structured(service, lines))
-        };
-        Observations::of([
-            structured("axon", &self.axon_lines),
-            structured("orbit", &self.orbit_lines),
-        ])
-    }
-
     /// Whether the logs have arrived, which takes a while.
     pub fn is_logged(&self) -> bool {
         let has = |lines: &Result<Vec<String>, String>, asked: &ObservedDispatch| {
@@ -248,6 +237,36 @@ impl ReleaseResponses {
     fn lines<'a>(&self, lines: &'a Result<Vec<String>, String>) -> Result<&'a [String], String> {
         lines.as_deref().map_err(Clone::clone)
     }
+}
+
+/// What one service logged during the check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceLog {
+    pub service: &'static str,
+    /// Whether it got a request through the load balancer, which it must have logged.
+    pub requested: bool,
+    pub lines: Result<Vec<String>, String>,
+}
+
+impl ServiceLog {
+    /// Whether there is what can be expected, which takes a while.
+    pub fn has_arrived(&self) -> bool {
+        !self.requested || self.lines.as_ref().is_ok_and(|lines| !lines.is_empty())
+    }
+}
+
+pub fn json_logs(logs: &[ServiceLog]) -> Observations {
+    let observed = logs.iter().map(|log| match &log.lines {
+        Ok(lines) if lines.is_empty() && !log.requested => {
+            Observations::default().unknown(format!(
+                "{}: no line during the check, and the load balancer does not expose it",
+                log.service
+            ))
+        }
+        Ok(lines) => Observations::of([responses::structured(log.service, lines)]),
+        Err(why) => Observations::of([Err(why.clone())]),
+    });
+    observed.fold(Observations::default(), Observations::and)
 }
 
 fn exposed(service: &str, response: Option<&HttpResult>) -> Observations {

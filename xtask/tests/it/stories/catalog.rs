@@ -1,21 +1,12 @@
 //! Components that come and go: what the catalog says against what runs.
 
 use serde_json::{Value, json};
-use xtask::catalog::{Catalog, FILE};
+use xtask::catalog::FILE;
 
 use crate::world::Fake;
-use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
-
-const TEXT: &str = include_str!("../../../../services/catalog.json");
+use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT, changed};
 
 type Change = fn(&mut Vec<Value>);
-
-/// The catalog of this checkout, changed.
-fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Catalog {
-    let mut catalog: Value = serde_json::from_str(TEXT).unwrap();
-    change(catalog["components"].as_array_mut().unwrap());
-    Catalog::parse(&catalog.to_string()).unwrap()
-}
 
 fn entry<'a>(components: &'a mut [Value], name: &str) -> &'a mut Value {
     let mut components = components.iter_mut();

@@ -1,11 +1,11 @@
 //! `verify`: every criterion is looked at, and nothing is changed.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::commands::verify::{Tools, VerifyScope, verify};
 use xtask::report::Format;
 
-use crate::world::components::AXON;
-use crate::world::{Fake, FakeState, Wrong};
+use crate::world::components::{AXON, ECHO, GOVERNANCE, changed};
+use crate::world::{Answers, Fake, FakeState, Wrong};
 
 /// The exit code of a run, the status of each criterion in order, and the whole output.
 struct Checked {
@@ -15,6 +15,13 @@ struct Checked {
 }
 
 impl Checked {
+    /// The numbers of the criteria that failed.
+    fn failed(&self) -> impl Iterator<Item = usize> {
+        let failed = self.checks.iter().enumerate();
+        let failed = failed.filter(|(_, check)| check["status"] == "FAIL");
+        failed.map(|(index, _)| index + 1)
+    }
+
     /// What was seen of a criterion, by its number.
     fn seen(&self, number: usize) -> String {
         self.checks[number - 1]["seen"].to_string()
@@ -101,6 +108,87 @@ async fn each_criterion_fails_alone_and_is_named() {
             "{failed:#}"
         );
     }
+}
+
+/// A fault of echo's, and the numbers of the criteria that see it.
+type FaultOfEcho = (fn(&mut FakeState), &'static [usize]);
+
+const FAULTS_OF_ECHO: [FaultOfEcho; 6] = [
+    (|state| state.alone.wrong = Some(Wrong::EchoPlainLog), &[7]),
+    (|state| state.alone.wrong = Some(Wrong::EchoSize), &[8]),
+    (
+        |state| state.ecs.services.get_mut(&ECHO).unwrap().desired = 1,
+        &[11, 12],
+    ),
+    (
+        |state| state.alone.wrong = Some(Wrong::EchoHealthStatus),
+        &[12],
+    ),
+    (
+        |state| state.alone.wrong = Some(Wrong::EchoHealthCheck),
+        &[12],
+    ),
+    (
+        |state| {
+            let outputs = state.published.as_mut().unwrap();
+            outputs["services"]["echo"]["probe"]["headers"] = json!({});
+        },
+        &[12],
+    ),
+];
+
+#[tokio::test(start_paused = true)]
+async fn what_is_true_of_every_service_is_checked_of_one_more() {
+    let fake = Fake::released_with_echo().await;
+    let checked = whole(&fake).await;
+    assert_eq!(checked.statuses, ALL_PASS, "{:#?}", checked.checks);
+    for (fault, expected) in FAULTS_OF_ECHO {
+        let fake = Fake::released_with_echo().await;
+        fault(&mut fake.state());
+        let checked = whole(&fake).await;
+        assert_eq!(checked.exit_code, 30);
+        let failed: Vec<_> = checked.failed().collect();
+        assert_eq!(failed, expected, "{:#?}", checked.checks);
+        for number in failed {
+            let seen = checked.seen(number);
+            assert!(seen.contains("echo"), "{seen}");
+        }
+    }
+}
+
+/// The alias was moved by hand to a version that a release had refused.
+#[tokio::test(start_paused = true)]
+async fn what_the_alias_names_must_answer_as_the_catalog_says() {
+    let fake = Fake::released().await;
+    fake.state().lambda.script = Answers::YesToAll;
+    fake.edit(&[GOVERNANCE], "two");
+    fake.deploy_all().await.fails(20);
+    fake.state().lambda.move_alias("3");
+    let checked = whole(&fake).await;
+    assert_eq!(checked.failed().collect::<Vec<_>>(), [11]);
+    let seen = checked.seen(11);
+    assert!(seen.contains("governance: version 3: answered"), "{seen}");
+}
+
+/// The requirements are about axon and orbit. What is true of every service is still checked.
+#[tokio::test(start_paused = true)]
+async fn without_them_only_what_needs_it_is_skipped() {
+    let fake = Fake::released_with_echo().await;
+    fake.state().catalog = changed(|components| {
+        components.retain(|it| it["name"] == "governance");
+        components.push(json!({
+            "name": "echo", "kind": "service", "crate": "services/echo", "port": 80,
+            "default_route": true,
+        }));
+    });
+    let checked = whole(&fake).await;
+    let expected = "SKIP SKIP SKIP SKIP SKIP SKIP PASS PASS PASS PASS PASS PASS";
+    assert_eq!(checked.statuses, expected, "{:#?}", checked.checks);
+    assert!(checked.seen(1).contains("there is no axon"));
+
+    let checked = deployed(&fake).await;
+    let expected = "SKIP SKIP SKIP SKIP SKIP SKIP FAIL SKIP SKIP SKIP PASS PASS";
+    assert_eq!(checked.statuses, expected, "{:#?}", checked.checks);
 }
 
 /// The tests are compiled once and run once, and a coverage that is known is not measured again.

@@ -1,7 +1,7 @@
 //! The Docker engine: a container here is a program in memory that calls the addresses of its
 //! settings over real sockets.
 
-use crate::world::components::{AXON, ORBIT, SERVICES};
+use crate::world::components::{AXON, ECHO, ORBIT};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -34,6 +34,14 @@ pub(crate) enum Wrong {
     PlainLog,
     /// Orbit's image takes more than 50 MB.
     Size,
+    /// Echo answers on `/health` that it is starting.
+    EchoHealthStatus,
+    /// The health check of echo's definition fails.
+    EchoHealthCheck,
+    /// Echo logs a line that is no JSON.
+    EchoPlainLog,
+    /// Echo's image takes more than 50 MB.
+    EchoSize,
 }
 
 #[derive(Default)]
@@ -91,7 +99,11 @@ impl Fake {
 
 impl AloneProgram {
     fn health(&self, wrong: Option<Wrong>) -> Value {
-        let starting = wrong == Some(Wrong::HealthStatus) && self.service == AXON;
+        let starting = match wrong {
+            Some(Wrong::HealthStatus) => self.service == AXON,
+            Some(Wrong::EchoHealthStatus) => self.service == ECHO,
+            _ => false,
+        };
         let status = if starting { "starting" } else { "healthy" };
         json!({ "status": status, "service": self.service })
     }
@@ -178,7 +190,8 @@ impl Containers for Fake {
     async fn load(&self, archive: Vec<u8>) -> Result<String> {
         let mut state = self.state();
         let built = |service: &Service| state.key(*service).0.as_bytes() == archive;
-        let service = SERVICES.into_iter().find(built);
+        let mut services = state.catalog.services().into_iter();
+        let service = services.find(built);
         let name = service.context("this was not built")?.name().to_owned();
         state.alone.images.push(name.clone());
         Ok(name)
@@ -190,7 +203,11 @@ impl Containers for Fake {
     }
 
     async fn size_bytes(&self, image: &str) -> Result<u64> {
-        let large = self.state().alone.wrong == Some(Wrong::Size) && image == "orbit";
+        let large = match self.state().alone.wrong {
+            Some(Wrong::Size) => image == ORBIT.name(),
+            Some(Wrong::EchoSize) => image == ECHO.name(),
+            _ => false,
+        };
         Ok(if large { 60_000_000 } else { 6_000_000 })
     }
 
@@ -202,7 +219,12 @@ impl Containers for Fake {
         let service: Service = options.image.parse().unwrap();
         let mut state = self.state();
         let mut lines = vec![line(service, "ready", "")];
-        if state.alone.wrong == Some(Wrong::PlainLog) && service == AXON {
+        let is_plain = match state.alone.wrong {
+            Some(Wrong::PlainLog) => service == AXON,
+            Some(Wrong::EchoPlainLog) => service == ECHO,
+            _ => false,
+        };
+        if is_plain {
             lines.push("listening on 80".to_owned());
         }
         let program = AloneProgram {
@@ -232,7 +254,11 @@ impl RunningContainer for AloneContainer {
         let alone = &self.fake.state().alone;
         let service = alone.running[&self.port].service;
         assert_eq!(command, [format!("/{service}"), "healthcheck".to_owned()]);
-        let fails = alone.wrong == Some(Wrong::HealthCheck) && service == ORBIT;
+        let fails = match alone.wrong {
+            Some(Wrong::HealthCheck) => service == ORBIT,
+            Some(Wrong::EchoHealthCheck) => service == ECHO,
+            _ => false,
+        };
         Ok(i64::from(fails))
     }
 

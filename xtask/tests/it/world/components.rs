@@ -22,6 +22,13 @@ pub(crate) fn catalog() -> Catalog {
     Catalog::parse(TEXT).unwrap()
 }
 
+/// The same, changed.
+pub(crate) fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Catalog {
+    let mut catalog: Value = serde_json::from_str(TEXT).unwrap();
+    change(catalog["components"].as_array_mut().unwrap());
+    Catalog::parse(&catalog.to_string()).unwrap()
+}
+
 /// A service that the checkout does not have.
 pub(crate) const ECHO: Service = Service::of("echo");
 
@@ -36,13 +43,11 @@ impl Fake {
         let outputs = state.outputs["services"]["axon"].to_string();
         let outputs: Value = serde_json::from_str(&outputs.replace("axon", "echo")).unwrap();
         state.outputs["services"]["echo"] = outputs;
-        let mut catalog: Value = serde_json::from_str(TEXT).unwrap();
         let entry = json!({
             "name": "echo", "kind": "service", "crate": "services/echo", "port": 80,
             "routes": [{ "priority": 30, "path": "/echo", "exposed": true }],
             "secrets": ["database_url", "api_key"],
         });
-        catalog["components"].as_array_mut().unwrap().push(entry);
-        state.catalog = Catalog::parse(&catalog.to_string()).unwrap();
+        state.catalog = changed(|components| components.push(entry));
     }
 }

@@ -1,6 +1,6 @@
 //! Requests through the load balancer, time, and Ctrl-C.
 
-use crate::world::components::{AXON, ORBIT, SERVICES};
+use crate::world::components::{ORBIT, SERVICES};
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -67,11 +67,8 @@ impl Probe for Fake {
             return self.call("reason", |_| Ok(answer)).await;
         }
         assert!(request.url.ends_with("/health"), "{}", request.url);
-        let to_axon = request
-            .headers
-            .get("X-Service")
-            .is_some_and(|it| it == "axon");
-        let service = if to_axon { AXON } else { ORBIT };
+        let named = request.headers.get("X-Service");
+        let service = named.map_or(ORBIT, |name| name.parse().unwrap());
         self.call(&format!("probe {service}"), |state| state.health(service))
             .await
     }

@@ -130,8 +130,8 @@ fn good() -> ReleaseResponses {
     }
 }
 
-/// Criteria 1 to 7.
-fn judged(responses: &ReleaseResponses) -> [Status; 7] {
+/// Criteria 1 to 6.
+fn judged(responses: &ReleaseResponses) -> [Status; 6] {
     [
         judge(responses.axon_health(), AxonHealth),
         judge(responses.reason(), AxonReason),
@@ -139,11 +139,10 @@ fn judged(responses: &ReleaseResponses) -> [Status; 7] {
         judge(responses.governance_first(), Criterion::GovernanceFirst),
         judge(responses.denial_blocks(), DenialBlocks),
         judge(responses.correlation(), CorrelationIds),
-        judge(responses.json_logs(), JsonLogs),
     ]
 }
 
-fn changed(change: impl FnOnce(&mut ReleaseResponses)) -> [Status; 7] {
+fn changed(change: impl FnOnce(&mut ReleaseResponses)) -> [Status; 6] {
     let mut responses = good();
     change(&mut responses);
     judged(&responses)
@@ -152,7 +151,7 @@ fn changed(change: impl FnOnce(&mut ReleaseResponses)) -> [Status; 7] {
 #[test]
 fn a_good_release_passes_what_is_observable() {
     assert!(good().is_logged());
-    assert_eq!(judged(&good()), [Pass, Pass, Pass, Skip, Pass, Pass, Pass]);
+    assert_eq!(judged(&good()), [Pass, Pass, Pass, Skip, Pass, Pass]);
 }
 
 #[test]
@@ -177,23 +176,48 @@ fn a_denied_dispatch_in_axons_log_fails() {
     });
     assert_eq!(statuses[4], Fail);
     let silent = changed(|it| it.axon_lines = Ok(Vec::new()));
-    assert_eq!(
-        silent[4..],
-        [Fail, Fail, Fail],
-        "its absence proves nothing"
-    );
+    assert_eq!(silent[4..], [Fail, Fail], "its absence proves nothing");
 }
 
 #[test]
 fn unreadable_or_malformed_logs_fail() {
     let unread = changed(|it| it.orbit_lines = Err("throttled".to_owned()));
-    assert_eq!(unread[4..], [Pass, Fail, Fail]);
-    let plain = changed(|it| {
-        if let Ok(lines) = &mut it.orbit_lines {
-            lines.push("started".to_owned());
-        }
-    });
-    assert_eq!(plain[4..], [Pass, Pass, Fail]);
+    assert_eq!(unread[4..], [Pass, Fail]);
+
+    let good = ServiceLog {
+        service: "echo",
+        requested: true,
+        lines: Ok(vec![line("echo", "ready", None)]),
+    };
+    let status = |logs: &[ServiceLog]| judge(json_logs(logs), JsonLogs);
+    assert_eq!(status(std::slice::from_ref(&good)), Pass);
+    for lines in [
+        Err("throttled".to_owned()),
+        Ok(vec!["started".to_owned()]),
+        Ok(vec![line("axon", "ready", None)]),
+        Ok(Vec::new()),
+    ] {
+        let log = ServiceLog {
+            lines,
+            ..good.clone()
+        };
+        assert_eq!(status(&[good.clone(), log.clone()]), Fail, "{log:?}");
+    }
+}
+
+#[test]
+fn a_log_that_nothing_was_asked_for_may_be_silent() {
+    let log = |requested, lines: &[String]| ServiceLog {
+        service: "echo",
+        requested,
+        lines: Ok(lines.to_vec()),
+    };
+    let lines = [line("echo", "ready", None)];
+    assert_eq!(judge(json_logs(&[log(false, &[])]), JsonLogs), Skip);
+    assert_eq!(judge(json_logs(&[log(false, &lines)]), JsonLogs), Pass);
+    assert!(log(false, &[]).has_arrived());
+    assert!(!log(true, &[]).has_arrived());
+    assert!(log(true, &lines).has_arrived());
 }
 
 #[test]
