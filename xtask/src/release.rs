@@ -369,8 +369,8 @@ impl<'a> Release<'a> {
         }
     }
 
-    /// What an end in the middle means. Axon has every key that orbit may sign with, at each point
-    /// of a rotation.
+    /// What an end in the middle means. At each point of a rotation, a called service has every key
+    /// that its callers may sign with.
     fn left_as_it_is(&self) -> &'static str {
         match self.record.kind {
             RecordKind::Rotation => "nothing has to be put back",

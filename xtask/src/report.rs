@@ -95,7 +95,7 @@ struct Streams {
     lost: Option<io::Error>,
 }
 
-/// Width of the subject column: the longest subject is `governance`.
+/// Width of the subject column. Most names are shorter; a longer one moves its own line.
 const SUBJECT_WIDTH: usize = 11;
 /// Between two live lines of one subject where nothing is redrawn.
 const LIVE_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! The baseline of `cargo xtask bench`, and the stub that the measured services call: a bare
-//! hyper handler that answers `GET /reason` as axon does, and stubs Lambda and Secrets Manager.
+//! hyper handler that answers `GET /reason` with as many bytes as a service, and stubs Lambda and
+//! Secrets Manager.
 //! Its argument is the port; the variable `SECRET` is the text of its one secret.
 
 use std::convert::Infallible;
@@ -67,8 +68,8 @@ async fn answer(
 )]
 fn reason() -> String {
     let answer = BaselineResponse {
-        message: "Axon heartbeat OK",
-        service: "axon",
+        message: "Bare heartbeat OK",
+        service: "bare",
         timestamp: format!("{:.3}", Timestamp::now()),
     };
     serde_json::to_string(&answer).expect("three strings are JSON")

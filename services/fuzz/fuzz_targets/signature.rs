@@ -21,7 +21,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
         previous: None,
     });
     let now = "2026-01-02T03:04:05Z".parse().expect("a time");
-    Verifier::new(ring, "eu-west-1".to_owned(), "axon", Clock::fixed(now))
+    Verifier::new(ring, "eu-west-1".to_owned(), "peer", Clock::fixed(now))
 });
 
 fuzz_target!(|text: &str| {
@@ -32,7 +32,7 @@ fuzz_target!(|text: &str| {
     }
     let request = Request::get(target)
         .header("authorization", header)
-        .header("host", "axon")
+        .header("host", "peer")
         .header("x-amz-date", "20260102T030405Z")
         .header("x-correlation-id", "the-id")
         .body(());

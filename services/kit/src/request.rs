@@ -85,7 +85,7 @@ impl RequestContext {
         self.0.time_limit
     }
 
-    /// Adds a field to the request's access line, such as the decision of governance. A later value
+    /// Adds a field to the request's access line, such as the decision of a function. A later value
     /// replaces an earlier one of the same name.
     pub fn note(&self, name: &'static str, value: &'static str) {
         let mut notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The governance function in Lambda: its versions and its alias.
+//! Functions in Lambda: their versions and their aliases.
 
 use std::time::Duration;
 

@@ -32,7 +32,7 @@ impl Evidence {
         }
     }
 
-    /// What went wrong in the program's own words: `orbit exited with 78: PORT: ...`.
+    /// What went wrong in the program's own words: `NAME exited with 78: PORT: ...`.
     pub(super) fn headline(&self) -> Option<String> {
         let ended = self.tasks.iter().find_map(|task| {
             let containers = task.containers.iter();

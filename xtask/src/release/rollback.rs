@@ -75,7 +75,7 @@ impl Release<'_> {
             report.emit(RollbackEvent::NothingRolledBack { number });
         }
         let what = component.map_or("the release", Component::name);
-        // "orbit exited with 78" needs no subject before it.
+        // "NAME exited with 78" needs no subject before it.
         let about = if reason.starts_with(&format!("{what} ")) {
             reason.clone()
         } else {

@@ -1,6 +1,6 @@
 //! What a command says on its way, as values: only `report` turns them into text.
 //!
-//! In `--format json` each is one line of stderr: `{"event":"pushed","component":"axon",...}`.
+//! In `--format json` each is one line of stderr: `{"event":"pushed","component":"NAME",...}`.
 //! `xtask/events.schema.json` describes them; a test derives it from these types again.
 
 mod build;

@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use xtask::catalog::Service;
+
+use crate::world::components::catalog;
+
 /// A file of the repository.
 pub(crate) struct SourceFile {
     /// Relative to the root.
@@ -12,9 +16,15 @@ pub(crate) struct SourceFile {
 
 impl SourceFile {
     /// The lines of code with their numbers, without comments and test modules.
+    fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.lines_outside_tests();
+        lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// The lines with their numbers, without test modules.
     ///
     /// rustfmt puts the closing brace of a module at the indentation of its attribute.
-    fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+    fn lines_outside_tests(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut test_module_end: Option<String> = None;
         let lines = self.text.lines().enumerate();
         lines.filter_map(move |(index, line)| {
@@ -30,7 +40,7 @@ impl SourceFile {
                 test_module_end = Some(format!("{indentation}}}"));
                 return None;
             }
-            (!code.starts_with("//")).then_some((index + 1, line))
+            Some((index + 1, line))
         })
     }
 
@@ -236,21 +246,152 @@ fn dependencies(folder: &str) -> BTreeSet<String> {
 
 #[test]
 fn services_do_not_depend_on_each_other() {
-    let services = ["axon", "governance", "orbit"];
+    let catalog = catalog();
+    let entries = catalog.entries().iter();
+    let folders = entries
+        .filter(|entry| !entry.common().retired)
+        .map(|entry| entry.common().folder.as_str());
     let mut found = Vec::new();
-    for package in ["axon", "governance", "kit", "orbit"] {
-        let dependencies = dependencies(&format!("services/{package}"));
-        assert!(!dependencies.is_empty(), "{package}");
-        let others = services.iter().filter(|service| **service != package);
-        let others = others.filter(|service| dependencies.contains(**service));
-        found.extend(others.map(|service| format!("{package} depends on {service}")));
+    for folder in folders.chain(["services/kit"]) {
+        let dependencies = dependencies(folder);
+        assert!(!dependencies.is_empty(), "{folder}");
+        let components = catalog
+            .entries()
+            .iter()
+            .map(|entry| entry.component().name());
+        let linked = components.filter(|name| dependencies.contains(*name));
+        found.extend(linked.map(|name| format!("{folder} depends on {name}")));
     }
     none(&found, "services call each other and share only the kit");
-    let kit = lines_with(
-        &sources(&["services/kit/src"], ".rs"),
-        &["axon", "orbit", "governance"],
+}
+
+/// The components that the requirements name. Others are not looked for: `echo` is a word too.
+const REQUIRED: [&str; 3] = ["axon", "orbit", "governance"];
+
+/// Beginnings of paths whose files may name them, and why.
+const MAY_NAME_COMPONENTS: [(&str, &str); 19] = [
+    ("README.md", "the story of the project"),
+    ("infra/README.md", "the story of a first deploy"),
+    ("CHANGELOG.md", "what changed for their users"),
+    ("Cargo.toml", "members of the workspace"),
+    ("Cargo.lock", "members of the workspace"),
+    ("services/catalog.json", "their entries"),
+    ("infra/environments/", "exceptions by service"),
+    ("xtask/src/decide/acceptance", "the acceptance criteria"),
+    ("xtask/src/commands/verify", "the acceptance criteria"),
+    (
+        "xtask/src/adapters/bench/load.rs",
+        "the services under load",
+    ),
+    ("xtask/src/decide/outputs.local.json", "only tests read it"),
+    (
+        "xtask/src/decide/definition/lint/findings.txt",
+        "only a test reads it",
+    ),
+    // A rotation is still about the call of one service by another.
+    ("services/kit/README.md", "rotation"),
+    ("xtask/events.schema.json", "rotation"),
+    ("xtask/src/cli.rs", "rotation"),
+    ("xtask/src/commands/secrets.rs", "rotation"),
+    ("xtask/src/decide/release/rotation", "rotation"),
+    ("xtask/src/release/rotate", "rotation"),
+    ("xtask/src/report/event/secrets.rs", "rotation"),
+];
+
+/// Files of tests, in which components stand for any. Test modules of other files count too.
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
+/// What Terraform leaves, by hand or on the local AWS, and git ignores.
+fn is_left_by_terraform(path: &str) -> bool {
+    let left = [".tfstate", ".terraform.lock.hcl", "_override.tf"];
+    left.iter().any(|name| path.contains(name))
+}
+
+/// Whether a name stands in a text as a word, or as a part of a name such as `AXON_IMAGE` or
+/// `AxonHealth`.
+fn names_component(line: &str) -> bool {
+    let lowercase = line.to_ascii_lowercase();
+    let is_word = |start: usize, name: &str| {
+        let first = line[start..].chars().next();
+        let begins = line[..start].chars().next_back().is_none_or(|before| {
+            let is_hump = before.is_lowercase() && first.is_some_and(char::is_uppercase);
+            !before.is_alphabetic() || is_hump
+        });
+        let after = line[start + name.len()..].chars().next();
+        begins && after.is_none_or(|after| !after.is_lowercase())
+    };
+    REQUIRED.iter().any(|name| {
+        let mut found = lowercase.match_indices(name);
+        found.any(|(start, _)| is_word(start, name))
+    })
+}
+
+#[test]
+fn a_name_is_found_as_a_word_and_in_other_names() {
+    for line in [
+        "call axon",
+        "${ORBIT_IMAGE}",
+        "AxonHealth",
+        "asAxon",
+        "a/orbit.rs",
+        "axon's",
+    ] {
+        assert!(names_component(line), "{line}");
+    }
+    for line in [
+        "taxonomy",
+        "orbital",
+        "exorbitant",
+        "governances",
+        "component",
+    ] {
+        assert!(!names_component(line), "{line}");
+    }
+}
+
+/// Who adds a service must not have to ask whether something is about this one.
+#[test]
+fn components_are_named_only_where_they_are_meant() {
+    let catalog = catalog();
+    // What another component says of what it calls is its own.
+    let mut theirs: Vec<String> = Vec::new();
+    for entry in catalog.entries() {
+        theirs.push(format!("{}/", entry.common().folder));
+        theirs.extend(entry.component().service().map(Service::template));
+    }
+    let mut files = sources(&["."], "");
+    files.retain(|file| {
+        let path = file.path.as_str();
+        !is_test(path)
+            && !is_left_by_terraform(path)
+            && !theirs.iter().any(|it| path.starts_with(it))
+    });
+    assert!(files.len() > 300, "{}", files.len());
+    let mut found = Vec::new();
+    let mut needed = BTreeSet::new();
+    for file in &files {
+        let mut starts = MAY_NAME_COMPONENTS.iter().map(|(start, _)| *start);
+        let known = starts.find(|start| file.path.starts_with(start));
+        for (number, line) in file.lines_outside_tests() {
+            match known {
+                _ if !names_component(line) => {}
+                Some(start) => drop(needed.insert(start)),
+                None => found.push(format!("{}:{number}: {}", file.path, line.trim())),
+            }
+        }
+    }
+    none(
+        &found,
+        "name no component here, or say in MAY_NAME_COMPONENTS why",
     );
-    none(&kit, "the kit knows no service");
+    let all = MAY_NAME_COMPONENTS.iter().map(|(start, _)| *start);
+    let unneeded: Vec<_> = all.filter(|start| !needed.contains(start)).collect();
+    assert!(
+        unneeded.is_empty(),
+        "these name none any more: {unneeded:?}"
+    );
 }
 
 #[test]

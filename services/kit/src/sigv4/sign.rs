@@ -61,7 +61,7 @@ pub enum SignedFor {
 }
 
 impl SignedFor {
-    /// Reads a setting such as `AXON_SIGNED_FOR`: the target's name, which is the default, or AWS's
+    /// Reads a setting such as `<TARGET>_SIGNED_FOR`: the target's name, which is the default, or AWS's
     /// signing name of the service that verifies.
     pub fn read(reader: &mut Reader<'_>, setting: &str, target: &'static str) -> Self {
         let verifiers = [Self::Service(target), Self::ApiGateway, Self::VpcLattice];

@@ -223,7 +223,7 @@ fn container(path: &KeyPath) -> Option<&str> {
 }
 
 /// The path for people: keys joined by dots, names by spaces. A single container is omitted unless
-/// its key also exists on the task: `memory` is of the task, `container axon memory` of the
+/// its key also exists on the task: `memory` is of the task, `container NAME memory` of the
 /// container.
 fn describe(path: &KeyPath, one_container: bool) -> String {
     let mut words = String::new();
