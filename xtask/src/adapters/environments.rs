@@ -313,6 +313,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
     fn two_environments_of_one_account_have_names_of_their_own() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join(FOLDER);
