@@ -251,6 +251,10 @@ impl CatalogEntry {
 }
 
 impl ServiceEntry {
+    pub fn called_services(&self) -> impl Iterator<Item = Service> {
+        self.calls.iter().filter_map(|call| call.target.service())
+    }
+
     fn of_infra(&self) -> Value {
         let calls = self.calls.iter().map(|call| {
             let name = call.target.name();

@@ -286,9 +286,10 @@ pub enum SecretsVerb {
     },
     /// Give the services a new signing pair; every call goes on being answered
     #[command(
-        after_help = "Takes three times as long as services take to read their secret again (SECRET_REFRESH_MS).\n\
-        Safe to run again: the next run resumes where one ended early, also where orbit was left with\n\
-        a key that axon does not have. Two at once do no harm.\n\n\
+        after_help = "Where one service calls another it takes three times as long as services take to read their\n\
+        secret again (SECRET_REFRESH_MS), and once more for each further call in a chain of calls.\n\
+        Safe to run again: the next run resumes where one ended early, also where a service was left\n\
+        with a key that one which it calls does not have. Two at once do no harm.\n\n\
         Example:\n  cargo xtask secrets rotate --env production --yes"
     )]
     Rotate {

@@ -37,7 +37,7 @@ pub use confirmation::{Confirmed, confirm, warn_of_expiry};
 pub use function::answers_its_checks;
 pub use observe::{observe, observe_with_retired};
 pub use push::push;
-pub use rotate::{next_rotation_step, rotate};
+pub use rotate::{announce_rotation, rotate};
 pub use secrets::give_values;
 pub use stop::{StopPlan, stop};
 

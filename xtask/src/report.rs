@@ -26,8 +26,7 @@ use tokio::time::Instant;
 pub use diagnostics::tell_diagnostics;
 pub use event::{
     ArtifactKind, BuildEvent, CommandEvent, ContainerEvidence, Event, InfraEvent, MachineEvent,
-    ReleaseEvent, RollbackEvent, RotationStart, SecretChange, SecretsEvent, Shortcoming,
-    TaskEvidence,
+    ReleaseEvent, RollbackEvent, SecretChange, SecretsEvent, Shortcoming, TaskEvidence,
 };
 use event::{Shown, Tone};
 use paint::Paint;

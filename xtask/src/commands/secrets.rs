@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, Service, ServiceEntry};
+use crate::catalog::{self, Catalog, Service, ServiceEntry};
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Outputs;
-use crate::decide::release::rotation::{RotationStep, SigningPair};
+use crate::decide::release::rotation::SigningPair;
 use crate::failure::Failure;
 use crate::planning::about::about;
 use crate::ports::Context;
 use crate::release::{self, confirm};
-use crate::report::{RotationStart, SecretsEvent};
+use crate::report::SecretsEvent;
 
 pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
     let found = survey(context, outputs).await?;
@@ -46,22 +46,35 @@ pub async fn make_up(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     release::give_values(context, outputs, &documents, confirmed).await
 }
 
-/// `secrets rotate`: a new signing pair for orbit and axon, without a dispatch that fails.
+/// `secrets rotate`: a new signing pair for all services, without a call that fails.
 pub async fn rotate(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
-    let step = match release::next_rotation_step(context, outputs).await? {
-        RotationStep::Offer | RotationStep::Finish => RotationStart::New,
-        RotationStep::Switch => RotationStart::BeforeOrbitSigns,
-        RotationStep::Retire => RotationStart::BeforeOldKeyGoes,
-        RotationStep::Repair => RotationStart::KeysDiffer,
-    };
-    context.report.emit(SecretsEvent::RotationStarted { step });
+    refuse_unknown(context, outputs)?;
+    let fresh = random_pair()?;
+    release::announce_rotation(context, outputs, &fresh).await?;
     let confirmed = confirm(context, yes, "rotate the signing key").await?;
     let about = about(context, "secrets rotate").await?;
-    let record = release::rotate(context, outputs, about, random_pair, confirmed).await?;
+    let record = release::rotate(context, outputs, about, fresh, confirmed).await?;
     let done = json!({ "outcome": "rotated", "release": record.number });
     context.report.data(&done, "");
     context.report.emit(SecretsEvent::RotationDone);
     Ok(())
+}
+
+/// What a service calls that the catalog does not name is not known, so its calls would fail.
+fn refuse_unknown(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    let services = outputs.services.keys();
+    let unknown = services.filter(|it| context.catalog.service(**it).is_none());
+    let unknown: Vec<_> = unknown.map(|it| it.name()).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "what {} calls is not known: the environment has it, {} does not",
+        unknown.join(", "),
+        catalog::FILE
+    );
+    let hint = "rotate from a checkout whose catalog names it";
+    Err(Failure::refused(message).hint(hint).into())
 }
 
 /// The entries of the services that Terraform has made.
@@ -108,7 +121,7 @@ async fn survey<'a>(context: &Context<'a>, outputs: &Outputs) -> Result<Survey<'
     })
 }
 
-/// Orbit signs and axon verifies with the same pair: the one that one of them has, or a new one.
+/// All services have the same pair: the one that one of them has, or a new one.
 fn documents(
     values: &BTreeMap<Service, Fields>,
     pair: Option<SigningPair>,

@@ -19,7 +19,7 @@ pub use infra::InfraEvent;
 pub use machine::{MachineEvent, Shortcoming};
 pub use release::ReleaseEvent;
 pub use rollback::{ContainerEvidence, RollbackEvent, TaskEvidence};
-pub use secrets::{RotationStart, SecretChange, SecretsEvent};
+pub use secrets::{SecretChange, SecretsEvent};
 
 /// Every event, by the part of xtask that it comes from.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -91,7 +91,7 @@ pub(crate) struct FakeState {
     pub(crate) secret_refresh: Duration,
     /// The service whose tasks cannot read their secret again.
     pub(crate) keeps_its_secret: Option<Service>,
-    /// Dispatches that failed because axon did not know the key that orbit signed with.
+    /// Calls that failed because the called task did not have the key that they were signed with.
     pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
     /// Whether the credentials have expired.
@@ -487,8 +487,9 @@ fn needs_credentials(call: &str) -> bool {
 
 pub(crate) fn secret_arn(service: Service) -> String {
     let outputs: Value = serde_json::from_str(OUTPUTS).unwrap();
-    let arn = &outputs["services"][service.name()]["secret_arn"];
-    arn.as_str().unwrap().to_owned()
+    let of = |name: &str| outputs["services"][name]["secret_arn"].as_str();
+    let arn = of(service.name()).map(str::to_owned);
+    arn.unwrap_or_else(|| of("axon").unwrap().replace("axon", service.name()))
 }
 
 fn environment(name: &str, emulated: bool) -> Environment {

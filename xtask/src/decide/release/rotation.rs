@@ -1,11 +1,13 @@
-//! The rotation of the signing key pair: the next step, and the contents of both secrets after it.
-//! Axon accepts a current and a previous pair, orbit signs with its own. At every point the pair of
-//! orbit is one of the pairs of axon.
+//! The rotation of the signing key pair: the next step, from every secret and from who calls whom.
+//! A service signs with the current pair of its secret, and accepts what is signed with that or with
+//! the previous one. No step makes a service refuse the pair of a caller that it accepts.
+
+use std::collections::BTreeMap;
+use std::iter;
 
 use serde_json::{Value, json};
 
 use crate::catalog::Service;
-use crate::decide::acceptance::{AXON, ORBIT};
 
 const CURRENT: [&str; 2] = ["sigv4_access_key_id", "sigv4_secret_access_key"];
 const PREVIOUS: [&str; 2] = [
@@ -26,119 +28,296 @@ impl SigningPair {
         pair(document, CURRENT)
     }
 
-    /// Whether a value is encrypted by KMS. The ciphertext differs in each secret.
-    fn is_ciphertext(&self) -> bool {
-        let fields = [&self.access_key_id, &self.secret_access_key];
-        fields.iter().any(|field| field.starts_with("kms:"))
-    }
-
     pub fn put_into(&self, document: &mut Value) {
         put(document, CURRENT, self);
     }
 }
 
-/// A step of the rotation. Each changes one of the two secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RotationStep {
-    /// Both have the same single pair: add a new one to axon.
-    Offer,
-    /// Axon has a newer pair than orbit, or orbit has none: copy it to orbit.
-    Switch,
-    /// Both have the new pair, axon the previous one as well: remove that.
-    Retire,
-    /// Orbit signs with a pair that axon does not have: copy it to axon.
-    Repair,
-    /// Both have the same single pair, and it is a new one.
-    Finish,
+/// A service, and the secret that it signs and accepts by.
+pub struct SigningService<'a> {
+    pub service: Service,
+    /// The services that it calls.
+    pub calls: Vec<Service>,
+    pub document: &'a Value,
 }
 
-impl RotationStep {
-    /// The service whose tasks must have read their current secret before this step.
-    pub fn awaits(self) -> Option<Service> {
-        match self {
-            Self::Offer | Self::Repair => None,
-            Self::Switch | Self::Finish => Some(AXON),
-            Self::Retire => Some(ORBIT),
-        }
-    }
+/// All services that have the signing pair in common.
+pub struct Rotation<'a> {
+    /// What is called comes before its callers.
+    services: Vec<SigningService<'a>>,
+    /// A service that refuses its document has none. It works with what it read before.
+    pairs: BTreeMap<Service, SecretPairs>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct SecretPairs {
+    current: SigningPair,
+    previous: Option<SigningPair>,
+}
+
+/// One step: a new document for the secret of one service.
+pub struct RotationStep {
+    /// The services whose tasks must all have taken up their present secret before.
+    pub waits_for: Vec<Service>,
+    /// `None`: the rotation has come to its end.
+    pub replacement: Option<SecretReplacement>,
+}
+
+pub struct SecretReplacement {
+    pub service: Service,
+    pub document: Value,
+    pub change: RotationChange,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotationChange {
+    /// Callers sign with the one that it had.
+    NewBesideOld,
+    /// A caller signs with one that it did not have. It has that now, beside a new one.
+    NewBesideCallers,
+    /// Nobody signs a call of it.
+    NewToSignWith,
+    OldRemoved,
 }
 
 /// Secrets that cannot be rotated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RotationError {
-    #[error("neither the secret of axon nor that of orbit has a signing pair")]
+    #[error("no service has a signing pair in its secret")]
     NoPair,
     #[error("a signing pair in the secret of {0} is encrypted, so it cannot be compared")]
     Ciphertext(Service),
+    #[error(
+        "{} accept two pairs each, callers use both, and none of them is accepted by all",
+        .0.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ")
+    )]
+    Entangled(Vec<Service>),
 }
 
-/// `outgoing`: the pair to replace, once it is known.
-pub fn next_step(
-    axon: &Value,
-    orbit: &Value,
-    outgoing: Option<&SigningPair>,
-) -> Result<RotationStep, RotationError> {
-    for (service, document) in [(AXON, axon), (ORBIT, orbit)] {
-        let pairs = [CURRENT, PREVIOUS].map(|names| pair(document, names));
-        if pairs.iter().flatten().any(SigningPair::is_ciphertext) {
-            return Err(RotationError::Ciphertext(service));
+impl<'a> Rotation<'a> {
+    /// Takes the services in the order of a release. Calls of other services are left out.
+    pub fn of(mut services: Vec<SigningService<'a>>) -> Result<Self, RotationError> {
+        let known: Vec<_> = services.iter().map(|it| it.service).collect();
+        for service in &mut services {
+            service.calls.retain(|callee| known.contains(callee));
         }
+        if let Some(encrypted) = services.iter().find(|it| has_ciphertext(it.document)) {
+            return Err(RotationError::Ciphertext(encrypted.service));
+        }
+        let mut currents = services.iter().map(|it| pair(it.document, CURRENT));
+        if currents.all(|current| current.is_none()) {
+            return Err(RotationError::NoPair);
+        }
+        let pairs = services.iter();
+        let pairs = pairs.filter_map(|it| Some((it.service, SecretPairs::of(it.document)?)));
+        Ok(Self {
+            pairs: pairs.collect(),
+            services,
+        })
     }
-    let previous = pair(axon, PREVIOUS);
-    match (pair(axon, CURRENT), pair(orbit, CURRENT)) {
-        (None, None) => Err(RotationError::NoPair),
-        (Some(_), None) => Ok(RotationStep::Switch),
-        (Some(verifies), Some(signs)) if verifies == signs => Ok(match previous {
-            Some(_) => RotationStep::Retire,
-            None if outgoing.is_some_and(|outgoing| *outgoing != signs) => RotationStep::Finish,
-            None => RotationStep::Offer,
-        }),
-        (Some(_), signs) if previous == signs => Ok(RotationStep::Switch),
-        _ => Ok(RotationStep::Repair),
+
+    /// The new pair of a rotation that ended early: the current one of a called service that still
+    /// has another one, where it accepts all its callers.
+    pub fn in_progress(&self) -> Option<&SigningPair> {
+        let mut services = self.services.iter().map(|it| it.service);
+        let accepting = services.find(|service| {
+            let mut signed = self.signed_with(*service);
+            let pairs = self.pairs.get(service).filter(|_| self.is_called(*service));
+            pairs.is_some_and(|it| it.other().is_some() && signed.all(|pair| it.accepts(pair)))
+        })?;
+        self.pairs.get(&accepting).map(|pairs| &pairs.current)
+    }
+
+    /// Who calls whom with a pair that is not accepted.
+    pub fn refused_calls(&self) -> Vec<(Service, Service)> {
+        let mut refused = Vec::new();
+        for caller in &self.services {
+            let Some(signs) = self.pairs.get(&caller.service) else {
+                continue;
+            };
+            let accepts = |callee| {
+                self.pairs
+                    .get(callee)
+                    .is_some_and(|it| it.accepts(&signs.current))
+            };
+            let callees = caller.calls.iter().filter(|callee| !accepts(callee));
+            refused.extend(callees.map(|callee| (caller.service, *callee)));
+        }
+        refused
+    }
+
+    /// The next step towards `new` as the only pair of all services: first each gets it, then each
+    /// loses what it had before.
+    pub fn next_step(&self, new: &SigningPair) -> Result<RotationStep, RotationError> {
+        let goal = self.goal(new)?;
+        let services = || self.services.iter();
+        let step = services()
+            .find_map(|it| self.first_pair(it, goal))
+            .or_else(|| services().find_map(|it| self.step(it, goal, self.kept(it, goal))))
+            .or_else(|| services().find_map(|it| self.step(it, goal, None)));
+        Ok(step.unwrap_or_else(|| {
+            let called = services()
+                .map(|it| it.service)
+                .filter(|it| self.is_called(*it));
+            RotationStep {
+                waits_for: called.collect(),
+                replacement: None,
+            }
+        }))
+    }
+
+    /// A service has two places. Where its callers use both, there is none for a third pair: then
+    /// all services get one that is there already, before they get the new one.
+    fn goal<'b>(&'b self, new: &'b SigningPair) -> Result<&'b SigningPair, RotationError> {
+        let known = self
+            .services
+            .iter()
+            .filter_map(|it| self.pairs.get(&it.service));
+        let known = known.flat_map(|it| iter::once(&it.current).chain(&it.previous));
+        let mut goals = iter::once(new).chain(known);
+        let goal = goals.find(|goal| self.without_place(goal).is_empty());
+        goal.ok_or_else(|| RotationError::Entangled(self.without_place(new)))
+    }
+
+    /// The services with two pairs that callers sign with, none of which is this one.
+    fn without_place(&self, new: &SigningPair) -> Vec<Service> {
+        let services = self.services.iter().map(|it| it.service);
+        let is_full = |service: &Service| {
+            let is_used = |pair| self.signed_with(*service).any(|signed| signed == pair);
+            let pairs = self.pairs.get(service).filter(|it| !it.accepts(new));
+            pairs.is_some_and(|it| is_used(&it.current) && it.other().is_some_and(is_used))
+        };
+        services.filter(is_full).collect()
+    }
+
+    /// A service without a pair gets one that all accept which it calls: from then on its tasks can
+    /// take its secret up, which later steps wait for.
+    fn first_pair(&self, it: &SigningService<'_>, goal: &SigningPair) -> Option<RotationStep> {
+        if self.pairs.contains_key(&it.service) {
+            return None;
+        }
+        let callees = it.calls.iter().map(|callee| self.pairs.get(callee));
+        let callees: Vec<_> = callees.collect::<Option<_>>()?;
+        let callee = callees.first()?;
+        let mut known = iter::once(goal)
+            .chain([&callee.current])
+            .chain(&callee.previous);
+        let pair = known.find(|pair| callees.iter().all(|it| it.accepts(pair)))?;
+        self.step(it, pair, self.kept(it, pair))
+    }
+
+    /// The pair that a service accepts beside its new one. It is `None` where nobody calls it.
+    fn kept(&self, it: &SigningService<'_>, new: &SigningPair) -> Option<SigningPair> {
+        let pairs = self.pairs.get(&it.service);
+        let mut signed = self.signed_with(it.service).filter(|signed| *signed != new);
+        let kept = match pairs {
+            Some(pairs) if pairs.current == *new => pairs.previous.as_ref(),
+            Some(pairs) => {
+                let any = signed.clone().next();
+                let accepted = signed.find(|signed| pairs.accepts(signed));
+                accepted.or(any).or(Some(&pairs.current))
+            }
+            None => signed.next(),
+        };
+        kept.filter(|_| self.is_called(it.service)).cloned()
+    }
+
+    /// `None` where the secret has these pairs and no others already.
+    fn step(
+        &self,
+        it: &SigningService<'_>,
+        current: &SigningPair,
+        previous: Option<SigningPair>,
+    ) -> Option<RotationStep> {
+        let before = self.pairs.get(&it.service);
+        let after = SecretPairs {
+            current: current.clone(),
+            previous,
+        };
+        let document = after.put_into(it.document);
+        if document == *it.document {
+            return None;
+        }
+        let signs_anew = before.is_none_or(|before| before.current != after.current);
+        let accepts_less = before.is_some_and(|before| !before.all().all(|it| after.accepts(it)));
+        let mut waits_for = Vec::new();
+        if signs_anew {
+            waits_for.extend(it.calls.iter().copied());
+        }
+        if accepts_less {
+            // The log of one without a pair never has its secret's version.
+            let callers = self.callers(it.service);
+            waits_for.extend(callers.filter(|caller| self.pairs.contains_key(caller)));
+        }
+        let change = match &after.previous {
+            _ if !signs_anew => RotationChange::OldRemoved,
+            None => RotationChange::NewToSignWith,
+            Some(kept) if before.is_some_and(|it| it.accepts(kept)) => RotationChange::NewBesideOld,
+            Some(_) => RotationChange::NewBesideCallers,
+        };
+        Some(RotationStep {
+            waits_for,
+            replacement: Some(SecretReplacement {
+                service: it.service,
+                document,
+                change,
+            }),
+        })
+    }
+
+    fn callers(&self, callee: Service) -> impl Iterator<Item = Service> + Clone {
+        let callers = self.services.iter();
+        let callers = callers.filter(move |caller| caller.calls.contains(&callee));
+        callers.map(|caller| caller.service)
+    }
+
+    fn is_called(&self, service: Service) -> bool {
+        self.callers(service).next().is_some()
+    }
+
+    /// What callers sign with.
+    fn signed_with(&self, callee: Service) -> impl Iterator<Item = &SigningPair> + Clone {
+        let pairs = self.callers(callee).filter_map(|it| self.pairs.get(&it));
+        pairs.map(|pairs| &pairs.current)
     }
 }
 
-/// The pair that a rotation of these secrets replaces.
-pub fn outgoing(axon: &Value, orbit: &Value) -> Option<SigningPair> {
-    let signs = pair(orbit, CURRENT);
-    let is_switched = signs.is_some() && signs == pair(axon, CURRENT);
-    pair(axon, PREVIOUS).filter(|_| is_switched).or(signs)
-}
-
-/// The secret of axon with a new pair; the current one becomes the previous one.
-pub fn offered(axon: &Value, new: &SigningPair) -> Value {
-    let mut document = retired(axon);
-    if let Some(current) = pair(axon, CURRENT) {
-        put(&mut document, PREVIOUS, &current);
+impl SecretPairs {
+    /// As services read it: they refuse a document with half a pair.
+    fn of(document: &Value) -> Option<Self> {
+        let previous = pair(document, PREVIOUS);
+        let is_there = |name| document.get(name).is_some();
+        if previous.is_none() && PREVIOUS.into_iter().any(is_there) {
+            return None;
+        }
+        let current = pair(document, CURRENT)?;
+        Some(Self { current, previous })
     }
-    put(&mut document, CURRENT, new);
-    document
-}
 
-/// The secret of orbit with the current pair of axon.
-pub fn switched(orbit: &Value, axon: &Value) -> Value {
-    let mut document = orbit.clone();
-    if let Some(current) = pair(axon, CURRENT) {
-        put(&mut document, CURRENT, &current);
+    fn accepts(&self, pair: &SigningPair) -> bool {
+        self.all().any(|it| it == pair)
     }
-    document
-}
 
-/// The secret of axon without the previous pair.
-pub fn retired(axon: &Value) -> Value {
-    let mut document = axon.clone();
-    if let Some(fields) = document.as_object_mut() {
-        fields.retain(|name, _| !PREVIOUS.contains(&&**name));
+    fn all(&self) -> impl Iterator<Item = &SigningPair> {
+        iter::once(&self.current).chain(&self.previous)
     }
-    document
-}
 
-/// The secret of axon with the pair of orbit. Its own becomes the previous one, since tasks of
-/// orbit that have not reloaded their secret may sign with it.
-pub fn repaired(axon: &Value, orbit: &Value) -> Value {
-    match pair(orbit, CURRENT) {
-        Some(signs) => offered(axon, &signs),
-        None => axon.clone(),
+    /// The previous pair, where it is not the current one as well.
+    fn other(&self) -> Option<&SigningPair> {
+        self.previous.as_ref().filter(|it| **it != self.current)
+    }
+
+    /// The document with these pairs and no others.
+    fn put_into(&self, document: &Value) -> Value {
+        let mut document = document.clone();
+        if let Some(fields) = document.as_object_mut() {
+            fields.retain(|name, _| !PREVIOUS.contains(&&**name));
+        }
+        put(&mut document, CURRENT, &self.current);
+        if let Some(previous) = &self.previous {
+            put(&mut document, PREVIOUS, previous);
+        }
+        document
     }
 }
 
@@ -155,118 +334,19 @@ fn pair(document: &Value, names: [&str; 2]) -> Option<SigningPair> {
     })
 }
 
+/// Whether a value is encrypted by KMS. The ciphertext differs in each secret.
+fn has_ciphertext(document: &Value) -> bool {
+    let mut texts = CURRENT
+        .iter()
+        .chain(&PREVIOUS)
+        .map(|name| document[name].as_str());
+    texts.any(|text| text.is_some_and(|text| text.starts_with("kms:")))
+}
+
 fn put(document: &mut Value, [id, secret]: [&str; 2], pair: &SigningPair) {
     document[id] = json!(pair.access_key_id);
     document[secret] = json!(pair.secret_access_key);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn new_pair(id: &str) -> SigningPair {
-        SigningPair {
-            access_key_id: id.to_owned(),
-            secret_access_key: format!("secret of {id}"),
-        }
-    }
-
-    /// A secret with a current and a previous pair.
-    fn document(pairs: &[&str]) -> Value {
-        let mut document = json!({ "api_key": "stays" });
-        for (names, id) in [CURRENT, PREVIOUS].into_iter().zip(pairs) {
-            put(&mut document, names, &new_pair(id));
-        }
-        document
-    }
-
-    /// Runs all steps and checks after each that axon accepts the pair of orbit.
-    fn steps(mut axon: Value, mut orbit: Value) -> (Vec<RotationStep>, Value, Value) {
-        let mut steps = Vec::new();
-        let mut replaced = None;
-        loop {
-            let step = next_step(&axon, &orbit, replaced.as_ref()).unwrap();
-            replaced = replaced.or_else(|| outgoing(&axon, &orbit));
-            steps.push(step);
-            match step {
-                RotationStep::Offer => axon = offered(&axon, &new_pair("new")),
-                RotationStep::Switch => orbit = switched(&orbit, &axon),
-                RotationStep::Retire => axon = retired(&axon),
-                RotationStep::Repair => axon = repaired(&axon, &orbit),
-                RotationStep::Finish => return (steps, axon, orbit),
-            }
-            let signs = pair(&orbit, CURRENT);
-            let known = [CURRENT, PREVIOUS].map(|names| pair(&axon, names));
-            assert!(signs.is_none() || known.contains(&signs), "after {step:?}");
-            assert!(steps.len() < 9, "{steps:?}");
-        }
-    }
-
-    #[test]
-    fn every_start_ends_with_a_new_pair() {
-        use RotationStep::{Finish, Offer, Repair, Retire, Switch};
-        let from_repair = [Repair, Retire, Offer, Switch, Retire, Finish];
-        let cases: [(&[&str], &[&str], &[RotationStep]); 9] = [
-            (&["one"], &["one"], &[Offer, Switch, Retire, Finish]),
-            (&["new", "one"], &["one"], &[Switch, Retire, Finish]),
-            (&["new", "one"], &["new"], &[Retire, Finish]),
-            (&["one"], &["other"], &from_repair),
-            (&["one", "two"], &["other"], &from_repair),
-            (&[], &["one"], &[Repair, Offer, Switch, Retire, Finish]),
-            (&["one"], &[], &[Switch, Offer, Switch, Retire, Finish]),
-            (&["new", "one"], &[], &[Switch, Retire, Finish]),
-            (
-                &["one", "one"],
-                &["one"],
-                &[Retire, Offer, Switch, Retire, Finish],
-            ),
-        ];
-        for (axon, orbit, expected) in cases {
-            let (steps, axon_after, orbit_after) = steps(document(axon), document(orbit));
-            assert_eq!(steps, expected, "{axon:?} {orbit:?}");
-            assert_eq!(
-                (&axon_after, &orbit_after),
-                (&document(&["new"]), &document(&["new"]))
-            );
-        }
-    }
-
-    #[test]
-    fn an_incomplete_pair_is_overwritten() {
-        let mut axon = document(&["one"]);
-        axon[PREVIOUS[0]] = json!("half");
-        let (_, axon, _) = steps(axon, document(&["one"]));
-        assert_eq!(axon, document(&["new"]));
-        let mut axon = document(&["one"]);
-        axon[CURRENT[1]] = json!("");
-        assert_eq!(
-            next_step(&axon, &document(&["one"]), None),
-            Ok(RotationStep::Repair)
-        );
-    }
-
-    #[test]
-    fn one_id_with_two_secrets_is_two_pairs() {
-        let mut orbit = document(&["one"]);
-        orbit[CURRENT[1]] = json!("another secret");
-        assert_eq!(
-            next_step(&document(&["one"]), &orbit, None),
-            Ok(RotationStep::Repair)
-        );
-    }
-
-    #[test]
-    fn secrets_that_cannot_be_rotated_are_an_error() {
-        let fault = |axon: &Value, orbit: &Value| {
-            let error = next_step(axon, orbit, None).unwrap_err();
-            error.to_string()
-        };
-        let no_pair = "neither the secret of axon nor that of orbit has a signing pair";
-        assert_eq!(fault(&json!({}), &document(&[])), no_pair);
-        let mut orbit = document(&["one"]);
-        orbit[CURRENT[1]] = json!("kms:AQICAHh");
-        let ciphertext =
-            "a signing pair in the secret of orbit is encrypted, so it cannot be compared";
-        assert_eq!(fault(&document(&["one"]), &orbit), ciphertext);
-    }
-}
+mod tests;

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures_util::future::try_join_all;
 use jiff::SignedDuration;
-use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::catalog::Service;
-use crate::decide::acceptance::{AXON, ORBIT};
+use crate::catalog::{CatalogEntry, Service, ServiceEntry};
 use crate::decide::outputs::Outputs;
-use crate::decide::release::rotation::{self, RotationError, RotationStep, SigningPair};
+use crate::decide::release::rotation::{
+    Rotation, RotationError, RotationStep, SecretReplacement, SigningPair, SigningService,
+};
+use crate::decide::release::snapshot::ServiceState;
 use crate::failure::{Failure, Kind};
 use crate::ports::{Context, SecretVersion};
 use crate::report::SecretsEvent;
@@ -25,32 +27,25 @@ const REFRESH_SPREAD: f64 = 1.1;
 const MARGIN: Duration = Duration::from_mins(1);
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// So long every look finds the same. Above the time for which AWS's answers are older than what
-/// was written, and that of a request on its way which orbit signed with its former key.
+/// was written, and that of a request on its way which a caller signed with its former key.
 const STEADY: Duration = Duration::from_secs(10);
 /// Clocks of AWS and of what it runs: a line is looked for from this much before the version.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
 /// The field by which services name the version that they have read.
 const VERSION_FIELD: &str = "version_id";
 
-/// Both secrets, as one look found them.
-pub(super) struct SecretPair {
-    pub(super) axon: SecretVersion,
-    pub(super) orbit: SecretVersion,
-}
-
-impl SecretPair {
-    fn of(&self, service: Service) -> &SecretVersion {
-        if service == AXON {
-            &self.axon
-        } else {
-            &self.orbit
-        }
-    }
-}
+/// All secrets, as one look found them.
+pub(super) type FoundSecrets = BTreeMap<Service, SecretVersion>;
 
 pub(super) struct RotationWatch<'a> {
     context: &'a Context<'a>,
     outputs: &'a Outputs,
+    /// The services that Terraform has made, also those that a release has yet to retire.
+    entries: Vec<&'a ServiceEntry>,
+    /// The new pair, unless a rotation is in progress already.
+    fresh: SigningPair,
+    /// The new pair, once a step was decided on.
+    new: Option<SigningPair>,
     /// How long it may take until every task has read its secret again.
     limit: Duration,
     /// When a look last found a version that was new.
@@ -71,10 +66,16 @@ enum Obstacle {
 }
 
 impl<'a> RotationWatch<'a> {
-    pub(super) fn new(context: &'a Context<'a>, outputs: &'a Outputs) -> Self {
+    pub(super) fn new(context: &'a Context<'a>, outputs: &'a Outputs, fresh: SigningPair) -> Self {
+        let entries = context.catalog.entries().iter();
+        let entries = entries.filter_map(CatalogEntry::as_service);
+        let made = |entry: &&ServiceEntry| outputs.services.contains_key(&entry.service);
         Self {
             context,
             outputs,
+            entries: entries.filter(made).collect(),
+            fresh,
+            new: None,
             limit: REFRESH_DEFAULT,
             changed: Instant::now(),
             clear_since: None,
@@ -83,9 +84,14 @@ impl<'a> RotationWatch<'a> {
         }
     }
 
-    pub(super) async fn read(&self) -> Result<SecretPair> {
-        let (axon, orbit) = tokio::try_join!(self.read_secret(AXON), self.read_secret(ORBIT))?;
-        Ok(SecretPair { axon, orbit })
+    pub(super) async fn read(&self) -> Result<FoundSecrets> {
+        let read = async |service| anyhow::Ok((service, self.read_secret(service).await?));
+        let found = try_join_all(self.services().map(read)).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    fn services(&self) -> impl Iterator<Item = Service> {
+        self.entries.iter().map(|entry| entry.service)
     }
 
     async fn read_secret(&self, service: Service) -> Result<SecretVersion> {
@@ -102,36 +108,57 @@ impl<'a> RotationWatch<'a> {
         format!("cargo xtask secrets init --env {environment}")
     }
 
-    /// What the secrets ask for next.
-    pub(super) fn step(
-        &self,
-        found: &SecretPair,
-        outgoing: Option<&SigningPair>,
-    ) -> Result<RotationStep> {
-        let step = rotation::next_step(&found.axon.document, &found.orbit.document, outgoing);
-        Ok(step.map_err(|error| {
-            let arn = |service| &self.outputs.service(service).secret_arn;
-            let hint = match error {
-                RotationError::NoPair if self.context.environment.emulated => self.init_command(),
-                RotationError::NoPair => format!(
-                    "aws secretsmanager list-secret-version-ids --secret-id {}    # one that had it\n\
-                     or give both secrets the same sigv4_access_key_id and sigv4_secret_access_key",
-                    arn(ORBIT)
-                ),
-                RotationError::Ciphertext(service) => format!(
-                    "aws secretsmanager put-secret-value --secret-id {}    # the pair as plain text: \
-                     a secret is encrypted as a whole",
-                    arn(service)
-                ),
-            };
-            Failure::not_ready(error.to_string()).hint(hint)
-        })?)
+    pub(super) fn rotation<'b>(&self, found: &'b FoundSecrets) -> Result<Rotation<'b>> {
+        let services = self.entries.iter().map(|entry| SigningService {
+            service: entry.service,
+            calls: entry.called_services().collect(),
+            document: &found[&entry.service].document,
+        });
+        Ok(Rotation::of(services.collect()).map_err(|error| self.cannot_rotate(&error))?)
+    }
+
+    /// The pair that all are to have, and what the secrets ask for next.
+    pub(super) fn next_step(&self, found: &FoundSecrets) -> Result<(SigningPair, RotationStep)> {
+        let rotation = self.rotation(found)?;
+        let new = self.new.as_ref().or_else(|| rotation.in_progress());
+        let new = new.unwrap_or(&self.fresh);
+        let step = rotation.next_step(new);
+        let step = step.map_err(|error| self.cannot_rotate(&error))?;
+        Ok((new.clone(), step))
+    }
+
+    fn cannot_rotate(&self, error: &RotationError) -> Failure {
+        let arn = |service| &self.outputs.service(service).secret_arn;
+        let hint = match error {
+            RotationError::NoPair if self.context.environment.emulated => self.init_command(),
+            RotationError::NoPair => {
+                let command = "aws secretsmanager list-secret-version-ids --secret-id";
+                let list = |service| format!("{command} {}    # one that had it\n", arn(service));
+                let lists: String = self.services().map(list).collect();
+                lists + "or give all the same sigv4_access_key_id and sigv4_secret_access_key"
+            }
+            RotationError::Ciphertext(service) => format!(
+                "aws secretsmanager put-secret-value --secret-id {}    # the pair as plain text: \
+                 a secret is encrypted as a whole",
+                arn(*service)
+            ),
+            RotationError::Entangled(services) => {
+                format!(
+                    "give all callers of {} the same one of its pairs",
+                    services[0]
+                )
+            }
+        };
+        Failure::not_ready(error.to_string()).hint(hint)
     }
 
     /// Before the looks for one step.
     pub(super) async fn begin(&mut self) -> Result<()> {
-        let intervals = [AXON, ORBIT].map(|service| self.refresh_interval(service));
-        let intervals = futures_util::future::try_join_all(intervals).await?;
+        let services: Vec<_> = self.services().collect();
+        let cluster = self.context.cluster;
+        let states = cluster.describe_services(self.outputs, &services).await?;
+        let ask = states.values().map(|state| self.refresh_interval(state));
+        let intervals = try_join_all(ask).await?;
         let longest = intervals.into_iter().max().unwrap_or(REFRESH_DEFAULT);
         self.limit = longest.mul_f64(REFRESH_SPREAD) + MARGIN;
         (self.changed, self.clear_since) = (Instant::now(), None);
@@ -139,9 +166,8 @@ impl<'a> RotationWatch<'a> {
     }
 
     /// As the definition has it that runs now.
-    async fn refresh_interval(&self, service: Service) -> Result<Duration> {
+    async fn refresh_interval(&self, state: &ServiceState) -> Result<Duration> {
         let cluster = self.context.cluster;
-        let state = cluster.describe_service(self.outputs, service).await?;
         let Some(primary) = state.primary() else {
             return Ok(REFRESH_DEFAULT);
         };
@@ -154,25 +180,22 @@ impl<'a> RotationWatch<'a> {
     }
 
     /// One look: the next step, where nothing has spoken against it for a while.
-    pub(super) async fn look(
-        &mut self,
-        outgoing: Option<&SigningPair>,
-    ) -> Result<Option<(SecretPair, RotationStep)>> {
+    pub(super) async fn look(&mut self) -> Result<Option<(FoundSecrets, RotationStep)>> {
         let looked = Instant::now();
         let found = self.read().await?;
-        let step = self.step(&found, outgoing);
+        let next = self.next_step(&found);
         if self.learn(&found) {
             (self.changed, self.clear_since) = (looked, None);
         }
-        let awaited = step.as_ref().ok().and_then(|step| step.awaits());
-        let Some(obstacle) = self.obstacle(&found, awaited).await? else {
+        let waits_for = next.as_ref().map_or(&[][..], |(_, step)| &step.waits_for);
+        let Some(obstacle) = self.obstacle(&found, waits_for).await? else {
             let clear_since = *self.clear_since.get_or_insert_with(Instant::now);
-            let is_steady = looked.saturating_duration_since(clear_since) >= STEADY;
-            return if is_steady {
-                Ok(Some((found, step?)))
-            } else {
-                Ok(None)
-            };
+            if looked.saturating_duration_since(clear_since) < STEADY {
+                return Ok(None);
+            }
+            let (new, step) = next?;
+            self.new = Some(new);
+            return Ok(Some((found, step)));
         };
         self.clear_since = None;
         let waited = looked.saturating_duration_since(self.changed);
@@ -192,13 +215,12 @@ impl<'a> RotationWatch<'a> {
     }
 
     /// Takes in what is newer than all that was read before; answers whether anything is.
-    fn learn(&mut self, found: &SecretPair) -> bool {
+    fn learn(&mut self, found: &FoundSecrets) -> bool {
         let mut learned = false;
-        for service in [AXON, ORBIT] {
-            let version = found.of(service);
-            let known = self.newest.get(&service);
+        for (service, version) in found {
+            let known = self.newest.get(service);
             if known.is_none_or(|known| known.created < version.created) {
-                if let Some(known) = self.newest.insert(service, version.clone()) {
+                if let Some(known) = self.newest.insert(*service, version.clone()) {
                     self.replaced.insert(known.id);
                 }
                 learned = true;
@@ -209,24 +231,26 @@ impl<'a> RotationWatch<'a> {
 
     async fn obstacle(
         &self,
-        found: &SecretPair,
-        awaited: Option<Service>,
+        found: &FoundSecrets,
+        waits_for: &[Service],
     ) -> Result<Option<Obstacle>> {
-        let stale = [AXON, ORBIT].into_iter().find(|service| {
-            let version = found.of(*service);
+        let mut versions = found.iter();
+        let stale = versions.find(|(service, version)| {
             self.replaced.contains(&version.id) || self.newest[service].id != version.id
         });
-        if stale.is_some() {
-            return Ok(stale.map(Obstacle::Stale));
+        if let Some((service, _)) = stale {
+            return Ok(Some(Obstacle::Stale(*service)));
         }
-        let Some(service) = awaited else {
-            return Ok(None);
-        };
         let cluster = self.context.cluster;
-        let running = cluster.running_tasks(self.outputs, service).await?;
-        let count = running.len();
-        let missing = self.without(service, found.of(service), running).await?;
-        Ok((!missing.is_empty()).then_some(Obstacle::Late(service, missing, count)))
+        for service in waits_for {
+            let running = cluster.running_tasks(self.outputs, *service).await?;
+            let count = running.len();
+            let missing = self.without(*service, &found[service], running).await?;
+            if !missing.is_empty() {
+                return Ok(Some(Obstacle::Late(*service, missing, count)));
+            }
+        }
+        Ok(None)
     }
 
     /// The tasks whose log does not have the version, or has another one after it.
@@ -248,15 +272,17 @@ impl<'a> RotationWatch<'a> {
         Ok(running)
     }
 
-    /// Makes the document the version of the service in the place of the one that was found.
+    /// `false`: the secret is another version by now than the one that was found.
     pub(super) async fn replace(
         &mut self,
-        service: Service,
-        found: &SecretPair,
-        document: &Value,
+        found: &FoundSecrets,
+        replacement: &SecretReplacement,
     ) -> Result<bool> {
-        let version = &found.of(service).id;
-        let arn = &self.outputs.service(service).secret_arn;
+        let SecretReplacement {
+            service, document, ..
+        } = replacement;
+        let version = &found[service].id;
+        let arn = &self.outputs.service(*service).secret_arn;
         let again = "nothing has to be put back: run it again";
         let replaced = self.context.secrets.replace(arn, version, document).await;
         let replaced = replaced.context(again)?;
@@ -264,8 +290,8 @@ impl<'a> RotationWatch<'a> {
         Ok(replaced)
     }
 
-    /// Nothing has to be put back: axon has every key that orbit may sign with.
-    fn gave_up(&self, obstacle: &Obstacle, found: &SecretPair) -> Failure {
+    /// Nothing has to be put back: what is called has every key that its callers may sign with.
+    fn gave_up(&self, obstacle: &Obstacle, found: &FoundSecrets) -> Failure {
         let limit = self.limit.as_secs();
         let environment = &self.context.environment.name;
         let (message, hint) = match obstacle {
@@ -274,7 +300,7 @@ impl<'a> RotationWatch<'a> {
                     "{service} did not take its secret up within {limit} s: {} have not logged \
                      version {}",
                     missing.join(", "),
-                    found.of(*service).id
+                    found[service].id
                 ),
                 format!(
                     "nothing has to be put back; `cargo xtask secrets rotate --env {environment}` \
@@ -288,7 +314,7 @@ impl<'a> RotationWatch<'a> {
                 format!(
                     "the secret of {service} is answered with version {}, which was replaced, \
                      for {limit} s",
-                    found.of(*service).id
+                    found[service].id
                 ),
                 format!(
                     "aws secretsmanager list-secret-version-ids --secret-id {}    \

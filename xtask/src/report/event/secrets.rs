@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Shown, done, live};
+use super::{Shown, done, live, warning};
 use crate::catalog::Component;
 use crate::report::count;
 
@@ -17,8 +17,17 @@ pub enum SecretsEvent {
         component: Component,
     },
     SecretValuesRead,
+    /// A service signs its calls with a key that the called one does not have.
+    KeyRefused {
+        component: Component,
+        callee: Component,
+    },
+    /// What a rotation does first.
     RotationStarted {
-        step: RotationStart,
+        component: Component,
+        change: SecretChange,
+        /// An earlier run ended in the middle.
+        resumed: bool,
     },
     /// The record of a rotation was created: from now on it holds the environment.
     RotationOpened {
@@ -44,25 +53,14 @@ pub enum SecretsEvent {
     RotationDone,
 }
 
-/// Where a rotation begins: an earlier run may have ended in the middle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RotationStart {
-    New,
-    BeforeOrbitSigns,
-    BeforeOldKeyGoes,
-    KeysDiffer,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SecretChange {
     NewKeyBesideOld,
+    NewKeyBesideCallers,
     SignsWithNewKey,
     OldKeyRemoved,
-    SignersKeyAdded,
 }
 
 impl SecretsEvent {
@@ -71,7 +69,19 @@ impl SecretsEvent {
             Self::SecretPresent { component } => done(component, "has its secret already"),
             Self::SecretSet { component } => done(component, "secret has a value now"),
             Self::SecretValuesRead => done("secrets", "values read from stdin"),
-            Self::RotationStarted { step } => done("rotation", step.text()),
+            Self::KeyRefused { component, callee } => warning(
+                component,
+                format!("signs with a key that {callee} does not have"),
+            ),
+            Self::RotationStarted {
+                component,
+                change,
+                resumed,
+            } => {
+                let going_on = if *resumed { "going on: " } else { "" };
+                let text = format!("{going_on}{component} {}", change.intention());
+                done("rotation", text)
+            }
             Self::RotationOpened { number } => done("rotation", format!("{number} opened")),
             Self::RotationClosed { number, outcome } => {
                 done("rotation", format!("{number} closed: {outcome}"))
@@ -94,28 +104,24 @@ impl SecretsEvent {
     }
 }
 
-impl RotationStart {
-    fn text(self) -> &'static str {
+impl SecretChange {
+    fn intention(self) -> &'static str {
         match self {
-            Self::New => "axon gets a new key beside the old one",
-            Self::BeforeOrbitSigns => {
-                "going on: axon has a new key, orbit does not sign with it yet"
-            }
-            Self::BeforeOldKeyGoes => "going on: orbit has the new key, axon still has the old one",
-            Self::KeysDiffer => {
-                "orbit signs with a key that axon does not have: axon gets it first"
-            }
+            Self::NewKeyBesideOld => "gets a new key beside the old one",
+            Self::NewKeyBesideCallers => "gets a new key beside the one that a caller signs with",
+            Self::SignsWithNewKey => "gets a new key to sign with",
+            Self::OldKeyRemoved => "loses the old key",
         }
     }
-}
 
-impl SecretChange {
     fn text(self) -> &'static str {
         match self {
             Self::NewKeyBesideOld => "new key in its secret, beside the old one",
+            Self::NewKeyBesideCallers => {
+                "new key in its secret, beside the one that a caller signs with"
+            }
             Self::SignsWithNewKey => "new key to sign with in its secret",
             Self::OldKeyRemoved => "old key removed from its secret",
-            Self::SignersKeyAdded => "key that orbit signs with in its secret",
         }
     }
 }

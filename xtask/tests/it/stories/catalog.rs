@@ -4,14 +4,9 @@ use serde_json::{Value, json};
 use xtask::catalog::FILE;
 
 use crate::world::Fake;
-use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT, changed};
+use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT, changed, entry};
 
 type Change = fn(&mut Vec<Value>);
-
-fn entry<'a>(components: &'a mut [Value], name: &str) -> &'a mut Value {
-    let mut components = components.iter_mut();
-    components.find(|it| it["name"] == name).unwrap()
-}
 
 /// Orbit calls nothing, and axon is out of service.
 fn axon_retired(components: &mut [Value]) {

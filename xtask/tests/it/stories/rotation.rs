@@ -1,19 +1,21 @@
-//! `secrets rotate`: a new signing pair, and never one that axon does not know, whatever Secrets
-//! Manager answers, whoever else changes a secret and wherever it ends. It holds the environment's
-//! lock. No value is output.
+//! `secrets rotate`: a new signing pair, and never one that a called service does not know, whoever
+//! calls whom, whatever Secrets Manager answers, whoever else changes a secret and wherever it ends.
+//! It holds the environment's lock. No value is output.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask::catalog::Service;
+use xtask::catalog::{CatalogEntry, FILE, Service};
 use xtask::commands::rollback::rollback;
 use xtask::commands::secrets::rotate;
 use xtask::decide::release::record::{Entries, LEASE, RecordKind, ReleaseState};
-use xtask::decide::release::rotation::{SigningPair, offered, retired, switched};
+use xtask::decide::release::rotation::SigningPair;
 
-use crate::world::components::{AXON, COMPONENTS, ORBIT};
+use crate::world::components::{
+    AXON, COMPONENTS, ECHO, ORBIT, catalog, changed, echo_entry, entry,
+};
 use crate::world::{CallFault, CommandOutput, Fake, KILLED, SlowCall, secret_arn};
 
 const ROTATION: [&str; 5] = [
@@ -32,9 +34,44 @@ const STALE: [Duration; 3] = [
     Duration::from_secs(9),
 ];
 
+/// Which services there are, and who calls whom.
+#[derive(Clone, Copy, PartialEq)]
+enum CallShape {
+    /// Orbit calls axon.
+    Two,
+    /// Echo calls axon, too.
+    TwoCallers,
+    /// Orbit calls echo, too, and echo calls axon.
+    Chain,
+}
+
+impl CallShape {
+    async fn released(self) -> Fake {
+        if self == Self::Two {
+            return Fake::released().await;
+        }
+        let fake = Fake::released_with_echo().await;
+        let call = |callee: Service| json!({ "service": callee.name(), "path": "/reason" });
+        fake.state().catalog = changed(|components| {
+            let mut echo = echo_entry();
+            echo["calls"] = json!([call(AXON)]);
+            components.push(echo);
+            if self == Self::Chain {
+                let calls = &mut entry(components, "orbit")["calls"];
+                calls.as_array_mut().unwrap().push(call(ECHO));
+            }
+        });
+        fake
+    }
+}
+
 /// A release, with tasks that read their secrets at times that depend on `chance`.
 async fn running(chance: u64) -> Fake {
-    let fake = Fake::released().await;
+    running_as(CallShape::Two, chance).await
+}
+
+async fn running_as(shape: CallShape, chance: u64) -> Fake {
+    let fake = shape.released().await;
     fake.start_tasks(chance);
     fake
 }
@@ -62,28 +99,43 @@ fn first_with(id: &str) -> Value {
     document
 }
 
+/// The first document, with another pair and that of an older document as the previous one.
+fn first_with_beside(id: &str, old: &Value) -> Value {
+    let mut document = first_with(id);
+    for name in ["access_key_id", "secret_access_key"] {
+        let old = old[format!("sigv4_{name}")].clone();
+        document[format!("sigv4_previous_{name}")] = old;
+    }
+    document
+}
+
 fn document_of_fake() -> Value {
     document(&Fake::applied(), AXON)
 }
 
-/// Both have the same new pair, the other fields are unchanged, no dispatch was lost and no secret
-/// was printed.
+/// All have the same new pair, the other fields are unchanged, no call was lost and no secret was
+/// printed.
 #[track_caller]
 fn is_rotated(fake: &Fake, output: &CommandOutput) {
     let first = document_of_fake();
-    let (axon, orbit) = (document(fake, AXON), document(fake, ORBIT));
+    let axon = document(fake, AXON);
     let everything = format!("{}{}", output.data, output.talk);
     for name in ["sigv4_access_key_id", "sigv4_secret_access_key"] {
-        assert_eq!(axon[name], orbit[name], "{}", output.talk);
         assert_ne!(axon[name], first[name], "{}", output.talk);
         assert!(
             !everything.contains(axon[name].as_str().unwrap()),
             "{name} is printed"
         );
     }
-    for document in [&axon, &orbit] {
-        assert_eq!(document.as_object().unwrap().len(), 4);
-        assert_eq!(document["api_key"], first["api_key"]);
+    assert_eq!(axon.as_object().unwrap().len(), 4);
+    assert_eq!(axon["api_key"], first["api_key"]);
+    let catalog = fake.state().catalog.clone();
+    for entry in catalog
+        .entries()
+        .iter()
+        .filter_map(CatalogEntry::as_service)
+    {
+        assert!(document(fake, entry.service) == axon, "{}", entry.service);
     }
     assert!(!everything.contains("secret-of"), "{everything}");
     assert_eq!(fake.state().lost, [""; 0], "{}", output.talk);
@@ -130,33 +182,106 @@ async fn tasks_that_go_back_to_the_version_before_lose_no_dispatch() {
 async fn a_rotation_is_gone_on_with_from_where_it_stands() {
     for (orbit_switched, changes) in [(false, &ROTATION[2..]), (true, &ROTATION[3..])] {
         let fake = running(1).await;
-        let axon = offered(&document(&fake, AXON), &pair("NEW"));
+        let axon = first_with_beside("NEW", &document(&fake, AXON));
         fake.put_secret(AXON, &axon);
         tokio::time::sleep(Duration::from_mins(6)).await;
         if orbit_switched {
-            let orbit = switched(&document(&fake, ORBIT), &axon);
-            fake.put_secret(ORBIT, &orbit);
+            fake.put_secret(ORBIT, &first_with("NEW"));
         }
         drop(fake.changes());
         let output = rotate_key(&fake, false).await;
         output.succeeds().says(&["going on: "]);
         assert_eq!(fake.changes_after("open 2"), changes);
         is_rotated(&fake, &output);
-        let new = SigningPair::current(&retired(&document(&fake, ORBIT)));
+        let new = SigningPair::current(&document(&fake, ORBIT));
         assert!(new == Some(pair("NEW")));
     }
 }
 
-/// Calls about secrets of one whole rotation, by their index: the first, the last, and those
-/// around each that changes something.
-async fn telling_calls(chance: u64) -> Vec<usize> {
-    let fake = running(chance).await;
+/// What is called gets the new pair first, and loses the old one when all have the new one.
+#[tokio::test(start_paused = true)]
+async fn a_third_service_loses_no_call_whether_it_calls_or_is_called_too() {
+    let [axon, orbit] = [ROTATION[1], ROTATION[2]];
+    let echo = "put demo/local/echo-AbCdEf";
+    for (shape, puts) in [
+        (CallShape::TwoCallers, &[axon, echo, orbit, axon][..]),
+        (CallShape::Chain, &[axon, echo, orbit, axon, echo]),
+    ] {
+        for stale_for in STALE {
+            for chance in 0..4 {
+                let fake = running_as(shape, chance).await;
+                fake.state().stale_for = stale_for;
+                let output = rotate_key(&fake, false).await;
+                output.succeeds();
+                is_rotated(&fake, &output);
+                let changes = fake.changes_after("open 2");
+                assert_eq!(changes[..changes.len() - 1], *puts);
+            }
+        }
+    }
+}
+
+/// One whose tasks still run when the catalog retires it already.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_to_be_retired_loses_no_call() {
+    let fake = running_as(CallShape::TwoCallers, 1).await;
+    fake.state().catalog = changed(|components| {
+        let mut echo = echo_entry();
+        echo["calls"] = json!([{ "service": "axon", "path": "/reason" }]);
+        echo["retired"] = json!(true);
+        components.push(echo);
+    });
+    let output = rotate_key(&fake, false).await;
+    output.succeeds();
+    is_rotated(&fake, &output);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_the_catalog_does_not_name_lets_no_rotation_begin() {
+    let fake = running_as(CallShape::TwoCallers, 1).await;
+    fake.state().catalog = catalog();
+    rotate_key(&fake, false)
+        .await
+        .fails(11)
+        .says(&["what echo calls is not known", FILE]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+/// Orbit and echo each sign with a key of their own.
+#[tokio::test(start_paused = true)]
+async fn of_several_keys_that_axon_does_not_have_all_are_mended() {
+    let fake = CallShape::TwoCallers.released().await;
+    fake.put_secret(ORBIT, &first_with("ORBITS"));
+    fake.put_secret(ECHO, &first_with("ECHOS"));
+    fake.start_tasks(3);
+    let output = rotate_key(&fake, false).await;
+    output.succeeds().says(&[
+        "orbit       warning: signs with a key that axon does not have",
+        "echo        warning: signs with a key that axon does not have",
+    ]);
+    fake.state().lost.clear();
+    is_rotated(&fake, &output);
+}
+
+/// The calls about secrets of one whole rotation.
+async fn secret_calls(shape: CallShape, chance: u64) -> Vec<String> {
+    let fake = running_as(shape, chance).await;
     let before = fake.calls().len();
     rotate_key(&fake, false).await.succeeds();
     let mut calls = fake.calls().split_off(before);
     calls.retain(|call| call.contains(":secret:"));
-    let replaces = (0..calls.len()).filter(|index| calls[*index].starts_with("replace"));
-    let mut indices: Vec<usize> = replaces.flat_map(|index| index - 2..index + 3).collect();
+    calls
+}
+
+/// Those that change something, by their index.
+fn replaces(calls: &[String]) -> impl Iterator<Item = usize> {
+    (0..calls.len()).filter(|index| calls[*index].starts_with("replace"))
+}
+
+/// The first, the last, and those around each that changes something.
+async fn telling_calls(chance: u64) -> Vec<usize> {
+    let calls = secret_calls(CallShape::Two, chance).await;
+    let mut indices: Vec<usize> = replaces(&calls).flat_map(|it| it - 2..it + 3).collect();
     indices.extend((0..4).chain([calls.len() - 1]));
     indices.sort_unstable();
     indices.dedup();
@@ -165,7 +290,7 @@ async fn telling_calls(chance: u64) -> Vec<usize> {
 }
 
 /// Each of these calls once fails, loses its answer, is interrupted by Ctrl-C or ended by SIGKILL:
-/// the next run finishes the rotation. Only after SIGKILL it has to wait for the end of the lease.
+/// the next run finishes the rotation.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_rotation_ends_the_next_run_goes_on() {
     let indices = telling_calls(2).await;
@@ -179,24 +304,42 @@ async fn wherever_a_rotation_ends_the_next_run_goes_on() {
             let fake = running(2).await;
             fake.state().stale_for = STALE[count % 3];
             fake.spoil_secret_call(index, fault);
-            let broken = rotate_key(&fake, false).await;
-            assert!(
-                [0, 1, 22, KILLED].contains(&broken.exit_code),
-                "{}",
-                broken.talk
-            );
-            let newest = fake.state().newest().unwrap();
-            let is_open = newest.state == ReleaseState::InProgress;
-            assert_eq!(is_open, broken.exit_code == KILLED && newest.number > 1);
-            if is_open {
-                rotate_key(&fake, false).await.fails(11);
-                tokio::time::sleep(LEASE_IS_OVER).await;
-            }
-            let output = rotate_key(&fake, false).await;
-            output.succeeds();
-            is_rotated(&fake, &output);
+            ends_and_goes_on(&fake).await;
         }
     }
+}
+
+/// SIGKILL comes before each change, and the answer to each is lost.
+#[tokio::test(start_paused = true)]
+async fn between_any_two_changes_of_three_services_the_next_run_goes_on() {
+    for shape in [CallShape::TwoCallers, CallShape::Chain] {
+        let calls = secret_calls(shape, 2).await;
+        assert!(replaces(&calls).count() > 3, "{calls:?}");
+        for index in replaces(&calls) {
+            for fault in [CallFault::IsKilled, CallFault::LosesItsAnswer] {
+                let fake = running_as(shape, 2).await;
+                fake.spoil_secret_call(index, fault);
+                ends_and_goes_on(&fake).await;
+            }
+        }
+    }
+}
+
+/// Only after SIGKILL the next run has to wait for the end of the lease.
+async fn ends_and_goes_on(fake: &Fake) {
+    let broken = rotate_key(fake, false).await;
+    let expected = [0, 1, 22, KILLED].contains(&broken.exit_code);
+    assert!(expected, "{}", broken.talk);
+    let newest = fake.state().newest().unwrap();
+    let is_open = newest.state == ReleaseState::InProgress;
+    assert_eq!(is_open, broken.exit_code == KILLED && newest.number > 1);
+    if is_open {
+        rotate_key(fake, false).await.fails(11);
+        tokio::time::sleep(LEASE_IS_OVER).await;
+    }
+    let output = rotate_key(fake, false).await;
+    output.succeeds();
+    is_rotated(fake, &output);
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,9 +479,13 @@ async fn a_rollback_after_a_rotation_goes_to_the_release_before_it() {
 /// A new task may start with a stale version, and the old one signs or verifies until it ends.
 #[tokio::test(start_paused = true)]
 async fn tasks_that_come_and_go_meanwhile_lose_no_dispatch() {
-    for service in [AXON, ORBIT] {
+    for (shape, service) in [
+        (CallShape::Two, AXON),
+        (CallShape::Two, ORBIT),
+        (CallShape::Chain, ECHO),
+    ] {
         for seconds in (0..1100).step_by(50) {
-            let fake = running(4).await;
+            let fake = running_as(shape, 4).await;
             fake.state().stale_for = STALE[2];
             let come_and_go = async {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -360,7 +507,7 @@ async fn a_key_of_orbit_that_axon_does_not_have_is_mended() {
     let no_pair = json!({ "api_key": first["api_key"], "database_url": first["database_url"] });
     let axons = [
         first_with("NEW"),
-        offered(&first_with("NEW"), &pair("NEWER")),
+        first_with_beside("NEWER", &first_with("NEW")),
         no_pair,
     ];
     for axon in axons {
@@ -370,8 +517,9 @@ async fn a_key_of_orbit_that_axon_does_not_have_is_mended() {
         assert_ne!(fake.state().lost, [""; 0]);
         let output = rotate_key(&fake, false).await;
         let says = [
-            "orbit signs with a key that axon does not have: axon gets it first",
-            "key that orbit signs with in its secret",
+            "orbit       warning: signs with a key that axon does not have",
+            "axon gets a new key beside the one that a caller signs with",
+            "new key in its secret, beside the one that a caller signs with",
             "done",
         ];
         output.succeeds().says(&says);
@@ -478,7 +626,7 @@ async fn secrets_that_no_step_leads_on_from_are_left_alone() {
         rotate_key(&fake, true).await.fails(12).says(texts);
         assert_eq!(fake.changes(), [""; 0]);
     };
-    let no_pair = "neither the secret of axon nor that of orbit has a signing pair";
+    let no_pair = "no service has a signing pair in its secret";
     let hint = "list-secret-version-ids --secret-id arn:";
     says([json!({}), json!({})], &[no_pair, hint]).await;
     let mut encrypted = document_of_fake();

@@ -29,8 +29,21 @@ pub(crate) fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Catalog {
     Catalog::parse(&catalog.to_string()).unwrap()
 }
 
+pub(crate) fn entry<'a>(components: &'a mut [Value], name: &str) -> &'a mut Value {
+    let mut components = components.iter_mut();
+    components.find(|it| it["name"] == name).unwrap()
+}
+
 /// A service that the checkout does not have.
 pub(crate) const ECHO: Service = Service::of("echo");
+
+pub(crate) fn echo_entry() -> Value {
+    json!({
+        "name": "echo", "kind": "service", "crate": "services/echo", "port": 80,
+        "routes": [{ "priority": 30, "path": "/echo", "exposed": true }],
+        "secrets": ["database_url", "api_key"],
+    })
+}
 
 impl Fake {
     /// The checkout gets one more service, in all of axon's places.
@@ -43,11 +56,6 @@ impl Fake {
         let outputs = state.outputs["services"]["axon"].to_string();
         let outputs: Value = serde_json::from_str(&outputs.replace("axon", "echo")).unwrap();
         state.outputs["services"]["echo"] = outputs;
-        let entry = json!({
-            "name": "echo", "kind": "service", "crate": "services/echo", "port": 80,
-            "routes": [{ "priority": 30, "path": "/echo", "exposed": true }],
-            "secrets": ["database_url", "api_key"],
-        });
-        state.catalog = changed(|components| components.push(entry));
+        state.catalog = changed(|components| components.push(echo_entry()));
     }
 }

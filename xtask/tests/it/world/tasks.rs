@@ -1,14 +1,13 @@
-//! The tasks of both services, as far as signing keys are concerned: each reads its secret at times
-//! of its own, logs which version it has, and signs or verifies with it. After every change each
-//! task of orbit sends a dispatch to each task of axon.
+//! The tasks of all services, as far as signing keys are concerned: each reads its secret at times
+//! of its own, logs which version it has, and signs and verifies with it. After every change each
+//! task of a service calls each task of those that its entry of the catalog calls.
 
-use crate::world::components::{AXON, ORBIT, SERVICES};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use xtask::catalog::Service;
+use xtask::catalog::{CatalogEntry, Service};
 use xtask::ports::{LogLine, WallClock};
 
 use super::secrets::StoredVersion;
@@ -33,9 +32,11 @@ pub(super) struct Task {
 impl Fake {
     /// Starts two tasks of each service. `chance` is the seed of when they read their secrets.
     pub(crate) fn start_tasks(&self, chance: u64) {
-        for (index, service) in SERVICES.into_iter().cycle().take(4).enumerate() {
+        let services = self.state().catalog.services();
+        let twice = services.iter().chain(&services);
+        for (index, service) in twice.enumerate() {
             self.start_task(
-                service,
+                *service,
                 chance.wrapping_mul(101).wrapping_add(index as u64 * 67),
             );
         }
@@ -58,7 +59,7 @@ impl Fake {
                 ends: None,
             });
             state.log_version(&id, "the secret is loaded", WallClock::now(self));
-            state.dispatches();
+            state.calls_each_other();
             id
         };
         // The jitter is a tenth.
@@ -115,7 +116,7 @@ impl FakeState {
             let had = std::mem::replace(&mut task.has, read);
             task.had = Some((Instant::now(), had));
             self.log_version(id, "the secret has changed", now);
-            self.dispatches();
+            self.calls_each_other();
         }
         true
     }
@@ -146,27 +147,39 @@ impl FakeState {
         found
     }
 
-    fn dispatches(&mut self) {
+    fn calls_each_other(&mut self) {
         let mut lost = Vec::new();
-        for orbit in self.tasks_alive(ORBIT) {
-            let on_its_way = orbit
-                .had
-                .as_ref()
-                .filter(|(at, _)| at.elapsed() < IN_FLIGHT);
-            for signs in std::iter::once(&orbit.has).chain(on_its_way.map(|(_, had)| had)) {
-                for axon in self.tasks_alive(AXON) {
-                    let known = [
-                        &axon.has.document["sigv4_access_key_id"],
-                        &axon.has.document["sigv4_previous_access_key_id"],
-                    ];
-                    let key: &Value = &signs.document["sigv4_access_key_id"];
-                    if !known.contains(&key) {
-                        let ids = [&orbit.id, &signs.id, &axon.id, &axon.has.id];
-                        lost.push(format!("{ids:?}"));
+        let entries = self.catalog.entries().iter();
+        for entry in entries.filter_map(CatalogEntry::as_service) {
+            for service in entry.called_services() {
+                for caller in self.tasks_alive(entry.service) {
+                    for called in self.tasks_alive(service) {
+                        lost.extend(caller.calls_lost(called));
                     }
                 }
             }
         }
         self.lost.extend(lost);
+    }
+}
+
+impl Task {
+    /// Its calls of another task that does not know the key that they are signed with.
+    fn calls_lost(&self, called: &Task) -> Vec<String> {
+        let mut lost = Vec::new();
+        let had = self.had.as_ref();
+        let on_its_way = had.filter(|(at, _)| at.elapsed() < IN_FLIGHT);
+        for signs in std::iter::once(&self.has).chain(on_its_way.map(|(_, had)| had)) {
+            let known = [
+                &called.has.document["sigv4_access_key_id"],
+                &called.has.document["sigv4_previous_access_key_id"],
+            ];
+            let key: &Value = &signs.document["sigv4_access_key_id"];
+            if !known.contains(&key) {
+                let ids = [&self.id, &signs.id, &called.id, &called.has.id];
+                lost.push(format!("{ids:?}"));
+            }
+        }
+        lost
     }
 }
