@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// Where xtask keeps what it has built.
+const ARTIFACTS: &str = "target/xtask/artifacts";
 const RELEASES_TABLE: &str = "demo-local-releases";
 
 /// A copy of the checkout: tests edit it as a user would.
@@ -54,23 +56,30 @@ impl CheckoutCopy {
     /// A copy of this checkout as it is now, commits and uncommitted changes, and of the artifacts
     /// that are built from it: the copy has the same content keys, so nothing is compiled again.
     pub fn fresh(name: &str) -> Self {
-        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let original = tests.parent().expect("the checkout's root");
         let is_clone = original.join(".git").is_dir();
         assert!(
             is_clone,
             "a linked worktree of git can't be copied: use a clone"
         );
+        // Compiled where a chapter changes what is compiled: paths are among the compiler's flags.
+        let story = Self::copy_of(original, "story");
+        story.xtask(&["build"]).expect(0, &[]);
+        copy_folder(&story.root.join(ARTIFACTS), &original.join(ARTIFACTS));
+        if name == "story" {
+            return story;
+        }
+        Self::copy_of(original, name)
+    }
+
+    fn copy_of(original: &Path, name: &str) -> Self {
         let root = original.join("target/e2e").join(name);
-        let xtask = program(&original);
+        let xtask = program(original);
         if root.exists() {
             stop_previous_run(&xtask, &root);
             std::fs::remove_dir_all(&root).expect("clear the last run's checkout");
         }
-        let build = Command::new(&xtask)
-            .arg("build")
-            .current_dir(&original)
-            .output();
-        Ran::of(&build.expect("run xtask")).expect(0, &[]);
         let listed = Command::new("git")
             .args([
                 "ls-files",
@@ -79,7 +88,7 @@ impl CheckoutCopy {
                 "--exclude-standard",
                 "-z",
             ])
-            .current_dir(&original)
+            .current_dir(original)
             .output()
             .expect("list the checkout's files");
         for path in String::from_utf8_lossy(&listed.stdout).split_terminator('\0') {
@@ -88,10 +97,7 @@ impl CheckoutCopy {
             }
         }
         copy_folder(&original.join(".git"), &root.join(".git"));
-        copy_folder(
-            &original.join("target/xtask/artifacts"),
-            &root.join("target/xtask/artifacts"),
-        );
+        copy_folder(&original.join(ARTIFACTS), &root.join(ARTIFACTS));
         Self {
             root,
             port: free_port(),
@@ -152,6 +158,8 @@ impl CheckoutCopy {
             .args(arguments)
             .current_dir(&self.root)
             .env("XTASK_LOCAL_PORT", self.port.to_string())
+            // Beside the copy: the next one of this name is compiled on top of it.
+            .env("CARGO_TARGET_DIR", self.root.with_extension("cargo"))
             .stdin(Stdio::null());
         command
     }
@@ -210,7 +218,7 @@ impl CheckoutCopy {
 
     /// Removes every built artifact.
     pub fn forget_artifacts(&self) {
-        let folder = self.root.join("target/xtask/artifacts");
+        let folder = self.root.join(ARTIFACTS);
         std::fs::remove_dir_all(folder).expect("remove what was built");
     }
 
@@ -228,12 +236,12 @@ impl CheckoutCopy {
         } else {
             "tar"
         };
-        let folder = self.root.join("target/xtask/artifacts");
+        let folder = self.root.join(ARTIFACTS);
         folder.join(format!("{component}-{key}.{ending}"))
     }
 
     pub fn artifacts(&self) -> BTreeSet<String> {
-        let folder = std::fs::read_dir(self.root.join("target/xtask/artifacts"));
+        let folder = std::fs::read_dir(self.root.join(ARTIFACTS));
         let names = folder.into_iter().flatten().flatten();
         names
             .map(|entry| entry.file_name().to_string_lossy().into_owned())

@@ -466,7 +466,6 @@ async fn run_tests(
         tools: &tools,
         root: &env.root,
     };
-    let method = (BuildMethod::Host, Profile::of(environment));
     let parts = test::TestParts {
         catalog,
         toolchain: env,
@@ -476,10 +475,8 @@ async fn run_tests(
         ci: env.variable("CI") == Some("true"),
         workflows: &workflows,
         report,
-        builder: &Artifacts::new(catalog, env, report, method),
         infra: &infra,
         program: &environments::program()?,
-        architecture: environments::architecture(environment)?,
     };
     test::test(&parts, scope).await
 }

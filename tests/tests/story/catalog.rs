@@ -24,6 +24,7 @@ const CHANGED_FILES_MAX: usize = 10;
 pub(crate) fn third_service(story: &Story) {
     let checkout = story.deployed();
     write_both(checkout);
+    a_first_release_fails(checkout);
     let ran = checkout.xtask(&["deploy"]);
     let released = ["limits", "rolled out demo-scout:", "answered 200"];
     ran.expect(0, &released);
@@ -39,6 +40,22 @@ pub(crate) fn third_service(story: &Story) {
     dispatches_are_answered(checkout);
     checkout.xtask(&["deploy"]).expect(0, &["nothing to do"]);
     nothing_is_left_to_apply(checkout);
+}
+
+/// Nothing of scout runs after that, and the others run as before.
+fn a_first_release_fails(checkout: &CheckoutCopy) {
+    let before = ["axon", "orbit"].map(|service| revision(checkout, service));
+    checkout.set_in_template("scout", "PORT", "eighty");
+    checkout.xtask(&["deploy"]).expect(20, &["PORT", "scout"]);
+    let scout = &status(checkout)["services"]["scout"];
+    assert_eq!(
+        (&scout["desired"], &scout["running"], &scout["release"]),
+        (&Value::from(0), &Value::from(0), &Value::Null)
+    );
+    let after = ["axon", "orbit"].map(|service| revision(checkout, service));
+    assert_eq!(before, after);
+    dispatches_are_answered(checkout);
+    checkout.set_in_template("scout", "PORT", "80");
 }
 
 /// A third service that cannot start takes the others back with it.

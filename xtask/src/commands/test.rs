@@ -15,9 +15,7 @@ use crate::catalog::Catalog;
 use crate::decide::acceptance::figures::{TestCounts, count_tests, fuzz_runs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, shell_faults};
 use crate::failure::{Failure, Kind};
-use crate::ports::{
-    Builder, CargoRun, CargoTool, Depth, Infra, Machine, Source, Toolchain, Workflows,
-};
+use crate::ports::{CargoRun, CargoTool, Depth, Infra, Machine, Source, Toolchain, Workflows};
 use crate::report::{BuildEvent, CommandEvent, Report};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +62,6 @@ pub struct TestParts<'a> {
     pub toolchain: &'a dyn Toolchain,
     pub report: &'a Report,
     pub source: &'a dyn Source,
-    pub builder: &'a dyn Builder,
     pub infra: &'a dyn Infra,
     pub workflows: &'a dyn Workflows,
     pub machine: &'a dyn Machine,
@@ -74,7 +71,6 @@ pub struct TestParts<'a> {
     pub ci: bool,
     /// The path of this program: the end-to-end tests run it, and never cargo.
     pub program: &'a Path,
-    pub architecture: crate::decide::outputs::Architecture,
 }
 
 /// Every stage runs even if one before it failed: all faults at once.
@@ -112,15 +108,6 @@ pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
     suite.crates().await?;
     suite.stage("workflows", parts.workflows.check()).await;
     suite.stage("terraform", parts.infra.check()).await;
-    let built = async {
-        let keys = parts.builder.keys(parts.architecture).await?;
-        parts
-            .builder
-            .build(parts.architecture, &keys)
-            .await
-            .map(drop)
-    };
-    suite.stage("build", built).await;
     suite.end_to_end().await?;
     suite.conclude()
 }

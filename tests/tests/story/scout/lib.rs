@@ -23,7 +23,7 @@ pub fn app(
     let axon = CallTarget {
         name: "axon",
         url: settings.axon_url.clone(),
-        connect_to: None,
+        connect_to: settings.axon_connect_to.clone(),
         attempt_timeout: Duration::from_secs(2),
         repeat: Repeat::ByMethod,
         outcome: AttemptOutcome::of_response,

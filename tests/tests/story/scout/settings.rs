@@ -1,6 +1,7 @@
 //! The settings of scout, from the environment.
 
 use axum::http::Uri;
+use service_kit::ConnectTo;
 use service_kit::settings::{Base, Reader};
 use service_kit::sigv4::SignedFor;
 
@@ -10,6 +11,7 @@ use crate::service::SERVICE;
 pub struct Settings {
     pub base: Base,
     pub axon_url: Uri,
+    pub axon_connect_to: Option<ConnectTo>,
     pub axon_signed_for: SignedFor,
 }
 
@@ -19,6 +21,7 @@ impl Settings {
         Self {
             base: Base::read_signed(reader, SERVICE, axon_signed_for.signatures()),
             axon_url: reader.url("AXON_SERVICE_URL").unwrap_or_default(),
+            axon_connect_to: reader.parsed("AXON_CONNECT_TO", "host:port"),
             axon_signed_for,
         }
     }

@@ -97,6 +97,7 @@ impl Bare {
         let text = self.read("infra/environments/local.tfvars.json");
         let mut environment: Value = serde_json::from_str(&text).unwrap();
         environment["environment"] = json!(name);
+        environment["name_prefix"] = json!(name);
         environment["emulated"] = json!(false);
         environment["architecture"] = json!("X86_64");
         environment["endpoint"] = json!(format!("http://127.0.0.1:{port}"));

@@ -5,7 +5,6 @@ use serde_json::Value;
 use std::path::Path;
 use xtask::commands::coverage::coverage;
 use xtask::commands::test::{TestParts, TestScope, test};
-use xtask::decide::outputs::Architecture;
 use xtask::ports::Context;
 use xtask::report::Format;
 
@@ -24,14 +23,12 @@ async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
             toolchain: fake,
             report: context.report,
             source: fake,
-            builder: fake,
             infra: fake,
             workflows: fake,
             machine: fake,
             fix: flags.fix,
             ci: flags.ci,
             program: Path::new("xtask"),
-            architecture: Architecture::X86,
         };
         test(&parts, TestScope::All).await
     })
