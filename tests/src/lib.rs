@@ -367,6 +367,11 @@ impl CheckoutCopy {
         local.join("venv/bin/python")
     }
 
+    /// Brings `Cargo.lock` up to date with the members.
+    pub fn update_lock_file(&self) {
+        self.output("cargo", &["update", "--workspace", "--offline"]);
+    }
+
     fn output(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(program);
         let output = command.args(arguments).current_dir(&self.root).output();

@@ -1,7 +1,6 @@
 //! A third service and a second function: they come, are called, fail, are retired and come back.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use e2e::{CheckoutCopy, eventually, request};
 use serde_json::{Value, json};
@@ -210,12 +209,7 @@ impl BothComponents {
         let entries = catalog["components"].as_array_mut().expect("a list");
         entries.retain(|it| it["name"] != "scout" && it["name"] != "limits");
         checkout.write(CATALOG, &format!("{catalog:#}\n"));
-        let mut cargo = Command::new("cargo");
-        let updated = cargo
-            .args(["update", "--workspace", "--offline"])
-            .current_dir(checkout.root())
-            .status();
-        assert!(updated.is_ok_and(|status| status.success()), "Cargo.lock");
+        checkout.update_lock_file();
     }
 
     fn restore(&self, checkout: &CheckoutCopy) {
