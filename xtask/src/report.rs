@@ -72,6 +72,8 @@ pub struct Report {
 struct Screen {
     redraws: bool,
     paint: Paint,
+    /// Of stdout, which may be another one or none.
+    paint_of_results: Paint,
     size: fn() -> Size,
 }
 
@@ -108,6 +110,7 @@ impl Report {
             screen: Screen {
                 redraws: mode.terminal && mode.format != Format::Json,
                 paint: Paint::PLAIN,
+                paint_of_results: Paint::PLAIN,
                 size: || Size::DEFAULT,
             },
             streams: Mutex::new(Streams {
@@ -136,6 +139,7 @@ impl Report {
         report.screen.size = || Size::of(io::stderr());
         if mode.format == Format::Human {
             report.screen.paint = Paint::of(&io::stderr());
+            report.screen.paint_of_results = Paint::of(&io::stdout());
         }
         report
     }
@@ -294,8 +298,12 @@ impl Report {
         streams.live.end("");
         self.clear(&mut streams);
         if !text.is_empty() {
-            let line = format!("{}\n", text::visible(&text).trim_end_matches('\n'));
-            let written = put(&mut streams.data, &line);
+            let text = text::visible(&text);
+            let text = self
+                .screen
+                .paint_of_results
+                .result(text.trim_end_matches('\n'));
+            let written = put(&mut streams.data, &format!("{text}\n"));
             streams.note(written);
         }
     }

@@ -93,7 +93,7 @@ fn refuse_shared_prefix(
     for name in names.iter().filter(|name| **name != environment.name) {
         let file = format!("{FOLDER}/{name}{SUFFIX}");
         let text = read(&process_env.root.join(&file))?;
-        // A file that cannot be read is told to those who use that environment.
+        // A faulty file is reported to those who use its environment.
         let Ok(other) = Environment::parse(&file, &text) else {
             continue;
         };

@@ -1,8 +1,7 @@
 //! Color and weight, where the terminal has them and they are not declined (`NO_COLOR`, `CLICOLOR`,
 //! `CLICOLOR_FORCE`, `TERM`).
 
-use std::io::Stderr;
-
+use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
@@ -16,13 +15,29 @@ const DIM: Style = Style::new().dimmed();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
+const SUCCESS: Style = AnsiColor::Green.on_default();
+
+/// The words of results by which people look for a line: how a release, a check or a rule ended.
+const VERDICTS: [(&str, Style); 11] = [
+    ("succeeded", SUCCESS),
+    ("PASS", SUCCESS),
+    ("in progress", WARNING),
+    ("rolled back", WARNING),
+    ("detached", WARNING),
+    ("superseded", WARNING),
+    ("SKIP", WARNING),
+    ("warning", WARNING),
+    ("rollback failed", ERROR),
+    ("FAIL", ERROR),
+    ("error", ERROR),
+];
 
 impl Paint {
     pub(super) const PLAIN: Self = Self { colored: false };
 
-    pub(super) fn of(stderr: &Stderr) -> Self {
+    pub(super) fn of(stream: &impl RawStream) -> Self {
         Self {
-            colored: AutoStream::choice(stderr) != ColorChoice::Never,
+            colored: AutoStream::choice(stream) != ColorChoice::Never,
         }
     }
 
@@ -64,6 +79,19 @@ impl Paint {
         lines.join("\n")
     }
 
+    /// Lines of a result, each with its first verdict in color. JSON stays as it is.
+    pub(super) fn result(self, text: &str) -> String {
+        let lines = text.split('\n').map(|line| match verdict(line) {
+            Some((start, word, style)) => {
+                let (before, after) = (&line[..start], &line[start + word.len()..]);
+                format!("{before}{}{after}", self.styled(style, word))
+            }
+            None => line.to_owned(),
+        });
+        let lines: Vec<String> = lines.collect();
+        lines.join("\n")
+    }
+
     pub(super) fn dim(self, text: &str) -> String {
         self.styled(DIM, text)
     }
@@ -79,6 +107,26 @@ impl Paint {
             text.to_owned()
         }
     }
+}
+
+/// The first verdict of a line that is a word of its own, and where it begins.
+fn verdict(line: &str) -> Option<(usize, &'static str, Style)> {
+    if line.trim_start().starts_with(['{', '}', '[', ']', '"']) {
+        return None;
+    }
+    let joins = |character: char| character.is_alphanumeric() || "_-".contains(character);
+    let found = VERDICTS.iter().flat_map(|(word, style)| {
+        let is_word = move |start: usize| {
+            let before = line[..start].chars().next_back();
+            let after = line[start + word.len()..].chars().next();
+            ![before, after].into_iter().flatten().any(joins)
+        };
+        let starts = line.match_indices(word).map(|(start, _)| start);
+        starts
+            .filter(move |start| is_word(*start))
+            .map(move |start| (start, *word, *style))
+    });
+    found.min_by_key(|(start, _, _)| *start)
 }
 
 #[cfg(test)]
@@ -97,5 +145,19 @@ mod tests {
             "\u{1b}[1m\u{1b}[31merror:\u{1b}[0m held\n\u{1b}[36m  hint:\u{1b}[0m wait"
         );
         assert_eq!(Paint::PLAIN.title("a\nb"), "a\nb");
+    }
+
+    #[test]
+    fn the_first_verdict_of_a_results_line_has_a_color() {
+        let paint = Paint { colored: true };
+        let text =
+            "    4  rollback  rollback failed  succeeded\n 1  PASS  no errors\n{\"error\": 1}";
+        assert_eq!(
+            paint.result(text),
+            "    4  rollback  \u{1b}[1m\u{1b}[31mrollback failed\u{1b}[0m  succeeded\n \
+             1  \u{1b}[32mPASS\u{1b}[0m  no errors\n{\"error\": 1}"
+        );
+        assert_eq!(paint.result("no errors"), "no errors");
+        assert_eq!(Paint::PLAIN.result(text), text);
     }
 }

@@ -19,15 +19,15 @@ use crate::SERVICE;
 
 /// How the target treats a connection.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+enum TargetClose {
     /// Closes after an answer without `Connection: close`, as at an idle timeout.
-    CloseAfterAnswer,
+    AfterAnswer,
     /// Answers with `Connection: close` and closes, as a draining server.
-    SayClose,
+    Announced,
     /// Answers the first request, and closes after reading the second, as when it is killed.
-    CloseUnanswered,
+    Unanswered,
     /// Closes in the middle of the answer to the first request, and answers the others.
-    CloseHalfway,
+    Halfway,
 }
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell";
@@ -35,7 +35,7 @@ const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwe";
 
 /// The address, and the number of requests that it has read.
-async fn target_that(manner: Manner) -> (SocketAddr, Arc<AtomicUsize>) {
+async fn target_that(close: TargetClose) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(AtomicUsize::new(0));
@@ -43,23 +43,23 @@ async fn target_that(manner: Manner) -> (SocketAddr, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(serve(stream, manner, Arc::clone(&read)));
+            tokio::spawn(serve(stream, close, Arc::clone(&read)));
         }
     });
     (address, requests)
 }
 
-async fn serve(mut stream: TcpStream, manner: Manner, requests: Arc<AtomicUsize>) {
+async fn serve(mut stream: TcpStream, close: TargetClose, requests: Arc<AtomicUsize>) {
     let mut of_connection = 0;
     while read_request(&mut stream).await {
         of_connection += 1;
         let nth = requests.fetch_add(1, Ordering::Relaxed);
-        let (answer, goes_on) = match manner {
-            Manner::CloseAfterAnswer => (WHOLE, false),
-            Manner::SayClose => (LAST, false),
-            Manner::CloseUnanswered if of_connection == 2 => (&b""[..], false),
-            Manner::CloseHalfway if nth == 0 => (HALF, false),
-            Manner::CloseUnanswered | Manner::CloseHalfway => (WHOLE, true),
+        let (answer, goes_on) = match close {
+            TargetClose::AfterAnswer => (WHOLE, false),
+            TargetClose::Announced => (LAST, false),
+            TargetClose::Unanswered if of_connection == 2 => (&b""[..], false),
+            TargetClose::Halfway if nth == 0 => (HALF, false),
+            TargetClose::Unanswered | TargetClose::Halfway => (WHOLE, true),
         };
         stream.write_all(answer).await.unwrap();
         if !goes_on {
@@ -122,13 +122,13 @@ impl Caller {
 
 #[tokio::test]
 async fn no_call_is_lost_to_connections_that_close() {
-    for manner in [
-        Manner::CloseAfterAnswer,
-        Manner::SayClose,
-        Manner::CloseUnanswered,
-        Manner::CloseHalfway,
+    for close in [
+        TargetClose::AfterAnswer,
+        TargetClose::Announced,
+        TargetClose::Unanswered,
+        TargetClose::Halfway,
     ] {
-        let (address, _) = target_that(manner).await;
+        let (address, _) = target_that(close).await;
         let caller = Caller::of(address);
         // Few enough that the breaker does not open.
         for _ in 0..5 {
@@ -140,7 +140,7 @@ async fn no_call_is_lost_to_connections_that_close() {
 /// After `Connection: close` the client does not reuse the connection, so there is no retry.
 #[tokio::test]
 async fn a_target_that_drains_costs_no_retry() {
-    let (address, requests) = target_that(Manner::SayClose).await;
+    let (address, requests) = target_that(TargetClose::Announced).await;
     let caller = Caller::of(address);
     for _ in 0..20 {
         assert_eq!(caller.call(Method::POST).await.unwrap(), "well");
@@ -152,7 +152,7 @@ async fn a_target_that_drains_costs_no_retry() {
 /// The target may have processed the request, so only the caller can decide whether to repeat it.
 #[tokio::test]
 async fn what_may_not_be_repeated_is_not_sent_twice_after_it_was_read() {
-    let (address, requests) = target_that(Manner::CloseUnanswered).await;
+    let (address, requests) = target_that(TargetClose::Unanswered).await;
     let caller = Caller::of(address);
     assert_eq!(caller.call(Method::POST).await.unwrap(), "well");
     let error = caller.call(Method::POST).await.unwrap_err();

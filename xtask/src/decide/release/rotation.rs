@@ -75,7 +75,7 @@ pub enum RotationChange {
     NewBesideOld,
     /// A caller signs with one that it did not have. It has that now, beside a new one.
     NewBesideCallers,
-    /// Nobody signs a call of it.
+    /// No other service calls it.
     NewToSignWith,
     OldRemoved,
 }
@@ -206,7 +206,7 @@ impl<'a> Rotation<'a> {
         self.step(it, pair, self.kept(it, pair))
     }
 
-    /// The pair that a service accepts beside its new one. It is `None` where nobody calls it.
+    /// The pair that a service accepts beside its new one. `None`: no other service calls it.
     fn kept(&self, it: &SigningService<'_>, new: &SigningPair) -> Option<SigningPair> {
         let pairs = self.pairs.get(&it.service);
         let mut signed = self.signed_with(it.service).filter(|signed| *signed != new);

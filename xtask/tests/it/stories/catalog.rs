@@ -112,8 +112,8 @@ async fn what_terraform_has_not_made_yet_is_told_and_left_out_of_a_plan() {
         .says(&["echo        is in the catalog and not created yet"]);
 }
 
-/// The role of a pipeline names each component. One that it does not know is told before anything
-/// is built.
+/// The role of a pipeline names each component. A deploy of one that it does not know fails before
+/// anything is built.
 #[tokio::test(start_paused = true)]
 async fn a_role_that_does_not_know_a_component_is_told_before_a_build() {
     for (denied, says) in [

@@ -25,7 +25,7 @@ const ROTATION: [&str; 5] = [
     "put demo/local/axon-AbCdEf",
     "close 2 succeeded",
 ];
-/// Longer than a lease: a record in progress that nobody renews is abandoned afterwards.
+/// Longer than a lease: a record in progress that is not renewed is abandoned afterwards.
 const LEASE_IS_OVER: Duration = Duration::from_mins(11);
 /// How long reads may be stale: less than the time for which a rotation wants the same answers.
 const STALE: [Duration; 3] = [
