@@ -26,11 +26,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// The copy of the chapters.
+const STORY: &str = "story";
+/// Whether this program has what is built from the checkout.
+static BUILT: Once = Once::new();
 /// Where xtask keeps what it has built.
 const ARTIFACTS: &str = "target/xtask/artifacts";
 const RELEASES_TABLE: &str = "demo-local-releases";
@@ -63,14 +67,21 @@ impl CheckoutCopy {
             is_clone,
             "a linked worktree of git can't be copied: use a clone"
         );
-        // Compiled where a chapter changes what is compiled: paths are among the compiler's flags.
-        let story = Self::copy_of(original, "story");
+        if name == STORY {
+            return Self::built(original);
+        }
+        // Tests of one program run at the same time.
+        BUILT.call_once(|| drop(Self::built(original)));
+        Self::copy_of(original, name)
+    }
+
+    /// The story's copy, with its artifacts compiled and given to the original. They are compiled
+    /// where a chapter compiles more later: the compiler's flags have the path.
+    fn built(original: &Path) -> Self {
+        let story = Self::copy_of(original, STORY);
         story.xtask(&["build"]).expect(0, &[]);
         copy_folder(&story.root.join(ARTIFACTS), &original.join(ARTIFACTS));
-        if name == "story" {
-            return story;
-        }
-        Self::copy_of(original, name)
+        story
     }
 
     fn copy_of(original: &Path, name: &str) -> Self {
