@@ -378,12 +378,6 @@ impl CheckoutCopy {
         local.join("venv/bin/python")
     }
 
-    /// Where cargo compiles the checkout of which this is a copy.
-    pub fn target_of_original(&self) -> String {
-        let target = self.root.ancestors().nth(2).expect("target/e2e/NAME");
-        target.to_string_lossy().into_owned()
-    }
-
     /// Brings `Cargo.lock` up to date with the members.
     pub fn update_lock_file(&self) {
         self.output("cargo", &["update", "--workspace", "--offline"]);

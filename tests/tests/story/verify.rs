@@ -11,13 +11,9 @@ use crate::Story;
 pub(crate) fn verify(story: &Story) {
     let checkout = story.deployed();
     let before = checkout.changed_files();
-    // The tests of the copy have the dependencies that those of the checkout were compiled with.
-    let compiled = checkout.target_of_original();
-    let verify_whole = || {
-        let arguments = ["verify", "--format", "json"];
-        checkout.xtask_with(&arguments, &[("CARGO_TARGET_DIR", &compiled)])
-    };
-    let ran = verify_whole().expect(0, &[]);
+    let ran = checkout
+        .xtask(&["verify", "--format", "json"])
+        .expect(0, &[]);
     assert_eq!(checkout.changed_files(), before);
     let coverage = &checks(&ran)[8];
     let is_unknown = coverage["status"] == "SKIP";
@@ -37,7 +33,9 @@ pub(crate) fn verify(story: &Story) {
     // Without definitions no image can be run, and a test that does not compile fails.
     checkout.set_in_template("axon", "UNKNOWN", "${UNKNOWN}");
     checkout.write("services/axon/tests/broken.rs", "not a program");
-    let ran = verify_whole().expect(30, &[]);
+    let ran = checkout
+        .xtask(&["verify", "--format", "json"])
+        .expect(30, &[]);
     // The tests that do not compile cover nothing, so that the coverage of criterion 9 fails too.
     let coverage = if is_unknown { "SKIP" } else { "FAIL" };
     let expected = format!("FAIL FAIL FAIL FAIL FAIL FAIL FAIL FAIL {coverage} FAIL PASS SKIP");
