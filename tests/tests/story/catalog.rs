@@ -180,7 +180,7 @@ fn nothing_is_left_to_apply(checkout: &CheckoutCopy) {
     assert!(planned.contains("No changes."), "{planned}");
 }
 
-/// What the checkout has of scout and limits, to take it out and put it back.
+/// What the checkout has of scout and limits, to remove and restore it.
 struct BothComponents {
     shared: Vec<(&'static str, String)>,
 }
@@ -201,11 +201,11 @@ impl BothComponents {
     }
 
     fn delete(checkout: &CheckoutCopy) {
-        let aside = aside(checkout);
-        std::fs::create_dir_all(&aside).expect("a folder for what is taken out");
+        let removed = folder_of_removed(checkout);
+        std::fs::create_dir_all(&removed).expect("a folder for what is removed");
         for path in Self::OWN {
             let name = path.replace('/', "-");
-            std::fs::rename(checkout.root().join(path), aside.join(name)).expect("take it out");
+            std::fs::rename(checkout.root().join(path), removed.join(name)).expect("remove it");
         }
         for member in [", \"services/scout\"", ", \"services/limits\""] {
             checkout.edit("Cargo.toml", member, "");
@@ -218,10 +218,10 @@ impl BothComponents {
     }
 
     fn restore(&self, checkout: &CheckoutCopy) {
-        let aside = aside(checkout);
+        let removed = folder_of_removed(checkout);
         for path in Self::OWN {
             let name = path.replace('/', "-");
-            std::fs::rename(aside.join(name), checkout.root().join(path)).expect("put it back");
+            std::fs::rename(removed.join(name), checkout.root().join(path)).expect("restore it");
         }
         for (path, text) in &self.shared {
             checkout.write(path, text);
@@ -229,6 +229,6 @@ impl BothComponents {
     }
 }
 
-fn aside(checkout: &CheckoutCopy) -> PathBuf {
-    checkout.root().join("target/taken-out")
+fn folder_of_removed(checkout: &CheckoutCopy) -> PathBuf {
+    checkout.root().join("target/removed")
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::lint::invented_outputs;
 use crate::catalog::{Catalog, Component, Service};
 use crate::decide::definition::run_options::run_options;
 use crate::decide::environment::Environment;
 use crate::decide::outputs::Architecture;
 use crate::planning::definitions::rendered_with;
+use crate::planning::outputs;
 use crate::ports::{Builder, Load, Source, Started, Stopwatch, Subject};
 use crate::report::{CommandEvent, Report};
 
@@ -95,7 +95,7 @@ async fn starts(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
 /// The variables of each service's definition, but for those by which it would need AWS to start,
 /// or time to end.
 async fn settings(parts: &BenchParts<'_>) -> Result<BTreeMap<Service, BTreeMap<String, String>>> {
-    let outputs = invented_outputs(parts.catalog, parts.environment);
+    let outputs = outputs::invented(parts.catalog, parts.environment);
     let mut all = BTreeMap::new();
     let services = parts.catalog.services().into_iter();
     for entry in services.filter_map(|it| parts.catalog.service(it)) {

@@ -1,20 +1,19 @@
 //! `lint`: what is wrong with the task definitions, without AWS.
 //!
-//! There are no outputs to render them with, so invented values take their place: names and ARNs as
-//! Terraform makes them, in the environment's region and account, and the digest of an empty image.
+//! There are no outputs to render them with, so invented values take their place, and the digest of
+//! an empty image.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::catalog::{Catalog, CatalogEntry, FunctionEntry, Service, ServiceEntry};
+use crate::catalog::{Catalog, Service};
 use crate::decide::definition::Definition;
 use crate::decide::definition::json_path::line_of;
 use crate::decide::definition::lint::{self, AwsTarget, Facts, Finding, Severity};
 use crate::decide::environment::Environment;
-use crate::decide::outputs::{self, Architecture, FunctionOutputs, Outputs, ServiceOutputs};
 use crate::failure::{Failure, Kind};
-use crate::planning::definitions;
+use crate::planning::{definitions, outputs};
 use crate::ports::Source;
 use crate::report::{Annotation, CommandEvent, Format, Report, count};
 
@@ -26,7 +25,7 @@ pub async fn lint_templates(
     report: &Report,
     services: &[Service],
 ) -> Result<()> {
-    let outputs = invented_outputs(catalog, environment);
+    let outputs = outputs::invented(catalog, environment);
     let mut findings = Vec::new();
     let mut faults = Vec::new();
     let entries = services.iter().filter_map(|it| catalog.service(*it));
@@ -138,74 +137,5 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
             let message = format!("lint found {}", count(errors, "error"));
             Err(Failure::new(Kind::Findings, message).into())
         }
-    }
-}
-
-/// Outputs as Terraform would publish them for this environment.
-pub(super) fn invented_outputs(catalog: &Catalog, environment: &Environment) -> Outputs {
-    let Environment {
-        project,
-        name,
-        region,
-        account_id,
-        ..
-    } = environment;
-    let prefix = environment.name_prefix();
-    let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{prefix}-{name}");
-    let service = |entry: &ServiceEntry| {
-        let service = entry.service;
-        let secret = format!("{project}/{name}/{service}-AbCdEf");
-        let target_group = format!("{prefix}-{service}/0123456789abcdef");
-        let outputs = ServiceOutputs {
-            ecs_service: format!("{prefix}-{service}"),
-            repository: format!("{prefix}/{service}"),
-            task_role_arn: role(service.name()),
-            secret_arn: format!("arn:aws:secretsmanager:{region}:{account_id}:secret:{secret}"),
-            log_group: format!("/ecs/{prefix}-{service}"),
-            target_group_arn: format!(
-                "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{target_group}"
-            ),
-            desired_count: 2,
-            port: entry.port,
-            probe: None,
-            environment: environment.settings_of(service),
-            routes: Vec::new(),
-        };
-        (service, outputs)
-    };
-    let function = |entry: &FunctionEntry| {
-        let function = entry.function;
-        let outputs = FunctionOutputs {
-            name: format!("{prefix}-{function}"),
-            alias: "live".to_owned(),
-            log_group: format!("/aws/lambda/{prefix}-{function}"),
-        };
-        (function, outputs)
-    };
-    let entries = catalog.entries().iter();
-    Outputs {
-        version: outputs::VERSION,
-        project: project.clone(),
-        name_prefix: prefix.to_owned(),
-        environment: name.clone(),
-        region: region.clone(),
-        account_id: account_id.clone(),
-        cluster: format!("{prefix}-{name}"),
-        namespace: format!("{prefix}.{name}"),
-        architecture: Architecture::X86,
-        registry: format!("{account_id}.dkr.ecr.{region}.amazonaws.com"),
-        execution_role_arn: role("execution"),
-        base_url: "http://example.invalid".to_owned(),
-        infra_sha256: "0".repeat(64),
-        services: entries
-            .clone()
-            .filter_map(CatalogEntry::as_service)
-            .map(service)
-            .collect(),
-        functions: entries
-            .filter_map(CatalogEntry::as_function)
-            .map(function)
-            .collect(),
-        retired: Vec::new(),
     }
 }

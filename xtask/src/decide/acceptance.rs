@@ -52,6 +52,9 @@ pub const ALL: [Criterion; 12] = [
     HealthChecks,
 ];
 
+/// The first six: what is seen by calling axon and orbit.
+pub const DISPATCHES: &[Criterion] = ALL.split_at(6).0;
+
 impl Criterion {
     /// From 1 to 12.
     pub fn number(self) -> usize {

@@ -26,11 +26,11 @@ pub async fn plan(
 ) -> Result<Planned> {
     let created = created(context, outputs, components);
     let keys = context.builder.keys(outputs.architecture).await?;
-    let looked = tokio::try_join!(
+    let observed = tokio::try_join!(
         release::observe(context, outputs),
         artifacts::pushed(context, outputs, &created, &keys)
     );
-    let (snapshot, pushed) = looked.map_err(|error| permissions::explain(context, error))?;
+    let (snapshot, pushed) = observed.map_err(|error| permissions::explain(context, error))?;
     permissions::require(context, outputs, &created, &snapshot).await?;
     let artifacts = artifacts::pack(context, &created, keys, pushed, &snapshot).await?;
 

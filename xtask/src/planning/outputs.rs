@@ -4,8 +4,11 @@
 use anyhow::{Context as _, Result};
 
 use super::ledger;
-use crate::catalog;
-use crate::decide::outputs::{self, Outputs, OutputsError};
+use crate::catalog::{self, Catalog, CatalogEntry, FunctionEntry, ServiceEntry};
+use crate::decide::environment::Environment;
+use crate::decide::outputs::{
+    self, Architecture, FunctionOutputs, Outputs, OutputsError, ServiceOutputs,
+};
 use crate::decide::release::record::RecordKind;
 use crate::failure::Failure;
 use crate::ports::Context;
@@ -190,4 +193,74 @@ async fn published_or_older(
         });
     }
     Ok(Some(Ok(outputs)))
+}
+
+/// Outputs as Terraform would publish them for this environment, which need not exist: names and
+/// ARNs as Terraform makes them, in the environment's region and account.
+pub fn invented(catalog: &Catalog, environment: &Environment) -> Outputs {
+    let Environment {
+        project,
+        name,
+        region,
+        account_id,
+        ..
+    } = environment;
+    let prefix = environment.name_prefix();
+    let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{prefix}-{name}");
+    let service = |entry: &ServiceEntry| {
+        let service = entry.service;
+        let secret = format!("{project}/{name}/{service}-AbCdEf");
+        let target_group = format!("{prefix}-{service}/0123456789abcdef");
+        let outputs = ServiceOutputs {
+            ecs_service: format!("{prefix}-{service}"),
+            repository: format!("{prefix}/{service}"),
+            task_role_arn: role(service.name()),
+            secret_arn: format!("arn:aws:secretsmanager:{region}:{account_id}:secret:{secret}"),
+            log_group: format!("/ecs/{prefix}-{service}"),
+            target_group_arn: format!(
+                "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{target_group}"
+            ),
+            desired_count: 2,
+            port: entry.port,
+            probe: None,
+            environment: environment.settings_of(service),
+            routes: Vec::new(),
+        };
+        (service, outputs)
+    };
+    let function = |entry: &FunctionEntry| {
+        let function = entry.function;
+        let outputs = FunctionOutputs {
+            name: format!("{prefix}-{function}"),
+            alias: "live".to_owned(),
+            log_group: format!("/aws/lambda/{prefix}-{function}"),
+        };
+        (function, outputs)
+    };
+    let entries = catalog.entries().iter();
+    Outputs {
+        version: outputs::VERSION,
+        project: project.clone(),
+        name_prefix: prefix.to_owned(),
+        environment: name.clone(),
+        region: region.clone(),
+        account_id: account_id.clone(),
+        cluster: format!("{prefix}-{name}"),
+        namespace: format!("{prefix}.{name}"),
+        architecture: Architecture::X86,
+        registry: format!("{account_id}.dkr.ecr.{region}.amazonaws.com"),
+        execution_role_arn: role("execution"),
+        base_url: "http://example.invalid".to_owned(),
+        infra_sha256: "0".repeat(64),
+        services: entries
+            .clone()
+            .filter_map(CatalogEntry::as_service)
+            .map(service)
+            .collect(),
+        functions: entries
+            .filter_map(CatalogEntry::as_function)
+            .map(function)
+            .collect(),
+        retired: Vec::new(),
+    }
 }

@@ -93,7 +93,7 @@ impl Release<'_> {
     ) -> Result<(FoundSecrets, RotationStep)> {
         watch.begin().await?;
         loop {
-            if let Some(ready) = watch.look().await? {
+            if let Some(ready) = watch.poll().await? {
                 return Ok(ready);
             }
             self.renew().await?;

@@ -17,7 +17,7 @@ use crate::decide::acceptance::Criterion::{
 use crate::decide::acceptance::figures::small;
 use crate::decide::acceptance::isolated::{self, Dispatch, DispatchCase, IsolatedService};
 use crate::decide::acceptance::responses::{self, HttpResult};
-use crate::decide::acceptance::{AXON, Check, Criterion, ORBIT, Observations};
+use crate::decide::acceptance::{AXON, Check, Criterion, DISPATCHES, ORBIT, Observations};
 use crate::decide::artifact::image::Artifact;
 use crate::decide::definition::Definition;
 use crate::decide::definition::run_options::{health_check, run_options};
@@ -32,16 +32,6 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// A line may reach us after the answer whose request it is about.
 const LINES_LIMIT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// What is seen by calling axon and orbit.
-pub(super) const DISPATCHES: [Criterion; 6] = [
-    AxonHealth,
-    AxonReason,
-    OrbitHealth,
-    GovernanceFirst,
-    DenialBlocks,
-    CorrelationIds,
-];
 
 const CASES: [DispatchCase; 4] = [
     DispatchCase::Permitted,
@@ -89,7 +79,11 @@ async fn look(
     if let Err(error) = load(context, outputs, containers, images).await {
         let error = error.context("there are no images to check");
         let unseen = |criterion| unseen(criterion, &error, "cargo xtask build");
-        let checks = DISPATCHES.into_iter().chain([JsonLogs, Images]).map(unseen);
+        let checks = DISPATCHES
+            .iter()
+            .copied()
+            .chain([JsonLogs, Images])
+            .map(unseen);
         return AloneChecks {
             checks: checks.collect(),
             health: Observations::default(),
@@ -111,8 +105,8 @@ async fn look(
             (checks, vec![(AXON, axon), (ORBIT, orbit)])
         }
         Some(why) => {
-            let checks = DISPATCHES.map(|criterion| Check::skip(criterion, &why));
-            (checks.to_vec(), Vec::new())
+            let checks = DISPATCHES.iter().map(|it| Check::skip(*it, &why));
+            (checks.collect(), Vec::new())
         }
     };
     let mut health = Observations::default();
@@ -384,8 +378,8 @@ impl Place<'_> {
 
 fn axon_checks(seen: &Result<AxonSeen>) -> Vec<Check> {
     let remedy = "cargo test --package axon";
-    let check = |criterion: Criterion, look: &dyn Fn(&AxonSeen) -> Observations| match seen {
-        Ok(seen) => look(seen).judge(criterion, remedy),
+    let check = |criterion: Criterion, observe: &dyn Fn(&AxonSeen) -> Observations| match seen {
+        Ok(seen) => observe(seen).judge(criterion, remedy),
         Err(error) => unseen(criterion, error, remedy),
     };
     vec![
@@ -398,8 +392,8 @@ fn axon_checks(seen: &Result<AxonSeen>) -> Vec<Check> {
 
 fn orbit_checks(seen: &Result<OrbitSeen>) -> Vec<Check> {
     let remedy = "cargo test --package orbit";
-    let check = |criterion: Criterion, look: &dyn Fn(&OrbitSeen) -> Observations| match seen {
-        Ok(seen) => look(seen).judge(criterion, remedy),
+    let check = |criterion: Criterion, observe: &dyn Fn(&OrbitSeen) -> Observations| match seen {
+        Ok(seen) => observe(seen).judge(criterion, remedy),
         Err(error) => unseen(criterion, error, remedy),
     };
     vec![

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::alone::DISPATCHES;
 use super::{ask, logs_of, looking, not_there};
 use crate::catalog::{Component, Function, Service};
 use crate::decide::acceptance::Criterion::{
@@ -20,7 +19,9 @@ use crate::decide::acceptance::released::{
     ObservedDispatch, ReleaseResponses, ServiceHealth, ServiceLog, health_checks, json_logs, runs,
 };
 use crate::decide::acceptance::responses::{HEARTBEAT, HttpResult, dispatched};
-use crate::decide::acceptance::{AXON, Check, GOVERNANCE, ORBIT, Observation, Observations};
+use crate::decide::acceptance::{
+    AXON, Check, DISPATCHES, GOVERNANCE, ORBIT, Observation, Observations,
+};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::ServiceState;
 use crate::ports::{Context, ProbeRequest};
@@ -160,9 +161,10 @@ pub(super) async fn check_through_balancer(context: &Context<'_>, outputs: &Outp
     let from = context.clock.now() - CLOCK_SKEW;
     let mut checks = match not_there(context, outputs) {
         None => check_dispatches(context, outputs, from).await,
-        Some(why) => DISPATCHES
-            .map(|criterion| Check::skip(criterion, &why))
-            .to_vec(),
+        Some(why) => {
+            let checks = DISPATCHES.iter().map(|it| Check::skip(*it, &why));
+            checks.collect()
+        }
     };
     checks.push(check_logs(context, outputs, from).await);
     checks

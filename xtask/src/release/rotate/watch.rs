@@ -1,6 +1,6 @@
 //! When the next step of a rotation may be taken: once the same documents have been read for a
 //! while, and every task that it rests on has the one that is its own. Secrets Manager and ECS are
-//! eventually consistent, for services as for us, so one look is no proof.
+//! eventually consistent, for services as for us, so one read is no proof.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,15 +26,15 @@ const REFRESH_DEFAULT: Duration = Duration::from_mins(5);
 const REFRESH_SPREAD: f64 = 1.1;
 const MARGIN: Duration = Duration::from_mins(1);
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// So long every look finds the same. Above the time for which AWS's answers are older than what
+/// So long every read finds the same. Above the time for which AWS's answers are older than what
 /// was written, and that of a request on its way which a caller signed with its former key.
 const STEADY: Duration = Duration::from_secs(10);
-/// Clocks of AWS and of what it runs: a line is looked for from this much before the version.
+/// Clocks of AWS and of what it runs: a line is read from this much before the version.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
 /// The field by which services name the version that they have read.
 const VERSION_FIELD: &str = "version_id";
 
-/// All secrets, as one look found them.
+/// All secrets, as they were read at one time.
 pub(super) type FoundSecrets = BTreeMap<Service, SecretVersion>;
 
 pub(super) struct RotationWatch<'a> {
@@ -48,9 +48,9 @@ pub(super) struct RotationWatch<'a> {
     new: Option<SigningPair>,
     /// How long it may take until every task has read its secret again.
     limit: Duration,
-    /// When a look last found a version that was new.
+    /// When a read last found a version that was new.
     changed: Instant,
-    /// Since when every look has found nothing that speaks against the next step.
+    /// Since when every read has found nothing that speaks against the next step.
     clear_since: Option<Instant>,
     newest: BTreeMap<Service, SecretVersion>,
     /// Versions that are known to have been replaced.
@@ -152,7 +152,7 @@ impl<'a> RotationWatch<'a> {
         Failure::not_ready(error.to_string()).hint(hint)
     }
 
-    /// Before the looks for one step.
+    /// Before the polls for one step.
     pub(super) async fn begin(&mut self) -> Result<()> {
         let services: Vec<_> = self.services().collect();
         let cluster = self.context.cluster;
@@ -179,18 +179,18 @@ impl<'a> RotationWatch<'a> {
         Ok(setting.map_or(REFRESH_DEFAULT, Duration::from_millis))
     }
 
-    /// One look: the next step, where nothing has spoken against it for a while.
-    pub(super) async fn look(&mut self) -> Result<Option<(FoundSecrets, RotationStep)>> {
-        let looked = Instant::now();
+    /// One poll: the next step, where nothing has spoken against it for a while.
+    pub(super) async fn poll(&mut self) -> Result<Option<(FoundSecrets, RotationStep)>> {
+        let polled = Instant::now();
         let found = self.read().await?;
         let next = self.next_step(&found);
         if self.learn(&found) {
-            (self.changed, self.clear_since) = (looked, None);
+            (self.changed, self.clear_since) = (polled, None);
         }
         let waits_for = next.as_ref().map_or(&[][..], |(_, step)| &step.waits_for);
         let Some(obstacle) = self.obstacle(&found, waits_for).await? else {
             let clear_since = *self.clear_since.get_or_insert_with(Instant::now);
-            if looked.saturating_duration_since(clear_since) < STEADY {
+            if polled.saturating_duration_since(clear_since) < STEADY {
                 return Ok(None);
             }
             let (new, step) = next?;
@@ -198,7 +198,7 @@ impl<'a> RotationWatch<'a> {
             return Ok(Some((found, step)));
         };
         self.clear_since = None;
-        let waited = looked.saturating_duration_since(self.changed);
+        let waited = polled.saturating_duration_since(self.changed);
         let left = self.limit.saturating_sub(waited);
         if left.is_zero() {
             return Err(self.gave_up(&obstacle, &found).into());
