@@ -114,6 +114,7 @@ module "cluster" {
   region             = var.region
   account_id         = var.account_id
   ports              = local.ports
+  health             = var.health
   routes             = { for name, service in local.services : name => service.routes }
   default_service    = local.default_service
   https              = var.https
@@ -138,6 +139,7 @@ module "service" {
   target_group      = module.cluster.target_groups[each.key]
   subnet_ids        = module.network.private_subnet_ids
   security_group_id = module.network.service_security_group_ids[each.key]
+  grace_period      = var.health.grace_period
   tasks_min         = lookup(var.desired_counts, each.key, 2)
   alarms            = var.alarms
   alarm_figures     = each.value.alarms

@@ -150,6 +150,32 @@ variable "service_environment" {
   }
 }
 
+variable "health" {
+  description = "How the load balancer checks targets and lets go of them, in seconds and numbers of checks, and for how long ECS ignores failed checks of a new task."
+  type = object({
+    interval             = number
+    timeout              = number
+    healthy_threshold    = number
+    unhealthy_threshold  = number
+    deregistration_delay = number
+    grace_period         = number
+  })
+  # A task drains by itself after SIGTERM; the default delay of 300 s would only slow releases down.
+  default = {
+    interval             = 10
+    timeout              = 5
+    healthy_threshold    = 2
+    unhealthy_threshold  = 3
+    deregistration_delay = 15
+    grace_period         = 30
+  }
+
+  validation {
+    condition     = var.health.interval >= 5 && var.health.timeout < var.health.interval
+    error_message = "The interval is at least 5 seconds, and longer than the timeout."
+  }
+}
+
 variable "expose" {
   description = "By service, whether the load balancer forwards its routes, where this environment differs from the catalog."
   type        = map(bool)

@@ -335,8 +335,11 @@ impl CheckoutCopy {
             .current_dir(folder.join("root"))
             .env("TF_DATA_DIR", folder.join("data"))
             .env("AWS_ENDPOINT_URL", self.url(""))
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test");
+            .env("AWS_ACCESS_KEY_ID", self.access_key("access_key_id"))
+            .env(
+                "AWS_SECRET_ACCESS_KEY",
+                self.access_key("secret_access_key"),
+            );
         command
     }
 
@@ -359,12 +362,24 @@ impl CheckoutCopy {
         self.dynamodb("PutItem", &input);
     }
 
-    /// Unsigned: the local AWS checks no signatures.
+    /// A part of the key that its local AWS asks for.
+    pub fn access_key(&self, part: &str) -> String {
+        let file = format!("target/xtask/local/{}/access-key.json", self.port);
+        let key: Value = serde_json::from_str(&self.read(&file)).expect("an access key");
+        key[part].as_str().expect("a part of the key").to_owned()
+    }
+
+    /// With the key alone: the local AWS does not check the rest of a signature.
     fn dynamodb(&self, operation: &str, input: &Value) -> Value {
         let target = format!("DynamoDB_20120810.{operation}");
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/dynamodb/aws4_request",
+            self.access_key("access_key_id")
+        );
         let headers = [
             ("Content-Type", "application/x-amz-json-1.0"),
             ("X-Amz-Target", &target),
+            ("Authorization", &authorization),
         ];
         let answer = request("POST", &self.url("/"), &headers, &input.to_string());
         let answer = answer.expect("an answer of the local AWS");

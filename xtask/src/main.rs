@@ -366,7 +366,7 @@ async fn with_context(
         Transport::real(env)?
     };
     let config = if environment.emulated {
-        aws::emulated(environment, &emulator.endpoint())
+        aws::emulated(environment, &emulator.endpoint(), &emulator.access_key())
     } else {
         aws::real(env, environment, &transport).await?
     };
@@ -437,6 +437,7 @@ async fn reach_local_aws(
 fn local(emulator: &Emulator<'_>) -> infra::EmulatedTarget {
     infra::EmulatedTarget {
         endpoint: emulator.endpoint(),
+        access_key: emulator.access_key(),
         architecture: environments::host_architecture(),
         folder: emulator.folder(),
     }
@@ -458,7 +459,7 @@ async fn run_tests(
         commands::doctor::make_ready(env, report).await?;
     }
     let emulator = Emulator::new(env, report)?;
-    let config = aws::emulated(environment, &emulator.endpoint());
+    let config = aws::emulated(environment, &emulator.endpoint(), &emulator.access_key());
     let local = Some(local(&emulator));
     let infra = Terraform::new(env, catalog, environment, report, &config, signals, local);
     let tools = PythonTools::new(env, report);

@@ -21,6 +21,7 @@ use crate::decide::outputs::{Architecture, FunctionOutputs, Outputs};
 use crate::decide::release::record::Record;
 use crate::decide::release::snapshot::{
     Alarms, FunctionState, FunctionVersion, Registered, Revision, ServiceState, StoppedTask,
+    TargetHealth,
 };
 use crate::report::Report;
 
@@ -227,12 +228,12 @@ pub struct ServiceUpdate {
 /// The load balancer.
 #[async_trait]
 pub trait Balancer: Send + Sync {
-    /// The state of each target of a service, in the words of the API (`healthy`, `draining`, ...).
+    /// The targets of a service.
     async fn describe_target_health(
         &self,
         outputs: &Outputs,
         service: Service,
-    ) -> Result<Vec<String>>;
+    ) -> Result<Vec<TargetHealth>>;
 }
 
 /// Lambda.

@@ -50,16 +50,15 @@ resource "aws_lb_target_group" "service" {
   port        = each.value
   vpc_id      = var.vpc_id
 
-  # A task drains by itself after SIGTERM; the default of 300 s would only slow releases down.
-  deregistration_delay = 15
+  deregistration_delay = var.health.deregistration_delay
 
   health_check {
     path                = "/health"
     matcher             = "200"
-    interval            = 10
-    timeout             = 5
-    healthy_threshold   = 2
-    unhealthy_threshold = 3
+    interval            = var.health.interval
+    timeout             = var.health.timeout
+    healthy_threshold   = var.health.healthy_threshold
+    unhealthy_threshold = var.health.unhealthy_threshold
   }
 }
 

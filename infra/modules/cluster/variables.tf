@@ -19,6 +19,17 @@ variable "ports" {
   type        = map(number)
 }
 
+variable "health" {
+  description = "How targets are checked, in seconds and numbers of checks."
+  type = object({
+    interval             = number
+    timeout              = number
+    healthy_threshold    = number
+    unhealthy_threshold  = number
+    deregistration_delay = number
+  })
+}
+
 variable "routes" {
   description = "By service, the requests that the load balancer forwards to it where they are exposed, by ascending priority."
   type = map(list(object({

@@ -61,7 +61,7 @@ resource "aws_ecs_service" "service" {
 
   enable_ecs_managed_tags            = true
   propagate_tags                     = "SERVICE"
-  health_check_grace_period_seconds  = 30
+  health_check_grace_period_seconds  = var.grace_period
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
 

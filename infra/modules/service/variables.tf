@@ -45,6 +45,11 @@ variable "security_group_id" {
   type        = string
 }
 
+variable "grace_period" {
+  description = "For how many seconds ECS ignores failed health checks of a new task."
+  type        = number
+}
+
 variable "tasks_min" {
   description = "Minimum number of tasks of autoscaling."
   type        = number

@@ -13,13 +13,11 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::LoadServiceConfig;
 
+use super::emulator::AccessKey;
 use super::transport::{CONNECT_LIMIT, Transport};
 use crate::decide::environment::Environment;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::ProcessEnv;
-
-/// The emulator accepts any key; its documentation uses this one.
-pub const EMULATOR_KEY: &str = "test";
 
 /// The limits of one attempt and of a call, whose responses usually take milliseconds. The SDK
 /// limits only the connect time by default, so a hanging connection would be waited for forever.
@@ -39,8 +37,9 @@ pub fn limits((attempt, all): (Duration, Duration)) -> TimeoutConfig {
 
 /// The configuration for the local AWS. It uses nothing of the shell, so it cannot reach a real
 /// account.
-pub fn emulated(environment: &Environment, endpoint: &str) -> SdkConfig {
-    let credentials = Credentials::new(EMULATOR_KEY, EMULATOR_KEY, None, None, "emulator");
+pub fn emulated(environment: &Environment, endpoint: &str, key: &AccessKey) -> SdkConfig {
+    let (id, secret) = (&key.access_key_id, &key.secret_access_key);
+    let credentials = Credentials::new(id, secret, None, None, "emulator");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(environment.region.clone()))

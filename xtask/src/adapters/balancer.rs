@@ -3,10 +3,12 @@
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::types::TargetHealthDescription;
 
 use super::aws::explain;
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
+use crate::decide::release::snapshot::TargetHealth;
 use crate::ports::Balancer;
 
 pub struct Elb(Client);
@@ -23,7 +25,7 @@ impl Balancer for Elb {
         &self,
         outputs: &Outputs,
         service: Service,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<TargetHealth>> {
         let arn = &outputs.service(service).target_group_arn;
         let described = self
             .0
@@ -33,14 +35,18 @@ impl Balancer for Elb {
             .await
             .map_err(explain)
             .with_context(|| format!("ask the load balancer for the targets of {service}"))?;
-        let state = |health: &aws_sdk_elasticloadbalancingv2::types::TargetHealthDescription| {
-            let state = health.target_health().and_then(|health| health.state());
-            state.map_or("unknown", |state| state.as_str()).to_owned()
+        let target = |described: &TargetHealthDescription| {
+            let health = described.target_health();
+            let state = health.and_then(|it| it.state());
+            TargetHealth {
+                state: state.map_or("unknown", |state| state.as_str()).to_owned(),
+                reason: health.and_then(|it| it.description()).map(str::to_owned),
+            }
         };
         Ok(described
             .target_health_descriptions()
             .iter()
-            .map(state)
+            .map(target)
             .collect())
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Each port has its own instance, with its own folder and its own containers.
 
+mod access_key;
 mod client;
 mod containers;
 mod installation;
@@ -27,13 +28,16 @@ use crate::adapters::environments::host_name;
 use crate::failure::Failure;
 use crate::ports::{Began, LocalAws, ProcessEnv};
 use crate::report::{MachineEvent, Report};
+pub use access_key::AccessKey;
 
 /// Not 4566, which other emulators use.
 const PORT_DEFAULT: u16 = 4577;
 const PORT_VARIABLE: &str = "XTASK_LOCAL_PORT";
 
-/// The ASGI application that hypercorn serves.
-const APPLICATION: &str = "ministack.app:app";
+/// The module of Python that serves.
+const SERVER: &str = "hypercorn";
+/// The ASGI application that hypercorn serves: the emulator with our overlay.
+const APPLICATION: &str = "overlay.app:app";
 
 /// Importing modules and loading the state usually takes a second or two.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -86,6 +90,15 @@ impl<'a> Emulator<'a> {
     /// The label `ministack.instance` of its containers.
     pub fn instance(&self) -> String {
         format!("{}:{}", host_name(), self.port)
+    }
+
+    /// The key that it asks for. Before its first start there is none.
+    pub fn access_key(&self) -> AccessKey {
+        access_key::read(&self.access_key_file()).unwrap_or_else(AccessKey::of_none)
+    }
+
+    fn access_key_file(&self) -> PathBuf {
+        self.folder().join("access-key.json")
     }
 
     /// Whether the local AWS of this checkout and this version responds. Takes a few milliseconds.
@@ -171,10 +184,11 @@ impl<'a> Emulator<'a> {
             std::fs::create_dir_all(needed)
                 .with_context(|| format!("create {}", needed.display()))?;
         }
+        access_key::ensure(&self.access_key_file())?;
         let output = self.fresh_log()?;
         let mut command = Command::new(installation::python(&self.local()));
         command
-            .args(["-m", "hypercorn", APPLICATION])
+            .args(["-m", SERVER, APPLICATION])
             .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))
             // Without workers, which would outlive a killed parent and keep the port. Idle
             // connections stay open for a day: a request that is sent while one is closed may be
@@ -194,6 +208,11 @@ impl<'a> Emulator<'a> {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env("GATEWAY_PORT", self.port.to_string())
+            .env("ACCESS_KEY_FILE", self.access_key_file())
+            .env(
+                "BOUND_ADDRESSES",
+                addresses.map(|it| it.to_string()).join(" "),
+            )
             .env("MINISTACK_HOSTNAME", host_name())
             .env("MINISTACK_EDITION", self.identity())
             .env("PERSIST_STATE", "1")
@@ -338,7 +357,7 @@ impl LocalAws for Emulator<'_> {
 
     /// `false` also for services of a crash-looping release, whose deploy reports the reason.
     async fn settled(&self) -> bool {
-        settling::wait(self.port).await
+        settling::wait(self.port, &self.access_key()).await
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::aws::emulated;
+use super::emulator::AccessKey;
 use crate::decide::environment::Environment;
 use crate::report::{Format, OutputMode, Report};
 
@@ -28,7 +29,7 @@ pub(super) async fn config(
     let answer: Arc<Responder> = Arc::new(answer);
     let app = Router::new().fallback(serve).with_state(answer);
     drop(tokio::spawn(async { axum::serve(listener, app).await }));
-    emulated(&environment(), &endpoint)
+    emulated(&environment(), &endpoint, &AccessKey::of_none())
 }
 
 /// A report without output.

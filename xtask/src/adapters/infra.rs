@@ -18,7 +18,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::aws::{EMULATOR_KEY, explain, is_code};
+use super::aws::{explain, is_code};
+use super::emulator::AccessKey;
 use super::process::{Command, find_program};
 use crate::catalog::{self, Catalog, Service};
 use crate::decide::environment::Environment;
@@ -56,6 +57,7 @@ enum Published {
 #[derive(Debug, Clone)]
 pub struct EmulatedTarget {
     pub endpoint: String,
+    pub access_key: AccessKey,
     pub architecture: Architecture,
     /// The folder of the emulator, so that a reset also removes the state of Terraform.
     pub folder: PathBuf,
@@ -134,8 +136,8 @@ impl<'a> Terraform<'a> {
         if let Some(local) = &self.emulator {
             for (name, value) in [
                 ("AWS_ENDPOINT_URL", local.endpoint.as_str()),
-                ("AWS_ACCESS_KEY_ID", EMULATOR_KEY),
-                ("AWS_SECRET_ACCESS_KEY", EMULATOR_KEY),
+                ("AWS_ACCESS_KEY_ID", local.access_key.access_key_id.as_str()),
+                ("AWS_SECRET_ACCESS_KEY", &local.access_key.secret_access_key),
                 ("AWS_REGION", &self.environment.region),
             ] {
                 command = command.variable(name, value);

@@ -1,5 +1,6 @@
 //! Why tasks stopped, gathered while ECS still lists them (about an hour).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
-use crate::decide::release::snapshot::{Revision, StoppedContainer, StoppedTask};
+use crate::decide::release::snapshot::{Revision, ServiceEvent, StoppedContainer, StoppedTask};
 use crate::ports::Context;
 use crate::report;
 
@@ -32,8 +33,17 @@ impl Evidence {
         }
     }
 
-    /// What went wrong in the program's own words: `NAME exited with 78: PORT: ...`.
+    /// What went wrong in the program's own words: `NAME exited with 78: PORT: ...`; or which
+    /// health check failed.
     pub(super) fn headline(&self) -> Option<String> {
+        let health_check = "health check";
+        if let Some(sick) = self
+            .tasks
+            .iter()
+            .find(|it| it.reason.contains(health_check))
+        {
+            return Some(without_arn(&sick.reason));
+        }
         let ended = self.tasks.iter().find_map(|task| {
             let containers = task.containers.iter();
             let mut failed =
@@ -50,6 +60,16 @@ impl Evidence {
         }
         Some(headline)
     }
+}
+
+/// ECS's words about a target group, with its name in place of its ARN.
+fn without_arn(text: &str) -> String {
+    let Some((before, arn)) = text.split_once("arn:") else {
+        return text.to_owned();
+    };
+    let (arn, after) = arn.split_at(arn.find([')', ' ']).unwrap_or(arn.len()));
+    let name = arn.split('/').nth(1).unwrap_or(arn);
+    format!("{before}{name}{after}")
 }
 
 /// The message of a line of log, which may be JSON.
@@ -75,6 +95,26 @@ pub(super) async fn gather(
         .unwrap_or_else(|error| Evidence::note(format!("evidence    could not be read: {error:#}")))
 }
 
+/// What ECS told about a failure since the event with this id.
+pub(super) async fn told_since(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+    known: Option<&str>,
+) -> Vec<String> {
+    let state = match context.cluster.describe_service(outputs, service).await {
+        Ok(state) => state,
+        Err(error) => return vec![format!("events      could not be read: {error:#}")],
+    };
+    let new = state.events.iter();
+    let new = new.take_while(|event| known != Some(event.id.as_str()));
+    let told: BTreeSet<&str> = new.filter_map(ServiceEvent::failure).collect();
+    let lines = told
+        .into_iter()
+        .map(|text| format!("event       {}", without_arn(text)));
+    lines.collect()
+}
+
 async fn stopped(
     context: &Context<'_>,
     outputs: &Outputs,
@@ -87,7 +127,7 @@ async fn stopped(
         .await?;
     let deaths = deaths(tasks.into_iter().filter(StoppedTask::is_evidence));
     if deaths.is_empty() {
-        let note = format!("tasks       no task of {revision} died of itself");
+        let note = format!("tasks       no task of {revision} failed");
         return Ok(Evidence::note(note));
     }
     let mut evidence = Evidence::default();
@@ -180,6 +220,26 @@ mod tests {
                 more: 0,
             }],
             notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_target_group_is_named_without_its_arn() {
+        for (text, short) in [
+            (
+                "Task failed ELB health checks in (target-group arn:aws:e:r:1:targetgroup/demo/12ab)",
+                "Task failed ELB health checks in (target-group demo)",
+            ),
+            (
+                "is unhealthy in (target-group arn:aws:e:r:1:targetgroup/demo/12ab) due to (reason x)",
+                "is unhealthy in (target-group demo) due to (reason x)",
+            ),
+            (
+                "Task failed container health checks",
+                "Task failed container health checks",
+            ),
+        ] {
+            assert_eq!(without_arn(text), short);
         }
     }
 

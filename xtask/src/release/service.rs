@@ -1,6 +1,7 @@
 //! A service's part of a release: register, update in one call, follow to an outcome, prove; and
 //! back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -48,8 +49,9 @@ impl Release<'_> {
         };
         self.write_after(service, &revision).await?;
         let mut previous = vec![step.rollback_revision.clone()];
+        let state = cluster.describe_service(self.outputs, service).await?;
+        let known = state.events.first().map(|event| event.id.clone());
         if step.action != ServiceAction::Follow {
-            let state = cluster.describe_service(self.outputs, service).await?;
             previous.extend(state.primary().map(|it| it.revision.clone()));
             let alarms = match self.record.kind {
                 RecordKind::Rollback => self.turn_alarms_off(service, &state).await?,
@@ -69,14 +71,21 @@ impl Release<'_> {
             previous,
             desired: step.count,
         };
-        self.reach(step, goal).await
+        self.reach(step, goal, known.as_deref()).await
     }
 
-    /// Waits for the outcome of an update that was sent.
-    async fn reach(&mut self, step: &ServiceStep, goal: RolloutGoal) -> Result<(), ReleaseError> {
+    /// Waits for the outcome of an update that was sent. `known` is the newest event of before.
+    async fn reach(
+        &mut self,
+        step: &ServiceStep,
+        goal: RolloutGoal,
+        known: Option<&str>,
+    ) -> Result<(), ReleaseError> {
         let service = step.service;
         let revision = goal.revision.clone();
-        let reason = match self.follow(service, goal, ROLLOUT_LIMIT).await? {
+        let mut unhealthy = BTreeSet::new();
+        let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut unhealthy);
+        let reason = match decision.await? {
             RolloutDecision::Superseded { by } => {
                 return Err(ReleaseError::Superseded {
                     component: Some(service.into()),
@@ -100,7 +109,14 @@ impl Release<'_> {
                 }
             }
         };
-        let evidence = evidence::gather(&self.context, self.outputs, service, &revision).await;
+        let Self {
+            context, outputs, ..
+        } = self;
+        let mut evidence = evidence::gather(context, outputs, service, &revision).await;
+        let targets = unhealthy.iter().map(|why| format!("targets     {why}"));
+        evidence.notes.extend(targets);
+        let told = evidence::told_since(context, outputs, service, known).await;
+        evidence.notes.extend(told);
         // The program's own words say more than ECS's about it.
         let reason = match evidence.headline() {
             Some(headline) => format!("{headline}; {reason}"),
@@ -124,12 +140,14 @@ impl Release<'_> {
     }
 
     /// Looks until the rollout has an outcome or asks for a proof. ECS rolling back by itself is
-    /// an end of the release: that rollback is followed in `roll_back_service`.
+    /// an end of the release: that rollback is followed in `roll_back_service`. Why targets were
+    /// unhealthy meanwhile is added to `unhealthy`: later they are gone.
     async fn follow(
         &mut self,
         service: Service,
         goal: RolloutGoal,
         limit: Duration,
+        unhealthy: &mut BTreeSet<String>,
     ) -> Result<RolloutDecision> {
         let Context {
             cluster, report, ..
@@ -143,10 +161,21 @@ impl Release<'_> {
                 RolloutDecision::Wait => {}
                 decision => return Ok(decision),
             }
+            if all_run(&state) {
+                unhealthy.extend(self.why_unhealthy(service).await);
+            }
             report.emit(progress(service, &revision, &state));
             self.renew().await?;
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    async fn why_unhealthy(&self, service: Service) -> Vec<String> {
+        let balancer = self.context.balancer;
+        let targets = balancer.describe_target_health(self.outputs, service).await;
+        let targets = targets.into_iter().flatten();
+        let unhealthy = targets.filter(|it| it.state == "unhealthy");
+        unhealthy.filter_map(|it| it.reason).collect()
     }
 
     /// Asks through the load balancer until only the revision answers. A service that is not
@@ -212,12 +241,13 @@ impl Release<'_> {
         let balancer = self.context.balancer;
         match balancer.describe_target_health(self.outputs, service).await {
             Ok(targets) => {
-                let healthy = !targets.is_empty() && targets.iter().all(|it| it == "healthy");
+                let states: Vec<&str> = targets.iter().map(|it| it.state.as_str()).collect();
+                let healthy = !states.is_empty() && states.iter().all(|it| *it == "healthy");
                 let health = HealthAnswer {
                     status: if healthy { 200 } else { 503 },
                     revision: Some(revision.clone()),
                 };
-                (Some(health), format!("targets are {}", targets.join(", ")))
+                (Some(health), format!("targets are {}", states.join(", ")))
             }
             Err(error) => (None, format!("{error:#}")),
         }
@@ -281,7 +311,9 @@ impl Release<'_> {
     /// Waits for the outcome of a rollback, of ours or of ECS.
     async fn reach_back(&mut self, service: Service, goal: RolloutGoal) -> Result<RollbackOutcome> {
         let (target, desired) = (goal.revision.clone(), goal.desired);
-        match self.follow(service, goal, ROLLOUT_LIMIT).await? {
+        let mut unhealthy = BTreeSet::new();
+        let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut unhealthy);
+        match decision.await? {
             RolloutDecision::Probe | RolloutDecision::Wait => {}
             RolloutDecision::Superseded { by } => return Ok(RollbackOutcome::Superseded { by }),
             RolloutDecision::RollingBack { .. } => bail!("ECS did not go back to {target}"),
@@ -316,6 +348,12 @@ impl Release<'_> {
     }
 }
 
+/// Whether only health checks keep ECS from completing its newest deployment.
+fn all_run(state: &ServiceState) -> bool {
+    let primary = state.primary();
+    primary.is_some_and(|it| it.desired > 0 && it.running >= it.desired)
+}
+
 /// How far ECS is with its newest deployment.
 fn progress(service: Service, revision: &Revision, state: &ServiceState) -> ReleaseEvent {
     let primary = state.primary();
@@ -331,7 +369,8 @@ fn progress(service: Service, revision: &Revision, state: &ServiceState) -> Rele
     } else if running < desired {
         Some("tasks to run")
     } else if draining > 0 {
-        Some("tasks of before to end")
+        // The tasks of before end once the new ones are healthy.
+        Some("health checks, then tasks of before to end")
     } else {
         Some("ECS to complete the deployment")
     };

@@ -86,7 +86,11 @@ fn expired_credentials_and_missing_permissions_are_kinds_of_failure() {
 
 #[test]
 fn the_local_aws_uses_nothing_of_the_shell() {
-    let config = emulated(&staging(None), "http://127.0.0.1:4577");
+    let config = emulated(
+        &staging(None),
+        "http://127.0.0.1:4577",
+        &AccessKey::of_none(),
+    );
     assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:4577"));
     assert_eq!(config.region().map(AsRef::as_ref), Some("us-east-1"));
 }
@@ -215,7 +219,7 @@ async fn a_call_without_an_answer_times_out() {
     let credentials = Credentials::new("key", "secret", None, None, "test");
     let loader = loader(&environment, &Transport::local()).credentials_provider(credentials);
     let real = load(loader, &environment).await;
-    let local = emulated(&environment, &endpoint);
+    let local = emulated(&environment, &endpoint, &AccessKey::of_none());
     for (config, limit) in [(&real, AWS_LIMITS.1), (&local, EMULATOR_LIMITS.1)] {
         let began = Instant::now();
         let ssm = ledger::Ssm::new(config, &environment);

@@ -6,7 +6,8 @@ use aws_sdk_ecs::types::{
 };
 
 use crate::decide::release::snapshot::{
-    Alarms, Deployment, Revision, RolloutState, ServiceState, StoppedContainer, StoppedTask,
+    Alarms, Deployment, Revision, RolloutState, ServiceEvent, ServiceState, StoppedContainer,
+    StoppedTask,
 };
 
 /// The last part of an ARN: of a task definition `family:number`, of a task its id.
@@ -56,7 +57,15 @@ pub(super) fn service_state(service: &Service) -> Result<ServiceState> {
             .map(deployment)
             .collect::<Result<_>>()?,
         alarms: configuration.and_then(|it| it.alarms()).map(alarms),
+        events: service.events().iter().map(event).collect(),
     })
+}
+
+fn event(event: &types::ServiceEvent) -> ServiceEvent {
+    ServiceEvent {
+        id: event.id().unwrap_or_default().to_owned(),
+        message: event.message().unwrap_or_default().to_owned(),
+    }
 }
 
 fn deployment(deployment: &types::Deployment) -> Result<Deployment> {

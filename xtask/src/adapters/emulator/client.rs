@@ -1,4 +1,4 @@
-//! Unsigned requests to the local AWS, which does not check signatures.
+//! Requests to the local AWS, which takes the key of a signature and does not check the rest.
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+
+use super::access_key::AccessKey;
 
 /// The emulator has one thread, which is busy while it saves or loads its state.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -22,10 +24,11 @@ pub(super) async fn identity(port: u16) -> Option<String> {
 
 /// Calls an operation of a JSON protocol, such as
 /// `AmazonEC2ContainerServiceV20141113.ListClusters`.
-pub(super) async fn json(port: u16, target: &str, input: &Value) -> Option<Value> {
+pub(super) async fn json(port: u16, key: &AccessKey, target: &str, input: &Value) -> Option<Value> {
     let request = Request::post(format!("http://127.0.0.1:{port}/"))
         .header("content-type", "application/x-amz-json-1.1")
         .header("x-amz-target", target)
+        .header("authorization", authorization(key, "ecs"))
         .body(Full::from(input.to_string()))
         .ok()?;
     let (status, body) = send(request).await?;
@@ -33,17 +36,25 @@ pub(super) async fn json(port: u16, target: &str, input: &Value) -> Option<Value
 }
 
 /// Calls an operation of the query protocol, whose response is XML.
-pub(super) async fn query(port: u16, service: &str, form: &'static str) -> Option<String> {
-    // The emulator takes the service from the scope of the signature, without checking it.
-    let scope =
-        format!("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request");
+pub(super) async fn query(
+    port: u16,
+    key: &AccessKey,
+    service: &str,
+    form: &'static str,
+) -> Option<String> {
     let request = Request::post(format!("http://127.0.0.1:{port}/"))
         .header("content-type", "application/x-www-form-urlencoded")
-        .header("authorization", scope)
+        .header("authorization", authorization(key, service))
         .body(Full::from(form))
         .ok()?;
     let (status, body) = send(request).await?;
     (status == 200).then(|| String::from_utf8(body.into()).ok())?
+}
+
+/// The emulator takes the key and the service from the scope of the signature.
+fn authorization(key: &AccessKey, service: &str) -> String {
+    let id = &key.access_key_id;
+    format!("AWS4-HMAC-SHA256 Credential={id}/20260101/us-east-1/{service}/aws4_request")
 }
 
 /// The status of a GET request.

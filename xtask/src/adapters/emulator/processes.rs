@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::{APPLICATION, POLL};
+use super::{POLL, SERVER};
 
 /// A process whose command line was ours when it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,7 @@ fn role(arguments: &[String], local: &Path, port: u16) -> Option<ProcessRole> {
 
 fn installs(arguments: &[String], local: &Path) -> bool {
     let ours = |program: &String| Path::new(program).starts_with(local.join("venv/bin"));
-    arguments.first().is_some_and(ours) && !arguments.iter().any(|word| word == APPLICATION)
+    arguments.first().is_some_and(ours) && !arguments.iter().any(|word| word == SERVER)
 }
 
 /// The inode of the listening socket in a table of `/proc/net`.

@@ -1,5 +1,4 @@
-//! Waits after a restart until the services run again. Their tasks are started again, and
-//! `DescribeServices` counts them before they exist.
+//! Waits after a restart until the services run again, whose tasks are started again.
 
 use std::time::Duration;
 
@@ -7,15 +6,16 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::access_key::AccessKey;
 use super::client;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 
 /// `false`: the limit is exceeded.
-pub(super) async fn wait(port: u16) -> bool {
+pub(super) async fn wait(port: u16, key: &AccessKey) -> bool {
     let deadline = Instant::now() + LIMIT;
-    while !settled(port).await.unwrap_or(false) {
+    while !settled(port, key).await.unwrap_or(false) {
         if Instant::now() > deadline {
             return false;
         }
@@ -24,52 +24,34 @@ pub(super) async fn wait(port: u16) -> bool {
     true
 }
 
-async fn settled(port: u16) -> Option<bool> {
-    let clusters = ecs(port, "ListClusters", json!({})).await?;
+async fn settled(port: u16, key: &AccessKey) -> Option<bool> {
+    let clusters = ecs(port, key, "ListClusters", json!({})).await?;
     let mut behind_balancers = false;
     for cluster in strings(&clusters["clusterArns"]) {
-        let listed = ecs(port, "ListServices", json!({ "cluster": cluster })).await?;
+        let listed = ecs(port, key, "ListServices", json!({ "cluster": cluster })).await?;
         let names: Vec<&str> = strings(&listed["serviceArns"]).collect();
         if names.is_empty() {
             continue;
         }
         let input = json!({ "cluster": cluster, "services": names });
-        let described = ecs(port, "DescribeServices", input).await?;
+        let described = ecs(port, key, "DescribeServices", input).await?;
         for service in described["services"].as_array()? {
-            let desired = service["desiredCount"].as_u64().unwrap_or(0);
-            if running(port, cluster, service).await? != desired {
+            if service["runningCount"] != service["desiredCount"] {
                 return Some(false);
             }
             let balanced = service["loadBalancers"]
                 .as_array()
                 .is_some_and(|list| !list.is_empty());
-            behind_balancers |= desired > 0 && balanced;
+            behind_balancers |= service["desiredCount"] != 0 && balanced;
         }
     }
-    Some(!behind_balancers || balancers_answer(port).await?)
-}
-
-async fn running(port: u16, cluster: &str, service: &Value) -> Option<u64> {
-    let input = json!({ "cluster": cluster, "serviceName": service["serviceName"] });
-    let listed = ecs(port, "ListTasks", input).await?;
-    let tasks: Vec<&str> = strings(&listed["taskArns"]).collect();
-    if tasks.is_empty() {
-        return Some(0);
-    }
-    let described = ecs(
-        port,
-        "DescribeTasks",
-        json!({ "cluster": cluster, "tasks": tasks }),
-    )
-    .await?;
-    let tasks = described["tasks"].as_array()?.iter();
-    Some(tasks.filter(|task| task["lastStatus"] == "RUNNING").count() as u64)
+    Some(!behind_balancers || balancers_answer(port, key).await?)
 }
 
 /// Whether every load balancer answers `/health` with a status below 500.
-async fn balancers_answer(port: u16) -> Option<bool> {
+async fn balancers_answer(port: u16, key: &AccessKey) -> Option<bool> {
     let form = "Action=DescribeLoadBalancers&Version=2015-12-01";
-    let answer = client::query(port, "elasticloadbalancing", form).await?;
+    let answer = client::query(port, key, "elasticloadbalancing", form).await?;
     let paths = names(&answer).map(|name| format!("/_alb/{name}/health"));
     let statuses =
         join_all(paths.map(|path| async move { client::status(port, &path).await })).await;
@@ -88,9 +70,9 @@ fn names(answer: &str) -> impl Iterator<Item = &str> {
         .filter_map(|rest| Some(rest.split_once('<')?.0))
 }
 
-async fn ecs(port: u16, operation: &str, input: Value) -> Option<Value> {
+async fn ecs(port: u16, key: &AccessKey, operation: &str, input: Value) -> Option<Value> {
     let target = format!("AmazonEC2ContainerServiceV20141113.{operation}");
-    client::json(port, &target, &input).await
+    client::json(port, key, &target, &input).await
 }
 
 fn strings(list: &Value) -> impl Iterator<Item = &str> {

@@ -94,7 +94,8 @@ async fn planned<T>(
     act: impl AsyncFnOnce(&Terraform<'_>, Box<dyn InfraPlan + '_>) -> T,
 ) -> Result<T> {
     let environment = fake_aws::environment();
-    let config = crate::adapters::aws::emulated(&environment, "http://127.0.0.1:1");
+    let config =
+        crate::adapters::aws::emulated(&environment, "http://127.0.0.1:1", &AccessKey::of_none());
     let report = fake_aws::report();
     let catalog = catalog();
     let terraform = Terraform::new(
@@ -114,7 +115,11 @@ async fn planned<T>(
 #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
 async fn endpoints_of_a_profile_are_ignored() {
     let checkout = InfraCheckout::new(&["main.tf"]);
-    let config = crate::adapters::aws::emulated(&fake_aws::environment(), "http://127.0.0.1:1");
+    let config = crate::adapters::aws::emulated(
+        &fake_aws::environment(),
+        "http://127.0.0.1:1",
+        &AccessKey::of_none(),
+    );
     let report = fake_aws::report();
     for (endpoint, expected) in [
         (None, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true\n"),

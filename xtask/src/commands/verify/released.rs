@@ -116,7 +116,9 @@ async fn health_of(
         desired: outputs.service(service).desired_count,
         revision: primary.map_or_else(String::new, |primary| primary.revision.to_string()),
         tasks: tasks.map_err(|error| format!("{error:#}")),
-        targets: targets.map_err(|error| format!("{error:#}")),
+        targets: targets
+            .map(|targets| targets.into_iter().map(|it| it.state).collect())
+            .map_err(|error| format!("{error:#}")),
         probes: outputs.service(service).probe.is_some().then_some(probes),
     }
 }

@@ -142,6 +142,23 @@ pub struct ServiceState {
     pub pending: i32,
     pub deployments: Vec<Deployment>,
     pub alarms: Option<Alarms>,
+    /// What ECS tells about the service, newest first.
+    pub events: Vec<ServiceEvent>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceEvent {
+    pub id: String,
+    pub message: String,
+}
+
+/// A target of the load balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetHealth {
+    /// In the words of the API (`healthy`, `draining`, ...).
+    pub state: String,
+    /// Why it is in this state, if it is not healthy.
+    pub reason: Option<String>,
 }
 
 /// The CloudWatch alarms at which ECS fails a deployment of a service.
@@ -318,14 +335,33 @@ impl FunctionState {
     }
 }
 
+impl ServiceEvent {
+    /// What it tells about a failure, without the name of the service.
+    pub fn failure(&self) -> Option<&str> {
+        let after_name = self.message.split_once(") ");
+        let text = after_name.map_or(self.message.as_str(), |(_, text)| text);
+        let tells = |word: &&str| text.contains(*word);
+        ["unhealthy", "unable"]
+            .iter()
+            .any(|it| tells(&it))
+            .then_some(text)
+    }
+}
+
 impl StoppedTask {
-    /// Whether it exited by itself. Draining, scaling and `StopTask` stop tasks too, and say
-    /// nothing about the revision.
+    /// Whether it failed. Draining, scaling and `StopTask` stop tasks too, and say nothing about
+    /// the revision.
     pub fn is_evidence(&self) -> bool {
-        matches!(
-            self.stop_code.as_str(),
-            "EssentialContainerExited" | "TaskFailedToStart"
-        )
+        self.failed_a_health_check()
+            || matches!(
+                self.stop_code.as_str(),
+                "EssentialContainerExited" | "TaskFailedToStart"
+            )
+    }
+
+    /// Such a task has the code of every task that the scheduler stops; only the reason tells.
+    pub fn failed_a_health_check(&self) -> bool {
+        self.stop_code == "ServiceSchedulerInitiated" && self.reason.contains("health check")
     }
 }
 
@@ -364,6 +400,7 @@ pub mod testing {
             pending: sum(|deployment| deployment.pending),
             deployments,
             alarms: None,
+            events: Vec::new(),
         }
     }
 }
@@ -395,15 +432,53 @@ mod tests {
 
     #[test]
     fn a_task_that_was_drained_is_no_evidence() {
-        let task = |code: &str| StoppedTask {
+        let task = |code: &str, reason: &str| StoppedTask {
             id: "1".into(),
             stop_code: code.into(),
-            reason: String::new(),
+            reason: reason.into(),
             containers: Vec::new(),
         };
-        assert!(task("EssentialContainerExited").is_evidence());
-        assert!(task("TaskFailedToStart").is_evidence());
-        assert!(!task("ServiceSchedulerInitiated").is_evidence());
-        assert!(!task("UserInitiated").is_evidence());
+        let scheduler = "ServiceSchedulerInitiated";
+        for (code, reason, is_evidence) in [
+            ("EssentialContainerExited", "", true),
+            ("TaskFailedToStart", "", true),
+            (scheduler, "Task failed container health checks", true),
+            (
+                scheduler,
+                "Task failed ELB health checks in (target-group arn:aws:...)",
+                true,
+            ),
+            (
+                scheduler,
+                "Scaling activity initiated by (deployment ecs-svc/1)",
+                false,
+            ),
+            ("UserInitiated", "after the health check", false),
+        ] {
+            let task = task(code, reason);
+            assert_eq!(task.is_evidence(), is_evidence, "{code} {reason}");
+        }
+    }
+
+    #[test]
+    fn an_event_tells_about_a_failure() {
+        let event = |text: &str| ServiceEvent {
+            id: "1".into(),
+            message: format!("(service demo-axon) {text}"),
+        };
+        for (text, tells) in [
+            (
+                "(port 80) is unhealthy in (target-group arn) due to (reason ...)",
+                true,
+            ),
+            (
+                "was unable to place a task. Reason: Capacity is unavailable",
+                true,
+            ),
+            ("has reached a steady state.", false),
+            ("has stopped 1 running tasks: (task 1).", false),
+        ] {
+            assert_eq!(event(text).failure(), tells.then_some(text));
+        }
     }
 }

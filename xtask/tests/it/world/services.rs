@@ -10,7 +10,8 @@ use xtask::catalog::Service;
 use xtask::decide::definition::Definition;
 use xtask::decide::outputs::Outputs;
 use xtask::decide::release::snapshot::{
-    Deployment, Registered, Revision, RolloutState, ServiceState, StoppedContainer, StoppedTask,
+    Deployment, Registered, Revision, RolloutState, ServiceEvent, ServiceState, StoppedContainer,
+    StoppedTask, TargetHealth,
 };
 use xtask::ports::{Balancer, Cluster, ServiceUpdate};
 
@@ -25,6 +26,9 @@ pub(crate) enum RolloutScript {
     CrashesAndGoesBack,
     /// They exit at once, and ECS does nothing about it.
     CrashesAndStays,
+    /// They run and fail the health check of the load balancer; the circuit breaker rolls the
+    /// deployment back.
+    FailsItsCheck,
     /// They run, but nothing answers: ECS calls that completed.
     NeverListens,
     /// They never come up, and ECS never gives up.
@@ -36,6 +40,10 @@ pub(crate) enum RolloutScript {
 impl RolloutScript {
     fn crashes(&self) -> bool {
         matches!(self, Self::CrashesAndGoesBack | Self::CrashesAndStays)
+    }
+
+    fn fails(&self) -> bool {
+        self.crashes() || *self == Self::FailsItsCheck
     }
 
     fn serves(&self) -> bool {
@@ -78,6 +86,8 @@ pub(crate) struct FakeService {
     /// Looks since the last update.
     step: u32,
     pub(crate) watch: AlarmWatch,
+    /// What ECS tells, newest first.
+    events: Vec<ServiceEvent>,
 }
 
 /// The step at which a good rollout is completed, and a bad one is rolled back.
@@ -109,6 +119,7 @@ impl FakeEcs {
             linger: 0,
             step: LAST,
             watch: AlarmWatch::default(),
+            events: vec![event("0", "was unable to place a task, a week ago")],
         };
         self.services.insert(name, service);
     }
@@ -157,7 +168,7 @@ impl FakeEcs {
                 service.step = 2;
             } else if ran.serves() && service.before.is_none() && service.desired > 0 {
                 service.before = Some(left);
-            } else if ran.crashes() {
+            } else if ran.fails() {
                 service.failed.push((left, BREAKER));
             }
         }
@@ -198,7 +209,7 @@ impl FakeEcs {
 impl FakeService {
     fn show(&self, rollout: &RolloutScript) -> ServiceState {
         let (state, running) = self.primary_state(rollout);
-        let crashing = rollout.crashes();
+        let failing = rollout.fails();
         let primary = Deployment {
             primary: true,
             revision: self.primary.parse().unwrap(),
@@ -209,8 +220,8 @@ impl FakeService {
             },
             desired: self.desired,
             running,
-            pending: if crashing { 0 } else { self.desired - running },
-            failed: if crashing { self.step.cast_signed() } else { 0 },
+            pending: if failing { 0 } else { self.desired - running },
+            failed: if failing { self.step.cast_signed() } else { 0 },
         };
         let mut deployments = vec![primary];
         if let Some(before) = &self.before {
@@ -243,6 +254,7 @@ impl FakeService {
             pending: sum(|it| it.pending),
             deployments,
             alarms: self.watch.alarms.clone(),
+            events: self.events.clone(),
         }
     }
 
@@ -252,6 +264,8 @@ impl FakeService {
         }
         match rollout {
             _ if rollout.crashes() && self.step >= 2 => (RolloutState::Failed, 0),
+            RolloutScript::FailsItsCheck if self.step >= LAST => (RolloutState::Failed, 0),
+            RolloutScript::FailsItsCheck => (RolloutState::InProgress, self.desired),
             RolloutScript::Hangs
             | RolloutScript::CrashesAndGoesBack
             | RolloutScript::CrashesAndStays => (RolloutState::InProgress, 0),
@@ -278,7 +292,16 @@ impl FakeService {
         }
         match rollout {
             RolloutScript::SupersededBy(other) if self.step == 2 => return Some(other),
-            RolloutScript::CrashesAndGoesBack if self.step > LAST => self.go_back(BREAKER),
+            RolloutScript::FailsItsCheck if self.step == 2 => {
+                let text = "(port 80) is unhealthy in (target-group arn) \
+                    due to (reason Health checks failed)";
+                self.events.insert(0, event("1", text));
+            }
+            RolloutScript::CrashesAndGoesBack | RolloutScript::FailsItsCheck
+                if self.step > LAST =>
+            {
+                self.go_back(BREAKER);
+            }
             RolloutScript::Good | RolloutScript::NeverListens if self.step >= LAST => {
                 self.before = None;
                 self.watch.end();
@@ -297,6 +320,13 @@ impl FakeService {
         let failed = std::mem::replace(&mut self.primary, self.completed.clone());
         self.failed.push((failed, reason));
         self.step = 2;
+    }
+}
+
+fn event(id: &str, text: &str) -> ServiceEvent {
+    ServiceEvent {
+        id: id.to_owned(),
+        message: format!("(service demo) {text}"),
     }
 }
 
@@ -419,6 +449,13 @@ impl Cluster for Fake {
         self.call(&format!("stopped tasks {revision}"), |state| {
             let rollout = &state.ecs.revisions[revision.as_str()].rollout;
             let mut tasks = vec![task("0drained", "ServiceSchedulerInitiated", 0)];
+            if *rollout == RolloutScript::FailsItsCheck {
+                let reason = "Task failed ELB health checks in (target-group arn)".to_owned();
+                tasks.push(StoppedTask {
+                    reason,
+                    ..task("1sick", "ServiceSchedulerInitiated", 0)
+                });
+            }
             if rollout.crashes() {
                 tasks.push(task("1crashed", "EssentialContainerExited", 101));
                 tasks.push(task("2crashed", "EssentialContainerExited", 101));
@@ -463,15 +500,22 @@ impl Cluster for Fake {
 
 #[async_trait]
 impl Balancer for Fake {
-    async fn describe_target_health(&self, _: &Outputs, name: Service) -> Result<Vec<String>> {
+    async fn describe_target_health(
+        &self,
+        _: &Outputs,
+        name: Service,
+    ) -> Result<Vec<TargetHealth>> {
         self.call(&format!("target health {name}"), |state| {
             let service = &state.ecs.services[&name];
-            let health = match state.ecs.revisions[&service.primary].rollout {
-                RolloutScript::NeverListens => "unhealthy",
-                _ => "healthy",
+            let (state, reason) = match state.ecs.revisions[&service.primary].rollout {
+                RolloutScript::NeverListens | RolloutScript::FailsItsCheck => {
+                    ("unhealthy", Some("Health checks failed".to_owned()))
+                }
+                _ => ("healthy", None),
             };
+            let state = state.to_owned();
             let count = usize::try_from(service.desired)?;
-            Ok(vec![health.to_owned(); count])
+            Ok(vec![TargetHealth { state, reason }; count])
         })
         .await
     }

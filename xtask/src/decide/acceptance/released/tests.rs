@@ -28,6 +28,7 @@ fn state(desired: i32, running: i32) -> ServiceState {
             failed: 0,
         }],
         alarms: None,
+        events: Vec::new(),
     }
 }
 

@@ -85,7 +85,7 @@ fn every_change_is_shown() {
             "environment AWS_REGION: us-east-1 -> (none)",
             "environment LOG_LEVEL: (none) -> debug",
             "essential: (none) -> false",
-            "healthCheck.interval: 10 -> 20",
+            "healthCheck.interval: 5 -> 20",
             "image: sha256:0123456789ab -> sha256:ffffffffffff",
             "linuxParameters.capabilities.drop: [\"ALL\"] -> (none)",
             "container axon memory: (none) -> 900",

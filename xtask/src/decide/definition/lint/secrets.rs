@@ -4,9 +4,6 @@ use super::{Input, LintFault, fault};
 use crate::decide::definition::credential::is_credential;
 use crate::decide::definition::node::Node;
 
-/// The access key of the local AWS, which accepts any key. Its documentation names this one.
-const EMULATOR_KEY: &str = "test";
-
 /// The number of parts of `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
 const WHOLE_SECRET_PARTS: usize = 7;
 /// The number of parts with `:KEY:STAGE:VERSION` appended, each of which may be empty.
@@ -161,7 +158,7 @@ pub(super) fn plain_text(input: &Input<'_>) -> Vec<LintFault> {
     settings
         .filter_map(|setting| {
             let (name, value) = (setting.text("name")?, setting.text("value")?);
-            let suspicious = value != EMULATOR_KEY && is_credential(name, value);
+            let suspicious = is_credential(name, value);
             let remedy = format!("move {name} to secrets, with the ARN of a secret");
             let what = format!("{name} looks like a credential in plain text");
             suspicious.then(|| fault(setting.path_of("value"), what, remedy))

@@ -94,6 +94,22 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_health_check_is_told_with_what_the_load_balancer_and_ecs_said() {
+    let fake = release_where_orbit(RolloutScript::FailsItsCheck).await;
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&[
+        "why         Task failed ELB health checks in (target-group arn); \
+            ECS deployment circuit breaker: tasks failed to start",
+        "task        1sick ServiceSchedulerInitiated: Task failed ELB health checks",
+        "targets     Health checks failed",
+        "event       (port 80) is unhealthy in (target-group arn) due to (reason Health checks failed)",
+        "orbit       rolled back to demo-orbit:1",
+    ]);
+    assert!(!output.talk.contains("a week ago"), "{}", output.talk);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
     for (looks, comes) in [(3, true), (1000, false)] {
         let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;

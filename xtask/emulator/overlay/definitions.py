@@ -1,0 +1,252 @@
+"""Task definitions: containers run as they are written, and what could harm this machine is refused.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html
+"""
+
+import json
+import os
+import time
+
+from docker.types import Ulimit
+from ministack.core import container_reaper
+from ministack.core.responses import error_response_json
+from ministack.services import ecs, secretsmanager, ssm
+
+from .pins import rely, replace
+
+rely(ecs, "_SecretResolutionError", "_start_task_worker")
+rely(secretsmanager, "resolve_secret_string")
+rely(ssm, "resolve_parameter_value")
+
+MEBIBYTE = 1024 * 1024
+SECOND = 1_000_000_000
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+FARGATE_CAPABILITIES = {"SYS_PTRACE"}
+# What a definition may contain and Docker cannot do here. `doctor` lists it.
+NOT_HONOURED = {
+    "dockerSecurityOptions": "security options of Docker",
+    "firelensConfiguration": "the log router",
+    "repositoryCredentials": "credentials of another registry",
+    "resourceRequirements": "GPUs and accelerators",
+    "restartPolicy": "restarts of one container",
+}
+
+
+def of_task(task):
+    """The definition of a task."""
+    return ecs._task_defs.get(ecs._resolve_td_key(task["taskDefinitionArn"])) or {}
+
+
+def refusal(definition):
+    """Why this machine does not run a definition. Fargate refuses the same."""
+    for mode in ("networkMode", "pidMode", "ipcMode"):
+        if definition.get(mode) == "host":
+            return f"{mode} `host` is not supported on Fargate"
+    for volume in definition.get("volumes") or []:
+        if (volume.get("host") or {}).get("sourcePath"):
+            return f"volume `{volume.get('name')}`: host.sourcePath is not supported on Fargate"
+    for container in definition.get("containerDefinitions") or []:
+        linux = container.get("linuxParameters") or {}
+        added = set((linux.get("capabilities") or {}).get("add") or []) - FARGATE_CAPABILITIES
+        if container.get("privileged"):
+            return f"container `{container.get('name')}`: privileged is not supported on Fargate"
+        if linux.get("devices"):
+            return f"container `{container.get('name')}`: devices are not supported on Fargate"
+        if added:
+            names = ", ".join(sorted(added))
+            return f"container `{container.get('name')}`: capabilities.add {names} is not supported on Fargate"
+    return None
+
+
+@replace(ecs, "_register_task_definition")
+def register(data):
+    reason = refusal(data)
+    if reason:
+        return error_response_json("ClientException", reason, 400)
+    return register.original(data)
+
+
+def not_honoured(definition):
+    """What of a definition has no effect here."""
+    return sorted(
+        {
+            text
+            for container in definition.get("containerDefinitions") or []
+            for key, text in NOT_HONOURED.items()
+            if container.get(key)
+        }
+    )
+
+
+def health_check(container):
+    """Docker runs the command, as the API's documentation of HealthCheck says. The image's own is
+    ignored, as by ECS."""
+    check = container.get("healthCheck")
+    if not check:
+        return {"test": ["NONE"]}
+    return {
+        "test": check["command"],
+        "interval": check.get("interval", 30) * SECOND,
+        "timeout": check.get("timeout", 5) * SECOND,
+        "retries": check.get("retries", 3),
+        "start_period": check.get("startPeriod", 0) * SECOND,
+    }
+
+
+def sysctls(container):
+    """Docker would let any user bind port 80; Fargate does not."""
+    controls = {it["namespace"]: it["value"] for it in container.get("systemControls") or []}
+    return {"net.ipv4.ip_unprivileged_port_start": "1024"} | controls
+
+
+def limits(container, definition):
+    memory = int(container.get("memory") or definition.get("memory") or 0) * MEBIBYTE
+    # The size of a task limits it; `cpu` of a container only divides that.
+    cpus = float(definition.get("cpu") or container.get("cpu") or 0) / 1024
+    found = {"cpu_shares": max(2, int(container.get("cpu") or 0))}
+    if memory:
+        found |= {"mem_limit": memory, "memswap_limit": memory}
+    if cpus:
+        found["nano_cpus"] = int(min(cpus, os.cpu_count()) * SECOND)
+    if container.get("memoryReservation"):
+        found["mem_reservation"] = int(container["memoryReservation"]) * MEBIBYTE
+    return found
+
+
+def mounts(linux):
+    return {
+        it["containerPath"]: ",".join([f"size={it['size']}m", *it.get("mountOptions", [])])
+        for it in linux.get("tmpfs") or []
+    }
+
+
+@replace(ecs, "_build_run_kwargs")
+def run_arguments(container, definition, env, *rest):
+    arguments = run_arguments.original(container, definition, env, *rest)
+    linux = container.get("linuxParameters") or {}
+    arguments |= limits(container, definition)
+    arguments["labels"] = (container.get("dockerLabels") or {}) | arguments["labels"]
+    arguments |= {
+        "user": container.get("user"),
+        "read_only": bool(container.get("readonlyRootFilesystem")),
+        "cap_drop": (linux.get("capabilities") or {}).get("drop"),
+        "init": bool(linux.get("initProcessEnabled")),
+        "tmpfs": mounts(linux),
+        "shm_size": linux.get("sharedMemorySize", 64) * MEBIBYTE,
+        "ulimits": [
+            Ulimit(name=it["name"], soft=it["softLimit"], hard=it["hardLimit"])
+            for it in container.get("ulimits") or []
+        ],
+        "entrypoint": container.get("entryPoint"),
+        "working_dir": container.get("workingDirectory"),
+        "healthcheck": health_check(container),
+        "tty": bool(container.get("pseudoTerminal")),
+        "stdin_open": bool(container.get("interactive")),
+    }
+    arguments.setdefault("extra_hosts", {}).update(
+        {it["hostname"]: it["ipAddress"] for it in container.get("extraHosts") or []}
+    )
+    first = first_container(arguments["labels"]["com.amazonaws.ecs.task-arn"])
+    if first and definition.get("networkMode") == "awsvpc":
+        # The containers of such a task share one network interface, and localhost.
+        for name in ("network", "extra_hosts", "ports"):
+            arguments.pop(name, None)
+        return arguments | {"network_mode": f"container:{first}"}
+    return arguments | {"sysctls": sysctls(container)}
+
+
+def first_container(task_arn):
+    task = ecs._tasks.get(task_arn) or {}
+    return next(iter(task.get("_docker_ids") or []), None)
+
+
+@replace(ecs, "_resolve_container_secrets")
+def secrets(container):
+    return {it["name"]: secret(it["name"], it["valueFrom"]) for it in container.get("secrets") or []}
+
+
+def secret(variable, reference):
+    """An ARN of a secret has seven fields; a key, a stage and a version are three more, all of them.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
+    """
+    if ":secretsmanager:" not in reference:
+        value = ssm.resolve_parameter_value(reference)
+        if value is None:
+            fail(f"unable to retrieve secrets from ssm: invalid parameters: {reference}")
+        return str(value)
+    fields = reference.split(":")
+    if len(fields) not in (7, 10):
+        fail("unexpected ARN format with parameters when trying to retrieve ASM secret")
+    arn = ":".join(fields[:7])
+    key, stage, version = fields[7:] or ("", "", "")
+    value = secretsmanager.resolve_secret_string(arn, stage or "AWSCURRENT", version or None)
+    if value is None:
+        fail(
+            "unable to retrieve secret from asm: service call has been retried 1 time(s): failed to "
+            f"fetch secret {arn} from secrets manager: ResourceNotFoundException: Secrets Manager "
+            "can't find the specified secret."
+        )
+    if not key:
+        return value
+    try:
+        return str(json.loads(value)[key])
+    except (KeyError, TypeError, ValueError):
+        fail(f"retrieved secret from Secrets Manager did not contain json key {key}")
+
+
+def fail(reason):
+    raise ecs._SecretResolutionError(reason)
+
+
+@replace(ecs, "_start_task_worker")
+def start(task, definition, overrides, client):
+    """Starts containers after those that they depend on.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html
+    """
+    written = definition["containerDefinitions"]
+    order = sorted(range(len(written)), key=lambda at: depth(written, at))
+    definition["containerDefinitions"] = [written[at] for at in order]
+    for name in ("containers", "_container_essentials"):
+        task[name] = [task[name][at] for at in order]
+    start.original(task, definition, overrides, client)
+
+
+def depth(containers, at, seen=()):
+    """How many dependencies precede a container."""
+    names = [container["name"] for container in containers]
+    wanted = [names.index(it["containerName"]) for it in containers[at].get("dependsOn") or []]
+    return max((1 + depth(containers, it, (*seen, at)) for it in wanted if it not in seen), default=0)
+
+
+@replace(ecs, "_run_docker_container")
+def run(client, container, arguments, **options):
+    """Pulls each time, since Fargate keeps no images."""
+    arn = arguments["labels"]["com.amazonaws.ecs.task-arn"]
+    for dependency in container.get("dependsOn") or []:
+        wait_for(client, arn, dependency)
+    return run.original(client, container, arguments, **options | {"allow_cached": False})
+
+
+def wait_for(client, task_arn, dependency):
+    name, condition = dependency["containerName"], dependency["condition"]
+    labels = [f"com.amazonaws.ecs.task-arn={task_arn}", f"com.amazonaws.ecs.container-name={name}"]
+    while ecs._task_is_active(task_arn, ecs._tasks.get(task_arn) or {}):
+        for found in client.api.containers(all=True, filters={"label": labels}):
+            state = client.api.inspect_container(found["Id"])["State"]
+            ended = state["Status"] == "exited"
+            if (
+                condition == "START"
+                or (condition == "HEALTHY" and (state.get("Health") or {}).get("Status") == "healthy")
+                or (condition == "COMPLETE" and ended)
+                or (condition == "SUCCESS" and ended and state["ExitCode"] == 0)
+            ):
+                return
+            if ended and condition in ("HEALTHY", "SUCCESS"):
+                raise RuntimeError(f'("dependency {name} exited with {state["ExitCode"]}")')
+        time.sleep(0.1)
+
+
+def instance_label():
+    return f"{container_reaper.INSTANCE_LABEL}={container_reaper.instance_id()}"

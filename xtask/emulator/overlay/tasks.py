@@ -1,0 +1,174 @@
+"""One task: what Docker says about its containers, and how it stops.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
+"""
+
+import re
+import time
+
+from docker.errors import APIError, NotFound
+from ministack.core.concurrency import resource_lock, spawn_background
+from ministack.core.responses import request_scope
+from ministack.services import ecs, ecs_metadata
+
+from . import definitions, targets
+from .pins import rely, replace
+
+rely(ecs, "_bump_task_version", "_cleanup_task_resources", "_mark_task_stopped", "_run_task_worker")
+rely(ecs, "_task_is_active", "_attach_started_container", "_mark_task_running", "_task_ip")
+
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html, stopTimeout
+STOP_TIMEOUT = 30
+# How ECS shows SIGKILL, also of a container that is gone.
+KILLED = 137
+
+
+def observe(client):
+    """Takes over what Docker knows. Raises where Docker does not answer."""
+    filters = {"label": definitions.instance_label()}
+    rows = {row["Id"]: row for row in client.api.containers(all=True, filters=filters)}
+    for (account, region, _arn), task in ecs._tasks.all_items():
+        if task.get("lastStatus") == "RUNNING" and task.get("desiredStatus") == "RUNNING":
+            with request_scope(account, region):
+                observe_task(client, task, rows)
+
+
+def observe_task(client, task, rows):
+    essentials = task.get("_container_essentials") or []
+    for at, identity in enumerate(list(task.get("_docker_ids") or [])):
+        container = task["containers"][at]
+        row = rows.get(identity)
+        if row and row["State"] not in ("exited", "dead"):
+            container["healthStatus"] = health(row["Status"])
+        elif container.get("lastStatus") != "STOPPED" and ended(client, identity, container):
+            container["lastStatus"] = "STOPPED"
+        if container.get("lastStatus") == "STOPPED" and essentials[at]:
+            stop(task, "Essential container in task exited", "EssentialContainerExited")
+            return
+    task["healthStatus"] = task_health(
+        [it["healthStatus"] for it, essential in zip(task["containers"], essentials) if essential]
+    )
+
+
+def health(status):
+    """Docker's words, such as `Up 3 seconds (healthy)`."""
+    for word, state in (("(healthy)", "HEALTHY"), ("(unhealthy)", "UNHEALTHY")):
+        if word in status:
+            return state
+    return "UNKNOWN"
+
+
+def task_health(states):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html, the table."""
+    for state in ("UNHEALTHY", "UNKNOWN"):
+        if state in states:
+            return state
+    return "HEALTHY"
+
+
+def ended(client, identity, container):
+    """Whether a container has ended, and how. The list that named it may be older than this."""
+    try:
+        state = client.api.inspect_container(identity)["State"]
+    except NotFound:
+        container["exitCode"] = KILLED
+        return True
+    if state["Running"]:
+        return False
+    container["exitCode"] = state["ExitCode"]
+    if state["OOMKilled"]:
+        container["reason"] = "OutOfMemoryError: Container killed due to memory usage"
+    return True
+
+
+def stop(task, reason, code):
+    """Begins to stop a task: out of the load balancer, SIGTERM, SIGKILL after its timeout.
+
+    Whether ECS waits for the whole delay of targets that never were healthy is not documented.
+    """
+    arn = task["taskArn"]
+    with resource_lock("ecs-task", arn):
+        if not ecs._task_is_active(arn, task):
+            return False
+        ecs._bump_task_version(task)
+        task.update(
+            desiredStatus="STOPPED",
+            lastStatus="DEACTIVATING",
+            stoppingAt=ecs._iso(),
+            stoppedReason=reason,
+            stopCode=code,
+        )
+    ecs_metadata.set_task_status(arn, known_status="RUNNING", desired_status="STOPPED")
+    delay = targets.drain(task.pop("_targets", []))
+    name = f"ecs-stop-{arn.rsplit('/', 1)[-1][:8]}"
+    spawn_background(finish, task, 0 if code == "EssentialContainerExited" else delay, thread_name=name)
+    return True
+
+
+def finish(task, delay):
+    time.sleep(delay)
+    task["lastStatus"] = "STOPPING"
+    client = ecs._get_docker()
+    containers = {it["name"]: it for it in definitions.of_task(task).get("containerDefinitions") or []}
+    for at, identity in reversed(list(enumerate(task.get("_docker_ids") or []))):
+        container = task["containers"][at]
+        timeout = containers.get(container["name"], {}).get("stopTimeout") or STOP_TIMEOUT
+        stop_container(client, identity, container, timeout)
+    ecs._bump_task_version(task)
+    task["lastStatus"] = "DEPROVISIONING"
+    ecs._cleanup_task_resources(task, client)
+    ecs._bump_task_version(task)
+    now = ecs._iso()
+    for container in task.get("containers", []):
+        container["lastStatus"] = "STOPPED"
+    task.update(lastStatus="STOPPED", stoppedAt=now, executionStoppedAt=now, _stopped=time.time())
+
+
+def stop_container(client, identity, container, timeout):
+    """Also while Docker does not answer for a while."""
+    for _attempt in range(60):
+        try:
+            client.api.stop(identity, timeout=timeout)
+            ended(client, identity, container)
+            return
+        except NotFound:
+            return
+        except (APIError, OSError):
+            time.sleep(1)
+
+
+@replace(ecs, "_stop_task")
+def stop_task(data):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopTask.html"""
+    cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
+    task = ecs._resolve_task(data.get("task", ""), cluster) if cluster else None
+    if not task:
+        return stop_task.original(data)
+    stop(task, data.get("reason") or "Task stopped by user", "UserInitiated")
+    return ecs.json_response({"task": ecs._sanitize(task)})
+
+
+@replace(ecs, "_fail_task_start")
+def fail_start(task, client, reason):
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html"""
+    said = re.search(r'\("(.*)"\)\s*$', reason, re.DOTALL)
+    generic = "ResourceInitializationError: unable to pull image or start container: "
+    if reason.startswith(generic):
+        text = said.group(1) if said else reason.removeprefix(generic)
+        reason = f"CannotStartContainerError: Error response from daemon: {text}"
+    elif reason.startswith("CannotPullContainerError"):
+        image = definitions.of_task(task)["containerDefinitions"][0]["image"]
+        text = said.group(1) if said else reason.removeprefix("CannotPullContainerError: ")
+        reason = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {image}: {text}"
+    ecs._mark_task_stopped(task["taskArn"], task, reason, "TaskFailedToStart")
+    task["_stopped"] = time.time()
+    ecs._cleanup_task_resources(task, client)
+    # Docker leaves a container that was created and could not start.
+    filters = {"label": f"com.amazonaws.ecs.task-arn={task['taskArn']}"}
+    for row in client.api.containers(all=True, filters=filters):
+        client.api.remove_container(row["Id"], force=True, v=True)
+
+
+@replace(ecs, "_maybe_mark_stopped", "_watch_task_lifecycle")
+def observed_elsewhere(*_arguments):
+    """The scheduler observes all containers at once."""

@@ -1,0 +1,1 @@
+"""Tests of the overlay that need neither Docker nor a network."""

@@ -1,0 +1,101 @@
+"""Definitions: what Docker is asked for, and what is refused."""
+
+import json
+import unittest
+from unittest import mock
+
+from ministack.services import ecs
+
+from overlay import definitions
+
+
+def arguments(container=None, **definition):
+    written = {"name": "demo", "image": "demo"} | (container or {})
+    return ecs._build_run_kwargs(
+        written, definition, {}, {}, None, False, "1" * 32, "arn:task/1", None, "arn:cluster/demo")
+
+
+class Containers(unittest.TestCase):
+    def test_everything_that_is_written_reaches_docker(self):
+        found = arguments({
+            "user": "65532:65532",
+            "readonlyRootFilesystem": True,
+            "entryPoint": ["/demo"],
+            "command": ["serve"],
+            "workingDirectory": "/data",
+            "dockerLabels": {"team": "one"},
+            "systemControls": [{"namespace": "net.core.somaxconn", "value": "1024"}],
+            "ulimits": [{"name": "nofile", "softLimit": 10, "hardLimit": 20}],
+            "linuxParameters": {
+                "capabilities": {"drop": ["ALL"], "add": ["SYS_PTRACE"]},
+                "initProcessEnabled": True,
+                "tmpfs": [{"containerPath": "/tmp", "size": 8, "mountOptions": ["noexec"]}],
+            },
+            "healthCheck": {"command": ["CMD", "/demo"], "interval": 5, "startPeriod": 1},
+        }, cpu="256", memory="512", networkMode="awsvpc")
+        expected = {
+            "user": "65532:65532", "read_only": True, "entrypoint": ["/demo"], "command": ["serve"],
+            "working_dir": "/data", "cap_drop": ["ALL"], "cap_add": ["SYS_PTRACE"], "init": True,
+            "tmpfs": {"/tmp": "size=8m,noexec"}, "mem_limit": 512 << 20, "memswap_limit": 512 << 20,
+            "nano_cpus": 250_000_000,
+            "sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024", "net.core.somaxconn": "1024"},
+        }
+        self.assertEqual({name: found[name] for name in expected}, expected)
+        self.assertEqual(found["labels"]["team"], "one")
+        check = found["healthcheck"]
+        self.assertEqual((check["test"], check["interval"], check["retries"]), (["CMD", "/demo"], 5 * 10**9, 3))
+
+    def test_the_health_check_of_the_image_is_ignored(self):
+        self.assertEqual(arguments()["healthcheck"], {"test": ["NONE"]})
+
+    def test_containers_start_after_those_that_they_depend_on(self):
+        def depends(name, *on):
+            return {"name": name, "dependsOn": [{"containerName": it, "condition": "START"} for it in on]}
+
+        written = [depends("a", "c"), depends("b", "a"), depends("c")]
+        order = sorted(range(3), key=lambda at: definitions.depth(written, at))
+        self.assertEqual([written[at]["name"] for at in order], ["c", "a", "b"])
+
+
+class Refusals(unittest.TestCase):
+    def test_what_could_harm_the_machine(self):
+        container = {"name": "demo", "image": "demo"}
+        for harm in [
+            {"networkMode": "host"},
+            {"pidMode": "host"},
+            {"ipcMode": "host"},
+            {"volumes": [{"name": "root", "host": {"sourcePath": "/"}}]},
+            {"containerDefinitions": [container | {"privileged": True}]},
+            {"containerDefinitions": [container | {"linuxParameters": {"devices": [{"hostPath": "/dev/kvm"}]}}]},
+            {"containerDefinitions": [container | {"linuxParameters": {"capabilities": {"add": ["SYS_ADMIN"]}}}]},
+        ]:
+            with self.subTest(harm=harm):
+                data = {"family": "harm", "containerDefinitions": [container]} | harm
+                status, _, body = ecs._dispatch_action("RegisterTaskDefinition", data)
+                self.assertEqual((status, json.loads(body)["__type"]), (400, "ClientException"))
+
+
+class Secrets(unittest.TestCase):
+    ARN = "arn:aws:secretsmanager:us-east-1:000000000000:secret:demo-AbCdEf"
+
+    def resolve(self, reference, value='{"key": "secret"}'):
+        with mock.patch.object(definitions.secretsmanager, "resolve_secret_string", return_value=value) as asked:
+            return definitions.secret("NAME", reference), asked.call_args.args
+
+    def test_key_stage_and_version(self):
+        for suffix, value, asked in [
+            ("", '{"key": "secret"}', ("AWSCURRENT", None)),
+            (":key::", "secret", ("AWSCURRENT", None)),
+            (":key:AWSPREVIOUS:", "secret", ("AWSPREVIOUS", None)),
+            (":key::v1", "secret", ("AWSCURRENT", "v1")),
+        ]:
+            self.assertEqual(self.resolve(self.ARN + suffix), (value, (self.ARN, *asked)))
+
+    def test_faults(self):
+        for suffix, value, words in [
+            (":key", "{}", "unexpected ARN format"),
+            (":other::", "{}", "did not contain json key other"),
+            ("", None, "ResourceNotFoundException"),
+        ]:
+            with self.assertRaisesRegex(ecs._SecretResolutionError, words):
+                self.resolve(self.ARN + suffix, value)
