@@ -4,6 +4,7 @@
 mod catalog;
 mod deploy;
 mod environments;
+mod health;
 mod local_aws;
 mod refusals;
 mod rollback;
@@ -21,8 +22,10 @@ use serde_json::Value;
 
 type Chapter = fn(&Story);
 
-const CHAPTERS: [(&str, Chapter); 21] = [
+const CHAPTERS: [(&str, Chapter); 24] = [
     ("first_deploy", deploy::first_deploy),
+    ("overlay", health::overlay),
+    ("door", health::door),
     ("verify", verify::verify),
     ("nothing_to_do", deploy::nothing_to_do),
     ("workflows", workflows::workflows),
@@ -32,6 +35,7 @@ const CHAPTERS: [(&str, Chapter); 21] = [
     ("refusals_of_another_account", refusals::another_account),
     ("change", deploy::change),
     ("broken_image", deploy::broken_image),
+    ("never_listens", health::never_listens),
     ("rollback", rollback::rollback),
     ("interruption", deploy::interruption),
     ("crash_of_the_local_aws", local_aws::crash),

@@ -62,6 +62,10 @@ def end():
         pass
 
 
+def is_ending():
+    return _ending.is_set()
+
+
 def loop():
     while not _ending.wait(TICK):
         try:

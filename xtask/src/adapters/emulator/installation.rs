@@ -22,7 +22,7 @@ macro_rules! overlay {
 const REQUIREMENTS: &str = include_str!("../../../emulator/requirements.txt");
 
 /// Files below the folder that Python searches first.
-const STARTUP: [(&str, &str); 12] = [
+const STARTUP: [(&str, &str); 13] = [
     (
         "sitecustomize.py",
         include_str!("../../../emulator/sitecustomize.py"),
@@ -35,6 +35,7 @@ const STARTUP: [(&str, &str); 12] = [
     overlay!("pins.json"),
     overlay!("pins.py"),
     overlay!("registry.py"),
+    overlay!("saving.py"),
     overlay!("scheduler.py"),
     overlay!("targets.py"),
     overlay!("tasks.py"),

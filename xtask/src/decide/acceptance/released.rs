@@ -39,46 +39,29 @@ pub struct ServiceHealth {
 
 pub fn health_checks(services: &[ServiceHealth]) -> Observations {
     let mut observations = Vec::new();
-    let mut unknown = Vec::new();
     for health in services {
-        match tasks(health) {
-            Ok(TaskHealth::Healthy(right)) => observations.push(Ok(right)),
-            Ok(TaskHealth::Unknown(why)) => unknown.push(why),
-            Err(wrong) => observations.push(Err(wrong)),
-        }
+        observations.push(tasks(health));
         observations.push(targets(health));
         observations.extend(health.probes.as_deref().map(|it| probes(health, it)));
     }
-    let observations = Observations::of(observations);
-    unknown
-        .into_iter()
-        .fold(observations, Observations::unknown)
+    Observations::of(observations)
 }
 
-enum TaskHealth {
-    Healthy(String),
-    Unknown(String),
-}
-
-fn tasks(health: &ServiceHealth) -> Result<TaskHealth, String> {
+fn tasks(health: &ServiceHealth) -> Observation {
     let service = health.service;
     let tasks = health
         .tasks
         .as_ref()
         .map_err(|why| format!("{service}: {why}"))?;
     let summary = format!("{service}: task health in ECS is {}", tasks.join(", "));
-    let fits = |task: &String| matches!(task.as_str(), "HEALTHY" | "UNKNOWN");
-    if !enough(tasks.len(), health.desired) || !tasks.iter().all(fits) {
+    // `UNKNOWN` until the first check has ended.
+    if !enough(tasks.len(), health.desired) || !tasks.iter().all(|it| it == "HEALTHY") {
         return Err(format!(
             "{summary}, expected HEALTHY for {} tasks",
             health.desired
         ));
     }
-    if tasks.iter().all(|task| task == "HEALTHY") {
-        return Ok(TaskHealth::Healthy(summary));
-    }
-    let why = "their health check has not run; the local AWS never runs it";
-    Ok(TaskHealth::Unknown(format!("{summary}: {why}")))
+    Ok(summary)
 }
 
 fn targets(health: &ServiceHealth) -> Observation {

@@ -73,14 +73,14 @@ fn judge(observations: Observations, criterion: Criterion) -> Status {
 fn health_passes_where_all_three_sources_agree() {
     let good = || answer("demo-axon:3", 200);
     assert_eq!(health("HEALTHY", "healthy", good()), Pass);
-    assert_eq!(health("UNKNOWN", "healthy", good()), Skip);
+    assert_eq!(health("UNKNOWN", "healthy", good()), Fail);
     assert_eq!(health("UNHEALTHY", "healthy", good()), Fail);
     assert_eq!(health("HEALTHY", "unhealthy", good()), Fail);
 }
 
 #[test]
-fn our_own_probe_counts_where_ecs_knows_nothing() {
-    let probe = |probe| health("UNKNOWN", "healthy", probe);
+fn our_own_probe_counts_beside_the_checks_of_ecs() {
+    let probe = |probe| health("HEALTHY", "healthy", probe);
     assert_eq!(probe(answer("demo-axon:3", 503)), Fail);
     assert_eq!(probe(answer("demo-axon:2", 200)), Fail);
     assert_eq!(probe(Err("no answer".to_owned())), Fail);
