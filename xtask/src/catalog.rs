@@ -1,15 +1,19 @@
 //! What can be deployed, in which order, and its fixed facts: `services/catalog.json`, as a value.
 
+mod draft;
 mod names;
 mod read;
+#[cfg(test)]
+mod tests;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Value, json};
 
+pub use draft::{CatalogDraft, CatalogError, CatalogFault};
 pub use names::{Component, Function, Service, fault_of_name};
-pub use read::{CatalogError, CatalogFault};
 
 /// The file, below the root.
 pub const FILE: &str = "services/catalog.json";
@@ -112,7 +116,7 @@ fn either(names: &[&str]) -> String {
 impl Catalog {
     /// Parses the text of `services/catalog.json`. Reports every fault at once.
     pub fn parse(text: &str) -> Result<Self, CatalogError> {
-        read::parse(text)
+        CatalogDraft::read(text)?.finish()
     }
 
     /// What is not retired, in the order of a release.
@@ -141,6 +145,12 @@ impl Catalog {
     /// Every entry, in the order of a release.
     pub fn entries(&self) -> &[CatalogEntry] {
         &self.entries
+    }
+
+    /// The next priority for a route after all others.
+    pub fn next_priority(&self) -> u32 {
+        let services = self.entries.iter().filter_map(CatalogEntry::as_service);
+        whole::next_priority(services.flat_map(|entry| &entry.routes))
     }
 
     pub fn service(&self, service: Service) -> Option<&ServiceEntry> {
@@ -274,6 +284,33 @@ impl ServiceEntry {
             "calls": calls,
             "alarms": self.alarms,
         })
+    }
+}
+
+impl Route {
+    /// Whether it takes every request for this path: in a rule `*` stands for any characters and
+    /// `?` for one.
+    pub fn takes(&self, path: &str) -> bool {
+        self.headers.is_empty() && matches(self.path.as_bytes(), path.as_bytes())
+    }
+
+    /// The requests that it is for. The load balancer compares headers in any case.
+    fn requests(&self) -> (&str, Vec<(String, String)>) {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_lowercase()));
+        let sorted: BTreeSet<_> = headers.collect();
+        (&self.path, sorted.into_iter().collect())
+    }
+}
+
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=text.len()).any(|start| matches(rest, &text[start..])),
+        ([first, pattern @ ..], [byte, text @ ..]) => {
+            (*first == b'?' || first == byte) && matches(pattern, text)
+        }
+        _ => false,
     }
 }
 

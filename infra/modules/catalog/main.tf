@@ -41,8 +41,8 @@ locals {
     }
   }
 
-  # Names that other resources of an environment have, or its pipeline.
-  reserved = ["deploy", "endpoints", "execution", "flows", "load-balancer", "plan"]
+  # Names that other resources of an environment have, or its pipeline, or that are in placeholders.
+  reserved = ["deploy", "ecs-execution", "endpoints", "execution", "flows", "load-balancer", "plan"]
 
   names_refused = [
     for entry in local.entries : entry.name

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::catalog::{self, Catalog, Service};
-use crate::decide::artifact::workspace::Workspace;
+use crate::catalog::{self, Catalog, CatalogDraft, Service};
+use crate::decide::artifact::workspace::{Workspace, package_name};
 use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Architecture;
@@ -19,6 +19,8 @@ use crate::ports::ProcessEnv;
 
 const FOLDER: &str = "infra/environments";
 const SUFFIX: &str = ".tfvars.json";
+const MANIFEST: &str = "Cargo.toml";
+const TEMPLATES: &str = "task-definitions";
 
 /// Called once, in `main`, which passes the values on.
 #[expect(
@@ -110,58 +112,84 @@ fn refuse_shared_prefix(
     Ok(())
 }
 
-/// Reads the catalog, and whether each of its components has its files.
+/// Reads the catalog, and whether each of its components has its files. Reports every fault at once.
 pub fn catalog(process_env: &ProcessEnv) -> Result<Catalog> {
-    let text = read(&process_env.root.join(catalog::FILE))?;
-    let catalog = Catalog::parse(&text)
-        .map_err(|error| Failure::not_ready(error.to_string()).hint("correct the file"))?;
-    let faults = missing_files(process_env, &catalog)?;
-    if faults.is_empty() {
-        return Ok(catalog);
-    }
-    Err(Failure::not_ready(faults.join("\n"))
-        .hint("cargo xtask new service NAME    # writes all of them, for a name that is free")
-        .into())
+    let root = &process_env.root;
+    let text = read(&root.join(catalog::FILE))?;
+    let workspace = Workspace::parse(&read(&root.join(MANIFEST))?);
+    let draft = CatalogDraft::read(&text).and_then(|mut draft| {
+        find_missing_files(root, &workspace, &mut draft);
+        draft.finish()
+    });
+    draft.map_err(|error| {
+        let newer = "\nwhat only a newer checkout knows needs that checkout's own `cargo xtask`";
+        let hint = "correct what is listed; `cargo xtask new` writes a component whose files fit";
+        let hint = format!("{hint}{}", if error.may_be_newer() { newer } else { "" });
+        Failure::not_ready(error.to_string()).hint(hint).into()
+    })
 }
 
-fn missing_files(process_env: &ProcessEnv, catalog: &Catalog) -> Result<Vec<String>> {
-    let root = &process_env.root;
-    let workspace = Workspace::parse(&read(&root.join("Cargo.toml"))?);
-    let mut faults = Vec::new();
-    for entry in catalog.entries().iter().filter(|it| !it.common().retired) {
-        let name = entry.component().name();
-        let folder = &entry.common().folder;
-        if !root.join(folder).join("Cargo.toml").is_file() {
-            faults.push(format!("{}: {name} has no crate {folder}", catalog::FILE));
-        } else if !workspace.members.contains(folder) {
-            faults.push(format!(
-                "Cargo.toml: {folder} of {name} is not among the members"
-            ));
+/// What the entries need of the checkout, and templates that no entry has.
+fn find_missing_files(root: &Path, workspace: &Workspace, draft: &mut CatalogDraft<'_>) {
+    let mut are_named = true;
+    for found in draft.entries.clone() {
+        let (entry, path) = (&found.entry, &found.path);
+        let (component, folder) = (entry.component(), &entry.common().folder);
+        // An empty folder is a fault that was told, as is an invalid name.
+        let is_named = catalog::fault_of_name(component.name()).is_none();
+        are_named &= is_named;
+        if entry.common().retired || folder.is_empty() || !is_named {
+            continue;
         }
-        let template = entry.component().service().map(Service::template);
+        let manifest = format!("{folder}/{MANIFEST}");
+        match read(&root.join(&manifest)).map(|text| package_name(&text)) {
+            Err(_) => draft.fault(
+                &format!("{path}.crate"),
+                format!("{component} has no crate: there is no file {manifest}"),
+            ),
+            Ok(name) if name.as_deref() != Some(component.name()) => {
+                let name = name.unwrap_or_else(|| "none".to_owned());
+                let message = format!(
+                    "the name of the package is {name}: set it to {component}, as in {}",
+                    catalog::FILE
+                );
+                draft.fault_of_file(manifest, message);
+            }
+            Ok(_) => {}
+        }
+        if !workspace.members.contains(folder) {
+            let message = format!("{folder} of {component} is not among the members: add it");
+            draft.fault_of_file(MANIFEST, message);
+        }
+        let template = component.service().map(Service::template);
         if let Some(template) = template.filter(|it| !root.join(it).is_file()) {
-            faults.push(format!(
-                "{}: {name} has no template {template}",
-                catalog::FILE
-            ));
+            let message = format!("{component} has no template: there is no file {template}");
+            draft.fault(path, message);
         }
     }
-    let templates = root.join("task-definitions");
-    for file in
-        std::fs::read_dir(&templates).with_context(|| format!("read {}", templates.display()))?
-    {
-        let file = file?.file_name().to_string_lossy().into_owned();
-        let name = file.strip_suffix(".json").map(str::parse::<Service>);
-        if let Some(name) = name
-            && !name.is_ok_and(|service| catalog.service(service).is_some())
-        {
-            faults.push(format!(
-                "task-definitions/{file} has no service in {}",
+    for name in templates(root) {
+        let file = format!("{TEMPLATES}/{name}.json");
+        // It may be of the entry whose name is not right.
+        if are_named && !draft.names_service(&name) {
+            let message = format!(
+                "no service of {} has it: remove it, or write its entry",
                 catalog::FILE
-            ));
+            );
+            draft.fault_of_file(file, message);
         }
     }
-    Ok(faults)
+}
+
+/// The names of the templates, sorted.
+fn templates(root: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(root.join(TEMPLATES));
+    let files = files.into_iter().flatten().flatten();
+    let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names
+        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
 }
 
 /// The names of all environments.

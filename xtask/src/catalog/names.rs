@@ -27,9 +27,10 @@ pub enum Component {
 /// environment at most 16. The emulator's containers and Docker have longer limits.
 const NAME_LENGTH_MAX: usize = 15;
 
-/// Other resources of an environment have these names.
-const RESERVED: [&str; 6] = [
+/// Other resources of an environment have these names, or placeholders that are made of them.
+const RESERVED: [&str; 7] = [
     "deploy",
+    "ecs-execution",
     "endpoints",
     "execution",
     "flows",
@@ -56,17 +57,20 @@ pub fn fault_of_name(text: &str) -> Option<String> {
 
 /// Whether AWS accepts the name in all the names that are made of it.
 fn is_name(text: &str) -> bool {
+    text.len() <= NAME_LENGTH_MAX && is_hyphenated(text)
+}
+
+/// Words of a-z and 0-9 with single hyphens between them, beginning with a letter.
+pub(super) fn is_hyphenated(text: &str) -> bool {
     let is_word = |word: &str| {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         !word.is_empty() && word.bytes().all(inner)
     };
-    text.len() <= NAME_LENGTH_MAX
-        && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.split('-').all(is_word)
+    text.starts_with(|first: char| first.is_ascii_lowercase()) && text.split('-').all(is_word)
 }
 
-/// One copy of each name for the whole run, so that names can be copied like numbers. Only valid
-/// names, of the catalog, records and outputs, come here: few and short.
+/// One copy of each name for the whole run, so that names can be copied like numbers. Names of the
+/// catalog, records and outputs come here: few and short.
 fn interned(text: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES
@@ -85,6 +89,11 @@ impl Service {
         Self(name)
     }
 
+    /// A name as it is in a catalog that is not checked yet.
+    pub(super) fn unchecked(name: &str) -> Self {
+        Self(interned(name))
+    }
+
     pub fn name(self) -> &'static str {
         self.0
     }
@@ -98,6 +107,11 @@ impl Service {
 impl Function {
     pub const fn of(name: &'static str) -> Self {
         Self(name)
+    }
+
+    /// A name as it is in a catalog that is not checked yet.
+    pub(super) fn unchecked(name: &str) -> Self {
+        Self(interned(name))
     }
 
     pub fn name(self) -> &'static str {

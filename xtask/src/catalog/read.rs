@@ -1,48 +1,16 @@
-//! Reads `services/catalog.json`: every fault at once, each with its line, its place and what is
-//! right.
+//! Reads the entries of `services/catalog.json`, each by itself. The same limits are in
+//! `services/catalog.schema.json`, by which editors check.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::names::fault_of_name;
+use super::draft::{CatalogDraft, DraftEntry};
+use super::names::{fault_of_name, is_hyphenated};
 use super::{
-    Call, Catalog, CatalogEntry, CommonEntry, Component, FILE, Function, FunctionCheck,
-    FunctionEntry, Route, Service, ServiceEntry,
+    Call, CatalogEntry, CommonEntry, Component, Function, FunctionCheck, FunctionEntry, Route,
+    Service, ServiceEntry,
 };
-use crate::decide::definition::json_path::line_of;
-use crate::decide::definition::strict::{self, JsonError};
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogError {
-    #[error(transparent)]
-    Json(#[from] JsonError),
-    #[error("{}", lines(.0))]
-    Faults(Vec<CatalogFault>),
-}
-
-/// A fault of the catalog, and its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogFault {
-    line: Option<usize>,
-    path: String,
-    message: String,
-}
-
-impl fmt::Display for CatalogFault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(formatter, "{FILE}:{line}: {}: {}", self.path, self.message),
-            None => write!(formatter, "{FILE}: {}: {}", self.path, self.message),
-        }
-    }
-}
-
-fn lines(faults: &[CatalogFault]) -> String {
-    let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    lines.join("\n")
-}
 
 const COMMON: [&str; 4] = ["name", "kind", "crate", "retired"];
 const OF_SERVICE: [&str; 6] = [
@@ -58,28 +26,41 @@ const OF_ROUTE: [&str; 4] = ["priority", "path", "exposed", "headers"];
 const OF_CALL: [&str; 4] = ["service", "function", "path", "alarm_outcomes"];
 const OF_CHECK: [&str; 2] = ["request", "response"];
 const OF_ALARMS: [&str; 2] = ["p99_ms", "server_error_percent"];
-/// A load balancer's rules have priorities from 1 to this.
-const PRIORITY_MAX: u64 = 50_000;
 
-pub(super) fn parse(text: &str) -> Result<Catalog, CatalogError> {
-    let document = strict::parse_object(FILE, text)?;
-    let mut reader = CatalogReader {
-        text,
-        faults: Vec::new(),
+/// The limits of rules of AWS's load balancer: a priority, the characters of a path and of a
+/// header's name and value, and five values in all.
+pub(super) const PRIORITY_MAX: u32 = 50_000;
+const PATH_LENGTH_MAX: usize = 128;
+const HEADER_NAME_LENGTH_MAX: usize = 40;
+const HEADER_VALUE_LENGTH_MAX: usize = 128;
+const HEADERS_MAX: usize = 4;
+const IN_ROUTE: &[u8] = b"_-.$/~\"'@:+&*?";
+const IN_PATH: &[u8] = b"_-.$/~@:+&";
+const IN_HEADER: &[u8] = b"!#$%&'*+-.^_`|~";
+const WORD_LENGTH_MAX: usize = 64;
+
+/// Reads every entry of the document into the draft.
+pub(super) fn entries(draft: &mut CatalogDraft<'_>, document: &Value) {
+    let empty = Map::new();
+    let place = JsonPlace {
+        path: String::new(),
+        members: document.as_object().unwrap_or(&empty),
     };
-    let entries = reader.entries(&document);
-    reader.check_as_a_whole(&entries);
-    let ordered = reader.in_order(entries.into_iter().map(|(_, entry)| entry).collect());
-    if reader.faults.is_empty() {
-        return Ok(Catalog { entries: ordered });
+    let mut reader = CatalogReader { draft };
+    reader.only_known(&place, &["$schema", "components"]);
+    let places = reader.objects(&place, "components");
+    if places.is_empty() {
+        reader.fault("components", "expected a list of at least one component");
     }
-    reader.faults.sort_by_key(|fault| fault.line);
-    Err(CatalogError::Faults(reader.faults))
+    for place in places {
+        if let Some(entry) = reader.entry(&place) {
+            reader.draft.entries.push(entry);
+        }
+    }
 }
 
-struct CatalogReader<'a> {
-    text: &'a str,
-    faults: Vec<CatalogFault>,
+struct CatalogReader<'d, 'a> {
+    draft: &'d mut CatalogDraft<'a>,
 }
 
 /// An object of the document, and its path.
@@ -103,20 +84,16 @@ impl<'a> JsonPlace<'a> {
     }
 }
 
-impl CatalogReader<'_> {
+impl CatalogReader<'_, '_> {
     fn fault(&mut self, path: &str, message: impl Into<String>) {
-        self.faults.push(CatalogFault {
-            line: line_of(self.text, path),
-            path: path.to_owned(),
-            message: message.into(),
-        });
+        self.draft.fault(path, message);
     }
 
     fn only_known(&mut self, place: &JsonPlace<'_>, known: &[&str]) {
         for name in place.members.keys() {
             if !known.contains(&name.as_str()) {
                 let message = format!("unknown field; expected {}", known.join(", "));
-                self.fault(&place.at(name), message);
+                self.draft.unknown_word(&place.at(name), message);
             }
         }
     }
@@ -124,7 +101,7 @@ impl CatalogReader<'_> {
     fn text(&mut self, place: &JsonPlace<'_>, name: &str) -> Option<String> {
         let found = place.get(name).and_then(Value::as_str);
         if found.is_none_or(str::is_empty) {
-            self.fault(&place.at(name), "missing, or not a text");
+            self.fault(&place.at(name), "expected a text");
             return None;
         }
         found.map(str::to_owned)
@@ -141,31 +118,41 @@ impl CatalogReader<'_> {
         }
     }
 
-    fn number(&mut self, place: &JsonPlace<'_>, name: &str, max: u64) -> Option<u64> {
+    fn number(&mut self, place: &JsonPlace<'_>, name: &str, max: u32) -> Option<u32> {
         let found = place.get(name).and_then(Value::as_u64);
+        let found = found.and_then(|number| u32::try_from(number).ok());
         let found = found.filter(|number| (1..=max).contains(number));
         if found.is_none() {
-            self.fault(
-                &place.at(name),
-                format!("expected a number from 1 to {max}"),
-            );
+            let message = format!("expected a number from 1 to {max}");
+            self.fault(&place.at(name), message);
         }
         found
     }
 
-    fn texts(&mut self, place: &JsonPlace<'_>, name: &str) -> Vec<String> {
-        let texts = match place.get(name) {
-            None => Some(Vec::new()),
-            Some(Value::Array(items)) => {
-                let texts = items.iter().map(|it| it.as_str().map(str::to_owned));
-                texts.collect()
-            }
-            Some(_) => None,
+    /// A list of different words such as `database_url`.
+    fn words(&mut self, place: &JsonPlace<'_>, name: &str) -> Vec<String> {
+        let Some(value) = place.get(name) else {
+            return Vec::new();
         };
-        texts.unwrap_or_else(|| {
-            self.fault(&place.at(name), "expected a list of texts");
+        let words = value.as_array().and_then(|items| {
+            let words = items.iter().map(|it| it.as_str().filter(|it| is_word(it)));
+            words.collect::<Option<Vec<_>>>()
+        });
+        let words = words.unwrap_or_else(|| {
+            let message = format!(
+                "expected a list of words of at most {WORD_LENGTH_MAX} characters of a-z, 0-9 \
+                 and single inner underscores, each beginning with a letter"
+            );
+            self.fault(&place.at(name), message);
             Vec::new()
-        })
+        });
+        let mut known = BTreeSet::new();
+        for word in &words {
+            if !known.insert(*word) {
+                self.fault(&place.at(name), format!("`{word}` is there twice"));
+            }
+        }
+        words.into_iter().map(str::to_owned).collect()
     }
 
     fn objects<'v>(&mut self, place: &JsonPlace<'v>, name: &str) -> Vec<JsonPlace<'v>> {
@@ -188,105 +175,121 @@ impl CatalogReader<'_> {
         objects
     }
 
-    fn entries(&mut self, document: &Value) -> Vec<(String, CatalogEntry)> {
-        let empty = Map::new();
-        let place = JsonPlace {
-            path: String::new(),
-            members: document.as_object().unwrap_or(&empty),
-        };
-        self.only_known(&place, &["$schema", "components"]);
-        let places = self.objects(&place, "components");
-        if places.is_empty() {
-            self.fault(
-                "components",
-                "missing or empty; expected a list of components",
-            );
-        }
-        let entries = places.into_iter().filter_map(|place| {
-            let entry = self.entry(&place)?;
-            Some((place.path, entry))
-        });
-        entries.collect()
-    }
-
-    fn entry(&mut self, place: &JsonPlace<'_>) -> Option<CatalogEntry> {
+    fn entry(&mut self, place: &JsonPlace<'_>) -> Option<DraftEntry> {
         let name = self.text(place, "name");
         if let Some(fault) = name.as_deref().and_then(fault_of_name) {
             self.fault(&place.at("name"), fault);
         }
         let common = CommonEntry {
-            folder: self.text(place, "crate").unwrap_or_default(),
+            folder: self.folder(place),
             retired: self.flag(place, "retired", false),
         };
-        let kind = place.get("kind").and_then(Value::as_str);
-        let name = name.as_deref().unwrap_or_default();
-        match kind {
-            Some("service") => {
-                let entry = self.service(place, common);
-                let service = name.parse().ok()?;
-                Some(CatalogEntry::Service(ServiceEntry { service, ..entry }))
-            }
-            Some("function") => {
-                self.only_known(place, &[&COMMON[..], &OF_FUNCTION].concat());
-                let checks = self.checks(place);
-                let function = name.parse().ok()?;
-                Some(CatalogEntry::Function(FunctionEntry {
-                    function,
-                    common,
-                    checks,
-                }))
-            }
+        let mut draft = match place.get("kind").and_then(Value::as_str) {
+            Some("service") => self.service(place, common),
+            Some("function") => self.function(place, common),
             _ => {
-                self.fault(&place.at("kind"), "expected `service` or `function`");
-                None
+                let message = "expected `service` or `function`";
+                self.draft.unknown_word(&place.at("kind"), message);
+                self.draft.unread.extend(name);
+                return None;
             }
+        };
+        match &mut draft.entry {
+            CatalogEntry::Service(entry) => entry.service = Service::unchecked(&name?),
+            CatalogEntry::Function(entry) => entry.function = Function::unchecked(&name?),
         }
+        Some(draft)
+    }
+
+    fn folder(&mut self, place: &JsonPlace<'_>) -> String {
+        let folder = self.text(place, "crate").unwrap_or_default();
+        let name = folder.strip_prefix("services/");
+        if !folder.is_empty() && !name.is_some_and(is_hyphenated) {
+            let message = format!("`{folder}` is not a folder `services/...` of a-z, 0-9 and -");
+            self.fault(&place.at("crate"), message);
+            return String::new();
+        }
+        folder
     }
 
     /// The entry of a service, but for its name.
-    fn service(&mut self, place: &JsonPlace<'_>, common: CommonEntry) -> ServiceEntry {
+    fn service(&mut self, place: &JsonPlace<'_>, common: CommonEntry) -> DraftEntry {
         self.only_known(place, &[&COMMON[..], &OF_SERVICE].concat());
-        let entry = ServiceEntry {
-            service: Service::of(""),
-            common,
-            port: self
-                .number(place, "port", u64::from(u16::MAX))
-                .and_then(|port| port.try_into().ok())
-                .unwrap_or_default(),
-            default_route: self.flag(place, "default_route", false),
-            routes: self.routes(place),
-            calls: self.calls(place),
-            secrets: self.texts(place, "secrets"),
-            alarms: self.alarms(place),
-        };
-        if !entry.default_route && entry.routes.is_empty() {
+        let port = self.number(place, "port", u16::MAX.into());
+        let default_route = self.flag(place, "default_route", false);
+        let (route_paths, routes) = self.routes(place);
+        if !default_route && routes.is_empty() {
             let message = "a service without the default route needs at least one route: ECS \
                            accepts only a target group that the load balancer uses";
             self.fault(&place.at("routes"), message);
         }
-        entry
+        let (call_paths, calls) = self.calls(place);
+        let entry = ServiceEntry {
+            service: Service::of(""),
+            common,
+            port: port.and_then(|it| it.try_into().ok()).unwrap_or_default(),
+            default_route,
+            routes,
+            calls,
+            secrets: self.words(place, "secrets"),
+            alarms: self.alarms(place),
+        };
+        DraftEntry {
+            path: place.path.clone(),
+            entry: CatalogEntry::Service(entry),
+            route_paths,
+            call_paths,
+        }
     }
 
-    fn routes(&mut self, place: &JsonPlace<'_>) -> Vec<Route> {
-        let mut routes = Vec::new();
+    /// The entry of a function, but for its name.
+    fn function(&mut self, place: &JsonPlace<'_>, common: CommonEntry) -> DraftEntry {
+        self.only_known(place, &[&COMMON[..], &OF_FUNCTION].concat());
+        let entry = FunctionEntry {
+            function: Function::of(""),
+            common,
+            checks: self.checks(place),
+        };
+        DraftEntry {
+            path: place.path.clone(),
+            entry: CatalogEntry::Function(entry),
+            route_paths: Vec::new(),
+            call_paths: Vec::new(),
+        }
+    }
+
+    fn routes(&mut self, place: &JsonPlace<'_>) -> (Vec<String>, Vec<Route>) {
+        let (mut paths, mut routes) = (Vec::new(), Vec::new());
         for place in self.objects(place, "routes") {
             self.only_known(&place, &OF_ROUTE);
             let priority = self.number(&place, "priority", PRIORITY_MAX);
-            let path = self.text(&place, "path").unwrap_or_default();
-            if !path.is_empty() && !path.starts_with('/') {
-                self.fault(&place.at("path"), "a path begins with `/`");
-            }
             routes.push(Route {
-                priority: priority
-                    .and_then(|it| it.try_into().ok())
-                    .unwrap_or_default(),
-                path,
+                priority: priority.unwrap_or_default(),
+                path: self.path(&place, IN_ROUTE),
                 exposed: self.flag(&place, "exposed", true),
                 headers: self.headers(&place),
             });
+            paths.push(place.path);
         }
-        routes.sort_by_key(|route| route.priority);
-        routes
+        (paths, routes)
+    }
+
+    /// A path of at most so many characters that AWS allows there; empty where it is not one.
+    fn path(&mut self, place: &JsonPlace<'_>, signs: &[u8]) -> String {
+        let path = self.text(place, "path").unwrap_or_default();
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || signs.contains(&byte);
+        let is_path =
+            path.starts_with('/') && path.len() <= PATH_LENGTH_MAX && path.bytes().all(is_valid);
+        if is_path || path.is_empty() {
+            return path;
+        }
+        let signs = String::from_utf8_lossy(signs);
+        let message = format!(
+            "`{path}` is not a path: it begins with `/` and has at most {PATH_LENGTH_MAX} \
+             characters of A-Z, a-z, 0-9 and {signs}"
+        );
+        self.fault(&place.at("path"), message);
+        String::new()
     }
 
     fn headers(&mut self, place: &JsonPlace<'_>) -> Vec<(String, String)> {
@@ -299,42 +302,57 @@ impl CatalogReader<'_> {
                 .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
                 .collect::<Option<Vec<_>>>()
         });
-        headers.unwrap_or_else(|| {
-            self.fault(&place.at("headers"), "expected an object of texts");
+        let is_header = |(name, value): &(String, String)| {
+            let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || IN_HEADER.contains(&byte);
+            (1..=HEADER_NAME_LENGTH_MAX).contains(&name.len())
+                && name.bytes().all(is_valid)
+                && (1..=HEADER_VALUE_LENGTH_MAX).contains(&value.chars().count())
+        };
+        let valid = headers.filter(|it| it.len() <= HEADERS_MAX && it.iter().all(is_header));
+        let mut headers = valid.unwrap_or_else(|| {
+            let message = format!(
+                "expected an object of at most {HEADERS_MAX} texts: names of at most \
+                 {HEADER_NAME_LENGTH_MAX} characters, values of 1 to {HEADER_VALUE_LENGTH_MAX}"
+            );
+            self.fault(&place.at("headers"), message);
             Vec::new()
-        })
+        });
+        headers.sort();
+        headers
     }
 
-    fn calls(&mut self, place: &JsonPlace<'_>) -> Vec<Call> {
-        let mut calls = Vec::new();
+    fn calls(&mut self, place: &JsonPlace<'_>) -> (Vec<String>, Vec<Call>) {
+        let (mut paths, mut calls) = (Vec::new(), Vec::new());
         for place in self.objects(place, "calls") {
             self.only_known(&place, &OF_CALL);
             let named = |kind: &str| place.get(kind).and_then(Value::as_str);
             let target = match (named("service"), named("function")) {
-                (Some(name), None) => name.parse::<Service>().map(Component::from),
-                (None, Some(name)) => name.parse::<Function>().map(Component::from),
-                _ => Err("expected either `service` or `function` with a name".to_owned()),
+                (Some(name), None) => Component::from(Service::unchecked(name)),
+                (None, Some(name)) => Component::from(Function::unchecked(name)),
+                _ => {
+                    let message = "expected either `service` or `function` with a name";
+                    self.fault(&place.path, message);
+                    continue;
+                }
             };
-            let path = place.get("path").and_then(Value::as_str);
-            let path = path.map(str::to_owned);
-            match target {
-                Ok(target) => {
-                    let has_path = path.as_deref().is_some_and(|it| it.starts_with('/'));
-                    if target.service().is_some() != has_path {
-                        let message = "a call of a service, and only that, has a `path` that \
-                                       begins with `/`";
+            let path = match target {
+                Component::Service(_) => Some(self.path(&place, IN_PATH)),
+                Component::Function(_) => {
+                    if place.get("path").is_some() {
+                        let message = "a call of a function has no path: remove it";
                         self.fault(&place.at("path"), message);
                     }
-                    calls.push(Call {
-                        target,
-                        path,
-                        alarm_outcomes: self.texts(&place, "alarm_outcomes"),
-                    });
+                    None
                 }
-                Err(message) => self.fault(&place.path, message),
-            }
+            };
+            calls.push(Call {
+                target,
+                path,
+                alarm_outcomes: self.words(&place, "alarm_outcomes"),
+            });
+            paths.push(place.path);
         }
-        calls
+        (paths, calls)
     }
 
     fn alarms(&mut self, place: &JsonPlace<'_>) -> Value {
@@ -360,130 +378,39 @@ impl CatalogReader<'_> {
 
     fn checks(&mut self, place: &JsonPlace<'_>) -> Vec<FunctionCheck> {
         let mut checks = Vec::new();
-        for check in self.objects(place, "checks") {
-            self.only_known(&check, &OF_CHECK);
-            let (request, response) = (check.get("request"), check.get("response"));
-            match (request, response) {
-                (Some(request), Some(response @ Value::Object(_))) => checks.push(FunctionCheck {
-                    request: request.clone(),
-                    response: response.clone(),
-                }),
-                _ => self.fault(
-                    &check.path,
-                    "expected a `request`, and an object as `response`",
-                ),
-            }
-        }
-        if checks.is_empty() {
+        let places = self.objects(place, "checks");
+        if places.is_empty() {
             let message = "a function needs at least one check: a version that answers nothing \
                            right must not be released";
             self.fault(&place.at("checks"), message);
         }
+        for check in places {
+            self.only_known(&check, &OF_CHECK);
+            let (request, response) = (check.get("request"), check.get("response"));
+            match (request, response) {
+                (Some(request), Some(Value::Object(response))) if !response.is_empty() => {
+                    checks.push(FunctionCheck {
+                        request: request.clone(),
+                        response: json!(response),
+                    });
+                }
+                _ => self.fault(
+                    &check.path,
+                    "expected a `request`, and as `response` an object of at least one field",
+                ),
+            }
+        }
         checks
     }
+}
 
-    /// What no entry shows alone.
-    fn check_as_a_whole(&mut self, entries: &[(String, CatalogEntry)]) {
-        let mut names = BTreeMap::new();
-        let mut priorities = BTreeMap::new();
-        let mut matches = BTreeMap::new();
-        for (path, entry) in entries {
-            let name = entry.component().name();
-            if let Some(first) = names.insert(name, path) {
-                self.fault(
-                    &format!("{path}.name"),
-                    format!("`{name}` is the name of {first} too"),
-                );
-            }
-            let routes = entry.as_service().map_or(&[][..], |entry| &entry.routes);
-            for route in routes {
-                let place = format!("{path}.routes");
-                if let Some(other) = priorities.insert(route.priority, name) {
-                    let message = format!(
-                        "priority {} is that of a route of {other} too",
-                        route.priority
-                    );
-                    self.fault(&place, message);
-                }
-                if let Some(other) = matches.insert(route.to_string(), name) {
-                    self.fault(&place, format!("{route} is a route of {other} too"));
-                }
-            }
-        }
-        self.check_calls(entries);
-        let defaults: Vec<_> = entries
-            .iter()
-            .filter(|(_, entry)| !entry.common().retired)
-            .filter(|(_, entry)| entry.as_service().is_some_and(|it| it.default_route))
-            .map(|(_, entry)| entry.component().name())
-            .collect();
-        let services = entries
-            .iter()
-            .any(|(_, entry)| entry.as_service().is_some());
-        if services && defaults.len() != 1 {
-            let found = if defaults.is_empty() {
-                "none".to_owned()
-            } else {
-                defaults.join(", ")
-            };
-            let message = format!("exactly one service has the `default_route`; found {found}");
-            self.fault("components", message);
-        }
-    }
-
-    fn check_calls(&mut self, entries: &[(String, CatalogEntry)]) {
-        let found: BTreeMap<Component, bool> = entries
-            .iter()
-            .map(|(_, entry)| (entry.component(), entry.common().retired))
-            .collect();
-        for (path, entry) in entries {
-            let calls = entry.as_service().map_or(&[][..], |entry| &entry.calls);
-            for (index, call) in calls.iter().enumerate() {
-                let place = format!("{path}.calls[{index}]");
-                let target = call.target;
-                let kind = if target.service().is_some() {
-                    "service"
-                } else {
-                    "function"
-                };
-                match found.get(&target) {
-                    None => self.fault(&place, format!("there is no {kind} `{target}`")),
-                    Some(true) if !entry.common().retired => {
-                        self.fault(
-                            &place,
-                            format!("{target} is retired: remove the call first"),
-                        );
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-    }
-
-    /// The order of a release: what is called before its callers, and else by name.
-    fn in_order(&mut self, mut waiting: Vec<CatalogEntry>) -> Vec<CatalogEntry> {
-        waiting.sort_by_key(CatalogEntry::component);
-        let known: BTreeSet<Component> = waiting.iter().map(CatalogEntry::component).collect();
-        let mut placed = BTreeSet::new();
-        let mut ordered = Vec::new();
-        while !waiting.is_empty() {
-            let is_free = |entry: &CatalogEntry| {
-                let mut calls = entry.calls().into_iter();
-                calls.all(|call| placed.contains(&call) || !known.contains(&call))
-            };
-            let Some(next) = waiting.iter().position(is_free) else {
-                let names: Vec<_> = waiting.iter().map(|it| it.component().name()).collect();
-                let message = format!(
-                    "{} call each other in a circle, so none can be released before its callers",
-                    names.join(", ")
-                );
-                self.fault("components", message);
-                break;
-            };
-            let entry = waiting.remove(next);
-            placed.insert(entry.component());
-            ordered.push(entry);
-        }
-        ordered
-    }
+/// Such as `database_url`.
+fn is_word(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        !part.is_empty() && part.bytes().all(is_valid)
+    };
+    text.len() <= WORD_LENGTH_MAX
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.split('_').all(is_part)
 }

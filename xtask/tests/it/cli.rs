@@ -5,6 +5,7 @@ use std::process::Output;
 
 use crate::snapshot;
 
+mod catalog;
 mod completions;
 mod input;
 mod new;

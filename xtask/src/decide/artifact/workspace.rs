@@ -37,6 +37,13 @@ impl Workspace {
     }
 }
 
+/// The name of the package that a manifest is of.
+pub fn package_name(manifest: &str) -> Option<String> {
+    let mut lines = lines(manifest).filter(|(section, _)| section == "package");
+    let (_, line) = lines.find(|(_, line)| name(line).as_deref() == Some("name"))?;
+    quoted(line).into_iter().next()
+}
+
 /// Each line with the section that it stands in.
 fn lines(manifest: &str) -> impl Iterator<Item = (String, &str)> {
     let mut section = String::new();
@@ -103,6 +110,8 @@ mod tests {
             echo.workspace = true
         "#;
         assert_eq!(Workspace::parse(ROOT).linked(manifest), ["services/kit"]);
+        assert_eq!(package_name(manifest).as_deref(), Some("other"));
+        assert_eq!(package_name(ROOT), None);
         let of_target = "[target.'cfg(unix)'.dependencies]\necho.workspace = true";
         assert_eq!(Workspace::parse(ROOT).linked(of_target), ["services/echo"]);
     }

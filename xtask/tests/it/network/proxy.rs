@@ -161,9 +161,9 @@ fn status(name: &str, company: &Company, endpoint: Option<&str>) -> (Option<i32>
     let component = serde_json::json!({
         "name": "none",
         "kind": "function",
-        "crate": "none",
+        "crate": "services/none",
         "retired": true,
-        "checks": [{ "request": {}, "response": {} }],
+        "checks": [{ "request": {}, "response": { "a": 1 } }],
     });
     let catalog = serde_json::json!({ "components": [component] });
     write(&root.join(xtask::catalog::FILE), &catalog.to_string());
