@@ -134,6 +134,66 @@ impl OutputsError {
     }
 }
 
+/// A change of the catalog that what runs cannot follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogConflict {
+    #[error("{0} runs as another kind of component")]
+    Kind(Component),
+    #[error(
+        "{service} {}runs on port {runs} and not {wanted}",
+        if *.is_retired { "is retired and changed at once: it " } else { "" }
+    )]
+    Port {
+        service: Service,
+        runs: u16,
+        wanted: u16,
+        is_retired: bool,
+    },
+    #[error(
+        "{service} takes the route {route} from {owner}{}",
+        if *.is_renamed { ", which runs and has no entry any more" } else { "" }
+    )]
+    Route {
+        service: Service,
+        route: String,
+        owner: Service,
+        /// Whether the owner has no entry.
+        is_renamed: bool,
+    },
+}
+
+impl CatalogConflict {
+    /// How it is resolved.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Kind(component) => {
+                format!(
+                    "give the new component another name than {component}, and retire the old one"
+                )
+            }
+            Self::Port {
+                service,
+                runs,
+                is_retired: true,
+                ..
+            } => format!("set the port of {service} to {runs} until it is gone"),
+            Self::Port { service, runs, .. } => format!(
+                "set the port of {service} to {runs}, or make a new entry and retire this one"
+            ),
+            Self::Route {
+                owner,
+                is_renamed: true,
+                ..
+            } => {
+                format!("an entry that runs keeps its name: put {owner} back, and retire it first")
+            }
+            Self::Route { service, route, .. } => {
+                format!("release {service} with another route, then move {route} to it")
+            }
+        }
+    }
+}
+
 fn list(missing: &[String]) -> String {
     if missing.is_empty() {
         String::new()
@@ -269,35 +329,36 @@ impl Outputs {
     }
 
     /// What of the catalog cannot become true of what runs by these outputs.
-    pub fn conflicts(&self, catalog: &Catalog) -> Vec<String> {
+    pub fn conflicts(&self, catalog: &Catalog) -> Vec<CatalogConflict> {
         let mut conflicts = Vec::new();
         for entry in catalog.entries() {
             let component = entry.component();
-            let name = component.name();
             let other = match component {
-                Component::Service(_) => self.functions.keys().any(|it| it.name() == name),
-                Component::Function(_) => self.services.keys().any(|it| it.name() == name),
+                Component::Service(service) => Component::Function(Function::of(service.name())),
+                Component::Function(function) => Component::Service(Service::of(function.name())),
             };
-            if other {
-                conflicts.push(format!("{name} runs as another kind of component"));
+            if self.has(other) {
+                conflicts.push(CatalogConflict::Kind(component));
             }
             let Some(entry) = entry.as_service() else {
                 continue;
             };
             match self.services.get(&entry.service) {
-                Some(made) if made.port != entry.port => conflicts.push(format!(
-                    "{name} runs on port {} and not {}",
-                    made.port, entry.port
-                )),
+                Some(made) if made.port != entry.port => conflicts.push(CatalogConflict::Port {
+                    service: entry.service,
+                    runs: made.port,
+                    wanted: entry.port,
+                    is_retired: entry.common.retired,
+                }),
                 Some(_) => {}
-                None => conflicts.extend(self.taken_routes(entry)),
+                None => conflicts.extend(self.taken_routes(entry, catalog)),
             }
         }
         conflicts
     }
 
     /// A service that does not run yet would answer nothing on another one's route.
-    fn taken_routes(&self, entry: &ServiceEntry) -> Vec<String> {
+    fn taken_routes(&self, entry: &ServiceEntry, catalog: &Catalog) -> Vec<CatalogConflict> {
         let mut taken = Vec::new();
         for (owner, made) in &self.services {
             let routes = entry.routes.iter().filter(|route| {
@@ -307,8 +368,12 @@ impl Outputs {
                 };
                 made.routes.iter().any(same)
             });
-            let name = entry.service;
-            taken.extend(routes.map(|it| format!("{name} takes the route {it} from {owner}")));
+            taken.extend(routes.map(|route| CatalogConflict::Route {
+                service: entry.service,
+                route: route.to_string(),
+                owner: *owner,
+                is_renamed: catalog.service(*owner).is_none(),
+            }));
         }
         taken
     }

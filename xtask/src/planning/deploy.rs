@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{artifacts, definitions, permissions, plan_of};
+use super::{artifacts, definitions, outputs, permissions, plan_of};
 use crate::catalog::{Component, Service};
 use crate::decide::definition::lint::Finding;
 use crate::decide::outputs::Outputs;
@@ -24,6 +24,7 @@ pub async fn plan(
     outputs: &Outputs,
     components: &[Component],
 ) -> Result<Planned> {
+    outputs::refuse_conflicts(context, outputs)?;
     let created = created(context, outputs, components);
     let keys = context.builder.keys(outputs.architecture).await?;
     let observed = tokio::try_join!(

@@ -7,7 +7,7 @@ use super::ledger;
 use crate::catalog::{self, Catalog, CatalogEntry, FunctionEntry, ServiceEntry};
 use crate::decide::environment::Environment;
 use crate::decide::outputs::{
-    self, Architecture, FunctionOutputs, Outputs, OutputsError, ServiceOutputs,
+    self, Architecture, CatalogConflict, FunctionOutputs, Outputs, OutputsError, ServiceOutputs,
 };
 use crate::decide::release::record::RecordKind;
 use crate::failure::Failure;
@@ -85,15 +85,15 @@ pub async fn before_retirement(context: &Context<'_>) -> Result<Option<Outputs>>
 }
 
 /// Facts of a component that runs do not change.
-fn refuse_conflicts(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+pub fn refuse_conflicts(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let conflicts = outputs.conflicts(context.catalog);
     if conflicts.is_empty() {
         return Ok(());
     }
-    let message = format!("{}: {}", catalog::FILE, conflicts.join("; "));
-    let hint = "a route moves once the new service was released; for the rest make a new entry, \
-                then retire the old one";
-    Err(Failure::refused(message).hint(hint).into())
+    let told: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
+    let message = format!("{}: {}", catalog::FILE, told.join("; "));
+    let remedies: Vec<_> = conflicts.iter().map(CatalogConflict::remedy).collect();
+    Err(Failure::refused(message).hint(remedies.join("\n")).into())
 }
 
 /// Terraform never destroys what the newest record runs, whatever was confirmed: an old branch

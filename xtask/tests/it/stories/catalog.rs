@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 use xtask::catalog::FILE;
+use xtask::commands::deploy::{Options, deploy};
+use xtask::commands::plan::plan;
 
 use crate::world::Fake;
-use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT, changed, entry};
+use crate::world::components::{AXON, COMPONENTS, ECHO, GOVERNANCE, ORBIT, changed, entry};
 
 type Change = fn(&mut Vec<Value>);
 
@@ -32,21 +34,23 @@ async fn an_apply_that_would_destroy_what_runs_is_refused_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_keeps_its_port_its_kind_and_its_routes() {
+async fn what_runs_keeps_its_port_its_kind_its_routes_and_its_name() {
     let fake = Fake::released().await;
-    let cases: [(Change, &str); 3] = [
+    let cases: [(Change, &str, &str); 4] = [
         (
             |components| entry(components, "axon")["port"] = json!(81),
             "axon runs on port 80 and not 81",
+            "set the port of axon to 80, or make a new entry and retire this one",
         ),
         (
             |components| {
                 axon_retired(components);
                 let axon = entry(components, "axon");
-                let checks = json!([{ "request": {}, "response": {} }]);
+                let checks = json!([{ "request": {}, "response": { "a": 1 } }]);
                 *axon = json!({ "name": "axon", "kind": "function", "crate": "services/axon", "checks": checks });
             },
             "axon runs as another kind of component",
+            "give the new component another name than axon",
         ),
         (
             |components| {
@@ -57,13 +61,22 @@ async fn what_runs_keeps_its_port_its_kind_and_its_routes() {
                 }));
             },
             "echo takes the route /reason from axon",
+            "release echo with another route, then move /reason to it",
+        ),
+        (
+            |components| {
+                entry(components, "axon")["name"] = json!("axon-two");
+                entry(components, "orbit")["calls"][0]["service"] = json!("axon-two");
+            },
+            "axon-two takes the route /reason from axon, which runs and has no entry any more",
+            "an entry that runs keeps its name: put axon back, and retire it first",
         ),
     ];
-    for (change, expected) in cases {
+    for (change, expected, remedy) in cases {
         fake.state().catalog = changed(change);
         applies_anew(&fake);
         let ran = fake.deploy(&[ORBIT]).await;
-        ran.fails(11).says(&[FILE, expected]);
+        ran.fails(11).says(&[FILE, expected, remedy]);
         assert_eq!(fake.changes(), [""; 0]);
     }
 }
@@ -136,4 +149,81 @@ async fn a_role_that_does_not_know_a_component_is_told_before_a_build() {
     fake.edit(&COMPONENTS, "two");
     fake.deny("tail /ecs/demo-orbit");
     fake.deploy_all().await.succeeds();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_retired_is_not_changed_at_once() {
+    let fake = Fake::released().await;
+    fake.state().catalog = changed(|components| {
+        axon_retired(components);
+        entry(components, "axon")["port"] = json!(81);
+        entry(components, "axon")["routes"] = json!([{ "priority": 90, "path": "/old" }]);
+    });
+    applies_anew(&fake);
+    fake.deploy_all().await.fails(11).says(&[
+        "axon is retired and changed at once: it runs on port 80 and not 81",
+        "hint: set the port of axon to 80 until it is gone",
+    ]);
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+/// Refused by `plan` and a dry run too, which apply nothing.
+#[tokio::test(start_paused = true)]
+async fn what_a_deploy_would_refuse_is_not_planned() {
+    let fake = Fake::released().await;
+    fake.state().catalog = changed(|components| entry(components, "axon")["port"] = json!(81));
+    applies_anew(&fake);
+    let components = fake.state().catalog.components();
+    let options = Options {
+        components: components.clone(),
+        dry_run: true,
+        yes: false,
+    };
+    let dry_run = fake.run(async |context| deploy(context, &options).await);
+    let plan = fake
+        .run_on_outputs(async |context, outputs| plan(context, outputs, &components, false).await);
+    for ran in [dry_run.await, plan.await] {
+        ran.fails(11).says(&["axon runs on port 80 and not 81"]);
+        assert_eq!(ran.data, "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_no_record_has_is_released_alone() {
+    let fake = Fake::released().await;
+    fake.add_echo();
+    applies_anew(&fake);
+    fake.edit(&COMPONENTS, "two");
+    fake.deploy(&[ECHO]).await.succeeds();
+    let changes = fake.changes();
+    let updates: Vec<_> = changes
+        .iter()
+        .filter(|it| it.starts_with("update"))
+        .collect();
+    assert_eq!(
+        updates,
+        ["update echo demo-echo:1 desired 2"],
+        "{changes:?}"
+    );
+    let entries = fake.record(2).entries;
+    assert!(entries.services[&ECHO].before.is_none() && entries.services[&ECHO].after.is_some());
+    assert_eq!(
+        entries.services[&AXON].before,
+        entries.services[&AXON].after
+    );
+    assert_eq!((entries.services.len(), entries.functions.len()), (3, 1));
+}
+
+/// The new one is created and waits for its own release.
+#[tokio::test(start_paused = true)]
+async fn others_are_released_without_a_name_that_no_record_has() {
+    let fake = Fake::released().await;
+    fake.add_echo();
+    applies_anew(&fake);
+    fake.edit(&COMPONENTS, "two");
+    fake.deploy(&[AXON]).await.succeeds();
+    assert!(!fake.record(2).runs(ECHO.name()) && fake.record(2).runs(AXON.name()));
+    assert_eq!(fake.state().ecs.services[&ECHO].desired, 0);
+    fake.deploy_all().await.succeeds();
+    assert!(fake.record(3).runs(ECHO.name()));
 }
