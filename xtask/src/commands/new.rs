@@ -14,6 +14,9 @@ use crate::report::{CommandEvent, Report};
 
 const MANIFEST: &str = "Cargo.toml";
 const LOCK_FILE: &str = "Cargo.lock";
+/// The file of a service's crate that says which path has which handler.
+const PATHS_FILE: &str = "src/lib.rs";
+const HEALTH: &str = "/health";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewKind {
@@ -79,12 +82,12 @@ const OF_FUNCTION: [(&str, &str); 4] = [
     ),
 ];
 
-/// Names that a crate, a module or a folder of cargo's cannot have, or the route of every service.
+/// Names that a crate, a module or a folder of cargo's cannot have.
 #[rustfmt::skip]
-const NOT_FOR_A_CRATE: [&str; 61] = [
+const NOT_FOR_A_CRATE: [&str; 60] = [
     "abstract", "alloc", "as", "async", "await", "become", "box", "break", "build", "const",
     "continue", "core", "crate", "deps", "do", "dyn", "else", "enum", "examples", "extern", "false",
-    "final", "fn", "for", "gen", "health", "if", "impl", "in", "incremental", "let", "loop", "macro",
+    "final", "fn", "for", "gen", "if", "impl", "in", "incremental", "let", "loop", "macro",
     "match", "mod", "move", "mut", "override", "priv", "proc-macro", "pub", "ref", "return", "self",
     "static", "std", "struct", "super", "test", "trait", "true", "try", "type", "typeof", "unsafe",
     "unsized", "use", "virtual", "where", "while", "yield",
@@ -225,11 +228,42 @@ fn refuse_taken(
     if has_package(lock, component.name()) {
         by.push(format!("a package of {LOCK_FILE}"));
     }
+    if component.service().is_some() {
+        by.extend(takers_of_path(&route(component), catalog, source));
+    }
     if by.is_empty() {
         return Ok(());
     }
     let by = by.join(", ");
     Err(Failure::refused(format!("{component} is taken: {by}")).hint("choose another name"))
+}
+
+/// The route of a service, through the load balancer and in its crate.
+fn route(component: Component) -> String {
+    format!("/{component}")
+}
+
+/// What answers the path already: a route, a path that the service with the default route has in
+/// its crate, or the health of every service.
+fn takers_of_path(path: &str, catalog: &Catalog, source: &dyn WritableSource) -> Vec<String> {
+    let mut takers = Vec::new();
+    if path == HEALTH {
+        takers.push(format!("{path} is a path of every service"));
+    }
+    for entry in catalog.entries().iter().filter_map(|it| it.as_service()) {
+        let name = entry.service;
+        if let Some(route) = entry.routes.iter().find(|route| route.takes(path)) {
+            takers.push(format!("{path} goes to {name}, by its route {route}"));
+        }
+        let file = format!("{}/{PATHS_FILE}", entry.common.folder);
+        let quoted = format!("\"{path}\"");
+        if entry.default_route && source.text(&file).is_ok_and(|text| text.contains(&quoted)) {
+            takers.push(format!(
+                "{path} goes to {name}, by the default route ({file})"
+            ));
+        }
+    }
+    takers
 }
 
 /// In a program `serde-json` and `serde_json` are one name.
@@ -304,12 +338,9 @@ fn with_entry(text: &str, component: Component) -> Result<String> {
     Ok(changed)
 }
 
-/// The entry of a service, with the next priorities that are multiples of ten.
+/// The entry of a service, with the next priorities.
 fn service_entry(catalog: &str) -> Result<String> {
-    let catalog = Catalog::parse(without_mark(catalog))?;
-    let services = catalog.entries().iter().filter_map(|it| it.as_service());
-    let priorities = services.flat_map(|entry| entry.routes.iter().map(|route| route.priority));
-    let first = (priorities.max().unwrap_or(0) / 10 + 1) * 10;
+    let first = Catalog::parse(without_mark(catalog))?.next_priority();
     Ok(template!("service/entry.json")
         .replace("@FIRST@", &first.to_string())
         .replace("@SECOND@", &(first + 10).to_string()))
@@ -345,6 +376,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::catalog::Route;
     use crate::catalog::testing::catalog;
     use crate::failure::exit_code;
     use crate::report::Format;
@@ -352,6 +384,7 @@ mod tests {
 
     const CATALOG: &str = include_str!("../../../services/catalog.json");
     const ROOT: &str = include_str!("../../../Cargo.toml");
+    const ORBIT_PATHS: &str = include_str!("../../../services/orbit/src/lib.rs");
     const ECHO: Component = Component::Service(Service::of("echo"));
     const LIMITS: Component = Component::Function(Function::of("rate-limits"));
 
@@ -369,6 +402,7 @@ mod tests {
                 (MANIFEST, ROOT),
                 (catalog::FILE, CATALOG),
                 (LOCK_FILE, lock),
+                ("services/orbit/src/lib.rs", ORBIT_PATHS),
             ];
             let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
             Self {
@@ -460,7 +494,18 @@ mod tests {
             (
                 "reason",
                 11,
-                "reason cannot be added: services/catalog.json",
+                "reason is taken: /reason goes to axon, by its route /reason",
+            ),
+            (
+                "dispatch",
+                11,
+                "dispatch is taken: /dispatch goes to orbit, by the default route \
+                 (services/orbit/src/lib.rs)",
+            ),
+            (
+                "health",
+                11,
+                "health is taken: /health is a path of every service, /health goes to orbit",
             ),
         ] {
             let source = MemorySource::new("");
@@ -469,6 +514,32 @@ mod tests {
             assert_eq!(exit_code(&error), code, "{error}");
             assert!(error.to_string().starts_with(why), "{error}");
             assert_eq!(source.files(), before, "{name}");
+        }
+    }
+
+    /// A function has no route.
+    #[tokio::test]
+    async fn a_function_may_have_the_name_of_a_path() {
+        let source = MemorySource::new("");
+        run(&source, NewKind::Function, "dispatch").await.unwrap();
+    }
+
+    #[test]
+    fn a_route_takes_the_paths_that_its_pattern_matches() {
+        let takes = |pattern: &str, path: &str| {
+            let route = Route {
+                priority: 1,
+                path: pattern.to_owned(),
+                exposed: true,
+                headers: Vec::new(),
+            };
+            route.takes(path)
+        };
+        for pattern in ["/echo", "/*", "/e*", "/*o", "/ec?o", "*"] {
+            assert!(takes(pattern, "/echo"), "{pattern}");
+        }
+        for pattern in ["/", "/echo/*", "/ech", "/echoo", "/?", "/e*x"] {
+            assert!(!takes(pattern, "/echo"), "{pattern}");
         }
     }
 
