@@ -14,13 +14,13 @@ pub struct ApiDocument {
     unseen: BTreeSet<String>,
 }
 
-pub struct ApiResponse {
+pub struct DocumentedResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
-impl ApiResponse {
+impl DocumentedResponse {
     /// Parses an HTTP/1.1 response as it was read from the connection.
     pub fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").expect(text);
@@ -58,7 +58,7 @@ impl ApiDocument {
     }
 
     /// Panics where the document does not describe this answer.
-    pub fn check(&mut self, method: &str, path: &str, answer: &ApiResponse) {
+    pub fn check(&mut self, method: &str, path: &str, answer: &DocumentedResponse) {
         let responses = &self.document["paths"][path][method.to_lowercase()]["responses"];
         let case = format!("{} {path} {}", method.to_lowercase(), answer.status);
         let response = responses.get(answer.status.to_string()).expect(&case);
@@ -67,7 +67,7 @@ impl ApiDocument {
     }
 
     /// Checks an answer that belongs to no operation.
-    pub fn check_component(&self, response: &str, answer: &ApiResponse) {
+    pub fn check_component(&self, response: &str, answer: &DocumentedResponse) {
         self.check_by(
             &self.document["components"]["responses"][response],
             answer,
@@ -81,7 +81,7 @@ impl ApiDocument {
         assert_eq!(unseen, exceptions);
     }
 
-    fn check_by(&self, response: &Value, answer: &ApiResponse, case: &str) {
+    fn check_by(&self, response: &Value, answer: &DocumentedResponse, case: &str) {
         self.check_headers(response, &answer.headers, case);
         // Answers to HEAD, and to bytes that are not an HTTP request.
         if answer.body.is_empty() {

@@ -9,8 +9,9 @@ use crate::{Story, base_url, dispatches_are_answered, revision, status};
 
 const CATALOG: &str = "services/catalog.json";
 /// The sources of a service that calls axon, in the place of those that `new` writes.
-const SCOUT: [(&str, &str); 3] = [
+const SCOUT: [(&str, &str); 4] = [
     ("lib", include_str!("scout/lib.rs")),
+    ("main", include_str!("scout/main.rs")),
     ("routes", include_str!("scout/routes.rs")),
     ("settings", include_str!("scout/settings.rs")),
 ];
@@ -138,7 +139,6 @@ fn write_both(checkout: &CheckoutCopy) {
     edit_entry(checkout, "scout", |entry| {
         entry["calls"] = json!([{ "service": "axon", "path": "/reason" }]);
     });
-    checkout.set_in_template("scout", "SIGNATURES", "required");
     checkout.set_in_template("scout", "AXON_SERVICE_URL", AXON_URL);
     let is_changed = |line: &&str| line.starts_with(" M") && !before.contains(*line);
     let after = checkout.changed_files();

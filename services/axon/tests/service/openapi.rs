@@ -10,7 +10,7 @@ use service_kit::settings::{Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies};
 
 use crate::process::{AXON, connect, rest};
-use kit_testing::api_document::{ApiDocument, ApiResponse};
+use kit_testing::api_document::{ApiDocument, DocumentedResponse};
 use kit_testing::process::ServiceProcess;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
@@ -32,7 +32,7 @@ async fn axon_answers_as_its_document_has_it() {
     let address = axon.address();
     let ask = |method: &str, path: &str, headers: &str| {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}");
-        ApiResponse::parse(&rest(connect(
+        DocumentedResponse::parse(&rest(connect(
             address,
             &format!("{head}Connection: close\r\n\r\n"),
         )))
@@ -79,7 +79,7 @@ enum Broken {
 }
 
 impl Broken {
-    async fn answer(self, method: &str, path: &str) -> ApiResponse {
+    async fn answer(self, method: &str, path: &str) -> DocumentedResponse {
         let handler = async move || match self {
             Self::Panics => panic!("as the test wants it"),
             Self::Hangs => tokio::time::sleep(Duration::MAX).await,
@@ -97,7 +97,7 @@ impl Broken {
         let request = request.header("Host", "x").body(Body::empty()).unwrap();
         let (head, body) = app.answer(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        ApiResponse {
+        DocumentedResponse {
             status: head.status.as_u16(),
             headers: head.headers,
             body: body.to_vec(),

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use serde_json::json;
 
 use crate::process::ORBIT;
-use kit_testing::api_document::{ApiDocument, ApiResponse};
+use kit_testing::api_document::{ApiDocument, DocumentedResponse};
 use kit_testing::process::ServiceProcess;
 use kit_testing::stub::StubServer;
 
@@ -22,7 +22,13 @@ const SEEN_ELSEWHERE: [&str; 5] = [
     "post /dispatch 500",
 ];
 
-fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> ApiResponse {
+fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> DocumentedResponse {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     let head =
@@ -32,7 +38,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str)
     drop(stream.write_all(request.as_bytes()));
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    ApiResponse::parse(&text)
+    DocumentedResponse::parse(&text)
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
