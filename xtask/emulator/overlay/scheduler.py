@@ -269,7 +269,7 @@ def balance(cluster, service, alive, now):
         if failed(service, task) or not task["_healthy"]:
             if failed(service, task) or not is_way_back(service, task) or healthy >= desired:
                 scale_in(service, primary, task)
-        elif spare and healthy > least:
+        elif spare:
             spare, healthy = spare - 1, healthy - 1
             scale_in(service, primary, task)
 

@@ -112,6 +112,14 @@ class Rollouts(unittest.TestCase):
         world.tick()
         self.assertEqual(ecs._primary_deployment(world.service)["failedTasks"], 0)
 
+    def test_a_deployment_without_its_tasks_is_not_completed(self):
+        world = World(desired=0)
+        self.addCleanup(world.close)
+        world.update(desiredCount=2, taskDefinition=world.register())
+        ecs._primary_deployment(world.service)["_not_before"] = world.clock + 60
+        world.tick()
+        self.assertEqual((world.alive(), world.state()), ([], "IN_PROGRESS"))
+
     def test_a_newer_update_replaces_one_in_progress(self):
         world = self.world
         second = self.start()
