@@ -342,9 +342,9 @@ pub mod testing {
         Component::Service(ORBIT),
     ];
 
-    /// The catalog of this checkout.
+    /// As the checkout has them before anything is added to it.
     pub fn catalog() -> Catalog {
-        let text = include_str!("../../services/catalog.json");
+        let text = include_str!("../tests/catalog.json");
         Catalog::parse(text).unwrap_or_else(|error| panic!("{error}"))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::testing::catalog;
 use super::{Catalog, CatalogError, FILE};
 
-const TEXT: &str = include_str!("../../../services/catalog.json");
+const TEXT: &str = include_str!("../../tests/catalog.json");
 const SCHEMA: &str = include_str!("../../../services/catalog.schema.json");
 
 type CatalogEdit = fn(&mut Vec<Value>);

@@ -382,7 +382,7 @@ mod tests {
     use crate::report::Format;
     use crate::report::testing::captured;
 
-    const CATALOG: &str = include_str!("../../../services/catalog.json");
+    const CATALOG: &str = include_str!("../../tests/catalog.json");
     const ROOT: &str = include_str!("../../../Cargo.toml");
     const ORBIT_PATHS: &str = include_str!("../../../services/orbit/src/lib.rs");
     const ECHO: Component = Component::Service(Service::of("echo"));

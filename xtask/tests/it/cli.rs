@@ -24,9 +24,12 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str
     command.envs(variables.iter().copied()).output().unwrap()
 }
 
-/// Exit code, stdout and stderr as one text.
 fn shown(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let output = run(arguments, variables);
+    text_of(arguments, &run(arguments, variables))
+}
+
+/// Exit code, stdout and stderr as one text.
+fn text_of(arguments: &[&str], output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     format!(
         "$ cargo xtask {}\nexit code {}\n--- stdout\n{}--- stderr\n{}",
@@ -88,7 +91,9 @@ fn a_command_line_that_is_not_understood_is_a_usage_error() {
         &["render", "governance"],
         &["releases", "--last", "0"],
     ];
-    let texts = lines.map(|arguments| shown(arguments, &[]));
+    let checkout = program::Bare::new("usage").with_environments();
+    let run = |arguments| run_in(&checkout.root, arguments, &[]);
+    let texts = lines.map(|arguments| text_of(arguments, &run(arguments)));
     for text in &texts {
         assert!(
             text.contains("exit code 2\n--- stdout\n--- stderr\n"),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
 
-use super::program::{root, stderr, stdout, xtask};
+use super::program::{Bare, stderr, stdout, xtask};
 use super::prompts::at_terminal;
 
 /// What is typed, and all that it may become.
@@ -35,9 +35,12 @@ fn shell(name: &str) -> Option<(Command, PathBuf)> {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut programs = std::env::split_paths(&path).map(|folder| folder.join(name));
     let program = programs.find(|program| program.is_file())?;
-    let output = xtask(&root(), &["completions", name]).output().unwrap();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let number = SCRIPTS.fetch_add(1, Ordering::Relaxed);
+    let checkout = Bare::new(&format!("completions-{number}")).with_environments();
+    let output = xtask(&checkout.root, &["completions", name])
+        .output()
+        .unwrap();
     let file = folder.join(format!("completions-{number}.{name}"));
     std::fs::write(&file, output.stdout).unwrap();
     let mut command = Command::new(program);

@@ -52,7 +52,6 @@ impl Bare {
         bare.write("xtask/Cargo.toml", "");
         for file in [
             "Cargo.toml",
-            catalog::FILE,
             "infra/environments/local.tfvars.json",
             "services/axon/Cargo.toml",
             "services/governance/Cargo.toml",
@@ -61,10 +60,25 @@ impl Bare {
             "task-definitions/axon.json",
             "task-definitions/orbit.json",
         ] {
-            let text = std::fs::read_to_string(root().join(file)).unwrap();
-            bare.write(file, &text);
+            bare.copy(file);
         }
+        bare.write(catalog::FILE, include_str!("../../catalog.json"));
         bare
+    }
+
+    /// Takes a file over from the checkout that this test was compiled in.
+    #[expect(clippy::disallowed_methods, reason = "the checkout is made of files")]
+    pub(super) fn copy(&self, file: &str) {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        self.write(file, &text);
+    }
+
+    /// The same with the environments of the checkout.
+    pub(super) fn with_environments(self) -> Self {
+        for name in ["production", "staging"] {
+            self.copy(&format!("infra/environments/{name}.tfvars.json"));
+        }
+        self
     }
 
     #[expect(clippy::disallowed_methods, reason = "the checkout is made of files")]
