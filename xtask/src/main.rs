@@ -16,7 +16,7 @@ use xtask::adapters::emulator::Emulator;
 use xtask::adapters::functions::Lambda;
 use xtask::adapters::infra::{self, Terraform};
 use xtask::adapters::interrupt::Signals;
-use xtask::adapters::ledger::Ssm;
+use xtask::adapters::ledger::ReleasesTable;
 use xtask::adapters::logs::CloudWatch;
 use xtask::adapters::probe::Http;
 use xtask::adapters::python_tools::PythonTools;
@@ -392,7 +392,7 @@ async fn with_context(
         functions: &Lambda::new(&config),
         secrets: &SecretsManager::new(&config),
         logs: &CloudWatch::new(&config),
-        ledger: &Ssm::new(&config, environment),
+        ledger: &ReleasesTable::new(&config, environment),
         probe: &Http::new(&transport),
         clock: &SystemClock,
         interrupt: signals,

@@ -3,10 +3,9 @@
 # create roles can gain every permission, so that is left to people.
 
 locals {
-  here       = "${var.region}:${var.account_id}"
-  parameters = "arn:aws:ssm:${local.here}:parameter/${var.project}/${var.environment}"
-  table      = "${var.project}-${var.environment}-releases"
-  cluster    = "arn:aws:ecs:${local.here}:cluster/${var.prefix}-${var.environment}"
+  here    = "${var.region}:${var.account_id}"
+  table   = "${var.project}-${var.environment}-releases"
+  cluster = "arn:aws:ecs:${local.here}:cluster/${var.prefix}-${var.environment}"
 
   # What is below the environment's own cluster or path is not named one by one: the policies of a
   # role have at most 10,240 characters together, and twenty components have to fit.
@@ -27,18 +26,18 @@ locals {
 
 data "aws_iam_policy_document" "look" {
   statement {
-    sid       = "Outputs"
-    actions   = ["dynamodb:GetItem"]
+    sid       = "OutputsAndLedger"
+    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
     resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
 
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "dynamodb:LeadingKeys"
-      values   = ["outputs"]
+      values   = ["outputs", "release"]
     }
   }
 
-  # DynamoDB decrypts the table on behalf of who reads it. The key does not exist yet, so it is
+  # DynamoDB decrypts the table on behalf of who reads or writes it. The key does not exist yet, so it is
   # named by what DynamoDB decrypts with it ("Encryption at rest" in the DynamoDB developer guide).
   statement {
     sid       = "TableKey"
@@ -56,12 +55,6 @@ data "aws_iam_policy_document" "look" {
       variable = "kms:EncryptionContext:aws:dynamodb:tableName"
       values   = [local.table]
     }
-  }
-
-  statement {
-    sid       = "Ledger"
-    actions   = ["ssm:GetParameter", "ssm:GetParameters"]
-    resources = ["${local.parameters}/releases/*"]
   }
 
   statement {
@@ -127,8 +120,15 @@ data "aws_iam_policy_document" "look" {
 data "aws_iam_policy_document" "release" {
   statement {
     sid       = "Ledger"
-    actions   = ["ssm:PutParameter"]
-    resources = ["${local.parameters}/releases/*"]
+    actions   = ["dynamodb:PutItem"]
+    resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
+
+    # The outputs are Terraform's.
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["release"]
+    }
   }
 
   # No resource-level permissions: a token is valid for the whole registry, and the next statement

@@ -145,7 +145,7 @@ run "pipeline" {
     error_message = "no action has a wildcard"
   }
   assert {
-    condition     = alltrue([for statement in data.aws_iam_policy_document.look.statement : alltrue([for action in statement.actions : can(regex(":(Decrypt|Describe|Filter|Get|List)", action))])])
+    condition     = alltrue([for statement in data.aws_iam_policy_document.look.statement : alltrue([for action in statement.actions : can(regex(":(Decrypt|Describe|Filter|Get|List|Query)", action))])])
     error_message = "the plan role can only read"
   }
   assert {
@@ -154,18 +154,30 @@ run "pipeline" {
         sort(statement.resources), sort([for condition in statement.condition : "${condition.variable} ${join(",", condition.values)}"])
       ] if contains(statement.actions, "dynamodb:GetItem") || contains(statement.actions, "kms:Decrypt")
       ]) == jsonencode([
-      [["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"], ["dynamodb:LeadingKeys outputs"]],
+      [["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"], ["dynamodb:LeadingKeys outputs,release"]],
       [["arn:aws:kms:${var.region}:${var.account_id}:key/*"], [
         "kms:EncryptionContext:aws:dynamodb:tableName ${var.project}-${var.environment}-releases",
         "kms:ViaService dynamodb.${var.region}.amazonaws.com",
       ]],
     ])
-    error_message = "of the table only the outputs can be read, and only the table can be decrypted"
+    error_message = "of the table the outputs and the ledger can be read, and only the table can be decrypted"
+  }
+  assert {
+    condition = jsonencode([
+      for statement in data.aws_iam_policy_document.release.statement : [
+        statement.actions, statement.resources, [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(",", condition.values)}"]
+      ] if anytrue([for action in statement.actions : startswith(action, "dynamodb:")])
+      ]) == jsonencode([[
+        ["dynamodb:PutItem"],
+        ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
+        ["ForAllValues:StringEquals dynamodb:LeadingKeys release"],
+    ]])
+    error_message = "of the table only the ledger can be written"
   }
   assert {
     condition = alltrue([
       for arn in flatten(concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement)[*].resources) :
-      arn == "*" || strcontains(arn, "other") || strcontains(arn, "/${var.project}-${var.environment}-releases") || strcontains(arn, ":parameter/${var.project}/${var.environment}/") || endswith(arn, ":key/*")
+      arn == "*" || strcontains(arn, "other") || strcontains(arn, "/${var.project}-${var.environment}-releases") || endswith(arn, ":key/*")
     ]) && alltrue([for job, role in aws_iam_role.job : role.name == "other-${job}"])
     error_message = "names have the prefix of the environment, but for those that xtask finds it by"
   }

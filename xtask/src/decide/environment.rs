@@ -82,13 +82,8 @@ impl Environment {
         settings
     }
 
-    /// The `DynamoDB` table that holds the outputs.
+    /// The `DynamoDB` table that holds the outputs and the ledger.
     pub fn releases_table(&self) -> String {
         format!("{}-{}-releases", self.project, self.name)
-    }
-
-    /// The SSM path below which the ledger has its parameters.
-    pub fn ledger_path(&self) -> String {
-        format!("/{}/{}/releases", self.project, self.name)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_credential_types::provider::{ProvideCredentials, future};
-use aws_sdk_ssm::operation::get_parameter::GetParameterError;
+use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_smithy_types::error::ErrorMetadata;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -62,7 +62,7 @@ fn the_endpoint_of_the_file_is_allowed() {
 fn expired_credentials_and_missing_permissions_are_kinds_of_failure() {
     let of_code = |code: &str| {
         let metadata = ErrorMetadata::builder().code(code).message("too late");
-        let error = GetParameterError::generic(metadata.build());
+        let error = GetItemError::generic(metadata.build());
         explain(SdkError::service_error(error, ()))
     };
     for code in EXPIRED {
@@ -80,7 +80,7 @@ fn expired_credentials_and_missing_permissions_are_kinds_of_failure() {
     assert!(failure::of(&of_code("ThrottlingException")).is_none());
     // Only the code counts, not the message.
     let metadata = ErrorMetadata::builder().code("ValidationException");
-    let error = GetParameterError::generic(metadata.message("ExpiredToken").build());
+    let error = GetItemError::generic(metadata.message("ExpiredToken").build());
     assert!(failure::of(&explain(SdkError::service_error(error, ()))).is_none());
 }
 
@@ -172,7 +172,7 @@ async fn missing_credentials_during_a_command_count_as_expired() {
             ecr.digest(&outputs, AXON, &Key("5".repeat(64)))
                 .await
                 .map(drop),
-            ledger::Ssm::new(&config, &staging(None))
+            ledger::ReleasesTable::new(&config, &staging(None))
                 .newest()
                 .await
                 .map(drop),
@@ -222,8 +222,8 @@ async fn a_call_without_an_answer_times_out() {
     let local = emulated(&environment, &endpoint, &AccessKey::of_none());
     for (config, limit) in [(&real, AWS_LIMITS.1), (&local, EMULATOR_LIMITS.1)] {
         let began = Instant::now();
-        let ssm = ledger::Ssm::new(config, &environment);
-        let error = ssm.newest().await.unwrap_err();
+        let table = ledger::ReleasesTable::new(config, &environment);
+        let error = table.newest().await.unwrap_err();
         assert!(began.elapsed() <= limit, "{:?}", began.elapsed());
         assert!(failure::of(&error).is_none(), "{error:#}");
         assert!(format!("{error:#}").contains("timeout"), "{error:#}");

@@ -14,8 +14,8 @@ use crate::catalog::{Component, Function, Service};
 /// while it works, so this only has to outlast one step without a renewal.
 pub const LEASE: SignedDuration = SignedDuration::from_mins(10);
 
-/// The maximum size of an SSM parameter of the standard tier.
-pub const RECORD_BYTES_MAX: usize = 4096;
+/// The maximum size of a record. An item of a table has at most 400 KB.
+pub const RECORD_BYTES_MAX: usize = 300_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -331,7 +331,6 @@ pub mod testing {
 mod tests {
     use super::testing::record;
     use super::*;
-    use crate::catalog::testing::SERVICES;
     use crate::decide::artifact::image::Digest;
 
     #[test]
@@ -348,23 +347,20 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_record_fits_into_a_parameter() {
+    fn a_record_of_two_hundred_services_fits_into_an_item() {
         let mut record = record(123_456, ReleaseState::InProgress, &"f".repeat(64));
-        record.without_alarms = SERVICES.into();
         record.commit = Some("c".repeat(40));
         record.who = "arn:aws:sts::111122223333:assumed-role/deploy-production/a-session".repeat(2);
-        for entry in record.entries.services.values_mut() {
-            let full = ServiceRunning {
-                revision: "a-rather-long-project-name-orbit:123456".parse().unwrap(),
-                content: "f".repeat(64),
-                image: Digest::parse(&format!("sha256:{}", "d".repeat(64))),
-            };
-            entry.before = Some(full.clone());
-            entry.after = Some(full);
-        }
-        for entry in record.entries.functions.values_mut() {
-            entry.before.clone_from(&entry.after);
-        }
+        let full = ServiceRunning {
+            revision: "a-rather-long-project-name-orbit:123456".parse().unwrap(),
+            content: "f".repeat(64),
+            image: Digest::parse(&format!("sha256:{}", "d".repeat(64))),
+        };
+        let entry = Entry::untouched(Some(full));
+        let services = (0..200).map(|index| format!("service-{index}").parse().unwrap());
+        let services: Vec<Service> = services.collect();
+        record.entries.services = services.iter().map(|it| (*it, entry.clone())).collect();
+        record.without_alarms = services.into_iter().collect();
         let bytes = serde_json::to_string(&record).unwrap().len();
         assert!(bytes < RECORD_BYTES_MAX, "{bytes}");
     }
