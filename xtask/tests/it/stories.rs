@@ -8,6 +8,7 @@ mod deploy;
 mod lint;
 mod looking;
 mod machine;
+mod many;
 mod rollback;
 mod rotation;
 mod secrets;

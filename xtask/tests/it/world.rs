@@ -94,6 +94,8 @@ pub(crate) struct FakeState {
     /// Calls that failed because the called task did not have the key that they were signed with.
     pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
+    /// How long AWS takes for an answer.
+    pub(crate) answer_time: Duration,
     /// Whether the credentials have expired.
     pub(crate) expired: bool,
     /// When the credentials expire, if that is known.
@@ -182,10 +184,15 @@ impl Fake {
     pub(crate) async fn released_with_echo() -> Self {
         let fake = Self::empty();
         fake.add_echo();
-        fake.apply();
-        fake.deploy_all().await.succeeds();
-        drop(fake.changes());
-        fake
+        fake.released_anew().await
+    }
+
+    /// Applied and released for the first time; its changes are forgotten.
+    pub(crate) async fn released_anew(self) -> Self {
+        self.apply();
+        self.deploy_all().await.succeeds();
+        drop(self.changes());
+        self
     }
 
     fn apply(&self) {
@@ -235,6 +242,7 @@ impl Fake {
             keeps_its_secret: None,
             lost: Vec::new(),
             ledger: BTreeMap::new(),
+            answer_time: Duration::ZERO,
             expired: false,
             credentials_end: None,
             logs_are_late: 0,
@@ -412,12 +420,21 @@ impl Fake {
         self.state().put_record(record);
     }
 
+    /// Waits for as long as AWS takes for an answer.
+    async fn answers(&self) {
+        let time = self.state().answer_time;
+        if time > Duration::ZERO {
+            tokio::time::sleep(time).await;
+        }
+    }
+
     /// One call of a port, by its name. An event that was prepared for it happens first.
     async fn call<T>(
         &self,
         name: &str,
         work: impl FnOnce(&mut FakeState) -> Result<T> + Send,
     ) -> Result<T> {
+        self.answers().await;
         if let Some(slow) = self.slow.as_ref().filter(|_| name.contains(":secret:"))
             && slow.calls.fetch_add(1, Ordering::SeqCst) == slow.index
         {

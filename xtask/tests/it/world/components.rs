@@ -38,24 +38,38 @@ pub(crate) fn entry<'a>(components: &'a mut [Value], name: &str) -> &'a mut Valu
 pub(crate) const ECHO: Service = Service::of("echo");
 
 pub(crate) fn echo_entry() -> Value {
+    entry_of(ECHO, 30)
+}
+
+fn entry_of(service: Service, priority: usize) -> Value {
     json!({
-        "name": "echo", "kind": "service", "crate": "services/echo", "port": 80,
-        "routes": [{ "priority": 30, "path": "/echo", "exposed": true }],
+        "name": service, "kind": "service", "crate": format!("services/{service}"), "port": 80,
+        "routes": [{ "priority": priority, "path": format!("/{service}"), "exposed": true }],
         "secrets": ["database_url", "api_key"],
     })
 }
 
 impl Fake {
+    /// The checkout gets more services, each in all of axon's places.
+    pub(crate) fn add_services(&self, services: &[Service]) {
+        let mut state = self.state();
+        for service in services {
+            let (name, prefix) = (service.name(), Component::from(*service).prefix());
+            let template = state.templates[&AXON.template()].as_str();
+            let template = template.replace("AXON", &prefix).replace("axon", name);
+            state.templates.insert(service.template(), template);
+            state.sources.insert((*service).into(), "one".to_owned());
+            let outputs = state.outputs["services"]["axon"].to_string();
+            let outputs = serde_json::from_str(&outputs.replace("axon", name));
+            state.outputs["services"][name] = outputs.unwrap();
+        }
+        let entries = services.iter().zip((30..).step_by(10));
+        let entries = entries.map(|(service, priority)| entry_of(*service, priority));
+        state.catalog = changed(|components| components.extend(entries));
+    }
+
     /// The checkout gets one more service, in all of axon's places.
     pub(crate) fn add_echo(&self) {
-        let mut state = self.state();
-        let template = state.templates[&AXON.template()].as_str();
-        let template = template.replace("AXON", "ECHO").replace("axon", "echo");
-        state.templates.insert(ECHO.template(), template);
-        state.sources.insert(ECHO.into(), "one".to_owned());
-        let outputs = state.outputs["services"]["axon"].to_string();
-        let outputs: Value = serde_json::from_str(&outputs.replace("axon", "echo")).unwrap();
-        state.outputs["services"]["echo"] = outputs;
-        state.catalog = changed(|components| components.push(echo_entry()));
+        self.add_services(&[ECHO]);
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct StoredVersion {
 #[async_trait]
 impl SecretStore for Fake {
     async fn has_value(&self, arn: &str) -> Result<bool> {
+        self.answers().await;
         Ok(self.state().secrets.contains_key(arn))
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use serde_json::json;
 use xtask::catalog::Service;
 use xtask::decide::definition::Definition;
@@ -337,17 +338,17 @@ impl Cluster for Fake {
         _: &Outputs,
         services: &[Service],
     ) -> Result<BTreeMap<Service, ServiceState>> {
-        let mut states = BTreeMap::new();
-        for services in services.chunks(10) {
+        let looks = services.chunks(10).map(async |services| {
             let names: Vec<&str> = services.iter().map(|it| it.name()).collect();
             let name = format!("look {}", names.join(" "));
-            let looked = self.call(&name, |state| {
+            self.call(&name, |state| {
                 let looks = services.iter().map(|it| Ok((*it, state.ecs.look(*it)?)));
                 looks.collect::<Result<Vec<_>>>()
-            });
-            states.extend(looked.await?);
-        }
-        Ok(states)
+            })
+            .await
+        });
+        let states = try_join_all(looks).await?;
+        Ok(states.into_iter().flatten().collect())
     }
 
     async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>> {

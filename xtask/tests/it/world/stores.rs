@@ -15,12 +15,14 @@ use super::{Fake, FakeState};
 #[async_trait]
 impl Registry for Fake {
     async fn digest(&self, _: &Outputs, service: Service, key: &Key) -> Result<Option<Digest>> {
+        self.answers().await;
         let images = &self.state().images;
         let images = images.get(&service);
         Ok(images.and_then(|images| images.get(key)).cloned())
     }
 
     async fn has(&self, _: &Outputs, service: Service, digest: &Digest) -> Result<bool> {
+        self.answers().await;
         let images = &self.state().images;
         let mut images = images.get(&service).into_iter().flat_map(|it| it.values());
         Ok(images.any(|known| known == digest))
