@@ -215,12 +215,7 @@ impl<'a> Artifacts<'a> {
     async fn inputs(&self) -> Result<BTreeMap<Component, Inputs>> {
         let entries = self.catalog.entries().iter();
         let entries = entries.filter(|entry| !entry.common().retired);
-        let inputs = entries.map(|entry| async move {
-            Ok((entry.component(), self.checkout.inputs(entry).await?))
-        });
-        futures_util::future::try_join_all(inputs)
-            .await
-            .map(BTreeMap::from_iter)
+        self.checkout.inputs(entries).await
     }
 
     /// The binaries of some components, and the inputs that they were compiled from.

@@ -1,15 +1,16 @@
 //! The checkout: its files and their git commits. Without git, or outside of a repository, there is
 //! no commit; that is not an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
-use crate::catalog::CatalogEntry;
+use crate::catalog::{CatalogEntry, Component};
 use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
 use crate::decide::artifact::types::Labels;
 use crate::decide::artifact::workspace::Workspace;
@@ -119,24 +120,47 @@ impl Checkout {
         }
     }
 
-    /// Reads the inputs of a component from the checkout.
-    pub async fn inputs(&self, entry: &CatalogEntry) -> Result<Inputs> {
-        let component = entry.component();
-        let paths = input_paths(&self.source_folders(entry).await?);
-        let mut files = BTreeMap::new();
-        for path in &paths {
-            read_files(&self.process_env.root, path, &mut files)
-                .with_context(|| format!("read {path}, an input of {component}"))?;
+    /// Reads the inputs of components from the checkout. What many of them share is read once.
+    pub async fn inputs(
+        &self,
+        entries: impl Iterator<Item = &CatalogEntry>,
+    ) -> Result<BTreeMap<Component, Inputs>> {
+        let workspace = Workspace::parse(&self.read("Cargo.toml").await?);
+        let mut read = BTreeMap::new();
+        let mut found = Vec::new();
+        for entry in entries {
+            let component = entry.component();
+            let paths = input_paths(&self.source_folders(entry, &workspace).await?);
+            let mut files = BTreeMap::new();
+            for path in &paths {
+                if !read.contains_key(path) {
+                    let mut below = BTreeMap::new();
+                    read_files(&self.process_env.root, path, &mut below)
+                        .with_context(|| format!("read {path}, an input of {component}"))?;
+                    read.insert(path.clone(), below);
+                }
+                files.extend(read[path].clone());
+            }
+            found.push((component, paths, files));
         }
-        Ok(Inputs {
-            files,
-            labels: self.labels(&paths).await,
-        })
+        let all: BTreeSet<&str> = found
+            .iter()
+            .flat_map(|(_, paths, _)| paths.iter().map(String::as_str))
+            .collect();
+        let changed = self.changed(&all).await;
+        let inputs = found.into_iter().map(async |(component, paths, files)| {
+            let labels = self.labels(&paths, changed.as_deref()).await;
+            (component, Inputs { files, labels })
+        });
+        Ok(join_all(inputs).await.into_iter().collect())
     }
 
     /// The folder of a component's crate, and those of the members that are linked into it.
-    async fn source_folders(&self, entry: &CatalogEntry) -> Result<Vec<String>> {
-        let workspace = Workspace::parse(&self.read("Cargo.toml").await?);
+    async fn source_folders(
+        &self,
+        entry: &CatalogEntry,
+        workspace: &Workspace,
+    ) -> Result<Vec<String>> {
         let mut folders = vec![entry.common().folder.clone()];
         let mut next = 0;
         while let Some(folder) = folders.get(next) {
@@ -149,22 +173,30 @@ impl Checkout {
         Ok(folders)
     }
 
-    /// The last commit that changed these paths, unless they have uncommitted changes.
-    async fn labels(&self, paths: &[String]) -> Option<Labels> {
+    /// The files below these paths that are not as they were committed, by their path in the
+    /// repository, which may be a folder above the checkout. `None` without git.
+    async fn changed(&self, paths: &BTreeSet<&str>) -> Option<Vec<String>> {
         let status = ["status", "--porcelain", "-z", "--no-renames", "--ignored"]
             .into_iter()
             .chain(["--untracked-files=all", "--"])
-            .chain(paths.iter().map(String::as_str));
+            .chain(paths.iter().copied());
+        let status = self.git(status).await?;
+        // An entry is two letters, a space and a path.
+        let changed = status.split('\0').filter_map(|entry| entry.get(3..));
+        let changed = changed.filter(|path| !is_hidden(path));
+        Some(changed.map(str::to_owned).collect())
+    }
+
+    /// The last commit that changed these paths, unless they have uncommitted changes.
+    async fn labels(&self, paths: &[String], changed: Option<&[String]>) -> Option<Labels> {
+        let is_changed = |file: &String| paths.iter().any(|path| concerns(file, path));
+        if changed?.iter().any(is_changed) {
+            return None;
+        }
         let log = ["log", "-1", "--format=%H %cI %P", "--"]
             .into_iter()
             .chain(paths.iter().map(String::as_str));
-        let (status, log) = tokio::join!(self.git(status), self.git(log));
-        // An entry is two letters, a space and a path.
-        let changed = |entry: &str| entry.get(3..).is_some_and(|path| !is_hidden(path));
-        if status?.split('\0').any(changed) {
-            return None;
-        }
-        let log = log?;
+        let log = self.git(log).await?;
         let mut fields = log.split_whitespace();
         let labels = Labels {
             revision: fields.next()?.to_owned(),
@@ -196,6 +228,14 @@ impl Checkout {
     }
 }
 
+/// Whether a changed file is one of these inputs: the path itself, or below it. A repository of its
+/// own that is not committed is listed as a folder, which may contain the path.
+fn concerns(changed: &str, path: &str) -> bool {
+    let (changed, path) = (format!("/{changed}"), format!("/{path}"));
+    let is_below = changed.ends_with(&path) || changed.contains(&format!("{path}/"));
+    is_below || (changed.ends_with('/') && path.starts_with(&changed))
+}
+
 /// Reads a file or all files below a folder. Missing ones are skipped.
 fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
     let full = root.join(path);
@@ -221,7 +261,7 @@ mod tests {
 
     use super::*;
 
-    use crate::catalog::testing::{AXON, catalog};
+    use crate::catalog::testing::{AXON, GOVERNANCE, ORBIT, catalog};
     use crate::decide::artifact::compilation::testing::X86;
     use crate::decide::artifact::types::Key;
 
@@ -290,7 +330,8 @@ mod tests {
             let checkout = Checkout::new(&self.process_env());
             let catalog = catalog();
             let entry = catalog.entry(AXON.into()).unwrap();
-            checkout.inputs(entry).await.unwrap()
+            let inputs = checkout.inputs(std::iter::once(entry)).await.unwrap();
+            inputs[&AXON.into()].clone()
         }
 
         async fn revision(&self) -> Option<String> {
@@ -341,6 +382,55 @@ mod tests {
 
         let commit = Checkout::new(&folder.process_env()).commit().await.unwrap();
         assert!(commit.unwrap().dirty);
+    }
+
+    /// Read together, each component has labels by its own inputs.
+    #[tokio::test]
+    async fn a_change_of_one_component_leaves_the_labels_of_others() {
+        let folder = Folder::committed().await;
+        folder.write("services/orbit/Cargo.toml", "");
+        folder.write("services/orbit/src/main.rs", "fn main() {}");
+        folder.write("services/governance/Cargo.toml", "");
+        let second = folder.commit().await;
+        folder.write("services/governance/src/main.rs", "fn main() {}");
+        let checkout = Checkout::new(&folder.process_env());
+        let catalog = catalog();
+        let inputs = checkout.inputs(catalog.entries().iter()).await.unwrap();
+        let revision = |component: Component| {
+            let labels = inputs[&component].labels.as_ref();
+            labels.map(|labels| labels.revision.clone())
+        };
+        assert_eq!(revision(GOVERNANCE.into()), None);
+        assert_eq!(revision(ORBIT.into()), Some(second));
+        assert_eq!(revision(AXON.into()), folder.revision().await);
+        assert_ne!(revision(AXON.into()), revision(ORBIT.into()));
+        let files = &inputs[&ORBIT.into()].files;
+        let names: Vec<_> = files.keys().map(String::as_str).collect();
+        let expected = [
+            "Cargo.toml",
+            "services/orbit/Cargo.toml",
+            "services/orbit/src/main.rs",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_changed_file_concerns_the_inputs_that_it_is_part_of() {
+        for (changed, path) in [
+            ("Cargo.lock", "Cargo.lock"),
+            ("services/axon/src/a/b.rs", "services/axon/src"),
+            ("above/services/axon/src/main.rs", "services/axon/src"),
+            ("services/axon/", "services/axon/src"),
+        ] {
+            assert!(concerns(changed, path), "{changed} {path}");
+        }
+        for (changed, path) in [
+            ("services/axon/Cargo.toml", "Cargo.lock"),
+            ("services/axon/src-old/main.rs", "services/axon/src"),
+            ("services/axon", "services/axon/src"),
+        ] {
+            assert!(!concerns(changed, path), "{changed} {path}");
+        }
     }
 
     #[tokio::test]
