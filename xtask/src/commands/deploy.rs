@@ -7,6 +7,7 @@ use super::{plan, secrets};
 use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::Plan;
+use crate::decide::release::record::Record;
 use crate::planning::about::about;
 use crate::planning::{self, outputs};
 use crate::ports::Context;
@@ -30,19 +31,51 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     }
     let Some(outputs) = outputs::before_retirement(context).await? else {
         let outputs = outputs::ready(context, options.yes).await?;
-        return release_components(context, options, &outputs).await;
+        let Some(record) = release_components(context, options, &outputs).await? else {
+            nothing_to_do(context, &outputs);
+            return Ok(());
+        };
+        succeeded(context, &outputs, Some(&record));
+        deployed(context, &outputs);
+        return Ok(());
     };
     // The new callers no longer call what goes, so they come first; Terraform removes it last.
-    release_components(context, options, &outputs).await?;
-    retire(context, &outputs, options.yes).await?;
-    outputs::ready(context, options.yes).await.map(drop)
+    let released = release_components(context, options, &outputs).await?;
+    if released.is_some() {
+        deployed(context, &outputs);
+    }
+    let retired = retire(context, &outputs, options.yes).await?;
+    let outputs = outputs::ready(context, options.yes).await?;
+    succeeded(context, &outputs, released.or(retired).as_ref());
+    Ok(())
 }
 
+fn nothing_to_do(context: &Context<'_>, outputs: &Outputs) {
+    let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });
+    context.report.data(&done, "");
+    context.report.emit(CommandEvent::NothingToDeploy);
+}
+
+/// The result. A retirement that only had to be removed has no record.
+fn succeeded(context: &Context<'_>, outputs: &Outputs, record: Option<&Record>) {
+    let number = record.map(|record| record.number);
+    let base_url = &outputs.base_url;
+    let done = json!({ "outcome": "succeeded", "release": number, "base_url": base_url });
+    context.report.data(&done, "");
+}
+
+fn deployed(context: &Context<'_>, outputs: &Outputs) {
+    context.report.emit(CommandEvent::Deployed {
+        base_url: outputs.base_url.clone(),
+    });
+}
+
+/// `None`: what is released is in the checkout already.
 async fn release_components(
     context: &Context<'_>,
     options: &Options,
     outputs: &Outputs,
-) -> Result<()> {
+) -> Result<Option<Record>> {
     if context.environment.emulated {
         // On every run: an earlier one may have been interrupted after the apply.
         secrets::make_up(context, outputs).await?;
@@ -51,29 +84,24 @@ async fn release_components(
     }
 
     let components = &options.components;
-    let Some(plan) = shown_plan(context, outputs, components).await? else {
-        return Ok(());
-    };
+    let plan = shown_plan(context, outputs, components).await?;
+    if plan.is_empty() {
+        return Ok(None);
+    }
     warn_of_expiry(context, release::time_limit(&plan));
     let confirmed = confirm(context, options.yes, "release this").await?;
 
     let about = about(context, "deploy").await?;
     let record = release::deploy(context, outputs, &plan, about, confirmed).await?;
-    let base_url = &outputs.base_url;
-    let done = json!({ "outcome": "succeeded", "release": record.number, "base_url": base_url });
-    context.report.data(&done, "");
-    context.report.emit(CommandEvent::Deployed {
-        base_url: base_url.clone(),
-    });
-    Ok(())
+    Ok(Some(record))
 }
 
-/// Takes what the catalog retires out of service.
-async fn retire(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
+/// Takes what the catalog retires out of service. `None`: nothing of it runs.
+async fn retire(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<Option<Record>> {
     let snapshot = release::observe_with_retired(context, outputs).await?;
     let plan = StopPlan::retiring(context.catalog, snapshot);
     if plan.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     for component in outputs.to_retire(context.catalog) {
         let report = context.report;
@@ -83,8 +111,7 @@ async fn retire(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<(
     let confirmed = confirm(context, yes, "retire these components").await?;
     let about = about(context, "retire").await?;
     let record = release::stop(context, outputs, &plan, about, confirmed).await?;
-    tracing::debug!(number = record.number, "retired");
-    Ok(())
+    Ok(Some(record))
 }
 
 /// `--dry-run`: what a deploy would do, with the outputs of the last apply.
@@ -93,26 +120,26 @@ async fn dry_run(context: &Context<'_>, components: &[Component]) -> Result<()> 
         return Ok(());
     };
     secrets::require(context, &outputs).await?;
-    if shown_plan(context, &outputs, components).await?.is_some() {
+    let plan = shown_plan(context, &outputs, components).await?;
+    if plan.is_empty() && outputs.to_retire(context.catalog).is_empty() {
+        nothing_to_do(context, &outputs);
+    } else {
         context.report.emit(CommandEvent::DryRunEnded);
     }
     Ok(())
 }
 
-/// Prints the plan and returns it. `None`: there is nothing to do, which was printed as the result.
+/// The plan, which is printed unless there is nothing to do.
 async fn shown_plan(
     context: &Context<'_>,
     outputs: &Outputs,
     components: &[Component],
-) -> Result<Option<Plan>> {
+) -> Result<Plan> {
     let planned = planning::deploy::plan(context, outputs, components).await?;
     plan::refuse_errors(context, &planned.findings).await?;
-    if planned.plan.is_empty() {
-        let done = json!({ "outcome": "nothing to do", "base_url": outputs.base_url });
-        context.report.data(&done, "");
-        context.report.emit(CommandEvent::NothingToDeploy);
-        return Ok(None);
+    let retired = outputs.to_retire(context.catalog);
+    if !planned.plan.is_empty() || !retired.is_empty() {
+        plan::show(context, &planned.plan, &retired);
     }
-    plan::show(context, &planned.plan);
-    Ok(Some(planned.plan))
+    Ok(planned.plan)
 }

@@ -1,4 +1,4 @@
-//! `plan`: what a release would change, and on top of what.
+//! `plan`: what a deploy would change, and on top of what.
 
 use anyhow::Result;
 use serde_json::json;
@@ -27,15 +27,17 @@ pub async fn plan(
     let planned = planning::deploy::plan(context, outputs, components).await?;
     refuse_errors(context, &planned.findings).await?;
     let plan = planned.plan;
-    let human = if plan.is_empty() {
+    let retired = outputs.to_retire(context.catalog);
+    let is_empty = plan.is_empty() && retired.is_empty();
+    let human = if is_empty {
         "nothing to do".to_owned()
     } else {
-        describe(&plan)
+        describe(&plan, &retired)
     };
-    context.report.data(&as_json(&plan), &human);
+    context.report.data(&as_json(&plan, &retired), &human);
     let title = format!("Plan for {}", context.environment.name);
     context.report.summary(&title, &human);
-    if exit_code && !plan.is_empty() {
+    if exit_code && !is_empty {
         return Err(Failure::new(Kind::Changes, "a release would change something").into());
     }
     Ok(())
@@ -57,16 +59,16 @@ pub(super) async fn refuse_errors(context: &Context<'_>, findings: &[Finding]) -
     Err(Failure::new(Kind::Findings, message).into())
 }
 
-/// Shows the plan of a release before it is confirmed.
-pub(super) fn show(context: &Context<'_>, plan: &Plan) {
+/// Shows the plan of a release, and what is retired after it, before that is confirmed.
+pub(super) fn show(context: &Context<'_>, plan: &Plan, retired: &[Component]) {
     context.report.emit(ReleaseEvent::Plan {
-        plan: as_json(plan),
-        text: describe(plan),
+        plan: as_json(plan, retired),
+        text: describe(plan, retired),
     });
 }
 
 /// The plan as text: one block, with a paragraph for each component.
-fn describe(plan: &Plan) -> String {
+fn describe(plan: &Plan, retired: &[Component]) -> String {
     let mut lines = Vec::new();
     for artifact in &plan.pushes {
         let size = megabytes(artifact.packed_bytes);
@@ -88,6 +90,15 @@ fn describe(plan: &Plan) -> String {
         for change in changes(plan, step) {
             lines.push(format!("{:<11}   {change}", ""));
         }
+    }
+    for component in retired {
+        let what = match component {
+            Component::Service(_) => {
+                "retire: stop its tasks, then remove it; its repository, secret and log group stay"
+            }
+            Component::Function(_) => "retire: remove it; its log group stays",
+        };
+        lines.push(format!("{:<11} {what}", component.name()));
     }
     lines.join("\n")
 }
@@ -150,7 +161,7 @@ fn changes(plan: &Plan, step: &Step) -> Vec<String> {
     }
 }
 
-fn as_json(plan: &Plan) -> serde_json::Value {
+fn as_json(plan: &Plan, retired: &[Component]) -> serde_json::Value {
     let steps: Vec<_> = plan
         .steps
         .iter()
@@ -164,8 +175,9 @@ fn as_json(plan: &Plan) -> serde_json::Value {
         })
         .collect();
     json!({
-        "nothing_to_do": plan.is_empty(),
+        "nothing_to_do": plan.is_empty() && retired.is_empty(),
         "without_alarms": plan.without_alarms,
         "steps": steps,
+        "retire": retired,
     })
 }

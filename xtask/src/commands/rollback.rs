@@ -29,7 +29,7 @@ pub async fn rollback(
         release: target.number,
         about: target.about(),
     });
-    plan::show(context, &plan);
+    plan::show(context, &plan, &[]);
     warn_of_expiry(context, release::time_limit(&plan));
     let confirmed = confirm(context, yes, "roll back").await?;
 

@@ -1,6 +1,6 @@
 //! The outputs: what Terraform built for one environment, as one JSON document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -383,6 +383,20 @@ impl Outputs {
         let mut retired = catalog.retired();
         retired.retain(|component| self.has(*component));
         retired
+    }
+
+    /// The names of what Terraform made and the catalog does not name any more, sorted.
+    pub fn deleted(&self, catalog: &Catalog) -> Vec<String> {
+        let services = self.services.keys().map(|it| it.name());
+        let made = services.chain(self.functions.keys().map(|it| it.name()));
+        let entries = catalog.entries().iter();
+        let named: BTreeSet<_> = entries.map(|it| it.component().name()).collect();
+        let mut deleted: Vec<_> = made
+            .filter(|name| !named.contains(name))
+            .map(str::to_owned)
+            .collect();
+        deleted.sort();
+        deleted
     }
 
     pub fn has(&self, component: Component) -> bool {

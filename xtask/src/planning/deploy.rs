@@ -25,6 +25,7 @@ pub async fn plan(
     components: &[Component],
 ) -> Result<Planned> {
     outputs::refuse_conflicts(context, outputs)?;
+    outputs::refuse_deleted(context, outputs).await?;
     let created = created(context, outputs, components);
     let keys = context.builder.keys(outputs.architecture).await?;
     let observed = tokio::try_join!(

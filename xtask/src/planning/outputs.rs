@@ -96,6 +96,11 @@ pub fn refuse_conflicts(context: &Context<'_>, outputs: &Outputs) -> Result<()> 
     Err(Failure::refused(message).hint(remedies.join("\n")).into())
 }
 
+/// What runs and has no entry any more would be destroyed by the next apply.
+pub async fn refuse_deleted(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    refuse_to_destroy(context, &outputs.deleted(context.catalog)).await
+}
+
 /// Terraform never destroys what the newest record runs, whatever was confirmed: an old branch
 /// would remove a component that it does not know.
 async fn refuse_to_destroy(context: &Context<'_>, destroyed: &[String]) -> Result<()> {

@@ -1,12 +1,19 @@
 //! Components that come and go: what the catalog says against what runs.
 
 use serde_json::{Value, json};
-use xtask::catalog::FILE;
+use xtask::catalog::{Component, FILE};
 use xtask::commands::deploy::{Options, deploy};
 use xtask::commands::plan::plan;
+use xtask::report::Format;
 
 use crate::world::Fake;
-use crate::world::components::{AXON, COMPONENTS, ECHO, GOVERNANCE, ORBIT, changed, entry};
+use crate::world::components::{
+    AXON, COMPONENTS, ECHO, GOVERNANCE, ORBIT, catalog, changed, echo_entry, entry,
+};
+
+/// What orbit's template has of axon.
+const AXON_URL: &str =
+    "{ \"name\": \"AXON_SERVICE_URL\", \"value\": \"http://axon.${NAMESPACE}/reason\" },";
 
 type Change = fn(&mut Vec<Value>);
 
@@ -86,11 +93,7 @@ async fn a_retired_service_is_stopped_after_the_others_and_then_removed() {
     let fake = Fake::released().await;
     fake.state().catalog = changed(|components| axon_retired(components));
     applies_anew(&fake);
-    fake.edit_template(
-        ORBIT,
-        "{ \"name\": \"AXON_SERVICE_URL\", \"value\": \"http://axon.${NAMESPACE}/reason\" },",
-        "",
-    );
+    fake.edit_template(ORBIT, AXON_URL, "");
     fake.state().destroyed_by_apply = vec!["axon".to_owned()];
     let ran = fake.deploy_all().await;
     ran.succeeds().says(&["axon        will be retired"]);
@@ -186,6 +189,94 @@ async fn what_a_deploy_would_refuse_is_not_planned() {
         ran.fails(11).says(&["axon runs on port 80 and not 81"]);
         assert_eq!(ran.data, "");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_deploy_would_retire_is_planned() {
+    let fake = Fake::released().await;
+    fake.state().catalog = changed(|components| axon_retired(components));
+    applies_anew(&fake);
+    fake.edit_template(ORBIT, AXON_URL, "");
+    let components = fake.state().catalog.components();
+    let options = Options {
+        components: components.clone(),
+        dry_run: true,
+        yes: false,
+    };
+    let line = "axon        retire: stop its tasks, then remove it; its repository, secret and log \
+                group stay";
+    let dry_run = fake.run(async |context| deploy(context, &options).await);
+    dry_run
+        .await
+        .succeeds()
+        .says(&[line, "a dry run ends here"]);
+    let planned = fake
+        .run_on_outputs(async |context, outputs| plan(context, outputs, &components, true).await);
+    let planned = planned.await;
+    planned.fails(13);
+    assert!(planned.data.contains(line), "{}", planned.data);
+    assert_eq!(fake.changes(), [""; 0]);
+
+    // The others run as they are in the checkout already.
+    fake.deploy(&[ORBIT]).await.succeeds();
+}
+
+/// Nothing calls a new service, so that its retirement changes nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_deploy_that_only_retires_does_not_say_that_nothing_is_to_do() {
+    let fake = Fake::released().await;
+    fake.add_echo();
+    applies_anew(&fake);
+    fake.deploy_all().await.succeeds();
+    let mut retired = echo_entry();
+    retired["retired"] = json!(true);
+    fake.state().catalog = changed(|components| components.push(retired));
+    "infra-three".clone_into(&mut fake.state().infra);
+    fake.state().destroyed_by_apply = vec!["echo".to_owned()];
+    let components = fake.state().catalog.components();
+    let planned = fake
+        .run_on_outputs(async |context, outputs| plan(context, outputs, &components, true).await);
+    let planned = planned.await;
+    planned.fails(13);
+    assert!(
+        planned.data.contains("echo        retire: "),
+        "{}",
+        planned.data
+    );
+    let ran = fake.deploy_in::<Component>(Format::Json, &[]).await;
+    ran.succeeds().says(&["\"event\":\"will_retire\""]);
+    assert!(!ran.talk.contains("nothing_to_deploy"), "{}", ran.talk);
+    let result: Value = serde_json::from_str(&ran.data).unwrap();
+    assert_eq!(
+        (&result["outcome"], &result["release"]),
+        (&json!("succeeded"), &json!(3))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_entry_any_more_and_runs_is_not_planned() {
+    let fake = Fake::released().await;
+    fake.add_echo();
+    applies_anew(&fake);
+    fake.deploy_all().await.succeeds();
+    fake.state().catalog = catalog();
+    drop(fake.changes());
+    let options = Options {
+        components: COMPONENTS.into(),
+        dry_run: true,
+        yes: false,
+    };
+    let dry_run = fake.run(async |context| deploy(context, &options).await);
+    let plan = fake
+        .run_on_outputs(async |context, outputs| plan(context, outputs, &COMPONENTS, false).await);
+    for ran in [dry_run.await, plan.await] {
+        ran.fails(11).says(&[
+            "terraform would destroy echo, which runs",
+            "\"retired\": true",
+        ]);
+        assert_eq!(ran.data, "");
+    }
+    assert_eq!(fake.changes(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
