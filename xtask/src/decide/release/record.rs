@@ -141,9 +141,11 @@ impl<R: Clone + PartialEq> Entry<R> {
         }
     }
 
-    /// What ran after the release, where the release changed this component.
+    /// What ran after the release, where the release changed this component. What it rolled back
+    /// to, an earlier one brought.
     pub fn brought(&self) -> Option<&R> {
-        self.outcome.and(self.after.as_ref())
+        let outcome = self.outcome.filter(|it| *it != Outcome::RolledBack);
+        outcome.and(self.after.as_ref())
     }
 
     fn conclude(&mut self, outcome: Outcome) {

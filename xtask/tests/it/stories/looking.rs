@@ -41,6 +41,29 @@ async fn status_names_what_runs_and_the_release_that_brought_it() {
     assert_eq!(fake.changes(), [""; 0]);
 }
 
+/// A release that was rolled back brought nothing.
+#[tokio::test(start_paused = true)]
+async fn status_names_no_release_that_was_rolled_back() {
+    let fake = Fake::released().await;
+    fake.edit(&COMPONENTS, "two");
+    fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
+    fake.deploy_all().await.fails(20);
+    let output = fake
+        .run_on_outputs_in(Format::Json, async |context, outputs| {
+            status(context, outputs).await
+        })
+        .await;
+    let document: Value = serde_json::from_str(&output.succeeds().data).unwrap();
+    for (kind, name) in [
+        ("services", "axon"),
+        ("services", "orbit"),
+        ("functions", "governance"),
+    ] {
+        assert_eq!(document[kind][name]["release"], 1, "{name}");
+    }
+    assert_eq!(document["newest_release"]["number"], 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn status_reads_well_before_anything_was_released() {
     let fake = Fake::applied();
