@@ -172,7 +172,7 @@ fn find_missing_files(root: &Path, workspace: &Workspace, draft: &mut CatalogDra
         // It may be of the entry whose name is not right.
         if are_named && !draft.names_service(&name) {
             let message = format!(
-                "no service of {} has it: remove it, or write its entry",
+                "no service of {0} has it: delete the file, or restore its entry in {0}",
                 catalog::FILE
             );
             draft.fault_of_file(file, message);

@@ -44,7 +44,8 @@ fn all_that_is_wrong_with_the_catalog_and_its_files_is_told_at_once() {
         "components[2].crate: orbit has no crate: there is no file services/orbit/Cargo.toml\n",
         "services/governance/Cargo.toml: the name of the package is rules: set it to governance",
         "Cargo.toml: services/axon of axon is not among the members: add it\n",
-        "task-definitions/echo.json: no service of services/catalog.json has it: remove it, or write",
+        "task-definitions/echo.json: no service of services/catalog.json has it: delete the file, \
+         or restore its entry in services/catalog.json\n",
         "  hint: correct what is listed; `cargo xtask new` writes a component whose files fit\n",
     ];
     for command in [
