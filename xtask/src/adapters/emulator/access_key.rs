@@ -39,6 +39,7 @@ impl std::fmt::Debug for AccessKey {
 }
 
 /// The key in a file, if it is there.
+#[expect(clippy::disallowed_methods, reason = "the key's file is read here")]
 pub(super) fn read(file: &Path) -> Option<AccessKey> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }

@@ -96,7 +96,6 @@ mod tests {
     use crate::adapters::virtual_environment::assert_pinned;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "reads the checkout")]
     fn every_file_of_the_overlay_is_installed() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/emulator/overlay");
         for file in std::fs::read_dir(folder).unwrap() {

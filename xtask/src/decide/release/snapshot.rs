@@ -341,10 +341,7 @@ impl ServiceEvent {
         let after_name = self.message.split_once(") ");
         let text = after_name.map_or(self.message.as_str(), |(_, text)| text);
         let tells = |word: &&str| text.contains(*word);
-        ["unhealthy", "unable"]
-            .iter()
-            .any(|it| tells(&it))
-            .then_some(text)
+        ["unhealthy", "unable"].iter().any(tells).then_some(text)
     }
 }
 
