@@ -1,18 +1,18 @@
 //! The checkout: its files and their git commits. Without git, or outside of a repository, there is
 //! no commit; that is not an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod labels;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
 use crate::catalog::{CatalogEntry, Component};
 use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
-use crate::decide::artifact::types::Labels;
 use crate::decide::artifact::workspace::Workspace;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::failure::Failure;
@@ -127,7 +127,7 @@ impl Checkout {
     ) -> Result<BTreeMap<Component, Inputs>> {
         let workspace = Workspace::parse(&self.read("Cargo.toml").await?);
         let mut read = BTreeMap::new();
-        let mut found = Vec::new();
+        let (mut paths_of, mut files_of) = (Vec::new(), Vec::new());
         for entry in entries {
             let component = entry.component();
             let paths = input_paths(&self.source_folders(entry, &workspace).await?);
@@ -141,18 +141,15 @@ impl Checkout {
                 }
                 files.extend(read[path].clone());
             }
-            found.push((component, paths, files));
+            paths_of.push((component, paths));
+            files_of.push((component, files));
         }
-        let all: BTreeSet<&str> = found
-            .iter()
-            .flat_map(|(_, paths, _)| paths.iter().map(String::as_str))
-            .collect();
-        let changed = self.changed(&all).await;
-        let inputs = found.into_iter().map(async |(component, paths, files)| {
-            let labels = self.labels(&paths, changed.as_deref()).await;
+        let labels = self.labels(&paths_of).await;
+        let inputs = files_of.into_iter().map(|(component, files)| {
+            let labels = labels.get(&component).cloned();
             (component, Inputs { files, labels })
         });
-        Ok(join_all(inputs).await.into_iter().collect())
+        Ok(inputs.collect())
     }
 
     /// The folder of a component's crate, and those of the members that are linked into it.
@@ -173,45 +170,6 @@ impl Checkout {
         Ok(folders)
     }
 
-    /// The files below these paths that are not as they were committed, by their path in the
-    /// repository, which may be a folder above the checkout. `None` without git.
-    async fn changed(&self, paths: &BTreeSet<&str>) -> Option<Vec<String>> {
-        let status = ["status", "--porcelain", "-z", "--no-renames", "--ignored"]
-            .into_iter()
-            .chain(["--untracked-files=all", "--"])
-            .chain(paths.iter().copied());
-        let status = self.git(status).await?;
-        // An entry is two letters, a space and a path.
-        let changed = status.split('\0').filter_map(|entry| entry.get(3..));
-        let changed = changed.filter(|path| !is_hidden(path));
-        Some(changed.map(str::to_owned).collect())
-    }
-
-    /// The last commit that changed these paths, unless they have uncommitted changes.
-    async fn labels(&self, paths: &[String], changed: Option<&[String]>) -> Option<Labels> {
-        let is_changed = |file: &String| paths.iter().any(|path| concerns(file, path));
-        if changed?.iter().any(is_changed) {
-            return None;
-        }
-        let log = ["log", "-1", "--format=%H %cI %P", "--"]
-            .into_iter()
-            .chain(paths.iter().map(String::as_str));
-        let log = self.git(log).await?;
-        let mut fields = log.split_whitespace();
-        let labels = Labels {
-            revision: fields.next()?.to_owned(),
-            created: fields.next()?.to_owned(),
-        };
-        let has_parent = fields.next().is_some();
-        // The oldest commit of a shallow clone has no parent and seems to have added every file.
-        (has_parent || !self.is_shallow().await?).then_some(labels)
-    }
-
-    async fn is_shallow(&self) -> Option<bool> {
-        let answer = self.git(["rev-parse", "--is-shallow-repository"]).await?;
-        Some(answer.trim() == "true")
-    }
-
     /// The stdout of git; `None` if it fails or is not installed.
     async fn git<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Option<String> {
         let finished = Command::new(&self.process_env, "git")
@@ -226,14 +184,6 @@ impl Checkout {
             .ok()?;
         finished.succeeded().then_some(finished.output)
     }
-}
-
-/// Whether a changed file is one of these inputs: the path itself, or below it. A repository of its
-/// own that is not committed is listed as a folder, which may contain the path.
-fn concerns(changed: &str, path: &str) -> bool {
-    let (changed, path) = (format!("/{changed}"), format!("/{path}"));
-    let is_below = changed.ends_with(&path) || changed.contains(&format!("{path}/"));
-    is_below || (changed.ends_with('/') && path.starts_with(&changed))
 }
 
 /// Reads a file or all files below a folder. Missing ones are skipped.
@@ -279,6 +229,7 @@ mod tests {
             folder.with_manifests();
             folder.write("services/axon/src/main.rs", "fn main() {}");
             folder.write("services/kit/src/lib.rs", "");
+            folder.write(".gitignore", "target\n");
             folder.git(&["init", "--quiet"]).await;
             folder.commit().await;
             folder
@@ -298,6 +249,11 @@ mod tests {
             let path = self.0.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "a test reads its own checkout")]
+        fn read(&self, path: &str) -> String {
+            std::fs::read_to_string(self.0.path().join(path)).unwrap()
         }
 
         async fn commit(&self) -> String {
@@ -375,7 +331,7 @@ mod tests {
 
         folder.write("services/axon/src/new.rs", "");
         assert_eq!(folder.revision().await, None, "an untracked file");
-        folder.write(".gitignore", "new.rs");
+        folder.write(".gitignore", "target\nnew.rs\n");
         assert_eq!(folder.revision().await, None, "an ignored file");
         folder.write("services/axon/src/main.rs", "fn main() { }");
         assert_eq!(folder.revision().await, None, "a changed file");
@@ -414,23 +370,24 @@ mod tests {
         assert_eq!(names, expected);
     }
 
-    #[test]
-    fn a_changed_file_concerns_the_inputs_that_it_is_part_of() {
-        for (changed, path) in [
-            ("Cargo.lock", "Cargo.lock"),
-            ("services/axon/src/a/b.rs", "services/axon/src"),
-            ("above/services/axon/src/main.rs", "services/axon/src"),
-            ("services/axon/", "services/axon/src"),
-        ] {
-            assert!(concerns(changed, path), "{changed} {path}");
-        }
-        for (changed, path) in [
-            ("services/axon/Cargo.toml", "Cargo.lock"),
-            ("services/axon/src-old/main.rs", "services/axon/src"),
-            ("services/axon", "services/axon/src"),
-        ] {
-            assert!(!concerns(changed, path), "{changed} {path}");
-        }
+    /// What git found for a commit is used for that commit only, and only while the inputs are as
+    /// it has them.
+    #[tokio::test]
+    async fn labels_are_kept_for_the_commit_that_is_checked_out() {
+        let folder = Folder::committed().await;
+        let first = folder.revision().await.unwrap();
+        let file = "target/xtask/labels.json";
+        let kept = folder.read(file);
+        let revision = format!("\"revision\":\"{first}\"");
+        assert!(kept.contains(&revision), "{kept}");
+        folder.write(file, &kept.replace(&revision, "\"revision\":\"kept\""));
+        assert_eq!(folder.revision().await.as_deref(), Some("kept"));
+        folder.write("services/axon/src/main.rs", "fn main() { }");
+        assert_eq!(folder.revision().await, None);
+        let second = folder.commit().await;
+        assert_eq!(folder.revision().await, Some(second));
+        folder.write(file, "half of");
+        assert!(folder.revision().await.is_some());
     }
 
     #[tokio::test]

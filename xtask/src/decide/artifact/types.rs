@@ -55,7 +55,7 @@ impl fmt::Display for Digest {
 }
 
 /// The last commit that changed the inputs. Uncommitted changes leave an artifact without labels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
     pub revision: String,
     /// RFC 3339.
