@@ -9,6 +9,7 @@ use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::Plan;
 use crate::decide::release::record::Record;
 use crate::planning::about::about;
+use crate::planning::deploy::Basis;
 use crate::planning::{self, outputs};
 use crate::ports::Context;
 use crate::release::{self, StopPlan, confirm, warn_of_expiry};
@@ -76,15 +77,15 @@ async fn release_components(
     options: &Options,
     outputs: &Outputs,
 ) -> Result<Option<Record>> {
-    if context.environment.emulated {
-        // On every run: an earlier one may have been interrupted after the apply.
-        secrets::make_up(context, outputs).await?;
-    } else {
-        secrets::require(context, outputs).await?;
-    }
-
     let components = &options.components;
-    let plan = shown_plan(context, outputs, components).await?;
+    let basis = planning::deploy::basis(context, outputs, components).await?;
+    if context.environment.emulated {
+        // Whatever was applied now: an earlier run may have been interrupted after that.
+        secrets::make_up(context, outputs, &basis.snapshot).await?;
+    } else {
+        secrets::require(context, outputs, &basis.snapshot).await?;
+    }
+    let plan = shown_plan(context, outputs, basis).await?;
     if plan.is_empty() {
         return Ok(None);
     }
@@ -119,8 +120,9 @@ async fn dry_run(context: &Context<'_>, components: &[Component]) -> Result<()> 
     let Some(outputs) = outputs::as_last_applied(context).await? else {
         return Ok(());
     };
-    secrets::require(context, &outputs).await?;
-    let plan = shown_plan(context, &outputs, components).await?;
+    let basis = planning::deploy::basis(context, &outputs, components).await?;
+    secrets::require(context, &outputs, &basis.snapshot).await?;
+    let plan = shown_plan(context, &outputs, basis).await?;
     if plan.is_empty() && outputs.to_retire(context.catalog).is_empty() {
         nothing_to_do(context, &outputs);
     } else {
@@ -130,12 +132,8 @@ async fn dry_run(context: &Context<'_>, components: &[Component]) -> Result<()> 
 }
 
 /// The plan, which is printed unless there is nothing to do.
-async fn shown_plan(
-    context: &Context<'_>,
-    outputs: &Outputs,
-    components: &[Component],
-) -> Result<Plan> {
-    let planned = planning::deploy::plan(context, outputs, components).await?;
+async fn shown_plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Result<Plan> {
+    let planned = planning::deploy::plan(context, outputs, basis).await?;
     plan::refuse_errors(context, &planned.findings).await?;
     let retired = outputs.to_retire(context.catalog);
     if !planned.plan.is_empty() || !retired.is_empty() {

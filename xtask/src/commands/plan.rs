@@ -24,7 +24,8 @@ pub async fn plan(
 ) -> Result<()> {
     let required = context.builder.require(outputs.architecture, components);
     required.await?;
-    let planned = planning::deploy::plan(context, outputs, components).await?;
+    let basis = planning::deploy::basis(context, outputs, components).await?;
+    let planned = planning::deploy::plan(context, outputs, basis).await?;
     refuse_errors(context, &planned.findings).await?;
     let plan = planned.plan;
     let retired = outputs.to_retire(context.catalog);

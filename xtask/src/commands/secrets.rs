@@ -12,6 +12,7 @@ use crate::catalog::{self, Catalog, Service, ServiceEntry};
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::rotation::SigningPair;
+use crate::decide::release::snapshot::Snapshot;
 use crate::failure::Failure;
 use crate::planning::about::about;
 use crate::ports::Context;
@@ -39,7 +40,10 @@ pub async fn init(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result
 }
 
 /// Random values for the secrets of the local AWS that have none.
-pub async fn make_up(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+pub async fn make_up(context: &Context<'_>, outputs: &Outputs, snapshot: &Snapshot) -> Result<()> {
+    if not_running(context, outputs, snapshot).is_empty() {
+        return Ok(());
+    }
     let found = survey(context, outputs).await?;
     let confirmed = confirm(context, false, "give the secrets their values").await?;
     let documents = documents(&made_up(&found.empty)?, found.pair)?;
@@ -151,9 +155,16 @@ fn made_up(entries: &[&ServiceEntry]) -> Result<BTreeMap<Service, Fields>> {
     Ok(values)
 }
 
-/// Fails where a secret has no value, with a hint to `secrets init`.
-pub async fn require(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
-    let services = outputs.services(context.catalog).into_iter();
+/// The services of which no task has read its secret yet: a secret that was read has a value.
+fn not_running(context: &Context<'_>, outputs: &Outputs, snapshot: &Snapshot) -> Vec<Service> {
+    let mut services = outputs.services(context.catalog);
+    services.retain(|service| !snapshot.runs((*service).into()));
+    services
+}
+
+/// Fails where a secret of a service that does not run has no value, with a hint to `secrets init`.
+pub async fn require(context: &Context<'_>, outputs: &Outputs, snapshot: &Snapshot) -> Result<()> {
+    let services = not_running(context, outputs, snapshot).into_iter();
     let ask = services.map(async |service| -> Result<_> {
         let there = context
             .secrets

@@ -1,16 +1,29 @@
 //! The plan of a deploy.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use super::{artifacts, definitions, outputs, permissions, plan_of};
 use crate::catalog::{Component, Service};
+use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::definition::lint::Finding;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Plan};
+use crate::decide::release::snapshot::Snapshot;
 use crate::failure::{Failure, Kind};
 use crate::ports::Context;
 use crate::release;
 use crate::report::InfraEvent;
+
+/// What the checkout has, and what AWS has of it.
+pub struct Basis {
+    /// Of the components that were asked for, those that Terraform has created.
+    components: Vec<Component>,
+    keys: BTreeMap<Component, Key>,
+    pushed: BTreeMap<Service, Digest>,
+    pub snapshot: Snapshot,
+}
 
 /// A plan, and what lint says of the definitions that it brings.
 pub struct Planned {
@@ -18,12 +31,12 @@ pub struct Planned {
     pub findings: Vec<Finding>,
 }
 
-/// Keys, artifacts, definitions, findings, what runs: all of it before anything is changed.
-pub async fn plan(
+/// Keys and what runs, before anything is built. Refuses what could not be released.
+pub async fn basis(
     context: &Context<'_>,
     outputs: &Outputs,
     components: &[Component],
-) -> Result<Planned> {
+) -> Result<Basis> {
     outputs::refuse_conflicts(context, outputs)?;
     outputs::refuse_deleted(context, outputs).await?;
     let created = created(context, outputs, components);
@@ -34,7 +47,23 @@ pub async fn plan(
     );
     let (snapshot, pushed) = observed.map_err(|error| permissions::explain(context, error))?;
     permissions::require(context, outputs, &created, &snapshot).await?;
-    let artifacts = artifacts::pack(context, &created, keys, pushed, &snapshot).await?;
+    Ok(Basis {
+        components: created,
+        keys,
+        pushed,
+        snapshot,
+    })
+}
+
+/// Artifacts, definitions, findings: all of it before anything is changed.
+pub async fn plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Result<Planned> {
+    let Basis {
+        components,
+        keys,
+        pushed,
+        snapshot,
+    } = basis;
+    let artifacts = artifacts::pack(context, &components, keys, pushed, &snapshot).await?;
 
     let mut desired = Desired {
         counts: desired_counts(outputs),
@@ -42,7 +71,7 @@ pub async fn plan(
     };
     let mut findings = Vec::new();
     let mut faults = Vec::new();
-    for component in created {
+    for component in components {
         match component {
             Component::Function(function) => {
                 let code = DesiredFunction::Code {
@@ -101,7 +130,7 @@ fn image(
 }
 
 /// How many tasks each service starts with.
-pub fn desired_counts(outputs: &Outputs) -> std::collections::BTreeMap<Service, i32> {
+pub fn desired_counts(outputs: &Outputs) -> BTreeMap<Service, i32> {
     let counts = outputs.services.iter();
     counts
         .map(|(service, facts)| (*service, facts.desired_count))
