@@ -19,6 +19,18 @@ impl CheckoutCopy {
         true
     }
 
+    /// Runs the tests of the overlay. Returns whether they passed, and what they said.
+    pub fn run_overlay_tests(&self) -> (bool, String) {
+        let output = Command::new(self.python())
+            .args(["-m", "unittest", "discover", "-t", ".", "-s", "tests"])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .current_dir(self.root().join("xtask/emulator"))
+            .output()
+            .expect("run Python");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    }
+
     /// Ends the local AWS without a warning and without time to save its state, as a crash does.
     pub fn kill_local_aws(&self) {
         let servers = self.server_processes();

@@ -1,7 +1,5 @@
 //! Tasks that run and are not healthy, and who may call the local AWS.
 
-use std::process::Command;
-
 use e2e::{Traffic, request};
 
 use crate::{Story, base_url, dispatches_are_answered, revision};
@@ -63,15 +61,7 @@ pub(crate) fn door(story: &Story) {
 
 /// The tests of the overlay, by the Python that runs it.
 pub(crate) fn overlay(story: &Story) {
-    let checkout = story.deployed();
-    let folder = checkout.root().join("xtask/emulator");
-    let output = Command::new(checkout.python())
-        .args(["-m", "unittest", "discover", "-t", ".", "-s", "tests"])
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .current_dir(folder)
-        .output()
-        .expect("run Python");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let (succeeded, said) = story.deployed().run_overlay_tests();
+    assert!(succeeded, "{said}");
     assert!(!said.contains("Ran 0 tests"), "{said}");
 }
