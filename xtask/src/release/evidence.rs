@@ -12,7 +12,9 @@ use crate::decide::release::snapshot::{Revision, ServiceEvent, StoppedContainer,
 use crate::ports::Context;
 use crate::report;
 
-const LOG_LINES: i32 = 8;
+const LOG_LINES: usize = 8;
+/// More are read, since programs write their metrics when they end.
+const LOG_LINES_READ: i32 = 40;
 const LOG_LOOKS: u32 = 4;
 const LOG_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -164,13 +166,24 @@ async fn last_words(
     let stream = format!("ecs/{service}/{}", task.id);
     let ran = task.containers.iter().any(|it| it.exit_code.is_some());
     loop {
-        let lines = context.logs.tail(group, &stream, LOG_LINES).await?;
+        let lines = context.logs.tail(group, &stream, LOG_LINES_READ).await?;
+        let lines = newest(lines.into_iter().filter(|line| !is_metric(line)).collect());
         if !lines.is_empty() || !ran || *looks == 0 {
             return Ok(lines);
         }
         *looks -= 1;
         tokio::time::sleep(LOG_INTERVAL).await;
     }
+}
+
+/// Whether a line is in CloudWatch's embedded metric format.
+fn is_metric(line: &str) -> bool {
+    let value: Value = serde_json::from_str(line).unwrap_or_default();
+    value.get("_aws").is_some()
+}
+
+fn newest(mut lines: Vec<String>) -> Vec<String> {
+    lines.split_off(lines.len().saturating_sub(LOG_LINES))
 }
 
 /// One task, the newest, for each distinct failure, and how many more failed the same way.
@@ -221,6 +234,18 @@ mod tests {
             }],
             notes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn lines_of_metrics_explain_nothing() {
+        let metric = r#"{"message":"metrics","_aws":{"Timestamp":1}}"#;
+        assert!(is_metric(metric));
+        for line in [r#"{"message":"metrics"}"#, "_aws", ""] {
+            assert!(!is_metric(line), "{line}");
+        }
+        let lines: Vec<String> = (1..=10).map(|it| it.to_string()).collect();
+        assert_eq!(newest(lines.clone()), lines[2..]);
+        assert_eq!(newest(vec!["1".to_owned()]), ["1"]);
     }
 
     #[test]
