@@ -158,6 +158,13 @@ run "balancer" {
   }
 
   variables {
+    health = {
+      interval             = 10
+      timeout              = 5
+      healthy_threshold    = 2
+      unhealthy_threshold  = 3
+      deregistration_delay = 15
+    }
     prefix          = "demo"
     default_service = "orbit"
     ports           = { axon = 80, orbit = 81 }
@@ -238,6 +245,13 @@ run "unexposed_routes" {
   }
 
   variables {
+    health = {
+      interval             = 10
+      timeout              = 5
+      healthy_threshold    = 2
+      unhealthy_threshold  = 3
+      deregistration_delay = 15
+    }
     prefix          = "demo"
     default_service = "orbit"
     ports           = { axon = 80, half = 80, orbit = 80 }
@@ -279,6 +293,7 @@ run "axon" {
   }
 
   variables {
+    grace_period      = 30
     name              = "axon"
     prefix            = "demo"
     port              = 80
@@ -327,6 +342,7 @@ run "alarms" {
   }
 
   variables {
+    grace_period      = 30
     name              = "orbit"
     prefix            = "demo"
     port              = 80

@@ -200,6 +200,7 @@ run "scaled" {
   }
 
   variables {
+    grace_period      = 30
     name              = "orbit"
     prefix            = "demo"
     port              = 80
@@ -232,6 +233,7 @@ run "not_scaled" {
   }
 
   variables {
+    grace_period      = 30
     name              = "orbit"
     prefix            = "demo"
     port              = 80

@@ -108,6 +108,13 @@ run "cluster" {
   }
 
   variables {
+    health = {
+      interval             = 10
+      timeout              = 5
+      healthy_threshold    = 2
+      unhealthy_threshold  = 3
+      deregistration_delay = 15
+    }
     default_service   = "orbit"
     ports             = { orbit = 80 }
     routes            = { orbit = [] }
@@ -137,6 +144,7 @@ run "service" {
   }
 
   variables {
+    grace_period      = 30
     name              = "orbit"
     port              = 80
     cluster_name      = "other-second"
