@@ -54,7 +54,9 @@ def refusal(definition):
             return f"container `{container.get('name')}`: devices are not supported on Fargate"
         if added:
             names = ", ".join(sorted(added))
-            return f"container `{container.get('name')}`: capabilities.add {names} is not supported on Fargate"
+            return (
+                f"container `{container.get('name')}`: capabilities.add {names} is not supported on Fargate"
+            )
     return None
 
 

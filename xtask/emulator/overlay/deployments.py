@@ -89,7 +89,8 @@ def digest(image):
 def prune(service):
     """Revisions that no record names."""
     named = {it["targetServiceRevision"]["arn"] for it in service["_service_deployments"]}
-    named |= {source["arn"] for it in service["_service_deployments"] for source in it["sourceServiceRevisions"]}
+    for record in service["_service_deployments"]:
+        named |= {source["arn"] for source in record["sourceServiceRevisions"]}
     service["_revisions"] = {name: it for name, it in service["_revisions"].items() if name in named}
 
 
@@ -249,10 +250,12 @@ def stop_deployment(data):
     with scheduler.LOCK:
         found, _ = sought([name], by_arn)
         if not found:
-            return error_response_json("ServiceDeploymentNotFoundException", "The service deploy ARN that you specified doesn't exist.", 400)
+            code = "ServiceDeploymentNotFoundException"
+            return error_response_json(code, "The service deployment doesn't exist.", 400)
         service, record = found[name]
         if record["status"] not in ("PENDING", "IN_PROGRESS"):
-            return error_response_json("ConflictException", f"The service deployment is {record['status']}.", 400)
+            why = f"The service deployment is {record['status']}."
+            return error_response_json("ConflictException", why, 400)
         if data.get("stopType", "ROLLBACK") == "ABORT":
             close(record, "STOPPED", "Service deployment was stopped.")
         else:

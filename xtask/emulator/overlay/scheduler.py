@@ -106,7 +106,7 @@ def serve(cluster, service, now):
     count_failures(service, own, now)
     break_circuit(service)
     balance(cluster, service, alive, now)
-    alive = [it for it in ecs._tasks.values() if belongs(it, service) and it["lastStatus"] != "STOPPED"]
+    alive = alive_of(service)
     count(service, alive)
     complete(service, alive)
     deployments.follow(service)
@@ -118,6 +118,11 @@ def belongs(task, service):
         task.get("group") == f"service:{service['serviceName']}"
         and task.get("clusterArn") == service["clusterArn"]
     )
+
+
+def alive_of(service):
+    tasks = ecs._tasks.values()
+    return [it for it in tasks if belongs(it, service) and it["lastStatus"] != "STOPPED"]
 
 
 def is_active(task):
@@ -336,7 +341,7 @@ def scale_in(service, primary, task):
     reason = f"Scaling activity initiated by (deployment {primary['id']})"
     task["_sick"] = None
     if tasks.stop(task, reason, "ServiceSchedulerInitiated"):
-        tell(service, f"has begun draining connections on 1 tasks.")
+        tell(service, "has begun draining connections on 1 tasks.")
 
 
 def count(service, alive):
@@ -422,8 +427,10 @@ def update_service(data):
         service["events"] = events
         if ecs._primary_deployment(service)["id"] != before:
             deployments.begin(service)
-        count(service, [it for it in ecs._tasks.values() if belongs(it, service) and it["lastStatus"] != "STOPPED"])
-        return response if response[0] != 200 else ecs.json_response({"service": ecs._sanitize(service)})
+        count(service, alive_of(service))
+        if response[0] != 200:
+            return response
+        return ecs.json_response({"service": ecs._sanitize(service)})
 
 
 @replace(ecs, "_delete_service")
@@ -433,8 +440,7 @@ def delete_service(data):
         response = delete_service.original(data)
         service = found(data, "service")
         if service and response[0] == 200:
-            alive = any(belongs(it, service) and it["lastStatus"] != "STOPPED" for it in ecs._tasks.values())
-            service["status"] = "DRAINING" if alive else "INACTIVE"
+            service["status"] = "DRAINING" if alive_of(service) else "INACTIVE"
             return ecs.json_response({"service": ecs._sanitize(service)})
     return response
 
