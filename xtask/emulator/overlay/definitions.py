@@ -22,7 +22,7 @@ MEBIBYTE = 1024 * 1024
 SECOND = 1_000_000_000
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
 FARGATE_CAPABILITIES = {"SYS_PTRACE"}
-# What a definition may contain and Docker cannot do here. `doctor` lists it.
+# What a definition may contain and Docker cannot do here. The events of a service say so.
 NOT_HONOURED = {
     "dockerSecurityOptions": "security options of Docker",
     "firelensConfiguration": "the log router",

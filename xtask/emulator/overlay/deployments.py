@@ -193,11 +193,16 @@ def brief(record):
     }
 
 
+def service_of(data, field):
+    """The service that a request names."""
+    cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
+    reference = ecs._resolve_service_ref(data.get(field) or "")
+    return ecs._services.get(f"{cluster}/{reference[0]}") if reference else None
+
+
 @replace(ecs, "_list_service_deployments")
 def list_deployments(data):
-    cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
-    reference = ecs._resolve_service_ref(data.get("service") or "")
-    service = ecs._services.get(f"{cluster}/{reference[0]}") if reference else None
+    service = service_of(data, "service")
     if not service:
         return error_response_json("ServiceNotFoundException", "Service not found.", 400)
     wanted, span = data.get("status"), data.get("createdAt") or {}

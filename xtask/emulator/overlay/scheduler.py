@@ -265,7 +265,7 @@ def balance(cluster, service, alive, now):
     for task in sick if healthy >= desired else sick[:lacking]:
         replace_sick(service, task)
     # Those that are not healthy first, then the youngest.
-    by_need = sorted(sound, key=lambda it: (it["_healthy"], -position(it)))
+    by_need = sorted(reversed(sound), key=lambda it: it["_healthy"])
     for task in by_need[: max(0, len(sound) - desired)]:
         scale_in(service, primary, task)
 
@@ -277,10 +277,6 @@ def balance(cluster, service, alive, now):
         elif spare:
             spare, healthy = spare - 1, healthy - 1
             scale_in(service, primary, task)
-
-
-def position(task):
-    return list(ecs._tasks.keys()).index(task["taskArn"])
 
 
 def failed(service, task):
@@ -404,7 +400,7 @@ def create_service(data):
     with LOCK:
         response = create_service.original(data)
         if response[0] == 200:
-            deployments.begin(found(data, "serviceName"))
+            deployments.begin(deployments.service_of(data, "serviceName"))
     return response
 
 
@@ -417,7 +413,7 @@ def update_service(data):
         if wanted and (not definition or definition["status"] != "ACTIVE"):
             what = "is inactive" if definition else "not found"
             return error_response_json("ClientException", f"TaskDefinition {what}.", 400)
-        service = found(data, "service")
+        service = deployments.service_of(data, "service")
         if service is None:
             return update_service.original(data)
         before = ecs._primary_deployment(service)["id"]
@@ -438,17 +434,11 @@ def delete_service(data):
     """DRAINING until its tasks have stopped."""
     with LOCK:
         response = delete_service.original(data)
-        service = found(data, "service")
+        service = deployments.service_of(data, "service")
         if service and response[0] == 200:
             service["status"] = "DRAINING" if alive_of(service) else "INACTIVE"
             return ecs.json_response({"service": ecs._sanitize(service)})
     return response
-
-
-def found(data, field):
-    cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
-    reference = ecs._resolve_service_ref(data.get(field) or "")
-    return ecs._services.get(f"{cluster}/{reference[0]}") if reference else None
 
 
 @replace(
