@@ -12,5 +12,6 @@ pub mod decide;
 pub mod failure;
 pub mod planning;
 pub mod ports;
+pub mod random;
 pub mod release;
 pub mod report;

@@ -16,6 +16,7 @@ use crate::decide::release::snapshot::Snapshot;
 use crate::failure::Failure;
 use crate::planning::about::about;
 use crate::ports::Context;
+use crate::random;
 use crate::release::{self, confirm};
 use crate::report::SecretsEvent;
 
@@ -146,7 +147,7 @@ fn made_up(entries: &[&ServiceEntry]) -> Result<BTreeMap<Service, Fields>> {
             let value = if field.ends_with("_url") {
                 format!("postgres://{service}@localhost/{service}")
             } else {
-                random_hex(16)?
+                random::hex(16)?
             };
             fields.insert(field.clone(), value);
         }
@@ -281,15 +282,9 @@ fn document(fields: &Fields, pair: &SigningPair) -> Value {
 /// 20 and 40 characters, the lengths of AWS's own keys: some verifiers accept no others.
 fn random_pair() -> Result<SigningPair> {
     Ok(SigningPair {
-        access_key_id: format!("AKXT{}", random_hex(8)?.to_uppercase()),
-        secret_access_key: random_hex(20)?,
+        access_key_id: format!("AKXT{}", random::hex(8)?.to_uppercase()),
+        secret_access_key: random::hex(20)?,
     })
-}
-
-fn random_hex(bytes: usize) -> Result<String> {
-    let mut buffer = vec![0; bytes];
-    getrandom::fill(&mut buffer).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    Ok(hex::encode(buffer))
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::random;
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessKey {
@@ -26,8 +28,8 @@ impl AccessKey {
 
     fn random() -> Result<Self> {
         Ok(Self {
-            access_key_id: format!("AKIA{}", random_hex(8)?.to_uppercase()),
-            secret_access_key: random_hex(20)?,
+            access_key_id: format!("AKIA{}", random::hex(8)?.to_uppercase()),
+            secret_access_key: random::hex(20)?,
         })
     }
 }
@@ -56,12 +58,6 @@ pub(super) fn ensure(file: &Path) -> Result<()> {
         Ok(options.open(file)?.write_all(&key)?)
     };
     write().with_context(|| format!("write {}", file.display()))
-}
-
-fn random_hex(bytes: usize) -> Result<String> {
-    let mut buffer = vec![0; bytes];
-    getrandom::fill(&mut buffer).map_err(|error| anyhow!("no randomness: {error}"))?;
-    Ok(hex::encode(buffer))
 }
 
 #[cfg(test)]
