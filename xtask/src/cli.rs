@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jiff::SignedDuration;
 
 use crate::decide::artifact::compilation::BuildMethod;
 use crate::report::Format;
@@ -140,8 +141,8 @@ pub enum DeployedVerb {
         /// The component
         name: String,
         /// How far back, such as 90s, 15m or 2h
-        #[arg(long, default_value = "15m", value_name = "TIME")]
-        since: String,
+        #[arg(long, default_value = "15m", value_name = "TIME", value_parser = duration)]
+        since: SignedDuration,
         /// Go on as lines come, until Ctrl-C
         #[arg(long, short)]
         follow: bool,
@@ -298,7 +299,7 @@ pub enum SecretsVerb {
     },
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum LocalVerb {
     /// Start it, if it does not run
     Up,
@@ -306,6 +307,60 @@ pub enum LocalVerb {
     Down,
     /// Stop it and forget its state
     Reset,
+    /// Run a command whose calls to the local AWS fail on purpose
+    #[command(
+        after_help = "Calls are throttled, fail, are slow, lose their answers, or are made later. The same seed\n\
+        spoils the same calls. Only the command itself is affected, Terraform is not, and nothing\n\
+        of it stays.\n\n\
+        Examples:\n  cargo xtask local rehearse -- deploy\n  \
+        cargo xtask local rehearse --seed 7 --rate 0.2 --stale 0.3 -- rollback\n  \
+        cargo xtask local rehearse --rate 0 --stale 0 --blackout 45s -- deploy"
+    )]
+    Rehearse(RehearseArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RehearseArguments {
+    /// What the faults are drawn from; random, if left out
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The share of the calls that fail or are slow
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = share)]
+    pub rate: f64,
+    /// The share of the reads that get an earlier answer
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = share)]
+    pub stale: f64,
+    /// Take the network away for this long, from a moment after the first change on
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub blackout: Option<SignedDuration>,
+    /// The command, with its own flags
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "write a number from 0 to 1".to_owned())
+}
+
+/// `90s`, `15m`, `2h`, `1d`.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let unit = text.chars().last().unwrap_or_default();
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => 0,
+    };
+    let count = text.strip_suffix(unit).and_then(|it| it.parse().ok());
+    let seconds = count.and_then(|count: i64| count.checked_mul(seconds));
+    seconds
+        .filter(|seconds| *seconds > 0)
+        .map(SignedDuration::from_secs)
+        .ok_or_else(|| "write 90s, 15m, 2h or 1d".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -356,9 +411,77 @@ pub fn format_of(arguments: impl IntoIterator<Item = OsString>) -> Format {
     format
 }
 
+impl Cli {
+    /// The command that is rehearsed. What is said of the output is said of the whole.
+    pub fn rehearsed(self, words: &[String]) -> Result<Self, String> {
+        let words = ["cargo xtask"]
+            .into_iter()
+            .chain(words.iter().map(String::as_str));
+        let inner = Self::try_parse_from(words).map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        })?;
+        let Global {
+            env,
+            format,
+            quiet,
+            verbose,
+        } = inner.global;
+        if format != Format::Human || quiet || verbose {
+            return Err("write --format, --quiet and --verbose before the `--`".to_owned());
+        }
+        if !matches!(inner.verb, Verb::Deploy(_) | Verb::Deployed(_)) {
+            return Err("only a command that calls AWS can be rehearsed".to_owned());
+        }
+        let global = Global {
+            env: env.or(self.global.env),
+            ..self.global
+        };
+        Ok(Self {
+            global,
+            verb: inner.verb,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_a_positive_count_and_a_unit() {
+        assert_eq!(duration("15m").unwrap(), SignedDuration::from_mins(15));
+        assert_eq!(duration("2h").unwrap(), SignedDuration::from_hours(2));
+        for nonsense in [
+            "",
+            "m",
+            "15",
+            "-5m",
+            "5w",
+            "0s",
+            "1.5h",
+            "99999999999999999d",
+        ] {
+            duration(nonsense).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn only_a_command_that_calls_aws_is_rehearsed() {
+        let outer = || Cli::try_parse_from(["cargo xtask", "status", "--quiet"]).unwrap();
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let deploy = outer().rehearsed(&words("deploy --yes")).unwrap();
+        assert!(deploy.global.quiet && matches!(deploy.verb, Verb::Deploy(_)));
+        for (line, expected) in [
+            ("depoy", "unrecognized subcommand 'depoy'"),
+            ("test --fast", "only a command that calls AWS"),
+            ("deploy --format json", "before the `--`"),
+        ] {
+            let error = outer().rehearsed(&words(line)).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 
     #[test]
     fn the_format_is_found_in_a_command_line_that_makes_no_sense() {

@@ -21,6 +21,7 @@ use xtask::adapters::logs::CloudWatch;
 use xtask::adapters::probe::Http;
 use xtask::adapters::python_tools::PythonTools;
 use xtask::adapters::registry::Ecr;
+use xtask::adapters::rehearsal::{FaultSettings, Rehearsal};
 use xtask::adapters::secrets::SecretsManager;
 use xtask::adapters::source::Checkout;
 use xtask::adapters::transport::Transport;
@@ -29,7 +30,7 @@ use xtask::adapters::{aws, environments};
 use xtask::catalog::{Catalog, UnknownNameError};
 use xtask::cli::{
     self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LocalVerb, MachineVerb,
-    NewVerb, SecretsVerb, Verb,
+    NewVerb, RehearseArguments, SecretsVerb, Verb,
 };
 use xtask::commands::{
     self, bench, build, deploy, lint, new, plan, rollback, secrets, test, verify,
@@ -41,7 +42,7 @@ use xtask::decide::outputs::Outputs;
 use xtask::failure::{Failure, Kind};
 use xtask::planning;
 use xtask::ports::{Context, ProcessEnv, User};
-use xtask::report::{CommandEvent, OutputMode, Report};
+use xtask::report::{CommandEvent, MachineEvent, OutputMode, Report};
 
 fn main() -> ExitCode {
     let parsed = Cli::try_parse();
@@ -90,6 +91,7 @@ struct Process<'a> {
     catalog: &'a Catalog,
     report: &'a Report,
     signals: &'a Signals,
+    rehearsal: Option<&'a Arc<Rehearsal>>,
 }
 
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
@@ -97,10 +99,14 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
     if let Some(file) = environments::step_summary(env)? {
         report.summarise_to(Box::new(file));
     }
-    let environment = || {
-        let named = cli.global.env.as_deref().or(env.variable("XTASK_ENV"));
-        environments::load(env, named.unwrap_or("local"))
-    };
+    if let Verb::Machine(MachineVerb::Local {
+        verb: LocalVerb::Rehearse(arguments),
+    }) = &cli.verb
+    {
+        let arguments = arguments.clone();
+        let rehearsed = cli.rehearsed(&arguments.command).map_err(Failure::usage)?;
+        return rehearse(rehearsed, &arguments, (env, report, signals)).await;
+    }
     if let Verb::Machine(verb) = cli.verb {
         return run_on_machine(verb, env, report).await;
     }
@@ -109,14 +115,70 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
         catalog: &environments::catalog(env)?,
         report,
         signals,
+        rehearsal: None,
     };
-    match cli.verb {
-        Verb::Machine(verb) => run_on_machine(verb, env, report).await,
-        Verb::Checkout(verb) => run_in_checkout(verb, &environment()?, process).await,
-        Verb::Build(arguments) => run_build(arguments, &environment()?, process).await,
-        Verb::Deploy(arguments) => run_deploy(arguments, &environment()?, process).await,
-        Verb::Deployed(verb) => run_deployed(verb, &environment()?, process).await,
+    let environment = environment_of(&cli, env)?;
+    run_in_environment(cli.verb, &environment, process).await
+}
+
+fn environment_of(cli: &Cli, env: &ProcessEnv) -> Result<Environment> {
+    let named = cli.global.env.as_deref().or(env.variable("XTASK_ENV"));
+    environments::load(env, named.unwrap_or("local"))
+}
+
+async fn run_in_environment(
+    verb: Verb,
+    environment: &Environment,
+    process: Process<'_>,
+) -> Result<()> {
+    match verb {
+        Verb::Machine(verb) => run_on_machine(verb, process.env, process.report).await,
+        Verb::Checkout(verb) => run_in_checkout(verb, environment, process).await,
+        Verb::Build(arguments) => run_build(arguments, environment, process).await,
+        Verb::Deploy(arguments) => run_deploy(arguments, environment, process).await,
+        Verb::Deployed(verb) => run_deployed(verb, environment, process).await,
     }
+}
+
+async fn rehearse(
+    cli: Cli,
+    arguments: &RehearseArguments,
+    (env, report, signals): (&ProcessEnv, &Report, &Signals),
+) -> Result<()> {
+    let environment = environment_of(&cli, env)?;
+    if !environment.emulated {
+        let text = format!(
+            "{} is no local AWS: nothing is rehearsed there",
+            environment.name
+        );
+        return Err(Failure::usage(text).into());
+    }
+    let blackout = arguments.blackout.unwrap_or_default();
+    let settings = FaultSettings {
+        seed: arguments.seed.map_or_else(xtask::random::seed, Ok)?,
+        rate: arguments.rate,
+        stale: arguments.stale,
+        blackout: blackout.unsigned_abs(),
+    };
+    report.emit(MachineEvent::Rehearsing {
+        seed: settings.seed,
+        rate: settings.rate,
+        stale: settings.stale,
+        blackout_s: settings.blackout.as_secs(),
+    });
+    let rehearsal = Rehearsal::new(settings);
+    let process = Process {
+        env,
+        catalog: &environments::catalog(env)?,
+        report,
+        signals,
+        rehearsal: Some(&rehearsal),
+    };
+    let ended = run_in_environment(cli.verb, &environment, process).await;
+    report.emit(MachineEvent::Rehearsed {
+        faults: rehearsal.counts(),
+    });
+    ended
 }
 
 async fn run_on_machine(verb: MachineVerb, env: &ProcessEnv, report: &Report) -> Result<()> {
@@ -139,6 +201,7 @@ async fn run_on_machine(verb: MachineVerb, env: &ProcessEnv, report: &Report) ->
                 LocalVerb::Up => commands::local::up(env, report, &emulator).await,
                 LocalVerb::Down => commands::local::down(report, &emulator).await,
                 LocalVerb::Reset => commands::local::reset(report, &emulator).await,
+                LocalVerb::Rehearse(_) => unreachable!("`run` handles it"),
             }
         }
     }
@@ -334,7 +397,7 @@ async fn run_with_outputs(
             follow,
         } => {
             let component = usage(context.catalog.component_named(&name))?;
-            commands::logs::logs(context, outputs, component, &since, follow).await
+            commands::logs::logs(context, outputs, component, since, follow).await
         }
     }
 }
@@ -358,15 +421,17 @@ async fn with_context(
         catalog,
         report,
         signals,
+        rehearsal,
     } = process;
     let emulator = Emulator::new(env, report)?;
     let transport = if environment.emulated {
-        Transport::local()
+        Transport::local().with_faults(rehearsal.cloned())
     } else {
         Transport::real(env)?
     };
     let config = if environment.emulated {
-        aws::emulated(environment, &emulator.endpoint(), &emulator.access_key())
+        let (endpoint, key) = (emulator.endpoint(), emulator.access_key());
+        aws::emulated(environment, &endpoint, &key, &transport)
     } else {
         aws::real(env, environment, &transport).await?
     };
@@ -454,12 +519,14 @@ async fn run_tests(
         catalog,
         report,
         signals,
+        ..
     } = process;
     if fix {
         commands::doctor::make_ready(env, report).await?;
     }
     let emulator = Emulator::new(env, report)?;
-    let config = aws::emulated(environment, &emulator.endpoint(), &emulator.access_key());
+    let (endpoint, key) = (emulator.endpoint(), emulator.access_key());
+    let config = aws::emulated(environment, &endpoint, &key, &Transport::local());
     let local = Some(local(&emulator));
     let infra = Terraform::new(env, catalog, environment, report, &config, signals, local);
     let tools = PythonTools::new(env, report);

@@ -26,7 +26,8 @@ use tokio::time::Instant;
 pub use diagnostics::tell_diagnostics;
 pub use event::{
     ArtifactKind, BuildEvent, CommandEvent, ContainerEvidence, Event, InfraEvent, MachineEvent,
-    ReleaseEvent, RollbackEvent, SecretChange, SecretsEvent, Shortcoming, TaskEvidence,
+    RehearsedFault, ReleaseEvent, RollbackEvent, SecretChange, SecretsEvent, Shortcoming,
+    TaskEvidence,
 };
 use event::{Shown, Tone};
 use paint::Paint;

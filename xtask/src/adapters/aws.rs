@@ -37,7 +37,12 @@ pub fn limits((attempt, all): (Duration, Duration)) -> TimeoutConfig {
 
 /// The configuration for the local AWS. It uses nothing of the shell, so it cannot reach a real
 /// account.
-pub fn emulated(environment: &Environment, endpoint: &str, key: &AccessKey) -> SdkConfig {
+pub fn emulated(
+    environment: &Environment,
+    endpoint: &str,
+    key: &AccessKey,
+    transport: &Transport,
+) -> SdkConfig {
     let (id, secret) = (&key.access_key_id, &key.secret_access_key);
     let credentials = Credentials::new(id, secret, None, None, "emulator");
     SdkConfig::builder()
@@ -46,7 +51,7 @@ pub fn emulated(environment: &Environment, endpoint: &str, key: &AccessKey) -> S
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
         .timeout_config(limits(EMULATOR_LIMITS))
-        .http_client(Transport::local().sdk())
+        .http_client(transport.sdk())
         .build()
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::aws::emulated;
 use super::emulator::AccessKey;
+use super::transport::Transport;
 use crate::decide::environment::Environment;
 use crate::report::{Format, OutputMode, Report};
 
@@ -29,7 +30,12 @@ pub(super) async fn config(
     let answer: Arc<Responder> = Arc::new(answer);
     let app = Router::new().fallback(serve).with_state(answer);
     drop(tokio::spawn(async { axum::serve(listener, app).await }));
-    emulated(&environment(), &endpoint, &AccessKey::of_none())
+    emulated(
+        &environment(),
+        &endpoint,
+        &AccessKey::of_none(),
+        &Transport::local(),
+    )
 }
 
 /// A report without output.

@@ -21,6 +21,7 @@ pub mod probe;
 pub mod process;
 pub mod python_tools;
 pub mod registry;
+pub mod rehearsal;
 pub mod secrets;
 pub mod source;
 pub mod toolchain;

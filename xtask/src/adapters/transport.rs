@@ -23,6 +23,7 @@ use http_body_util::{BodyExt, Limited};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::rehearsal::Rehearsal;
 use crate::decide::machine::proxy::{Proxies, Proxy};
 use crate::failure::Failure;
 use crate::ports::ProcessEnv;
@@ -35,6 +36,8 @@ pub struct Transport {
     /// The trusted certificate authorities. `None`: plain HTTP only.
     trust: Option<TlsContext>,
     proxies: Arc<Proxies>,
+    /// Makes requests fail on purpose.
+    rehearsal: Option<Arc<Rehearsal>>,
 }
 
 impl Transport {
@@ -43,7 +46,13 @@ impl Transport {
         Self {
             trust: None,
             proxies: Arc::default(),
+            rehearsal: None,
         }
+    }
+
+    #[must_use]
+    pub fn with_faults(self, rehearsal: Option<Arc<Rehearsal>>) -> Self {
+        Self { rehearsal, ..self }
     }
 
     /// For AWS: trusts the authorities of this machine and of `AWS_CA_BUNDLE`, and uses the proxy
@@ -57,6 +66,7 @@ impl Transport {
         Ok(Self {
             trust: Some(trust(bundle.transpose()?)?),
             proxies: Arc::new(proxies),
+            rehearsal: None,
         })
     }
 
@@ -94,11 +104,15 @@ impl Transport {
             let config = config.expect("a parsed proxy has a scheme and a host");
             (scheme, self.single_connector(settings, idle_max, config))
         });
-        SharedHttpConnector::new(RoutingConnector {
+        let connector = SharedHttpConnector::new(RoutingConnector {
             direct: self.single_connector(settings, idle_max, ProxyConfig::disabled()),
             proxied: proxied.collect(),
             proxies: Arc::clone(&self.proxies),
-        })
+        });
+        match &self.rehearsal {
+            Some(rehearsal) => Rehearsal::in_front_of(rehearsal, connector),
+            None => connector,
+        }
     }
 
     fn single_connector(

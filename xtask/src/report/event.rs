@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use build::{ArtifactKind, BuildEvent};
 pub use command::CommandEvent;
 pub use infra::InfraEvent;
-pub use machine::{MachineEvent, Shortcoming};
+pub use machine::{MachineEvent, RehearsedFault, Shortcoming};
 pub use release::ReleaseEvent;
 pub use rollback::{ContainerEvidence, RollbackEvent, TaskEvidence};
 pub use secrets::{SecretChange, SecretsEvent};

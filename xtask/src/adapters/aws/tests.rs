@@ -90,6 +90,7 @@ fn the_local_aws_uses_nothing_of_the_shell() {
         &staging(None),
         "http://127.0.0.1:4577",
         &AccessKey::of_none(),
+        &Transport::local(),
     );
     assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:4577"));
     assert_eq!(config.region().map(AsRef::as_ref), Some("us-east-1"));
@@ -219,7 +220,8 @@ async fn a_call_without_an_answer_times_out() {
     let credentials = Credentials::new("key", "secret", None, None, "test");
     let loader = loader(&environment, &Transport::local()).credentials_provider(credentials);
     let real = load(loader, &environment).await;
-    let local = emulated(&environment, &endpoint, &AccessKey::of_none());
+    let key = AccessKey::of_none();
+    let local = emulated(&environment, &endpoint, &key, &Transport::local());
     for (config, limit) in [(&real, AWS_LIMITS.1), (&local, EMULATOR_LIMITS.1)] {
         let began = Instant::now();
         let table = ledger::ReleasesTable::new(config, &environment);

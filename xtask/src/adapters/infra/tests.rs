@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::adapters::aws::emulated;
+use crate::adapters::emulator::AccessKey;
 use crate::adapters::fake_aws;
+use crate::adapters::transport::Transport;
 use crate::catalog::testing::catalog;
 use crate::failure::exit_code;
 
@@ -88,14 +91,19 @@ impl InfraCheckout {
     }
 }
 
+/// The configuration for a local AWS that does not run.
+fn unreachable_aws(environment: &Environment) -> SdkConfig {
+    let (endpoint, key) = ("http://127.0.0.1:1", AccessKey::of_none());
+    emulated(environment, endpoint, &key, &Transport::local())
+}
+
 /// Plans, and calls `act` with the plan.
 async fn planned<T>(
     checkout: &InfraCheckout,
     act: impl AsyncFnOnce(&Terraform<'_>, Box<dyn InfraPlan + '_>) -> T,
 ) -> Result<T> {
     let environment = fake_aws::environment();
-    let config =
-        crate::adapters::aws::emulated(&environment, "http://127.0.0.1:1", &AccessKey::of_none());
+    let config = unreachable_aws(&environment);
     let report = fake_aws::report();
     let catalog = catalog();
     let terraform = Terraform::new(
@@ -115,11 +123,7 @@ async fn planned<T>(
 #[expect(clippy::disallowed_methods, reason = "a temporary folder")]
 async fn endpoints_of_a_profile_are_ignored() {
     let checkout = InfraCheckout::new(&["main.tf"]);
-    let config = crate::adapters::aws::emulated(
-        &fake_aws::environment(),
-        "http://127.0.0.1:1",
-        &AccessKey::of_none(),
-    );
+    let config = unreachable_aws(&fake_aws::environment());
     let report = fake_aws::report();
     for (endpoint, expected) in [
         (None, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true\n"),

@@ -49,6 +49,27 @@ pub enum MachineEvent {
     LocalDown {
         state_kept: bool,
     },
+    /// Calls of the command that follows fail on purpose.
+    Rehearsing {
+        seed: u64,
+        rate: f64,
+        stale: f64,
+        blackout_s: u64,
+    },
+    /// The calls that did.
+    Rehearsed {
+        faults: Vec<RehearsedFault>,
+    },
+}
+
+/// A fault that a rehearsal put in front of calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct RehearsedFault {
+    pub fault: String,
+    /// The operation of AWS, or method and path.
+    pub call: String,
+    pub count: u32,
 }
 
 /// Something that a machine lacks.
@@ -92,7 +113,43 @@ impl MachineEvent {
             }
             Self::LocalDown { state_kept: true } => done("local", "is down; its state is kept"),
             Self::LocalDown { state_kept: false } => done("local", "is down; its state is deleted"),
+            Self::Rehearsing {
+                seed,
+                rate,
+                stale,
+                blackout_s,
+            } => warning(
+                "rehearsal",
+                format!(
+                    "CALLS FAIL ON PURPOSE: --seed {seed}, {} of the calls, {} of the reads stale, \
+                     {blackout_s} s without a network",
+                    percent(*rate),
+                    percent(*stale)
+                ),
+            ),
+            Self::Rehearsed { faults } => {
+                let count: u32 = faults.iter().map(|it| it.count).sum();
+                let lines = faults.iter().map(RehearsedFault::line);
+                block(
+                    "rehearsal",
+                    format!(
+                        "{count} calls failed on purpose\n{}",
+                        lines.collect::<String>()
+                    ),
+                )
+            }
         }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{} %", (share * 1000.0).round() / 10.0)
+}
+
+impl RehearsedFault {
+    fn line(&self) -> String {
+        let Self { fault, call, count } = self;
+        format!("{fault:<11} {call}, {count} times\n")
     }
 }
 
