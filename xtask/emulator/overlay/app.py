@@ -4,7 +4,18 @@ import sys
 
 from ministack import app as emulator
 
-from . import definitions, deployments, door, pins, registry, saving, scheduler, targets, tasks  # noqa: F401
+from . import (  # noqa: F401
+    answers,
+    definitions,
+    deployments,
+    door,
+    pins,
+    registry,
+    saving,
+    scheduler,
+    targets,
+    tasks,
+)
 
 
 @pins.replace(emulator, "_handle_lifespan")

@@ -248,7 +248,10 @@ def describe_revisions(data):
 
 
 def stop_deployment(data):
-    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopServiceDeployment.html"""
+    """One that goes back already goes on.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
+    """
     from . import scheduler
 
     name = data.get("serviceDeploymentArn", "")
@@ -258,6 +261,8 @@ def stop_deployment(data):
             code = "ServiceDeploymentNotFoundException"
             return error_response_json(code, "The service deployment doesn't exist.", 400)
         service, record = found[name]
+        if record["status"] in GOING_BACK:
+            return json_response({"serviceDeploymentArn": name})
         if record["status"] not in ("PENDING", "IN_PROGRESS"):
             why = f"The service deployment is {record['status']}."
             return error_response_json("ConflictException", why, 400)

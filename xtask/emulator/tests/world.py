@@ -5,7 +5,7 @@ import itertools
 from ministack.core.responses import request_scope
 from ministack.services import alb, ecs
 
-from overlay import scheduler, targets, tasks
+from overlay import answers, scheduler, targets, tasks  # noqa: F401
 
 GROUP = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/demo/1"
 _addresses = itertools.count(1)

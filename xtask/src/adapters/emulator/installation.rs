@@ -22,12 +22,13 @@ macro_rules! overlay {
 const REQUIREMENTS: &str = include_str!("../../../emulator/requirements.txt");
 
 /// Files below the folder that Python searches first.
-const STARTUP: [(&str, &str); 13] = [
+const STARTUP: [(&str, &str); 14] = [
     (
         "sitecustomize.py",
         include_str!("../../../emulator/sitecustomize.py"),
     ),
     overlay!("__init__.py"),
+    overlay!("answers.py"),
     overlay!("app.py"),
     overlay!("definitions.py"),
     overlay!("deployments.py"),

@@ -1,0 +1,21 @@
+"""ECS leaves out a member that it has no value for; the emulator answers null or an empty text."""
+
+from ministack.services import ecs
+
+from .pins import replace
+
+# The value of a variable may be empty, but not these.
+NEVER_EMPTY = {"ipcMode", "pidMode", "stopCode", "stoppedReason"}
+
+
+@replace(ecs, "_normalize_ecs_timestamps")
+def normalized(payload, name=None):
+    """Each part of an answer passes here."""
+    part = normalized.original(payload, name)
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: value
+        for key, value in part.items()
+        if value is not None and not (value == "" and key in NEVER_EMPTY)
+    }
