@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_para
 import json
 import os
 import time
+from pathlib import Path
 
 from docker.types import Ulimit
 from ministack.core import container_reaper
@@ -22,14 +23,9 @@ MEBIBYTE = 1024 * 1024
 SECOND = 1_000_000_000
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
 FARGATE_CAPABILITIES = {"SYS_PTRACE"}
-# What a definition may contain and Docker cannot do here. The events of a service say so.
-NOT_HONOURED = {
-    "dockerSecurityOptions": "security options of Docker",
-    "firelensConfiguration": "the log router",
-    "repositoryCredentials": "credentials of another registry",
-    "resourceRequirements": "GPUs and accelerators",
-    "restartPolicy": "restarts of one container",
-}
+# Parts of a definition, and of its containers, that have no effect here. The events of a service say
+# so, and `cargo xtask doctor` lists them from the same file.
+NOT_HONORED = json.loads(Path(__file__).with_name("not_honored.json").read_text())
 
 
 def of_task(task):
@@ -68,16 +64,10 @@ def register(data):
     return register.original(data)
 
 
-def not_honoured(definition):
+def not_honored(definition):
     """What of a definition has no effect here."""
-    return sorted(
-        {
-            text
-            for container in definition.get("containerDefinitions") or []
-            for key, text in NOT_HONOURED.items()
-            if container.get(key)
-        }
-    )
+    parts = [definition, *(definition.get("containerDefinitions") or [])]
+    return [f"{key} ({what})" for key, what in NOT_HONORED.items() if any(it.get(key) for it in parts)]
 
 
 def health_check(container):

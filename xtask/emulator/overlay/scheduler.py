@@ -318,8 +318,8 @@ def launch(cluster, service, deployment, number):
         tell(service, f"was unable to place a task. Reason: {body.decode()}.")
         return
     tell(service, f"has started {number} tasks.")
-    for text in definitions.not_honoured(ecs._task_defs[ecs._resolve_td_key(deployment["taskDefinition"])]):
-        tell(service, f"runs a definition of which the local AWS does not honour {text}.")
+    for text in definitions.not_honored(ecs._task_defs[ecs._resolve_td_key(deployment["taskDefinition"])]):
+        tell(service, f"runs a definition of which the local AWS does not honor {text}.")
 
 
 def replace_sick(service, task):

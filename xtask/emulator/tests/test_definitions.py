@@ -8,6 +8,8 @@ from ministack.services import ecs
 
 from overlay import definitions
 
+from .world import World
+
 
 def arguments(container=None, **definition):
     written = {"name": "demo", "image": "demo"} | (container or {})
@@ -55,6 +57,16 @@ class Containers(unittest.TestCase):
         written = [depends("a", "c"), depends("b", "a"), depends("c")]
         order = sorted(range(3), key=lambda at: definitions.depth(written, at))
         self.assertEqual([written[at]["name"] for at in order], ["c", "a", "b"])
+
+
+class NotHonored(unittest.TestCase):
+    def test_an_event_names_what_has_no_effect(self):
+        world = World()
+        self.addCleanup(world.close)
+        world.update(taskDefinition=world.register(restartPolicy={"enabled": True}))
+        world.tick()
+        self.assertIn("(service demo) runs a definition of which the local AWS does not honor "
+                      "restartPolicy (restarts of one container).", world.messages())
 
 
 class Refusals(unittest.TestCase):

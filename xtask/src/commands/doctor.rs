@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::decide::machine::readiness::{ReadinessFault, faults, shell_text};
 use crate::failure::Failure;
@@ -13,12 +13,19 @@ use crate::report::{CommandEvent, MachineEvent, Report, Shortcoming};
 const FIX_LIMIT: Duration = Duration::from_secs(20);
 const FIX_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Parts of a definition that have no effect on the local AWS, each with what it is. The overlay of
+/// the emulator reads the same file.
+const NOT_HONORED: &str = include_str!("../../emulator/overlay/not_honored.json");
+
 pub async fn doctor(fix: bool, machine: &dyn Machine, report: &Report) -> Result<()> {
     let found = missing(fix, machine, report).await;
     report.data(&found, &table(&found));
     if found.is_empty() {
         report.emit(MachineEvent::NothingMissing);
     }
+    report.emit(MachineEvent::NotHonored {
+        parts: serde_json::from_str(NOT_HONORED).context("not_honored.json")?,
+    });
     judged(fix, &found)
 }
 

@@ -22,7 +22,7 @@ macro_rules! overlay {
 const REQUIREMENTS: &str = include_str!("../../../emulator/requirements.txt");
 
 /// Files below the folder that Python searches first.
-const STARTUP: [(&str, &str); 14] = [
+const STARTUP: [(&str, &str); 15] = [
     (
         "sitecustomize.py",
         include_str!("../../../emulator/sitecustomize.py"),
@@ -33,6 +33,7 @@ const STARTUP: [(&str, &str); 14] = [
     overlay!("definitions.py"),
     overlay!("deployments.py"),
     overlay!("door.py"),
+    overlay!("not_honored.json"),
     overlay!("pins.json"),
     overlay!("pins.py"),
     overlay!("registry.py"),

@@ -1,5 +1,7 @@
 //! Events of this machine: what it lacks, and the local AWS.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Shown, block, done, live, warning};
@@ -13,6 +15,10 @@ pub enum MachineEvent {
         missing: Vec<Shortcoming>,
     },
     NothingMissing,
+    /// Parts of a task definition that have no effect on the local AWS, and what each one is.
+    NotHonored {
+        parts: BTreeMap<String, String>,
+    },
     /// Something that is missing is about to be installed or started.
     Fixing {
         subject: String,
@@ -90,6 +96,11 @@ impl MachineEvent {
                 missing.iter().map(Shortcoming::lines).collect::<String>(),
             ),
             Self::NothingMissing => done("doctor", "nothing is missing"),
+            Self::NotHonored { parts } => {
+                let parts = parts.iter().map(|(key, what)| format!("{key} ({what})"));
+                let parts = parts.collect::<Vec<_>>().join(", ");
+                done("local", format!("ignores of a task definition: {parts}"))
+            }
             Self::Fixing { subject, reason } => done(subject, reason),
             Self::Running { subject, command } => done(subject, format!("$ {command}")),
             Self::PackagesMissing { subject, purpose } => {
