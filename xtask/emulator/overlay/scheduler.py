@@ -29,6 +29,11 @@ UNCHECKED = 40
 BACK_OFF_AFTER, BACK_OFF_MOST = 3, 60
 # "Amazon ECS stopped tasks are visible for at least an hour."
 STOPPED_KEPT = 3600
+IMPAIRED = (
+    "is unable to consistently start tasks successfully. "
+    "For more information, see the Troubleshooting section."
+)
+FAILED_CONTAINER_CHECKS = "Task failed container health checks"
 FAILURES = ("EssentialContainerExited", "TaskFailedToStart")
 STARTING = ("PROVISIONING", "PENDING", "ACTIVATING")
 
@@ -162,7 +167,7 @@ def judge_health(service, task, now):
     if age < (service.get("healthCheckGracePeriodSeconds") or 0):
         return
     if checked and task["healthStatus"] == "UNHEALTHY":
-        task["_sick"] = "Task failed container health checks"
+        task["_sick"] = FAILED_CONTAINER_CHECKS
     for group, state in states.items():
         if state == "unhealthy":
             task["_sick"] = f"Task failed ELB health checks in (target-group {group})"
@@ -191,6 +196,8 @@ def count_failures(service, own, now):
             if in_row > BACK_OFF_AFTER:
                 wait = min(2 ** (in_row - BACK_OFF_AFTER), BACK_OFF_MOST)
                 deployment["_not_before"] = now + wait
+                if deployment["rolloutState"] == "COMPLETED" or not breaker(service).get("enable"):
+                    tell(service, IMPAIRED)
 
 
 def breaker(service):
@@ -252,16 +259,16 @@ def balance(cluster, service, alive, now):
     new = [it for it in active if it["_deployment_id"] == primary["id"]]
     old = [it for it in active if it["_deployment_id"] != primary["id"]]
     sound = [it for it in new if not it["_sick"]]
+    sick = [it for it in new if it["_sick"]]
     healthy = sum(it["_healthy"] for it in active)
     missing = max(0, desired - len(sound))
     starting = min(missing, max(0, most - len(active)))
     if primary["rolloutState"] == "FAILED" or now < primary.get("_not_before", 0):
         starting = 0
     if starting:
-        launch(cluster, service, primary, starting)
+        launch(cluster, service, primary, starting, replaced=min(starting, len(sick)))
 
     lacking = missing - starting
-    sick = [it for it in new if it["_sick"]]
     for task in sick if healthy >= desired else sick[:lacking]:
         replace_sick(service, task)
     # Those that are not healthy first, then the youngest.
@@ -295,7 +302,7 @@ def bring_back(cluster, service):
             launch(cluster, service, deployment, number)
 
 
-def launch(cluster, service, deployment, number):
+def launch(cluster, service, deployment, number, replaced=0):
     status, _, body = ecs._run_task(
         {
             "cluster": cluster,
@@ -317,27 +324,46 @@ def launch(cluster, service, deployment, number):
     if status != 200:
         tell(service, f"was unable to place a task. Reason: {body.decode()}.")
         return
-    tell(service, f"has started {number} tasks.")
+    started = " ".join(f"(task {identity(it)})" for it in ecs.json.loads(body)["tasks"])
+    text = f"has started {number} tasks: {started}."
+    if replaced:
+        text += f" Amazon ECS replaced {replaced} tasks due to an unhealthy status."
+    tell(service, text)
     for text in definitions.not_honored(ecs._task_defs[ecs._resolve_td_key(deployment["taskDefinition"])]):
         tell(service, f"runs a definition of which the local AWS does not honor {text}.")
 
 
+def identity(task):
+    return task["taskArn"].rsplit("/", 1)[-1]
+
+
 def replace_sick(service, task):
-    for group, _, port in task["_targets"]:
-        if group in task["_sick"]:
-            tell(
-                service,
-                f"(port {port}) is unhealthy in (target-group {group}) due to (reason Health checks failed).",
-            )
-    if tasks.stop(task, task["_sick"], "ServiceSchedulerInitiated"):
-        tell(service, f"has stopped 1 running tasks: (task {task['taskArn'].rsplit('/', 1)[-1]}).")
+    named = f"(task {identity(task)})"
+    if task["_sick"] == FAILED_CONTAINER_CHECKS:
+        tell(service, f"{named} failed container health checks.")
+    for group, address, port in task["_targets"]:
+        target = targets.find(group, address, port)
+        if group in task["_sick"] and target:
+            where = f"(port {port}) is unhealthy in (target-group {group})"
+            tell(service, f"{named} {where} due to (reason {target.description}).")
+    stop(service, task, task["_sick"])
 
 
 def scale_in(service, primary, task):
-    reason = f"Scaling activity initiated by (deployment {primary['id']})"
     task["_sick"] = None
-    if tasks.stop(task, reason, "ServiceSchedulerInitiated"):
-        tell(service, "has begun draining connections on 1 tasks.")
+    stop(service, task, f"Scaling activity initiated by (deployment {primary['id']})")
+
+
+def stop(service, task, reason):
+    registered, pending = task.get("_targets") or [], task["lastStatus"] in STARTING
+    if not tasks.stop(task, reason, "ServiceSchedulerInitiated"):
+        return
+    running = f"has stopped 1 running tasks: (task {identity(task)})."
+    tell(service, "stopped 1 pending tasks." if pending else running)
+    for group, _, _ in registered:
+        tell(service, f"deregistered 1 targets in (target-group {group})")
+    if registered:
+        tell(service, "has begun draining connections on 1 tasks.", task["_deployment_id"])
 
 
 def count(service, alive):
@@ -360,27 +386,26 @@ def complete(service, alive):
     """Once every task is a healthy one of the new deployment."""
     primary = ecs._primary_deployment(service)
     healthy = [it for it in alive if it["_healthy"] and it["_deployment_id"] == primary["id"]]
-    if primary["rolloutState"] != "IN_PROGRESS" or len(alive) != len(healthy):
-        return
-    if len(healthy) != service["desiredCount"]:
-        return
-    primary.update(
-        rolloutState="COMPLETED",
-        rolloutStateReason=f"ECS deployment {primary['id']} completed.",
-        updatedAt=ecs._iso(),
-    )
-    service["_completed"] = dict(primary)
-    tell(service, f"(deployment {primary['id']}) deployment completed.")
-    tell(service, "has reached a steady state.")
-    deployments.completed(service)
+    steady = len(alive) == len(healthy) == service["desiredCount"]
+    completes = steady and primary["rolloutState"] == "IN_PROGRESS"
+    if completes:
+        primary.update(
+            rolloutState="COMPLETED",
+            rolloutStateReason=f"ECS deployment {primary['id']} completed.",
+            updatedAt=ecs._iso(),
+        )
+        service["_completed"] = dict(primary)
+        tell(service, f"(deployment {primary['id']}) deployment completed.")
+        deployments.completed(service)
+    if completes or (steady and not service.get("_steady")):
+        tell(service, "has reached a steady state.")
+    service["_steady"] = steady
 
 
-def tell(service, text):
-    event = {
-        "id": new_uuid(),
-        "createdAt": ecs._iso(),
-        "message": f"(service {service['serviceName']}) {text}",
-    }
+def tell(service, text, task_set=None):
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html"""
+    name = service["serviceName"] + (f", taskSet {task_set}" if task_set else "")
+    event = {"id": new_uuid(), "createdAt": ecs._iso(), "message": f"(service {name}) {text}"}
     service["events"] = [event, *service["events"]][:EVENTS]
 
 
@@ -417,7 +442,7 @@ def update_service(data):
         if service is None:
             return update_service.original(data)
         before = ecs._primary_deployment(service)["id"]
-        events = service["events"]
+        events = list(service["events"])
         response = update_service.original(data)
         # The original reports draining whatever it did.
         service["events"] = events

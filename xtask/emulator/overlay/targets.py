@@ -51,9 +51,13 @@ def register(group, address, port):
         _groups.setdefault(group, {})[address, port] = target
 
 
-def state(group, address, port):
+def find(group, address, port):
     with _LOCK:
-        target = _groups.get(group, {}).get((address, port))
+        return _groups.get(group, {}).get((address, port))
+
+
+def state(group, address, port):
+    target = find(group, address, port)
     return target.state if target else "unused"
 
 
@@ -61,7 +65,7 @@ def drain(registered):
     """Takes targets out of choice, and returns for how many seconds requests may still run."""
     longest = 0
     for group, address, port in registered:
-        target = _groups.get(group, {}).get((address, port))
+        target = find(group, address, port)
         if target is None:
             continue
         attributes = {it["Key"]: it["Value"] for it in alb._tg_attrs.get(group, [])}

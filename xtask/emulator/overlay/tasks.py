@@ -45,9 +45,11 @@ def observe_task(client, task, rows):
         if container.get("lastStatus") == "STOPPED" and essentials[at]:
             stop(task, "Essential container in task exited", "EssentialContainerExited")
             return
-    task["healthStatus"] = task_health(
-        [it["healthStatus"] for it, essential in zip(task["containers"], essentials) if essential]
-    )
+    written = definitions.of_task(task).get("containerDefinitions") or []
+    checked = {it["name"] for it in written if it.get("healthCheck")}
+    containers = zip(task["containers"], essentials)
+    counted = [it for it, essential in containers if essential and it["name"] in checked]
+    task["healthStatus"] = task_health([it["healthStatus"] for it in counted])
 
 
 def health(status):
@@ -59,11 +61,14 @@ def health(status):
 
 
 def task_health(states):
-    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html, the table."""
+    """Of the essential containers that have a health check.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html, the table
+    """
     for state in ("UNHEALTHY", "UNKNOWN"):
         if state in states:
             return state
-    return "HEALTHY"
+    return "HEALTHY" if states else "UNKNOWN"
 
 
 def ended(client, identity, container):
@@ -155,11 +160,16 @@ def fail_start(task, client, reason):
     generic = "ResourceInitializationError: unable to pull image or start container: "
     if reason.startswith(generic):
         text = said.group(1) if said else reason.removeprefix(generic)
-        reason = f"CannotStartContainerError: Error response from daemon: {text}"
+        cause = "Error response from daemon: "
+        if "OCI runtime create failed" in text:
+            cause = "ResourceInitializationError: failed to create new container runtime task: "
+        reason = f"CannotStartContainerError: {cause}{text}"
     elif reason.startswith("CannotPullContainerError"):
         image = definitions.of_task(task)["containerDefinitions"][0]["image"]
         text = said.group(1) if said else reason.removeprefix("CannotPullContainerError: ")
-        reason = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {image}: {text}"
+        what = "not found" if "not found" in text else text
+        retried = "pull image manifest has been retried 1 time(s)"
+        reason = f"CannotPullContainerError: {retried}: failed to resolve ref {image}: {what}"
     ecs._mark_task_stopped(task["taskArn"], task, reason, "TaskFailedToStart")
     task["_stopped"] = time.time()
     ecs._cleanup_task_resources(task, client)

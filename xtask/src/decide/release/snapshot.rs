@@ -336,12 +336,17 @@ impl FunctionState {
 }
 
 impl ServiceEvent {
-    /// What it tells about a failure, without the name of the service.
+    /// What it tells about a failure, without the names of the service and of a task: many tasks
+    /// of a deployment fail in the same way.
     pub fn failure(&self) -> Option<&str> {
-        let after_name = self.message.split_once(") ");
-        let text = after_name.map_or(self.message.as_str(), |(_, text)| text);
+        let mut text = self.message.as_str();
+        for name in ["(service ", "(task "] {
+            let named = text.strip_prefix(name).and_then(|it| it.split_once(") "));
+            text = named.map_or(text, |(_, rest)| rest);
+        }
         let tells = |word: &&str| text.contains(*word);
-        ["unhealthy", "unable"].iter().any(tells).then_some(text)
+        let words = ["is unhealthy", "failed container health checks", "unable"];
+        words.iter().any(tells).then_some(text)
     }
 }
 
@@ -473,9 +478,15 @@ mod tests {
                 true,
             ),
             ("has reached a steady state.", false),
+            (
+                "has started 1 tasks: (task 1). Amazon ECS replaced 1 tasks due to an unhealthy status.",
+                false,
+            ),
             ("has stopped 1 running tasks: (task 1).", false),
         ] {
             assert_eq!(event(text).failure(), tells.then_some(text));
         }
+        let of_a_task = event("(task 1) failed container health checks.");
+        assert_eq!(of_a_task.failure(), Some("failed container health checks."));
     }
 }
