@@ -60,7 +60,7 @@ def refusal(definition):
 def register(data):
     reason = refusal(data)
     if reason:
-        return error_response_json("ClientException", reason, 400)
+        return error_response_json("ClientException", f"{reason}. Remedy: remove it.", 400)
     return register.original(data)
 
 

@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 
+from docker.errors import DockerException
 from ministack.core.responses import error_response_json, new_uuid, request_scope
 from ministack.services import ecs
 
@@ -38,6 +39,7 @@ FAILURES = ("EssentialContainerExited", "TaskFailedToStart")
 STARTING = ("PROVISIONING", "PENDING", "ACTIVATING")
 
 log = logging.getLogger("ecs")
+_engine_answers = True
 _ending = threading.Event()
 
 
@@ -75,8 +77,26 @@ def loop():
     while not _ending.wait(TICK):
         try:
             tick()
+            engine_answers(True)
+        except (DockerException, OSError) as error:
+            engine_answers(False, error)
         except Exception:
             log.exception("scheduler: nothing was decided")
+
+
+def engine_answers(answers, error=None):
+    """Tells about a change once. Nothing is decided while Docker does not answer."""
+    global _engine_answers
+    if answers == _engine_answers:
+        return
+    _engine_answers = answers
+    if answers:
+        log.warning("Docker answers again")
+        return
+    log.error("Docker does not answer, and nothing is decided until it does: %s", error)
+    with LOCK:
+        for service in everything():
+            tell(service, "is unable to go on: Docker does not answer. Remedy: start it.")
 
 
 def everything():
@@ -341,6 +361,10 @@ def replace_sick(service, task):
     named = f"(task {identity(task)})"
     if task["_sick"] == FAILED_CONTAINER_CHECKS:
         tell(service, f"{named} failed container health checks.")
+        for container in task["containers"]:
+            # AWS does not tell; it can be read from Docker here.
+            if container.get("_not_run"):
+                tell(service, f"{named} is unable to run its health check: {container['_not_run']}")
     for group, address, port in task["_targets"]:
         target = targets.find(group, address, port)
         if group in task["_sick"] and target:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-expla
 import re
 import time
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from ministack.core.concurrency import resource_lock, spawn_background
 from ministack.core.responses import request_scope
 from ministack.services import ecs, ecs_metadata
@@ -25,6 +25,8 @@ KILLED = 137
 
 def observe(client):
     """Takes over what Docker knows. Raises where Docker does not answer."""
+    if client is None:
+        raise DockerException("it has not answered since the start")
     filters = {"label": definitions.instance_label()}
     rows = {row["Id"]: row for row in client.api.containers(all=True, filters=filters)}
     for (account, region, _arn), task in ecs._tasks.all_items():
@@ -39,7 +41,10 @@ def observe_task(client, task, rows):
         container = task["containers"][at]
         row = rows.get(identity)
         if row and row["State"] not in ("exited", "dead"):
-            container["healthStatus"] = health(row["Status"])
+            state = health(row["Status"])
+            if state == "UNHEALTHY" and container["healthStatus"] != state:
+                container["_not_run"] = why_not_run(client, identity)
+            container["healthStatus"] = state
         elif container.get("lastStatus") != "STOPPED" and ended(client, identity, container):
             container["lastStatus"] = "STOPPED"
         if container.get("lastStatus") == "STOPPED" and essentials[at]:
@@ -50,6 +55,14 @@ def observe_task(client, task, rows):
     containers = zip(task["containers"], essentials)
     counted = [it for it, essential in containers if essential and it["name"] in checked]
     task["healthStatus"] = task_health([it["healthStatus"] for it in counted])
+
+
+def why_not_run(client, identity):
+    """What Docker says where the program of a health check cannot be run, such as one that is not in
+    the image; `None` where it ran."""
+    checks = (client.api.inspect_container(identity)["State"].get("Health") or {}).get("Log") or []
+    said = checks[-1]["Output"].strip() if checks else ""
+    return said if said.startswith("OCI runtime exec failed") else None
 
 
 def health(status):

@@ -84,7 +84,9 @@ class Refusals(unittest.TestCase):
             with self.subTest(harm=harm):
                 data = {"family": "harm", "containerDefinitions": [container]} | harm
                 status, _, body = ecs._dispatch_action("RegisterTaskDefinition", data)
-                self.assertEqual((status, json.loads(body)["__type"]), (400, "ClientException"))
+                answer = json.loads(body)
+                self.assertEqual((status, answer["__type"]), (400, "ClientException"))
+                self.assertRegex(answer["message"], "not supported on Fargate. Remedy: remove it.$")
 
 
 class Secrets(unittest.TestCase):

@@ -97,9 +97,14 @@ impl MachineEvent {
             ),
             Self::NothingMissing => done("doctor", "nothing is missing"),
             Self::NotHonored { parts } => {
-                let parts = parts.iter().map(|(key, what)| format!("{key} ({what})"));
-                let parts = parts.collect::<Vec<_>>().join(", ");
-                done("local", format!("ignores of a task definition: {parts}"))
+                let lines = parts
+                    .iter()
+                    .map(|(key, what)| format!("  {key:<22} {what}\n"));
+                let listed = lines.collect::<String>();
+                block(
+                    "doctor",
+                    format!("The local AWS ignores of a task definition:\n{listed}"),
+                )
             }
             Self::Fixing { subject, reason } => done(subject, reason),
             Self::Running { subject, command } => done(subject, format!("$ {command}")),
