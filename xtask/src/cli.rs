@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use jiff::SignedDuration;
 
 use crate::decide::artifact::compilation::BuildMethod;
+use crate::ports::IfLocked;
 use crate::report::Format;
 
 /// Build, deploy, verify and roll back services on ECS and their functions.
@@ -115,6 +116,8 @@ pub enum DeployedVerb {
         /// Scale the services to 0, wait, and deregister the revisions that ran
         #[arg(long, conflicts_with = "to")]
         stop: bool,
+        #[command(flatten)]
+        locking: Locking,
         #[command(flatten)]
         confirmed: Confirmation,
     },
@@ -244,6 +247,8 @@ pub struct DeployArguments {
     #[command(flatten)]
     pub compilation: Compilation,
     #[command(flatten)]
+    pub locking: Locking,
+    #[command(flatten)]
     pub confirmed: Confirmation,
 }
 
@@ -294,6 +299,8 @@ pub enum SecretsVerb {
         Example:\n  cargo xtask secrets rotate --env production --yes"
     )]
     Rotate {
+        #[command(flatten)]
+        locking: Locking,
         #[command(flatten)]
         confirmed: Confirmation,
     },
@@ -383,6 +390,25 @@ fn existing_folder(text: &str) -> Result<PathBuf, String> {
         return Ok(folder);
     }
     Err("there is no such folder".to_owned())
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Locking {
+    /// Wait this long for a release that is in progress, such as 15m; 0 if left out
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub lock_wait: Option<SignedDuration>,
+    /// Take over from a release that is in progress: its run ends with 23, and changes no more
+    #[arg(long, conflicts_with = "lock_wait")]
+    pub take_over: bool,
+}
+
+impl From<Locking> for IfLocked {
+    fn from(flags: Locking) -> Self {
+        Self {
+            wait: flags.lock_wait.unwrap_or_default().unsigned_abs(),
+            take_over: flags.take_over,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -18,6 +18,8 @@ pub enum Kind {
     Expired,
     /// The credentials lack a permission.
     Denied,
+    /// AWS did not answer, or asked to call later: whether the call had an effect is not known.
+    Unanswered,
     /// No failure but an answer that was asked for: a release would change something.
     Changes,
     /// The release failed and everything is back where it was.
@@ -41,7 +43,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Findings => 10,
             Self::Refused => 11,
-            Self::NotReady | Self::Expired | Self::Denied => 12,
+            Self::NotReady | Self::Expired | Self::Denied | Self::Unanswered => 12,
             Self::Changes => 13,
             Self::RolledBack => 20,
             Self::RollbackFailed => 21,

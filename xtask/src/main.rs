@@ -41,7 +41,7 @@ use xtask::decide::environment::Environment;
 use xtask::decide::outputs::Outputs;
 use xtask::failure::{Failure, Kind};
 use xtask::planning;
-use xtask::ports::{Context, ProcessEnv, User};
+use xtask::ports::{Context, IfLocked, ProcessEnv, User};
 use xtask::report::{CommandEvent, MachineEvent, OutputMode, Report};
 
 fn main() -> ExitCode {
@@ -92,6 +92,7 @@ struct Process<'a> {
     report: &'a Report,
     signals: &'a Signals,
     rehearsal: Option<&'a Arc<Rehearsal>>,
+    if_locked: IfLocked,
 }
 
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
@@ -116,6 +117,7 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
         report,
         signals,
         rehearsal: None,
+        if_locked: IfLocked::default(),
     };
     let environment = environment_of(&cli, env)?;
     run_in_environment(cli.verb, &environment, process).await
@@ -173,6 +175,7 @@ async fn rehearse(
         report,
         signals,
         rehearsal: Some(&rehearsal),
+        if_locked: IfLocked::default(),
     };
     let ended = run_in_environment(cli.verb, &environment, process).await;
     report.emit(MachineEvent::Rehearsed {
@@ -309,6 +312,10 @@ async fn run_deploy(
     reach_local_aws(environment, process, IfDown::Start).await?;
     let method = arguments.compilation.builder;
     let bundle = arguments.artifacts.as_deref();
+    let process = Process {
+        if_locked: arguments.locking.into(),
+        ..process
+    };
     with_context(environment, process, method, bundle, async |context| {
         deploy::deploy(context, &options).await
     })
@@ -340,6 +347,17 @@ async fn run_deployed(
     };
     let bundle = bundle.as_deref();
     let method = BuildMethod::Host;
+    let locking = match &verb {
+        DeployedVerb::Rollback { locking, .. }
+        | DeployedVerb::Secrets {
+            verb: SecretsVerb::Rotate { locking, .. },
+        } => Some(*locking),
+        _ => None,
+    };
+    let process = Process {
+        if_locked: locking.map(IfLocked::from).unwrap_or_default(),
+        ..process
+    };
     reach_local_aws(environment, process, IfDown::Fail).await?;
     with_context(environment, process, method, bundle, async |context| {
         let outputs = planning::outputs::required(context).await?;
@@ -385,7 +403,7 @@ async fn run_with_outputs(
         }
         DeployedVerb::Secrets { verb } => match verb {
             SecretsVerb::Init { confirmed } => secrets::init(context, outputs, confirmed.yes).await,
-            SecretsVerb::Rotate { confirmed } => {
+            SecretsVerb::Rotate { confirmed, .. } => {
                 secrets::rotate(context, outputs, confirmed.yes).await
             }
         },
@@ -422,6 +440,7 @@ async fn with_context(
         report,
         signals,
         rehearsal,
+        if_locked,
     } = process;
     let emulator = Emulator::new(env, report)?;
     let transport = if environment.emulated {
@@ -467,6 +486,7 @@ async fn with_context(
             host: environments::host_name(),
         },
         credentials_end: credentials_end.filter(|_| !environment.emulated),
+        if_locked,
     };
     command(&context).await
 }

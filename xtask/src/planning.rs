@@ -13,6 +13,7 @@ pub mod rollback;
 use anyhow::Result;
 
 use crate::decide::release::plan::{Desired, Plan};
+use crate::decide::release::record::{Record, ReleaseState};
 use crate::decide::release::snapshot::Snapshot;
 use crate::ports::Context;
 use crate::release;
@@ -20,14 +21,20 @@ use crate::release;
 /// The plan of what is desired on top of what runs, with what earlier releases left to do.
 async fn plan_of(context: &Context<'_>, desired: &Desired, snapshot: Snapshot) -> Result<Plan> {
     let succeeded = ledger::succeeded_if_moving(context, &snapshot).await?;
-    let without_alarms = release::left_without_alarms(context, &snapshot).await?;
-    Ok(Plan {
-        without_alarms,
+    let newest = context.ledger.newest().await?;
+    let unfinished = newest
+        .as_ref()
+        .filter(|newest| newest.state == ReleaseState::InProgress);
+    let mut plan = Plan {
+        without_alarms: release::left_without_alarms(newest.as_ref(), &snapshot),
+        unfinished: unfinished.map(Record::about),
         ..Plan::new(
             &context.catalog.components(),
             desired,
             snapshot,
             succeeded.as_ref(),
         )
-    })
+    };
+    release::read_definitions(context, &mut plan).await?;
+    Ok(plan)
 }

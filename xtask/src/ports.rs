@@ -6,6 +6,7 @@ mod machine;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
 use crate::decide::outputs::{Architecture, FunctionOutputs, Outputs};
+use crate::decide::release::lock::Lock;
 use crate::decide::release::record::Record;
 use crate::decide::release::snapshot::{
     Alarms, FunctionState, FunctionVersion, Registered, Revision, ServiceState, StoppedTask,
@@ -53,6 +55,16 @@ pub struct Context<'a> {
     pub user: &'a User,
     /// When the credentials end; `None` where it is not known, or they renew themselves.
     pub credentials_end: Option<Timestamp>,
+    pub if_locked: IfLocked,
+}
+
+/// What a command does where another run holds the lock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IfLocked {
+    /// How long it waits for a holder that lives.
+    pub wait: Duration,
+    /// Takes the lock of a holder that lives.
+    pub take_over: bool,
 }
 
 /// Who runs the command, and where: what a record says of its holder.
@@ -313,15 +325,31 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// The ledger: numbered records, of which the newest one in progress is the lock.
+/// The ledger: numbered records, and the lock of the environment.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     async fn newest(&self) -> Result<Option<Record>>;
     async fn read(&self, number: u64) -> Result<Option<Record>>;
-    /// Creates the record without overwriting. `false`: the number is taken.
-    async fn create(&self, record: &Record) -> Result<bool>;
-    /// Overwrites a record that this release opened.
-    async fn overwrite(&self, record: &Record) -> Result<()>;
+    /// `None`: nobody holds it.
+    async fn lock(&self) -> Result<Option<Lock>>;
+    /// Takes the lock and creates a record, or neither: `false`, where another run was faster.
+    async fn open(&self, opening: &Opening<'_>) -> Result<bool>;
+    /// Raises the beat of the lock; `false`, where it is not ours any more. May be repeated.
+    async fn beat(&self, token: &str, beat: u64) -> Result<bool>;
+    /// Writes the record of the lock's holder; `false`, where the lock is not ours any more.
+    async fn write(&self, record: &Record) -> Result<bool>;
+    /// The same for the last time: the lock is free afterwards.
+    async fn close(&self, record: &Record) -> Result<bool>;
+}
+
+/// What is written when a run takes the lock.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    pub record: &'a Record,
+    /// The lock that is taken over, with the very beat that was seen. `None`: it is free.
+    pub over: Option<&'a Lock>,
+    /// The record that is abandoned by that.
+    pub abandoned: Option<&'a Record>,
 }
 
 /// HTTP requests to what was deployed.
@@ -371,9 +399,12 @@ pub enum Began {
     Started,
 }
 
-/// Time as people write it down. Waiting is tokio's, which a test pauses.
+/// Time as people write it down, and the age of this machine. Waiting is tokio's, which a test
+/// pauses.
 pub trait WallClock: Send + Sync {
     fn now(&self) -> Timestamp;
+    /// Never goes back, and counts the time that the machine sleeps.
+    fn since_boot(&self) -> Duration;
 }
 
 /// Ctrl-C and SIGTERM.

@@ -17,33 +17,49 @@ mod secrets;
 mod service;
 mod stop;
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::time::Instant;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep};
 
 use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
+use crate::decide::release::lock::{CHANGE_LIMIT, FENCE};
 use crate::decide::release::plan::{Plan, Step};
 use crate::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use crate::decide::release::rollout::Outcome;
+use crate::decide::release::snapshot::Snapshot;
 use crate::failure::{self, Failure, Kind};
-use crate::ports::{Context, ProbeRequest};
+use crate::ports::{Context, Interrupt, ProbeRequest};
 use crate::report::{CommandEvent, ReleaseEvent, SecretsEvent};
 use evidence::Evidence;
+use lock::{HeldLock, Inheritance};
 
 pub use alarms::left_without_alarms;
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
 pub use function::answers_its_checks;
-pub use observe::{observe, observe_with_retired};
+pub use observe::{observe, observe_with_retired, read_definitions};
 pub use push::push;
 pub use rotate::{announce_rotation, rotate};
 pub use secrets::give_values;
 pub use stop::{StopPlan, stop};
 
+/// How long AWS may not answer before a release stops watching. AWS goes on meanwhile.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// The same once nothing is watched any more and only the record is closed.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
+/// The pause after a call that was not answered, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// How often something that moves is looked at. The end of a rollout is noticed within this and
 /// one request.
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
+/// So many looks, this far apart, show that something is not what it was: one may be stale.
+const LOOKS_MIN: u32 = 4;
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// After an update ECS has this long to bring its tasks up.
 pub const ROLLOUT_LIMIT: Duration = Duration::from_mins(15);
 /// A running service has this long to prove itself.
@@ -80,6 +96,10 @@ enum ReleaseError {
     Expired {
         how: String,
     },
+    /// AWS has not answered for too long: what runs is not known, so nothing is rolled back.
+    Unanswered {
+        how: String,
+    },
     /// What runs is not what the plan was made for. Nothing was changed yet.
     MovedOn {
         how: String,
@@ -99,6 +119,10 @@ impl From<anyhow::Error> for ReleaseError {
             let how = format!("{error:#}");
             return Self::Expired { how };
         }
+        if failure::is(&error, Kind::Unanswered) {
+            let how = format!("{error:#}");
+            return Self::Unanswered { how };
+        }
         Self::Failed(ComponentFailure {
             component: None,
             error,
@@ -108,6 +132,14 @@ impl From<anyhow::Error> for ReleaseError {
 }
 
 impl ReleaseError {
+    fn text(&self) -> String {
+        match self {
+            Self::Failed(failure) => format!("{:#}", failure.error),
+            Self::Superseded { by, .. } => by.clone(),
+            Self::Expired { how } | Self::Unanswered { how } | Self::MovedOn { how } => how.clone(),
+        }
+    }
+
     /// The same, about the component that was being changed.
     fn of(mut self, changed: Component) -> Self {
         if let Self::Failed(ComponentFailure { component, .. })
@@ -163,12 +195,103 @@ async fn carry_out(
     about: About,
     kind: RecordKind,
 ) -> Result<Record> {
-    let mut release = Release::open(context, outputs, about, kind, plan.entries()).await?;
-    let end = tokio::select! {
-        end = release.run(plan) => end,
-        () = context.interrupt.wait() => release.detach(),
+    let opening = (about, kind, plan.entries());
+    under_lock(context, outputs, opening, async |release| {
+        release.run(plan).await
+    })
+    .await
+}
+
+/// Takes the lock, works, and closes the record, with the beat of the lock beside all of it. What
+/// the user interrupts is the work: the record is opened and closed whatever comes.
+async fn under_lock(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    (about, kind, entries): (About, RecordKind, Entries),
+    work: impl AsyncFnOnce(&mut Release<'_>) -> End,
+) -> Result<Record> {
+    let over = lock::available(context).await?;
+    let mut interrupt = Interruption::of(context.interrupt);
+    let opened = lock::open(context, about, kind, entries, over.as_ref());
+    let lock::Opened {
+        lock,
+        record,
+        inherited,
+    } = interrupt.outlast(opened).await?;
+    let number = record.number;
+    match kind {
+        RecordKind::Rotation => context.report.emit(SecretsEvent::RotationOpened { number }),
+        _ => context.report.emit(ReleaseEvent::ReleaseOpened { number }),
+    }
+    let mut release = Release {
+        context: *context,
+        outputs,
+        record,
+        inherited,
+        lock: Arc::clone(&lock),
+        patience: PATIENCE,
     };
-    release.finish(end).await
+    // The last change of a holder that lived may not have ended.
+    let fenced = over.filter(|_| context.if_locked.take_over);
+    let pause = fenced.map_or(Duration::ZERO, |_| FENCE + CHANGE_LIMIT);
+    let ended = async move {
+        let worked = interrupt.end(async {
+            sleep(pause).await;
+            work(&mut release).await
+        });
+        let end = match worked.await {
+            Some(end) => end,
+            None => release.detach(),
+        };
+        interrupt.outlast(release.finish(end)).await
+    };
+    tokio::select! {
+        biased;
+        ended = ended => ended,
+        () = lock.keep() => unreachable!("a lock is kept until the release has ended"),
+    }
+}
+
+/// The user's wish to stop, from the moment on at which something has to be ended in order.
+struct Interruption<'a> {
+    wish: BoxFuture<'a, ()>,
+    came: bool,
+}
+
+impl<'a> Interruption<'a> {
+    fn of(interrupt: &'a dyn Interrupt) -> Self {
+        Self {
+            wish: interrupt.wait().boxed(),
+            came: false,
+        }
+    }
+
+    /// Does all of the work.
+    async fn outlast<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut self.wish, if !self.came => self.came = true,
+                done = &mut work => return done,
+            }
+        }
+    }
+
+    /// Does the work unless the user wishes to stop.
+    async fn end<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        if self.came {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = &mut self.wish => {
+                self.came = true;
+                None
+            }
+            done = work => Some(done),
+        }
+    }
 }
 
 /// One release, or one rotation of the signing key, while it is under way.
@@ -176,30 +299,42 @@ struct Release<'a> {
     context: Context<'a>,
     outputs: &'a Outputs,
     record: Record,
-    /// When the record was written last.
-    renewed: Instant,
+    inherited: Option<Inheritance>,
+    lock: Arc<HeldLock<'a>>,
+    /// How long AWS may not answer.
+    patience: Duration,
 }
 
-impl<'a> Release<'a> {
-    async fn open(
-        context: &Context<'a>,
-        outputs: &'a Outputs,
-        about: About,
-        kind: RecordKind,
-        entries: Entries,
-    ) -> Result<Self> {
-        let record = lock::open(context, about, kind, entries).await?;
-        let number = record.number;
-        match kind {
-            RecordKind::Rotation => context.report.emit(SecretsEvent::RotationOpened { number }),
-            _ => context.report.emit(ReleaseEvent::ReleaseOpened { number }),
+impl Release<'_> {
+    /// Repeats a call until AWS answers it. Only for calls that may be made twice.
+    ///
+    /// # Errors
+    /// An answer that is an error; none at all for too long.
+    async fn answered<T, E: Into<ReleaseError>>(
+        &self,
+        mut call: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, ReleaseError> {
+        let started = Instant::now();
+        let (mut pause, longest) = PAUSES;
+        loop {
+            match call().await.map_err(Into::into) {
+                Err(ReleaseError::Unanswered { how }) if started.elapsed() < self.patience => {
+                    self.context.report.emit(ReleaseEvent::NotAnswered { how });
+                }
+                answer => return answer,
+            }
+            sleep(pause).await;
+            pause = longest.min(pause * 2);
         }
-        Ok(Self {
-            context: *context,
-            outputs,
-            record,
-            renewed: Instant::now(),
+    }
+
+    /// The same for a call that changes what runs: it is made only while the lock is ours.
+    async fn change<T>(&self, mut call: impl AsyncFnMut() -> Result<T>) -> Result<T, ReleaseError> {
+        self.answered(async || {
+            self.ensure_lock_held().await?;
+            call().await.map_err(ReleaseError::from)
         })
+        .await
     }
 
     /// Something failed that does not end the release.
@@ -215,6 +350,10 @@ impl<'a> Release<'a> {
         match self.apply(plan, &mut changed).await {
             Ok(()) => End::succeeded(),
             Err(ReleaseError::Failed(failure)) => self.failed(&changed, &failure).await,
+            Err(ReleaseError::Superseded {
+                component: Some(component),
+                by,
+            }) => self.component_superseded(&changed, component, by).await,
             Err(error) => self.ended_by(error),
         }
     }
@@ -224,8 +363,9 @@ impl<'a> Release<'a> {
         plan: &'p Plan,
         changed: &mut Vec<&'p Step>,
     ) -> Result<(), ReleaseError> {
-        let now = observe(&self.context, self.outputs).await?;
-        unchanged(&plan.snapshot.changed_since(&now))?;
+        let (context, outputs) = (self.context, self.outputs);
+        self.ensure_unchanged(&plan.snapshot, async || observe(&context, outputs).await)
+            .await?;
         if self.record.kind == RecordKind::Release {
             self.turn_alarms_on().await?;
         }
@@ -233,10 +373,11 @@ impl<'a> Release<'a> {
             let Context {
                 registry, report, ..
             } = self.context;
-            push(registry, self.outputs, report, artifact).await?;
+            self.answered(async || push(registry, self.outputs, report, artifact).await)
+                .await?;
         }
         for step in plan.steps.iter().filter(|step| !step.changes_nothing()) {
-            self.ensure_lock_held().await?;
+            self.ensure_lock_not_lost().await?;
             changed.push(step);
             let ended = match step {
                 Step::Function(step) => self.change_function(step).await,
@@ -249,7 +390,25 @@ impl<'a> Release<'a> {
         if !changed.is_empty() {
             self.dispatch().await?;
         }
-        Ok(())
+        self.ensure_as_recorded().await
+    }
+
+    /// Everything still runs what the record says. Somebody else may have changed a component
+    /// after its part of the release was over.
+    async fn ensure_as_recorded(&self) -> Result<(), ReleaseError> {
+        let mut looks = 1;
+        loop {
+            let observed = self.answered(async || observe(&self.context, self.outputs).await);
+            let Some((component, by)) = self.record.entries.differs(&observed.await?) else {
+                return Ok(());
+            };
+            if looks == LOOKS_MIN {
+                let component = Some(component);
+                return Err(ReleaseError::Superseded { component, by });
+            }
+            looks += 1;
+            sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// A real dispatch, through the load balancer.
@@ -264,7 +423,7 @@ impl<'a> Release<'a> {
             headers: &headers,
             body: "",
         };
-        let started = Instant::now();
+        let mut started = Instant::now();
         loop {
             report.emit(ReleaseEvent::Dispatching { url: url.clone() });
             let answer = match probe.send(request).await {
@@ -279,12 +438,46 @@ impl<'a> Release<'a> {
                     format!("200 without the correlation id {correlation_id}")
                 }
                 Ok(answer) => format!("{} {}", answer.status, answer.body),
-                Err(error) => format!("{error:#}"),
+                Err(error) => {
+                    started += self.silence_of_aws().await?;
+                    format!("{error:#}")
+                }
             };
             if started.elapsed() > PROOF_LIMIT {
                 return Err(anyhow!("a dispatch was not answered: {answer}").into());
             }
-            tokio::time::sleep(POLL_INTERVAL).await;
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// How long AWS does not answer from now on. Who has no network gets no answer of a service
+    /// either, which says nothing about the service.
+    async fn silence_of_aws(&self) -> Result<Duration, ReleaseError> {
+        let (ledger, began) = (self.context.ledger, Instant::now());
+        self.answered(async || ledger.newest().await).await?;
+        Ok(began.elapsed())
+    }
+
+    /// A plan is applied only to the snapshot that it was made for. One look may be stale, so only
+    /// several show that it is another one.
+    async fn ensure_unchanged(
+        &self,
+        snapshot: &Snapshot,
+        mut observe: impl AsyncFnMut() -> Result<Snapshot>,
+    ) -> Result<(), ReleaseError> {
+        let mut looks = 1;
+        loop {
+            let now = self.answered(&mut observe).await?;
+            let changes = snapshot.changed_since(&now);
+            if changes.is_empty() {
+                return Ok(());
+            }
+            if looks == LOOKS_MIN {
+                let how = changes.join(", ");
+                return Err(ReleaseError::MovedOn { how });
+            }
+            looks += 1;
+            sleep(LOOK_INTERVAL).await;
         }
     }
 
@@ -303,7 +496,8 @@ impl<'a> Release<'a> {
                     result: Err(failure.error),
                 }
             }
-            ReleaseError::Superseded { component, by } => self.superseded(component, &by),
+            ReleaseError::Superseded { by, .. } => self.superseded(&by),
+            ReleaseError::Unanswered { how } => self.unanswered(&how),
             ReleaseError::Expired { how } => End {
                 state: ReleaseState::InProgress,
                 result: Err(self.expired(&how)),
@@ -320,10 +514,8 @@ impl<'a> Release<'a> {
         }
     }
 
-    fn superseded(&mut self, component: Option<Component>, by: &str) -> End {
-        if let Some(component) = component {
-            self.record.entries.conclude(component, Outcome::Superseded);
-        }
+    /// Another run took over the lock, and answers for all that this one changed.
+    fn superseded(&self, by: &str) -> End {
         let message = format!("{} was superseded: {by}", self.record.name());
         let failure = Failure::new(Kind::Superseded, message)
             .hint("nothing was rolled back; see `cargo xtask status` and `cargo xtask releases`");
@@ -333,8 +525,8 @@ impl<'a> Release<'a> {
         }
     }
 
-    /// Without credentials the record stays in progress until its lease ends; the next
-    /// release goes on from what runs.
+    /// Without credentials the record stays in progress; the next release finds that nobody works
+    /// on it any more, and goes on from what runs.
     fn expired(&self, how: &str) -> anyhow::Error {
         let message = format!(
             "the credentials expired in the middle of {}; {}: {how}{}",
@@ -343,8 +535,7 @@ impl<'a> Release<'a> {
             self.without_alarms()
         );
         let hint = format!(
-            "sign in again (in a pipeline, run the job again); the lock is free at {:.0}, then\n{}",
-            self.record.until,
+            "sign in again (in a pipeline, run the job again), then\n{}",
             self.ways_on()
         );
         Failure::new(Kind::StoppedWatching, message)
@@ -352,8 +543,37 @@ impl<'a> Release<'a> {
             .into()
     }
 
+    /// What cannot be seen is not rolled back: the rollout may be fine.
+    fn unanswered(&mut self, how: &str) -> End {
+        self.patience = CLOSING_PATIENCE;
+        self.record.entries.detach();
+        let message = format!(
+            "AWS has not answered for {} minutes in the middle of {}; {}: {how}{}",
+            PATIENCE.as_secs() / 60,
+            self.record.name(),
+            self.left_as_it_is(),
+            self.without_alarms()
+        );
+        End {
+            state: ReleaseState::Detached,
+            result: Err(Failure::new(Kind::StoppedWatching, message)
+                .hint(self.ways_on())
+                .into()),
+        }
+    }
+
+    /// The next release finds that nobody works on this one any more.
+    fn unclosed(&self, how: &str) -> anyhow::Error {
+        let (name, state) = (self.record.name(), self.record.state.text());
+        let message = format!("{name} {state}, but its record could not be closed: {how}");
+        Failure::new(Kind::StoppedWatching, message)
+            .hint(self.ways_on())
+            .into()
+    }
+
     /// The user stopped watching. What was begun in AWS goes on, and the record says so.
     fn detach(&mut self) -> End {
+        self.patience = CLOSING_PATIENCE;
         self.record.entries.detach();
         let message = format!(
             "stopped watching {}; {}{}",
@@ -401,22 +621,22 @@ impl<'a> Release<'a> {
     async fn finish(mut self, end: End) -> Result<Record> {
         let closed = match end.state {
             ReleaseState::InProgress => Ok(()),
+            _ if self.lock.is_lost() => Ok(()),
             // A rollback that goes on without us keeps its alarms off.
             ReleaseState::Detached => self.close(ReleaseState::Detached).await,
             state if !self.starts_deployments() => self.close(state).await,
             state => {
                 if let Err(error) = self.turn_alarms_on().await {
-                    let text = format!("{error:#}{}", self.without_alarms());
+                    let text = format!("{}{}", error.text(), self.without_alarms());
                     self.ignore(text);
                 }
                 self.close(state).await
             }
         };
-        let closed = closed.map_err(|error| {
-            if failure::is(&error, Kind::Expired) {
-                return self.expired(&format!("{error:#}"));
-            }
-            error
+        let closed = closed.map_err(|error| match error {
+            ReleaseError::Expired { how } => self.expired(&how),
+            ReleaseError::Unanswered { how } => self.unclosed(&how),
+            error => anyhow!(error.text()),
         });
         if let (Err(_), Err(error)) = (&end.result, &closed) {
             self.ignore(format!("{error:#}"));
@@ -424,14 +644,4 @@ impl<'a> Release<'a> {
         end.result.and(closed)?;
         Ok(self.record)
     }
-}
-
-/// A plan is applied only to the snapshot that it was made for.
-fn unchanged(changes: &[String]) -> Result<(), ReleaseError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    Err(ReleaseError::MovedOn {
-        how: changes.join(", "),
-    })
 }

@@ -33,7 +33,7 @@ data "aws_iam_policy_document" "look" {
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "dynamodb:LeadingKeys"
-      values   = ["outputs", "release"]
+      values   = ["lock", "outputs", "release"]
     }
   }
 
@@ -127,7 +127,21 @@ data "aws_iam_policy_document" "release" {
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "dynamodb:LeadingKeys"
-      values   = ["release"]
+      values   = ["lock", "release"]
+    }
+  }
+
+  # A transaction needs the permission of each of its parts ("Amazon DynamoDB Transactions: How it
+  # works"). A record is never deleted.
+  statement {
+    sid       = "Lock"
+    actions   = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"]
+    resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["lock"]
     }
   }
 

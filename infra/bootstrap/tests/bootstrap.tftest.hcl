@@ -154,7 +154,7 @@ run "pipeline" {
         sort(statement.resources), sort([for condition in statement.condition : "${condition.variable} ${join(",", condition.values)}"])
       ] if contains(statement.actions, "dynamodb:GetItem") || contains(statement.actions, "kms:Decrypt")
       ]) == jsonencode([
-      [["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"], ["dynamodb:LeadingKeys outputs,release"]],
+      [["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"], ["dynamodb:LeadingKeys lock,outputs,release"]],
       [["arn:aws:kms:${var.region}:${var.account_id}:key/*"], [
         "kms:EncryptionContext:aws:dynamodb:tableName ${var.project}-${var.environment}-releases",
         "kms:ViaService dynamodb.${var.region}.amazonaws.com",
@@ -167,12 +167,19 @@ run "pipeline" {
       for statement in data.aws_iam_policy_document.release.statement : [
         statement.actions, statement.resources, [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(",", condition.values)}"]
       ] if anytrue([for action in statement.actions : startswith(action, "dynamodb:")])
-      ]) == jsonencode([[
+      ]) == jsonencode([
+      [
         ["dynamodb:PutItem"],
         ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
-        ["ForAllValues:StringEquals dynamodb:LeadingKeys release"],
-    ]])
-    error_message = "of the table only the ledger can be written"
+        ["ForAllValues:StringEquals dynamodb:LeadingKeys lock,release"],
+      ],
+      [
+        ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"],
+        ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
+        ["ForAllValues:StringEquals dynamodb:LeadingKeys lock"],
+      ],
+    ])
+    error_message = "of the table only the ledger and the lock can be written"
   }
   assert {
     condition = alltrue([

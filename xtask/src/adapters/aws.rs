@@ -172,6 +172,27 @@ const EXPIRED: [&str; 5] = [
 /// Error codes for a missing permission (the JSON protocols, the query protocol).
 const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];
 
+/// Error codes for a call that may be made again: too many calls, or an error of AWS itself.
+const TRANSIENT: [&str; 17] = [
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalServiceError",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestTimeout",
+    "ServerException",
+    "ServiceException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+];
+
 /// Whether the error is about credentials. If none could be loaded (an expired SSO session, a
 /// failing credential process or instance metadata service), no request was sent, so there is no
 /// error code.
@@ -213,6 +234,13 @@ where
     }
     if DENIED.iter().any(|code| is_code(&error, code)) {
         return Failure::new(Kind::Denied, text).into();
+    }
+    let was_sent = !matches!(error, SdkError::ConstructionFailure(_));
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    if was_sent && code.is_none_or(|code| TRANSIENT.contains(&code)) {
+        return Failure::new(Kind::Unanswered, text).into();
     }
     anyhow!(text)
 }

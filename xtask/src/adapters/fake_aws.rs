@@ -68,7 +68,11 @@ async fn serve(State(answer): State<Arc<Responder>>, request: Request) -> axum::
     match answer(&asked, input) {
         Ok(output) => output.to_string().into_response(),
         Err(code) => {
-            let error = json!({ "__type": code, "message": "refused by the fake" });
+            let error = json!({
+                "__type": code,
+                "message": "refused by the fake",
+                "CancellationReasons": [{ "Code": "ConditionalCheckFailed" }],
+            });
             let headers = [("x-amzn-errortype", code)];
             (StatusCode::BAD_REQUEST, headers, error.to_string()).into_response()
         }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM. The first signal goes to a task that waits for it, if there is one, so that
+//! Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed. The first signal goes to a task that waits for it, if there is one, so that
 //! it can leave a known state. The second one ends the process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,12 +20,14 @@ impl Signals {
     pub fn listen() -> Result<Self> {
         let mut interrupts = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
         let mut terminations = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let mut hangups = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
         let (sender, count) = watch::channel(0);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     _ = interrupts.recv() => {}
                     _ = terminations.recv() => {}
+                    _ = hangups.recv() => {}
                 }
                 sender.send_modify(|count| *count += 1);
             }

@@ -25,7 +25,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::rehearsal::Rehearsal;
 use crate::decide::machine::proxy::{Proxies, Proxy};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::ports::ProcessEnv;
 
 /// The limit of establishing a connection.
@@ -205,7 +205,10 @@ impl Client {
             let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_LIMIT);
             self.transport.connector(&settings.build(), self.idle_max)
         });
-        let answer = connector.call(request).await?.try_into_http1x()?;
+        let answer = connector.call(request).await;
+        let answer = answer
+            .map_err(|error| Failure::new(Kind::Unanswered, format!("{:#}", anyhow!(error))))?;
+        let answer = answer.try_into_http1x()?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|error| anyhow!(error))?.to_bytes();

@@ -79,6 +79,12 @@ fn describe(plan: &Plan, retired: &[Component]) -> String {
             short_digest(artifact.digest.as_str())
         ));
     }
+    if let Some(unfinished) = &plan.unfinished {
+        lines.push(format!(
+            "{:<11} end {unfinished}, if nobody works on it",
+            "ledger"
+        ));
+    }
     for service in &plan.without_alarms {
         let name = service.name();
         lines.push(format!(
@@ -152,9 +158,9 @@ fn changes(plan: &Plan, step: &Step) -> Vec<String> {
         return Vec::new();
     };
     let found = plan.snapshot.services.get(&step.service);
-    let registered = found.and_then(|found| found.registered.as_ref());
-    match registered.filter(|_| step.previous.is_some()) {
-        Some(before) => diff::diff(Some(&before.definition), definition)
+    let before = found.and_then(|found| found.definition.as_ref());
+    match before.filter(|_| step.previous.is_some()) {
+        Some(before) => diff::diff(Some(before), definition)
             .iter()
             .map(ToString::to_string)
             .collect(),
@@ -178,6 +184,7 @@ fn as_json(plan: &Plan, retired: &[Component]) -> serde_json::Value {
     json!({
         "nothing_to_do": plan.is_empty() && retired.is_empty(),
         "without_alarms": plan.without_alarms,
+        "unfinished": plan.unfinished,
         "steps": steps,
         "retire": retired,
     })

@@ -16,17 +16,13 @@ pub async fn releases(context: &Context<'_>, last: u64) -> Result<()> {
         records.extend(context.ledger.read(number).await?);
     }
     records.insert(0, newest);
-    let lines: Vec<_> = records.iter().map(|record| line(record, context)).collect();
+    let lines: Vec<_> = records.iter().map(line).collect();
     context.report.data(&records, &lines.join("\n"));
     Ok(())
 }
 
-fn line(record: &Record, context: &Context<'_>) -> String {
-    let state = if record.abandoned(context.clock.now()) {
-        "abandoned"
-    } else {
-        record.state.text()
-    };
+fn line(record: &Record) -> String {
+    let state = record.state.text();
     let commit = record
         .commit
         .as_deref()

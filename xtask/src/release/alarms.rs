@@ -9,34 +9,26 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::Context as _;
 
-use super::Release;
+use super::{Release, ReleaseError};
 use crate::catalog::Service;
+use crate::decide::release::record::Record;
 use crate::decide::release::snapshot::{Alarms, ServiceState, Snapshot};
-use crate::failure::{self, Kind};
 use crate::ports::{Context, ServiceUpdate};
 use crate::report::RollbackEvent;
 
 /// The services whose alarms an earlier release turned off and, since it was interrupted, did not
 /// turn on again.
-pub async fn left_without_alarms(
-    context: &Context<'_>,
-    snapshot: &Snapshot,
-) -> Result<BTreeSet<Service>> {
+pub fn left_without_alarms(newest: Option<&Record>, snapshot: &Snapshot) -> BTreeSet<Service> {
+    let Some(newest) = newest else {
+        return BTreeSet::new();
+    };
     let off = |state: &ServiceState| state.watched_by().is_some_and(|alarms| !alarms.enabled);
     let found = snapshot.services.iter();
-    let found = found.filter(|(_, found)| off(&found.state));
-    let mut services: BTreeSet<Service> = found.map(|(service, _)| *service).collect();
-    if services.is_empty() {
-        return Ok(services);
-    }
-    let newest = context.ledger.newest().await?;
-    // A release that is in progress turns them on itself.
-    let newest = newest.filter(|record| !record.held(context.clock.now()));
-    let noted = newest.map_or_else(BTreeSet::new, |record| record.without_alarms);
-    services.retain(|service| noted.contains(service));
-    Ok(services)
+    let found = found
+        .filter(|(service, found)| off(&found.state) && newest.without_alarms.contains(service));
+    found.map(|(service, _)| *service).collect()
 }
 
 impl Release<'_> {
@@ -46,17 +38,16 @@ impl Release<'_> {
         &mut self,
         service: Service,
         state: &ServiceState,
-    ) -> Result<Option<Alarms>> {
+    ) -> Result<Option<Alarms>, ReleaseError> {
         let Some(alarms) = state.watched_by().filter(|alarms| alarms.enabled) else {
             return Ok(None);
         };
         // Noted first: where this run is interrupted, the next release turns them on again.
         self.record.without_alarms.insert(service);
         match self.save().await {
-            Err(error) if failure::is(&error, Kind::Expired) => return Err(error),
             // The closing of the record writes it once more: the rollback goes on.
-            Err(error) => self.ignore(format!("{error:#}")),
-            Ok(()) => {}
+            Err(error @ ReleaseError::Failed(_)) => self.ignore(error.text()),
+            saved => saved?,
         }
         self.context.report.emit(RollbackEvent::AlarmsOff {
             component: service.into(),
@@ -68,21 +59,13 @@ impl Release<'_> {
     }
 
     /// Turns on what the record says is off. What fails stays noted in it.
-    pub(super) async fn turn_alarms_on(&mut self) -> Result<()> {
+    pub(super) async fn turn_alarms_on(&mut self) -> Result<(), ReleaseError> {
         if self.record.without_alarms.is_empty() {
             return Ok(());
         }
-        let newest = self.context.ledger.newest().await?;
-        let later = newest.filter(|newest| newest.number > self.record.number);
-        // A later release has taken these over, and may be rolling back.
-        let theirs = later.map_or_else(BTreeSet::new, |later| later.without_alarms);
         let mut result = Ok(());
         for service in self.record.without_alarms.clone() {
-            if theirs.contains(&service) {
-                continue;
-            }
-            let on = self.turn_on(service).await;
-            match on.with_context(|| format!("turn on the alarms of {service}")) {
+            match self.turn_on(service).await {
                 Ok(()) => drop(self.record.without_alarms.remove(&service)),
                 Err(error) => result = result.and(Err(error)),
             }
@@ -91,11 +74,11 @@ impl Release<'_> {
     }
 
     /// Sent even where a snapshot says that they are on: it may be older than our own call.
-    async fn turn_on(&self, service: Service) -> Result<()> {
+    async fn turn_on(&self, service: Service) -> Result<(), ReleaseError> {
         let Context {
             cluster, report, ..
         } = self.context;
-        let state = cluster.describe_service(self.outputs, service).await?;
+        let state = self.service_state(service).await?;
         let Some(alarms) = state.watched_by() else {
             return Ok(());
         };
@@ -106,7 +89,12 @@ impl Release<'_> {
             }),
             ..ServiceUpdate::default()
         };
-        cluster.update_service(self.outputs, service, &on).await?;
+        self.change(async || {
+            let update = cluster.update_service(self.outputs, service, &on);
+            let updated = update.await;
+            updated.with_context(|| format!("turn on the alarms of {service}"))
+        })
+        .await?;
         report.emit(RollbackEvent::AlarmsOn {
             component: service.into(),
         });

@@ -33,7 +33,10 @@ impl Release<'_> {
                     component: function.into(),
                 });
                 let zip = builder.bytes(artifact).await?;
-                let published = functions.publish_version(facts, zip, &artifact.key);
+                let published = self.change(async || {
+                    let zip = zip.clone();
+                    functions.publish_version(facts, zip, &artifact.key).await
+                });
                 let published = published.await?;
                 FunctionRunning {
                     version: published.version,
@@ -42,9 +45,10 @@ impl Release<'_> {
             }
         };
         let version = brought.version.clone();
-        answers_its_checks(&self.context, self.outputs, function, &version)
+        let (context, outputs) = (self.context, self.outputs);
+        self.answered(async || answers_its_checks(&context, outputs, function, &version).await)
             .await
-            .map_err(|error| match ReleaseError::from(error) {
+            .map_err(|error| match error {
                 ReleaseError::Failed(failure) => ReleaseError::Failed(ComponentFailure {
                     component: Some(function.into()),
                     error: anyhow!("version {version} {:#}", failure.error),
@@ -55,11 +59,12 @@ impl Release<'_> {
                 }),
                 error => error,
             })?;
-        let alias = functions.get_alias(facts).await?;
-        if alias.version != step.rollback_version {
+        let alias = self.answered(async || functions.get_alias(facts).await);
+        let named = alias.await?.version;
+        if named != step.rollback_version && !self.inherits_version(function, &named) {
             return Err(ReleaseError::Superseded {
                 component: Some(function.into()),
-                by: format!("the alias names version {} now", alias.version),
+                by: format!("the alias names version {named} now"),
             });
         }
         // Written down before it is moved: where the answer is lost, the alias is moved.
@@ -67,8 +72,7 @@ impl Release<'_> {
             entry.after = Some(brought);
         }
         self.save().await?;
-        let moved = functions.update_alias(facts, &version, &alias.revision_id);
-        moved.await?;
+        self.move_alias(function, &named, &version).await?;
         self.context.report.emit(ReleaseEvent::RolledOut {
             component: function.into(),
             revision: version.to_string(),
@@ -77,24 +81,52 @@ impl Release<'_> {
         Ok(())
     }
 
+    /// Moves the alias, unless somebody else has moved it meanwhile. Where the answer was lost, it
+    /// is moved already.
+    async fn move_alias(
+        &self,
+        function: Function,
+        from: &FunctionVersion,
+        to: &FunctionVersion,
+    ) -> Result<(), ReleaseError> {
+        let functions = self.context.functions;
+        let facts = self.outputs.function(function);
+        self.answered(async || {
+            let alias = functions.get_alias(facts).await?;
+            if alias.version == *to {
+                return Ok(());
+            }
+            if alias.version != *from {
+                return Err(ReleaseError::Superseded {
+                    component: Some(function.into()),
+                    by: format!("the alias names version {} now", alias.version),
+                });
+            }
+            self.ensure_lock_held().await?;
+            let moved = functions.update_alias(facts, to, &alias.revision_id);
+            moved.await.map_err(ReleaseError::from)
+        })
+        .await
+    }
+
     pub(super) async fn roll_back_function(
         &mut self,
         step: &FunctionStep,
-    ) -> Result<RollbackOutcome> {
+    ) -> Result<RollbackOutcome, ReleaseError> {
         let functions = self.context.functions;
         let facts = self.outputs.function(step.function);
-        let alias = functions.get_alias(facts).await?;
-        if alias.version == step.rollback_version {
+        let alias = self.answered(async || functions.get_alias(facts).await);
+        let named = alias.await?.version;
+        if named == step.rollback_version {
             return Ok(RollbackOutcome::Done);
         }
         let entry = self.record.entries.functions.get(&step.function);
         let ours = entry.and_then(|entry| entry.after.as_ref());
-        if ours.is_none_or(|ours| ours.version != alias.version) {
-            let by = format!("version {}, which the alias names now", alias.version);
+        if ours.is_none_or(|ours| ours.version != named) {
+            let by = format!("version {named}, which the alias names now");
             return Ok(RollbackOutcome::Superseded { by });
         }
-        functions
-            .update_alias(facts, &step.rollback_version, &alias.revision_id)
+        self.move_alias(step.function, &named, &step.rollback_version)
             .await?;
         Ok(RollbackOutcome::Done)
     }

@@ -1,50 +1,100 @@
-//! The lock of an environment, which is the record of its release or rotation in the ledger:
-//! opened, renewed while that goes on, closed.
+//! The lock of an environment: taken with the record that it is for, kept alive while a release or
+//! rotation goes on, given back with the record's end.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use tokio::time::Instant;
+use anyhow::Result;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{About, Release, ReleaseError};
-use crate::catalog::Component;
-use crate::decide::release::record::{Entries, LEASE, Record, RecordKind, ReleaseState};
+use super::{About, PATIENCE, Release, ReleaseError};
+use crate::catalog::{Component, Function, Service};
+use crate::decide::release::lock::{BEAT_INTERVAL, FENCE, Holder, Lock, LockWatch};
+use crate::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use crate::decide::release::rollout::Outcome;
+use crate::decide::release::snapshot::{FunctionVersion, Revision};
 use crate::failure::Failure;
-use crate::ports::Context;
+use crate::ports::{Context, Ledger, Opening, WallClock};
+use crate::random;
 use crate::report::{ReleaseEvent, SecretsEvent};
 
-const LEASE_RENEWAL: Duration = Duration::from_mins(1);
-/// Other runs rely on the record, so a write that fails is tried again.
-const WRITES_MAX: u32 = 3;
-const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a lock that another run holds is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a call for the lock itself is repeated.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Opens a record. Creating the next number takes the lock: only one run can create it.
-pub(super) async fn open(
-    context: &Context<'_>,
+/// Returns when the lock can be taken: it is free (`None`), or its holder is dead or shall lose it.
+///
+/// # Errors
+/// Where its holder lives, for longer than the user wants to wait.
+pub(super) async fn available(context: &Context<'_>) -> Result<Option<Lock>> {
+    let started = Instant::now();
+    let mut watch = LockWatch::default();
+    loop {
+        let Some(lock) = context.ledger.lock().await? else {
+            return Ok(None);
+        };
+        if context.if_locked.take_over {
+            let holder = lock.holder.clone();
+            context.report.emit(ReleaseEvent::TakingOver { holder });
+            return Ok(Some(lock));
+        }
+        match watch.observe(&lock, context.clock.since_boot()) {
+            Holder::Dead => {
+                let holder = lock.holder.clone();
+                context.report.emit(ReleaseEvent::HolderGone { holder });
+                return Ok(Some(lock));
+            }
+            Holder::Alive if started.elapsed() >= context.if_locked.wait => {
+                return Err(held(context, &lock).into());
+            }
+            Holder::Alive | Holder::Unknown => {}
+        }
+        context.report.emit(ReleaseEvent::LockWatched {
+            holder: lock.holder.clone(),
+        });
+        sleep(WATCH_INTERVAL).await;
+    }
+}
+
+fn held(context: &Context<'_>, lock: &Lock) -> Failure {
+    let environment = &context.environment.name;
+    let text = format!("{} is in progress since {:.0}", lock.holder, lock.since);
+    Failure::refused(text).hint(format!(
+        "wait for it:            the same command with --lock-wait 15m\n\
+         end it by taking over:  the same command with --take-over\n\
+         see what it does:       cargo xtask status --env {environment}"
+    ))
+}
+
+/// Takes the lock that `available` returned, and opens a record.
+pub(super) async fn open<'a>(
+    context: &Context<'a>,
     about: About,
     kind: RecordKind,
     entries: Entries,
-) -> Result<Record> {
+    over: Option<&Lock>,
+) -> Result<Opened<'a>> {
     let newest = context.ledger.newest().await?;
+    let without_alarms = newest
+        .as_ref()
+        .map_or_else(BTreeSet::new, |newest| newest.without_alarms.clone());
+    // What the lock is for may be newer, where somebody deleted its record.
+    let newest_number = newest.as_ref().map_or(0, |newest| newest.number);
+    let number = newest_number.max(over.map_or(0, |lock| lock.number)) + 1;
+    // Where somebody deleted the lock, its record is in progress all the same.
+    let in_progress = newest.filter(|it| it.state == ReleaseState::InProgress);
     let now = context.clock.now();
-    let mut why = about.why;
-    let mut without_alarms = BTreeSet::new();
-    if let Some(newest) = &newest {
-        if newest.held(now) {
-            return Err(held(newest).into());
-        }
-        if newest.abandoned(now) {
-            why = format!("{why}, after {} was abandoned", newest.number);
-        }
-        without_alarms.clone_from(&newest.without_alarms);
-    }
+    let why = match &in_progress {
+        Some(abandoned) => format!("{}, after {} was abandoned", about.why, abandoned.number),
+        None => about.why,
+    };
     let record = Record {
-        number: newest.map_or(1, |newest| newest.number + 1),
+        number,
         kind,
         state: ReleaseState::InProgress,
-        until: now + LEASE,
+        token: random::hex(16)?,
         opened: now,
         closed: None,
         who: about.who,
@@ -52,71 +102,219 @@ pub(super) async fn open(
         why,
         commit: about.commit,
         dirty: about.dirty,
+        took_over: in_progress.as_ref().map(|it| it.number),
         without_alarms,
         entries,
     };
-    let created = context.ledger.create(&record).await;
-    if matches!(created, Ok(true)) {
-        return Ok(record);
+    let abandoned = in_progress.map(|it| it.abandoned(now));
+    let lock = HeldLock {
+        ledger: context.ledger,
+        clock: context.clock,
+        token: record.token.clone(),
+        beats: Mutex::new(Beats {
+            last: 0,
+            confirmed: context.clock.since_boot(),
+            lost: false,
+        }),
+    };
+    let opening = Opening {
+        record: &record,
+        over,
+        abandoned: abandoned.as_ref(),
+    };
+    let opened = context.ledger.open(&opening).await;
+    if !matches!(opened, Ok(true)) {
+        // An answer can be lost after the lock was taken.
+        let holder = context.ledger.lock().await?;
+        if holder.as_ref().is_none_or(|it| it.token != lock.token) {
+            opened?;
+            return Err(holder.map_or_else(
+                || Failure::refused("another run was faster, and has ended").into(),
+                |holder| held(context, &holder).into(),
+            ));
+        }
     }
-    // An answer can be lost after the record was made: then what the ledger holds is ours.
-    let holder = context.ledger.read(record.number).await?;
-    if holder.as_ref() == Some(&record) {
-        return Ok(record);
-    }
-    created?;
-    Err(holder.map_or_else(
-        || Failure::refused(format!("another run opened record {}", record.number)),
-        |holder| held(&holder),
-    ))?
+    Ok(Opened {
+        lock: Arc::new(lock),
+        inherited: abandoned.map(|abandoned| Inheritance {
+            intended: abandoned.entries,
+            since: Instant::now(),
+        }),
+        record,
+    })
 }
 
-fn held(holder: &Record) -> Failure {
-    Failure::refused(format!(
-        "{} is in progress since {:.0}",
-        holder.about(),
-        holder.opened
-    ))
-    .hint(format!(
-        "wait for it, or, if its run is gone, until its lease ends at {:.0}",
-        holder.until
-    ))
+/// The lock, taken.
+pub(super) struct Opened<'a> {
+    pub(super) lock: Arc<HeldLock<'a>>,
+    pub(super) record: Record,
+    pub(super) inherited: Option<Inheritance>,
+}
+
+/// What the release that was taken over meant to bring. A call of its, which its machine fell
+/// asleep on, may be sent when it wakes up: a signature is valid for five minutes.
+pub(super) struct Inheritance {
+    intended: Entries,
+    since: Instant,
+}
+
+const SIGNATURE_LIFE: Duration = Duration::from_mins(5);
+
+impl Inheritance {
+    fn intended(&self) -> Option<&Entries> {
+        Some(&self.intended).filter(|_| self.since.elapsed() < SIGNATURE_LIFE)
+    }
+}
+
+/// The lock while this run holds it.
+pub(super) struct HeldLock<'a> {
+    ledger: &'a dyn Ledger,
+    clock: &'a dyn WallClock,
+    token: String,
+    beats: Mutex<Beats>,
+}
+
+struct Beats {
+    last: u64,
+    /// When the last beat that was confirmed was sent.
+    confirmed: Duration,
+    /// Another run has taken the lock.
+    lost: bool,
+}
+
+impl HeldLock<'_> {
+    /// Raises the beat again and again; never returns. Runs beside all else that a holder does.
+    pub(super) async fn keep(&self) {
+        loop {
+            sleep(BEAT_INTERVAL).await;
+            // One that is not answered is followed by the next.
+            drop(timeout(BEAT_INTERVAL, self.beat()).await);
+        }
+    }
+
+    async fn beat(&self) -> Result<()> {
+        let beat = self.beats().last + 1;
+        let sent = self.clock.since_boot();
+        let is_ours = self.ledger.beat(&self.token, beat).await?;
+        let mut beats = self.beats();
+        if is_ours {
+            beats.last = beats.last.max(beat);
+            beats.confirmed = beats.confirmed.max(sent);
+        } else {
+            beats.lost = true;
+        }
+        Ok(())
+    }
+
+    /// Whether a change may begin: the lock was ours a moment ago, and nobody takes it before the
+    /// change has ended.
+    async fn confirm(&self) -> Result<bool> {
+        let started = Instant::now();
+        loop {
+            {
+                let beats = self.beats();
+                if beats.lost {
+                    return Ok(false);
+                }
+                if self.clock.since_boot().saturating_sub(beats.confirmed) < FENCE {
+                    return Ok(true);
+                }
+            }
+            match self.beat().await {
+                Err(error) if started.elapsed() > PATIENCE => return Err(error),
+                Err(_) => sleep(RETRY_INTERVAL).await,
+                Ok(()) => {}
+            }
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.beats().lost
+    }
+
+    fn lose(&self) {
+        self.beats().lost = true;
+    }
+
+    fn beats(&self) -> MutexGuard<'_, Beats> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Release<'_> {
-    /// Called before each change: no later release may have been opened.
-    pub(super) async fn ensure_lock_held(&mut self) -> Result<(), ReleaseError> {
-        let newest = self.context.ledger.newest().await?;
-        match newest {
-            Some(newest) if newest.number > self.record.number => Err(ReleaseError::Superseded {
-                component: None,
-                by: newest.about(),
-            }),
-            _ => Ok(()),
+    /// Called right before each call that changes what runs.
+    pub(super) async fn ensure_lock_held(&self) -> Result<(), ReleaseError> {
+        if self.lock.confirm().await? {
+            return Ok(());
         }
+        Err(self.lock_lost().await)
     }
 
-    /// Renews the lease, so that a release under way does not count as abandoned.
-    pub(super) async fn renew(&mut self) -> Result<()> {
-        if self.renewed.elapsed() > LEASE_RENEWAL {
-            self.save().await?;
+    /// Whether the release that was taken over may have brought this just now.
+    pub(super) fn inherits_revision(&self, service: Service, revision: &Revision) -> bool {
+        let intended = self.inherited.as_ref().and_then(Inheritance::intended);
+        let after = intended.and_then(|it| it.services.get(&service)?.after.as_ref());
+        after.is_some_and(|after| after.revision == *revision)
+    }
+
+    pub(super) fn inherits_version(&self, function: Function, version: &FunctionVersion) -> bool {
+        let intended = self.inherited.as_ref().and_then(Inheritance::intended);
+        let after = intended.and_then(|it| it.functions.get(&function)?.after.as_ref());
+        after.is_some_and(|after| after.version == *version)
+    }
+
+    /// Called while something is waited for.
+    pub(super) async fn ensure_lock_not_lost(&self) -> Result<(), ReleaseError> {
+        if self.lock.is_lost() {
+            return Err(self.lock_lost().await);
         }
         Ok(())
+    }
+
+    async fn lock_lost(&self) -> ReleaseError {
+        let newest = self.context.ledger.newest().await.ok().flatten();
+        let later = newest.filter(|newest| newest.number > self.record.number);
+        let by = later.map_or_else(
+            || "the lock is not in the table any more".to_owned(),
+            |later| later.about(),
+        );
+        ReleaseError::Superseded {
+            component: None,
+            by,
+        }
     }
 
     pub(super) async fn set_outcome(
         &mut self,
         component: Component,
         outcome: Outcome,
-    ) -> Result<()> {
+    ) -> Result<(), ReleaseError> {
         self.record.entries.conclude(component, outcome);
         self.save().await
     }
 
-    pub(super) async fn close(&mut self, state: ReleaseState) -> Result<()> {
+    /// Writes the record, which other runs rely on.
+    pub(super) async fn save(&self) -> Result<(), ReleaseError> {
+        let ledger = self.context.ledger;
+        if self
+            .answered(async || ledger.write(&self.record).await)
+            .await?
+        {
+            return Ok(());
+        }
+        self.lock.lose();
+        Err(self.lock_lost().await)
+    }
+
+    /// Ends the record and gives the lock back; or neither, where another run has the lock.
+    pub(super) async fn close(&mut self, state: ReleaseState) -> Result<(), ReleaseError> {
         self.record.state = state;
         self.record.closed = Some(self.context.clock.now());
-        self.save().await?;
+        let ledger = self.context.ledger;
+        let closed = self.answered(async || ledger.close(&self.record).await);
+        if !closed.await? && !self.is_closed().await? {
+            return Ok(());
+        }
         let report = self.context.report;
         let (number, outcome) = (self.record.number, state.text().to_owned());
         match self.record.kind {
@@ -126,21 +324,10 @@ impl Release<'_> {
         Ok(())
     }
 
-    pub(super) async fn save(&mut self) -> Result<()> {
-        self.renewed = Instant::now();
-        if self.record.state == ReleaseState::InProgress {
-            self.record.until = self.context.clock.now() + LEASE;
-        }
-        let name = self.record.name();
-        let mut attempt = 1;
-        loop {
-            match self.context.ledger.overwrite(&self.record).await {
-                Err(_) if attempt < WRITES_MAX => attempt += 1,
-                saved => {
-                    return saved.with_context(|| format!("write {name} into the ledger"));
-                }
-            }
-            tokio::time::sleep(WRITE_INTERVAL).await;
-        }
+    /// An answer can be lost after the record was closed: then the lock is gone.
+    async fn is_closed(&self) -> Result<bool, ReleaseError> {
+        let (ledger, number) = (self.context.ledger, self.record.number);
+        let found = self.answered(async || ledger.read(number).await).await?;
+        Ok(found.as_ref() == Some(&self.record))
     }
 }

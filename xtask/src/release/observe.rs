@@ -1,10 +1,12 @@
-//! What runs now.
+//! What runs now. What a revision consists of never changes: where the newest record knows that,
+//! ECS is not asked.
 
 use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
 
 use crate::catalog::{Component, Function, Service};
 use crate::decide::outputs::Outputs;
+use crate::decide::release::plan::Plan;
 use crate::decide::release::snapshot::{
     FunctionState, Revision, ServiceSnapshot, ServiceState, Snapshot,
 };
@@ -56,18 +58,41 @@ async fn service_snapshots(
     services: &[Service],
 ) -> Result<Vec<(Service, ServiceSnapshot)>> {
     let cluster = context.cluster;
-    let states = cluster.describe_services(outputs, services).await?;
+    let (states, newest) = tokio::try_join!(
+        cluster.describe_services(outputs, services),
+        context.ledger.newest()
+    )?;
     let snapshots = states.into_iter().map(async |(service, state)| {
         let revision = primary_revision(service, &state)?;
-        let registered = cluster.describe_task_definition(&revision).await?;
+        let known = newest.as_ref();
+        let content = known.and_then(|record| record.entries.content(service, &revision));
         let snapshot = ServiceSnapshot {
             state,
             revision,
-            registered,
+            content: content.cloned(),
+            definition: None,
         };
-        Ok((service, snapshot))
+        if snapshot.content.is_some() {
+            return Ok((service, snapshot));
+        }
+        let registered = cluster.describe_task_definition(&snapshot.revision).await?;
+        Ok((service, snapshot.with(registered)))
     });
     try_join_all(snapshots).await
+}
+
+/// Reads the definitions that a plan replaces, as far as they are not known yet.
+pub async fn read_definitions(context: &Context<'_>, plan: &mut Plan) -> Result<()> {
+    for service in plan.unread() {
+        if let Some(found) = plan.snapshot.services.remove(&service) {
+            let cluster = context.cluster;
+            let registered = cluster.describe_task_definition(&found.revision).await?;
+            plan.snapshot
+                .services
+                .insert(service, found.with(registered));
+        }
+    }
+    Ok(())
 }
 
 async fn function(

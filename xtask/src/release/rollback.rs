@@ -7,7 +7,7 @@ use crate::catalog::Component;
 use crate::decide::release::plan::Step;
 use crate::decide::release::record::ReleaseState;
 use crate::decide::release::rollout::Outcome;
-use crate::failure::{self, Failure, Kind};
+use crate::failure::{Failure, Kind};
 use crate::report::RollbackEvent;
 
 /// How the rollback of one component ended.
@@ -17,6 +17,15 @@ pub(super) enum RollbackOutcome {
     Superseded {
         by: String,
     },
+}
+
+/// What came of the rollback of several components.
+#[derive(Default)]
+struct RollbackResult {
+    /// A command for each component that is not back.
+    by_hand: Vec<String>,
+    /// A component runs somebody else's deployment.
+    superseded: bool,
 }
 
 impl Release<'_> {
@@ -34,43 +43,10 @@ impl Release<'_> {
             tasks: failure.evidence.tasks.clone(),
             notes: failure.evidence.notes.clone(),
         });
-        let mut by_hand = Vec::new();
-        let mut superseded = false;
-        for step in changed.iter().rev() {
-            let component = step.component();
-            let outcome = match self.roll_back_step(step).await {
-                Ok(RollbackOutcome::Done) => {
-                    let to = target(step).to_owned();
-                    report.emit(RollbackEvent::RolledBack { component, to });
-                    Outcome::RolledBack
-                }
-                Ok(RollbackOutcome::Superseded { by }) => {
-                    superseded = true;
-                    report.emit(RollbackEvent::LeftAlone { component, by });
-                    Outcome::Superseded
-                }
-                Err(error) => {
-                    let command = self.by_hand(step);
-                    report.emit(RollbackEvent::RollbackFailed {
-                        component,
-                        error: format!("{error:#}"),
-                        by_hand: command.clone(),
-                    });
-                    if failure::is(&error, Kind::Expired) {
-                        return End {
-                            state: ReleaseState::InProgress,
-                            result: Err(self.expired(&format!("{error:#}"))),
-                        };
-                    }
-                    by_hand.push(command);
-                    Outcome::RollbackFailed
-                }
-            };
-            if let Err(error) = self.set_outcome(component, outcome).await {
-                // The closing of the record writes it once more: the rest goes back first.
-                self.ignore(format!("{error:#}"));
-            }
-        }
+        let result = match self.roll_back_steps(changed).await {
+            Ok(result) => result,
+            Err(error) => return self.ended_by(error),
+        };
         if changed.is_empty() {
             report.emit(RollbackEvent::NothingRolledBack { number });
         }
@@ -81,22 +57,85 @@ impl Release<'_> {
         } else {
             format!("{what}: {reason}")
         };
-        let message = format!("release {number} failed: {about}");
-        conclusion(message, &by_hand, superseded)
+        conclusion(format!("release {number} failed: {about}"), &result)
     }
 
-    async fn roll_back_step(&mut self, step: &Step) -> Result<RollbackOutcome> {
-        match self.ensure_lock_held().await {
-            Ok(()) => {}
-            Err(ReleaseError::Superseded { by, .. }) => {
-                return Ok(RollbackOutcome::Superseded { by });
+    /// A component is somebody else's by now: it is left as it is, and the others go back.
+    pub(super) async fn component_superseded(
+        &mut self,
+        changed: &[&Step],
+        component: Component,
+        by: String,
+    ) -> End {
+        let message = format!(
+            "{} was superseded: {component} runs {by}",
+            self.record.name()
+        );
+        let report = self.context.report;
+        report.emit(RollbackEvent::LeftAlone { component, by });
+        self.record.entries.conclude(component, Outcome::Superseded);
+        let others = changed.iter().filter(|step| step.component() != component);
+        let others: Vec<&Step> = others.copied().collect();
+        match self.roll_back_steps(&others).await {
+            Ok(result) => {
+                let result = RollbackResult {
+                    superseded: true,
+                    ..result
+                };
+                conclusion(message, &result)
             }
-            Err(ReleaseError::Expired { how }) => {
-                return Err(Failure::new(Kind::Expired, how).into());
-            }
-            Err(ReleaseError::Failed(failure)) => return Err(failure.error),
-            Err(ReleaseError::MovedOn { how }) => anyhow::bail!(how),
+            Err(error) => self.ended_by(error),
         }
+    }
+
+    /// Rolls back in reverse order.
+    ///
+    /// # Errors
+    /// Where nothing can be rolled back any more. What is merely not back is in the result.
+    async fn roll_back_steps(&mut self, changed: &[&Step]) -> Result<RollbackResult, ReleaseError> {
+        let report = self.context.report;
+        let mut result = RollbackResult::default();
+        for step in changed.iter().rev() {
+            let component = step.component();
+            let outcome = match self.roll_back_step(step).await {
+                Ok(RollbackOutcome::Done) => {
+                    let to = target(step).to_owned();
+                    report.emit(RollbackEvent::RolledBack { component, to });
+                    Outcome::RolledBack
+                }
+                Ok(RollbackOutcome::Superseded { by }) => {
+                    result.superseded = true;
+                    report.emit(RollbackEvent::LeftAlone { component, by });
+                    Outcome::Superseded
+                }
+                // Whoever took over the lock answers for all components.
+                Err(error @ ReleaseError::Superseded { .. }) => return Err(error),
+                Err(error) => {
+                    let by_hand = self.by_hand(step);
+                    report.emit(RollbackEvent::RollbackFailed {
+                        component,
+                        error: error.text(),
+                        by_hand: by_hand.clone(),
+                    });
+                    if matches!(error, ReleaseError::Expired { .. }) {
+                        return Err(error);
+                    }
+                    result.by_hand.push(by_hand);
+                    Outcome::RollbackFailed
+                }
+            };
+            match self.set_outcome(component, outcome).await {
+                Ok(()) => {}
+                Err(error @ ReleaseError::Superseded { .. }) => return Err(error),
+                // The closing of the record writes it once more: the rest goes back first.
+                Err(error) => self.ignore(error.text()),
+            }
+        }
+        Ok(result)
+    }
+
+    async fn roll_back_step(&mut self, step: &Step) -> Result<RollbackOutcome, ReleaseError> {
+        self.ensure_lock_not_lost().await?;
         match step {
             Step::Function(step) => self.roll_back_function(step).await,
             Step::Service(step) => self.roll_back_service(step).await,
@@ -127,11 +166,15 @@ impl Release<'_> {
     }
 }
 
-fn conclusion(message: String, by_hand: &[String], superseded: bool) -> End {
+fn conclusion(message: String, result: &RollbackResult) -> End {
+    let RollbackResult {
+        by_hand,
+        superseded,
+    } = result;
     let (state, kind, hint) = if !by_hand.is_empty() {
         let hint = by_hand.join("\n");
         (ReleaseState::RollbackFailed, Kind::RollbackFailed, hint)
-    } else if superseded {
+    } else if *superseded {
         let hint = "what another deployment changed was left alone; see `cargo xtask releases`";
         (ReleaseState::Superseded, Kind::Superseded, hint.to_owned())
     } else {

@@ -8,7 +8,7 @@ mod watch;
 
 use anyhow::Result;
 
-use super::{About, Confirmed, End, Release, ReleaseError};
+use super::{About, Confirmed, End, Release, ReleaseError, under_lock};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::record::{Entries, Record, RecordKind};
 use crate::decide::release::rotation::{RotationChange, RotationStep, SigningPair};
@@ -50,13 +50,11 @@ pub async fn rotate(
     fresh: SigningPair,
     _: Confirmed,
 ) -> Result<Record> {
-    let kind = RecordKind::Rotation;
-    let mut release = Release::open(context, outputs, about, kind, Entries::default()).await?;
-    let end = tokio::select! {
-        end = release.run_rotation(fresh) => end,
-        () = context.interrupt.wait() => release.detach(),
-    };
-    release.finish(end).await
+    let opening = (about, RecordKind::Rotation, Entries::default());
+    under_lock(context, outputs, opening, async |release| {
+        release.run_rotation(fresh).await
+    })
+    .await
 }
 
 impl Release<'_> {
@@ -76,8 +74,11 @@ impl Release<'_> {
             let Some(replacement) = step.replacement else {
                 return Ok(());
             };
-            self.ensure_lock_held().await?;
-            if watch.replace(&found, &replacement).await? {
+            // A second time replaces nothing: the version is another one then.
+            if self
+                .change(async || watch.replace(&found, &replacement).await)
+                .await?
+            {
                 context.report.emit(SecretsEvent::SecretReplaced {
                     component: replacement.service.into(),
                     change: shown(replacement.change),
@@ -90,13 +91,13 @@ impl Release<'_> {
     async fn steady_step(
         &mut self,
         watch: &mut RotationWatch<'_>,
-    ) -> Result<(FoundSecrets, RotationStep)> {
-        watch.begin().await?;
+    ) -> Result<(FoundSecrets, RotationStep), ReleaseError> {
+        self.answered(async || watch.begin().await).await?;
         loop {
-            if let Some(ready) = watch.poll().await? {
+            if let Some(ready) = self.answered(async || watch.poll().await).await? {
                 return Ok(ready);
             }
-            self.renew().await?;
+            self.ensure_lock_not_lost().await?;
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }

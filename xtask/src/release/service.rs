@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::anyhow;
 use tokio::time::Instant;
 
 use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
-    ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError, evidence,
+    ComponentFailure, LOOK_INTERVAL, LOOKS_MIN, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release,
+    ReleaseError, evidence,
 };
 use crate::catalog::Service;
 use crate::decide::release::plan::{ServiceAction, ServiceStep};
@@ -24,6 +25,9 @@ use crate::report::ReleaseEvent;
 /// more, in which a load balancer with two targets has asked both.
 const PROOF_ANSWERS: u32 = 6;
 const PROOF_INTERVAL: Duration = Duration::from_millis(200);
+/// In so many looks in a row a rollout has to have succeeded, or to have failed.
+const LOOKS_TO_SUCCEED: u32 = 2;
+const LOOKS_TO_FAIL: u32 = 3;
 /// A deployment that failed is given this long to be rolled back by ECS itself.
 const ECS_ROLLBACK_GRACE: Duration = Duration::from_secs(10);
 
@@ -37,20 +41,17 @@ impl Release<'_> {
                 definition,
                 content,
             } => {
-                cluster
-                    .register_task_definition(definition, content)
+                // A revision that is registered twice is one that never runs.
+                self.change(async || cluster.register_task_definition(definition, content).await)
                     .await?
             }
             ServiceAction::Deploy(revision) => revision.clone(),
-            ServiceAction::Follow => {
-                let state = cluster.describe_service(self.outputs, service).await?;
-                primary_revision(service, &state)?
-            }
+            ServiceAction::Follow => step.parent.clone(),
         };
+        let state = self.as_planned(step).await?;
         self.write_after(service, &revision).await?;
-        let mut previous = vec![step.rollback_revision.clone()];
-        let state = cluster.describe_service(self.outputs, service).await?;
         let known = state.events.first().map(|event| event.id.clone());
+        let mut previous = vec![step.rollback_revision.clone()];
         if step.action != ServiceAction::Follow {
             previous.extend(state.primary().map(|it| it.revision.clone()));
             let alarms = match self.record.kind {
@@ -62,9 +63,7 @@ impl Release<'_> {
                 desired: step.count,
                 alarms,
             };
-            cluster
-                .update_service(self.outputs, service, &update)
-                .await?;
+            self.update(service, &update).await?;
         }
         let goal = RolloutGoal {
             revision: revision.clone(),
@@ -72,6 +71,44 @@ impl Release<'_> {
             desired: step.count,
         };
         self.reach(step, goal, known.as_deref()).await
+    }
+
+    /// The service, as long as it runs what the plan was made for. One look may be stale, so only
+    /// several in a row show that somebody else has changed it.
+    async fn as_planned(&self, step: &ServiceStep) -> Result<ServiceState, ReleaseError> {
+        let service = step.service;
+        let mut looks = 1;
+        loop {
+            let state = self.service_state(service).await?;
+            let primary = primary_revision(service, &state)?;
+            if primary == step.parent || self.inherits_revision(service, &primary) {
+                return Ok(state);
+            }
+            if looks == LOOKS_MIN {
+                return Err(ReleaseError::Superseded {
+                    component: Some(service.into()),
+                    by: primary.to_string(),
+                });
+            }
+            looks += 1;
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Sent twice it is the same as once: an update that changes nothing starts no deployment.
+    async fn update(&self, service: Service, update: &ServiceUpdate) -> Result<(), ReleaseError> {
+        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        self.change(async || cluster.update_service(outputs, service, update).await)
+            .await
+    }
+
+    pub(super) async fn service_state(
+        &self,
+        service: Service,
+    ) -> Result<ServiceState, ReleaseError> {
+        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        self.answered(async || cluster.describe_service(outputs, service).await)
+            .await
     }
 
     /// Waits for the outcome of an update that was sent. `known` is the newest event of before.
@@ -97,7 +134,9 @@ impl Release<'_> {
             | RolloutDecision::RollingBack { reason } => reason,
             RolloutDecision::Wait | RolloutDecision::Probe => {
                 match self.prove(service, &revision).await {
-                    Ok(()) => {
+                    Err(ReleaseError::Failed(failure)) => format!("{:#}", failure.error),
+                    proof => {
+                        proof?;
                         self.context.report.emit(ReleaseEvent::RolledOut {
                             component: service.into(),
                             revision: revision.to_string(),
@@ -105,7 +144,6 @@ impl Release<'_> {
                         });
                         return Ok(());
                     }
-                    Err(error) => format!("{error:#}"),
                 }
             }
         };
@@ -130,9 +168,14 @@ impl Release<'_> {
     }
 
     /// Notes in the record what this release brings to a service, before it is brought.
-    async fn write_after(&mut self, service: Service, revision: &Revision) -> Result<()> {
+    async fn write_after(
+        &mut self,
+        service: Service,
+        revision: &Revision,
+    ) -> Result<(), ReleaseError> {
         let cluster = self.context.cluster;
-        let registered = cluster.describe_task_definition(revision).await?;
+        let registered = self.answered(async || cluster.describe_task_definition(revision).await);
+        let registered = registered.await?;
         if let Some(entry) = self.record.entries.services.get_mut(&service) {
             entry.after = registered.map(|registered| registered.running(revision));
         }
@@ -148,24 +191,31 @@ impl Release<'_> {
         goal: RolloutGoal,
         limit: Duration,
         unhealthy: &mut BTreeSet<String>,
-    ) -> Result<RolloutDecision> {
-        let Context {
-            cluster, report, ..
-        } = self.context;
+    ) -> Result<RolloutDecision, ReleaseError> {
+        let report = self.context.report;
         let started = Instant::now();
         let revision = goal.revision.clone();
         let mut rollout = Rollout::new(goal);
+        let mut seen = 0;
         loop {
-            let state = cluster.describe_service(self.outputs, service).await?;
-            match rollout.observe(&state, started.elapsed() > limit) {
-                RolloutDecision::Wait => {}
-                decision => return Ok(decision),
+            let state = self.service_state(service).await?;
+            let late = started.elapsed() > limit;
+            let decision = rollout.observe(&state, late);
+            // One look may be stale.
+            let (waits, looks) = match decision {
+                RolloutDecision::Wait => (true, u32::MAX),
+                RolloutDecision::Probe => (false, LOOKS_TO_SUCCEED),
+                _ => (false, LOOKS_TO_FAIL),
+            };
+            seen = if waits { 0 } else { seen + 1 };
+            if seen >= looks || late {
+                return Ok(decision);
             }
             if all_run(&state) {
                 unhealthy.extend(self.why_unhealthy(service).await);
             }
             report.emit(progress(service, &revision, &state));
-            self.renew().await?;
+            self.ensure_lock_not_lost().await?;
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
@@ -180,26 +230,30 @@ impl Release<'_> {
 
     /// Asks through the load balancer until only the revision answers. A service that is not
     /// exposed is proven by its targets.
-    async fn prove(&mut self, service: Service, revision: &Revision) -> Result<()> {
-        let started = Instant::now();
+    async fn prove(&mut self, service: Service, revision: &Revision) -> Result<(), ReleaseError> {
+        let mut started = Instant::now();
         let mut proof = Proof::new(PROOF_ANSWERS);
         loop {
             let (health, found) = self.health(service, revision).await;
+            if health.is_none() {
+                started += self.silence_of_aws().await?;
+            }
             if proof.observe(health.as_ref(), revision) {
                 return Ok(());
             }
             if started.elapsed() > PROOF_LIMIT {
                 let limit = PROOF_LIMIT.as_secs();
-                bail!(
+                let error = anyhow!(
                     "its tasks run, but {revision} did not prove itself within {limit} s: {found}"
                 );
+                return Err(error.into());
             }
             self.context.report.emit(ReleaseEvent::Proving {
                 component: service.into(),
                 revision: revision.to_string(),
                 answer: found,
             });
-            self.renew().await?;
+            self.ensure_lock_not_lost().await?;
             tokio::time::sleep(PROOF_INTERVAL).await;
         }
     }
@@ -258,7 +312,7 @@ impl Release<'_> {
     pub(super) async fn roll_back_service(
         &mut self,
         step: &ServiceStep,
-    ) -> Result<RollbackOutcome> {
+    ) -> Result<RollbackOutcome, ReleaseError> {
         let service = step.service;
         let entry = self.record.entries.services.get(&service);
         let follows = step.action == ServiceAction::Follow;
@@ -279,8 +333,12 @@ impl Release<'_> {
             // After a stop this revision is deregistered and can't be deployed. None desired of
             // ours is as good: nothing runs.
             let cluster = self.context.cluster;
-            let registered = cluster.describe_task_definition(&target).await?;
-            if !registered.is_some_and(|registered| registered.active) {
+            let registered =
+                self.answered(async || cluster.describe_task_definition(&target).await);
+            if !registered
+                .await?
+                .is_some_and(|registered| registered.active)
+            {
                 target.clone_from(&ours);
             }
         }
@@ -295,10 +353,7 @@ impl Release<'_> {
                 desired,
                 alarms: self.turn_alarms_off(service, &state).await?,
             };
-            let cluster = self.context.cluster;
-            cluster
-                .update_service(self.outputs, service, &update)
-                .await?;
+            self.update(service, &update).await?;
         }
         let goal = RolloutGoal {
             revision: target.clone(),
@@ -309,16 +364,22 @@ impl Release<'_> {
     }
 
     /// Waits for the outcome of a rollback, of ours or of ECS.
-    async fn reach_back(&mut self, service: Service, goal: RolloutGoal) -> Result<RollbackOutcome> {
+    async fn reach_back(
+        &mut self,
+        service: Service,
+        goal: RolloutGoal,
+    ) -> Result<RollbackOutcome, ReleaseError> {
         let (target, desired) = (goal.revision.clone(), goal.desired);
         let mut unhealthy = BTreeSet::new();
         let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut unhealthy);
         match decision.await? {
             RolloutDecision::Probe | RolloutDecision::Wait => {}
             RolloutDecision::Superseded { by } => return Ok(RollbackOutcome::Superseded { by }),
-            RolloutDecision::RollingBack { .. } => bail!("ECS did not go back to {target}"),
+            RolloutDecision::RollingBack { .. } => {
+                return Err(anyhow!("ECS did not go back to {target}").into());
+            }
             RolloutDecision::Failed { reason } | RolloutDecision::RolledBack { reason } => {
-                bail!("{target} did not come back: {reason}")
+                return Err(anyhow!("{target} did not come back: {reason}").into());
             }
         }
         if desired.is_none() {
@@ -332,15 +393,18 @@ impl Release<'_> {
         &mut self,
         service: Service,
         ours: &Revision,
-    ) -> Result<ServiceState> {
+    ) -> Result<ServiceState, ReleaseError> {
         let started = Instant::now();
+        let mut before = None;
         loop {
-            let cluster = self.context.cluster;
-            let state = cluster.describe_service(self.outputs, service).await?;
+            let state = self.service_state(service).await?;
+            let primary = state.primary().map(|primary| primary.revision.clone());
+            // One look may be stale.
+            let is_confirmed = before.replace(primary.clone()) == Some(primary);
             let failed = state.primary().is_some_and(|primary| {
                 primary.revision == *ours && primary.state == RolloutState::Failed
             });
-            if !failed || started.elapsed() > ECS_ROLLBACK_GRACE {
+            if is_confirmed && !failed || started.elapsed() > ECS_ROLLBACK_GRACE {
                 return Ok(state);
             }
             tokio::time::sleep(POLL_INTERVAL).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::Instant;
 
-use super::{About, Confirmed, End, Release, ReleaseError, observe_with_retired, unchanged};
+use super::{About, Confirmed, End, Release, ReleaseError, observe_with_retired, under_lock};
 use crate::catalog::{Catalog, Function, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::record::{Entries, Record, RecordKind};
@@ -97,13 +97,11 @@ pub async fn stop(
     about: About,
     _: Confirmed,
 ) -> anyhow::Result<Record> {
-    let entries = plan.entries();
-    let mut release = Release::open(context, outputs, about, RecordKind::Stop, entries).await?;
-    let end = tokio::select! {
-        end = release.run_stop(plan) => end,
-        () = context.interrupt.wait() => release.detach(),
-    };
-    release.finish(end).await
+    let opening = (about, RecordKind::Stop, plan.entries());
+    under_lock(context, outputs, opening, async |release| {
+        release.run_stop(plan).await
+    })
+    .await
 }
 
 impl Release<'_> {
@@ -115,10 +113,12 @@ impl Release<'_> {
     }
 
     async fn stop_all(&mut self, plan: &StopPlan) -> Result<(), ReleaseError> {
-        let now = observe_with_retired(&self.context, self.outputs).await?;
-        unchanged(&plan.snapshot.changed_since(&now))?;
+        let (context, outputs) = (self.context, self.outputs);
+        self.ensure_unchanged(&plan.snapshot, async || {
+            observe_with_retired(&context, outputs).await
+        })
+        .await?;
         for (service, revision) in &plan.services {
-            self.ensure_lock_held().await?;
             self.stop_service(*service, revision).await?;
             self.set_outcome((*service).into(), Outcome::Succeeded)
                 .await?;
@@ -140,10 +140,12 @@ impl Release<'_> {
             desired: Some(0),
             ..ServiceUpdate::default()
         };
-        cluster.update_service(self.outputs, service, &none).await?;
+        // No tasks desired twice is the same as once.
+        self.change(async || cluster.update_service(self.outputs, service, &none).await)
+            .await?;
         let started = Instant::now();
         loop {
-            let state = cluster.describe_service(self.outputs, service).await?;
+            let state = self.service_state(service).await?;
             if state.running == 0 && state.pending == 0 {
                 break;
             }
@@ -156,10 +158,11 @@ impl Release<'_> {
                 component: service.into(),
                 running: state.running,
             });
-            self.renew().await?;
+            self.ensure_lock_not_lost().await?;
             tokio::time::sleep(super::POLL_INTERVAL).await;
         }
-        cluster.deregister_task_definition(revision).await?;
+        self.change(async || cluster.deregister_task_definition(revision).await)
+            .await?;
         report.emit(ReleaseEvent::Stopped {
             component: service.into(),
             revision: revision.to_string(),

@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -29,8 +29,10 @@ use tokio::time::Instant;
 use xtask::catalog::{Catalog, Component, Service};
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::environment::Environment;
+use xtask::decide::release::lock::Lock;
 use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::failure::{Failure, Kind};
+use xtask::ports::IfLocked;
 
 pub(crate) use alone::{Alone, Wrong};
 pub(crate) use command::{CommandOutput, KILLED};
@@ -44,6 +46,9 @@ use tasks::Task;
 const OUTPUTS: &str = include_str!("../../src/decide/outputs.local.json");
 const AXON_TEMPLATE: &str = include_str!("../../../task-definitions/axon.json");
 const ORBIT_TEMPLATE: &str = include_str!("../../../task-definitions/orbit.json");
+
+/// The token of somebody who raises the beat whenever it is looked at.
+const GRACE: &str = "grace's token";
 
 /// How long a call takes that Ctrl-C interrupts: a caller that waits for its answer gets it.
 const SLOW_ANSWER: Duration = Duration::from_mins(1);
@@ -94,6 +99,13 @@ pub(crate) struct FakeState {
     /// Calls that failed because the called task did not have the key that they were signed with.
     pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
+    pub(crate) lock: Option<Lock>,
+    pub(crate) if_locked: IfLocked,
+    /// How long the machine has slept.
+    pub(crate) asleep: Duration,
+    no_network_until: Option<Instant>,
+    /// The next look at services is answered with an earlier state.
+    stale_look: bool,
     /// How long AWS takes for an answer.
     pub(crate) answer_time: Duration,
     /// Whether the credentials have expired.
@@ -141,6 +153,9 @@ enum At {
 /// How one call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallFault {
+    /// It is answered with an error.
+    IsRefused,
+    /// It is not answered, and has no effect.
     Fails,
     LosesItsAnswer,
     IsInterrupted,
@@ -153,6 +168,7 @@ pub(crate) enum CallFault {
 impl CallFault {
     fn what(self) -> What {
         match self {
+            Self::IsRefused => What::Refuse,
             Self::Fails => What::Fail("throttled".to_owned()),
             Self::LosesItsAnswer => What::LoseAnswer,
             Self::IsInterrupted => What::Interrupt,
@@ -163,12 +179,14 @@ impl CallFault {
 }
 
 enum What {
+    Refuse,
     Fail(String),
     Deny,
     LoseAnswer,
     Interrupt,
     Kill,
     Expire,
+    BeStale,
     Meanwhile(Box<dyn FnOnce(&mut FakeState) + Send>),
 }
 
@@ -242,6 +260,11 @@ impl Fake {
             keeps_its_secret: None,
             lost: Vec::new(),
             ledger: BTreeMap::new(),
+            lock: None,
+            if_locked: IfLocked::default(),
+            asleep: Duration::ZERO,
+            no_network_until: None,
+            stale_look: false,
             answer_time: Duration::ZERO,
             expired: false,
             credentials_end: None,
@@ -317,10 +340,10 @@ impl Fake {
         }
     }
 
-    /// The next `times` calls of this name fail without doing anything.
+    /// The next `times` calls of this name are refused without doing anything.
     pub(crate) fn fail(&self, at: &str, times: usize) {
         for _ in 0..times {
-            self.event(at, What::Fail(format!("throttled: {at}")));
+            self.event(at, What::Refuse);
         }
     }
 
@@ -363,11 +386,28 @@ impl Fake {
         self.state().events.push(PreparedEvent { at, what });
     }
 
+    /// Changes the state right before the call of this index, counted from now on.
+    pub(crate) fn meanwhile_at(
+        &self,
+        index: usize,
+        act: impl FnOnce(&mut FakeState) + Send + 'static,
+    ) {
+        self.at_index(index, What::Meanwhile(Box::new(act)));
+    }
+
+    /// The call of this index, a look at services, is answered with an earlier state.
+    pub(crate) fn make_look_stale(&self, index: usize) {
+        self.at_index(index, What::BeStale);
+    }
+
     /// The call of this index, counted from now on, has this fault.
     pub(crate) fn spoil(&self, index: usize, fault: CallFault) {
+        self.at_index(index, fault.what());
+    }
+
+    fn at_index(&self, index: usize, what: What) {
         let mut state = self.state();
         let at = At::Index(state.calls.len() + index);
-        let what = fault.what();
         state.events.push(PreparedEvent { at, what });
     }
 
@@ -400,6 +440,7 @@ impl Fake {
         Record {
             number,
             state: ReleaseState::InProgress,
+            token: GRACE.to_owned(),
             who: "grace".to_owned(),
             ..self.record(1)
         }
@@ -428,6 +469,17 @@ impl Fake {
         }
     }
 
+    /// Nothing goes on by this handle while its machine sleeps.
+    async fn sleeps(&self) {
+        let wakes = self
+            .slow
+            .as_ref()
+            .and_then(|slow| *slow.wakes.lock().unwrap());
+        if let Some(wakes) = wakes {
+            tokio::time::sleep_until(wakes).await;
+        }
+    }
+
     /// One call of a port, by its name. An event that was prepared for it happens first.
     async fn call<T>(
         &self,
@@ -435,10 +487,12 @@ impl Fake {
         work: impl FnOnce(&mut FakeState) -> Result<T> + Send,
     ) -> Result<T> {
         self.answers().await;
+        self.sleeps().await;
         if let Some(slow) = self.slow.as_ref().filter(|_| name.contains(":secret:"))
             && slow.calls.fetch_add(1, Ordering::SeqCst) == slow.index
         {
-            tokio::time::sleep(slow.pause).await;
+            *slow.wakes.lock().unwrap() = Some(Instant::now() + slow.pause);
+            self.sleeps().await;
         }
         let what = self.state().take_event(name);
         if matches!(what, Some(What::Expire)) {
@@ -450,15 +504,18 @@ impl Fake {
         }
         match what {
             None | Some(What::Expire) => {}
-            Some(What::Fail(message)) => return Err(anyhow!(message)),
+            Some(What::Refuse) => bail!("refused: {name}"),
+            Some(What::Fail(message)) => return Err(unanswered(message)),
             Some(What::Deny) => {
                 let text = format!("{name}: AccessDeniedException");
                 return Err(Failure::new(Kind::Denied, text).into());
             }
+            Some(What::BeStale) => self.state().stale_look = true,
             Some(What::Meanwhile(act)) => act(&mut self.state()),
             Some(What::LoseAnswer) => {
                 work(&mut self.state())?;
-                bail!("the connection was closed before `{name}` was answered");
+                let text = format!("the connection was closed before `{name}` was answered");
+                return Err(unanswered(text));
             }
             Some(What::Kill) => {
                 self.killed.notify_one();
@@ -471,7 +528,17 @@ impl Fake {
                 return answer;
             }
         }
+        self.reaches(name).await?;
         work(&mut self.state())
+    }
+
+    /// Fails while there is no network.
+    async fn reaches(&self, name: &str) -> Result<()> {
+        if self.state().has_network() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Err(unanswered(format!("{name}: no network")))
     }
 }
 
@@ -490,9 +557,22 @@ impl FakeState {
         at.map(|index| self.events.remove(index).what)
     }
 
+    pub(crate) fn lose_network(&mut self, time: Duration) {
+        self.no_network_until = Some(Instant::now() + time);
+    }
+
+    fn has_network(&self) -> bool {
+        self.no_network_until
+            .is_none_or(|until| Instant::now() >= until)
+    }
+
     fn changed(&mut self, what: impl Into<String>) {
         self.changes.push(what.into());
     }
+}
+
+fn unanswered(text: String) -> anyhow::Error {
+    Failure::new(Kind::Unanswered, text).into()
 }
 
 /// Requests to the load balancer and builds need none.

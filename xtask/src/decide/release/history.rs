@@ -12,29 +12,21 @@ pub fn is_target(record: &Record, now: &Snapshot) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::catalog::testing::{FUNCTIONS, SERVICES};
     use crate::decide::artifact::types::Key;
-    use crate::decide::definition::Definition;
-    use crate::decide::release::record::testing::record;
+    use crate::decide::release::record::testing::{record, service_running};
     use crate::decide::release::record::{Entries, RecordKind, ReleaseState};
     use crate::decide::release::snapshot::testing::{deployment, revision, service};
-    use crate::decide::release::snapshot::{
-        FunctionState, Registered, RolloutState, ServiceSnapshot,
-    };
+    use crate::decide::release::snapshot::{FunctionState, RolloutState, ServiceSnapshot};
 
     /// Every component runs `content`, under other revisions than the records have.
     fn now(content: &str) -> Snapshot {
         let of_service = ServiceSnapshot {
             state: service(vec![deployment("other:7", RolloutState::Completed, 2, 2)]),
             revision: revision("other:7"),
-            registered: Some(Registered {
-                definition: Definition(json!({})),
-                active: true,
-                sha256: Some(content.to_owned()),
-            }),
+            content: Some(service_running("other:7", content)),
+            definition: None,
         };
         let of_function = FunctionState {
             version: "7".parse().unwrap(),

@@ -77,6 +77,8 @@ pub struct ServiceStep {
     pub action: ServiceAction,
     /// What ran before; `None`: a placeholder, or none desired.
     pub previous: Option<ServiceRunning>,
+    /// The newest revision of the service when the plan was made.
+    pub parent: Revision,
     /// What a rollback goes to: the revision that was settled last.
     pub rollback_revision: Revision,
     /// How many tasks that revision had.
@@ -102,6 +104,8 @@ pub struct Plan {
     pub pushes: Vec<Artifact>,
     /// Services whose alarms an earlier release left off: this one turns them on again.
     pub without_alarms: BTreeSet<Service>,
+    /// The newest record, where it is in progress: this release ends it, if nobody works on it.
+    pub unfinished: Option<String>,
     /// What the plan is made for.
     pub snapshot: Snapshot,
 }
@@ -153,14 +157,32 @@ impl Plan {
             steps: order.iter().filter_map(step).collect(),
             pushes: Vec::new(),
             without_alarms: BTreeSet::new(),
+            unfinished: None,
             snapshot,
         }
     }
 
-    /// Nothing to change, nothing to push, nothing to follow, no alarms to turn on.
+    /// The services whose definition is replaced and was not read.
+    pub fn unread(&self) -> Vec<Service> {
+        let steps = self.steps.iter().filter_map(|step| match step {
+            Step::Service(step) => Some(step),
+            Step::Function(_) => None,
+        });
+        let replaced = steps.filter(|step| {
+            let found = self.snapshot.services.get(&step.service);
+            step.previous.is_some()
+                && matches!(step.action, ServiceAction::Register { .. })
+                && found.is_some_and(|found| found.definition.is_none())
+        });
+        replaced.map(|step| step.service).collect()
+    }
+
+    /// Nothing to change, nothing to push, nothing to follow, no alarms to turn on,
+    /// and no record to end.
     pub fn is_empty(&self) -> bool {
         self.pushes.is_empty()
             && self.without_alarms.is_empty()
+            && self.unfinished.is_none()
             && self.steps.iter().all(Step::changes_nothing)
     }
 
@@ -207,6 +229,7 @@ fn service_step(
         service,
         action,
         previous: succeeded.cloned().or(running),
+        parent: found.revision.clone(),
         rollback_revision: succeeded.map_or(&found.revision, |it| &it.revision).clone(),
         rollback_count: found.state.desired,
         count: found.is_first().then_some(count),
@@ -257,13 +280,15 @@ mod tests {
         let definition = definition(image);
         let axon = ServiceSnapshot {
             revision: state.primary().unwrap().revision.clone(),
-            registered: Some(Registered {
-                sha256: Some(definition.sha256()),
-                definition,
-                active: true,
-            }),
+            content: None,
+            definition: None,
             state,
         };
+        let axon = axon.with(Some(Registered {
+            sha256: Some(definition.sha256()),
+            definition,
+            active: true,
+        }));
         Snapshot {
             services: [(AXON, axon)].into(),
             functions: BTreeMap::new(),

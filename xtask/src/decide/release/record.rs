@@ -1,18 +1,15 @@
-//! The record of one release, or of one rotation of the signing key, in the ledger. The newest
-//! record in progress is also the lock.
+//! The record of one release, or of one rotation of the signing key, in the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::rollout::Outcome;
-use super::snapshot::{FunctionRunning, FunctionState, ServiceRunning, ServiceSnapshot, Snapshot};
+use super::snapshot::{
+    FunctionRunning, FunctionState, Revision, ServiceRunning, ServiceSnapshot, Snapshot,
+};
 use crate::catalog::{Component, Function, Service};
-
-/// How long a holder may be silent before its record counts as abandoned. It renews the time
-/// while it works, so this only has to outlast one step without a renewal.
-pub const LEASE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The maximum size of a record. An item of a table has at most 400 KB.
 pub const RECORD_BYTES_MAX: usize = 300_000;
@@ -24,8 +21,9 @@ pub struct Record {
     #[serde(default)]
     pub kind: RecordKind,
     pub state: ReleaseState,
-    /// While in progress: the end of the lease.
-    pub until: Timestamp,
+    /// That of the lock while the record is in progress. Only its holder writes the record.
+    #[serde(default)]
+    pub token: String,
     pub opened: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Timestamp>,
@@ -37,6 +35,9 @@ pub struct Record {
     pub commit: Option<String>,
     #[serde(default)]
     pub dirty: bool,
+    /// The record in progress that this one took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_over: Option<u64>,
     /// Services whose deployment alarms this release disabled. The next release has to enable them
     /// again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -99,6 +100,8 @@ pub enum ReleaseState {
     Detached,
     /// Another deployment replaced ours.
     Superseded,
+    /// Its run ended without closing it, and a later one took over.
+    Abandoned,
 }
 
 impl ReleaseState {
@@ -110,6 +113,7 @@ impl ReleaseState {
             Self::RollbackFailed => "rollback failed",
             Self::Detached => "detached",
             Self::Superseded => "superseded",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -227,6 +231,33 @@ impl Entries {
             && functions.iter().all(|(after, _)| after.is_some())
     }
 
+    /// What this revision of a service consists of, as far as the record knows.
+    pub fn content(&self, service: Service, revision: &Revision) -> Option<&ServiceRunning> {
+        let entry = self.services.get(&service)?;
+        let mut known = entry.after.iter().chain(&entry.before);
+        known.find(|known| known.revision == *revision)
+    }
+
+    /// The first component that does not run what it was left with, and what it runs instead.
+    pub fn differs(&self, now: &Snapshot) -> Option<(Component, String)> {
+        let mut services = self.services.iter();
+        let service = services.find_map(|(service, entry)| {
+            let after = &entry.after.as_ref()?.revision;
+            let found = now.services.get(service)?;
+            let differs = found.revision != *after || found.state.desired == 0;
+            differs.then(|| ((*service).into(), found.revision.to_string()))
+        });
+        let mut functions = self.functions.iter();
+        service.or_else(|| {
+            functions.find_map(|(function, entry)| {
+                let after = &entry.after.as_ref()?.version;
+                let found = now.functions.get(function)?;
+                let differs = found.version != *after;
+                differs.then(|| ((*function).into(), format!("version {}", found.version)))
+            })
+        })
+    }
+
     /// Whether the content that it left running is what runs now. Content decides: the same
     /// definition may be registered under two revisions.
     pub fn run_in(&self, now: &Snapshot) -> bool {
@@ -251,14 +282,13 @@ impl Record {
             || functions.any(|(function, entry)| function.name() == name && entry.after.is_some())
     }
 
-    /// Whether its holder counts as alive: the lease has not ended.
-    pub fn held(&self, now: Timestamp) -> bool {
-        self.state == ReleaseState::InProgress && now < self.until
-    }
-
-    /// Whether its holder stopped renewing it without closing it.
-    pub fn abandoned(&self, now: Timestamp) -> bool {
-        self.state == ReleaseState::InProgress && !self.held(now)
+    /// The same record after another run has taken over.
+    #[must_use]
+    pub fn abandoned(mut self, at: Timestamp) -> Self {
+        self.state = ReleaseState::Abandoned;
+        self.closed = Some(at);
+        self.entries.detach();
+        self
     }
 
     /// Whether a release succeeded. A rotation changes no component, so it is none.
@@ -312,7 +342,7 @@ pub mod testing {
             number,
             kind: RecordKind::Release,
             state,
-            until: Timestamp::UNIX_EPOCH + LEASE,
+            token: format!("token-{number}"),
             opened: Timestamp::UNIX_EPOCH,
             closed: None,
             who: "ada".into(),
@@ -320,6 +350,7 @@ pub mod testing {
             why: "deploy".into(),
             commit: None,
             dirty: false,
+            took_over: None,
             without_alarms: BTreeSet::new(),
             entries: Entries {
                 services: SERVICES.map(|name| (name, service(name))).into(),
@@ -334,19 +365,6 @@ mod tests {
     use super::testing::record;
     use super::*;
     use crate::decide::artifact::image::Digest;
-
-    #[test]
-    fn a_record_in_progress_is_held_until_its_lease_ends() {
-        let record = record(1, ReleaseState::InProgress, "a");
-        assert!(record.held(Timestamp::UNIX_EPOCH));
-        let later = Timestamp::UNIX_EPOCH + LEASE;
-        assert!(!record.held(later) && record.abandoned(later));
-        let succeeded = Record {
-            state: ReleaseState::Succeeded,
-            ..record
-        };
-        assert!(!succeeded.held(Timestamp::UNIX_EPOCH) && !succeeded.abandoned(later));
-    }
 
     #[test]
     fn a_record_of_two_hundred_services_fits_into_an_item() {

@@ -102,7 +102,9 @@ pub struct ServiceSnapshot {
     /// The primary deployment's.
     pub revision: Revision,
     /// `None` where ECS does not have the revision any more.
-    pub registered: Option<Registered>,
+    pub content: Option<ServiceRunning>,
+    /// What is registered under the revision, where it was read.
+    pub definition: Option<Definition>,
 }
 
 /// What runs of a service.
@@ -274,8 +276,17 @@ impl ServiceSnapshot {
 
     /// `None`: a placeholder, or none desired.
     pub fn running(&self) -> Option<ServiceRunning> {
-        let registered = self.registered.as_ref().filter(|_| !self.is_first())?;
-        Some(registered.running(&self.revision))
+        self.content.clone().filter(|_| !self.is_first())
+    }
+
+    /// The same snapshot, with what ECS has under its revision.
+    #[must_use]
+    pub fn with(self, registered: Option<Registered>) -> Self {
+        Self {
+            content: registered.as_ref().map(|it| it.running(&self.revision)),
+            definition: registered.map(|it| it.definition),
+            ..self
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use xtask::catalog::Component;
 use xtask::commands::logs::logs;
 use xtask::commands::releases::releases;
 use xtask::commands::status::status;
-use xtask::decide::release::record::ReleaseState;
 use xtask::ports::WallClock;
 use xtask::report::Format;
 
@@ -137,26 +136,6 @@ async fn releases_are_listed_newest_first_with_what_became_of_them() {
             "{line}"
         );
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_release_that_nobody_works_on_any_more_is_listed_as_abandoned() {
-    let fake = Fake::released().await;
-    let mut left = fake.record(1);
-    left.state = ReleaseState::InProgress;
-    fake.put_record(&left);
-    tokio::time::advance(std::time::Duration::from_hours(1)).await;
-    let output = fake
-        .run_on_outputs(async |context, _| releases(context, 20).await)
-        .await;
-    assert!(
-        output
-            .succeeds()
-            .data
-            .starts_with("    1  release   abandoned "),
-        "{}",
-        output.data
-    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,6 +79,7 @@ impl Fake {
         let report = Report::new(mode, Box::new(data.clone()), Box::new(talk.clone()));
         let environment = self.state().environment.clone();
         let catalog = self.state().catalog.clone();
+        let if_locked = self.state().if_locked;
         let user = User {
             name: "ada".to_owned(),
             host: "laptop".to_owned(),
@@ -103,6 +104,7 @@ impl Fake {
             report: &report,
             user: &user,
             credentials_end: self.state().credentials_end,
+            if_locked,
         };
         let limited = tokio::time::timeout(COMMAND_LIMIT, command(&context));
         let exit_code = tokio::select! {

@@ -1,6 +1,8 @@
 //! Requests through the load balancer, time, and Ctrl-C.
 
 use crate::world::components::{ORBIT, SERVICES};
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -78,6 +80,10 @@ impl WallClock for Fake {
     fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap();
         Timestamp::from_second(1_800_000_000).unwrap() + elapsed
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.began.elapsed() + self.state().asleep
     }
 }
 

@@ -1,7 +1,7 @@
 //! Secrets Manager. Its reads are eventually consistent.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -66,12 +66,13 @@ impl SecretStore for Fake {
     }
 }
 
-/// A call about a secret, by its index from 0, that is delayed by `pause`.
+/// At a call about a secret, by its index from 0, the machine falls asleep for `pause`.
 #[derive(Default)]
 pub(crate) struct SlowCall {
     pub(crate) index: usize,
     pub(crate) pause: Duration,
     pub(crate) calls: AtomicUsize,
+    pub(crate) wakes: Mutex<Option<Instant>>,
 }
 
 impl Fake {

@@ -1,7 +1,7 @@
 //! ECS: services whose rollouts advance by one step with each look, and their targets.
 
 use crate::world::components::ORBIT;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -60,7 +60,12 @@ pub(crate) struct FakeEcs {
     pub(crate) scripts: BTreeMap<Service, RolloutScript>,
     /// Whether the health check of orbit's tasks fails.
     pub(crate) orbit_is_unhealthy: bool,
+    /// The last states that were answered.
+    earlier_looks: BTreeMap<Service, VecDeque<ServiceState>>,
 }
+
+/// How many looks ago a stale state was the state.
+const EARLIER_LOOKS: usize = 6;
 
 #[derive(Clone)]
 pub(crate) struct FakeRevision {
@@ -342,7 +347,17 @@ impl Cluster for Fake {
             let names: Vec<&str> = services.iter().map(|it| it.name()).collect();
             let name = format!("look {}", names.join(" "));
             self.call(&name, |state| {
-                let looks = services.iter().map(|it| Ok((*it, state.ecs.look(*it)?)));
+                let is_stale = std::mem::take(&mut state.stale_look);
+                let looks = services.iter().map(|it| {
+                    let now = state.ecs.look(*it)?;
+                    let earlier = state.ecs.earlier_looks.entry(*it).or_default();
+                    earlier.push_back(now.clone());
+                    if earlier.len() > EARLIER_LOOKS {
+                        earlier.pop_front();
+                    }
+                    let stale = earlier.front().filter(|_| is_stale);
+                    Ok((*it, stale.cloned().unwrap_or(now)))
+                });
                 looks.collect::<Result<Vec<_>>>()
             })
             .await

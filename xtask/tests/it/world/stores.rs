@@ -1,16 +1,17 @@
 //! The registry, CloudWatch Logs and the ledger.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use xtask::catalog::Service;
 use xtask::decide::artifact::image::Artifact;
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::outputs::Outputs;
+use xtask::decide::release::lock::Lock;
 use xtask::decide::release::record::{RECORD_BYTES_MAX, Record, ReleaseState};
-use xtask::ports::{Ledger, LogLine, Logs, Registry};
+use xtask::ports::{Ledger, LogLine, Logs, Opening, Registry};
 
-use super::{Fake, FakeState};
+use super::{Fake, FakeState, GRACE};
 
 #[async_trait]
 impl Registry for Fake {
@@ -90,7 +91,15 @@ impl FakeState {
         Some(serde_json::from_str(text).unwrap())
     }
 
+    /// A record of another run. Where it is in progress, that run holds the lock and lives.
     pub(crate) fn put_record(&mut self, record: &Record) {
+        if record.state == ReleaseState::InProgress {
+            self.lock = Some(Lock::of(record));
+        }
+        self.write_record(record);
+    }
+
+    fn write_record(&mut self, record: &Record) {
         let text = serde_json::to_string(record).unwrap();
         assert!(text.len() <= RECORD_BYTES_MAX);
         for secret in ["secret-of-the", "postgres://"] {
@@ -101,6 +110,10 @@ impl FakeState {
 
     pub(crate) fn newest(&self) -> Option<Record> {
         self.record(*self.ledger.keys().next_back()?)
+    }
+
+    fn holds(&self, token: &str) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.token == token)
     }
 }
 
@@ -116,10 +129,27 @@ impl Ledger for Fake {
             .await
     }
 
-    async fn create(&self, record: &Record) -> Result<bool> {
-        self.call(&format!("create {}", record.number), |state| {
-            if state.ledger.contains_key(&record.number) {
+    async fn lock(&self) -> Result<Option<Lock>> {
+        self.call("read the lock", |state| {
+            if let Some(lock) = &mut state.lock
+                && lock.token == GRACE
+            {
+                lock.beat += 1;
+            }
+            Ok(state.lock.clone())
+        })
+        .await
+    }
+
+    async fn open(&self, opening: &Opening<'_>) -> Result<bool> {
+        let record = opening.record;
+        self.call(&format!("open {}", record.number), |state| {
+            let is_as_seen = state.lock.as_ref() == opening.over;
+            if !is_as_seen || state.ledger.contains_key(&record.number) {
                 return Ok(false);
+            }
+            if let Some(abandoned) = opening.abandoned {
+                state.write_record(abandoned);
             }
             state.put_record(record);
             state.changed(format!("open {}", record.number));
@@ -128,18 +158,46 @@ impl Ledger for Fake {
         .await
     }
 
-    async fn overwrite(&self, record: &Record) -> Result<()> {
+    /// It comes as time passes and not in the order of a command, so it has no event.
+    async fn beat(&self, token: &str, beat: u64) -> Result<bool> {
+        self.answers().await;
+        self.sleeps().await;
+        self.reaches("beat").await?;
+        let state = &mut *self.state();
+        if state.expired {
+            bail!("beat: ExpiredTokenException");
+        }
+        if !state.holds(token) {
+            return Ok(false);
+        }
+        if let Some(lock) = &mut state.lock {
+            lock.beat = beat;
+        }
+        Ok(true)
+    }
+
+    async fn write(&self, record: &Record) -> Result<bool> {
         let name = format!("write {} {}", record.number, record.state.text());
         self.call(&name, |state| {
-            let before = state.record(record.number).context("no such record")?;
-            if before.state != ReleaseState::InProgress && before.state != record.state {
-                bail!("release {} is closed", record.number);
+            if !state.holds(&record.token) {
+                return Ok(false);
             }
-            if record.state != ReleaseState::InProgress {
-                state.changed(format!("close {} {}", record.number, record.state.text()));
+            state.write_record(record);
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn close(&self, record: &Record) -> Result<bool> {
+        let name = format!("close {} {}", record.number, record.state.text());
+        self.call(&name, |state| {
+            if !state.holds(&record.token) {
+                return Ok(false);
             }
-            state.put_record(record);
-            Ok(())
+            state.write_record(record);
+            state.changed(format!("close {} {}", record.number, record.state.text()));
+            state.lock = None;
+            Ok(true)
         })
         .await
     }

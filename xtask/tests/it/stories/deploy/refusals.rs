@@ -25,7 +25,7 @@ async fn whoever_opens_the_same_number_first_wins() {
     let fake = Fake::released().await;
     fake.edit(&[AXON], "two");
     let first = fake.release_by_grace(2);
-    fake.meanwhile("create 2", move |state| state.put_record(&first));
+    fake.meanwhile("open 2", move |state| state.put_record(&first));
     fake.deploy_all()
         .await
         .fails(11)
@@ -37,7 +37,7 @@ async fn whoever_opens_the_same_number_first_wins() {
 async fn a_plan_is_applied_only_on_what_it_was_made_for() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.meanwhile("create 2", |state| {
+    fake.meanwhile("open 2", |state| {
         state.ecs.register_by_hand("demo-orbit:7");
         state.ecs.update(ORBIT, "demo-orbit:7", None).unwrap();
     });
@@ -52,7 +52,7 @@ async fn a_plan_is_applied_only_on_what_it_was_made_for() {
 async fn an_alias_that_was_moved_since_the_plan_is_noticed() {
     let fake = Fake::released().await;
     fake.edit(&[AXON], "two");
-    fake.meanwhile("create 2", |state| state.lambda.move_alias("1"));
+    fake.meanwhile("open 2", |state| state.lambda.move_alias("1"));
     fake.deploy_all()
         .await
         .fails(11)

@@ -123,7 +123,7 @@ async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
         "container orbit exit code 101",
-        "log       could not be read: throttled",
+        "log       could not be read: refused",
     ]);
 }
 
@@ -230,7 +230,7 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
     fake.fail("update orbit demo-orbit:1", 5);
     let output = fake.deploy_all().await;
     output.fails(21).says(&[
-        "orbit       warning: ROLLBACK FAILED: throttled",
+        "orbit       warning: ROLLBACK FAILED: refused",
         "axon        rolled back to demo-axon:1",
         "governance  rolled back to 2",
         "hint: aws ecs update-service --cluster demo-local --service demo-orbit \
@@ -267,7 +267,7 @@ async fn a_revision_that_cannot_be_registered_has_changed_nothing_that_runs() {
     fake.deploy_all()
         .await
         .fails(20)
-        .says(&["what        axon", "throttled"]);
+        .says(&["what        axon", "refused: register"]);
     assert_eq!(
         fake.changes(),
         ["open 2", "push axon", "close 2 rolled back"]

@@ -1,0 +1,113 @@
+//! The network is gone for a while, somebody deploys a hotfix by hand, a look is stale.
+
+use std::time::Duration;
+
+use xtask::decide::release::record::ReleaseState;
+use xtask::decide::release::rollout::Outcome;
+
+use crate::world::components::{AXON, COMPONENTS, ORBIT};
+use crate::world::{Fake, RolloutScript};
+
+async fn edited() -> Fake {
+    let fake = Fake::released().await;
+    fake.edit(&COMPONENTS, "two");
+    fake
+}
+
+/// At whatever call of a release it begins.
+#[tokio::test(start_paused = true)]
+async fn a_release_goes_on_after_a_while_without_a_network() {
+    let fake = edited().await;
+    let before = fake.calls().len();
+    fake.deploy_all().await.succeeds();
+    let calls = fake.calls().split_off(before);
+    let opened = calls.iter().position(|it| it.starts_with("open")).unwrap();
+    for (index, call) in calls.iter().enumerate().skip(opened + 1) {
+        let fake = edited().await;
+        fake.meanwhile_at(index, |state| state.lose_network(Duration::from_secs(45)));
+        let output = fake.deploy_all().await;
+        assert_eq!(output.exit_code, 0, "{index} {call}: {}", output.talk);
+        assert_eq!(fake.record(2).state, ReleaseState::Succeeded, "{call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_network_for_minutes_a_release_is_left_and_the_next_goes_on() {
+    let fake = edited().await;
+    fake.script(ORBIT, RolloutScript::Hangs);
+    fake.meanwhile("look orbit", |state| {
+        state.lose_network(Duration::from_mins(30))
+    });
+    fake.deploy_all().await.fails(22).says(&[
+        "AWS has not answered for 5 minutes in the middle of release 2",
+        "what was begun in AWS goes on",
+        "cargo xtask deploy",
+    ]);
+    assert_eq!(fake.record(2).state, ReleaseState::InProgress);
+    assert!(!fake.changes().iter().any(|it| it.contains("demo-axon:1")));
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    fake.state().ecs.scripts.clear();
+    fake.edit(&[ORBIT], "three");
+    fake.deploy_all().await.succeeds();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
+    let fake = edited().await;
+    fake.meanwhile("register demo-orbit", |state| {
+        state.ecs.register_by_hand("demo-orbit:77");
+        state.ecs.update(ORBIT, "demo-orbit:77", None).unwrap();
+    });
+    fake.deploy_all().await.fails(23).says(&[
+        "left alone: superseded by demo-orbit:77",
+        "release 2 was superseded: orbit runs demo-orbit:77",
+        "axon        rolled back to demo-axon:1",
+    ]);
+    let record = fake.record(2);
+    assert_eq!(
+        record.entries.services[&ORBIT].outcome,
+        Some(Outcome::Superseded)
+    );
+    assert_eq!(
+        record.entries.services[&AXON].outcome,
+        Some(Outcome::RolledBack)
+    );
+    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:77");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hotfix_by_hand_after_its_part_is_noticed_at_the_end() {
+    let fake = edited().await;
+    fake.meanwhile("dispatch", |state| {
+        state.ecs.register_by_hand("demo-axon:77");
+        state.ecs.update(AXON, "demo-axon:77", None).unwrap();
+    });
+    fake.deploy_all()
+        .await
+        .fails(23)
+        .says(&["release 2 was superseded: axon runs demo-axon:77"]);
+    assert_eq!(fake.state().ecs.services[&AXON].primary, "demo-axon:77");
+    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:1");
+}
+
+/// Whichever look of a release it is.
+#[tokio::test(start_paused = true)]
+async fn one_stale_look_proves_nothing() {
+    let fake = edited().await;
+    let before = fake.calls().len();
+    fake.deploy_all().await.succeeds();
+    let calls = fake.calls().split_off(before);
+    let opened = calls.iter().position(|it| it.starts_with("open")).unwrap();
+    let mut looks = 0;
+    for (index, call) in calls.iter().enumerate().skip(opened + 1) {
+        if !call.starts_with("look ") {
+            continue;
+        }
+        looks += 1;
+        let fake = edited().await;
+        fake.make_look_stale(index);
+        let output = fake.deploy_all().await;
+        assert_eq!(output.exit_code, 0, "{index} {call}: {}", output.talk);
+    }
+    assert!(looks > 6, "{looks}");
+}
