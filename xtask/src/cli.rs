@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use jiff::SignedDuration;
 
 use crate::decide::artifact::compilation::BuildMethod;
+use crate::decide::definition::lint::LaunchType;
 use crate::ports::IfLocked;
 use crate::report::Format;
 
@@ -161,15 +162,11 @@ pub enum CheckoutVerb {
         verb: NewVerb,
     },
     /// Check the task definitions, without AWS
-    #[command(after_help = "Example:\n  cargo xtask lint --file my-definition.json")]
-    Lint {
-        /// Services; all of them if left out
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// A rendered definition to check instead of ours
-        #[arg(long, value_name = "PATH", conflicts_with = "names")]
-        file: Option<PathBuf>,
-    },
+    #[command(
+        after_help = "Examples:\n  cargo xtask lint --file my-definition.json definitions/\n  \
+        cargo xtask lint --file described.json --launch-type EC2 --advice"
+    )]
+    Lint(LintArguments),
     /// What CI runs
     #[command(after_help = "Examples:\n  cargo xtask test           all of it\n  \
         cargo xtask test --fast    before each commit: no Docker, no Terraform")]
@@ -218,6 +215,22 @@ pub enum MachineVerb {
         /// The shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct LintArguments {
+    /// Services; all of them if left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Definitions to check instead of ours: files, or folders of them
+    #[arg(long = "file", value_name = "PATH", num_args = 1.., conflicts_with = "names")]
+    pub files: Vec<PathBuf>,
+    /// What runs them, where they do not say it: FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES
+    #[arg(long, value_name = "TYPE", requires = "files")]
+    pub launch_type: Option<LaunchType>,
+    /// Tell good practice too, finding by finding
+    #[arg(long)]
+    pub advice: bool,
 }
 
 #[derive(Debug, Args)]

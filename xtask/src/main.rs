@@ -1,6 +1,6 @@
 //! Parse, wire the adapters, run one command, exit code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use xtask::adapters::python_tools::PythonTools;
 use xtask::adapters::registry::Ecr;
 use xtask::adapters::rehearsal::{FaultSettings, Rehearsal};
 use xtask::adapters::secrets::SecretsManager;
-use xtask::adapters::source::Checkout;
+use xtask::adapters::source::{self, Checkout};
 use xtask::adapters::transport::Transport;
 use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, environments};
@@ -92,7 +92,12 @@ struct Process<'a> {
     report: &'a Report,
     signals: &'a Signals,
     rehearsal: Option<&'a Arc<Rehearsal>>,
+<<<<<<< HEAD
     if_locked: IfLocked,
+=======
+    /// The user said which environment, and did not leave it at the default.
+    is_env_named: bool,
+>>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
 }
 
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
@@ -117,15 +122,23 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
         report,
         signals,
         rehearsal: None,
+<<<<<<< HEAD
         if_locked: IfLocked::default(),
+=======
+        is_env_named: named_environment(&cli, env).is_some(),
+>>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
     };
     let environment = environment_of(&cli, env)?;
     run_in_environment(cli.verb, &environment, process).await
 }
 
 fn environment_of(cli: &Cli, env: &ProcessEnv) -> Result<Environment> {
-    let named = cli.global.env.as_deref().or(env.variable("XTASK_ENV"));
-    environments::load(env, named.unwrap_or("local"))
+    environments::load(env, named_environment(cli, env).unwrap_or("local"))
+}
+
+/// The environment that the user named.
+fn named_environment<'a>(cli: &'a Cli, env: &'a ProcessEnv) -> Option<&'a str> {
+    cli.global.env.as_deref().or(env.variable("XTASK_ENV"))
 }
 
 async fn run_in_environment(
@@ -175,7 +188,11 @@ async fn rehearse(
         report,
         signals,
         rehearsal: Some(&rehearsal),
+<<<<<<< HEAD
         if_locked: IfLocked::default(),
+=======
+        is_env_named: named_environment(&cli, env).is_some(),
+>>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
     };
     let ended = run_in_environment(cli.verb, &environment, process).await;
     report.emit(MachineEvent::Rehearsed {
@@ -219,6 +236,7 @@ async fn run_in_checkout(
         env,
         catalog,
         report,
+        is_env_named,
         ..
     } = process;
     let source = Checkout::new(env);
@@ -230,12 +248,20 @@ async fn run_in_checkout(
             };
             new::new(kind, &name, catalog, &source, report).await
         }
-        CheckoutVerb::Lint {
-            file: Some(file), ..
-        } => lint::lint_file(&source, environment, report, &env.named(&file)).await,
-        CheckoutVerb::Lint { names, file: None } => {
-            let services = usage(catalog.chosen_services(&names))?;
-            lint::lint_templates(&source, catalog, environment, report, &services).await
+        CheckoutVerb::Lint(arguments) => {
+            let options = lint::LintOptions {
+                advice: arguments.advice,
+                launch_type: arguments.launch_type,
+                is_for_environment: is_env_named,
+            };
+            if arguments.files.is_empty() {
+                let services = usage(catalog.chosen_services(&arguments.names))?;
+                let services = &services;
+                lint::lint_templates(&source, catalog, environment, report, services, options).await
+            } else {
+                let files = definition_files(env, &arguments.files)?;
+                lint::lint_files(&source, environment, report, &files, options).await
+            }
         }
         CheckoutVerb::Test {
             coverage: true,
@@ -259,6 +285,25 @@ async fn run_in_checkout(
         }
         CheckoutVerb::Bench => measure(environment, process).await,
     }
+}
+
+/// The files that the user named, and those of folders.
+fn definition_files(env: &ProcessEnv, paths: &[PathBuf]) -> Result<Vec<lint::DefinitionFile>> {
+    let mut files = Vec::new();
+    let mut add = |path: &Path, is_found| {
+        let path = env.named(path).display().to_string();
+        files.push(lint::DefinitionFile { path, is_found });
+    };
+    for path in paths {
+        let path = env.here.join(path);
+        if path.is_dir() {
+            let found = source::json_files_below(&path)?;
+            found.iter().for_each(|path| add(path, true));
+        } else {
+            add(&path, false);
+        }
+    }
+    Ok(files)
 }
 
 async fn run_build(
@@ -440,7 +485,11 @@ async fn with_context(
         report,
         signals,
         rehearsal,
+<<<<<<< HEAD
         if_locked,
+=======
+        ..
+>>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
     } = process;
     let emulator = Emulator::new(env, report)?;
     let transport = if environment.emulated {

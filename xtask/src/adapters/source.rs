@@ -4,7 +4,7 @@
 mod labels;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -21,6 +21,25 @@ use crate::ports::{Commit, ProcessEnv, Source, WritableSource};
 #[derive(Debug, Clone)]
 pub struct Checkout {
     process_env: ProcessEnv,
+}
+
+/// The `.json` files of a folder and of those in it, sorted. Hidden folders are left out.
+pub fn json_files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let context = || format!("read {}", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let path = entry.path();
+        // A link may lead back to where it is.
+        let is_folder = entry.file_type().with_context(context)?.is_dir();
+        if is_folder && !entry.file_name().to_string_lossy().starts_with('.') {
+            files.extend(json_files_below(&path)?);
+        } else if !is_folder && path.extension().is_some_and(|it| it == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[async_trait]

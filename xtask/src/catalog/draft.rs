@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{Catalog, CatalogEntry, FILE, read, whole};
-use crate::decide::definition::json_path::line_of;
+use crate::decide::definition::document::Document;
 use crate::decide::definition::strict::{self, JsonError};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +114,7 @@ impl<'a> CatalogDraft<'a> {
     pub fn fault(&mut self, path: &str, message: impl Into<String>) {
         self.faults.push(CatalogFault {
             file: FILE.to_owned(),
-            line: line_of(self.text, path),
+            line: Some(Document::parse(self.text).position(path).line),
             path: path.to_owned(),
             message: message.into(),
             is_unknown_word: false,

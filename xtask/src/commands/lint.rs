@@ -3,19 +3,40 @@
 //! There are no outputs to render them with, so invented values take their place, and the digest of
 //! an empty image.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
 use crate::catalog::{Catalog, Service};
 use crate::decide::definition::Definition;
-use crate::decide::definition::json_path::line_of;
-use crate::decide::definition::lint::{self, AwsTarget, Facts, Finding, Severity};
+use crate::decide::definition::document::Document;
+use crate::decide::definition::lint::file::{lint_text, not_a_definition};
+use crate::decide::definition::lint::{self, AwsTarget, Facts, Finding, LaunchType, Severity};
+use crate::decide::definition::node::Node;
 use crate::decide::environment::Environment;
 use crate::failure::{Failure, Kind};
 use crate::planning::{definitions, outputs};
 use crate::ports::Source;
 use crate::report::{Annotation, CommandEvent, Format, Report, count};
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LintOptions {
+    /// Tell advice one by one, and not only how much there is.
+    pub advice: bool,
+    /// What runs definitions that do not say it.
+    pub launch_type: Option<LaunchType>,
+    /// Definitions are for the environment: its account and Region are compared.
+    pub is_for_environment: bool,
+}
+
+/// A file to check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionFile {
+    /// Absolute, or relative to the root.
+    pub path: String,
+    /// It was found in a folder, and may be something else.
+    pub is_found: bool,
+}
 
 /// Prints the findings about the definitions of these services.
 pub async fn lint_templates(
@@ -24,6 +45,7 @@ pub async fn lint_templates(
     environment: &Environment,
     report: &Report,
     services: &[Service],
+    options: LintOptions,
 ) -> Result<()> {
     let outputs = outputs::invented(catalog, environment);
     let mut findings = Vec::new();
@@ -34,54 +56,60 @@ pub async fn lint_templates(
         let image = format!("{}@sha256:{}", outputs.image_name(service), "0".repeat(64));
         match definitions::rendered_with(source, &outputs, entry, &image).await {
             Ok(definition) => {
-                findings.extend(lint::lint(
-                    service.name(),
-                    &definition,
-                    &Facts::of(&outputs, service),
-                ));
+                let facts = Facts::of(&outputs, service);
+                let template = source.read(&service.template()).await?;
+                let mut found = lint::lint(service.name(), &definition, &facts);
+                add_positions(&template, &definition, &mut found);
+                findings.extend(found);
             }
             Err(error) => faults.push(format!("{error:#}")),
         }
     }
-    annotate(source, report, &findings).await;
-    conclude(report, &findings, &faults)
+    conclude(report, &findings, &faults, options)
 }
 
-/// Prints the findings about a definition without placeholders. `file` is absolute or relative to
-/// the root.
-pub async fn lint_file(
+/// Prints the findings about definitions without placeholders.
+pub async fn lint_files(
     source: &dyn Source,
     environment: &Environment,
     report: &Report,
-    file: &Path,
+    files: &[DefinitionFile],
+    options: LintOptions,
 ) -> Result<()> {
-    let name = file.display().to_string();
-    let text = source
-        .read(&name)
-        .await
-        .map_err(|error| Failure::usage(format!("{error:#}")))?;
-    let (findings, faults) = match Definition::parse(&name, &text) {
-        Ok(definition) => {
-            let target = AwsTarget {
-                region: environment.region.clone(),
-                account_id: environment.account_id.clone(),
-            };
-            let facts = Facts {
-                target: Some(target),
-                ..Facts::default()
-            };
-            (lint::lint(&name, &definition, &facts), Vec::new())
-        }
-        Err(error) => (Vec::new(), vec![error.to_string()]),
+    let target = AwsTarget {
+        region: environment.region.clone(),
+        account_id: environment.account_id.clone(),
     };
-    annotate(source, report, &findings).await;
-    conclude(report, &findings, &faults)
+    let facts = Facts {
+        target: options.is_for_environment.then_some(target),
+        launch_type: options.launch_type,
+        ..Facts::default()
+    };
+    let mut findings = Vec::new();
+    for file in files {
+        let text = source.read(&file.path).await;
+        let text = text.map_err(|error| Failure::usage(format!("{error:#}")))?;
+        match lint_text(&file.path, &text, &facts) {
+            Some(found) => findings.extend(found),
+            None if file.is_found => {}
+            None => findings.extend(not_a_definition(&file.path, &text)),
+        }
+    }
+    conclude(report, &findings, &[], options)
 }
 
 /// Prints a finding on behalf of another command.
 pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding) {
     if report.mode().format == Format::Github {
-        annotate(source, report, std::slice::from_ref(finding)).await;
+        let service = finding.subject.parse::<Service>();
+        let template = match service {
+            // An annotation without a line is better than none.
+            Ok(service) => source.read(&service.template()).await.unwrap_or_default(),
+            Err(_) => String::new(),
+        };
+        let mut finding = finding.clone();
+        finding.position = Some(Document::parse(&template).position(&finding.json_path));
+        annotate(report, &finding);
     } else {
         report.emit(CommandEvent::Finding {
             subject: finding.subject.clone(),
@@ -95,38 +123,80 @@ pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding
     }
 }
 
-/// Annotates the lines of the files that findings are about, where the format has annotations.
-async fn annotate(source: &dyn Source, report: &Report, findings: &[Finding]) {
-    if report.mode().format != Format::Github {
-        return;
-    }
+/// Annotates the line that a finding is about, where the format has annotations.
+fn annotate(report: &Report, finding: &Finding) {
+    let subject = &finding.subject;
+    let service = subject.parse::<Service>();
+    let file = service.map_or_else(|_| subject.clone(), Service::template);
+    report.annotate(Annotation {
+        level: match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Advice => "notice",
+        },
+        file: &file,
+        line: finding.position.map(|position| position.line),
+        text: &finding.to_string(),
+    });
+}
+
+/// The places in a template of what was found in its rendered definition.
+fn add_positions(template: &str, rendered: &Definition, findings: &mut [Finding]) {
+    let document = Document::parse(template);
     for finding in findings {
-        let subject = &finding.subject;
-        let service = subject.parse::<Service>();
-        let file = service.map_or_else(|_| subject.clone(), Service::template);
-        // An annotation without a line is better than none.
-        let text = source.read(&file).await.unwrap_or_default();
-        report.annotate(Annotation {
-            level: match finding.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-                Severity::Advice => "notice",
-            },
-            file: &file,
-            line: line_of(&text, &finding.json_path),
-            text: &finding.to_string(),
-        });
+        let json_path = in_template(&document, rendered, &finding.json_path);
+        finding.position = Some(document.position(&json_path));
+    }
+}
+
+/// Rendering sorts the variables of the first container and adds those of the environment, so
+/// their numbers are others in the template.
+fn in_template(document: &Document, rendered: &Definition, json_path: &str) -> String {
+    const VARIABLES: &str = "containerDefinitions[0].environment";
+    let rest = json_path.strip_prefix(VARIABLES);
+    let rest = rest.and_then(|rest| rest.strip_prefix('['));
+    let Some((index, key)) = rest.and_then(|rest| rest.split_once(']')) else {
+        return json_path.to_owned();
+    };
+    let variables = |root: Node<'_>| -> Vec<Option<String>> {
+        let containers = root.items("containerDefinitions");
+        let variables = containers.first().map(|first| first.items("environment"));
+        let names = variables.unwrap_or_default();
+        names
+            .iter()
+            .map(|it| it.text("name").map(str::to_owned))
+            .collect()
+    };
+    let index: Option<usize> = index.parse().ok();
+    let name = index.and_then(|index| variables(rendered.root()).into_iter().nth(index));
+    let own = variables(Node::root(&document.value));
+    match own.iter().position(|own| Some(own) == name.as_ref()) {
+        Some(index) => format!("{VARIABLES}[{index}]{key}"),
+        None => VARIABLES.to_owned(),
     }
 }
 
 /// Prints findings to stdout, as they are the command's result, and fails if one is an error.
-fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<()> {
-    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+fn conclude(
+    report: &Report,
+    findings: &[Finding],
+    faults: &[String],
+    options: LintOptions,
+) -> Result<()> {
+    let is_told = |finding: &&Finding| options.advice || finding.severity != Severity::Advice;
+    let told: Vec<&Finding> = findings.iter().filter(is_told).collect();
+    for finding in &told {
+        annotate(report, finding);
+    }
+    let mut lines: Vec<String> = told.iter().map(ToString::to_string).collect();
+    if !options.advice {
+        lines.extend(advice(findings));
+    }
     // A file that could not be read was not checked: "no findings" would be wrong.
-    if !findings.is_empty() {
-        report.data(&findings, &lines.join("\n"));
+    if !lines.is_empty() {
+        report.data(&told, &lines.join("\n"));
     } else if faults.is_empty() {
-        report.data(&findings, "no findings");
+        report.data(&told, "no findings");
     }
     if !faults.is_empty() {
         return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
@@ -138,4 +208,25 @@ fn conclude(report: &Report, findings: &[Finding], faults: &[String]) -> Result<
             Err(Failure::new(Kind::Findings, message).into())
         }
     }
+}
+
+/// One line for each subject that there is advice about.
+fn advice(findings: &[Finding]) -> Vec<String> {
+    let mut by_subject: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings.iter().filter(|it| it.severity == Severity::Advice) {
+        by_subject
+            .entry(&finding.subject)
+            .or_default()
+            .push(finding);
+    }
+    let lines = by_subject.into_iter().map(|(subject, findings)| {
+        let codes: BTreeSet<&str> = findings.iter().map(|it| it.code).collect();
+        let codes: Vec<&str> = codes.into_iter().collect();
+        let codes = codes.join(" ");
+        format!(
+            "{subject} advice {} of {codes}; --advice tells them",
+            findings.len()
+        )
+    });
+    lines.collect()
 }

@@ -1,12 +1,12 @@
 //! Task definitions as JSON values, from the template to what is registered. `node` and `container`
-//! read them, `keys` has the keys that ECS accepts.
+//! read them, `model` has what ECS accepts.
 
 pub mod container;
 pub mod credential;
 pub mod diff;
-pub mod json_path;
-pub mod keys;
+pub mod document;
 pub mod lint;
+pub mod model;
 pub mod node;
 pub mod render;
 pub mod run_options;
@@ -59,7 +59,7 @@ impl Definition {
     #[must_use]
     pub fn registrable(mut self) -> Self {
         if let Some(members) = self.0.as_object_mut() {
-            members.retain(|key, _| !keys::READ_ONLY.contains(&key.as_str()));
+            members.retain(|key, _| !model::READ_ONLY.contains(&key.as_str()));
         }
         self
     }

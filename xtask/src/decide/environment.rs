@@ -61,6 +61,11 @@ impl Environment {
         })
     }
 
+    /// How the ARNs of its resources begin after `arn:`.
+    pub fn partition(&self) -> &'static str {
+        partition(&self.region)
+    }
+
     /// Whether services are scaled once they have been released.
     pub fn is_scaled(&self) -> bool {
         self.autoscaling.is_some()
@@ -85,5 +90,14 @@ impl Environment {
     /// The `DynamoDB` table that holds the outputs and the ledger.
     pub fn releases_table(&self) -> String {
         format!("{}-{}-releases", self.project, self.name)
+    }
+}
+
+/// The partition that a Region belongs to.
+pub fn partition(region: &str) -> &'static str {
+    match region.split_once('-') {
+        Some(("cn", _)) => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
     }
 }

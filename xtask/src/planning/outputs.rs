@@ -211,7 +211,8 @@ pub fn invented(catalog: &Catalog, environment: &Environment) -> Outputs {
         ..
     } = environment;
     let prefix = environment.name_prefix();
-    let role = |name: &str| format!("arn:aws:iam::{account_id}:role/{prefix}-{name}");
+    let partition = environment.partition();
+    let role = |name: &str| format!("arn:{partition}:iam::{account_id}:role/{prefix}-{name}");
     let service = |entry: &ServiceEntry| {
         let service = entry.service;
         let secret = format!("{project}/{name}/{service}-AbCdEf");
@@ -220,10 +221,12 @@ pub fn invented(catalog: &Catalog, environment: &Environment) -> Outputs {
             ecs_service: format!("{prefix}-{service}"),
             repository: format!("{prefix}/{service}"),
             task_role_arn: role(service.name()),
-            secret_arn: format!("arn:aws:secretsmanager:{region}:{account_id}:secret:{secret}"),
+            secret_arn: format!(
+                "arn:{partition}:secretsmanager:{region}:{account_id}:secret:{secret}"
+            ),
             log_group: format!("/ecs/{prefix}-{service}"),
             target_group_arn: format!(
-                "arn:aws:elasticloadbalancing:{region}:{account_id}:targetgroup/{target_group}"
+                "arn:{partition}:elasticloadbalancing:{region}:{account_id}:targetgroup/{target_group}"
             ),
             desired_count: 2,
             port: entry.port,

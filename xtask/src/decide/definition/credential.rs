@@ -1,67 +1,377 @@
 //! Recognizes variables that look like credentials. Their values are not shown, and lint reports
 //! them when they are in plain text.
 
-/// Parts of a name that mark the value as a secret.
-const SECRET_WORDS: [&str; 10] = [
+/// Words of a name whose value is a secret where they are what the name is about.
+const SECRETS: [&str; 14] = [
+    "APIKEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "PASS",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "PASSWORDS",
+    "PRIVATEKEY",
+    "PWD",
+    "SECRET",
+    "SECRETKEY",
+    "TOKEN",
+    "ACCESSKEY",
+];
+/// Ends of words that are written together, such as `PGPASSWORD` and `CLIENTSECRET`.
+const SECRET_ENDS: [&str; 7] = [
     "PASSWORD",
     "PASSWD",
     "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "CREDENTIAL",
-    "API_KEY",
     "APIKEY",
-    "PRIVATE_KEY",
-    "ACCESS_KEY",
+    "SECRET",
+    "SECRETKEY",
+    "ACCESSKEY",
+];
+/// Words before `KEY` that make it a secret: the key of a cache or of a table is none.
+const KEYS: [&str; 28] = [
+    "ACCESS",
+    "ACCOUNT",
+    "ADMIN",
+    "AES",
+    "API",
+    "APP",
+    "AUTH",
+    "CIPHER",
+    "CLIENT",
+    "COOKIE",
+    "CRYPT",
+    "DECRYPTION",
+    "DEPLOY",
+    "ENCRYPTION",
+    "FERNET",
+    "HMAC",
+    "JWT",
+    "LICENSE",
+    "MASTER",
+    "PRIVATE",
+    "SECRET",
+    "SERVICE",
+    "SESSION",
+    "SIGNING",
+    "SIGNATURE",
+    "SSH",
+    "STORAGE",
+    "WEBHOOK",
+];
+/// Words after the secret that leave it one.
+const QUALIFIERS: [&str; 21] = [
+    "B64",
+    "BASE",
+    "BASE64",
+    "CURRENT",
+    "DEV",
+    "DEVELOPMENT",
+    "HEX",
+    "LOCAL",
+    "NEW",
+    "NEXT",
+    "OLD",
+    "PLAIN",
+    "PREVIOUS",
+    "PRIMARY",
+    "PROD",
+    "PRODUCTION",
+    "SECONDARY",
+    "STAGING",
+    "STRING",
+    "TEST",
+    "VALUE",
+];
+/// Words with which a name is about something else: a limit, a switch, a place.
+const DESCRIPTORS: [&str; 62] = [
+    "ADDRESS",
+    "ADDR",
+    "AGE",
+    "ALG",
+    "ALGORITHM",
+    "ALLOW",
+    "ALLOWED",
+    "ARN",
+    "AUDIENCE",
+    "COUNT",
+    "DAYS",
+    "DISABLE",
+    "DISABLED",
+    "DURATION",
+    "ENABLE",
+    "ENABLED",
+    "ENDPOINT",
+    "EXPIRATION",
+    "EXPIRE",
+    "EXPIRES",
+    "EXPIRY",
+    "FIELD",
+    "FILE",
+    "FORMAT",
+    "HAS",
+    "HEADER",
+    "HOST",
+    "HOURS",
+    "ID",
+    "INTERVAL",
+    "IS",
+    "ISSUER",
+    "KEYS",
+    "LENGTH",
+    "LIFETIME",
+    "LIMIT",
+    "MANAGER",
+    "MAX",
+    "MIN",
+    "MINUTES",
+    "MODE",
+    "MS",
+    "NAME",
+    "NUM",
+    "PARAMETER",
+    "PATH",
+    "POLICY",
+    "PREFIX",
+    "PROVIDER",
+    "REFRESH",
+    "REGION",
+    "REQUIRE",
+    "REQUIRED",
+    "ROTATION",
+    "SECONDS",
+    "SIZE",
+    "STORE",
+    "TIMEOUT",
+    "TTL",
+    "TYPE",
+    "URL",
+    "VERSION",
+];
+/// Values that switch something, or say that there is none.
+const SWITCHES: [&str; 16] = [
+    "0",
+    "1",
+    "true",
+    "false",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "enabled",
+    "disabled",
+    "none",
+    "null",
+    "undefined",
+    "required",
+    "optional",
+    "auto",
 ];
 
-/// Suffixes of names whose value is a reference or a duration, not the secret.
-const REFERENCES: [&str; 9] = [
-    "_ARN", "_ID", "_NAME", "_PATH", "_FILE", "_URL", "_TTL", "_SECONDS", "_MS",
-];
-
-/// Prefixes that only credentials have.
-const SECRET_PREFIXES: [&str; 8] = [
-    "-----BEGIN",
+/// How values of credentials begin.
+const SECRET_PREFIXES: [&str; 19] = [
     "AKIA",
     "ASIA",
+    "AIza",
     "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
     "github_pat_",
-    "xoxb-",
-    "xoxp-",
-    "eyJ",
+    "glpat-",
+    "hvs.",
+    "npm_",
+    "pypi-",
+    "rk_live_",
+    "sk_live_",
+    "sk_test_",
+    "sk-ant-",
+    "sk-proj-",
+    "whsec_",
+    "SG.",
 ];
-
+const SLACK_PREFIXES: [&str; 5] = ["xoxa-", "xoxb-", "xoxp-", "xoxr-", "xoxs-"];
 /// Shorter values with such a prefix are ordinary words.
 const SECRET_LENGTH_MIN: usize = 16;
 
+/// Names of a password in a connection string, after which its value follows.
+const PASSWORD_FIELDS: [&str; 7] = [
+    "password=",
+    "pwd=",
+    "passwd=",
+    "accountkey=",
+    "sharedaccesskey=",
+    "secretkey=",
+    "accesskey=",
+];
+
 /// Whether a variable looks like a credential in plain text.
 pub fn is_credential(name: &str, value: &str) -> bool {
-    !value.is_empty() && (name_is_secret(name) || value_is_secret(value))
+    if value.trim().is_empty() {
+        return false;
+    }
+    if value_is_secret(value) {
+        return true;
+    }
+    match meaning(name) {
+        Meaning::Secret => !is_harmless(value),
+        Meaning::MaybeSecret => looks_random(value),
+        Meaning::Other => false,
+    }
 }
 
-fn name_is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase().replace(['-', '.'], "_");
-    SECRET_WORDS.iter().any(|word| name.contains(word))
-        && !REFERENCES.iter().any(|end| name.ends_with(end))
+/// What a name is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Secret,
+    /// A secret, with a word after it that may change what it is.
+    MaybeSecret,
+    Other,
+}
+
+fn meaning(name: &str) -> Meaning {
+    let words = words(name);
+    let is_secret = |(index, word): (usize, &String)| {
+        let before = index.checked_sub(1).map(|before| words[before].as_str());
+        let is_key = word == "KEY" && before.is_some_and(|before| KEYS.contains(&before));
+        let is_joined = SECRET_ENDS
+            .iter()
+            .any(|end| word.len() > end.len() && word.ends_with(end));
+        is_key || is_joined || SECRETS.contains(&word.as_str())
+    };
+    let Some(last) = words.iter().enumerate().rposition(is_secret) else {
+        return Meaning::Other;
+    };
+    let (before, after) = (&words[..last], &words[last + 1..]);
+    let describes = |word: &String| DESCRIPTORS.contains(&word.as_str());
+    let qualifies = |word: &String| {
+        let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+        is_number || QUALIFIERS.contains(&word.as_str())
+    };
+    let is_switch = before.first().is_some_and(|first| {
+        matches!(
+            first.as_str(),
+            "ENABLE"
+                | "DISABLE"
+                | "USE"
+                | "HAS"
+                | "IS"
+                | "REQUIRE"
+                | "ALLOW"
+                | "SKIP"
+                | "MAX"
+                | "MIN"
+                | "NUM"
+        )
+    });
+    if is_switch || after.iter().any(describes) {
+        Meaning::Other
+    } else if after.iter().all(qualifies) {
+        Meaning::Secret
+    } else {
+        Meaning::MaybeSecret
+    }
+}
+
+/// The words of `DB_PASS`, `db-pass`, `spring.db.pass` or `dbPass`, in capitals.
+fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = vec![String::new()];
+    let mut before = ' ';
+    for letter in name.chars() {
+        let is_hump = before.is_ascii_lowercase() && letter.is_ascii_uppercase();
+        if is_hump || !letter.is_ascii_alphanumeric() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| letter.is_ascii_alphanumeric()) {
+            word.push(letter.to_ascii_uppercase());
+        }
+        before = letter;
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether the value of a name that is about a secret is none: a switch, a duration, a place.
+fn is_harmless(value: &str) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let amount = lower.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let unit = &lower[amount.len()..];
+    let is_duration = !amount.is_empty()
+        && amount.bytes().all(|byte| byte.is_ascii_digit())
+        && matches!(unit, "ms" | "s" | "m" | "h" | "d");
+    // Whoever has the address of a contract, or of a server, has no key to it.
+    let hex = lower.strip_prefix("0x").unwrap_or_default();
+    let is_address = hex.len() == 40 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let starts = [
+        "http://",
+        "https://",
+        "arn:",
+        "file:",
+        "/",
+        "./",
+        "ssm:",
+        "vault:",
+        "secretsmanager:",
+    ];
+    let is_place = starts.iter().any(|start| lower.starts_with(start));
+    SWITCHES.contains(&lower.as_str()) || is_duration || is_address || is_place
+}
+
+/// Letters and digits in one word, as a made-up text of a program has.
+fn looks_random(value: &str) -> bool {
+    const LENGTH_MIN: usize = 6;
+    let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
+    value.len() >= LENGTH_MIN
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_alphabetic)
+        && !value.contains([' ', '/', ':', ',', '.'])
 }
 
 fn value_is_secret(value: &str) -> bool {
-    let begins = SECRET_PREFIXES
-        .iter()
-        .any(|prefix| value.starts_with(prefix));
-    (begins && value.len() >= SECRET_LENGTH_MIN) || has_password_in_url(value)
+    let mut prefixes = SECRET_PREFIXES.iter().chain(&SLACK_PREFIXES);
+    let begins = prefixes.any(|prefix| value.starts_with(prefix));
+    let is_word = !value.contains(char::is_whitespace);
+    let is_private_key = value.contains("-----BEGIN") && value.contains("PRIVATE KEY-----");
+    // A JSON Web Token: three parts, the first of which is an object in Base64.
+    let is_web_token = value.starts_with("eyJ") && value.matches('.').count() == 2;
+    (begins && is_word && value.len() >= SECRET_LENGTH_MIN)
+        || is_private_key
+        || is_web_token
+        || has_password_in_url(value)
+        || has_password_field(value)
 }
 
-/// `scheme://user:password@host`
+/// `scheme://user:password@host`, and `user:password@tcp(host)` of Go's driver of MySQL.
 fn has_password_in_url(value: &str) -> bool {
-    let authority = value
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split('/').next());
-    let userinfo = authority.and_then(|authority| authority.rsplit_once('@'));
+    let of_go = ["@tcp(", "@unix("]
+        .iter()
+        .find_map(|mark| value.split_once(mark));
+    let userinfo = match (value.split_once("://"), of_go) {
+        (Some((_, rest)), _) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            authority.rsplit_once('@').map(|(userinfo, _)| userinfo)
+        }
+        (None, go) => go.map(|(userinfo, _)| userinfo),
+    };
     userinfo
-        .and_then(|(userinfo, _)| userinfo.split_once(':'))
+        .and_then(|userinfo| userinfo.split_once(':'))
         .is_some_and(|(_, password)| !password.is_empty())
+}
+
+/// `Server=db;Password=x`, `jdbc:...?user=app&password=x`, `host=db password=x`
+fn has_password_field(value: &str) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let mut fields = lower.split([';', '&', '?', ' ']).map(str::trim_start);
+    let settings = fields.clone().filter(|field| field.contains('=')).count();
+    // A sentence may say `password=secret` too.
+    let is_string = settings > 1 || lower.contains([';', '?']);
+    is_string
+        && fields.any(|field| {
+            let value = PASSWORD_FIELDS
+                .iter()
+                .find_map(|name| field.replace(' ', "").strip_prefix(name).map(str::to_owned));
+            value.is_some_and(|value| !value.is_empty())
+        })
 }
 
 #[cfg(test)]
@@ -91,6 +401,87 @@ mod tests {
         ];
         for (name, value, expected) in table {
             assert_eq!(is_credential(name, value), expected, "{name}={value}");
+        }
+    }
+
+    /// Names and values that stand for their kind.
+    #[test]
+    fn a_name_is_about_its_last_words() {
+        for (name, value) in [
+            ("DB_PASS", "x"),
+            ("MYSQL_PWD", "x"),
+            ("PGPASSWORD", "x"),
+            ("JWT_KEY", "x"),
+            ("ENCRYPTION_KEY", "x"),
+            ("SECRET_KEY_BASE", "x"),
+            ("API_TOKEN", "test"),
+            ("DB_PASSWORD_PROD", "x"),
+            ("API_KEY_2", "x"),
+            ("clientSecret", "x"),
+            ("spring.datasource.password", "x"),
+            ("DB_PASSWORD", "123456"),
+            ("SECRET_KEY", "${SECRET_KEY}"),
+            ("TOKEN_GITHUB", "a1b2c3d4"),
+        ] {
+            assert!(is_credential(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("MAX_TOKENS", "4096"),
+            ("MAX_TOKEN", "4096"),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", "30"),
+            ("ENABLE_SECRETS_MANAGER", "true"),
+            ("PASSWORD_MIN_LENGTH", "12"),
+            ("TOKEN_ISSUER", "https://idp.example.com"),
+            (
+                "TOKEN_CONTRACT_ADDRESS",
+                "0x52908400098527886E0F7030069857D2E4169EE7",
+            ),
+            ("REQUIRE_PASSWORD", "true"),
+            ("DB_PASSWORD_FILE", "/run/secrets/db"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/etc/key.json"),
+            ("PWD", "/app"),
+            ("BYPASS", "x"),
+            ("PARTITION_KEY", "id"),
+            ("CACHE_KEY", "v2"),
+            ("PUBLIC_KEY", "abc"),
+            ("USE_TOKEN", "x"),
+            ("REFRESH_TOKEN", "7d"),
+            ("TOKEN_COLOUR", "blue"),
+            ("COMPASS", "north"),
+        ] {
+            assert!(!is_credential(name, value), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn values_of_credentials_have_forms_of_their_own() {
+        let key = format!("-----BEGIN RSA PRIVATE KEY-----\n{}", "x");
+        let live = format!("sk_live_{}", "0".repeat(24));
+        for value in [
+            key.as_str(),
+            live.as_str(),
+            "app:pw@tcp(db:3306)/app",
+            "jdbc:postgresql://db/app?user=app&password=x",
+            "Server=db;User Id=app;Password=x;",
+            "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=x",
+            "host=db user=app password=x",
+            "redis://:pw@cache:6379/0",
+            "eyJhbGciOi.eyJzdWIi.c2ln",
+        ] {
+            assert!(is_credential("X", value), "{value}");
+        }
+        for value in [
+            "-----BEGIN CERTIFICATE-----\nMIIB",
+            "-----BEGIN PUBLIC KEY-----\nMIIB",
+            "jdbc:postgresql://db/app?user=app",
+            "Server=db;User Id=app;Password=;",
+            "redis://cache:6379/0",
+            "https://example.com/a:b@c",
+            "postgres://app@db/app",
+            "eyJhIjoxfQ",
+            "the password=secret of a text",
+        ] {
+            assert!(!is_credential("X", value), "{value}");
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::decide::definition::Definition;
 use crate::decide::definition::credential::is_credential;
-use crate::decide::definition::keys::{READ_ONLY, is_definition_key};
+use crate::decide::definition::model::{READ_ONLY, is_definition_key};
 
 /// One value that differs. `None`: absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,15 +1,23 @@
 //! Rules that find faults of a definition before it is registered. A rule reads the definition and
 //! the facts about its environment; where a fact is unknown, the rules that need it find nothing.
 
+mod arn;
 mod containers;
+mod fargate;
+pub mod file;
 mod health;
 mod images;
 mod logs;
 mod network;
+mod placeholders;
+mod platform;
+mod references;
 mod secrets;
+mod structure;
 mod task;
-mod text;
+mod volumes;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -17,7 +25,13 @@ use serde::Serialize;
 use crate::catalog::Service;
 use crate::decide::artifact::types::ImageFacts;
 use crate::decide::definition::Definition;
+use crate::decide::definition::container::ContainerDefinition;
+use crate::decide::definition::document::Position;
+use crate::decide::definition::model::{self, ModelFault};
 use crate::decide::outputs::Outputs;
+use placeholders::Placeholder;
+pub use platform::LaunchType;
+use platform::TaskPlatform;
 
 /// What is known besides the definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +43,12 @@ pub struct Facts {
     pub service: Option<ServiceFacts>,
     /// How long a deploy waits for a rollout.
     pub rollout_seconds_max: Option<i64>,
+    /// What will run it, where the definition does not say so.
+    pub launch_type: Option<LaunchType>,
+    /// Rendering would have refused an unresolved `${`, so one that is left is meant.
+    pub is_rendered: bool,
+    /// The definition was printed by ECS, with the keys that it adds.
+    pub is_described: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +68,11 @@ pub struct ServiceFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The deployment will fail, or a setting has no effect.
+    /// AWS refuses it, or the task fails at its start.
     Error,
+    /// Something is lost, or at risk.
     Warning,
+    /// Good practice, which most definitions do not follow everywhere.
     Advice,
 }
 
@@ -62,6 +84,9 @@ pub struct Finding {
     pub code: &'static str,
     pub severity: Severity,
     pub json_path: String,
+    /// Where that is in the file, if the definition is one.
+    #[serde(flatten)]
+    pub position: Option<Position>,
     /// What is wrong, and its consequence.
     pub reason: String,
     /// How to fix it.
@@ -69,7 +94,7 @@ pub struct Finding {
 }
 
 impl Facts {
-    /// The facts that the outputs of Terraform contain about a service.
+    /// The facts that the outputs of Terraform contain about a service. Services run on Fargate.
     pub fn of(outputs: &Outputs, service: Service) -> Self {
         let target = AwsTarget {
             region: outputs.region.clone(),
@@ -82,6 +107,8 @@ impl Facts {
         Self {
             target: Some(target),
             service: Some(service),
+            launch_type: Some(LaunchType::Fargate),
+            is_rendered: true,
             ..Self::default()
         }
     }
@@ -90,21 +117,22 @@ impl Facts {
 /// All findings, in the order of the rules. `subject` is the service or the file.
 pub fn lint(subject: impl fmt::Display, definition: &Definition, facts: &Facts) -> Vec<Finding> {
     let subject = subject.to_string();
-    let input = &Input { definition, facts };
-    let unresolved = text::unresolved_placeholders(input);
-    let is_unresolved = |json_path: &str| unresolved.iter().any(|it| it.json_path == json_path);
+    let input = &Input::new(definition, facts);
     let mut findings = Vec::new();
     for rule in RULES {
         for fault in (rule.check)(input) {
-            // The value is unknown until the placeholder is resolved, so no other rule applies.
-            if rule.code != UNRESOLVED_PLACEHOLDER && is_unresolved(&fault.json_path) {
+            // The value is unknown until the placeholder is resolved, so no rule about values
+            // applies.
+            let is_about_value = !OF_UNRESOLVED_VALUES.contains(&rule.code);
+            if is_about_value && input.unresolved.contains(&fault.json_path) {
                 continue;
             }
             findings.push(Finding {
                 subject: subject.clone(),
                 code: rule.code,
-                severity: rule.severity,
+                severity: fault.severity.unwrap_or(rule.severity),
                 json_path: fault.json_path,
+                position: None,
                 reason: format!("{} ({})", fault.what, rule.why),
                 remedy: fault.remedy,
             });
@@ -125,6 +153,34 @@ pub fn errors(findings: &[Finding]) -> usize {
 struct Input<'a> {
     definition: &'a Definition,
     facts: &'a Facts,
+    containers: Vec<ContainerDefinition<'a>>,
+    platform: TaskPlatform,
+    /// Where the definition differs from the API model.
+    model_faults: Vec<ModelFault>,
+    /// Values that are to be filled in.
+    placeholders: Vec<Placeholder<'a>>,
+    /// Their paths.
+    unresolved: BTreeSet<String>,
+}
+
+impl<'a> Input<'a> {
+    fn new(definition: &'a Definition, facts: &'a Facts) -> Self {
+        let containers = definition.containers();
+        let platform = TaskPlatform::of(&definition.root(), &containers, facts);
+        let mut input = Self {
+            definition,
+            facts,
+            containers,
+            platform,
+            model_faults: model::faults(&definition.root()),
+            placeholders: Vec::new(),
+            unresolved: BTreeSet::new(),
+        };
+        input.placeholders = placeholders::find(&input);
+        let paths = input.placeholders.iter();
+        input.unresolved = paths.map(|it| it.node.json_path.clone()).collect();
+        input
+    }
 }
 
 struct Rule {
@@ -140,6 +196,20 @@ struct LintFault {
     json_path: String,
     what: String,
     remedy: String,
+    /// Where it differs from the rule's.
+    severity: Option<Severity>,
+}
+
+impl LintFault {
+    fn warning(mut self) -> Self {
+        self.severity = Some(Severity::Warning);
+        self
+    }
+
+    fn advice(mut self) -> Self {
+        self.severity = Some(Severity::Advice);
+        self
+    }
 }
 
 fn fault(
@@ -151,6 +221,7 @@ fn fault(
         json_path: json_path.into(),
         what: what.into(),
         remedy: remedy.into(),
+        severity: None,
     }
 }
 
@@ -193,13 +264,14 @@ const fn advice(
     }
 }
 
-const UNRESOLVED_PLACEHOLDER: &str = "T52";
+/// Rules that are about keys and placeholders themselves, and about what a value is for.
+const OF_UNRESOLVED_VALUES: [&str; 5] = ["T11", "T50", "T51", "T52", "T71"];
 
 /// The codes come from a longer list of rules. The missing ones need a call to AWS, or a setting
 /// that no file of this repository holds.
 const RULES: &[Rule] = &[
     error("T01", "ECS rejects it", task::fargate_pair),
-    error("T02", "Fargate does not run it", task::fargate_shape),
+    error("T02", "what runs the task does not take it", task::shape),
     error("T03", "ECS rejects it", network::host_port),
     error(
         "T04",
@@ -252,7 +324,7 @@ const RULES: &[Rule] = &[
         "the check never succeeds, so the deploy fails",
         health::program_missing,
     ),
-    warning(
+    advice(
         "T19",
         "ECS ignores the HEALTHCHECK of an image",
         health::missing,
@@ -272,12 +344,12 @@ const RULES: &[Rule] = &[
         "the container fails to start on Fargate, although Docker runs it",
         network::privileged_port,
     ),
-    warning(
+    advice(
         "T24",
         "an attacker in the container is root",
         containers::root_user,
     ),
-    error(
+    advice(
         "T25",
         "a tag can move, so a rollback may pull another image",
         images::by_tag,
@@ -304,12 +376,12 @@ const RULES: &[Rule] = &[
         "the shell does not pass SIGTERM on: every stop ends with SIGKILL",
         images::shell_form,
     ),
-    warning(
+    advice(
         "T34",
         "an attacker in the container can change its files",
         containers::writable_root,
     ),
-    error("T36", "ECS rejects it", containers::unsupported),
+    error("T36", "ECS rejects it", fargate::unsupported),
     advice(
         "T37",
         "an attacker in the container keeps more rights",
@@ -327,20 +399,20 @@ const RULES: &[Rule] = &[
         "ECS rejects the service, or the load balancer answers 5xx",
         network::load_balancer,
     ),
-    warning(
+    error(
         "T50",
         "DescribeTaskDefinition returns it, RegisterTaskDefinition rejects it",
-        text::read_only_keys,
+        structure::read_only_keys,
     ),
     error(
         "T51",
         "the SDK drops it silently, or ECS rejects it",
-        text::keys,
+        structure::keys_and_types,
     ),
     error(
-        UNRESOLVED_PLACEHOLDER,
+        "T52",
         "it would be deployed as written",
-        text::unresolved_placeholders,
+        placeholders::unresolved,
     ),
     error(
         "T53",
@@ -352,7 +424,26 @@ const RULES: &[Rule] = &[
         "ECS ignores or rejects it",
         containers::environment_files,
     ),
-    error("T59", "ECS rejects it", text::names),
+    error("T59", "ECS rejects it", structure::names),
+    error("T61", "ECS rejects it", structure::required),
+    error("T62", "ECS rejects it", structure::choices),
+    error("T63", "ECS rejects it", structure::ranges),
+    error("T64", "ECS rejects it", references::unresolved),
+    error("T65", "ECS rejects it", logs::firelens_pair),
+    error(
+        "T66",
+        "ECS rejects it, or one takes the place of the other",
+        references::duplicates,
+    ),
+    error("T67", "ECS rejects it", volumes::volumes),
+    error("T68", "ECS rejects it", fargate::windows),
+    warning("T69", "ECS takes it for tcp", structure::protocol),
+    error("T70", "ECS rejects it", containers::variable_names),
+    warning(
+        "T71",
+        "rules judge the rest of it only",
+        placeholders::templates,
+    ),
 ];
 
 impl fmt::Display for Severity {
@@ -372,12 +463,17 @@ impl fmt::Display for Finding {
             code,
             severity,
             json_path,
+            position,
             reason,
             remedy,
         } = self;
+        write!(formatter, "{subject}")?;
+        if let Some(Position { line, column }) = position {
+            write!(formatter, ":{line}:{column}")?;
+        }
         write!(
             formatter,
-            "{subject} {code} {severity} {json_path}: {reason}; {remedy}"
+            " {code} {severity} {json_path}: {reason}; {remedy}"
         )
     }
 }

@@ -54,7 +54,7 @@ pub fn run_options(definition: &Definition, image: &str) -> Option<RunOptions> {
         read_only: container.read_only(),
         capabilities_dropped: texts(container.capabilities_dropped()),
         system_controls: owned(container.system_controls()),
-        memory_bytes_max: memory.map(|mebibytes| mebibytes * MEBIBYTE),
+        memory_bytes_max: memory.and_then(|mebibytes| mebibytes.checked_mul(MEBIBYTE)),
         port: container.port(),
         files: BTreeMap::new(),
     })

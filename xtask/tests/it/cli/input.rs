@@ -76,7 +76,7 @@ fn a_path_is_relative_to_where_the_user_stands() {
         let output = xtask(&bare.root.join(folder), &["lint", "--file", path]).output();
         let output = output.unwrap();
         let shown = stdout(&output) + &stderr(&output);
-        let expected = shown.starts_with(&format!("{name} "))
+        let expected = shown.starts_with(&format!("{name}:"))
             || shown.contains(&format!("error: {name}:"))
             || shown.contains(&format!("read {name}: No such file"));
         assert!(expected, "{path} in {folder}: {shown}");

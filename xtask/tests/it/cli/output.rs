@@ -98,7 +98,7 @@ fn keeps_the_rule(line: &str, output: &Output) {
 #[test]
 fn nothing_is_said_of_a_file_that_could_not_be_read() {
     let bare = Bare::new("unread");
-    for file in ["xtask/Cargo.toml", "nosuch.json", "task-definitions"] {
+    for file in ["nosuch.json", "nosuch"] {
         for format in ["human", "json", "github"] {
             let output = bare.run(&["lint", "--file", file, "--format", format]);
             assert!(!output.status.success());

@@ -1,9 +1,8 @@
 //! `lint`: findings about templates and files, where they are, and what cannot be judged.
 
-use std::path::Path;
-
 use xtask::catalog::Service;
-use xtask::commands::lint::{lint_file, lint_templates};
+use xtask::commands::lint::{DefinitionFile, LintOptions, lint_files, lint_templates};
+use xtask::decide::definition::lint::LaunchType;
 use xtask::decide::environment::Environment;
 use xtask::report::Format;
 
@@ -11,6 +10,7 @@ use crate::world::components::{AXON, ORBIT, SERVICES};
 use crate::world::{CommandOutput, Fake};
 
 const AXON_FILE: &str = "task-definitions/axon.json";
+const ORBIT_FILE: &str = "task-definitions/orbit.json";
 /// A health check that ECS rejects.
 const WRONG_CHECK: [&str; 2] = ["\"CMD\",", "\"RUN\","];
 
@@ -24,6 +24,7 @@ fn checkout() -> Fake {
 }
 
 async fn lint(fake: &Fake, format: Format, services: &[Service]) -> CommandOutput {
+    let options = LintOptions::default();
     fake.run_in(format, async |context| {
         let (source, report) = (context.source, context.report);
         lint_templates(
@@ -32,6 +33,7 @@ async fn lint(fake: &Fake, format: Format, services: &[Service]) -> CommandOutpu
             context.environment,
             report,
             services,
+            options,
         )
         .await
     })
@@ -39,9 +41,25 @@ async fn lint(fake: &Fake, format: Format, services: &[Service]) -> CommandOutpu
 }
 
 async fn lint_one(fake: &Fake, file: &str) -> CommandOutput {
-    fake.run(async |context| {
+    lint_with(fake, Format::Human, &[file], LintOptions::default()).await
+}
+
+async fn lint_with(
+    fake: &Fake,
+    format: Format,
+    files: &[&str],
+    options: LintOptions,
+) -> CommandOutput {
+    let files: Vec<DefinitionFile> = files
+        .iter()
+        .map(|path| DefinitionFile {
+            path: (*path).to_owned(),
+            is_found: path.ends_with("found.json"),
+        })
+        .collect();
+    fake.run_in(format, async |context| {
         let (source, report) = (context.source, context.report);
-        lint_file(source, context.environment, report, Path::new(file)).await
+        lint_files(source, context.environment, report, &files, options).await
     })
     .await
 }
@@ -62,12 +80,18 @@ async fn an_error_is_printed_and_ends_with_10() {
     fake.edit_template(AXON, WRONG_CHECK[0], WRONG_CHECK[1]);
     let output = lint(&fake, Format::Human, &SERVICES).await;
     output.fails(10).says(&["lint found 1 error"]);
-    assert_eq!(
-        output.data,
-        "axon T20 error containerDefinitions[0].healthCheck.command: \
+    let template = fake.state().templates[AXON_FILE].clone();
+    let mut lines = template.lines();
+    let line = lines
+        .position(|line| line.contains("\"command\": [\"RUN\""))
+        .unwrap()
+        + 1;
+    let expected = format!(
+        "axon:{line}:20 T20 error containerDefinitions[0].healthCheck.command: \
          not CMD or CMD-SHELL followed by a command (ECS rejects it, or the check has no effect); \
          set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]\n"
     );
+    assert_eq!(output.data, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,8 +103,8 @@ async fn a_finding_is_annotated_at_its_line_of_the_template() {
     let line = lines.position(|line| line.contains("\"command\": [\"RUN\""));
     let output = lint(&fake, Format::Github, &SERVICES).await;
     let expected = format!(
-        "::error file={AXON_FILE},line={}::axon T20 error ",
-        line.unwrap() + 1
+        "::error file={AXON_FILE},line={line}::axon:{line}:20 T20 error ",
+        line = line.unwrap() + 1
     );
     output.fails(10);
     assert!(output.talk.starts_with(&expected), "{}", output.talk);
@@ -100,7 +124,16 @@ async fn settings_of_the_environment_file_are_judged_too() {
         "task-definitions/axon.json: `API_KEY` is set by the environment and is a secret of the \
          template (containerDefinitions[0].secrets[1].name)",
     ]);
-    let found = output.data.starts_with("orbit T11 warning ");
+    // It is a setting of the environment, which the template has no line for.
+    let list = fake.state().templates[ORBIT_FILE].clone();
+    let line = list
+        .lines()
+        .position(|line| line.contains("\"environment\""))
+        .unwrap()
+        + 1;
+    let found = output
+        .data
+        .starts_with(&format!("orbit:{line}:22 T11 warning "));
     assert!(found, "{}", output.data);
 }
 
@@ -115,7 +148,9 @@ async fn a_template_that_cannot_be_rendered_leaves_the_other_one_judged() {
          (containerDefinitions[0].logConfiguration.options.awslogs-group); \
          unused value `LOG_GROUP`",
     ]);
-    let found = output.data.starts_with("orbit T02 error networkMode: ");
+    let found = output
+        .data
+        .starts_with("orbit:5:18 T02 error networkMode: ");
     assert!(found, "{}", output.data);
 }
 
@@ -123,15 +158,99 @@ async fn a_template_that_cannot_be_rendered_leaves_the_other_one_judged() {
 async fn the_placeholders_of_a_template_are_found_in_a_file() {
     let fake = checkout();
     let output = lint_one(&fake, AXON_FILE).await;
-    let mut lines = output.fails(10).data.lines();
-    let expected = format!("{AXON_FILE} T52 error ");
+    let lines = output.fails(10).data.lines();
+    let template = fake.state().templates[AXON_FILE].clone();
+    let lines_of: Vec<usize> = lines
+        .map(|finding| {
+            let place = finding.strip_prefix(&format!("{AXON_FILE}:")).unwrap();
+            assert!(place.contains(" T52 error "), "{finding}");
+            place.split(':').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    let placeholders = template.lines().enumerate();
+    let expected: Vec<usize> = placeholders
+        .flat_map(|(index, line)| line.matches("${").map(move |_| index + 1))
+        .collect();
+    assert_eq!(lines_of, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_compared_where_the_user_said_which() {
+    let fake = checkout();
+    let definition = r#"{ "family": "a", "executionRoleArn": "arn:aws:iam::444455556666:role/x",
+        "containerDefinitions": [{ "name": "a", "image": "nginx:1", "memory": 64 }] }"#;
+    add(&fake, "a.json", definition);
+    let by_default = lint_one(&fake, "a.json").await;
+    let advice = "a.json advice 5 of T19 T24 T25 T34 T37; --advice tells them\n";
+    assert_eq!(by_default.succeeds().data, advice);
+    let options = LintOptions {
+        is_for_environment: true,
+        ..LintOptions::default()
+    };
+    let said = lint_with(&fake, Format::Human, &["a.json"], options).await;
     assert!(
-        lines.all(|line| line.starts_with(&expected)),
-        "{}",
-        output.data
+        said.fails(10)
+            .data
+            .starts_with("a.json:1:38 T53 error executionRoleArn: ")
     );
-    let placeholders = fake.state().templates[AXON_FILE].matches("${").count();
-    assert_eq!(output.data.lines().count(), placeholders);
+}
+
+#[tokio::test(start_paused = true)]
+async fn advice_is_told_where_it_is_asked_for() {
+    let fake = checkout();
+    let definition = r#"{ "family": "a", "networkMode": "host",
+        "containerDefinitions": [{ "name": "a", "image": "nginx:1", "memory": 64 }] }"#;
+    add(&fake, "a.json", definition);
+    let options = LintOptions {
+        advice: true,
+        ..LintOptions::default()
+    };
+    let output = lint_with(&fake, Format::Human, &["a.json"], options).await;
+    let lines: Vec<&str> = output.succeeds().data.lines().collect();
+    assert_eq!(lines.len(), 5);
+    assert!(
+        lines.iter().all(|line| line.contains(" advice ")),
+        "{lines:?}"
+    );
+    let as_fargate = LintOptions {
+        launch_type: Some(LaunchType::Fargate),
+        ..LintOptions::default()
+    };
+    let output = lint_with(&fake, Format::Json, &["a.json"], as_fargate).await;
+    let found: serde_json::Value = serde_json::from_str(&output.fails(10).data).unwrap();
+    let places: Vec<_> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            (
+                it["json_path"].as_str().unwrap(),
+                it["line"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(places, [("networkMode", 1), ("cpu", 1), ("memory", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_files_of_a_folder_are_left_alone() {
+    let fake = checkout();
+    add(&fake, "found.json", r#"{ "name": "package" }"#);
+    assert_eq!(
+        lint_one(&fake, "found.json").await.succeeds().data,
+        "no findings\n"
+    );
+    add(&fake, "a.json", r#"{ "name": "package" }"#);
+    let output = lint_with(
+        &fake,
+        Format::Human,
+        &["found.json", "a.json"],
+        LintOptions::default(),
+    )
+    .await;
+    let expected = "a.json:1:1 T00 error : not a task definition: neither containerDefinitions nor \
+        taskDefinition (the AWS CLI reads none of it); write a definition in JSON\n";
+    assert_eq!(output.fails(10).data, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,6 +261,12 @@ async fn a_file_that_is_missing_or_broken_is_one_error() {
     let broken = "{\n  \"family\": oops\n}".to_owned();
     fake.state().templates.insert(AXON_FILE.to_owned(), broken);
     let broken = lint_one(&fake, AXON_FILE).await;
-    let says = format!("{AXON_FILE}:2:13: expected value");
-    broken.fails(10).says(&[&says]);
+    let says = format!("{AXON_FILE}:2:13 T00 error : expected value ");
+    assert!(broken.fails(10).data.starts_with(&says), "{}", broken.data);
+}
+
+fn add(fake: &Fake, file: &str, text: &str) {
+    fake.state()
+        .templates
+        .insert(file.to_owned(), text.to_owned());
 }

@@ -1,7 +1,8 @@
 //! Rules about containers: privileges, limits and dependencies.
 
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::arn::Arn;
 use super::network::{is_root, user};
 use super::{Input, LintFault, fault};
 use crate::decide::definition::container::ContainerDefinition;
@@ -11,11 +12,12 @@ const OPEN_FILES_DEFAULT: i64 = 65_535;
 
 /// T24
 pub(super) fn root_user(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let rooted = containers
-        .iter()
-        .enumerate()
-        .filter(|(index, container)| user(input, *index, container).is_none_or(is_root));
+    if input.platform.is_windows {
+        return Vec::new();
+    }
+    let containers = input.containers.iter().enumerate();
+    let rooted =
+        containers.filter(|(index, container)| user(input, *index, container).is_none_or(is_root));
     rooted
         .map(|(_, container)| {
             let what = match container.user() {
@@ -33,14 +35,16 @@ pub(super) fn root_user(input: &Input<'_>) -> Vec<LintFault> {
 
 /// T28
 pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let find = |name: &str| {
-        containers
-            .iter()
-            .find(|container| container.name() == Some(name))
-    };
+    let containers = &input.containers;
+    let named = containers.iter().filter_map(|it| Some((it.name()?, it)));
+    let by_name: BTreeMap<&str, &ContainerDefinition<'_>> = named.collect();
     let mut faults = Vec::new();
-    if !containers.iter().any(ContainerDefinition::essential) {
+    let has_list = input
+        .definition
+        .root()
+        .get("containerDefinitions")
+        .is_some();
+    if has_list && !containers.iter().any(ContainerDefinition::essential) {
         let what = "no container is essential";
         faults.push(fault(
             "containerDefinitions",
@@ -52,10 +56,12 @@ pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
         .iter()
         .flat_map(|container| container.0.items("dependsOn"))
     {
-        let name = dependency.text("containerName").unwrap_or_default();
+        let Some(name) = dependency.text("containerName") else {
+            continue;
+        };
         let condition = dependency.text("condition").unwrap_or_default();
         let json_path = dependency.path_of("condition");
-        match find(name) {
+        match by_name.get(name) {
             None => {
                 let what = format!("no container is named {name}");
                 let remedy = "use the name of another container";
@@ -77,7 +83,7 @@ pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
             Some(_) => {}
         }
     }
-    if let Some(names) = cycle(&containers) {
+    if let Some(names) = cycle(&by_name) {
         let what = format!("{names} depend on each other");
         faults.push(fault(
             "containerDefinitions",
@@ -88,39 +94,51 @@ pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
     faults
 }
 
-/// The containers of a dependency cycle, none of which can start.
-fn cycle(containers: &[ContainerDefinition<'_>]) -> Option<String> {
-    let mut waiting: Vec<&ContainerDefinition<'_>> = containers.iter().collect();
-    loop {
-        let names: Vec<Option<&str>> = waiting.iter().map(|container| container.name()).collect();
-        let is_blocked = |container: &&ContainerDefinition<'_>| {
-            let dependencies = container.0.items("dependsOn");
-            dependencies.iter().any(|dependency| {
-                let name = dependency.text("containerName");
-                name.is_some() && names.contains(&name)
-            })
-        };
-        let blocked: Vec<&ContainerDefinition<'_>> =
-            waiting.iter().copied().filter(is_blocked).collect();
-        if blocked.is_empty() {
-            return None;
+/// The containers of dependency cycles, and those that wait for one: none of them can start.
+fn cycle(by_name: &BTreeMap<&str, &ContainerDefinition<'_>>) -> Option<String> {
+    const NAMES_SHOWN: usize = 5;
+    let mut waits_for: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut awaited_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, container) in by_name {
+        let dependencies = container.0.items("dependsOn");
+        let others = dependencies
+            .iter()
+            .filter_map(|it| it.text("containerName"));
+        let others: BTreeSet<&str> = others.filter(|it| by_name.contains_key(it)).collect();
+        for other in &others {
+            awaited_by.entry(other).or_default().push(name);
         }
-        if blocked.len() == waiting.len() {
-            let names: Vec<&str> = blocked
-                .iter()
-                .filter_map(|container| container.name())
-                .collect();
-            return Some(names.join(", "));
+        waits_for.insert(name, others);
+    }
+    let free = waits_for.iter().filter(|(_, others)| others.is_empty());
+    let mut started: Vec<&str> = free.map(|(name, _)| *name).collect();
+    while let Some(name) = started.pop() {
+        waits_for.remove(name);
+        for waiting in awaited_by.get(name).into_iter().flatten() {
+            let Some(others) = waits_for.get_mut(waiting) else {
+                continue;
+            };
+            others.remove(name);
+            if others.is_empty() {
+                started.push(waiting);
+            }
         }
-        waiting = blocked;
+    }
+    let blocked: Vec<&str> = waits_for.keys().copied().collect();
+    match blocked.len() {
+        0 => None,
+        count if count > NAMES_SHOWN => {
+            let shown = blocked[..NAMES_SHOWN].join(", ");
+            Some(format!("{shown} and {} more", count - NAMES_SHOWN))
+        }
+        _ => Some(blocked.join(", ")),
     }
 }
 
 /// T29
 pub(super) fn essential_by_default(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
+    let containers = input.containers.iter();
     let unset = containers
-        .iter()
         .skip(1)
         .filter(|container| container.0.get("essential").is_none());
     unset
@@ -138,7 +156,10 @@ pub(super) fn essential_by_default(input: &Input<'_>) -> Vec<LintFault> {
 /// T30
 pub(super) fn timeouts(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
-    for container in input.definition.containers() {
+    if !input.platform.is_fargate {
+        return faults;
+    }
+    for container in &input.containers {
         for key in ["startTimeout", "stopTimeout"] {
             let seconds = container.0.number(key);
             if let Some(seconds) = seconds.filter(|seconds| !(2..=120).contains(seconds)) {
@@ -152,8 +173,9 @@ pub(super) fn timeouts(input: &Input<'_>) -> Vec<LintFault> {
 
 /// T34
 pub(super) fn writable_root(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let writable = containers.iter().filter(|container| !container.read_only());
+    let containers = input.containers.iter();
+    let writable =
+        containers.filter(|container| !input.platform.is_windows && !container.read_only());
     writable
         .map(|container| {
             let json_path = container.0.path_of("readonlyRootFilesystem");
@@ -162,65 +184,13 @@ pub(super) fn writable_root(input: &Input<'_>) -> Vec<LintFault> {
         .collect()
 }
 
-/// T36
-pub(super) fn unsupported(input: &Input<'_>) -> Vec<LintFault> {
-    let root = input.definition.root();
-    let mut faults = Vec::new();
-    for (key, allowed) in [("pidMode", Some("task")), ("ipcMode", None)] {
-        if let Some(mode) = root.text(key).filter(|mode| Some(*mode) != allowed) {
-            faults.push(fault(key, format!("is {mode}"), "remove it"));
-        }
-    }
-    for container in input.definition.containers() {
-        let node = &container.0;
-        let linux = node.get("linuxParameters");
-        let refused = [
-            "privileged",
-            "links",
-            "hostname",
-            "extraHosts",
-            "dockerSecurityOptions",
-        ];
-        let refused = refused.iter().filter_map(|key| node.get(key));
-        let refused_linux = ["devices", "sharedMemorySize", "maxSwap", "swappiness"];
-        let refused_linux = refused_linux
-            .iter()
-            .filter_map(|key| linux.as_ref()?.get(key));
-        for member in refused
-            .chain(refused_linux)
-            .filter(|member| !is_no_op(member.value))
-        {
-            faults.push(fault(
-                member.json_path,
-                "not supported by Fargate",
-                "remove it",
-            ));
-        }
-        let capabilities = linux.and_then(|linux| linux.get("capabilities"));
-        for added in capabilities
-            .map(|node| node.items("add"))
-            .unwrap_or_default()
-        {
-            if let Some(capability) = added.string().filter(|name| *name != "SYS_PTRACE") {
-                let what = format!("Fargate does not allow {capability}");
-                faults.push(fault(added.json_path.clone(), what, "remove it"));
-            }
-        }
-    }
-    faults
-}
-
-/// Whether the value has no effect: `false`, or an empty list.
-fn is_no_op(value: &Value) -> bool {
-    *value == Value::Bool(false) || value.as_array().is_some_and(Vec::is_empty)
-}
-
 /// T37
 pub(super) fn capabilities_kept(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let kept = containers
+    let containers = input
+        .containers
         .iter()
-        .filter(|container| !container.capabilities_dropped().contains(&"ALL"));
+        .filter(|_| !input.platform.is_windows);
+    let kept = containers.filter(|container| !container.capabilities_dropped().contains(&"ALL"));
     kept.map(|container| {
         let json_path = container.0.path_of("linuxParameters.capabilities.drop");
         fault(json_path, "ALL is not dropped", "set [\"ALL\"]")
@@ -230,16 +200,17 @@ pub(super) fn capabilities_kept(input: &Input<'_>) -> Vec<LintFault> {
 
 /// T38
 pub(super) fn few_files(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let limits = containers
+    let containers = input
+        .containers
         .iter()
-        .flat_map(|container| container.0.items("ulimits"));
+        .filter(|_| input.platform.is_fargate);
+    let limits = containers.flat_map(|container| container.0.items("ulimits"));
     let files = limits.filter(|limit| limit.text("name") == Some("nofile"));
     files
         .filter_map(|limit| {
             let soft = limit
                 .number("softLimit")
-                .filter(|soft| *soft < OPEN_FILES_DEFAULT)?;
+                .filter(|soft| (0..OPEN_FILES_DEFAULT).contains(soft))?;
             let what = format!("{soft} files are fewer than the default of Fargate");
             let remedy = format!("remove it, or use at least {OPEN_FILES_DEFAULT}");
             Some(fault(limit.path_of("softLimit"), what, remedy))
@@ -251,7 +222,7 @@ pub(super) fn few_files(input: &Input<'_>) -> Vec<LintFault> {
 pub(super) fn environment_files(input: &Input<'_>) -> Vec<LintFault> {
     const FILES_MAX: usize = 10;
     let mut faults = Vec::new();
-    for container in input.definition.containers() {
+    for container in &input.containers {
         let files = container.0.items("environmentFiles");
         if files.len() > FILES_MAX {
             let what = format!("there are {} files", files.len());
@@ -259,9 +230,12 @@ pub(super) fn environment_files(input: &Input<'_>) -> Vec<LintFault> {
             faults.push(fault(container.0.path_of("environmentFiles"), what, remedy));
         }
         for file in files {
-            let value = file.text("value").unwrap_or_default();
-            let parts: Vec<&str> = value.split(':').collect();
-            let is_object = matches!(parts[..], ["arn", _, "s3", "", "", key] if key.contains('/'));
+            let Some(value) = file.text("value") else {
+                continue;
+            };
+            let arn = Arn::parse(value);
+            let is_object =
+                arn.is_some_and(|arn| arn.service == "s3" && arn.resource.contains('/'));
             let is_env = value
                 .rsplit_once('.')
                 .is_some_and(|(_, extension)| extension == "env");
@@ -273,6 +247,31 @@ pub(super) fn environment_files(input: &Input<'_>) -> Vec<LintFault> {
                     "set arn:aws:s3:::BUCKET/FILE.env",
                 ));
             }
+        }
+    }
+    faults
+}
+
+/// T70
+pub(super) fn variable_names(input: &Input<'_>) -> Vec<LintFault> {
+    let mut faults = Vec::new();
+    for container in &input.containers {
+        let settings = container.0.items("environment").into_iter();
+        for setting in settings.chain(container.0.items("secrets")) {
+            let Some(name) = setting.text("name") else {
+                continue;
+            };
+            let what = if name.trim().is_empty() {
+                "is empty"
+            } else if name.contains('=') {
+                "has a `=`, where the value would begin"
+            } else if name.contains('\0') {
+                "has a character that ends it"
+            } else {
+                continue;
+            };
+            let remedy = "write the name of the variable";
+            faults.push(fault(setting.path_of("name"), what, remedy));
         }
     }
     faults

@@ -12,7 +12,6 @@ const RANGES: [(&str, i64, i64); 4] = [
     ("startPeriod", 0, 300),
 ];
 const INTERVAL_DEFAULT_SECONDS: i64 = 30;
-const TIMEOUT_DEFAULT_SECONDS: i64 = 5;
 const RETRIES_DEFAULT: i64 = 3;
 
 /// The folders of `PATH` in which a program is found by its name alone.
@@ -29,8 +28,7 @@ const USUAL_PROGRAMS: [&str; 4] = ["curl", "wget", "nc", "bash"];
 
 /// T18
 pub(super) fn program_missing(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let (Some(image), Some(container)) = (&input.facts.image, containers.first()) else {
+    let (Some(image), Some(container)) = (&input.facts.image, input.containers.first()) else {
         return Vec::new();
     };
     let command = container.health_check_command();
@@ -77,29 +75,37 @@ fn has_program(image: &ImageFacts, program: &str) -> bool {
 
 /// T19
 pub(super) fn missing(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
     let without = |container: &&ContainerDefinition<'_>| {
         container.essential() && container.health_check_command().is_empty()
     };
-    let faults = containers.iter().filter(without).map(|container| {
+    let faults = input.containers.iter().filter(without).map(|container| {
         let json_path = container.0.path_of("healthCheck");
         fault(json_path, "not set", "add a healthCheck with a command")
     });
     faults.collect()
 }
 
-/// T20
+/// T20. A timeout may be longer than the interval: the next check starts after the last one ended.
 pub(super) fn ranges(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
-    for container in input.definition.containers() {
+    for container in &input.containers {
         let Some(check) = container.0.get("healthCheck") else {
             continue;
         };
-        let command = container.health_check_command();
-        if command.len() < 2 || !matches!(command[0], "CMD" | "CMD-SHELL") {
-            let what = "not CMD or CMD-SHELL followed by a command";
-            let remedy = "set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]";
-            faults.push(fault(check.path_of("command"), what, remedy));
+        match container.health_check_command()[..] {
+            // Missing: the API model requires it.
+            [] if check.get("command").is_none() => {}
+            ["CMD", _, ..] | ["CMD-SHELL", _] => {}
+            ["CMD-SHELL", _, ..] => {
+                let what = "the shell runs the first text alone, with the others as its parameters";
+                let remedy = "write one text after CMD-SHELL";
+                faults.push(fault(check.path_of("command"), what, remedy));
+            }
+            _ => {
+                let what = "not CMD or CMD-SHELL followed by a command";
+                let remedy = "set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]";
+                faults.push(fault(check.path_of("command"), what, remedy));
+            }
         }
         for (key, least, most) in RANGES {
             if let Some(value) = check
@@ -109,13 +115,6 @@ pub(super) fn ranges(input: &Input<'_>) -> Vec<LintFault> {
                 let remedy = format!("set {least} to {most}");
                 faults.push(fault(check.path_of(key), format!("is {value}"), remedy));
             }
-        }
-        let interval = check.number("interval").unwrap_or(INTERVAL_DEFAULT_SECONDS);
-        let timeout = check.number("timeout").unwrap_or(TIMEOUT_DEFAULT_SECONDS);
-        if timeout >= interval {
-            let what = format!("{timeout} s is not less than the interval of {interval} s");
-            let remedy = format!("use less than {interval}");
-            faults.push(fault(check.path_of("timeout"), what, remedy));
         }
     }
     faults
@@ -127,13 +126,14 @@ pub(super) fn slower_than_the_deploy(input: &Input<'_>) -> Vec<LintFault> {
         return Vec::new();
     };
     let mut faults = Vec::new();
-    for container in input.definition.containers() {
+    for container in &input.containers {
         let Some(check) = container.0.get("healthCheck") else {
             continue;
         };
         let interval = check.number("interval").unwrap_or(INTERVAL_DEFAULT_SECONDS);
         let retries = check.number("retries").unwrap_or(RETRIES_DEFAULT);
-        let seconds = interval * retries + check.number("startPeriod").unwrap_or(0);
+        let start = check.number("startPeriod").unwrap_or(0);
+        let seconds = interval.saturating_mul(retries).saturating_add(start);
         if seconds > most {
             let what =
                 format!("a failure takes {seconds} s to detect, and a deploy waits {most} s");

@@ -1,14 +1,15 @@
 //! Rules about the image of a container and the program that it starts.
 
+use std::collections::BTreeSet;
+
 use super::{Input, LintFault, fault};
 use crate::decide::outputs::Architecture;
 
 /// T25
 pub(super) fn by_tag(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let images = containers
-        .iter()
-        .filter_map(|container| Some((container.0.path_of("image"), container.image()?)));
+    let containers = input.containers.iter();
+    let images =
+        containers.filter_map(|container| Some((container.0.path_of("image"), container.image()?)));
     let by_tag = images.filter(|(_, image)| !image.contains('@'));
     by_tag
         .map(|(json_path, image)| {
@@ -20,10 +21,9 @@ pub(super) fn by_tag(input: &Input<'_>) -> Vec<LintFault> {
 
 /// T26
 pub(super) fn inconsistent_version(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let disabled = containers
-        .iter()
-        .filter(|container| container.0.text("versionConsistency") == Some("disabled"));
+    let containers = input.containers.iter();
+    let disabled =
+        containers.filter(|container| container.0.text("versionConsistency") == Some("disabled"));
     disabled
         .map(|container| {
             let json_path = container.0.path_of("versionConsistency");
@@ -56,14 +56,26 @@ pub(super) fn other_architecture(input: &Input<'_>) -> Vec<LintFault> {
 
 /// T33
 pub(super) fn shell_form(input: &Input<'_>) -> Vec<LintFault> {
+    let ending = awaited_to_end(input);
     let mut faults = Vec::new();
-    for (index, container) in input.definition.containers().iter().enumerate() {
-        for key in ["entryPoint", "command"] {
-            if is_shell_form(&container.0.texts(key)) {
-                let what = "a shell runs the program";
-                let remedy = "pass the program and its arguments as a list, or start it with exec";
-                faults.push(fault(container.0.path_of(key), what, remedy));
-            }
+    for (index, container) in input.containers.iter().enumerate() {
+        // What runs to its end before others start is not stopped by a signal.
+        if container.name().is_some_and(|name| ending.contains(name)) {
+            continue;
+        }
+        let entry_point = container.0.texts("entryPoint");
+        let command = container.0.texts("command");
+        let whole: Vec<&str> = entry_point.iter().chain(&command).copied().collect();
+        let key = if is_shell_form(&entry_point) || is_shell_form(&whole) && !entry_point.is_empty()
+        {
+            Some("entryPoint")
+        } else {
+            is_shell_form(&command).then_some("command")
+        };
+        if let Some(key) = key {
+            let what = "a shell runs the program";
+            let remedy = "pass the program and its arguments as a list, or start it with exec";
+            faults.push(fault(container.0.path_of(key), what, remedy));
         }
         let Some(image) = input.facts.image.as_ref().filter(|_| index == 0) else {
             continue;
@@ -78,11 +90,25 @@ pub(super) fn shell_form(input: &Input<'_>) -> Vec<LintFault> {
     faults
 }
 
+/// Containers that others wait for until they have ended.
+fn awaited_to_end<'a>(input: &Input<'a>) -> BTreeSet<&'a str> {
+    let dependencies = input
+        .containers
+        .iter()
+        .flat_map(|it| it.0.items("dependsOn"));
+    let ended =
+        dependencies.filter(|it| matches!(it.text("condition"), Some("COMPLETE" | "SUCCESS")));
+    ended.filter_map(|it| it.text("containerName")).collect()
+}
+
 /// Whether a shell stays the parent of the program: a script that uses `exec` replaces the shell.
 fn is_shell_form(command: &[&str]) -> bool {
-    let [shell, "-c", script, ..] = command else {
+    let [shell, flags, script, ..] = command else {
         return false;
     };
     let shell = shell.rsplit('/').next().unwrap_or_default();
-    matches!(shell, "sh" | "bash" | "ash" | "dash") && !script.contains("exec ")
+    let runs_script = flags.starts_with('-') && !flags.starts_with("--") && flags.ends_with('c');
+    let mut words = script.split(|letter: char| letter.is_whitespace() || letter == ';');
+    let is_replaced = words.any(|word| word == "exec");
+    matches!(shell, "sh" | "bash" | "ash" | "dash") && runs_script && !is_replaced
 }

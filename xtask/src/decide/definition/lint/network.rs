@@ -1,15 +1,19 @@
 //! Rules about ports: what a container listens on, and what the load balancer expects.
 
+use super::platform::Network;
 use super::{Input, LintFault, fault};
 use crate::decide::definition::container::ContainerDefinition;
 
 /// T03
 pub(super) fn host_port(input: &Input<'_>) -> Vec<LintFault> {
-    if input.definition.root().text("networkMode") != Some("awsvpc") {
-        return Vec::new();
-    }
-    let containers = input.definition.containers();
-    let mappings = containers
+    let mode = match input.platform.network {
+        Network::Awsvpc => "awsvpc",
+        Network::Host => "host",
+        Network::Bridge => return Vec::new(),
+        Network::None => return ports_of_no_network(input),
+    };
+    let mappings = input
+        .containers
         .iter()
         .flat_map(|container| container.0.items("portMappings"));
     mappings
@@ -18,19 +22,37 @@ pub(super) fn host_port(input: &Input<'_>) -> Vec<LintFault> {
                 mapping.number("hostPort")?,
                 mapping.number("containerPort")?,
             );
-            let what = format!("{host} differs from the containerPort {own}");
+            let what = format!("{host} differs from the containerPort {own}, in the mode {mode}");
             let remedy = format!("use {own}, or remove it");
             (host != own).then(|| fault(mapping.path_of("hostPort"), what, remedy))
         })
         .collect()
 }
 
-/// T23
+fn ports_of_no_network(input: &Input<'_>) -> Vec<LintFault> {
+    let containers = input.containers.iter();
+    let mapped = containers.filter(|it| !it.0.items("portMappings").is_empty());
+    mapped
+        .map(|container| {
+            let what = "a task of the network mode none has no ports";
+            fault(container.0.path_of("portMappings"), what, "remove it")
+        })
+        .collect()
+}
+
+/// T23. The containers of a task share one network, in which a sysctl of one is that of all.
 pub(super) fn privileged_port(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
-    for (index, container) in input.definition.containers().iter().enumerate() {
+    if !input.platform.is_fargate || input.platform.is_windows {
+        return faults;
+    }
+    let starts = input
+        .containers
+        .iter()
+        .map(ContainerDefinition::unprivileged_port_start);
+    let start = starts.min().unwrap_or_default();
+    for (index, container) in input.containers.iter().enumerate() {
         let user = user(input, index, container);
-        let start = container.unprivileged_port_start();
         if user.is_none_or(is_root) {
             continue;
         }
@@ -55,9 +77,9 @@ pub(super) fn load_balancer(input: &Input<'_>) -> Vec<LintFault> {
     let Some(service) = &input.facts.service else {
         return Vec::new();
     };
-    let containers = input.definition.containers();
     let name = service.container_name.as_str();
-    let Some(container) = containers
+    let Some(container) = input
+        .containers
         .iter()
         .find(|container| container.name() == Some(name))
     else {

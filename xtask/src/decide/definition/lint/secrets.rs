@@ -1,8 +1,10 @@
 //! Rules about secrets: references that ECS cannot resolve, and credentials in plain text.
 
+use std::collections::BTreeMap;
+
+use super::arn::{self, Arn};
 use super::{Input, LintFault, fault};
 use crate::decide::definition::credential::is_credential;
-use crate::decide::definition::node::Node;
 
 /// The number of parts of `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
 const WHOLE_SECRET_PARTS: usize = 7;
@@ -22,8 +24,7 @@ impl Reference<'_> {
 }
 
 fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
-    let containers = input.definition.containers();
-    let lists = containers.iter().flat_map(|container| {
+    let lists = input.containers.iter().flat_map(|container| {
         let logging = container.0.get("logConfiguration");
         let options = logging
             .map(|logging| logging.items("secretOptions"))
@@ -122,37 +123,34 @@ pub(super) fn other_environment(input: &Input<'_>) -> Vec<LintFault> {
         return Vec::new();
     };
     let expected = [
-        partition(&target.region),
+        arn::partition(&target.region),
         target.region.as_str(),
         target.account_id.as_str(),
     ];
     let mut faults = Vec::new();
     for reference in references(input) {
-        let ["arn", partition, _, region, account, ..] = reference.parts[..] else {
+        let Some(arn) = Arn::parse(reference.text) else {
             continue;
         };
-        let found = [partition, region, account];
+        let found = [arn.partition, arn.region, arn.account];
         if found != expected {
             let what = format!("belongs to {}", found.join(":"));
-            let remedy = format!("use a secret of {}", expected.join(":"));
+            let kind = if reference.is_secret() {
+                "secret"
+            } else {
+                "parameter"
+            };
+            let remedy = format!("use a {kind} of {}", expected.join(":"));
             faults.push(fault(reference.json_path, what, remedy));
         }
     }
     faults
 }
 
-fn partition(region: &str) -> &'static str {
-    match region.split('-').next() {
-        Some("cn") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    }
-}
-
 /// T11
 pub(super) fn plain_text(input: &Input<'_>) -> Vec<LintFault> {
-    let containers = input.definition.containers();
-    let settings = containers
+    let settings = input
+        .containers
         .iter()
         .flat_map(|container| container.0.items("environment"));
     settings
@@ -169,16 +167,19 @@ pub(super) fn plain_text(input: &Input<'_>) -> Vec<LintFault> {
 /// T12
 pub(super) fn same_name(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
-    for container in input.definition.containers() {
+    for container in &input.containers {
         let settings = container.0.items("environment").into_iter();
-        let named: Vec<(Node<'_>, &str)> = settings
-            .chain(container.0.items("secrets"))
-            .filter_map(|item| item.text("name").map(|name| (item, name)))
-            .collect();
-        for (index, (item, name)) in named.iter().enumerate() {
-            if let Some((first, _)) = named[..index].iter().find(|(_, other)| other == name) {
-                let what = format!("{name} is also defined in {}", first.json_path);
-                faults.push(fault(item.path_of("name"), what, "define it once"));
+        let mut places: BTreeMap<&str, String> = BTreeMap::new();
+        for item in settings.chain(container.0.items("secrets")) {
+            let Some(name) = item.text("name") else {
+                continue;
+            };
+            match places.get(name) {
+                Some(first) => {
+                    let what = format!("{name} is also defined in {first}");
+                    faults.push(fault(item.path_of("name"), what, "define it once"));
+                }
+                None => drop(places.insert(name, item.json_path)),
             }
         }
     }

@@ -1,0 +1,179 @@
+//! Places of paths, and texts that are not JSON.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const TEXT: &str = "{\n  \"family\": \"axon\",\n  \"containers\": [\n    {\n      \"name\": \"a\",\n      \
+    \"secrets\": [\n        { \"name\": \"x\" },\n        { \"name\": \"y\" }\n      ]\n    }\n  ]\n}\n";
+
+fn place(text: &str, json_path: &str) -> (usize, usize) {
+    let Position { line, column } = Document::parse(text).position(json_path);
+    (line, column)
+}
+
+/// The value, and each fault as `line:column message`.
+fn parsed(text: &str) -> (Value, Vec<String>) {
+    let document = Document::parse(text);
+    let faults = document.faults.iter().map(|fault| {
+        let Position { line, column } = fault.position;
+        format!("{line}:{column} {}", fault.message)
+    });
+    (document.value.clone(), faults.collect())
+}
+
+#[test]
+fn a_path_has_keys_and_indices() {
+    assert_eq!(place(TEXT, "family"), (2, 13));
+    assert_eq!(place(TEXT, "containers[0].name"), (5, 15));
+    assert_eq!(place(TEXT, "containers[0].secrets[1].name"), (8, 19));
+    let dotted = "{\"options\": {\n\"a.b\": 1, \"a\": {\"c\": 2}}}";
+    assert_eq!(place(dotted, "options.a.b"), (2, 8));
+    assert_eq!(place(dotted, "options.a.c"), (2, 22));
+}
+
+#[test]
+fn a_missing_path_has_the_place_of_its_parent() {
+    assert_eq!(place(TEXT, "containers[0].secrets[7].name"), (6, 18));
+    assert_eq!(place(TEXT, "containers[0].user"), (4, 5));
+    assert_eq!(place(TEXT, "cpu"), (1, 1));
+}
+
+#[test]
+fn line_ends_and_marks_of_windows_change_nothing() {
+    let windows = format!("\u{feff}{}", TEXT.replace('\n', "\r\n"));
+    assert_eq!(place(&windows, "containers[0].secrets[1].name"), (8, 19));
+    assert_eq!(parsed(&windows), parsed(TEXT));
+    assert_eq!(parsed(TEXT).1, Vec::<String>::new());
+}
+
+#[test]
+fn a_broken_place_does_not_hide_the_others() {
+    for (text, value, faults) in [
+        (
+            "{\"a\": 1, \"a\": 2}",
+            json!({ "a": 2 }),
+            vec!["1:10 duplicate key `a`"],
+        ),
+        ("{\"a\": 1,}", json!({ "a": 1 }), vec!["1:8 trailing comma"]),
+        (
+            "{\"a\": [1, 2,], \"b\": 1}",
+            json!({ "a": [1, 2], "b": 1 }),
+            vec!["1:12 trailing comma"],
+        ),
+        (
+            "{\"a\": 1\n \"b\": 2}",
+            json!({ "a": 1, "b": 2 }),
+            vec!["2:2 a comma is missing before this"],
+        ),
+        (
+            "{\"a\" 1}",
+            json!({ "a": 1 }),
+            vec!["1:6 a colon is missing after `a`"],
+        ),
+        (
+            "{\"a\": oops, \"b\": 1}",
+            json!({ "a": null, "b": 1 }),
+            vec!["1:7 expected value"],
+        ),
+        (
+            "{\"a\": True}",
+            json!({ "a": true }),
+            vec!["1:7 expected value"],
+        ),
+        (
+            "{'a': 'x'}",
+            json!({ "a": "x" }),
+            vec![
+                "1:2 a key must be a string in double quotes",
+                "1:7 expected value",
+            ],
+        ),
+        (
+            "{\"a\": \"x\n, \"b\": 1}",
+            json!({ "a": "x", "b": 1 }),
+            vec!["1:7 the string has no end in its line"],
+        ),
+        (
+            "$ cat x\n{\"a\": 1}",
+            json!({ "a": 1 }),
+            vec!["1:1 text before the first `{`"],
+        ),
+        (
+            "{\"a\": 1} x",
+            json!({ "a": 1 }),
+            vec!["1:10 text after the end"],
+        ),
+        (
+            "{\"a\": [1",
+            json!({ "a": [1] }),
+            vec![
+                "1:9 the text ends here: a `]` is missing",
+                "1:9 the text ends here: a `}` is missing",
+            ],
+        ),
+        (
+            "{\"a\": [{\"b\": 1], \"c\": 2}",
+            json!({ "a": [{ "b": 1 }], "c": 2 }),
+            vec!["1:15 a `}` is missing"],
+        ),
+        (
+            "{// x\n\"a\": 1}",
+            json!({ "a": 1 }),
+            vec!["1:2 a comment, which JSON does not have"],
+        ),
+        (
+            "{\"a\": 1e999}",
+            json!({ "a": null }),
+            vec!["1:7 expected value"],
+        ),
+        (
+            "",
+            Value::Null,
+            vec!["1:1 the text ends here: a value is missing"],
+        ),
+    ] {
+        assert_eq!(
+            parsed(text),
+            (value, faults.iter().map(ToString::to_string).collect()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn marks_of_templates_are_values() {
+    let text = "{\"cpu\": {{ must_env `CPU` }}, \"a\": \"{{ env \"A\" \"b\" }}\", \"c\": ${jsonencode(x)}}";
+    let value = json!({ "cpu": "{{ must_env `CPU` }}", "a": "{{ env \"A\" \"b\" }}", "c": "${jsonencode(x)}" });
+    assert_eq!(parsed(text), (value, Vec::new()));
+    // In JSON they are text like any other.
+    let text = "{\"a\": \"{{\", \"b\": \"}}\"}";
+    assert_eq!(parsed(text), (json!({ "a": "{{", "b": "}}" }), Vec::new()));
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let text = "[".repeat(100_000);
+    assert_eq!(parsed(&text).1[0], "1:65 nested too deeply");
+}
+
+proptest! {
+    #[test]
+    fn json_is_read_as_serde_does(text in r#"[\[\]{}",:0-9.eE+\-truefalsn \\u\n]{0,24}"#) {
+        if let Ok(value) = serde_json::from_str::<Value>(&text) {
+            let document = Document::parse(&text);
+            let is_duplicate = |fault: &SyntaxFault| fault.message.starts_with("duplicate");
+            prop_assert!(document.faults.iter().all(is_duplicate));
+            prop_assert_eq!(document.value, value);
+        }
+    }
+
+    #[test]
+    fn no_text_ends_the_parser(text in r#"[\[\]{}",:0-9.a\\\u{e9}$%#/*'\n ]{0,64}"#) {
+        let document = Document::parse(&text);
+        let faulty = serde_json::from_str::<Value>(&text).is_err();
+        let has_template = ["{{", "${", "%{"].iter().any(|mark| text.contains(mark));
+        prop_assert!(!faulty || has_template || !document.faults.is_empty());
+    }
+}
