@@ -92,12 +92,9 @@ struct Process<'a> {
     report: &'a Report,
     signals: &'a Signals,
     rehearsal: Option<&'a Arc<Rehearsal>>,
-<<<<<<< HEAD
     if_locked: IfLocked,
-=======
     /// The user said which environment, and did not leave it at the default.
     is_env_named: bool,
->>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
 }
 
 async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
@@ -122,11 +119,8 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
         report,
         signals,
         rehearsal: None,
-<<<<<<< HEAD
         if_locked: IfLocked::default(),
-=======
         is_env_named: named_environment(&cli, env).is_some(),
->>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
     };
     let environment = environment_of(&cli, env)?;
     run_in_environment(cli.verb, &environment, process).await
@@ -188,11 +182,8 @@ async fn rehearse(
         report,
         signals,
         rehearsal: Some(&rehearsal),
-<<<<<<< HEAD
         if_locked: IfLocked::default(),
-=======
         is_env_named: named_environment(&cli, env).is_some(),
->>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
     };
     let ended = run_in_environment(cli.verb, &environment, process).await;
     report.emit(MachineEvent::Rehearsed {
@@ -485,11 +476,8 @@ async fn with_context(
         report,
         signals,
         rehearsal,
-<<<<<<< HEAD
         if_locked,
-=======
         ..
->>>>>>> eb6202a (Lint any definition, by the API model of ECS and by what runs it)
     } = process;
     let emulator = Emulator::new(env, report)?;
     let transport = if environment.emulated {
