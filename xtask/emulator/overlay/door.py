@@ -109,11 +109,13 @@ def unknown_to_registry(headers):
 
 def refuse(status, code, message, headers):
     """In the words of the protocol that was asked."""
-    if "x-amz-target" in headers or "json" in headers.get("content-type", ""):
+    authorization = headers.get("authorization", "")
+    is_json = "x-amz-target" in headers or "json" in headers.get("content-type", "")
+    if is_json or "/lambda/aws4_request" in authorization:
         answer = json.dumps({"__type": code, "message": message}).encode()
         return status, {"Content-Type": "application/x-amz-json-1.1"}, answer
     error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    if "/s3/aws4_request" not in headers.get("authorization", ""):
+    if "/s3/aws4_request" not in authorization:
         error = f"<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>"
     return status, {"Content-Type": "text/xml"}, error.encode()
 

@@ -5,6 +5,9 @@ import base64
 import unittest
 from unittest import mock
 
+from botocore.awsrequest import HeadersDict
+from botocore.parsers import create_parser
+
 from overlay import door
 
 KEY, SECRET = "AKIATESTTESTTESTTEST", "secret"
@@ -79,6 +82,20 @@ class Door(unittest.TestCase):
         for path in ("/_ministack/reset", "/_ministack/config", "/v2/credentials/1", "/latest/meta-data/",
                      "/_aws/lambda-url/1/", "/_localstack/health"):
             self.assertEqual(self.ask(path, authorization=SIGNED), (403, False), path)
+
+    def test_sdks_read_a_refusal_in_each_protocol(self):
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        for protocol, headers in [
+            ("json", {"x-amz-target": "AmazonEC2ContainerServiceV20141113.ListClusters"}),
+            ("query", form | {"authorization": SIGNED}),
+            ("rest-json", {"authorization": SIGNED.replace("/ecs/", "/lambda/")}),
+            ("rest-xml", {"authorization": SIGNED.replace("/ecs/", "/s3/")}),
+        ]:
+            status, answer, body = door.refuse(403, "InvalidClientTokenId", door.INVALID, headers)
+            response = {"status_code": status, "body": body, "headers": HeadersDict(answer)}
+            error = create_parser(protocol).parse(response, None)["Error"]
+            self.assertEqual(error["Code"], "InvalidClientTokenId", protocol)
+            self.assertIn(door.INVALID, error["Message"], protocol)
 
     def test_health_and_metadata_are_open(self):
         self.assertEqual(self.ask("/_ministack/health", "GET"), (200, True))
