@@ -369,16 +369,29 @@ impl CheckoutCopy {
         key[part].as_str().expect("a part of the key").to_owned()
     }
 
-    /// With the key alone: the local AWS does not check the rest of a signature.
     fn dynamodb(&self, operation: &str, input: &Value) -> Value {
-        let target = format!("DynamoDB_20120810.{operation}");
+        self.call_aws(&format!("DynamoDB_20120810.{operation}"), input)
+    }
+
+    /// Updates a service by hand.
+    pub fn update_service(&self, service: &str, revision: &str) {
+        let input = serde_json::json!({
+            "cluster": "demo-local",
+            "service": service,
+            "taskDefinition": revision,
+        });
+        self.call_aws("AmazonEC2ContainerServiceV20141113.UpdateService", &input);
+    }
+
+    /// With the key alone: the local AWS does not check the rest of a signature.
+    fn call_aws(&self, target: &str, input: &Value) -> Value {
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/dynamodb/aws4_request",
+            "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/aws/aws4_request",
             self.access_key("access_key_id")
         );
         let headers = [
             ("Content-Type", "application/x-amz-json-1.0"),
-            ("X-Amz-Target", &target),
+            ("X-Amz-Target", target),
             ("Authorization", &authorization),
         ];
         let answer = request("POST", &self.url("/"), &headers, &input.to_string());

@@ -117,8 +117,27 @@ pub enum DeployedVerb {
         /// Scale the services to 0, wait, and deregister the revisions that ran
         #[arg(long, conflicts_with = "to")]
         stop: bool,
+        /// Let releases go on afterwards; else the environment is held
+        #[arg(long)]
+        no_hold: bool,
         #[command(flatten)]
         locking: Locking,
+        #[command(flatten)]
+        confirmed: Confirmation,
+    },
+    /// Let no release begin, rollbacks aside, until it is lifted
+    #[command(
+        after_help = "Example:\n  cargo xtask hold --env production --why 'sale until monday'"
+    )]
+    Hold {
+        /// What others are told
+        #[arg(long, value_name = "TEXT", default_value = "held by hand")]
+        why: String,
+        #[command(flatten)]
+        confirmed: Confirmation,
+    },
+    /// Let releases go on
+    Unhold {
         #[command(flatten)]
         confirmed: Confirmation,
     },
@@ -225,7 +244,7 @@ pub struct LintArguments {
     /// Definitions to check instead of ours: files, or folders of them
     #[arg(long = "file", value_name = "PATH", num_args = 1.., conflicts_with = "names")]
     pub files: Vec<PathBuf>,
-    /// What runs them, where they do not say it: FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES
+    /// What runs them, where they do not say it: FARGATE, EC2, EXTERNAL or `MANAGED_INSTANCES`
     #[arg(long, value_name = "TYPE", requires = "files")]
     pub launch_type: Option<LaunchType>,
     /// Tell good practice too, finding by finding
@@ -254,6 +273,9 @@ pub struct DeployArguments {
     /// Stop before anything outside this machine is changed
     #[arg(long)]
     pub dry_run: bool,
+    /// Lift a hold of the environment first
+    #[arg(long, conflicts_with = "dry_run")]
+    pub lift_hold: bool,
     /// Compile nothing: take what build --out left in this folder
     #[arg(long, value_name = "DIR", value_parser = existing_folder, conflicts_with = "builder")]
     pub artifacts: Option<PathBuf>,

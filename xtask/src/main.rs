@@ -344,6 +344,7 @@ async fn run_deploy(
         components: usage(process.catalog.chosen(&arguments.names.names))?,
         dry_run: arguments.dry_run,
         yes: arguments.confirmed.yes,
+        lift_hold: arguments.lift_hold,
     };
     reach_local_aws(environment, process, IfDown::Start).await?;
     let method = arguments.compilation.builder;
@@ -434,9 +435,23 @@ async fn run_with_outputs(
             confirmed,
             ..
         } => rollback::stop(context, outputs, confirmed.yes).await,
-        DeployedVerb::Rollback { to, confirmed, .. } => {
-            rollback::rollback(context, outputs, to, confirmed.yes).await
+        DeployedVerb::Rollback {
+            to,
+            confirmed,
+            no_hold,
+            ..
+        } => {
+            let options = rollback::RollbackOptions {
+                to,
+                yes: confirmed.yes,
+                holds: !no_hold,
+            };
+            rollback::rollback(context, outputs, &options).await
         }
+        DeployedVerb::Hold { why, confirmed } => {
+            commands::hold::hold(context, &why, confirmed.yes).await
+        }
+        DeployedVerb::Unhold { confirmed } => commands::hold::unhold(context, confirmed.yes).await,
         DeployedVerb::Secrets { verb } => match verb {
             SecretsVerb::Init { confirmed } => secrets::init(context, outputs, confirmed.yes).await,
             SecretsVerb::Rotate { confirmed, .. } => {

@@ -19,6 +19,7 @@ use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
 use crate::decide::outputs::{Architecture, FunctionOutputs, Outputs};
+use crate::decide::release::hold::Hold;
 use crate::decide::release::lock::Lock;
 use crate::decide::release::record::Record;
 use crate::decide::release::snapshot::{
@@ -338,8 +339,14 @@ pub trait Ledger: Send + Sync {
     async fn beat(&self, token: &str, beat: u64) -> Result<bool>;
     /// Writes the record of the lock's holder; `false`, where the lock is not ours any more.
     async fn write(&self, record: &Record) -> Result<bool>;
-    /// The same for the last time: the lock is free afterwards.
-    async fn close(&self, record: &Record) -> Result<bool>;
+    /// The same for the last time: the lock is free afterwards, and the environment held by this.
+    async fn close(&self, record: &Record, hold: Option<&Hold>) -> Result<bool>;
+    /// `None`: the environment takes releases.
+    async fn hold(&self) -> Result<Option<Hold>>;
+    /// `false`: it is held already.
+    async fn set_hold(&self, hold: &Hold) -> Result<bool>;
+    /// Removes the hold, and returns it.
+    async fn lift_hold(&self) -> Result<Option<Hold>>;
 }
 
 /// What is written when a run takes the lock.

@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
+use crate::decide::release::hold::Hold;
 use crate::decide::release::lock::{CHANGE_LIMIT, FENCE};
 use crate::decide::release::plan::{Plan, Step};
 use crate::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
@@ -35,7 +36,7 @@ use crate::decide::release::rollout::Outcome;
 use crate::decide::release::snapshot::Snapshot;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Context, Interrupt, ProbeRequest};
-use crate::report::{CommandEvent, ReleaseEvent, SecretsEvent};
+use crate::report::{CommandEvent, LockEvent, ReleaseEvent, SecretsEvent};
 use evidence::Evidence;
 use lock::{HeldLock, Inheritance};
 
@@ -174,29 +175,25 @@ pub async fn deploy(
     about: About,
     _: Confirmed,
 ) -> Result<Record> {
-    carry_out(context, outputs, plan, about, RecordKind::Release).await
+    let opening = (about, RecordKind::Release, plan.entries());
+    under_lock(context, outputs, opening, async |release| {
+        release.run(plan).await
+    })
+    .await
 }
 
 /// As `deploy`, to what ran after an earlier release.
+/// Afterwards the environment is held, if it shall be.
 pub async fn roll_back(
     context: &Context<'_>,
     outputs: &Outputs,
     plan: &Plan,
-    about: About,
+    (about, hold): (About, Option<Hold>),
     _: Confirmed,
 ) -> Result<Record> {
-    carry_out(context, outputs, plan, about, RecordKind::Rollback).await
-}
-
-async fn carry_out(
-    context: &Context<'_>,
-    outputs: &Outputs,
-    plan: &Plan,
-    about: About,
-    kind: RecordKind,
-) -> Result<Record> {
-    let opening = (about, kind, plan.entries());
+    let opening = (about, RecordKind::Rollback, plan.entries());
     under_lock(context, outputs, opening, async |release| {
+        release.hold = hold;
         release.run(plan).await
     })
     .await
@@ -228,6 +225,7 @@ async fn under_lock(
         outputs,
         record,
         inherited,
+        hold: None,
         lock: Arc::clone(&lock),
         patience: PATIENCE,
     };
@@ -300,6 +298,8 @@ struct Release<'a> {
     outputs: &'a Outputs,
     record: Record,
     inherited: Option<Inheritance>,
+    /// What holds the environment once this has succeeded.
+    hold: Option<Hold>,
     lock: Arc<HeldLock<'a>>,
     /// How long AWS may not answer.
     patience: Duration,
@@ -319,7 +319,7 @@ impl Release<'_> {
         loop {
             match call().await.map_err(Into::into) {
                 Err(ReleaseError::Unanswered { how }) if started.elapsed() < self.patience => {
-                    self.context.report.emit(ReleaseEvent::NotAnswered { how });
+                    self.context.report.emit(LockEvent::NotAnswered { how });
                 }
                 answer => return answer,
             }

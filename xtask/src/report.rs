@@ -25,9 +25,9 @@ use tokio::time::Instant;
 
 pub use diagnostics::tell_diagnostics;
 pub use event::{
-    ArtifactKind, BuildEvent, CommandEvent, ContainerEvidence, Event, InfraEvent, MachineEvent,
-    RehearsedFault, ReleaseEvent, RollbackEvent, SecretChange, SecretsEvent, Shortcoming,
-    TaskEvidence,
+    ArtifactKind, BuildEvent, CommandEvent, ContainerEvidence, Event, InfraEvent, LockEvent,
+    MachineEvent, RehearsedFault, ReleaseEvent, RollbackEvent, SecretChange, SecretsEvent,
+    Shortcoming, TaskEvidence,
 };
 use event::{Shown, Tone};
 use paint::Paint;

@@ -33,7 +33,7 @@ data "aws_iam_policy_document" "look" {
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "dynamodb:LeadingKeys"
-      values   = ["lock", "outputs", "release"]
+      values   = ["hold", "lock", "outputs", "release"]
     }
   }
 
@@ -127,7 +127,7 @@ data "aws_iam_policy_document" "release" {
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "dynamodb:LeadingKeys"
-      values   = ["lock", "release"]
+      values   = ["hold", "lock", "release"]
     }
   }
 
@@ -141,7 +141,7 @@ data "aws_iam_policy_document" "release" {
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "dynamodb:LeadingKeys"
-      values   = ["lock"]
+      values   = ["hold", "lock"]
     }
   }
 

@@ -154,7 +154,7 @@ run "pipeline" {
         sort(statement.resources), sort([for condition in statement.condition : "${condition.variable} ${join(",", condition.values)}"])
       ] if contains(statement.actions, "dynamodb:GetItem") || contains(statement.actions, "kms:Decrypt")
       ]) == jsonencode([
-      [["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"], ["dynamodb:LeadingKeys lock,outputs,release"]],
+      [["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"], ["dynamodb:LeadingKeys hold,lock,outputs,release"]],
       [["arn:aws:kms:${var.region}:${var.account_id}:key/*"], [
         "kms:EncryptionContext:aws:dynamodb:tableName ${var.project}-${var.environment}-releases",
         "kms:ViaService dynamodb.${var.region}.amazonaws.com",
@@ -171,15 +171,15 @@ run "pipeline" {
       [
         ["dynamodb:PutItem"],
         ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
-        ["ForAllValues:StringEquals dynamodb:LeadingKeys lock,release"],
+        ["ForAllValues:StringEquals dynamodb:LeadingKeys hold,lock,release"],
       ],
       [
         ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"],
         ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
-        ["ForAllValues:StringEquals dynamodb:LeadingKeys lock"],
+        ["ForAllValues:StringEquals dynamodb:LeadingKeys hold,lock"],
       ],
     ])
-    error_message = "of the table only the ledger and the lock can be written"
+    error_message = "of the table only the ledger, the lock and the hold can be written"
   }
   assert {
     condition = alltrue([

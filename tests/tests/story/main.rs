@@ -5,6 +5,7 @@ mod catalog;
 mod deploy;
 mod environments;
 mod health;
+mod interruption;
 mod local_aws;
 mod refusals;
 mod rollback;
@@ -22,7 +23,7 @@ use serde_json::Value;
 
 type Chapter = fn(&Story);
 
-const CHAPTERS: [(&str, Chapter); 24] = [
+const CHAPTERS: [(&str, Chapter); 27] = [
     ("first_deploy", deploy::first_deploy),
     ("overlay", health::overlay),
     ("door", health::door),
@@ -38,6 +39,9 @@ const CHAPTERS: [(&str, Chapter); 24] = [
     ("never_listens", health::never_listens),
     ("rollback", rollback::rollback),
     ("interruption", deploy::interruption),
+    ("killed", interruption::killed),
+    ("blackout", interruption::blackout),
+    ("hotfix", interruption::hotfix),
     ("crash_of_the_local_aws", local_aws::crash),
     ("stop", rollback::stop),
     ("restart_of_the_local_aws", local_aws::restart),

@@ -34,6 +34,11 @@ pub(crate) fn rollback(story: &Story) {
     );
     dispatches_are_answered(checkout);
 
+    let held = format!("rolled back to release {target}");
+    checkout.xtask(&["deploy"]).expect(11, &[&held, "unhold"]);
+    checkout
+        .run_step("rollback", "Let releases go on", &[])
+        .expect(0, &["lifted"]);
     let children = [checkout.start(&["deploy"]), checkout.start(&["deploy"])];
     let mut ran = children.map(Ran::of_child);
     ran.sort_by_key(|ran| ran.code);
@@ -60,7 +65,7 @@ pub(crate) fn stop(story: &Story) {
     let failed = "FAIL FAIL FAIL FAIL FAIL FAIL SKIP SKIP SKIP FAIL FAIL";
     assert_eq!(statuses.join(" "), failed);
     checkout
-        .xtask(&["rollback"])
+        .xtask(&["rollback", "--no-hold"])
         .expect(0, &["rolled out demo-axon"]);
     dispatches_are_answered(checkout);
 }

@@ -26,7 +26,13 @@ pub(crate) fn workflows(story: &Story) {
     assert_eq!(names("build"), ["Build"]);
     assert_eq!(names("deploy"), ["Prepare", "Deploy", "Verify"]);
     deploy_runs_the_bundle(checkout);
-    let of_rollback = ["Find", "Prepare", "Roll back", "Verify"];
+    let of_rollback = [
+        "Find",
+        "Prepare",
+        "Let releases go on",
+        "Roll back",
+        "Verify",
+    ];
     assert_eq!(names("rollback"), of_rollback);
     assert_eq!(names("plan"), ["Refuse a fork", "Prepare", "Plan"]);
     plan_is_on_the_page(checkout);

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem,
+    AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValue, TransactWriteItem,
 };
 
 use super::aws::{explain, is_code};
 use crate::decide::environment::Environment;
+use crate::decide::release::hold::Hold;
 use crate::decide::release::lock::Lock;
-use crate::decide::release::record::{RECORD_BYTES_MAX, Record};
+use crate::decide::release::record::{RECORD_BYTES_MAX, Record, RecordKind};
 use crate::failure::{Failure, Kind};
 use crate::ports::{Ledger, Opening};
 
@@ -24,6 +25,7 @@ const KIND: &str = "kind";
 const NUMBER: &str = "number";
 const RELEASE: &str = "release";
 const LOCK: &str = "lock";
+const HOLD: &str = "hold";
 /// The record, or the lock, as JSON.
 const DOCUMENT: &str = "document";
 /// Of the lock.
@@ -115,6 +117,16 @@ impl Ledger for ReleasesTable {
             TransactWriteItem::builder().put(taken.build()?).build(),
             TransactWriteItem::builder().put(created.build()?).build(),
         ];
+        if record.kind == RecordKind::Release {
+            let not_held = ConditionCheck::builder()
+                .table_name(&self.name)
+                .set_key(Some(key(HOLD, 0)))
+                .condition_expression("attribute_not_exists(#kind)")
+                .expression_attribute_names("#kind", KIND)
+                .build()?;
+            let item = TransactWriteItem::builder().condition_check(not_held);
+            items.push(item.build());
+        }
         if let Some(abandoned) = abandoned {
             let ended = self.put(abandoned)?.build()?;
             items.push(TransactWriteItem::builder().put(ended).build());
@@ -157,7 +169,7 @@ impl Ledger for ReleasesTable {
         self.transact(items, record).await
     }
 
-    async fn close(&self, record: &Record) -> Result<bool> {
+    async fn close(&self, record: &Record, hold: Option<&Hold>) -> Result<bool> {
         let freed = Delete::builder()
             .table_name(&self.name)
             .set_key(Some(key(LOCK, 0)))
@@ -166,11 +178,47 @@ impl Ledger for ReleasesTable {
             .expression_attribute_values(":token", text(&record.token))
             .build()?;
         let written = self.put(record)?.build()?;
-        let items = vec![
+        let mut items = vec![
             TransactWriteItem::builder().delete(freed).build(),
             TransactWriteItem::builder().put(written).build(),
         ];
+        if let Some(hold) = hold {
+            let put = Put::builder().table_name(&self.name);
+            let put = put.set_item(Some(hold_item(hold)?)).build()?;
+            items.push(TransactWriteItem::builder().put(put).build());
+        }
         self.transact(items, record).await
+    }
+
+    async fn hold(&self) -> Result<Option<Hold>> {
+        let found = self.get(HOLD, 0).await.context("read the hold")?;
+        found.as_ref().map(parse_hold).transpose()
+    }
+
+    async fn set_hold(&self, hold: &Hold) -> Result<bool> {
+        let put = self.client.put_item().table_name(&self.name);
+        let set = put
+            .set_item(Some(hold_item(hold)?))
+            .condition_expression("attribute_not_exists(#kind)")
+            .expression_attribute_names("#kind", KIND)
+            .send()
+            .await;
+        match set {
+            Ok(_) => Ok(true),
+            Err(error) if is_code(&error, "ConditionalCheckFailedException") => Ok(false),
+            Err(error) => Err(explain(error)).context("hold the environment"),
+        }
+    }
+
+    async fn lift_hold(&self) -> Result<Option<Hold>> {
+        let delete = self.client.delete_item().table_name(&self.name);
+        let lifted = delete
+            .set_key(Some(key(HOLD, 0)))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await;
+        let lifted = lifted.map_err(explain).context("lift the hold")?;
+        lifted.attributes.as_ref().map(parse_hold).transpose()
     }
 }
 
@@ -191,9 +239,9 @@ impl ReleasesTable {
     /// `false`: a condition does not hold, and nothing was written.
     async fn transact(&self, items: Vec<TransactWriteItem>, record: &Record) -> Result<bool> {
         let transaction = self.client.transact_write_items();
-        let error = match transaction.set_transact_items(Some(items)).send().await {
-            Ok(_) => return Ok(true),
-            Err(error) => error,
+        let sent = transaction.set_transact_items(Some(items)).send().await;
+        let Err(error) = sent else {
+            return Ok(true);
         };
         let cancelled = error
             .as_service_error()
@@ -249,6 +297,18 @@ fn lock_item(lock: &Lock) -> Result<Attributes> {
     item.insert(BEAT.to_owned(), number(lock.beat));
     item.insert(DOCUMENT.to_owned(), text(&serde_json::to_string(lock)?));
     Ok(item)
+}
+
+fn hold_item(hold: &Hold) -> Result<Attributes> {
+    let mut item = key(HOLD, 0);
+    item.insert(DOCUMENT.to_owned(), text(&serde_json::to_string(hold)?));
+    Ok(item)
+}
+
+fn parse_hold(item: &Attributes) -> Result<Hold> {
+    let document = item.get(DOCUMENT).and_then(|it| it.as_s().ok());
+    let text = document.context("the hold has no document")?;
+    serde_json::from_str(text).context("read the hold")
 }
 
 fn parse_lock(item: &Attributes) -> Result<Lock> {
@@ -361,6 +421,18 @@ mod tests {
                     let newest: Vec<_> = newest.into_iter().map(|(_, item)| item).collect();
                     Ok(json!({ "Items": newest }))
                 }
+                "PutItem" => {
+                    let place = place(&input["Item"]);
+                    if !holds(&input, items.get(&place)) {
+                        return Err("ConditionalCheckFailedException");
+                    }
+                    items.insert(place, input["Item"].clone());
+                    Ok(json!({}))
+                }
+                "DeleteItem" => {
+                    let old = items.remove(&place(&input["Key"]));
+                    Ok(old.map_or_else(|| json!({}), |old| json!({ "Attributes": old })))
+                }
                 other => panic!("{other}"),
             }
         });
@@ -424,7 +496,7 @@ mod tests {
                 state: ReleaseState::Succeeded,
                 ..mine
             };
-            assert!(ledger.close(&ended).await.unwrap());
+            assert!(ledger.close(&ended, None).await.unwrap());
             assert_eq!(ledger.lock().await.unwrap(), None);
             assert_eq!(ledger.read(number).await.unwrap(), Some(ended));
         }
@@ -440,7 +512,7 @@ mod tests {
         let other = record(2);
         assert!(!ledger.open(&opening(&other, None)).await.unwrap());
         assert!(!ledger.write(&other).await.unwrap());
-        assert!(!ledger.close(&other).await.unwrap());
+        assert!(!ledger.close(&other, None).await.unwrap());
         assert!(!ledger.beat(&other.token, 5).await.unwrap());
         assert_eq!(*items.lock().unwrap(), before);
         assert!(ledger.write(&mine).await.unwrap());
@@ -464,8 +536,37 @@ mod tests {
         };
         assert!(ledger.open(&taking).await.unwrap());
         assert_eq!(ledger.read(1).await.unwrap(), Some(abandoned));
-        assert!(!ledger.close(&mine).await.unwrap());
-        assert!(ledger.close(&other).await.unwrap());
+        assert!(!ledger.close(&mine, None).await.unwrap());
+        assert!(ledger.close(&other, None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hold_keeps_releases_out_and_rollbacks_not() {
+        let (ledger, _) = ledger().await;
+        let hold = Hold {
+            who: "ada".to_owned(),
+            host: "laptop".to_owned(),
+            why: "a freeze".to_owned(),
+            since: record(1).opened,
+        };
+        assert!(ledger.set_hold(&hold).await.unwrap());
+        assert!(!ledger.set_hold(&hold).await.unwrap());
+        assert!(!ledger.open(&opening(&record(1), None)).await.unwrap());
+        assert_eq!(ledger.lift_hold().await.unwrap(), Some(hold.clone()));
+        assert_eq!(ledger.lift_hold().await.unwrap(), None);
+        let rollback = Record {
+            kind: RecordKind::Rollback,
+            ..record(1)
+        };
+        assert!(ledger.open(&opening(&rollback, None)).await.unwrap());
+        assert!(ledger.close(&rollback, Some(&hold)).await.unwrap());
+        assert_eq!(ledger.hold().await.unwrap(), Some(hold));
+        assert!(!ledger.open(&opening(&record(2), None)).await.unwrap());
+        let rollback = Record {
+            number: 2,
+            ..rollback
+        };
+        assert!(ledger.open(&opening(&rollback, None)).await.unwrap());
     }
 
     #[tokio::test]

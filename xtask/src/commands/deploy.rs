@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{plan, secrets};
+use super::{hold, plan, secrets};
 use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::Plan;
@@ -21,6 +21,8 @@ pub struct Options {
     pub components: Vec<Component>,
     pub dry_run: bool,
     pub yes: bool,
+    /// Lifts a hold of the environment, if there is one.
+    pub lift_hold: bool,
 }
 
 pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
@@ -28,8 +30,14 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     let required = context.builder.require(context.architecture, components);
     required.await?;
     if options.dry_run {
+        hold::tell(context).await?;
         return dry_run(context, components).await;
     }
+    if options.lift_hold {
+        let _confirmed = confirm(context, options.yes, "let releases go on").await?;
+        hold::lift(context).await?;
+    }
+    hold::refuse(context).await?;
     let Some(outputs) = outputs::before_retirement(context).await? else {
         let outputs = outputs::ready(context, options.yes).await?;
         let Some(record) = release_components(context, options, &outputs).await? else {

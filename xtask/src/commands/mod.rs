@@ -6,6 +6,7 @@ pub mod completions;
 pub mod coverage;
 pub mod deploy;
 pub mod doctor;
+pub mod hold;
 pub mod lint;
 pub mod local;
 pub mod logs;

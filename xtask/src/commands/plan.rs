@@ -24,6 +24,7 @@ pub async fn plan(
 ) -> Result<()> {
     let required = context.builder.require(outputs.architecture, components);
     required.await?;
+    super::hold::tell(context).await?;
     let basis = planning::deploy::basis(context, outputs, components).await?;
     let planned = planning::deploy::plan(context, outputs, basis).await?;
     refuse_errors(context, &planned.findings).await?;

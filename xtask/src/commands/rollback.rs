@@ -4,20 +4,29 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::plan;
+use super::{hold, plan};
 use crate::decide::outputs::Outputs;
 use crate::planning;
 use crate::planning::about::about;
 use crate::ports::Context;
 use crate::release::{self, StopPlan, confirm, warn_of_expiry};
-use crate::report::{CommandEvent, ReleaseEvent};
+use crate::report::{CommandEvent, LockEvent, ReleaseEvent};
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RollbackOptions {
+    /// `None`: the newest release that succeeded and does not run.
+    pub to: Option<u64>,
+    pub yes: bool,
+    /// Whether the environment takes no release afterwards, until somebody lifts that.
+    pub holds: bool,
+}
 
 pub async fn rollback(
     context: &Context<'_>,
     outputs: &Outputs,
-    to: Option<u64>,
-    yes: bool,
+    options: &RollbackOptions,
 ) -> Result<()> {
+    let RollbackOptions { to, yes, holds } = *options;
     let report = context.report;
     let (target, plan) = planning::rollback::plan(context, outputs, to).await?;
     if plan.is_empty() {
@@ -34,12 +43,19 @@ pub async fn rollback(
     let confirmed = confirm(context, yes, "roll back").await?;
 
     let about = about(context, &format!("rollback to {}", target.number)).await?;
-    let record = release::roll_back(context, outputs, &plan, about, confirmed).await?;
+    let why = format!("rolled back to release {}", target.number);
+    let hold = holds.then(|| hold::of_user(context, &why));
+    let ending = (about, hold.clone());
+    let record = release::roll_back(context, outputs, &plan, ending, confirmed).await?;
     let done = json!({ "outcome": "succeeded", "release": record.number, "to": target.number });
     report.data(&done, "");
     report.emit(CommandEvent::RollbackDone {
         release: target.number,
     });
+    if let Some(hold) = hold {
+        let hold = hold.about();
+        report.emit(LockEvent::Held { hold });
+    }
     Ok(())
 }
 

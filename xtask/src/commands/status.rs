@@ -14,8 +14,11 @@ use crate::ports::Context;
 use crate::release;
 
 pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
-    let (snapshot, newest) =
-        tokio::try_join!(release::observe(context, outputs), context.ledger.newest())?;
+    let (snapshot, newest, hold) = tokio::try_join!(
+        release::observe(context, outputs),
+        context.ledger.newest(),
+        context.ledger.hold()
+    )?;
     let releases = releases_of(context, &snapshot).await?;
     let mut lines = vec![format!("{:<11} {}", "base url", outputs.base_url)];
     let mut services = Map::new();
@@ -28,6 +31,10 @@ pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     for (function, found) in &snapshot.functions {
         let release = releases.get(&Component::from(*function)).copied();
         let facts = outputs.function(*function);
+        lines.extend(hold.iter().map(|hold| {
+            let about = hold.about();
+            format!("{:<11} no release until it is lifted: {about}", "held")
+        }));
         let document = json!({
             "name": facts.name,
             "alias": facts.alias,
@@ -65,6 +72,7 @@ pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
         "functions": functions,
         "newest_release": release,
         "newest_rotation": rotation,
+        "hold": hold,
     });
     context.report.data(&document, &lines.join("\n"));
     Ok(())

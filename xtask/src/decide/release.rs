@@ -2,6 +2,7 @@
 //! keys.
 
 pub mod history;
+pub mod hold;
 pub mod lock;
 pub mod plan;
 pub mod record;

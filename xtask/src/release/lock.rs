@@ -17,7 +17,7 @@ use crate::decide::release::snapshot::{FunctionVersion, Revision};
 use crate::failure::Failure;
 use crate::ports::{Context, Ledger, Opening, WallClock};
 use crate::random;
-use crate::report::{ReleaseEvent, SecretsEvent};
+use crate::report::{LockEvent, ReleaseEvent, SecretsEvent};
 
 /// How often a lock that another run holds is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,13 +37,13 @@ pub(super) async fn available(context: &Context<'_>) -> Result<Option<Lock>> {
         };
         if context.if_locked.take_over {
             let holder = lock.holder.clone();
-            context.report.emit(ReleaseEvent::TakingOver { holder });
+            context.report.emit(LockEvent::TakingOver { holder });
             return Ok(Some(lock));
         }
         match watch.observe(&lock, context.clock.since_boot()) {
             Holder::Dead => {
                 let holder = lock.holder.clone();
-                context.report.emit(ReleaseEvent::HolderGone { holder });
+                context.report.emit(LockEvent::HolderGone { holder });
                 return Ok(Some(lock));
             }
             Holder::Alive if started.elapsed() >= context.if_locked.wait => {
@@ -51,7 +51,7 @@ pub(super) async fn available(context: &Context<'_>) -> Result<Option<Lock>> {
             }
             Holder::Alive | Holder::Unknown => {}
         }
-        context.report.emit(ReleaseEvent::LockWatched {
+        context.report.emit(LockEvent::LockWatched {
             holder: lock.holder.clone(),
         });
         sleep(WATCH_INTERVAL).await;
@@ -128,6 +128,10 @@ pub(super) async fn open<'a>(
         let holder = context.ledger.lock().await?;
         if holder.as_ref().is_none_or(|it| it.token != lock.token) {
             opened?;
+            if kind == RecordKind::Release && context.ledger.hold().await?.is_some() {
+                let text = "the environment was put on hold meanwhile";
+                return Err(Failure::refused(text).hint("cargo xtask status").into());
+            }
             return Err(holder.map_or_else(
                 || Failure::refused("another run was faster, and has ended").into(),
                 |holder| held(context, &holder).into(),
@@ -311,7 +315,11 @@ impl Release<'_> {
         self.record.state = state;
         self.record.closed = Some(self.context.clock.now());
         let ledger = self.context.ledger;
-        let closed = self.answered(async || ledger.close(&self.record).await);
+        let hold = self
+            .hold
+            .as_ref()
+            .filter(|_| state == ReleaseState::Succeeded);
+        let closed = self.answered(async || ledger.close(&self.record, hold).await);
         if !closed.await? && !self.is_closed().await? {
             return Ok(());
         }

@@ -65,11 +65,11 @@ async fn service_snapshots(
     let snapshots = states.into_iter().map(async |(service, state)| {
         let revision = primary_revision(service, &state)?;
         let known = newest.as_ref();
-        let content = known.and_then(|record| record.entries.content(service, &revision));
+        let running = known.and_then(|record| record.entries.content(service, &revision));
         let snapshot = ServiceSnapshot {
             state,
             revision,
-            content: content.cloned(),
+            content: running.cloned(),
             definition: None,
         };
         if snapshot.content.is_some() {

@@ -6,6 +6,7 @@
 mod build;
 mod command;
 mod infra;
+mod lock;
 mod machine;
 mod release;
 mod rollback;
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use build::{ArtifactKind, BuildEvent};
 pub use command::CommandEvent;
 pub use infra::InfraEvent;
+pub use lock::LockEvent;
 pub use machine::{MachineEvent, RehearsedFault, Shortcoming};
 pub use release::ReleaseEvent;
 pub use rollback::{ContainerEvidence, RollbackEvent, TaskEvidence};
@@ -31,6 +33,7 @@ pub enum Event {
     Secrets(SecretsEvent),
     Build(BuildEvent),
     Infra(InfraEvent),
+    Lock(LockEvent),
     Machine(MachineEvent),
     Command(CommandEvent),
 }
@@ -51,6 +54,7 @@ from!(
     Secrets(SecretsEvent),
     Build(BuildEvent),
     Infra(InfraEvent),
+    Lock(LockEvent),
     Machine(MachineEvent),
     Command(CommandEvent)
 );
@@ -64,6 +68,7 @@ impl Event {
             Self::Secrets(event) => event.shown(),
             Self::Build(event) => event.shown(),
             Self::Infra(event) => event.shown(),
+            Self::Lock(event) => event.shown(),
             Self::Machine(event) => event.shown(),
             Self::Command(event) => event.shown(),
         }

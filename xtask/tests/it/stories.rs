@@ -5,6 +5,7 @@ mod build;
 mod catalog;
 mod credentials;
 mod deploy;
+mod hold;
 mod lint;
 mod looking;
 mod machine;

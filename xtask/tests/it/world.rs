@@ -29,13 +29,14 @@ use tokio::time::Instant;
 use xtask::catalog::{Catalog, Component, Service};
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::environment::Environment;
+use xtask::decide::release::hold::Hold;
 use xtask::decide::release::lock::Lock;
 use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::failure::{Failure, Kind};
 use xtask::ports::IfLocked;
 
 pub(crate) use alone::{Alone, Wrong};
-pub(crate) use command::{CommandOutput, KILLED};
+pub(crate) use command::{CommandOutput, KILLED, back_to};
 pub(crate) use function::{Answers, FakeLambda};
 pub(crate) use machine::ThisMachine;
 pub(crate) use secrets::SlowCall;
@@ -100,6 +101,7 @@ pub(crate) struct FakeState {
     pub(crate) lost: Vec<String>,
     ledger: BTreeMap<u64, String>,
     pub(crate) lock: Option<Lock>,
+    pub(crate) hold: Option<Hold>,
     pub(crate) if_locked: IfLocked,
     /// How long the machine has slept.
     pub(crate) asleep: Duration,
@@ -261,6 +263,7 @@ impl Fake {
             lost: Vec::new(),
             ledger: BTreeMap::new(),
             lock: None,
+            hold: None,
             if_locked: IfLocked::default(),
             asleep: Duration::ZERO,
             no_network_until: None,

@@ -341,7 +341,7 @@ fn value_is_secret(value: &str) -> bool {
         || has_password_field(value)
 }
 
-/// `scheme://user:password@host`, and `user:password@tcp(host)` of Go's driver of MySQL.
+/// `scheme://user:password@host`, and `user:password@tcp(host)` of Go's driver of `MySQL`.
 fn has_password_in_url(value: &str) -> bool {
     let of_go = ["@tcp(", "@unix("]
         .iter()

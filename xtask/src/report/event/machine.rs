@@ -165,7 +165,7 @@ fn percent(share: f64) -> String {
 impl RehearsedFault {
     fn line(&self) -> String {
         let Self { fault, call, count } = self;
-        format!("{fault:<11} {call}, {count} times\n")
+        format!("{fault:<11} {count} x {call}\n")
     }
 }
 

@@ -24,22 +24,6 @@ pub enum ReleaseEvent {
         #[cfg_attr(test, schemars(with = "String"))]
         needed_until: Timestamp,
     },
-    /// Another run holds the lock, and is watched for a while.
-    LockWatched {
-        holder: String,
-    },
-    /// It does not live any more, so its lock is taken.
-    HolderGone {
-        holder: String,
-    },
-    /// It may live, and its lock is taken since the user wants it.
-    TakingOver {
-        holder: String,
-    },
-    /// A call that is made again.
-    NotAnswered {
-        how: String,
-    },
     /// The record of a release was created: from now on it holds the environment.
     ReleaseOpened {
         number: u64,
@@ -123,19 +107,6 @@ impl ReleaseEvent {
                      again first, or ask for a longer session"
                 ),
             ),
-            Self::LockWatched { holder } => live(
-                "lock",
-                format!("held by {holder}; watching whether it lives"),
-            ),
-            Self::HolderGone { holder } => done(
-                "lock",
-                format!("nobody works on {holder} any more: taking over"),
-            ),
-            Self::TakingOver { holder } => warning(
-                "lock",
-                format!("taking over from {holder}; its last change is waited for"),
-            ),
-            Self::NotAnswered { how } => live("aws", format!("no answer, trying again: {how}")),
             Self::ReleaseOpened { number } => done("release", format!("{number} opened")),
             Self::ReleaseClosed { number, outcome } => {
                 done("release", format!("{number} closed: {outcome}"))

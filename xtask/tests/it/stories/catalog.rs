@@ -181,6 +181,7 @@ async fn what_a_deploy_would_refuse_is_not_planned() {
         components: components.clone(),
         dry_run: true,
         yes: false,
+        lift_hold: false,
     };
     let dry_run = fake.run(async |context| deploy(context, &options).await);
     let plan = fake
@@ -202,6 +203,7 @@ async fn what_a_deploy_would_retire_is_planned() {
         components: components.clone(),
         dry_run: true,
         yes: false,
+        lift_hold: false,
     };
     let line = "axon        retire: stop its tasks, then remove it; its repository, secret and log \
                 group stay";
@@ -265,6 +267,7 @@ async fn what_has_no_entry_any_more_and_runs_is_not_planned() {
         components: COMPONENTS.into(),
         dry_run: true,
         yes: false,
+        lift_hold: false,
     };
     let dry_run = fake.run(async |context| deploy(context, &options).await);
     let plan = fake

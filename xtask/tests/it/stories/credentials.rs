@@ -6,7 +6,7 @@ use xtask::commands::rollback::{rollback, stop};
 use xtask::ports::WallClock;
 
 use crate::world::components::{AXON, COMPONENTS, GOVERNANCE};
-use crate::world::{CommandOutput, Fake};
+use crate::world::{CommandOutput, Fake, back_to};
 
 /// The part of the warning that does not depend on the times.
 const WARNING: &str = "credentials warning: they end at ";
@@ -74,8 +74,8 @@ async fn the_way_back_is_warned_of_likewise() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
     end_in(&fake, 60);
-    let output =
-        fake.run_on_outputs(async |context, outputs| rollback(context, outputs, None, false).await);
+    let output = fake
+        .run_on_outputs(async |context, outputs| rollback(context, outputs, &back_to(None)).await);
     output.await.succeeds().says(&[WARNING]);
     end_in(&fake, 8 * 60 - 1);
     let output = fake.run_on_outputs(async |context, outputs| stop(context, outputs, false).await);

@@ -4,10 +4,10 @@ use xtask::commands::rollback::rollback;
 use xtask::decide::release::record::ReleaseState;
 
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CommandOutput, Fake, RolloutScript};
+use crate::world::{CommandOutput, Fake, RolloutScript, back_to};
 
 async fn roll_back(fake: &Fake, to: Option<u64>) -> CommandOutput {
-    fake.run_on_outputs(async |context, outputs| rollback(context, outputs, to, false).await)
+    fake.run_on_outputs(async |context, outputs| rollback(context, outputs, &back_to(to)).await)
         .await
 }
 

@@ -17,7 +17,7 @@ use xtask::decide::release::rotation::SigningPair;
 use crate::world::components::{
     AXON, COMPONENTS, ECHO, ORBIT, catalog, changed, echo_entry, entry,
 };
-use crate::world::{CallFault, CommandOutput, Fake, KILLED, SlowCall, secret_arn};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, SlowCall, back_to, secret_arn};
 
 const ROTATION: [&str; 5] = [
     "open 2",
@@ -463,7 +463,7 @@ async fn a_rollback_after_a_rotation_goes_to_the_release_before_it() {
     fake.start_tasks(0);
     rotate_key(&fake, false).await.succeeds();
     let roll_back = async |to| {
-        fake.run_on_outputs(async |context, outputs| rollback(context, outputs, to, false).await)
+        fake.run_on_outputs(async |context, outputs| rollback(context, outputs, &back_to(to)).await)
             .await
     };
     roll_back(Some(3))

@@ -5,7 +5,7 @@ use xtask::decide::release::record::{RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
 use crate::world::components::{AXON, GOVERNANCE, ORBIT};
-use crate::world::{CommandOutput, Fake};
+use crate::world::{CommandOutput, Fake, back_to};
 
 async fn stop_all(fake: &Fake) -> CommandOutput {
     fake.run_on_outputs(async |context, outputs| stop(context, outputs, false).await)
@@ -45,8 +45,10 @@ async fn a_rollback_starts_again_what_ran_before_the_stop() {
     stop_all(&fake).await.succeeds();
     drop(fake.changes());
     let again = async |fake: &Fake| {
-        fake.run_on_outputs(async |context, outputs| rollback(context, outputs, None, false).await)
-            .await
+        fake.run_on_outputs(async |context, outputs| {
+            rollback(context, outputs, &back_to(None)).await
+        })
+        .await
     };
     again(&fake)
         .await

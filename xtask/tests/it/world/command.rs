@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 use xtask::catalog::Component;
 use xtask::commands::deploy::{Options, deploy};
+use xtask::commands::rollback::RollbackOptions;
 use xtask::decide::outputs::{Architecture, Outputs};
 use xtask::failure;
 use xtask::planning;
@@ -22,6 +23,14 @@ const COMMAND_LIMIT: Duration = Duration::from_hours(2);
 
 /// A shell's exit code for a process that SIGKILL ended.
 pub(crate) const KILLED: u8 = 137;
+
+/// A rollback after which releases go on.
+pub(crate) fn back_to(to: Option<u64>) -> RollbackOptions {
+    RollbackOptions {
+        to,
+        ..RollbackOptions::default()
+    }
+}
 
 /// What a command output.
 #[derive(Debug)]
@@ -52,6 +61,7 @@ impl Fake {
             components,
             dry_run: false,
             yes: false,
+            lift_hold: false,
         };
         self.run_in(format, async |context| deploy(context, &options).await)
             .await

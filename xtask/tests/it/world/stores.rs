@@ -7,8 +7,9 @@ use xtask::catalog::Service;
 use xtask::decide::artifact::image::Artifact;
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::outputs::Outputs;
+use xtask::decide::release::hold::Hold;
 use xtask::decide::release::lock::Lock;
-use xtask::decide::release::record::{RECORD_BYTES_MAX, Record, ReleaseState};
+use xtask::decide::release::record::{RECORD_BYTES_MAX, Record, RecordKind, ReleaseState};
 use xtask::ports::{Ledger, LogLine, Logs, Opening, Registry};
 
 use super::{Fake, FakeState, GRACE};
@@ -145,6 +146,9 @@ impl Ledger for Fake {
         let record = opening.record;
         self.call(&format!("open {}", record.number), |state| {
             let is_as_seen = state.lock.as_ref() == opening.over;
+            if state.hold.is_some() && record.kind == RecordKind::Release {
+                return Ok(false);
+            }
             if !is_as_seen || state.ledger.contains_key(&record.number) {
                 return Ok(false);
             }
@@ -188,7 +192,26 @@ impl Ledger for Fake {
         .await
     }
 
-    async fn close(&self, record: &Record) -> Result<bool> {
+    async fn hold(&self) -> Result<Option<Hold>> {
+        self.call("read the hold", |state| Ok(state.hold.clone()))
+            .await
+    }
+
+    async fn set_hold(&self, hold: &Hold) -> Result<bool> {
+        self.call("set the hold", |state| {
+            let is_free = state.hold.is_none();
+            state.hold.get_or_insert_with(|| hold.clone());
+            Ok(is_free)
+        })
+        .await
+    }
+
+    async fn lift_hold(&self) -> Result<Option<Hold>> {
+        self.call("lift the hold", |state| Ok(state.hold.take()))
+            .await
+    }
+
+    async fn close(&self, record: &Record, hold: Option<&Hold>) -> Result<bool> {
         let name = format!("close {} {}", record.number, record.state.text());
         self.call(&name, |state| {
             if !state.holds(&record.token) {
@@ -197,6 +220,7 @@ impl Ledger for Fake {
             state.write_record(record);
             state.changed(format!("close {} {}", record.number, record.state.text()));
             state.lock = None;
+            state.hold = hold.cloned().or(state.hold.take());
             Ok(true)
         })
         .await

@@ -80,8 +80,8 @@ pub(super) fn shell_form(input: &Input<'_>) -> Vec<LintFault> {
         let Some(image) = input.facts.image.as_ref().filter(|_| index == 0) else {
             continue;
         };
-        let entrypoint: Vec<&str> = image.entrypoint.iter().map(String::as_str).collect();
-        if container.0.get("entryPoint").is_none() && is_shell_form(&entrypoint) {
+        let of_image: Vec<&str> = image.entrypoint.iter().map(String::as_str).collect();
+        if container.0.get("entryPoint").is_none() && is_shell_form(&of_image) {
             let what = "the image's entrypoint runs a shell, which runs the program";
             let remedy = "declare the entrypoint of the image as a list";
             faults.push(fault(container.0.path_of("image"), what, remedy));

@@ -314,11 +314,11 @@ fn wrong_image(image: &str) -> Option<(String, &'static str)> {
         Some((repository, tag)) => (repository, Some(tag)),
         None => (path, None),
     };
-    let in_tag = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let follows = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let is_tag = |tag: &str| {
         let length = tag.len();
         let begins = tag.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
-        begins && length <= TAG_LENGTH_MAX && tag.bytes().all(in_tag)
+        begins && length <= TAG_LENGTH_MAX && tag.bytes().all(follows)
     };
     let is_component = |part: &str| {
         let inner =

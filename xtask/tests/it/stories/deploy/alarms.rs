@@ -1,7 +1,6 @@
 //! Alarms that end a deployment: they watch a release, and are off during a rollback.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use xtask::catalog::Service;
 use xtask::commands::rollback::{rollback, stop};
@@ -12,7 +11,7 @@ use xtask::ports::Context;
 
 use super::resilience::with_each_call_spoiled;
 use crate::world::components::{COMPONENTS, ORBIT, SERVICES};
-use crate::world::{CallFault, CommandOutput, Fake, KILLED, RolloutScript};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, RolloutScript, back_to};
 
 const AXON_BACK: &str = "update axon demo-axon:1 alarms off";
 const ORBIT_BACK: &str = "update orbit demo-orbit:1 alarms off";
@@ -35,7 +34,7 @@ async fn two_releases() -> Fake {
 }
 
 async fn roll_back(fake: &Fake) -> CommandOutput {
-    fake.run_on_outputs(async |context, outputs| rollback(context, outputs, None, false).await)
+    fake.run_on_outputs(async |context, outputs| rollback(context, outputs, &back_to(None)).await)
         .await
 }
 
@@ -269,7 +268,7 @@ async fn alarms_alone_are_a_reason_for_a_release() {
             fake.deploy_all().await
         } else {
             let to_one = async |context: &Context<'_>, outputs: &Outputs| {
-                rollback(context, outputs, Some(1), false).await
+                rollback(context, outputs, &back_to(Some(1))).await
             };
             fake.run_on_outputs(to_one).await
         };

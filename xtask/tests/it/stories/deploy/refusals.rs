@@ -111,6 +111,7 @@ async fn an_environment_that_is_not_local_is_not_changed_without_a_yes() {
         components: COMPONENTS.to_vec(),
         dry_run: false,
         yes: true,
+        lift_hold: false,
     };
     fake.run(async |context| deploy(context, &options).await)
         .await
@@ -197,6 +198,7 @@ async fn outputs_of_an_older_infra_is_applied_again_by_a_deploy_and_refused_by_o
         components: COMPONENTS.to_vec(),
         dry_run: true,
         yes: false,
+        lift_hold: false,
     };
     let dry = fake.run(async |context| deploy(context, &options).await);
     dry.await.succeeds().says(&["missing: namespace"]);

@@ -115,6 +115,7 @@ async fn a_dry_run_prints_the_plan_of_the_run_and_changes_nothing() {
         components: COMPONENTS.to_vec(),
         dry_run: true,
         yes: false,
+        lift_hold: false,
     };
     let dry = fake
         .run(async |context| deploy(context, &options).await)
@@ -139,6 +140,7 @@ async fn a_dry_run_before_the_first_apply_applies_nothing() {
         components: COMPONENTS.to_vec(),
         dry_run: true,
         yes: true,
+        lift_hold: false,
     };
     let output = fake
         .run(async |context| deploy(context, &options).await)
