@@ -150,7 +150,13 @@ pub enum DeployedVerb {
     #[command(after_help = "Example:\n  cargo xtask status --format json | jq -r .base_url")]
     Status,
     /// The ledger, newest first
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  cargo xtask releases --last 5\n  cargo xtask releases show 12"
+    )]
     Releases {
+        #[command(subcommand)]
+        verb: Option<ReleasesVerb>,
         /// How many
         #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
         last: u64,
@@ -310,6 +316,16 @@ pub enum NewVerb {
         /// At most 15 characters of a-z, 0-9 and inner hyphens
         #[arg(value_name = "NAME")]
         new_name: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ReleasesVerb {
+    /// One release: who, why, what it changed, and why it failed
+    Show {
+        /// Its number
+        #[arg(value_name = "RELEASE")]
+        release: u64,
     },
 }
 

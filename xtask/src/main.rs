@@ -30,7 +30,7 @@ use xtask::adapters::{aws, environments};
 use xtask::catalog::{Catalog, UnknownNameError};
 use xtask::cli::{
     self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LocalVerb, MachineVerb,
-    NewVerb, RehearseArguments, SecretsVerb, Verb,
+    NewVerb, RehearseArguments, ReleasesVerb, SecretsVerb, Verb,
 };
 use xtask::commands::{
     self, bench, build, deploy, lint, new, plan, rollback, secrets, test, verify,
@@ -459,7 +459,13 @@ async fn run_with_outputs(
             }
         },
         DeployedVerb::Status => commands::status::status(context, outputs).await,
-        DeployedVerb::Releases { last } => commands::releases::releases(context, last).await,
+        DeployedVerb::Releases { verb: None, last } => {
+            commands::releases::releases(context, last).await
+        }
+        DeployedVerb::Releases {
+            verb: Some(ReleasesVerb::Show { release }),
+            ..
+        } => commands::releases::show(context, release).await,
         DeployedVerb::Logs {
             name,
             since,

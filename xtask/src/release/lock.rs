@@ -104,6 +104,7 @@ pub(super) async fn open<'a>(
         dirty: about.dirty,
         took_over: in_progress.as_ref().map(|it| it.number),
         without_alarms,
+        cause: Vec::new(),
         entries,
     };
     let abandoned = in_progress.map(|it| it.abandoned(now));

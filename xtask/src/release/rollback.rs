@@ -36,13 +36,15 @@ impl Release<'_> {
         let reason = format!("{error:#}");
         let report = self.context.report;
         let number = self.record.number;
-        report.emit(RollbackEvent::ReleaseFailed {
+        let failed = RollbackEvent::ReleaseFailed {
             number,
             component: *component,
             reason: reason.clone(),
             tasks: failure.evidence.tasks.clone(),
             notes: failure.evidence.notes.clone(),
-        });
+        };
+        self.record.set_cause(&failed.text());
+        report.emit(failed);
         let result = match self.roll_back_steps(changed).await {
             Ok(result) => result,
             Err(error) => return self.ended_by(error),

@@ -42,9 +42,15 @@ pub struct Record {
     /// again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub without_alarms: BTreeSet<Service>,
+    /// Why it failed, with the evidence, in lines for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cause: Vec<String>,
     #[serde(flatten)]
     pub entries: Entries,
 }
+
+/// The maximum size of a cause. What is left out is said.
+const CAUSE_BYTES_MAX: usize = 20_000;
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,6 +288,19 @@ impl Record {
             || functions.any(|(function, entry)| function.name() == name && entry.after.is_some())
     }
 
+    pub fn set_cause(&mut self, text: &str) {
+        let mut left = CAUSE_BYTES_MAX;
+        self.cause.clear();
+        for line in text.lines() {
+            if line.len() > left {
+                self.cause.push("  (cut here)".to_owned());
+                return;
+            }
+            left -= line.len();
+            self.cause.push(line.to_owned());
+        }
+    }
+
     /// The same record after another run has taken over.
     #[must_use]
     pub fn abandoned(mut self, at: Timestamp) -> Self {
@@ -352,6 +371,7 @@ pub mod testing {
             dirty: false,
             took_over: None,
             without_alarms: BTreeSet::new(),
+            cause: Vec::new(),
             entries: Entries {
                 services: SERVICES.map(|name| (name, service(name))).into(),
                 functions: FUNCTIONS.map(|name| (name, function.clone())).into(),
@@ -383,6 +403,17 @@ mod tests {
         record.without_alarms = services.into_iter().collect();
         let bytes = serde_json::to_string(&record).unwrap().len();
         assert!(bytes < RECORD_BYTES_MAX, "{bytes}");
+    }
+
+    #[test]
+    fn a_cause_has_a_limit() {
+        let mut record = record(3, ReleaseState::RolledBack, "a");
+        record.set_cause("what\nwhy");
+        assert_eq!(record.cause, ["what", "why"]);
+        record.set_cause(&format!("{}\n", "x".repeat(999)).repeat(999));
+        let bytes: usize = record.cause.iter().map(String::len).sum();
+        assert!(bytes < CAUSE_BYTES_MAX + 20 && bytes > CAUSE_BYTES_MAX / 2);
+        assert_eq!(record.cause.last().unwrap(), "  (cut here)");
     }
 
     #[test]

@@ -18,6 +18,18 @@ pub enum Outcome {
     Superseded,
 }
 
+impl Outcome {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::RolledBack => "rolled back",
+            Self::RollbackFailed => "rollback failed",
+            Self::Detached => "detached",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// The revision that a service is updated to, and what ran before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutGoal {

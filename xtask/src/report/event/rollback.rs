@@ -82,6 +82,11 @@ pub struct ContainerEvidence {
 }
 
 impl RollbackEvent {
+    /// What a person reads.
+    pub fn text(&self) -> String {
+        self.shown().text
+    }
+
     pub(super) fn shown(&self) -> Shown {
         match self {
             Self::ReleaseFailed {

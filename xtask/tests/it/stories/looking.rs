@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use xtask::catalog::Component;
 use xtask::commands::logs::logs;
-use xtask::commands::releases::releases;
+use xtask::commands::releases::{releases, show};
 use xtask::commands::status::status;
 use xtask::ports::WallClock;
 use xtask::report::Format;
@@ -233,4 +233,43 @@ async fn a_line_that_comes_after_later_ones_of_others_is_told() {
         let times = output.data.matches(text).count();
         assert_eq!(times, 1, "{text}: {}", output.data);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_is_shown_with_what_it_changed_and_why_it_failed() {
+    let fake = Fake::released().await;
+    fake.edit(&COMPONENTS, "two");
+    fake.script(ORBIT, RolloutScript::CrashesAndStays);
+    let deployed = fake.deploy_all().await;
+    deployed.fails(20);
+    let shown = fake
+        .run_on_outputs(async |context, _| show(context, 2).await)
+        .await;
+    for text in [
+        "release 2 rolled back\n",
+        "who         ada@laptop\n",
+        "why         deploy\n",
+        "axon        demo-axon:1, rolled back\n",
+        "release 2 failed, rolling back\n",
+        "  what        orbit\n",
+        "EssentialContainerExited",
+    ] {
+        assert!(
+            shown.succeeds().data.contains(text),
+            "{text}: {}",
+            shown.data
+        );
+    }
+    fake.state().ecs.scripts.clear();
+    fake.edit(&COMPONENTS, "three");
+    fake.deploy_all().await.succeeds();
+    let shown = fake
+        .run_on_outputs(async |context, _| show(context, 3).await)
+        .await;
+    let changed = "axon        demo-axon:1 -> demo-axon:3, succeeded\n              image: sha256:";
+    assert!(shown.succeeds().data.contains(changed), "{}", shown.data);
+    fake.run_on_outputs(async |context, _| show(context, 9).await)
+        .await
+        .fails(11)
+        .says(&["there is no release 9"]);
 }
