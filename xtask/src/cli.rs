@@ -189,7 +189,8 @@ pub enum CheckoutVerb {
     /// Check the task definitions, without AWS
     #[command(
         after_help = "Examples:\n  cargo xtask lint --file my-definition.json definitions/\n  \
-        cargo xtask lint --file described.json --launch-type EC2 --advice"
+        cargo xtask lint --file described.json --launch-type EC2 --advice\n  \
+        cargo xtask lint --explain T05"
     )]
     Lint(LintArguments),
     /// What CI runs
@@ -256,6 +257,9 @@ pub struct LintArguments {
     /// Tell good practice too, finding by finding
     #[arg(long)]
     pub advice: bool,
+    /// Print the page of a rule: what it finds, why, and an example
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["names", "files"])]
+    pub explain: Option<String>,
 }
 
 #[derive(Debug, Args)]

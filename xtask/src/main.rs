@@ -42,7 +42,7 @@ use xtask::decide::outputs::Outputs;
 use xtask::failure::{Failure, Kind};
 use xtask::planning;
 use xtask::ports::{Context, IfLocked, ProcessEnv, User};
-use xtask::report::{CommandEvent, MachineEvent, OutputMode, Report};
+use xtask::report::{CommandEvent, Format, MachineEvent, OutputMode, Report};
 
 fn main() -> ExitCode {
     let parsed = Cli::try_parse();
@@ -101,6 +101,10 @@ async fn run(cli: Cli, report: &Report, signals: &Signals) -> Result<()> {
     let env = &environments::process_env()?;
     if let Some(file) = environments::step_summary(env)? {
         report.summarise_to(Box::new(file));
+    }
+    let is_lint = matches!(cli.verb, Verb::Checkout(CheckoutVerb::Lint(_)));
+    if cli.global.format == Format::Sarif && !is_lint {
+        return Err(Failure::usage("only lint has the format sarif").into());
     }
     if let Verb::Machine(MachineVerb::Local {
         verb: LocalVerb::Rehearse(arguments),
@@ -245,7 +249,9 @@ async fn run_in_checkout(
                 launch_type: arguments.launch_type,
                 is_for_environment: is_env_named,
             };
-            if arguments.files.is_empty() {
+            if let Some(code) = &arguments.explain {
+                Ok(lint::explain(code, report)?)
+            } else if arguments.files.is_empty() {
                 let services = usage(catalog.chosen_services(&arguments.names))?;
                 let services = &services;
                 lint::lint_templates(&source, catalog, environment, report, services, options).await

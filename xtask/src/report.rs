@@ -40,6 +40,15 @@ pub enum Format {
     // As for people, with annotations and groups of GitHub's workflow commands. A doc comment here
     // would make the help of every verb list the formats one a line.
     Github,
+    // Findings alone have it.
+    Sarif,
+}
+
+impl Format {
+    /// Whether results and events are for programs.
+    fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Sarif)
+    }
 }
 
 /// Something to be shown at its place in a file of the checkout.
@@ -109,7 +118,7 @@ impl Report {
         Self {
             mode,
             screen: Screen {
-                redraws: mode.terminal && mode.format != Format::Json,
+                redraws: mode.terminal && !mode.format.is_json(),
                 paint: Paint::PLAIN,
                 paint_of_results: Paint::PLAIN,
                 size: || Size::DEFAULT,
@@ -181,7 +190,7 @@ impl Report {
             return;
         }
         match self.mode.format {
-            Format::Json => self.emit_json(event, &shown),
+            Format::Json | Format::Sarif => self.emit_json(event, &shown),
             _ if shown.tone == Tone::Live => self.live(&shown),
             Format::Human => self.put_lines(&shown.subject, &self.painted(&shown)),
             Format::Github => self.put_lines(&shown.subject, &github::shown(&shown)),
@@ -292,7 +301,7 @@ impl Report {
     pub fn data(&self, value: &impl Serialize, human: &str) {
         let text = match self.mode.format {
             Format::Human | Format::Github => self.harmless(human),
-            Format::Json => serde_json::to_string(value)
+            Format::Json | Format::Sarif => serde_json::to_string(value)
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
         };
         let mut streams = self.streams();

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::catalog::{self, Catalog, CatalogDraft, Service};
 use crate::decide::artifact::workspace::{Workspace, package_name};
+use crate::decide::definition::lint::suppressions;
 use crate::decide::environment::Environment;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::decide::outputs::Architecture;
@@ -186,6 +187,7 @@ fn templates(root: &Path) -> Vec<String> {
     let files = files.into_iter().flatten().flatten();
     let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
     let mut names: Vec<_> = names
+        .filter(|name| name != suppressions::FILE)
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .collect();
     names.sort();

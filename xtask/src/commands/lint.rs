@@ -3,6 +3,7 @@
 //! There are no outputs to render them with, so invented values take their place, and the digest of
 //! an empty image.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
@@ -11,6 +12,9 @@ use crate::catalog::{Catalog, Service};
 use crate::decide::definition::Definition;
 use crate::decide::definition::document::Document;
 use crate::decide::definition::lint::file::{lint_text, not_a_definition};
+use crate::decide::definition::lint::pages::pages;
+use crate::decide::definition::lint::sarif;
+use crate::decide::definition::lint::suppressions::{self, Suppressions};
 use crate::decide::definition::lint::{self, AwsTarget, Facts, Finding, LaunchType, Severity};
 use crate::decide::definition::node::Node;
 use crate::decide::environment::Environment;
@@ -51,7 +55,15 @@ pub async fn lint_templates(
     let mut findings = Vec::new();
     let mut faults = Vec::new();
     let entries = services.iter().filter_map(|it| catalog.service(*it));
+    let mut beside: Option<SuppressionFile> = None;
     for entry in entries {
+        let accepted = match &mut beside {
+            Some(known) => known,
+            new => {
+                let file = SuppressionFile::beside(source, &entry.service.template()).await?;
+                new.insert(file)
+            }
+        };
         let service = entry.service;
         let image = format!("{}@sha256:{}", outputs.image_name(service), "0".repeat(64));
         match definitions::rendered_with(source, &outputs, entry, &image).await {
@@ -60,10 +72,13 @@ pub async fn lint_templates(
                 let template = source.read(&service.template()).await?;
                 let mut found = lint::lint(service.name(), &definition, &facts);
                 add_positions(&template, &definition, &mut found);
-                findings.extend(found);
+                findings.extend(accepted.suppressions.apply(found));
             }
             Err(error) => faults.push(format!("{error:#}")),
         }
+    }
+    if faults.is_empty() && services.len() == catalog.services().len() {
+        findings.extend(beside.iter().flat_map(SuppressionFile::unused));
     }
     conclude(report, &findings, &faults, options)
 }
@@ -86,16 +101,63 @@ pub async fn lint_files(
         ..Facts::default()
     };
     let mut findings = Vec::new();
+    let mut beside: BTreeMap<String, SuppressionFile> = BTreeMap::new();
     for file in files {
+        let accepted = match beside.entry(suppressions::path_beside(&file.path)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(SuppressionFile::beside(source, &file.path).await?),
+        };
         let text = source.read(&file.path).await;
         let text = text.map_err(|error| Failure::usage(format!("{error:#}")))?;
-        match lint_text(&file.path, &text, &facts) {
-            Some(found) => findings.extend(found),
-            None if file.is_found => {}
-            None => findings.extend(not_a_definition(&file.path, &text)),
-        }
+        let found = match lint_text(&file.path, &text, &facts) {
+            Some(found) => found,
+            None if file.is_found => Vec::new(),
+            None => not_a_definition(&file.path, &text),
+        };
+        findings.extend(accepted.suppressions.apply(found));
+    }
+    // Where only some of a folder's definitions were checked, an entry may be about another one.
+    if files.iter().all(|file| file.is_found) {
+        findings.extend(beside.values().flat_map(SuppressionFile::unused));
     }
     conclude(report, &findings, &[], options)
+}
+
+/// Prints the page of a rule.
+pub fn explain(code: &str, report: &Report) -> Result<(), Failure> {
+    let pages = pages();
+    let mut of_code = pages.iter();
+    let Some(page) = of_code.find(|page| page.code.eq_ignore_ascii_case(code)) else {
+        let codes: Vec<&str> = pages.iter().map(|page| page.code).collect();
+        let fault = format!("there is no rule {code}; there are {}", codes.join(" "));
+        return Err(Failure::usage(fault));
+    };
+    let text = format!("{} {}\n\n{}", page.code, page.title, page.text);
+    report.data(&text, &text);
+    Ok(())
+}
+
+/// The suppressions beside definitions; without such a file there are none.
+struct SuppressionFile {
+    path: String,
+    text: String,
+    suppressions: Suppressions,
+}
+
+impl SuppressionFile {
+    async fn beside(source: &dyn Source, definition: &str) -> Result<Self, Failure> {
+        let path = suppressions::path_beside(definition);
+        let (text, suppressions) = definitions::suppressions(source, &path).await?;
+        Ok(Self {
+            path,
+            text,
+            suppressions,
+        })
+    }
+
+    fn unused(&self) -> Vec<Finding> {
+        self.suppressions.unused(&self.path, &self.text)
+    }
 }
 
 /// Prints a finding on behalf of another command.
@@ -125,9 +187,7 @@ pub(super) async fn show(source: &dyn Source, report: &Report, finding: &Finding
 
 /// Annotates the line that a finding is about, where the format has annotations.
 fn annotate(report: &Report, finding: &Finding) {
-    let subject = &finding.subject;
-    let service = subject.parse::<Service>();
-    let file = service.map_or_else(|_| subject.clone(), Service::template);
+    let file = file_of(finding);
     report.annotate(Annotation {
         level: match finding.severity {
             Severity::Error => "error",
@@ -138,6 +198,12 @@ fn annotate(report: &Report, finding: &Finding) {
         line: finding.position.map(|position| position.line),
         text: &finding.to_string(),
     });
+}
+
+/// The file that a finding is about.
+fn file_of(finding: &Finding) -> String {
+    let service = finding.subject.parse::<Service>();
+    service.map_or_else(|_| finding.subject.clone(), Service::template)
 }
 
 /// The places in a template of what was found in its rendered definition.
@@ -192,12 +258,20 @@ fn conclude(
     if !options.advice {
         lines.extend(advice(findings));
     }
+    if report.mode().format == Format::Sarif {
+        report.data(&sarif::sarif(&told, file_of), "");
+        return ended(findings, faults);
+    }
     // A file that could not be read was not checked: "no findings" would be wrong.
     if !lines.is_empty() {
         report.data(&told, &lines.join("\n"));
     } else if faults.is_empty() {
         report.data(&told, "no findings");
     }
+    ended(findings, faults)
+}
+
+fn ended(findings: &[Finding], faults: &[String]) -> Result<()> {
     if !faults.is_empty() {
         return Err(Failure::new(Kind::Findings, faults.join("\n")).into());
     }

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use crate::catalog::{Service, ServiceEntry};
 use crate::decide::artifact::archive;
 use crate::decide::definition::Definition;
+use crate::decide::definition::lint::suppressions::{self, Suppressions};
 use crate::decide::definition::lint::{self, Facts, Finding};
 use crate::decide::definition::render::{self, RenderError};
 use crate::decide::outputs::Outputs;
@@ -44,12 +45,34 @@ fn refused(error: &RenderError) -> Failure {
     Failure::new(Kind::Findings, error.to_string())
 }
 
-/// All of lint, with what the outputs, our images and the limit of a rollout say.
-pub fn findings(outputs: &Outputs, service: Service, definition: &Definition) -> Vec<Finding> {
+/// The suppressions of a file and its text; none where there is no such file.
+pub async fn suppressions(
+    source: &dyn Source,
+    path: &str,
+) -> Result<(String, Suppressions), Failure> {
+    let Ok(text) = source.read(path).await else {
+        return Ok((String::new(), Suppressions::default()));
+    };
+    match Suppressions::parse(path, &text) {
+        Ok(suppressions) => Ok((text, suppressions)),
+        Err(fault) => Err(Failure::new(Kind::Findings, fault)),
+    }
+}
+
+/// All of lint that nobody has accepted, with what the outputs, our images and the limit of a rollout say.
+pub async fn findings(
+    source: &dyn Source,
+    outputs: &Outputs,
+    service: Service,
+    definition: &Definition,
+) -> Result<Vec<Finding>> {
     let facts = Facts {
         image: Some(archive::facts(service, outputs.architecture)),
         rollout_seconds_max: Some(release::ROLLOUT_LIMIT.as_secs().cast_signed()),
         ..Facts::of(outputs, service)
     };
-    lint::lint(service.name(), definition, &facts)
+    let found = lint::lint(service.name(), definition, &facts);
+    let path = suppressions::path_beside(&service.template());
+    let (_, mut accepted) = suppressions(source, &path).await?;
+    Ok(accepted.apply(found))
 }

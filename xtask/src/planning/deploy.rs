@@ -85,7 +85,9 @@ pub async fn plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Res
                 let rendered = definitions::rendered(context, outputs, service, &image);
                 match rendered.await {
                     Ok(definition) => {
-                        findings.extend(definitions::findings(outputs, service, &definition));
+                        let source = context.source;
+                        let found = definitions::findings(source, outputs, service, &definition);
+                        findings.extend(found.await?);
                         let definition = DesiredService::Definition {
                             content: definition.sha256(),
                             definition,

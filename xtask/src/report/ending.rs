@@ -69,7 +69,7 @@ impl Report {
         let event = Event::from(event);
         let shown = event.shown();
         match self.mode.format {
-            Format::Json => self.emit_json(event, &shown),
+            Format::Json | Format::Sarif => self.emit_json(event, &shown),
             Format::Github => {
                 self.summary("Failed", &shown.text);
                 self.put_lines("", &github::command("error", &[], &shown.text));

@@ -360,6 +360,9 @@ fn has_password_in_url(value: &str) -> bool {
 
 /// `Server=db;Password=x`, `jdbc:...?user=app&password=x`, `host=db password=x`
 fn has_password_field(value: &str) -> bool {
+    if !value.contains('=') {
+        return false;
+    }
     let lower = value.to_ascii_lowercase();
     let mut fields = lower.split([';', '&', '?', ' ']).map(str::trim_start);
     let settings = fields.clone().filter(|field| field.contains('=')).count();

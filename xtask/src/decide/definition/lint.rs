@@ -9,11 +9,14 @@ mod health;
 mod images;
 mod logs;
 mod network;
+pub mod pages;
 mod placeholders;
 mod platform;
 mod references;
+pub mod sarif;
 mod secrets;
 mod structure;
+pub mod suppressions;
 mod task;
 mod volumes;
 

@@ -97,14 +97,25 @@ impl<'a> Node<'a> {
 
     /// Every string of this node and its descendants.
     pub fn strings(&self) -> Vec<(Self, &'a str)> {
-        if let Some(text) = self.value.as_str() {
-            return vec![(self.clone(), text)];
+        let mut found = Vec::new();
+        self.add_strings(&mut found);
+        found
+    }
+
+    fn add_strings(&self, found: &mut Vec<(Self, &'a str)>) {
+        match self.value {
+            Value::String(text) => found.push((self.clone(), text)),
+            Value::Array(_) => {
+                for item in self.elements() {
+                    item.add_strings(found);
+                }
+            }
+            Value::Object(_) => {
+                for (_, member) in self.members() {
+                    member.add_strings(found);
+                }
+            }
+            _ => {}
         }
-        let members = self.members().into_iter().map(|(_, member)| member);
-        self.elements()
-            .into_iter()
-            .chain(members)
-            .flat_map(|node| node.strings())
-            .collect()
     }
 }

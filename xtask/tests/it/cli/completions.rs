@@ -17,7 +17,10 @@ const TYPED: [(&str, &[&str]); 9] = [
     ("cargo xtask deploy --dry", &["--dry-run"]),
     ("cargo xtask --env ", &["local", "production", "staging"]),
     ("cargo xtask deploy --env st", &["staging"]),
-    ("cargo xtask plan --format ", &["github", "human", "json"]),
+    (
+        "cargo xtask plan --format ",
+        &["github", "human", "json", "sarif"],
+    ),
     ("cargo +nightly xtask secrets ro", &["rotate"]),
     ("cargo xt", &["xtask"]),
 ];

@@ -1,7 +1,7 @@
 //! `lint`: findings about templates and files, where they are, and what cannot be judged.
 
 use xtask::catalog::Service;
-use xtask::commands::lint::{DefinitionFile, LintOptions, lint_files, lint_templates};
+use xtask::commands::lint::{DefinitionFile, LintOptions, explain, lint_files, lint_templates};
 use xtask::decide::definition::lint::LaunchType;
 use xtask::decide::environment::Environment;
 use xtask::report::Format;
@@ -269,4 +269,74 @@ fn add(fake: &Fake, file: &str, text: &str) {
     fake.state()
         .templates
         .insert(file.to_owned(), text.to_owned());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_accepted_is_not_told() {
+    let fake = checkout();
+    fake.edit_template(AXON, WRONG_CHECK[0], WRONG_CHECK[1]);
+    let path = "containerDefinitions[0].healthCheck.command";
+    let accepted = |path: &str| {
+        let entry = format!(r#"[{{ "code": "T20", "path": "{path}", "reason": "so" }}]"#);
+        add(&fake, "task-definitions/lint-suppressions.json", &entry);
+    };
+    accepted(path);
+    let output = lint(&fake, Format::Human, &SERVICES).await;
+    assert_eq!(output.succeeds().data, "no findings\n");
+    accepted("cpu");
+    let output = lint(&fake, Format::Human, &SERVICES).await;
+    let unused = "task-definitions/lint-suppressions.json:1:2 T72 warning [0]: T20 finds nothing at \
+        cpu (it would hide the next fault); remove it";
+    let lines = output
+        .fails(10)
+        .data
+        .lines()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    assert_eq!(lines[1..], [unused]);
+    // Of one service alone it may be about the other.
+    let output = lint(&fake, Format::Human, &[ORBIT]).await;
+    assert_eq!(output.succeeds().data, "no findings\n");
+    add(&fake, "task-definitions/lint-suppressions.json", "[{}]");
+    let output = lint(&fake, Format::Human, &SERVICES).await;
+    output
+        .fails(10)
+        .says(&["task-definitions/lint-suppressions.json: missing field `code`"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_are_one_log_of_sarif() {
+    let fake = checkout();
+    fake.edit_template(AXON, WRONG_CHECK[0], WRONG_CHECK[1]);
+    let output = lint(&fake, Format::Sarif, &SERVICES).await;
+    let log: serde_json::Value = serde_json::from_str(&output.fails(10).data).unwrap();
+    let run = &log["runs"][0];
+    let result = &run["results"][0];
+    assert_eq!(result["ruleId"], "T20");
+    assert_eq!(result["level"], "error");
+    let rule = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+    assert_eq!(run["tool"]["driver"]["rules"][rule]["id"], "T20");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], AXON_FILE);
+    assert_eq!(place["region"]["startColumn"], 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_is_explained() {
+    let fake = checkout();
+    let explained = async |code: &str| {
+        fake.run(async |context| Ok(explain(code, context.report)?))
+            .await
+    };
+    let output = explained("t05").await;
+    let page = &output.succeeds().data;
+    assert!(
+        page.starts_with("T05 A reference to a secret has 7 or 10 parts\n\nerror. "),
+        "{page}"
+    );
+    assert!(page.contains("\nWrong:\n") && page.contains("\nRight:\n"));
+    explained("T99")
+        .await
+        .fails(2)
+        .says(&["there is no rule T99; there are T00 T01 "]);
 }

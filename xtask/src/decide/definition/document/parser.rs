@@ -58,8 +58,20 @@ impl<'a> Parser<'a> {
         &self.text[self.at..]
     }
 
+    /// The next byte. Where one of a longer character matters, it is none of JSON's.
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        self.text
+            .as_bytes()
+            .get(self.at)
+            .map(|byte| char::from(*byte))
+    }
+
+    /// Goes on to the next byte that is one of these, or to the end.
+    fn skip_to(&mut self, is_end: fn(u8) -> bool) {
+        let bytes = self.text.as_bytes();
+        while self.at < bytes.len() && !is_end(bytes[self.at]) {
+            self.at += 1;
+        }
     }
 
     /// Goes on from the first object, where there is other text before it.
@@ -78,9 +90,10 @@ impl<'a> Parser<'a> {
     /// Skips white space, and comments and lines of templates, which JSON does not have.
     fn skip_blank(&mut self) {
         loop {
-            let rest = self.rest();
-            let blank = rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
-            self.at += blank;
+            self.skip_to(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+            if !matches!(self.peek(), Some('/' | '#' | '%')) {
+                return;
+            }
             let rest = self.rest();
             let end = if rest.starts_with("//") || rest.starts_with('#') && !rest.starts_with("#{")
             {
@@ -260,21 +273,19 @@ impl<'a> Parser<'a> {
         let start = self.at;
         self.at += 1;
         loop {
-            let rest = self.rest();
-            let Some(next) = rest.find(['"', '\\', '\n', '{']) else {
-                self.at = self.text.len();
-                self.fault(start, "the string has no end");
-                break;
-            };
-            self.at += next;
+            self.skip_to(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'{'));
             match self.peek() {
+                None => {
+                    self.fault(start, "the string has no end");
+                    break;
+                }
                 Some('"') => {
                     self.at += 1;
                     break;
                 }
                 Some('\\') => {
                     self.at += 1;
-                    self.at += self.peek().map_or(0, char::len_utf8);
+                    self.at += self.rest().chars().next().map_or(0, char::len_utf8);
                 }
                 Some('\n') => {
                     self.fault(start, "the string has no end in its line");

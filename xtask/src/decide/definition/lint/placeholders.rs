@@ -70,6 +70,16 @@ const IDENTIFIERS: [&str; 34] = [
     "VERSION",
 ];
 
+/// Beginnings of words that stand for any value.
+const PLACEHOLDER_STARTS: [&str; 6] = [
+    "CHANGEME",
+    "CHANGE_ME",
+    "REPLACEME",
+    "REPLACE_ME",
+    "REPLACE_THIS",
+    "REPLACE_WITH",
+];
+
 /// Marks of template languages that have a tool of their own, and the tool.
 const TEMPLATES: [(&str, &str); 11] = [
     ("{{must_env", "ecspresso"),
@@ -241,8 +251,21 @@ fn mark_in<'a>(json_path: &str, of: Use, text: &'a str) -> Option<&'a str> {
     }
 }
 
+/// Whether there is a character of a mark at all.
+fn may_have_mark(text: &str) -> bool {
+    let is_mark = |byte| matches!(byte, b'$' | b'{' | b'<' | b'[' | b'%' | b'@' | b'#' | b'_');
+    text.bytes().any(is_mark)
+}
+
 /// A mark anywhere, since no identifier has one.
 fn in_identifier<'a>(json_path: &str, text: &'a str) -> Option<&'a str> {
+    let mark = may_have_mark(text).then(|| any_mark(text)).flatten();
+    let is_replace = |word: &str| word == "REPLACE" || word.starts_with("REPLACE_");
+    mark.or_else(|| words(text).find(|word| is_placeholder_word(word) || is_replace(word)))
+        .or_else(|| in_form(json_path, text))
+}
+
+fn any_mark(text: &str) -> Option<&str> {
     between(text, "${", "}")
         .or_else(|| between(text, "{{", "}}"))
         .or_else(|| enclosed(text, "#{", "}", is_name))
@@ -254,11 +277,6 @@ fn in_identifier<'a>(json_path: &str, text: &'a str) -> Option<&'a str> {
         .or_else(|| enclosed(text, "__", "__", is_upper))
         .or_else(|| enclosed(text, "@", "@", is_upper))
         .or_else(|| variable(text))
-        .or_else(|| {
-            let is_replace = |word: &str| word == "REPLACE" || word.starts_with("REPLACE_");
-            words(text).find(|word| is_placeholder_word(word) || is_replace(word))
-        })
-        .or_else(|| in_form(json_path, text))
 }
 
 /// Words that are wrong where an image, an ARN or a Region has another form.
@@ -327,11 +345,18 @@ fn in_image(text: &str) -> Option<&str> {
 fn in_text(text: &str) -> Option<&str> {
     let is_variable =
         |inner: &str| inner.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    let dollar = enclosed(text, "${", "}", is_variable).or_else(|| unclosed(text));
-    dollar
+    let your = words(text).find(|word| is_your(word) && is_upper(word));
+    let word = your.or_else(|| {
+        let is_word = words(text).eq([text]) && is_placeholder_word(text);
+        is_word.then_some(text)
+    });
+    if word.is_some() || !may_have_mark(text) {
+        return word;
+    }
+    enclosed(text, "${", "}", is_variable)
+        .or_else(|| unclosed(text))
         .or_else(|| enclosed(text, "#{", "}#", is_name))
         .or_else(|| braces(text))
-        .or_else(|| words(text).find(|word| is_your(word) && is_upper(word)))
         .or_else(|| angle_brackets(text))
         .or_else(|| is_whole_mark(text).then_some(text))
 }
@@ -354,7 +379,6 @@ fn is_whole_mark(text: &str) -> bool {
         || is_all(enclosed(text, "%", "%", is_long_name))
         || is_all(enclosed(text, "__", "__", is_upper))
         || is_all(variable(text).filter(|name| is_upper(&name[1..])))
-        || (words(text).eq([text]) && is_placeholder_word(text))
 }
 
 /// `${` without its end.
@@ -473,29 +497,32 @@ fn is_your(word: &str) -> bool {
 
 /// A word that stands for a value in any place.
 fn is_placeholder_word(word: &str) -> bool {
-    let upper = word.to_ascii_uppercase().replace('-', "_");
-    let begins = |start: &str| {
-        let rest = upper.strip_prefix(start);
-        rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphabetic()))
-    };
-    let is_capitals = !word.contains(|letter: char| letter.is_ascii_lowercase());
-    let starts = [
-        "CHANGEME",
-        "CHANGE_ME",
-        "REPLACEME",
-        "REPLACE_ME",
-        "REPLACE_WITH",
-        "REPLACE_THIS",
-    ];
-    is_your(word)
-        || starts.iter().any(|start| begins(start))
-        || (is_capitals && upper.split('_').any(|part| part == "PLACEHOLDER"))
-        || is_crossed_out(word)
+    // Most words are ruled out by their first letter.
+    match word.bytes().next() {
+        Some(b'Y' | b'y') if is_your(word) => return true,
+        Some(b'C' | b'c' | b'R' | b'r') => {
+            let upper = word.to_ascii_uppercase().replace('-', "_");
+            let begins = |start: &str| {
+                let rest = upper.strip_prefix(start);
+                rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphabetic()))
+            };
+            if PLACEHOLDER_STARTS.iter().any(|start| begins(start)) {
+                return true;
+            }
+        }
+        _ => {}
+    }
+    let is_capitals = !word.bytes().any(|byte| byte.is_ascii_lowercase());
+    let mut parts = word.split(['_', '-']);
+    (is_capitals && parts.any(|part| part == "PLACEHOLDER")) || is_crossed_out(word)
 }
 
 /// A run of four X or more, also behind a prefix as that of an id.
 fn is_crossed_out(word: &str) -> bool {
     const LENGTH_MIN: usize = 4;
+    if !word.bytes().any(|byte| matches!(byte, b'X' | b'x')) {
+        return false;
+    }
     let is_run =
         |part: &str, letter| part.len() >= LENGTH_MIN && part.bytes().all(|byte| byte == letter);
     let mut parts = word.split(['-', '_']);

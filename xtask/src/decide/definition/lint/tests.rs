@@ -2,6 +2,7 @@
 
 mod cases;
 mod limits;
+mod pages;
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ fn facts() -> Facts {
     let image = ImageFacts {
         user: "65532:65532".into(),
         architecture: Architecture::X86,
-        files: vec!["axon".into()],
+        files: vec!["axon".into(), "app".into()],
         entrypoint: vec!["/axon".into()],
     };
     Facts {
