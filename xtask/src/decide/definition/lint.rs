@@ -267,8 +267,9 @@ const fn advice(
     }
 }
 
-/// Rules that are about keys and placeholders themselves, and about what a value is for.
-const OF_UNRESOLVED_VALUES: [&str; 5] = ["T11", "T50", "T51", "T52", "T71"];
+/// Rules that are about keys, about placeholders themselves, about what a value is for, or about
+/// the part of it that is there.
+const OF_UNRESOLVED_VALUES: [&str; 7] = ["T05", "T11", "T25", "T50", "T51", "T52", "T71"];
 
 /// The codes come from a longer list of rules. The missing ones need a call to AWS, or a setting
 /// that no file of this repository holds.

@@ -81,7 +81,7 @@ fn not_json(subject: &str, fault: &SyntaxFault) -> Finding {
 fn facts_of(definition: &Value, is_wrapped: bool, facts: &Facts) -> Facts {
     let mut facts = facts.clone();
     let arn = definition.get("taskDefinitionArn").and_then(Value::as_str);
-    facts.is_described = is_wrapped && arn.is_some();
+    facts.is_described = is_wrapped;
     let own = arn
         .and_then(Arn::parse)
         .filter(|arn| super::arn::is_account(arn.account));

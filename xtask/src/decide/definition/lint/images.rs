@@ -10,7 +10,10 @@ pub(super) fn by_tag(input: &Input<'_>) -> Vec<LintFault> {
     let containers = input.containers.iter();
     let images =
         containers.filter_map(|container| Some((container.0.path_of("image"), container.image()?)));
-    let by_tag = images.filter(|(_, image)| !image.contains('@'));
+    let by_tag = images.filter(|(json_path, image)| {
+        let is_known = !input.unresolved.contains(json_path) || image.ends_with(":latest");
+        is_known && !image.is_empty() && !image.contains('@')
+    });
     by_tag
         .map(|(json_path, image)| {
             let what = format!("{image} has no digest");

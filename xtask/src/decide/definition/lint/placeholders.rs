@@ -14,8 +14,10 @@ use crate::decide::definition::node::Node;
 enum Use {
     /// A name, an ARN, an image: has a form of its own, without marks.
     Identifier,
-    /// A setting, a label, an option: any text.
+    /// A setting, a label: any text.
     Text,
+    /// An option of a log driver or a log router, which have variables of their own.
+    Option,
     /// A word of a command: any text, and variables of the shell.
     Command,
 }
@@ -224,15 +226,17 @@ fn use_of(json_path: &str) -> Use {
         return if has_form.contains(&option) {
             Use::Identifier
         } else {
-            Use::Text
+            Use::Option
         };
+    }
+    if path.starts_with("firelensConfiguration.options.") {
+        return Use::Option;
     }
     // The name of a secret is that of a variable.
     let is_secret_name = path.starts_with("secrets[") && path.ends_with(".name");
     let texts = [
         "environment[",
         "dockerLabels.",
-        "firelensConfiguration.options.",
         "systemControls[",
         "dockerSecurityOptions[",
         "extraHosts[",
@@ -247,6 +251,7 @@ fn mark_in<'a>(json_path: &str, of: Use, text: &'a str) -> Option<&'a str> {
     match of {
         Use::Identifier => in_identifier(json_path, text),
         Use::Text => in_text(text),
+        Use::Option => text.split('$').find_map(in_text),
         Use::Command => in_command(text),
     }
 }

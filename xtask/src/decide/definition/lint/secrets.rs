@@ -46,12 +46,12 @@ fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
 
 /// T05
 pub(super) fn segments(input: &Input<'_>) -> Vec<LintFault> {
-    let wrong = |reference: &Reference<'_>| {
-        let parts = reference.parts.len();
-        reference.is_secret() && parts != WHOLE_SECRET_PARTS && parts != SECRET_KEY_PARTS
-    };
-    let faults = references(input).into_iter().filter(wrong).map(|reference| {
-        let parts = reference.parts.len();
+    let found = references(input).into_iter().filter_map(|reference| {
+        let parts = parts_of(&reference)?;
+        let is_wrong = parts != WHOLE_SECRET_PARTS && parts != SECRET_KEY_PARTS;
+        is_wrong.then_some((reference, parts))
+    });
+    let faults = found.map(|(reference, parts)| {
         let what = format!(
             "{parts} parts, expected {WHOLE_SECRET_PARTS} for a secret or {SECRET_KEY_PARTS} for one of its keys"
         );
@@ -63,6 +63,20 @@ pub(super) fn segments(input: &Input<'_>) -> Vec<LintFault> {
         fault(reference.json_path, what, remedy)
     });
     faults.collect()
+}
+
+/// The number of parts. A placeholder of the whole ARN has those of an ARN.
+fn parts_of(reference: &Reference<'_>) -> Option<usize> {
+    if reference.is_secret() {
+        return Some(reference.parts.len());
+    }
+    let ends = [("${", "}"), ("{{", "}}"), ("<", ">")];
+    let tail = ends.iter().find_map(|(start, end)| {
+        let (_, tail) = reference.text.strip_prefix(start)?.split_once(end)?;
+        Some(tail)
+    })?;
+    let keys = tail.strip_prefix(':')?;
+    Some(WHOLE_SECRET_PARTS + keys.split(':').count())
 }
 
 /// T06
