@@ -251,8 +251,12 @@ pub struct LintArguments {
     /// Definitions to check instead of ours: files, or folders of them
     #[arg(long = "file", value_name = "PATH", num_args = 1.., conflicts_with = "names")]
     pub files: Vec<PathBuf>,
-    /// What runs them, where they do not say it: FARGATE, EC2, EXTERNAL or `MANAGED_INSTANCES`
-    #[arg(long, value_name = "TYPE", requires = "files")]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        requires = "files",
+        help = "What runs them, where they do not say it: FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES"
+    )]
     pub launch_type: Option<LaunchType>,
     /// Tell good practice too, finding by finding
     #[arg(long)]

@@ -3,10 +3,9 @@
 //! There are no outputs to render them with, so invented values take their place, and the digest of
 //! an empty image.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::catalog::{Catalog, Service};
 use crate::decide::definition::Definition;
@@ -100,27 +99,42 @@ pub async fn lint_files(
         launch_type: options.launch_type,
         ..Facts::default()
     };
-    let mut findings = Vec::new();
     let mut beside: BTreeMap<String, SuppressionFile> = BTreeMap::new();
+    // Each on a thread of its own, as there may be thousands.
+    let mut waiting = Vec::new();
     for file in files {
-        let accepted = match beside.entry(suppressions::path_beside(&file.path)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(SuppressionFile::beside(source, &file.path).await?),
-        };
+        let path = suppressions::path_beside(&file.path);
+        if !beside.contains_key(&path) {
+            let accepted = SuppressionFile::beside(source, &file.path).await?;
+            beside.insert(path.clone(), accepted);
+        }
         let text = source.read(&file.path).await;
         let text = text.map_err(|error| Failure::usage(format!("{error:#}")))?;
-        let found = match lint_text(&file.path, &text, &facts) {
-            Some(found) => found,
-            None if file.is_found => Vec::new(),
-            None => not_a_definition(&file.path, &text),
-        };
-        findings.extend(accepted.suppressions.apply(found));
+        let (file, facts) = (file.clone(), facts.clone());
+        let judged = tokio::task::spawn_blocking(move || judge(&file, &text, &facts));
+        waiting.push((path, judged));
+    }
+    let mut findings = Vec::new();
+    for (path, judged) in waiting {
+        let found = judged.await.context("judge a definition")?;
+        match beside.get_mut(&path) {
+            Some(accepted) => findings.extend(accepted.suppressions.apply(found)),
+            None => findings.extend(found),
+        }
     }
     // Where only some of a folder's definitions were checked, an entry may be about another one.
     if files.iter().all(|file| file.is_found) {
         findings.extend(beside.values().flat_map(SuppressionFile::unused));
     }
     conclude(report, &findings, &[], options)
+}
+
+fn judge(file: &DefinitionFile, text: &str, facts: &Facts) -> Vec<Finding> {
+    match lint_text(&file.path, text, facts) {
+        Some(found) => found,
+        None if file.is_found => Vec::new(),
+        None => not_a_definition(&file.path, text),
+    }
 }
 
 /// Prints the page of a rule.

@@ -84,53 +84,64 @@ const QUALIFIERS: [&str; 21] = [
     "VALUE",
 ];
 /// Words with which a name is about something else: a limit, a switch, a place.
-const DESCRIPTORS: [&str; 62] = [
-    "ADDRESS",
+const DESCRIPTORS: [&str; 79] = [
     "ADDR",
+    "ADDRESS",
     "AGE",
     "ALG",
     "ALGORITHM",
+    "ALIAS",
     "ALLOW",
     "ALLOWED",
     "ARN",
     "AUDIENCE",
+    "CLASS",
+    "COLUMN",
+    "CONTRACT",
     "COUNT",
-    "DAYS",
+    "DAY",
+    "DECIMAL",
     "DISABLE",
     "DISABLED",
     "DURATION",
     "ENABLE",
     "ENABLED",
+    "ENCODER",
+    "ENCODING",
     "ENDPOINT",
     "EXPIRATION",
     "EXPIRE",
-    "EXPIRES",
     "EXPIRY",
     "FIELD",
     "FILE",
     "FORMAT",
     "HAS",
     "HEADER",
+    "HINT",
     "HOST",
-    "HOURS",
+    "HOUR",
     "ID",
     "INTERVAL",
     "IS",
     "ISSUER",
-    "KEYS",
+    "KEY",
+    "KIND",
+    "LABEL",
     "LENGTH",
     "LIFETIME",
     "LIMIT",
+    "LOCATION",
     "MANAGER",
     "MAX",
     "MIN",
-    "MINUTES",
+    "MINUTE",
     "MODE",
     "MS",
     "NAME",
     "NUM",
     "PARAMETER",
     "PATH",
+    "PER",
     "POLICY",
     "PREFIX",
     "PROVIDER",
@@ -138,10 +149,16 @@ const DESCRIPTORS: [&str; 62] = [
     "REGION",
     "REQUIRE",
     "REQUIRED",
+    "RESET",
     "ROTATION",
-    "SECONDS",
+    "ROUND",
+    "SCOPE",
+    "SECOND",
     "SIZE",
     "STORE",
+    "STRATEGY",
+    "SUBJECT",
+    "SYMBOL",
     "TIMEOUT",
     "TTL",
     "TYPE",
@@ -215,7 +232,7 @@ pub fn is_credential(name: &str, value: &str) -> bool {
     }
     match meaning(name) {
         Meaning::Secret => !is_harmless(value),
-        Meaning::MaybeSecret => looks_random(value),
+        Meaning::MaybeSecret => looks_random(value) && !is_harmless(value),
         Meaning::Other => false,
     }
 }
@@ -243,7 +260,10 @@ fn meaning(name: &str) -> Meaning {
         return Meaning::Other;
     };
     let (before, after) = (&words[..last], &words[last + 1..]);
-    let describes = |word: &String| DESCRIPTORS.contains(&word.as_str());
+    let describes = |word: &String| {
+        let one = word.strip_suffix('S').unwrap_or(word);
+        DESCRIPTORS.contains(&word.as_str()) || DESCRIPTORS.contains(&one)
+    };
     let qualifies = |word: &String| {
         let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
         is_number || QUALIFIERS.contains(&word.as_str())
@@ -313,7 +333,11 @@ fn is_harmless(value: &str) -> bool {
         "vault:",
         "secretsmanager:",
     ];
-    let is_place = starts.iter().any(|start| lower.starts_with(start));
+    // The name of a secret in a store has a path, as `prod/db/password`.
+    let in_path =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_/".contains(&byte);
+    let is_path = value.contains('/') && value.bytes().all(in_path);
+    let is_place = is_path || starts.iter().any(|start| lower.starts_with(start));
     SWITCHES.contains(&lower.as_str()) || is_duration || is_address || is_place
 }
 
@@ -450,6 +474,16 @@ mod tests {
             ("USE_TOKEN", "x"),
             ("REFRESH_TOKEN", "7d"),
             ("TOKEN_COLOUR", "blue"),
+            (
+                "TOKEN_CONTRACT",
+                "0x52908400098527886E0F7030069857D2E4169EE7",
+            ),
+            ("DB_SECRET", "prod/app/db"),
+            ("TOKENS_PER_MINUTE", "1000"),
+            ("PASSWORD_HASH_ROUNDS", "10"),
+            ("API_KEY_HEADERS", "X-Api-Key-2"),
+            ("STRIPE_PUBLISHABLE_KEY", "pk_live_000000000000"),
+            ("MYSQL_ALLOW_EMPTY_PASSWORD", "yes"),
             ("COMPASS", "north"),
         ] {
             assert!(!is_credential(name, value), "{name}={value}");

@@ -75,6 +75,16 @@ async fn our_templates_are_clean_in_a_real_environment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn our_templates_are_clean_in_every_partition() {
+    let fake = checkout();
+    for region in ["us-gov-west-1", "cn-north-1"] {
+        fake.state().environment.region = region.to_owned();
+        let output = lint(&fake, Format::Human, &SERVICES).await;
+        assert_eq!(output.succeeds().data, "no findings\n", "{region}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_is_printed_and_ends_with_10() {
     let fake = checkout();
     fake.edit_template(AXON, WRONG_CHECK[0], WRONG_CHECK[1]);

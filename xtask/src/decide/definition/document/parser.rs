@@ -324,15 +324,13 @@ impl<'a> Parser<'a> {
             "None" => Some(Value::Null),
             _ => None,
         };
-        match serde_json::from_str(word) {
-            Ok(value) => value,
-            Err(_) => {
-                self.fault(start, "expected value");
-                let unquoted = word.strip_prefix('\'').and_then(|it| it.strip_suffix('\''));
-                let text = unquoted.map(|text| Value::String(text.to_owned()));
-                known.or(text).unwrap_or(Value::Null)
-            }
+        if let Ok(value) = serde_json::from_str(word) {
+            return value;
         }
+        self.fault(start, "expected value");
+        let unquoted = word.strip_prefix('\'').and_then(|it| it.strip_suffix('\''));
+        let text = unquoted.map(|text| Value::String(text.to_owned()));
+        known.or(text).unwrap_or(Value::Null)
     }
 
     /// The text before the next of these characters. It is never empty, so that the parser goes on.

@@ -233,7 +233,7 @@ fn use_of(json_path: &str) -> Use {
         return Use::Option;
     }
     // The name of a secret is that of a variable.
-    let is_secret_name = path.starts_with("secrets[") && path.ends_with(".name");
+    let is_secret_name = path.starts_with("secrets[") && path.rsplit('.').next() == Some("name");
     let texts = [
         "environment[",
         "dockerLabels.",
@@ -416,11 +416,14 @@ fn angle_brackets(text: &str) -> Option<&str> {
         "span", "strong", "style", "table", "td", "tr", "u", "ul",
     ];
     let mark = enclosed(text, "<", ">", is_words)?;
+    let start = text.find(mark)?;
+    // `List<Item>` is a type.
+    let is_type = text[..start].ends_with(|before: char| before.is_ascii_alphanumeric());
     let name = mark[1..mark.len() - 1].to_ascii_lowercase();
     let first = name.split(' ').next().unwrap_or_default();
     let is_heading = first.len() == 2 && first.starts_with('h');
     let is_markup = text.contains("</") || text.contains("/>") || is_heading;
-    (!is_markup && !ELEMENTS.contains(&first)).then_some(mark)
+    (!is_markup && !is_type && !ELEMENTS.contains(&first)).then_some(mark)
 }
 
 /// `$NAME`

@@ -314,11 +314,11 @@ fn wrong_image(image: &str) -> Option<(String, &'static str)> {
         Some((repository, tag)) => (repository, Some(tag)),
         None => (path, None),
     };
-    let follows = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    let is_tag = |tag: &str| {
+    let is_tag_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let fits_tag = |tag: &str| {
         let length = tag.len();
         let begins = tag.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
-        begins && length <= TAG_LENGTH_MAX && tag.bytes().all(follows)
+        begins && length <= TAG_LENGTH_MAX && tag.bytes().all(is_tag_byte)
     };
     let is_component = |part: &str| {
         let inner =
@@ -329,7 +329,7 @@ fn wrong_image(image: &str) -> Option<(String, &'static str)> {
         let bytes = part.as_bytes();
         part.bytes().all(inner) && ends(bytes.first()) && ends(bytes.last())
     };
-    if repository.split('/').all(is_component) && tag.is_none_or(is_tag) {
+    if repository.split('/').all(is_component) && tag.is_none_or(fits_tag) {
         return None;
     }
     let what = format!("`{image}` is not the name of an image");
