@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::pause;
 
@@ -61,38 +61,88 @@ fn parse(text: &str) -> Option<Answer> {
 /// Sends requests in the background, and collects the answers other than 200.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
-    worker: JoinHandle<Served>,
+    started: Instant,
+    callers: Vec<JoinHandle<Served>>,
 }
 
 #[derive(Debug, Default)]
 pub struct Served {
-    pub answered: u32,
+    pub answered: usize,
     pub lost: Vec<String>,
+    pub took: Duration,
 }
 
 impl Traffic {
-    pub fn start(method: &'static str, url: String) -> Self {
+    /// One caller.
+    pub fn start(method: &'static str, url: &str) -> Self {
+        Self::of(1, Duration::from_millis(20), method, url)
+    }
+
+    /// As many requests a second, unless the answers take too long for that: each caller waits for
+    /// its own.
+    pub fn at_rate(per_second: u32, method: &'static str, url: &str) -> Self {
+        const CALLERS: u32 = 8;
+        Self::of(
+            CALLERS,
+            Duration::from_secs(1) * CALLERS / per_second,
+            method,
+            url,
+        )
+    }
+
+    fn of(callers: u32, interval: Duration, method: &'static str, url: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let worker = std::thread::spawn(move || {
-            let mut served = Served::default();
-            while !stopped.load(Ordering::SeqCst) {
-                match request(method, &url, &[], "") {
-                    Ok(answer) if answer.status == 200 => served.answered += 1,
-                    Ok(answer) => served
-                        .lost
-                        .push(format!("{} {}", answer.status, answer.body)),
-                    Err(error) => served.lost.push(error.to_string()),
-                }
-                pause(Duration::from_millis(20));
-            }
-            served
-        });
-        Self { stop, worker }
+        let caller = |_| {
+            let (stopped, url) = (Arc::clone(&stop), url.to_owned());
+            std::thread::spawn(move || call_until(&stopped, interval, method, &url))
+        };
+        let callers = (0..callers).map(caller).collect();
+        Self {
+            stop,
+            started: Instant::now(),
+            callers,
+        }
     }
 
     pub fn stop(self) -> Served {
         self.stop.store(true, Ordering::SeqCst);
-        self.worker.join().expect("the traffic's thread")
+        let mut all = Served::default();
+        for caller in self.callers {
+            let served = caller.join().expect("a thread of the traffic");
+            all.answered += served.answered;
+            all.lost.extend(served.lost);
+        }
+        all.took = self.started.elapsed();
+        all
+    }
+}
+
+fn call_until(stopped: &AtomicBool, interval: Duration, method: &str, url: &str) -> Served {
+    let mut served = Served::default();
+    while !stopped.load(Ordering::SeqCst) {
+        let next = Instant::now() + interval;
+        match request(method, url, &[], "") {
+            Ok(answer) if answer.status == 200 => served.answered += 1,
+            Ok(answer) => served
+                .lost
+                .push(format!("{} {}", answer.status, answer.body)),
+            Err(error) => served.lost.push(error.to_string()),
+        }
+        pause(next.saturating_duration_since(Instant::now()));
+    }
+    served
+}
+
+impl Served {
+    /// Prints the counts of one scenario.
+    pub fn tell(&self, scenario: &str) {
+        let Self {
+            answered,
+            lost,
+            took,
+        } = self;
+        let seconds = took.as_secs_f64();
+        let (lost, all) = (lost.len(), answered + lost.len());
+        println!("traffic: {scenario:<28} {all:>6} requests, {lost:>4} lost, {seconds:>6.1} s");
     }
 }

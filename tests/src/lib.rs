@@ -9,6 +9,7 @@
 )]
 
 pub mod builder;
+mod engine_proxy;
 mod http;
 mod image;
 mod lambda;
@@ -17,6 +18,7 @@ mod signed_axon;
 pub mod stub;
 pub mod workflow;
 
+pub use engine_proxy::EngineProxy;
 pub use http::{Answer, Served, Traffic, request};
 pub use image::{Container, Image, docker};
 pub use lambda::FunctionProcess;
@@ -373,6 +375,11 @@ impl CheckoutCopy {
         self.call_aws(&format!("DynamoDB_20120810.{operation}"), input)
     }
 
+    pub fn ecs(&self, operation: &str, input: &Value) -> Value {
+        let target = format!("AmazonEC2ContainerServiceV20141113.{operation}");
+        self.call_aws(&target, input)
+    }
+
     /// Updates a service by hand.
     pub fn update_service(&self, service: &str, revision: &str) {
         let input = serde_json::json!({
@@ -380,7 +387,7 @@ impl CheckoutCopy {
             "service": service,
             "taskDefinition": revision,
         });
-        self.call_aws("AmazonEC2ContainerServiceV20141113.UpdateService", &input);
+        self.ecs("UpdateService", &input);
     }
 
     /// With the key alone: the local AWS does not check the rest of a signature.
@@ -529,6 +536,6 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("within a minute: {what}");
 }
 
-fn pause(time: Duration) {
+pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -272,11 +272,13 @@ async fn run_in_checkout(
             let corpus = environments::state_folder(env, "fuzz/signature")?;
             test::fuzz(&corpus, env, report, seconds).await
         }
-        CheckoutVerb::Test { fast, fix, .. } => {
-            let scope = if fast {
-                test::TestScope::Fast
-            } else {
-                test::TestScope::All
+        CheckoutVerb::Test {
+            fast, long, fix, ..
+        } => {
+            let scope = match (fast, long) {
+                (true, _) => test::TestScope::Fast,
+                (_, true) => test::TestScope::Long,
+                _ => test::TestScope::All,
             };
             run_tests(environment, process, scope, fix).await
         }

@@ -78,7 +78,7 @@ pub(crate) fn change(story: &Story) {
     let before = ["axon", "orbit"].map(|service| revision(checkout, service));
     checkout.set_in_template("axon", "RUST_LOG", "debug");
     checkout.set_in_template("orbit", "RUST_LOG", "debug");
-    let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
+    let traffic = Traffic::start("POST", &format!("{}/dispatch", base_url(checkout)));
     let ran = checkout.xtask(&["deploy"]);
     let served = traffic.stop();
     let after = ["axon", "orbit"].map(|service| revision(checkout, service));

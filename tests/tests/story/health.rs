@@ -10,7 +10,7 @@ pub(crate) fn never_listens(story: &Story) {
     let checkout = story.deployed();
     let before = revision(checkout, "axon");
     checkout.set_in_template("axon", "PORT", "8081");
-    let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
+    let traffic = Traffic::start("POST", &format!("{}/dispatch", base_url(checkout)));
     let ran = checkout.xtask(&["deploy"]);
     let served = traffic.stop();
     let told = [

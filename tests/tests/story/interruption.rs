@@ -29,7 +29,7 @@ fn lost_nothing(traffic: Traffic) {
 /// The next run sees that nobody works on it any more, and goes on.
 pub(crate) fn killed(story: &Story) {
     let checkout = story.deployed();
-    let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
+    let traffic = Traffic::start("POST", &format!("{}/dispatch", base_url(checkout)));
     let mut child = release_under_way(checkout, &["deploy"], "info,killed=debug");
     child.kill().expect("kill xtask");
     child.wait().expect("wait for xtask");
@@ -45,7 +45,7 @@ pub(crate) fn killed(story: &Story) {
 /// 45 seconds without a network in the middle, and a tenth of the calls spoiled besides.
 pub(crate) fn blackout(story: &Story) {
     let checkout = story.deployed();
-    let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
+    let traffic = Traffic::start("POST", &format!("{}/dispatch", base_url(checkout)));
     for service in ["axon", "orbit"] {
         checkout.set_in_template(service, "RUST_LOG", "info,blackout=debug");
     }
@@ -68,7 +68,7 @@ pub(crate) fn hotfix(story: &Story) {
     let (axon, hotfix) = (revision(checkout, "axon"), revision(checkout, "orbit"));
     checkout.set_in_template("orbit", "RUST_LOG", "info,before=debug");
     checkout.xtask(&["deploy"]).expect(0, &["answered 200"]);
-    let traffic = Traffic::start("POST", format!("{}/dispatch", base_url(checkout)));
+    let traffic = Traffic::start("POST", &format!("{}/dispatch", base_url(checkout)));
     let child = release_under_way(checkout, &["deploy"], "info,hotfix=debug");
     checkout.update_service("demo-orbit", &hotfix);
     let said = [

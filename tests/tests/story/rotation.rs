@@ -15,7 +15,7 @@ pub(crate) fn rotation(story: &Story) {
     }
     let base_url = base_url(checkout);
     let traffic = [("POST", "/dispatch"), ("GET", "/scout")]
-        .map(|(method, path)| Traffic::start(method, format!("{base_url}{path}")));
+        .map(|(method, path)| Traffic::start(method, &format!("{base_url}{path}")));
     let ran = checkout.xtask(&["secrets", "rotate"]);
     let served = traffic.map(Traffic::stop);
     let steps = [

@@ -23,12 +23,14 @@ pub enum TestScope {
     /// For use before each commit: needs neither Docker nor Terraform.
     Fast,
     All,
+    /// All, and the programs of `LONG`.
+    Long,
 }
 
 /// The last lines of the output of a stage that failed: compilers and tests end with a summary.
 const FAILURE_LINES: usize = 120;
 
-/// The files and folders of `tests/tests`.
+/// The files and folders of `tests/tests`, but for those of `LONG`.
 pub const END_TO_END: [&str; 7] = [
     "docker",
     "replacement",
@@ -38,6 +40,9 @@ pub const END_TO_END: [&str; 7] = [
     "trust",
     "workflow",
 ];
+
+/// Releases and faults of the local AWS under traffic, which take a quarter of an hour.
+pub const LONG: [&str; 1] = ["traffic"];
 
 /// All tests but the end-to-end ones.
 const TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "e2e", "--locked"];
@@ -75,7 +80,7 @@ pub struct TestParts<'a> {
 
 /// Every stage runs even if one before it failed: all faults at once.
 pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
-    if scope == TestScope::All {
+    if scope != TestScope::Fast {
         doctor::require_local(parts.machine).await?;
         if parts.fix {
             coverage::install_llvm(parts.machine, parts.toolchain, parts.report).await?;
@@ -108,7 +113,10 @@ pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
     suite.crates().await?;
     suite.stage("workflows", parts.workflows.check()).await;
     suite.stage("terraform", parts.infra.check()).await;
-    suite.end_to_end().await?;
+    suite.end_to_end("end to end", &END_TO_END).await?;
+    if scope == TestScope::Long {
+        suite.end_to_end("traffic", &LONG).await?;
+    }
     suite.conclude()
 }
 
@@ -209,17 +217,15 @@ impl Suite<'_> {
     }
 
     /// The program that runs now is the one that is tested.
-    async fn end_to_end(&mut self) -> Result<()> {
+    async fn end_to_end(&mut self, stage: &'static str, programs: &[&str]) -> Result<()> {
         // `--workspace` with a filter: for the package alone cargo would unite fewer features and
         // compile all dependencies once more.
         let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
-        arguments.extend(END_TO_END.iter().flat_map(|name| ["--test", name]));
+        arguments.extend(programs.iter().flat_map(|name| ["--test", name]));
         arguments.extend(["--", "--test-threads=1", "--nocapture"]);
         let program = self.parts.program.to_string_lossy().into_owned();
         let variables = [("XTASK".to_owned(), program)].into();
-        self.run("end to end", &arguments, &variables)
-            .await
-            .map(drop)
+        self.run(stage, &arguments, &variables).await.map(drop)
     }
 
     async fn run(

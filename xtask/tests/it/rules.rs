@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use xtask::catalog::Service;
+use xtask::commands::test;
 
 use crate::world::components::catalog;
 
@@ -498,7 +499,9 @@ fn every_end_to_end_test_is_run() {
     };
     let mut names: Vec<_> = files.iter().map(name).collect();
     names.dedup();
-    assert_eq!(names, xtask::commands::test::END_TO_END);
+    let mut run = [&test::END_TO_END[..], &test::LONG].concat();
+    run.sort_unstable();
+    assert_eq!(names, run);
 }
 
 #[test]

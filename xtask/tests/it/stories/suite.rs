@@ -17,6 +17,10 @@ struct Flags {
 }
 
 async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
+    run_scope(fake, TestScope::All, flags, format).await
+}
+
+async fn run_scope(fake: &Fake, scope: TestScope, flags: Flags, format: Format) -> CommandOutput {
     fake.run_in(format, async |context| {
         let parts = TestParts {
             catalog: context.catalog,
@@ -30,7 +34,7 @@ async fn run(fake: &Fake, flags: Flags, format: Format) -> CommandOutput {
             ci: flags.ci,
             program: Path::new("xtask"),
         };
-        test(&parts, TestScope::All).await
+        test(&parts, scope).await
     })
     .await
 }
@@ -55,6 +59,18 @@ async fn alone_it_names_what_it_could_not_look_at_and_installs_nothing() {
     );
     assert_eq!(lines[2], "tests: 6 passed, 0 failed");
     assert_eq!(fake.state().machine.installed, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn programs_that_take_long_are_run_only_when_they_are_asked_for() {
+    for (scope, runs) in [(TestScope::All, 0), (TestScope::Long, 1)] {
+        let fake = Fake::empty();
+        let output = run_scope(&fake, scope, Flags::default(), Format::Human).await;
+        output.succeeds();
+        let ran = fake.state().machine.ran.clone();
+        let long = ran.iter().filter(|run| run.contains("--test traffic"));
+        assert_eq!(long.count(), runs, "{ran:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
