@@ -264,6 +264,12 @@ pub struct LintArguments {
     /// Tell good practice too, finding by finding
     #[arg(long)]
     pub advice: bool,
+    /// Show how what needs no thought would be mended in these files; with --yes write it
+    #[arg(long, requires = "files")]
+    pub fix: bool,
+    /// Write what --fix shows
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
     /// Print the page of a rule: what it finds, why, and an example
     #[arg(long, value_name = "CODE", conflicts_with_all = ["names", "files"])]
     pub explain: Option<String>,

@@ -257,6 +257,10 @@ async fn run_in_checkout(
                 lint::lint_templates(&source, catalog, environment, report, services, options).await
             } else {
                 let files = definition_files(env, &arguments.files)?;
+                if arguments.fix {
+                    let writes = arguments.yes;
+                    return lint::fix(&source, environment, report, &files, options, writes);
+                }
                 lint::lint_files(&source, environment, report, &files, options).await
             }
         }

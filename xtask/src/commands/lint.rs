@@ -3,6 +3,8 @@
 //! There are no outputs to render them with, so invented values take their place, and the digest of
 //! an empty image.
 
+mod fix;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
@@ -10,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::catalog::{Catalog, Service};
 use crate::decide::definition::Definition;
 use crate::decide::definition::document::Document;
-use crate::decide::definition::lint::file::{lint_text, not_a_definition};
+use crate::decide::definition::lint::file::{lint_text, not_a_definition, unreadable};
 use crate::decide::definition::lint::pages::pages;
 use crate::decide::definition::lint::sarif;
 use crate::decide::definition::lint::suppressions::{self, Suppressions};
@@ -21,6 +23,8 @@ use crate::failure::{Failure, Kind};
 use crate::planning::{definitions, outputs};
 use crate::ports::Source;
 use crate::report::{Annotation, CommandEvent, Format, Report, count};
+
+pub use fix::fix;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LintOptions {
@@ -90,31 +94,29 @@ pub async fn lint_files(
     files: &[DefinitionFile],
     options: LintOptions,
 ) -> Result<()> {
-    let target = AwsTarget {
-        region: environment.region.clone(),
-        account_id: environment.account_id.clone(),
-    };
-    let facts = Facts {
-        target: options.is_for_environment.then_some(target),
-        launch_type: options.launch_type,
-        ..Facts::default()
-    };
+    let facts = facts(environment, options);
     let mut beside: BTreeMap<String, SuppressionFile> = BTreeMap::new();
     // Each on a thread of its own, as there may be thousands.
-    let mut waiting = Vec::new();
+    let (mut waiting, mut unread) = (Vec::new(), Vec::new());
     for file in files {
         let path = suppressions::path_beside(&file.path);
         if !beside.contains_key(&path) {
             let accepted = SuppressionFile::beside(source, &file.path).await?;
             beside.insert(path.clone(), accepted);
         }
-        let text = source.read(&file.path).await;
-        let text = text.map_err(|error| Failure::usage(format!("{error:#}")))?;
+        let text = match source.read(&file.path).await {
+            Ok(text) => text,
+            Err(error) if file.is_found => {
+                unread.push(unreadable(&file.path, format!("{error:#}")));
+                continue;
+            }
+            Err(error) => return Err(Failure::usage(format!("{error:#}")).into()),
+        };
         let (file, facts) = (file.clone(), facts.clone());
         let judged = tokio::task::spawn_blocking(move || judge(&file, &text, &facts));
         waiting.push((path, judged));
     }
-    let mut findings = Vec::new();
+    let mut findings = unread;
     for (path, judged) in waiting {
         let found = judged.await.context("judge a definition")?;
         match beside.get_mut(&path) {
@@ -127,6 +129,19 @@ pub async fn lint_files(
         findings.extend(beside.values().flat_map(SuppressionFile::unused));
     }
     conclude(report, &findings, &[], options)
+}
+
+/// What is known of definitions of files.
+fn facts(environment: &Environment, options: LintOptions) -> Facts {
+    let target = AwsTarget {
+        region: environment.region.clone(),
+        account_id: environment.account_id.clone(),
+    };
+    Facts {
+        target: options.is_for_environment.then_some(target),
+        launch_type: options.launch_type,
+        ..Facts::default()
+    }
 }
 
 fn judge(file: &DefinitionFile, text: &str, facts: &Facts) -> Vec<Finding> {

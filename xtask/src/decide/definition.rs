@@ -46,6 +46,7 @@ impl Definition {
         self.root()
             .items("containerDefinitions")
             .into_iter()
+            .filter(|item| item.value.is_object())
             .map(ContainerDefinition)
             .collect()
     }

@@ -27,10 +27,13 @@ pub struct Document {
     lines: Lines,
 }
 
-/// Where a value begins, and where its children do.
+/// Where a value is, and where its children are.
 #[derive(Debug, Clone, Default)]
 struct Extent {
+    /// Where the key is, if it is the value of one.
+    key: usize,
     start: usize,
+    end: usize,
     members: Vec<(String, Extent)>,
     items: Vec<Extent>,
 }
@@ -66,6 +69,52 @@ impl Document {
     /// The place of a JSON path such as `containerDefinitions[0].secrets[1].valueFrom`. A path that
     /// does not exist (a key may be missing) has the place of its closest existing parent.
     pub fn position(&self, json_path: &str) -> Position {
+        self.lines.position(self.extent(json_path).1.start)
+    }
+}
+
+/// A change of one value's text that leaves all else as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// The value becomes this string.
+    Replace(String),
+    /// Its key becomes this one.
+    Rename(&'static str),
+    /// The value goes with its key.
+    Remove,
+}
+
+impl Document {
+    /// The text after an edit. `None`: there is no such value.
+    pub fn edited(&self, json_path: &str, edit: &Edit) -> Option<String> {
+        let text = &self.lines.text;
+        let extent = self.extent(json_path).0?;
+        let (start, end, new) = match edit {
+            Edit::Replace(value) => (extent.start, extent.end, quoted(value)),
+            Edit::Rename(key) => {
+                let old = text.get(extent.key..)?;
+                let length = old[1..].find('"')? + 2;
+                (extent.key, extent.key + length, quoted(key))
+            }
+            Edit::Remove => {
+                let after = text[extent.end..].trim_start();
+                let before = text[..extent.key].trim_end();
+                match (after.strip_prefix(','), before.strip_suffix(',')) {
+                    (Some(next), _) => (
+                        extent.key,
+                        text.len() - next.trim_start().len(),
+                        String::new(),
+                    ),
+                    (None, Some(previous)) => (previous.len(), extent.end, String::new()),
+                    (None, None) => (extent.key, extent.end, String::new()),
+                }
+            }
+        };
+        Some(format!("{}{new}{}", text.get(..start)?, text.get(end..)?))
+    }
+
+    /// The value of a path, or its closest existing parent.
+    fn extent(&self, json_path: &str) -> (Option<&Extent>, &Extent) {
         let mut found = &self.extents;
         let mut rest = json_path;
         while !rest.is_empty() {
@@ -81,11 +130,15 @@ impl Document {
             };
             match next {
                 Some((next, tail)) => (found, rest) = (next, tail),
-                None => break,
+                None => return (None, found),
             }
         }
-        self.lines.position(found.start)
+        (Some(found), found)
     }
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 impl Extent {

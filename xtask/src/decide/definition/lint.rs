@@ -29,7 +29,7 @@ use crate::catalog::Service;
 use crate::decide::artifact::types::ImageFacts;
 use crate::decide::definition::Definition;
 use crate::decide::definition::container::ContainerDefinition;
-use crate::decide::definition::document::Position;
+use crate::decide::definition::document::{Edit, Position};
 use crate::decide::definition::model::{self, ModelFault};
 use crate::decide::outputs::Outputs;
 use placeholders::Placeholder;
@@ -94,6 +94,9 @@ pub struct Finding {
     pub reason: String,
     /// How to fix it.
     pub remedy: String,
+    /// The same as a change of the text, where nobody has to think about it.
+    #[serde(skip)]
+    pub edit: Option<Edit>,
 }
 
 impl Facts {
@@ -138,6 +141,7 @@ pub fn lint(subject: impl fmt::Display, definition: &Definition, facts: &Facts) 
                 position: None,
                 reason: format!("{} ({})", fault.what, rule.why),
                 remedy: fault.remedy,
+                edit: fault.edit,
             });
         }
     }
@@ -201,11 +205,17 @@ struct LintFault {
     remedy: String,
     /// Where it differs from the rule's.
     severity: Option<Severity>,
+    edit: Option<Edit>,
 }
 
 impl LintFault {
     fn warning(mut self) -> Self {
         self.severity = Some(Severity::Warning);
+        self
+    }
+
+    fn edit(mut self, edit: Edit) -> Self {
+        self.edit = Some(edit);
         self
     }
 
@@ -225,6 +235,7 @@ fn fault(
         what: what.into(),
         remedy: remedy.into(),
         severity: None,
+        edit: None,
     }
 }
 
@@ -470,6 +481,7 @@ impl fmt::Display for Finding {
             position,
             reason,
             remedy,
+            edit: _,
         } = self;
         write!(formatter, "{subject}")?;
         if let Some(Position { line, column }) = position {

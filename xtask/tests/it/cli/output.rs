@@ -108,6 +108,32 @@ fn nothing_is_said_of_a_file_that_could_not_be_read() {
 }
 
 #[test]
+fn what_lint_mends_is_shown_before_it_is_written() {
+    let bare = Bare::new("mending");
+    let wrong = "{ \"family\": \"a\",\n  \"networkmode\": \"host\",\n  \"containerDefinitions\": \
+        [{ \"name\": \"a\", \"image\": \"b\", \"memory\": 64 }] }\n";
+    let right = wrong.replace("networkmode", "networkMode");
+    bare.write("x/a.json", wrong);
+    let run = |more: &[&str]| bare.run(&[&["lint", "--fix", "--file", "x"], more].concat());
+    let shown = "x/a.json:2 T51 networkmode\n  -  \"networkmode\": \"host\",\n  \
+        +  \"networkMode\": \"host\",\n";
+    let output = run(&[]);
+    let expected = format!("{shown}nothing is written without --yes\n");
+    assert_eq!(stdout(&output), expected, "{}", stderr(&output));
+    assert_eq!(bare.read("x/a.json"), wrong);
+    assert_eq!(stdout(&run(&["--yes"])), shown);
+    assert_eq!(bare.read("x/a.json"), right);
+    assert_eq!(stdout(&run(&["--yes"])), "nothing to fix\n");
+}
+
+#[test]
+fn a_format_of_findings_is_refused_elsewhere() {
+    let output = Bare::new("sarif").run(&["status", "--format", "sarif"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("only lint has the format sarif"));
+}
+
+#[test]
 fn what_is_text_is_one_string_in_json() {
     let bare = Bare::new("text");
     for arguments in [&["--version"][..], &["--help"], &["completions", "bash"]] {

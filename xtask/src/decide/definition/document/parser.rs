@@ -129,6 +129,7 @@ impl<'a> Parser<'a> {
                 Value::Null
             }
         };
+        extent.end = start + self.text[start..self.at].trim_end().len();
         (value, extent)
     }
 
@@ -193,7 +194,7 @@ impl<'a> Parser<'a> {
             } else {
                 self.fault(self.at, format!("a colon is missing after `{key}`"));
             }
-            let (value, child) = match self.peek_value() {
+            let (value, mut child) = match self.peek_value() {
                 Some(',' | '}' | ']') => {
                     self.fault(self.at, format!("`{key}` has no value"));
                     (
@@ -209,6 +210,7 @@ impl<'a> Parser<'a> {
             if members.insert(key.clone(), value).is_some() {
                 self.fault(start, format!("duplicate key `{key}`"));
             }
+            child.key = start;
             extent.members.push((key, child));
             self.skip_comma('}');
         }

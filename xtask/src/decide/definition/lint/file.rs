@@ -65,6 +65,13 @@ pub fn not_a_definition(subject: impl fmt::Display, text: &str) -> Vec<Finding> 
     vec![not_json(&subject, &SyntaxFault { position, message })]
 }
 
+/// What to say of a file of a folder that could not be read, for this reason.
+pub fn unreadable(subject: &str, reason: String) -> Finding {
+    let position = Position { line: 1, column: 1 };
+    let message = reason;
+    not_json(subject, &SyntaxFault { position, message })
+}
+
 fn not_json(subject: &str, fault: &SyntaxFault) -> Finding {
     Finding {
         subject: subject.to_owned(),
@@ -74,6 +81,7 @@ fn not_json(subject: &str, fault: &SyntaxFault) -> Finding {
         position: Some(fault.position),
         reason: format!("{} (the AWS CLI reads none of it)", fault.message),
         remedy: "write a definition in JSON".to_owned(),
+        edit: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::arn::{self, Arn};
 use super::{Input, LintFault, fault};
 use crate::decide::definition::credential::is_credential;
+use crate::decide::definition::document::Edit;
 
 /// The number of parts of `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
 const WHOLE_SECRET_PARTS: usize = 7;
@@ -55,11 +56,12 @@ pub(super) fn segments(input: &Input<'_>) -> Vec<LintFault> {
         let what = format!(
             "{parts} parts, expected {WHOLE_SECRET_PARTS} for a secret or {SECRET_KEY_PARTS} for one of its keys"
         );
-        let remedy = if (WHOLE_SECRET_PARTS..SECRET_KEY_PARTS).contains(&parts) {
-            format!("set {}{}", reference.text, ":".repeat(SECRET_KEY_PARTS - parts))
-        } else {
-            "set arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX:KEY::".to_owned()
-        };
+        if (WHOLE_SECRET_PARTS..SECRET_KEY_PARTS).contains(&parts) {
+            let whole = format!("{}{}", reference.text, ":".repeat(SECRET_KEY_PARTS - parts));
+            let remedy = format!("set {whole}");
+            return fault(reference.json_path, what, remedy).edit(Edit::Replace(whole));
+        }
+        let remedy = "set arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX:KEY::";
         fault(reference.json_path, what, remedy)
     });
     faults.collect()

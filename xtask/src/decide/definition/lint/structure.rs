@@ -2,6 +2,7 @@
 //! about names, numbers and tags.
 
 use super::{Input, LintFault, fault};
+use crate::decide::definition::document::Edit;
 use crate::decide::definition::model::{ModelFaultKind, READ_ONLY};
 use crate::decide::definition::node::Node;
 
@@ -22,7 +23,7 @@ pub(super) fn read_only_keys(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let present = READ_ONLY.iter().filter(|key| root.get(key).is_some());
     present
-        .map(|key| fault(*key, "a read-only key", "remove it"))
+        .map(|key| fault(*key, "a read-only key", "remove it").edit(Edit::Remove))
         .collect()
 }
 
@@ -36,7 +37,11 @@ pub(super) fn keys_and_types(input: &Input<'_>) -> Vec<LintFault> {
                     format!("did you mean `{name}`?")
                 });
                 let what = format!("unknown key `{key}`");
-                Some(fault(&found.json_path, what, remedy))
+                let told = fault(&found.json_path, what, remedy);
+                Some(match nearest {
+                    Some(name) if name.eq_ignore_ascii_case(key) => told.edit(Edit::Rename(name)),
+                    _ => told,
+                })
             }
             // A placeholder of a number is a string until it is filled.
             ModelFaultKind::Type { expected } if !input.unresolved.contains(&found.json_path) => {
@@ -78,7 +83,13 @@ pub(super) fn choices(input: &Input<'_>) -> Vec<LintFault> {
             None => format!("set one of {}", choices.join(", ")),
         };
         let what = format!("`{value}` is not one of the values that the API has");
-        faults.push(fault(&found.json_path, what, remedy));
+        let told = fault(&found.json_path, what, remedy);
+        faults.push(match nearest {
+            Some(name) if name.eq_ignore_ascii_case(value) => {
+                told.edit(Edit::Replace((*name).to_owned()))
+            }
+            _ => told,
+        });
     }
     faults
 }
@@ -90,7 +101,14 @@ pub(super) fn protocol(input: &Input<'_>) -> Vec<LintFault> {
         .filter_map(|found| match &found.kind {
             ModelFaultKind::Choice { value, .. } if is_protocol(&found.json_path) => {
                 let what = format!("`{value}` is neither tcp nor udp");
-                Some(fault(&found.json_path, what, "set tcp or udp"))
+                let told = fault(&found.json_path, what, "set tcp or udp");
+                let lower = value.to_ascii_lowercase();
+                let is_meant = matches!(lower.as_str(), "tcp" | "udp");
+                Some(if is_meant {
+                    told.edit(Edit::Replace(lower))
+                } else {
+                    told
+                })
             }
             _ => None,
         })

@@ -90,6 +90,7 @@ impl Suppressions {
                         "{code} finds nothing at {path} (it would hide the next fault)"
                     ),
                     remedy: "remove it".to_owned(),
+                    edit: None,
                 }
             })
             .collect()
@@ -136,6 +137,7 @@ mod tests {
             position: None,
             reason: String::new(),
             remedy: String::new(),
+            edit: None,
         }
     }
 
