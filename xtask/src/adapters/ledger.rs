@@ -223,10 +223,15 @@ impl Ledger for ReleasesTable {
 }
 
 impl ReleasesTable {
+    /// `None` too where there is no table yet.
     async fn get(&self, kind: &str, number: u64) -> Result<Option<Attributes>> {
         let get = self.client.get_item().table_name(&self.name);
         let get = get.set_key(Some(key(kind, number))).consistent_read(true);
-        Ok(get.send().await.map_err(explain)?.item)
+        match get.send().await {
+            Ok(found) => Ok(found.item),
+            Err(error) if is_code(&error, "ResourceNotFoundException") => Ok(None),
+            Err(error) => Err(explain(error)),
+        }
     }
 
     fn put(&self, record: &Record) -> Result<aws_sdk_dynamodb::types::builders::PutBuilder> {
@@ -599,9 +604,12 @@ mod tests {
         };
         let none = failing("ResourceNotFoundException").await;
         assert_eq!(none.newest().await.unwrap(), None);
+        assert_eq!(none.hold().await.unwrap(), None);
+        assert_eq!(none.lock().await.unwrap(), None);
         none.open(&opening(&record(1), None)).await.unwrap_err();
         let denied = failing("AccessDeniedException").await;
         denied.newest().await.unwrap_err();
+        denied.hold().await.unwrap_err();
         let error = denied.write(&record(1)).await.unwrap_err();
         let expected = "write record 1 into the table demo-local-releases";
         assert!(error.to_string().contains(expected), "{error:#}");
