@@ -261,6 +261,12 @@ pub struct LintArguments {
         help = "What runs them, where they do not say it: FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES"
     )]
     pub launch_type: Option<LaunchType>,
+    /// Check against the image of the first container as well: a layout of OCI, or its archive
+    #[arg(long, value_name = "PATH")]
+    pub oci: Option<PathBuf>,
+    /// The same, with an image that Docker has
+    #[arg(long, value_name = "REF", conflicts_with = "oci")]
+    pub image: Option<String>,
     /// Tell good practice too, finding by finding
     #[arg(long)]
     pub advice: bool,

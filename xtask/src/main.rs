@@ -29,14 +29,15 @@ use xtask::adapters::workflows::Checkers;
 use xtask::adapters::{aws, environments};
 use xtask::catalog::{Catalog, UnknownNameError};
 use xtask::cli::{
-    self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LocalVerb, MachineVerb,
-    NewVerb, RehearseArguments, ReleasesVerb, SecretsVerb, Verb,
+    self, BuildArguments, CheckoutVerb, Cli, DeployArguments, DeployedVerb, LintArguments,
+    LocalVerb, MachineVerb, NewVerb, RehearseArguments, ReleasesVerb, SecretsVerb, Verb,
 };
 use xtask::commands::{
     self, bench, build, deploy, lint, new, plan, rollback, secrets, test, verify,
 };
 use xtask::decide::artifact::compilation::BuildMethod;
-use xtask::decide::artifact::types::Profile;
+use xtask::decide::artifact::contents;
+use xtask::decide::artifact::types::{ImageFacts, Profile};
 use xtask::decide::environment::Environment;
 use xtask::decide::outputs::Outputs;
 use xtask::failure::{Failure, Kind};
@@ -244,7 +245,8 @@ async fn run_in_checkout(
             new::new(kind, &name, catalog, &source, report).await
         }
         CheckoutVerb::Lint(arguments) => {
-            let options = lint::LintOptions {
+            let options = &lint::LintOptions {
+                image: image_of(env, &arguments).await?,
                 advice: arguments.advice,
                 launch_type: arguments.launch_type,
                 is_for_environment: is_env_named,
@@ -288,6 +290,21 @@ async fn run_in_checkout(
         }
         CheckoutVerb::Bench => measure(environment, process).await,
     }
+}
+
+/// What lint has to know of the image that the user named.
+async fn image_of(env: &ProcessEnv, arguments: &LintArguments) -> Result<Option<ImageFacts>> {
+    let files = if let Some(path) = &arguments.oci {
+        source::layout_files(&env.here.join(path))
+            .map_err(|it| Failure::usage(format!("{it:#}")))?
+    } else if let Some(image) = &arguments.image {
+        let archive = Engine::connect(env).await?.export(image).await?;
+        contents::unpacked(&archive)?
+    } else {
+        return Ok(None);
+    };
+    let facts = contents::facts(&files).map_err(|it| Failure::usage(format!("the image: {it}")))?;
+    Ok(Some(facts))
 }
 
 /// The files that the user named, and those of folders.

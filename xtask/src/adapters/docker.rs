@@ -70,6 +70,13 @@ impl Engine {
             })
     }
 
+    /// The archive of an image, as `docker save` writes it.
+    pub async fn export(&self, image: &str) -> Result<Vec<u8>> {
+        let parts = self.docker.export_image(image).try_collect::<Vec<_>>();
+        let parts = ask("export an image", parts).await?;
+        Ok(parts.concat())
+    }
+
     /// Removes a loaded image. An image that a container uses stays, and so does one with a name,
     /// which was not loaded by xtask.
     pub async fn forget(&self, image: &str) -> Result<()> {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::adapters::process::Command;
 use crate::catalog::{CatalogEntry, Component};
+use crate::decide::artifact::contents::{self, LayoutFiles};
 use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
 use crate::decide::artifact::workspace::Workspace;
 use crate::decide::machine::byte_order_mark::without_mark;
@@ -39,6 +40,32 @@ pub fn json_files_below(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     files.sort();
+    Ok(files)
+}
+
+/// The files of an image's archive, or of the folder of a layout.
+#[expect(clippy::disallowed_methods, reason = "an adapter reads files")]
+pub fn layout_files(path: &Path) -> Result<LayoutFiles> {
+    let read =
+        |path: &Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    if !path.is_dir() {
+        return Ok(contents::unpacked(&read(path)?)?);
+    }
+    let mut files = LayoutFiles::new();
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let context = || format!("read {}", folder.display());
+        for entry in std::fs::read_dir(&folder).with_context(context)? {
+            let found = entry.with_context(context)?.path();
+            if found.is_dir() {
+                folders.push(found);
+            } else {
+                let below = found.strip_prefix(path).unwrap_or(&found);
+                let below = below.to_string_lossy().into_owned();
+                files.insert(below, read(&found)?);
+            }
+        }
+    }
     Ok(files)
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 
 use crate::catalog::{Catalog, Service};
+use crate::decide::artifact::types::ImageFacts;
 use crate::decide::definition::Definition;
 use crate::decide::definition::document::Document;
 use crate::decide::definition::lint::file::{lint_text, not_a_definition, unreadable};
@@ -26,8 +27,10 @@ use crate::report::{Annotation, CommandEvent, Format, Report, count};
 
 pub use fix::fix;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LintOptions {
+    /// What is known of the image of the first container.
+    pub image: Option<ImageFacts>,
     /// Tell advice one by one, and not only how much there is.
     pub advice: bool,
     /// What runs definitions that do not say it.
@@ -52,7 +55,7 @@ pub async fn lint_templates(
     environment: &Environment,
     report: &Report,
     services: &[Service],
-    options: LintOptions,
+    options: &LintOptions,
 ) -> Result<()> {
     let outputs = outputs::invented(catalog, environment);
     let mut findings = Vec::new();
@@ -71,7 +74,10 @@ pub async fn lint_templates(
         let image = format!("{}@sha256:{}", outputs.image_name(service), "0".repeat(64));
         match definitions::rendered_with(source, &outputs, entry, &image).await {
             Ok(definition) => {
-                let facts = Facts::of(&outputs, service);
+                let facts = Facts {
+                    image: options.image.clone(),
+                    ..Facts::of(&outputs, service)
+                };
                 let template = source.read(&service.template()).await?;
                 let mut found = lint::lint(service.name(), &definition, &facts);
                 add_positions(&template, &definition, &mut found);
@@ -92,7 +98,7 @@ pub async fn lint_files(
     environment: &Environment,
     report: &Report,
     files: &[DefinitionFile],
-    options: LintOptions,
+    options: &LintOptions,
 ) -> Result<()> {
     let facts = facts(environment, options);
     let mut beside: BTreeMap<String, SuppressionFile> = BTreeMap::new();
@@ -132,7 +138,7 @@ pub async fn lint_files(
 }
 
 /// What is known of definitions of files.
-fn facts(environment: &Environment, options: LintOptions) -> Facts {
+fn facts(environment: &Environment, options: &LintOptions) -> Facts {
     let target = AwsTarget {
         region: environment.region.clone(),
         account_id: environment.account_id.clone(),
@@ -140,6 +146,7 @@ fn facts(environment: &Environment, options: LintOptions) -> Facts {
     Facts {
         target: options.is_for_environment.then_some(target),
         launch_type: options.launch_type,
+        image: options.image.clone(),
         ..Facts::default()
     }
 }
@@ -276,7 +283,7 @@ fn conclude(
     report: &Report,
     findings: &[Finding],
     faults: &[String],
-    options: LintOptions,
+    options: &LintOptions,
 ) -> Result<()> {
     let is_told = |finding: &&Finding| options.advice || finding.severity != Severity::Advice;
     let told: Vec<&Finding> = findings.iter().filter(is_told).collect();

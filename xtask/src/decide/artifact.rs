@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod compilation;
+pub mod contents;
 pub mod context;
 pub mod image;
 pub mod provenance;

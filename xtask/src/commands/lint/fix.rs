@@ -36,7 +36,7 @@ pub fn fix(
     environment: &Environment,
     report: &Report,
     files: &[DefinitionFile],
-    options: LintOptions,
+    options: &LintOptions,
     writes: bool,
 ) -> Result<()> {
     let facts = facts(environment, options);

@@ -45,7 +45,9 @@ pub fn facts(service: Service, architecture: Architecture) -> ImageFacts {
         user: USER.to_owned(),
         architecture,
         files: vec![binary.clone()],
+        not_executable: Vec::new(),
         entrypoint: vec![binary],
+        command: Vec::new(),
     }
 }
 

@@ -121,5 +121,9 @@ pub struct ImageFacts {
     pub architecture: Architecture,
     /// Paths of its files, relative to the root.
     pub files: Vec<String>,
+    /// Those of them that nobody may run.
+    pub not_executable: Vec<String>,
     pub entrypoint: Vec<String>,
+    /// `CMD`, which the definition's `command` replaces.
+    pub command: Vec<String>,
 }

@@ -459,6 +459,7 @@ const RULES: &[Rule] = &[
         "rules judge the rest of it only",
         placeholders::templates,
     ),
+    error("T73", "the task stops at its start", images::entry_point),
 ];
 
 impl fmt::Display for Severity {

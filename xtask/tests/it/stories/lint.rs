@@ -33,7 +33,7 @@ async fn lint(fake: &Fake, format: Format, services: &[Service]) -> CommandOutpu
             context.environment,
             report,
             services,
-            options,
+            &options,
         )
         .await
     })
@@ -59,7 +59,7 @@ async fn lint_with(
         .collect();
     fake.run_in(format, async |context| {
         let (source, report) = (context.source, context.report);
-        lint_files(source, context.environment, report, &files, options).await
+        lint_files(source, context.environment, report, &files, &options).await
     })
     .await
 }

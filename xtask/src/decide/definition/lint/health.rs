@@ -57,20 +57,25 @@ pub(super) fn program_missing(input: &Input<'_>) -> Vec<LintFault> {
         .collect()
 }
 
-fn has_program(image: &ImageFacts, program: &str) -> bool {
-    let has = |path: &str| {
-        let mut files = image
-            .files
-            .iter()
-            .map(|file| file.trim_start_matches(['.', '/']));
-        files.any(|file| file == path)
-    };
+pub(super) fn has_program(image: &ImageFacts, program: &str) -> bool {
+    let mut paths = program_paths(program).into_iter();
+    paths.any(|path| has_file(&image.files, &path))
+}
+
+/// Where a program is looked for, relative to the root.
+pub(super) fn program_paths(program: &str) -> Vec<String> {
     match program.strip_prefix('/') {
-        Some(path) => has(path),
+        Some(path) => vec![path.to_owned()],
         None => PROGRAM_FOLDERS
             .iter()
-            .any(|folder| has(&format!("{folder}/{program}"))),
+            .map(|folder| format!("{folder}/{program}"))
+            .collect(),
     }
+}
+
+pub(super) fn has_file(files: &[String], path: &str) -> bool {
+    let mut files = files.iter().map(|file| file.trim_start_matches(['.', '/']));
+    files.any(|file| file == path)
 }
 
 /// T19

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::health::{has_file, has_program, program_paths};
 use super::{Input, LintFault, fault};
 use crate::decide::outputs::Architecture;
 
@@ -91,6 +92,53 @@ pub(super) fn shell_form(input: &Input<'_>) -> Vec<LintFault> {
         }
     }
     faults
+}
+
+/// T73. Docker drops the image's CMD where the definition has an entry point.
+pub(super) fn entry_point(input: &Input<'_>) -> Vec<LintFault> {
+    let (Some(image), Some(container)) = (&input.facts.image, input.containers.first()) else {
+        return Vec::new();
+    };
+    let owned = |key: &str| {
+        let texts = container.0.texts(key).into_iter();
+        texts.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let (entry_point, command) = (owned("entryPoint"), owned("command"));
+    let of_image = |own: &[String], default: &[String]| {
+        let program = own.first().or(default.first());
+        program.map(|program| (program.clone(), own.is_empty()))
+    };
+    let (key, found) = match of_image(&entry_point, &image.entrypoint) {
+        Some(found) => ("entryPoint", Some(found)),
+        None => ("command", of_image(&command, &image.command)),
+    };
+    let Some((program, is_of_image)) = found else {
+        let what = "neither the definition nor the image says what to run";
+        return vec![fault(
+            container.0.path_of("command"),
+            what,
+            "set entryPoint or command",
+        )];
+    };
+    let key = if is_of_image { "image" } else { key };
+    let is_relative = program.contains('/') && !program.starts_with('/');
+    let what = if is_relative {
+        return Vec::new();
+    } else if !has_program(image, &program) {
+        format!("the image has no {program}")
+    } else {
+        let paths = program_paths(&program);
+        let found = paths.iter().find(|path| has_file(&image.files, path));
+        if !found.is_some_and(|path| has_file(&image.not_executable, path)) {
+            return Vec::new();
+        }
+        format!("nobody may run {program} of the image")
+    };
+    vec![fault(
+        container.0.path_of(key),
+        what,
+        "name a program of the image",
+    )]
 }
 
 /// Containers that others wait for until they have ended.

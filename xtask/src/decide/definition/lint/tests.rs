@@ -19,7 +19,9 @@ fn facts() -> Facts {
         user: "65532:65532".into(),
         architecture: Architecture::X86,
         files: vec!["axon".into(), "app".into()],
+        not_executable: vec!["data".into()],
         entrypoint: vec!["/axon".into()],
+        command: Vec::new(),
     };
     Facts {
         image: Some(image),
@@ -78,7 +80,10 @@ fn findings_of(code: &str, definition: &Definition, facts: &Facts) -> Vec<String
 fn definitions_of_this_repository_have_no_findings() {
     for service in SERVICES {
         let definition = definition(service);
-        let mut facts = with_image(|image| image.files = vec![service.name().into()]);
+        let mut facts = with_image(|image| {
+            image.files = vec![service.name().into()];
+            image.entrypoint = vec![format!("/{service}")];
+        });
         facts.service = with_service(service.name(), 80).service;
         assert_eq!(lint("axon", &definition, &facts), []);
         assert_eq!(lint("axon", &definition, &Facts::default()), []);
@@ -109,7 +114,7 @@ fn every_rule_finds_its_fault() {
 
 #[test]
 fn every_rule_has_a_case() {
-    let of_facts = ["T21", "T24", "T27", "T33", "T41"].map(str::to_owned);
+    let of_facts = ["T21", "T24", "T27", "T33", "T41", "T73"].map(str::to_owned);
     let cases = cases();
     let of_patches = cases
         .iter()
@@ -140,6 +145,39 @@ fn rules_about_the_image_read_its_facts() {
           which runs the program (the shell does not pass SIGTERM on: every stop ends with SIGKILL); \
           declare the entrypoint of the image as a list"
         ]
+    );
+}
+
+#[test]
+fn what_is_run_is_in_the_image() {
+    let found = |patch: Value, facts: &Facts| {
+        let found = lint("axon", &broken(&patch), facts).into_iter();
+        let found: Vec<String> = found
+            .filter(|finding| finding.code == "T73")
+            .map(|finding| format!("{}: {}", finding.json_path, finding.reason))
+            .collect();
+        found
+    };
+    let why = "(the task stops at its start)";
+    let container = "containerDefinitions[0]";
+    let none = Vec::<String>::new();
+    assert_eq!(found(json!({}), &facts()), none);
+    assert_eq!(found(json!({ "./command": ["nosuch"] }), &facts()), none);
+    let nosuch = json!({ "./entryPoint": ["/nosuch"] });
+    assert_eq!(found(nosuch.clone(), &Facts::default()), none);
+    let told = format!("{container}.entryPoint: the image has no /nosuch {why}");
+    assert_eq!(found(nosuch, &facts()), [told]);
+    let data = with_image(|image| image.files.push("data".into()));
+    let told = format!("{container}.entryPoint: nobody may run /data of the image {why}");
+    assert_eq!(found(json!({ "./entryPoint": ["/data"] }), &data), [told]);
+    let empty = with_image(|image| image.entrypoint.clear());
+    let told =
+        format!("{container}.command: neither the definition nor the image says what to run {why}");
+    assert_eq!(found(json!({}), &empty), [told]);
+    let told = format!("{container}.command: the image has no sh {why}");
+    assert_eq!(
+        found(json!({ "./command": ["sh", "-c", "exec x"] }), &empty),
+        [told]
     );
 }
 
