@@ -318,7 +318,9 @@ fn definition_files(env: &ProcessEnv, paths: &[PathBuf]) -> Result<Vec<lint::Def
         let path = env.here.join(path);
         if path.is_dir() {
             let found = source::json_files_below(&path)?;
-            found.iter().for_each(|path| add(path, true));
+            for path in &found {
+                add(path, true);
+            }
         } else {
             add(&path, false);
         }

@@ -2,21 +2,24 @@
 //! them when they are in plain text.
 
 /// Words of a name whose value is a secret where they are what the name is about.
-const SECRETS: [&str; 14] = [
+const SECRETS: [&str; 17] = [
+    "ACCESSKEY",
     "APIKEY",
     "CREDENTIAL",
     "CREDENTIALS",
+    "DBPASS",
+    "DBPWD",
     "PASS",
     "PASSPHRASE",
     "PASSWD",
     "PASSWORD",
     "PASSWORDS",
     "PRIVATEKEY",
+    "PW",
     "PWD",
     "SECRET",
     "SECRETKEY",
     "TOKEN",
-    "ACCESSKEY",
 ];
 /// Ends of words that are written together, such as `PGPASSWORD` and `CLIENTSECRET`.
 const SECRET_ENDS: [&str; 7] = [
@@ -29,7 +32,7 @@ const SECRET_ENDS: [&str; 7] = [
     "ACCESSKEY",
 ];
 /// Words before `KEY` that make it a secret: the key of a cache or of a table is none.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 30] = [
     "ACCESS",
     "ACCOUNT",
     "ADMIN",
@@ -43,6 +46,7 @@ const KEYS: [&str; 28] = [
     "CRYPT",
     "DECRYPTION",
     "DEPLOY",
+    "ENC",
     "ENCRYPTION",
     "FERNET",
     "HMAC",
@@ -53,8 +57,9 @@ const KEYS: [&str; 28] = [
     "SECRET",
     "SERVICE",
     "SESSION",
-    "SIGNING",
+    "SIGN",
     "SIGNATURE",
+    "SIGNING",
     "SSH",
     "STORAGE",
     "WEBHOOK",
@@ -84,7 +89,7 @@ const QUALIFIERS: [&str; 21] = [
     "VALUE",
 ];
 /// Words with which a name is about something else: a limit, a switch, a place.
-const DESCRIPTORS: [&str; 79] = [
+const DESCRIPTORS: [&str; 81] = [
     "ADDR",
     "ADDRESS",
     "AGE",
@@ -116,6 +121,7 @@ const DESCRIPTORS: [&str; 79] = [
     "FILE",
     "FORMAT",
     "HAS",
+    "HASHER",
     "HEADER",
     "HINT",
     "HOST",
@@ -123,6 +129,7 @@ const DESCRIPTORS: [&str; 79] = [
     "ID",
     "INTERVAL",
     "IS",
+    "ISS",
     "ISSUER",
     "KEY",
     "KIND",
@@ -442,6 +449,9 @@ mod tests {
             ("ENCRYPTION_KEY", "x"),
             ("SECRET_KEY_BASE", "x"),
             ("API_TOKEN", "test"),
+            ("ENC_KEY", "x"),
+            ("DBPASS", "x"),
+            ("DB_PW", "x"),
             ("DB_PASSWORD_PROD", "x"),
             ("API_KEY_2", "x"),
             ("clientSecret", "x"),
@@ -474,6 +484,7 @@ mod tests {
             ("USE_TOKEN", "x"),
             ("REFRESH_TOKEN", "7d"),
             ("TOKEN_COLOUR", "blue"),
+            ("PASSWORD_HASHER", "argon2"),
             (
                 "TOKEN_CONTRACT",
                 "0x52908400098527886E0F7030069857D2E4169EE7",
