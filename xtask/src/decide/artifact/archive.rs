@@ -48,6 +48,9 @@ pub fn facts(service: Service, architecture: Architecture) -> ImageFacts {
         not_executable: Vec::new(),
         entrypoint: vec![binary],
         command: Vec::new(),
+        setuid: Vec::new(),
+        leaks: Vec::new(),
+        bytes: 0,
     }
 }
 

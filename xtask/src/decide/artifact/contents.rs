@@ -9,11 +9,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::decide::artifact::archive::ArchiveError;
+use crate::decide::artifact::scan;
 use crate::decide::artifact::types::ImageFacts;
+use crate::decide::definition::credential::is_credential;
 use crate::decide::outputs::Architecture;
 
 /// A link may lead to a link: `/bin/sh`, by way of `/usr/bin`, to `dash`.
 const LINKS_MAX: usize = 4;
+
+/// Configuration and keys are small, and larger files take long to search.
+const SEARCHED_BYTES_MAX: u64 = 64 * 1024;
 
 /// The files of an archive, or of the folder that it was unpacked into.
 pub type LayoutFiles = BTreeMap<String, Vec<u8>>;
@@ -24,6 +29,17 @@ struct RunSettings {
     user: Option<String>,
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+}
+
+/// What the layers hold.
+#[derive(Debug, Default)]
+struct Layers {
+    nodes: BTreeMap<String, ImageNode>,
+    setuid: BTreeSet<String>,
+    /// Of files that an upper layer removes too: whoever has the image reads them.
+    leaks: Vec<String>,
+    bytes: u64,
 }
 
 /// What is at a path of the image.
@@ -64,11 +80,17 @@ pub fn facts(files: &LayoutFiles) -> Result<ImageFacts, ArchiveError> {
         Some(settings) => serde_json::from_value(settings.clone())?,
         None => RunSettings::default(),
     };
-    let mut nodes = BTreeMap::new();
+    let mut found = Layers::default();
     for layer in layers {
-        add_layer(get(files, &layer)?, &mut nodes)?;
+        add_layer(get(files, &layer)?, &mut found)?;
     }
-    let (files, not_executable) = resolved(nodes);
+    let variables = settings.env.unwrap_or_default();
+    let variables = variables.iter().filter_map(|it| it.split_once('='));
+    let secret = variables.filter(|(name, value)| is_credential(name, value));
+    found
+        .leaks
+        .extend(secret.map(|(name, _)| format!("the variable {name}")));
+    let (files, not_executable) = resolved(found.nodes);
     Ok(ImageFacts {
         user: settings.user.unwrap_or_default(),
         architecture,
@@ -76,6 +98,9 @@ pub fn facts(files: &LayoutFiles) -> Result<ImageFacts, ArchiveError> {
         not_executable,
         entrypoint: settings.entrypoint.unwrap_or_default(),
         command: settings.cmd.unwrap_or_default(),
+        setuid: found.setuid.into_iter().collect(),
+        leaks: found.leaks,
+        bytes: found.bytes,
     })
 }
 
@@ -114,7 +139,7 @@ fn parts(files: &LayoutFiles) -> Result<(String, Vec<String>), ArchiveError> {
     Ok((config, texts(&document["layers"], &blob)))
 }
 
-fn add_layer(layer: &[u8], nodes: &mut BTreeMap<String, ImageNode>) -> Result<(), ArchiveError> {
+fn add_layer(layer: &[u8], found: &mut Layers) -> Result<(), ArchiveError> {
     let reader: Box<dyn Read + '_> = match layer {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(layer)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
@@ -124,7 +149,7 @@ fn add_layer(layer: &[u8], nodes: &mut BTreeMap<String, ImageNode>) -> Result<()
         _ => Box::new(layer),
     };
     for entry in tar::Archive::new(reader).entries()? {
-        let entry = entry?;
+        let mut entry = entry?;
         let path = normal(&entry.path()?.to_string_lossy());
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
         if let Some(gone) = name.strip_prefix(".wh.") {
@@ -135,7 +160,9 @@ fn add_layer(layer: &[u8], nodes: &mut BTreeMap<String, ImageNode>) -> Result<()
             } else {
                 format!("{gone}/")
             };
-            nodes.retain(|path, _| *path != gone && !path.starts_with(&below));
+            found
+                .nodes
+                .retain(|path, _| *path != gone && !path.starts_with(&below));
             continue;
         }
         let header = entry.header();
@@ -151,12 +178,27 @@ fn add_layer(layer: &[u8], nodes: &mut BTreeMap<String, ImageNode>) -> Result<()
                 };
                 ImageNode::Link(normal(&target))
             }
-            kind if kind.is_file() || kind.is_hard_link() => ImageNode::File {
-                is_executable: header.mode()? & 0o111 != 0,
-            },
+            kind if kind.is_file() || kind.is_hard_link() => {
+                let (mode, size) = (header.mode()?, header.size()?);
+                found.bytes = found.bytes.saturating_add(size);
+                if mode & 0o6000 != 0 {
+                    found.setuid.insert(path.clone());
+                }
+                if (1..=SEARCHED_BYTES_MAX).contains(&size) {
+                    let mut bytes = Vec::new();
+                    entry.read_to_end(&mut bytes)?;
+                    let leaks = scan::scan(&bytes, &BTreeMap::new()).into_iter();
+                    found
+                        .leaks
+                        .extend(leaks.map(|leak| format!("{} in /{path}", leak.what)));
+                }
+                ImageNode::File {
+                    is_executable: mode & 0o111 != 0,
+                }
+            }
             _ => continue,
         };
-        nodes.insert(path, node);
+        found.nodes.insert(path, node);
     }
     Ok(())
 }
@@ -241,7 +283,7 @@ mod tests {
         let names: Vec<String> = (0..layers.len())
             .map(|index| format!("{index}.tar"))
             .collect();
-        let config = json!({ "architecture": "arm64", "config": { "User": "app", "Cmd": ["sh"] } });
+        let config = json!({ "architecture": "arm64", "config": { "User": "app", "Cmd": ["sh"], "Env": ["API_KEY=x", "PATH=/bin"] } });
         let manifest = json!([{ "Config": "config.json", "Layers": names }]);
         let mut files: LayoutFiles = names.into_iter().zip(layers.iter().cloned()).collect();
         files.insert("config.json".into(), config.to_string().into());
@@ -277,6 +319,28 @@ mod tests {
             (facts.entrypoint, facts.command),
             (vec![], vec!["sh".to_owned()])
         );
+    }
+
+    #[test]
+    fn secrets_and_files_that_run_as_their_owner_are_found() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let key = format!("AKIA{}", "A".repeat(16));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(key.len() as u64);
+        header.set_mode(0o600);
+        builder
+            .append_data(&mut header, "srv/.aws/credentials", key.as_bytes())
+            .unwrap();
+        let secrets = builder.into_inner().unwrap();
+        let su = layer(&[("bin/su", Ok(0o4755)), ("bin/sh", Ok(0o755))]);
+        let facts = facts(&saved(&[su, secrets])).unwrap();
+        assert_eq!(facts.setuid, ["bin/su"]);
+        let expected = [
+            "an AWS access key in /srv/.aws/credentials",
+            "the variable API_KEY",
+        ];
+        assert_eq!(facts.leaks, expected);
+        assert_eq!(facts.bytes, 20);
     }
 
     #[test]

@@ -126,4 +126,10 @@ pub struct ImageFacts {
     pub entrypoint: Vec<String>,
     /// `CMD`, which the definition's `command` replaces.
     pub command: Vec<String>,
+    /// Files that run as their owner, whoever starts them.
+    pub setuid: Vec<String>,
+    /// Secrets in its files and variables: where, and what kind.
+    pub leaks: Vec<String>,
+    /// The size of its files, of all layers.
+    pub bytes: u64,
 }

@@ -460,6 +460,17 @@ const RULES: &[Rule] = &[
         placeholders::templates,
     ),
     error("T73", "the task stops at its start", images::entry_point),
+    warning(
+        "T74",
+        "whoever can pull the image can read it",
+        images::leaks,
+    ),
+    advice(
+        "T75",
+        "they raise the rights of whoever gets into the container",
+        images::setuid,
+    ),
+    advice("T76", "each start of a task pulls it", images::size),
 ];
 
 impl fmt::Display for Severity {

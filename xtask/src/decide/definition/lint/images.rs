@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::health::{has_file, has_program, program_paths};
 use super::{Input, LintFault, fault};
+use crate::decide::artifact::types::ImageFacts;
 use crate::decide::outputs::Architecture;
 
 /// T25
@@ -139,6 +140,61 @@ pub(super) fn entry_point(input: &Input<'_>) -> Vec<LintFault> {
         what,
         "name a program of the image",
     )]
+}
+
+/// The facts of the first container's image, and the path of its name.
+fn known_image<'a>(input: &Input<'a>) -> Option<(&'a ImageFacts, String)> {
+    let container = input.containers.first()?;
+    Some((input.facts.image.as_ref()?, container.0.path_of("image")))
+}
+
+/// T74
+pub(super) fn leaks(input: &Input<'_>) -> Vec<LintFault> {
+    let Some((image, json_path)) = known_image(input) else {
+        return Vec::new();
+    };
+    let leaks = image.leaks.iter();
+    leaks
+        .map(|leak| {
+            let what = format!("the image holds {leak}");
+            fault(
+                &json_path,
+                what,
+                "build it without, and give it a new value",
+            )
+        })
+        .collect()
+}
+
+/// T75
+pub(super) fn setuid(input: &Input<'_>) -> Vec<LintFault> {
+    const SHOWN_MAX: usize = 5;
+    let Some((image, json_path)) = known_image(input).filter(|(image, _)| !image.setuid.is_empty())
+    else {
+        return Vec::new();
+    };
+    let shown = image.setuid.iter().map(String::as_str).take(SHOWN_MAX);
+    let shown: Vec<&str> = shown.collect();
+    let count = image.setuid.len();
+    let what = format!(
+        "{count} files run as their owner, such as {}",
+        shown.join(", ")
+    );
+    vec![fault(json_path, what, "remove them, or their bits")]
+}
+
+/// T76
+pub(super) fn size(input: &Input<'_>) -> Vec<LintFault> {
+    const MEGABYTE: u64 = 1_000_000;
+    const BYTES_MAX: u64 = 500 * MEGABYTE;
+    let large = known_image(input).filter(|(image, _)| image.bytes > BYTES_MAX);
+    large
+        .map(|(image, json_path)| {
+            let what = format!("the image has {} MB", image.bytes / MEGABYTE);
+            fault(json_path, what, "leave out what the program does not need")
+        })
+        .into_iter()
+        .collect()
 }
 
 /// Containers that others wait for until they have ended.

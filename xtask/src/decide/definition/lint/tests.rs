@@ -22,6 +22,9 @@ fn facts() -> Facts {
         not_executable: vec!["data".into()],
         entrypoint: vec!["/axon".into()],
         command: Vec::new(),
+        setuid: Vec::new(),
+        leaks: Vec::new(),
+        bytes: 0,
     };
     Facts {
         image: Some(image),
@@ -114,7 +117,10 @@ fn every_rule_finds_its_fault() {
 
 #[test]
 fn every_rule_has_a_case() {
-    let of_facts = ["T21", "T24", "T27", "T33", "T41", "T73"].map(str::to_owned);
+    let of_facts = [
+        "T21", "T24", "T27", "T33", "T41", "T73", "T74", "T75", "T76",
+    ]
+    .map(str::to_owned);
     let cases = cases();
     let of_patches = cases
         .iter()
@@ -178,6 +184,32 @@ fn what_is_run_is_in_the_image() {
     assert_eq!(
         found(json!({ "./command": ["sh", "-c", "exec x"] }), &empty),
         [told]
+    );
+}
+
+#[test]
+fn what_an_image_holds_is_told() {
+    let image = with_image(|image| {
+        image.leaks = vec!["a private key in /key.pem".into()];
+        image.setuid = ["bin/su", "bin/mount"].map(Into::into).into();
+        image.bytes = 501_000_000;
+    });
+    let findings = |facts: &Facts| -> Vec<String> {
+        let found = lint("axon", &definition(AXON), facts);
+        let found = found.iter();
+        found
+            .map(|it| format!("{} {}", it.code, it.reason))
+            .collect()
+    };
+    assert_eq!(findings(&facts()), Vec::<String>::new());
+    assert_eq!(
+        findings(&image),
+        [
+            "T74 the image holds a private key in /key.pem (whoever can pull the image can read it)",
+            "T75 2 files run as their owner, such as bin/su, bin/mount \
+             (they raise the rights of whoever gets into the container)",
+            "T76 the image has 501 MB (each start of a task pulls it)",
+        ]
     );
 }
 
