@@ -43,6 +43,7 @@ use lock::{HeldLock, Inheritance};
 pub use alarms::left_without_alarms;
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
 pub use function::answers_its_checks;
+pub use lock::ensure_unlocked;
 pub use observe::{observe, observe_with_retired, read_definitions};
 pub use push::push;
 pub use rotate::{announce_rotation, rotate};

@@ -12,7 +12,7 @@ use crate::decide::outputs::{
 use crate::decide::release::record::RecordKind;
 use crate::failure::Failure;
 use crate::ports::Context;
-use crate::release::{Confirmed, confirm};
+use crate::release::{Confirmed, confirm, ensure_unlocked};
 use crate::report::InfraEvent;
 
 /// The outputs as this checkout describes them: applied where `infra/` or its variables changed.
@@ -29,6 +29,10 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
         Some(Ok(outputs)) => refuse_conflicts(context, &outputs)?,
         Some(Err(older)) => outdated(context, &older),
         None => {}
+    }
+    if !is_first {
+        // A release that is in progress goes by the infrastructure that it began with.
+        ensure_unlocked(context).await?;
     }
     let planned = context.infra.plan(&released).await?;
     refuse_to_destroy(context, &planned.destroyed()).await?;

@@ -36,16 +36,10 @@ pub(super) async fn available(context: &Context<'_>) -> Result<Option<Lock>> {
             return Ok(None);
         };
         if context.if_locked.take_over {
-            let holder = lock.holder.clone();
-            context.report.emit(LockEvent::TakingOver { holder });
             return Ok(Some(lock));
         }
         match watch.observe(&lock, context.clock.since_boot()) {
-            Holder::Dead => {
-                let holder = lock.holder.clone();
-                context.report.emit(LockEvent::HolderGone { holder });
-                return Ok(Some(lock));
-            }
+            Holder::Dead => return Ok(Some(lock)),
             Holder::Alive if started.elapsed() >= context.if_locked.wait => {
                 return Err(held(context, &lock).into());
             }
@@ -56,6 +50,11 @@ pub(super) async fn available(context: &Context<'_>) -> Result<Option<Lock>> {
         });
         sleep(WATCH_INTERVAL).await;
     }
+}
+
+/// Refuses to go on while another run that lives holds the lock.
+pub async fn ensure_unlocked(context: &Context<'_>) -> Result<()> {
+    available(context).await.map(drop)
 }
 
 fn held(context: &Context<'_>, lock: &Lock) -> Failure {
@@ -76,6 +75,14 @@ pub(super) async fn open<'a>(
     entries: Entries,
     over: Option<&Lock>,
 ) -> Result<Opened<'a>> {
+    if let Some(lock) = over {
+        let holder = lock.holder.clone();
+        context.report.emit(if context.if_locked.take_over {
+            LockEvent::TakingOver { holder }
+        } else {
+            LockEvent::HolderGone { holder }
+        });
+    }
     let newest = context.ledger.newest().await?;
     let without_alarms = newest
         .as_ref()

@@ -156,3 +156,23 @@ async fn what_a_call_of_the_release_before_brings_late_is_no_strangers() {
             .contains(&"update orbit demo-orbit:3".to_owned())
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_infrastructure_is_not_changed_under_a_release_in_progress() {
+    let fake = edited().await;
+    fake.state().infra = "infra-two".to_owned();
+    fake.put_record(&fake.release_by_grace(2));
+    fake.deploy_all()
+        .await
+        .fails(11)
+        .says(&["release 2 by grace"]);
+    assert_eq!(fake.changes(), [""; 0]);
+    let ended = fake
+        .state()
+        .newest()
+        .unwrap()
+        .abandoned(fake.record(1).opened);
+    fake.put_record(&ended);
+    fake.state().lock = None;
+    fake.deploy_all().await.succeeds();
+}
