@@ -1,6 +1,7 @@
 //! Rules about the structure: what the API model of ECS says, and what only its documentation says
 //! about names, numbers and tags.
 
+use super::task;
 use super::{Input, LintFault, fault};
 use crate::decide::definition::document::Edit;
 use crate::decide::definition::model::{ModelFaultKind, READ_ONLY};
@@ -129,6 +130,7 @@ pub(super) fn ranges(input: &Input<'_>) -> Vec<LintFault> {
     ] {
         faults.extend(too_many(&root, key, most));
     }
+    faults.extend(task_sizes(input, &root));
     for container in &input.containers {
         let node = &container.0;
         let size = |key| (node.get(key), MEMORY_MIN, i64::MAX);
@@ -185,6 +187,29 @@ fn of_the_model(input: &Input<'_>) -> Vec<LintFault> {
             _ => None,
         })
         .collect()
+}
+
+/// The sizes of a task on instances; those of Fargate have a rule of their own.
+fn task_sizes(input: &Input<'_>, root: &Node<'_>) -> Vec<LintFault> {
+    // "Supported values are between 128 CPU units (0.125 vCPUs) and 196608 CPU units (192 vCPUs)."
+    const CPU: std::ops::RangeInclusive<i64> = 128..=196_608;
+    if input.platform.is_fargate {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    if let Some(text) = root.text("cpu")
+        && !task::cpu(text).is_some_and(|cpu| CPU.contains(&cpu))
+    {
+        let what = format!("`{text}` is no number of CPU units that a task may have");
+        faults.push(fault("cpu", what, "use 128 to 196608"));
+    }
+    if let Some(text) = root.text("memory")
+        && !task::memory(text).is_some_and(|memory| memory >= MEMORY_MIN)
+    {
+        let what = format!("`{text}` is no amount of memory");
+        faults.push(fault("memory", what, "use MiB such as 512, or 1 GB"));
+    }
+    faults
 }
 
 fn too_many(node: &Node<'_>, key: &str, most: usize) -> Option<LintFault> {

@@ -319,7 +319,7 @@ pub(super) fn cpu(text: &str) -> Option<i64> {
 }
 
 /// MiB of `512`, `0.5 GB` or `1GB`.
-fn memory(text: &str) -> Option<i64> {
+pub(super) fn memory(text: &str) -> Option<i64> {
     with_unit(text, "gb", 1024)
 }
 
