@@ -204,7 +204,7 @@ fn task_sizes(input: &Input<'_>, root: &Node<'_>) -> Vec<LintFault> {
         faults.push(fault("cpu", what, "use 128 to 196608"));
     }
     if let Some(text) = root.text("memory")
-        && !task::memory(text).is_some_and(|memory| memory >= MEMORY_MIN)
+        && task::memory(text).is_none_or(|memory| memory < MEMORY_MIN)
     {
         let what = format!("`{text}` is no amount of memory");
         faults.push(fault("memory", what, "use MiB such as 512, or 1 GB"));
