@@ -20,6 +20,8 @@ pub enum Kind {
     Denied,
     /// AWS did not answer, or asked to call later: whether the call had an effect is not known.
     Unanswered,
+    /// Terraform is to create what exists already: an earlier run of it was cut off.
+    LeftOver,
     /// No failure but an answer that was asked for: a release would change something.
     Changes,
     /// The release failed and everything is back where it was.
@@ -43,7 +45,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Findings => 10,
             Self::Refused => 11,
-            Self::NotReady | Self::Expired | Self::Denied | Self::Unanswered => 12,
+            Self::NotReady | Self::Expired | Self::Denied | Self::Unanswered | Self::LeftOver => 12,
             Self::Changes => 13,
             Self::RolledBack => 20,
             Self::RollbackFailed => 21,

@@ -40,7 +40,7 @@ use xtask::decide::artifact::contents;
 use xtask::decide::artifact::types::{ImageFacts, Profile};
 use xtask::decide::environment::Environment;
 use xtask::decide::outputs::Outputs;
-use xtask::failure::{Failure, Kind};
+use xtask::failure::{self, Failure, Kind};
 use xtask::planning;
 use xtask::ports::{Context, IfLocked, ProcessEnv, User};
 use xtask::report::{CommandEvent, Format, MachineEvent, OutputMode, Report};
@@ -377,15 +377,33 @@ async fn run_deploy(
         yes: arguments.confirmed.yes,
         lift_hold: arguments.lift_hold,
     };
-    reach_local_aws(environment, process, IfDown::Start).await?;
-    let method = arguments.compilation.builder;
-    let bundle = arguments.artifacts.as_deref();
     let process = Process {
         if_locked: arguments.locking.into(),
         ..process
     };
+    let deployed = deploy_in(environment, process, &arguments, &options).await;
+    let is_left_over = |error: &anyhow::Error| failure::is(error, Kind::LeftOver);
+    if !environment.emulated || !deployed.as_ref().is_err_and(is_left_over) {
+        return deployed;
+    }
+    // Nothing was ever released to it, so nothing is lost.
+    process.report.emit(MachineEvent::LocalBegunAnew);
+    let emulator = Emulator::new(process.env, process.report)?;
+    commands::local::reset(process.report, &emulator).await?;
+    deploy_in(environment, process, &arguments, &options).await
+}
+
+async fn deploy_in(
+    environment: &Environment,
+    process: Process<'_>,
+    arguments: &DeployArguments,
+    options: &deploy::Options,
+) -> Result<()> {
+    reach_local_aws(environment, process, IfDown::Start).await?;
+    let method = arguments.compilation.builder.clone();
+    let bundle = arguments.artifacts.as_deref();
     with_context(environment, process, method, bundle, async |context| {
-        deploy::deploy(context, &options).await
+        deploy::deploy(context, options).await
     })
     .await
 }

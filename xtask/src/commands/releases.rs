@@ -59,7 +59,7 @@ pub async fn show(context: &Context<'_>, number: u64) -> Result<()> {
         let text = |running: Option<&FunctionRunning>| {
             running.map_or("nothing".to_owned(), |it| format!("version {}", it.version))
         };
-        let change = change(text(entry.before.as_ref()), text(entry.after.as_ref()));
+        let change = change(&text(entry.before.as_ref()), &text(entry.after.as_ref()));
         lines.push(format!(
             "{:<11} {change}{}",
             function.name(),
@@ -98,13 +98,13 @@ fn of_service(service: Service, entry: &Entry<ServiceRunning>) -> String {
     let text = |running: Option<&ServiceRunning>| {
         running.map_or("nothing".to_owned(), |it| it.revision.to_string())
     };
-    let change = change(text(entry.before.as_ref()), text(entry.after.as_ref()));
+    let change = change(&text(entry.before.as_ref()), &text(entry.after.as_ref()));
     format!("{:<11} {change}{}", service.name(), ending(entry.outcome))
 }
 
-fn change(before: String, after: String) -> String {
+fn change(before: &str, after: &str) -> String {
     if before == after {
-        return after;
+        return after.to_owned();
     }
     format!("{before} -> {after}")
 }

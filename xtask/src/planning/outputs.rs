@@ -10,7 +10,7 @@ use crate::decide::outputs::{
     self, Architecture, CatalogConflict, FunctionOutputs, Outputs, OutputsError, ServiceOutputs,
 };
 use crate::decide::release::record::RecordKind;
-use crate::failure::Failure;
+use crate::failure::{self, Failure, Kind};
 use crate::ports::Context;
 use crate::release::{Confirmed, confirm, ensure_unlocked};
 use crate::report::InfraEvent;
@@ -47,11 +47,24 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
         let (applied, built) = tokio::join!(planned.apply(), build_ahead(context));
         applied.and(built)?;
     } else {
-        planned.apply().await?;
+        planned.apply().await.map_err(of_released)?;
     }
     context.report.emit(InfraEvent::InfraApplied);
     let outputs = published_outputs(context).await?;
     outputs.context("terraform published no outputs")
+}
+
+/// What was left over beside something that was released is not deleted without a word.
+fn of_released(error: anyhow::Error) -> anyhow::Error {
+    match failure::of(&error) {
+        Some(left_over) if left_over.kind == Kind::LeftOver => {
+            let hint = left_over.hint.clone().unwrap_or_default();
+            Failure::not_ready(left_over.message.clone())
+                .hint(hint)
+                .into()
+        }
+        _ => error,
+    }
 }
 
 /// The outputs that a dry run goes by: those of the last apply, with a line where `infra/` has

@@ -84,37 +84,11 @@ pub(super) async fn open<'a>(
         });
     }
     let newest = context.ledger.newest().await?;
-    let without_alarms = newest
-        .as_ref()
-        .map_or_else(BTreeSet::new, |newest| newest.without_alarms.clone());
-    // What the lock is for may be newer, where somebody deleted its record.
-    let newest_number = newest.as_ref().map_or(0, |newest| newest.number);
-    let number = newest_number.max(over.map_or(0, |lock| lock.number)) + 1;
-    // Where somebody deleted the lock, its record is in progress all the same.
-    let in_progress = newest.filter(|it| it.state == ReleaseState::InProgress);
-    let now = context.clock.now();
-    let why = match &in_progress {
-        Some(abandoned) => format!("{}, after {} was abandoned", about.why, abandoned.number),
-        None => about.why,
-    };
-    let record = Record {
-        number,
-        kind,
-        state: ReleaseState::InProgress,
-        token: random::hex(16)?,
-        opened: now,
-        closed: None,
-        who: about.who,
-        host: about.host,
-        why,
-        commit: about.commit,
-        dirty: about.dirty,
-        took_over: in_progress.as_ref().map(|it| it.number),
-        without_alarms,
-        cause: Vec::new(),
-        entries,
-    };
-    let abandoned = in_progress.map(|it| it.abandoned(now));
+    let mut record = next_record(context, about, newest.as_ref(), over)?;
+    (record.kind, record.entries) = (kind, entries);
+    let abandoned = newest
+        .filter(|newest| record.took_over == Some(newest.number))
+        .map(|newest| newest.abandoned(record.opened));
     let lock = HeldLock {
         ledger: context.ledger,
         clock: context.clock,
@@ -136,14 +110,7 @@ pub(super) async fn open<'a>(
         let holder = context.ledger.lock().await?;
         if holder.as_ref().is_none_or(|it| it.token != lock.token) {
             opened?;
-            if kind == RecordKind::Release && context.ledger.hold().await?.is_some() {
-                let text = "the environment was put on hold meanwhile";
-                return Err(Failure::refused(text).hint("cargo xtask status").into());
-            }
-            return Err(holder.map_or_else(
-                || Failure::refused("another run was faster, and has ended").into(),
-                |holder| held(context, &holder).into(),
-            ));
+            return Err(not_opened(context, kind, holder).await?.into());
         }
     }
     Ok(Opened {
@@ -154,6 +121,57 @@ pub(super) async fn open<'a>(
         }),
         record,
     })
+}
+
+/// The record that comes after the newest one, which it takes over where that is in progress: also
+/// where somebody deleted its lock.
+fn next_record(
+    context: &Context<'_>,
+    about: About,
+    newest: Option<&Record>,
+    over: Option<&Lock>,
+) -> Result<Record> {
+    // What the lock is for may be newer, where somebody deleted its record.
+    let numbers = [newest.map(|it| it.number), over.map(|it| it.number)];
+    let newest_number = numbers.into_iter().flatten().max().unwrap_or(0);
+    let in_progress = newest.filter(|it| it.state == ReleaseState::InProgress);
+    let why = match in_progress {
+        Some(abandoned) => format!("{}, after {} was abandoned", about.why, abandoned.number),
+        None => about.why,
+    };
+    Ok(Record {
+        number: newest_number + 1,
+        kind: RecordKind::default(),
+        state: ReleaseState::InProgress,
+        token: random::hex(16)?,
+        opened: context.clock.now(),
+        closed: None,
+        who: about.who,
+        host: about.host,
+        why,
+        commit: about.commit,
+        dirty: about.dirty,
+        took_over: in_progress.map(|it| it.number),
+        without_alarms: newest.map_or_else(BTreeSet::new, |it| it.without_alarms.clone()),
+        cause: Vec::new(),
+        entries: Entries::default(),
+    })
+}
+
+/// Why a record was not opened.
+async fn not_opened(
+    context: &Context<'_>,
+    kind: RecordKind,
+    holder: Option<Lock>,
+) -> Result<Failure> {
+    if let Some(holder) = holder {
+        return Ok(held(context, &holder));
+    }
+    if kind == RecordKind::Release && context.ledger.hold().await?.is_some() {
+        let text = "the environment was put on hold meanwhile";
+        return Ok(Failure::refused(text).hint("cargo xtask status"));
+    }
+    Ok(Failure::refused("another run was faster, and has ended"))
 }
 
 /// The lock, taken.

@@ -153,7 +153,7 @@ impl TerraformRun<'_> {
                 self.root, self.environment
             )
         };
-        Some(Failure::not_ready(message).hint(hint))
+        Some(Failure::new(Kind::LeftOver, message).hint(hint))
     }
 }
 

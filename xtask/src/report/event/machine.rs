@@ -55,6 +55,8 @@ pub enum MachineEvent {
     LocalDown {
         state_kept: bool,
     },
+    /// A first apply was cut off, so its remains are deleted.
+    LocalBegunAnew,
     /// Calls of the command that follows fail on purpose.
     Rehearsing {
         seed: u64,
@@ -129,6 +131,10 @@ impl MachineEvent {
             }
             Self::LocalDown { state_kept: true } => done("local", "is down; its state is kept"),
             Self::LocalDown { state_kept: false } => done("local", "is down; its state is deleted"),
+            Self::LocalBegunAnew => warning(
+                "local",
+                "an apply of its infrastructure was cut off before its first release: beginning anew",
+            ),
             Self::Rehearsing {
                 seed,
                 rate,

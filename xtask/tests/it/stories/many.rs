@@ -66,11 +66,11 @@ impl AwsCost {
 async fn a_deploy_with_nothing_to_do_waits_at_most_twice_as_long() {
     for is_local in [true, false] {
         let [few, many] = [COMPONENTS.len(), MANY].map(async |count| {
-            let fake = released(count).await;
+            let fake = Box::pin(released(count)).await;
             if !is_local {
                 fake.is_not_local();
             }
-            let asked = AwsCost::by(&fake, fake.deploy_all()).await;
+            let asked = AwsCost::by(&fake, Box::pin(fake.deploy_all())).await;
             assert_eq!(fake.changes(), [""; 0]);
             asked
         });

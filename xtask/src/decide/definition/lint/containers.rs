@@ -63,7 +63,7 @@ pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
         let json_path = dependency.path_of("condition");
         match by_name.get(name) {
             None => {
-                let what = format!("no container is named {name}");
+                let what = format!("no container is named `{name}`");
                 let remedy = "use the name of another container";
                 faults.push(fault(dependency.path_of("containerName"), what, remedy));
             }

@@ -19,7 +19,7 @@ pub(super) fn unresolved(input: &Input<'_>) -> Vec<LintFault> {
     let mut resolve = |node: &Node<'_>, key: &str, kind: &str, known: &BTreeSet<&str>| {
         let name = node.text(key).filter(|name| !name.is_empty());
         if let Some(name) = name.filter(|name| !known.contains(name)) {
-            let what = format!("no {kind} is named {name}");
+            let what = format!("no {kind} is named `{name}`");
             let remedy = format!("use the name of a {kind} of this definition");
             faults.push(fault(node.path_of(key), what, remedy));
         }
@@ -39,7 +39,7 @@ pub(super) fn unresolved(input: &Input<'_>) -> Vec<LintFault> {
         for link in container.0.items("links") {
             let name = link.string().unwrap_or_default().split(':').next();
             if let Some(name) = name.filter(|name| !containers.contains(name)) {
-                let what = format!("no container is named {name}");
+                let what = format!("no container is named `{name}`");
                 let remedy = "use the name of a container of this definition";
                 faults.push(fault(link.json_path.clone(), what, remedy));
             }

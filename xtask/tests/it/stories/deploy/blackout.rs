@@ -36,7 +36,7 @@ async fn without_a_network_for_minutes_a_release_is_left_and_the_next_goes_on() 
     let fake = edited().await;
     fake.script(ORBIT, RolloutScript::Hangs);
     fake.meanwhile("look orbit", |state| {
-        state.lose_network(Duration::from_mins(30))
+        state.lose_network(Duration::from_mins(30));
     });
     fake.deploy_all().await.fails(22).says(&[
         "AWS has not answered for 5 minutes in the middle of release 2",
