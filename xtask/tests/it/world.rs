@@ -108,6 +108,8 @@ pub(crate) struct FakeState {
     no_network_until: Option<Instant>,
     /// The next look at services is answered with an earlier state.
     stale_look: bool,
+    /// What happens right after a record with this text was written.
+    after_write: Option<(&'static str, Act)>,
     /// How long AWS takes for an answer.
     pub(crate) answer_time: Duration,
     /// Whether the credentials have expired.
@@ -180,6 +182,8 @@ impl CallFault {
     }
 }
 
+type Act = Box<dyn FnOnce(&mut FakeState) + Send>;
+
 enum What {
     Refuse,
     Fail(String),
@@ -189,7 +193,7 @@ enum What {
     Kill,
     Expire,
     BeStale,
-    Meanwhile(Box<dyn FnOnce(&mut FakeState) + Send>),
+    Meanwhile(Act),
 }
 
 impl Fake {
@@ -268,6 +272,7 @@ impl Fake {
             asleep: Duration::ZERO,
             no_network_until: None,
             stale_look: false,
+            after_write: None,
             answer_time: Duration::ZERO,
             expired: false,
             credentials_end: None,
@@ -396,6 +401,15 @@ impl Fake {
         act: impl FnOnce(&mut FakeState) + Send + 'static,
     ) {
         self.at_index(index, What::Meanwhile(Box::new(act)));
+    }
+
+    /// Changes the state right after a record was written that has this text.
+    pub(crate) fn after_write_of(
+        &self,
+        text: &'static str,
+        act: impl FnOnce(&mut FakeState) + Send + 'static,
+    ) {
+        self.state().after_write = Some((text, Box::new(act)));
     }
 
     /// The call of this index, a look at services, is answered with an earlier state.

@@ -187,6 +187,13 @@ impl Ledger for Fake {
                 return Ok(false);
             }
             state.write_record(record);
+            let written = &state.ledger[&record.number];
+            let awaited = state
+                .after_write
+                .take_if(|(text, _)| written.contains(*text));
+            if let Some((_, act)) = awaited {
+                act(state);
+            }
             Ok(true)
         })
         .await

@@ -172,3 +172,20 @@ async fn the_infrastructure_is_not_changed_under_a_release_in_progress() {
     fake.state().lock = None;
     fake.deploy_all().await.succeeds();
 }
+
+/// The machine falls asleep right before a change, and another run takes over meanwhile: the change
+/// is not made, since no beat of a moment ago is confirmed.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_changed_by_who_slept_and_lost_the_lock() {
+    let fake = edited().await;
+    let later = fake.release_by_grace(3);
+    fake.after_write_of("demo-orbit:2", move |state| {
+        state.asleep = Duration::from_hours(3);
+        state.put_record(&later);
+    });
+    fake.deploy_all()
+        .await
+        .fails(23)
+        .says(&["release 3 by grace@laptop"]);
+    assert_eq!(fake.changes_after("register demo-orbit:2"), [""; 0]);
+}
