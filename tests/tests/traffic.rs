@@ -279,16 +279,21 @@ fn set(container: &mut Value, name: &str, value: &str) {
     variables.push(json!({ "name": name, "value": value }));
 }
 
-fn good_release(local: &Local, name: &str) {
-    for service in ["axon", "orbit"] {
-        local.checkout.set_in_template(service, "RUST_LOG", "info");
-    }
+/// Releases the checkout as it is.
+fn release_loses_nothing(local: &Local, name: &str) {
     let traffic = local.traffic();
     let ran = local.checkout.xtask(&["deploy"]);
     let served = traffic.stop();
     served.tell(name);
     ran.expect(0, &["answered 200"]);
     assert_nothing_lost(&served);
+}
+
+fn good_release(local: &Local, name: &str) {
+    for service in ["axon", "orbit"] {
+        local.checkout.set_in_template(service, "RUST_LOG", "info");
+    }
+    release_loses_nothing(local, name);
 }
 
 fn rollback(local: &Local, name: &str) {
@@ -536,10 +541,5 @@ fn emulator_is_killed(local: &Local, _: &str) {
 /// After all of that one more release is a release as any other.
 fn still_answers(local: &Local, name: &str) {
     local.checkout.set_in_template("axon", "RUST_LOG", "debug");
-    let traffic = local.traffic();
-    let ran = local.checkout.xtask(&["deploy"]);
-    let served = traffic.stop();
-    served.tell(name);
-    ran.expect(0, &["answered 200"]);
-    assert_nothing_lost(&served);
+    release_loses_nothing(local, name);
 }

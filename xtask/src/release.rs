@@ -59,7 +59,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// How often something that moves is looked at. The end of a rollout is noticed within this and
 /// one request.
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
-/// So many looks, this far apart, show that something is not what it was: one may be stale.
+/// So many looks, this far apart, show that something is not what it was.
 const LOOKS_MIN: u32 = 4;
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// After an update ECS has this long to bring its tasks up.
@@ -397,15 +397,28 @@ impl Release<'_> {
     /// Everything still runs what the record says. Somebody else may have changed a component
     /// after its part of the release was over.
     async fn ensure_as_recorded(&self) -> Result<(), ReleaseError> {
+        self.several_looks(async || {
+            let observed = self.answered(async || observe(&self.context, self.outputs).await);
+            let differs = self.record.entries.differs(&observed.await?);
+            Ok(differs.map_or(Ok(()), |(component, by)| {
+                let component = Some(component);
+                Err(ReleaseError::Superseded { component, by })
+            }))
+        })
+        .await
+    }
+
+    /// Returns what a look finds as it should be. One look may be stale, so only several in a row
+    /// show that something is not what it was: then what the last one found is the error.
+    async fn several_looks<T>(
+        &self,
+        mut look: impl AsyncFnMut() -> Result<Result<T, ReleaseError>, ReleaseError>,
+    ) -> Result<T, ReleaseError> {
         let mut looks = 1;
         loop {
-            let observed = self.answered(async || observe(&self.context, self.outputs).await);
-            let Some((component, by)) = self.record.entries.differs(&observed.await?) else {
-                return Ok(());
-            };
-            if looks == LOOKS_MIN {
-                let component = Some(component);
-                return Err(ReleaseError::Superseded { component, by });
+            let found = look().await?;
+            if found.is_ok() || looks == LOOKS_MIN {
+                return found;
             }
             looks += 1;
             sleep(LOOK_INTERVAL).await;
@@ -459,27 +472,22 @@ impl Release<'_> {
         Ok(began.elapsed())
     }
 
-    /// A plan is applied only to the snapshot that it was made for. One look may be stale, so only
-    /// several show that it is another one.
+    /// A plan is applied only to the snapshot that it was made for.
     async fn ensure_unchanged(
         &self,
         snapshot: &Snapshot,
         mut observe: impl AsyncFnMut() -> Result<Snapshot>,
     ) -> Result<(), ReleaseError> {
-        let mut looks = 1;
-        loop {
+        self.several_looks(async || {
             let now = self.answered(&mut observe).await?;
             let changes = snapshot.changed_since(&now);
             if changes.is_empty() {
-                return Ok(());
+                return Ok(Ok(()));
             }
-            if looks == LOOKS_MIN {
-                let how = changes.join(", ");
-                return Err(ReleaseError::MovedOn { how });
-            }
-            looks += 1;
-            sleep(LOOK_INTERVAL).await;
-        }
+            let how = changes.join(", ");
+            Ok(Err(ReleaseError::MovedOn { how }))
+        })
+        .await
     }
 
     /// A stop and a rotation start no deployment of ECS, and leave its alarms as they are.
@@ -546,21 +554,11 @@ impl Release<'_> {
 
     /// What cannot be seen is not rolled back: the rollout may be fine.
     fn unanswered(&mut self, how: &str) -> End {
-        self.patience = CLOSING_PATIENCE;
-        self.record.entries.detach();
-        let message = format!(
-            "AWS has not answered for {} minutes in the middle of {}; {}: {how}{}",
-            PATIENCE.as_secs() / 60,
-            self.record.name(),
-            self.left_as_it_is(),
-            self.without_alarms()
-        );
-        End {
-            state: ReleaseState::Detached,
-            result: Err(Failure::new(Kind::StoppedWatching, message)
-                .hint(self.ways_on())
-                .into()),
-        }
+        let minutes = PATIENCE.as_secs() / 60;
+        let (name, left) = (self.record.name(), self.left_as_it_is());
+        self.stop_watching(&format!(
+            "AWS has not answered for {minutes} minutes in the middle of {name}; {left}: {how}"
+        ))
     }
 
     /// The next release finds that nobody works on this one any more.
@@ -574,14 +572,15 @@ impl Release<'_> {
 
     /// The user stopped watching. What was begun in AWS goes on, and the record says so.
     fn detach(&mut self) -> End {
+        let (name, left) = (self.record.name(), self.left_as_it_is());
+        self.stop_watching(&format!("stopped watching {name}; {left}"))
+    }
+
+    /// What was begun goes on in AWS, and only the record is closed.
+    fn stop_watching(&mut self, why: &str) -> End {
         self.patience = CLOSING_PATIENCE;
         self.record.entries.detach();
-        let message = format!(
-            "stopped watching {}; {}{}",
-            self.record.name(),
-            self.left_as_it_is(),
-            self.without_alarms()
-        );
+        let message = format!("{why}{}", self.without_alarms());
         End {
             state: ReleaseState::Detached,
             result: Err(Failure::new(Kind::StoppedWatching, message)

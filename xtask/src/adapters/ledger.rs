@@ -31,6 +31,8 @@ const DOCUMENT: &str = "document";
 /// Of the lock.
 const TOKEN: &str = "token";
 const BEAT: &str = "beat";
+/// The condition that the lock is a holder's.
+const IS_HELD: &str = "#token = :token";
 
 /// An item of the table, or a part of one.
 type Attributes = HashMap<String, AttributeValue>;
@@ -135,14 +137,15 @@ impl Ledger for ReleasesTable {
     }
 
     async fn beat(&self, token: &str, beat: u64) -> Result<bool> {
+        let (names, values) = is_held_by(token);
         let update = self.client.update_item().table_name(&self.name);
         let updated = update
             .set_key(Some(key(LOCK, 0)))
-            .condition_expression("#token = :token")
+            .condition_expression(IS_HELD)
             .update_expression("SET #beat = :beat")
-            .expression_attribute_names("#token", TOKEN)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
             .expression_attribute_names("#beat", BEAT)
-            .expression_attribute_values(":token", text(token))
             .expression_attribute_values(":beat", number(beat))
             .send()
             .await;
@@ -154,12 +157,13 @@ impl Ledger for ReleasesTable {
     }
 
     async fn write(&self, record: &Record) -> Result<bool> {
+        let (names, values) = is_held_by(&record.token);
         let ours = ConditionCheck::builder()
             .table_name(&self.name)
             .set_key(Some(key(LOCK, 0)))
-            .condition_expression("#token = :token")
-            .expression_attribute_names("#token", TOKEN)
-            .expression_attribute_values(":token", text(&record.token))
+            .condition_expression(IS_HELD)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
             .build()?;
         let written = self.put(record)?.build()?;
         let items = vec![
@@ -170,12 +174,13 @@ impl Ledger for ReleasesTable {
     }
 
     async fn close(&self, record: &Record, hold: Option<&Hold>) -> Result<bool> {
+        let (names, values) = is_held_by(&record.token);
         let freed = Delete::builder()
             .table_name(&self.name)
             .set_key(Some(key(LOCK, 0)))
-            .condition_expression("#token = :token")
-            .expression_attribute_names("#token", TOKEN)
-            .expression_attribute_values(":token", text(&record.token))
+            .condition_expression(IS_HELD)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
             .build()?;
         let written = self.put(record)?.build()?;
         let mut items = vec![
@@ -277,6 +282,13 @@ impl ReleasesTable {
         }
         Err(explain(error)).with_context(written)
     }
+}
+
+/// The names and values of `IS_HELD`, for this token.
+fn is_held_by(token: &str) -> (HashMap<String, String>, Attributes) {
+    let names = [("#token".to_owned(), TOKEN.to_owned())];
+    let values = [(":token".to_owned(), text(token))];
+    (names.into(), values.into())
 }
 
 fn text(value: &str) -> AttributeValue {

@@ -10,8 +10,7 @@ use tokio::time::Instant;
 use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
-    ComponentFailure, LOOK_INTERVAL, LOOKS_MIN, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release,
-    ReleaseError, evidence,
+    ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError, evidence,
 };
 use crate::catalog::Service;
 use crate::decide::release::plan::{ServiceAction, ServiceStep};
@@ -73,26 +72,21 @@ impl Release<'_> {
         self.reach(step, goal, known.as_deref()).await
     }
 
-    /// The service, as long as it runs what the plan was made for. One look may be stale, so only
-    /// several in a row show that somebody else has changed it.
+    /// The service, as long as it runs what the plan was made for.
     async fn as_planned(&self, step: &ServiceStep) -> Result<ServiceState, ReleaseError> {
         let service = step.service;
-        let mut looks = 1;
-        loop {
+        self.several_looks(async || {
             let state = self.service_state(service).await?;
             let primary = primary_revision(service, &state)?;
             if primary == step.parent || self.inherits_revision(service, &primary) {
-                return Ok(state);
+                return Ok(Ok(state));
             }
-            if looks == LOOKS_MIN {
-                return Err(ReleaseError::Superseded {
-                    component: Some(service.into()),
-                    by: primary.to_string(),
-                });
-            }
-            looks += 1;
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
+            Ok(Err(ReleaseError::Superseded {
+                component: Some(service.into()),
+                by: primary.to_string(),
+            }))
+        })
+        .await
     }
 
     /// Sent twice it is the same as once: an update that changes nothing starts no deployment.

@@ -5,25 +5,20 @@ use std::time::Duration;
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 
-use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{Fake, RolloutScript};
-
-async fn edited() -> Fake {
-    let fake = Fake::released().await;
-    fake.edit(&COMPONENTS, "two");
-    fake
-}
+use super::resilience::a_second_release;
+use crate::world::RolloutScript;
+use crate::world::components::{AXON, ORBIT};
 
 /// At whatever call of a release it begins.
 #[tokio::test(start_paused = true)]
 async fn a_release_goes_on_after_a_while_without_a_network() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     let before = fake.calls().len();
     fake.deploy_all().await.succeeds();
     let calls = fake.calls().split_off(before);
     let opened = calls.iter().position(|it| it.starts_with("open")).unwrap();
     for (index, call) in calls.iter().enumerate().skip(opened + 1) {
-        let fake = edited().await;
+        let fake = a_second_release().await;
         fake.meanwhile_at(index, |state| state.lose_network(Duration::from_secs(45)));
         let output = fake.deploy_all().await;
         assert_eq!(output.exit_code, 0, "{index} {call}: {}", output.talk);
@@ -33,7 +28,7 @@ async fn a_release_goes_on_after_a_while_without_a_network() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_network_for_minutes_a_release_is_left_and_the_next_goes_on() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.script(ORBIT, RolloutScript::Hangs);
     fake.meanwhile("look orbit", |state| {
         state.lose_network(Duration::from_mins(30));
@@ -53,7 +48,7 @@ async fn without_a_network_for_minutes_a_release_is_left_and_the_next_goes_on() 
 
 #[tokio::test(start_paused = true)]
 async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.meanwhile("register demo-orbit", |state| {
         state.ecs.register_by_hand("demo-orbit:77");
         state.ecs.update(ORBIT, "demo-orbit:77", None).unwrap();
@@ -77,7 +72,7 @@ async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hotfix_by_hand_after_its_part_is_noticed_at_the_end() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.meanwhile("dispatch", |state| {
         state.ecs.register_by_hand("demo-axon:77");
         state.ecs.update(AXON, "demo-axon:77", None).unwrap();
@@ -93,7 +88,7 @@ async fn a_hotfix_by_hand_after_its_part_is_noticed_at_the_end() {
 /// Whichever look of a release it is.
 #[tokio::test(start_paused = true)]
 async fn one_stale_look_proves_nothing() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     let before = fake.calls().len();
     fake.deploy_all().await.succeeds();
     let calls = fake.calls().split_off(before);
@@ -104,7 +99,7 @@ async fn one_stale_look_proves_nothing() {
             continue;
         }
         looks += 1;
-        let fake = edited().await;
+        let fake = a_second_release().await;
         fake.make_look_stale(index);
         let output = fake.deploy_all().await;
         assert_eq!(output.exit_code, 0, "{index} {call}: {}", output.talk);

@@ -7,44 +7,42 @@ use tokio::time::Instant;
 use xtask::decide::release::record::ReleaseState;
 use xtask::ports::IfLocked;
 
-use super::resilience::with_each_call_spoiled;
+use super::resilience::{a_second_release, with_each_call_spoiled};
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CallFault, Fake, KILLED, RolloutScript};
-
-async fn edited() -> Fake {
-    let fake = Fake::released().await;
-    fake.edit(&COMPONENTS, "two");
-    fake
-}
+use crate::world::{CallFault, KILLED, RolloutScript};
 
 #[tokio::test(start_paused = true)]
 async fn after_a_kill_at_any_call_the_next_run_goes_on_within_a_minute() {
     let opened = "nobody works on release 2 by ada@laptop (deploy) any more: taking over";
-    with_each_call_spoiled(CallFault::IsKilled, edited, async |fake, call, output| {
-        output.fails(KILLED);
-        let was_open = fake.state().lock.is_some();
-        let began = Instant::now();
-        let again = fake.deploy_all().await;
-        assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
-        assert_eq!(again.talk.contains(opened), was_open, "{call}");
-        assert!(began.elapsed() < Duration::from_mins(1), "{call}");
-        if was_open {
-            assert_eq!(fake.record(2).state, ReleaseState::Abandoned, "{call}");
-            let third = fake.record(3);
-            assert_eq!(third.took_over, Some(2), "{call}");
-            assert_eq!(third.why, "deploy, after 2 was abandoned");
-        }
-        let state = fake.state();
-        assert_eq!(state.ecs.services[&AXON].desired, 2);
-        assert_eq!(state.lambda.alias, "3", "{call}");
-        assert!(state.lock.is_none());
-    })
+    with_each_call_spoiled(
+        CallFault::IsKilled,
+        a_second_release,
+        async |fake, call, output| {
+            output.fails(KILLED);
+            let was_open = fake.state().lock.is_some();
+            let began = Instant::now();
+            let again = fake.deploy_all().await;
+            assert_eq!(again.exit_code, 0, "{call}, and then: {}", again.talk);
+            assert_eq!(again.talk.contains(opened), was_open, "{call}");
+            assert!(began.elapsed() < Duration::from_mins(1), "{call}");
+            if was_open {
+                assert_eq!(fake.record(2).state, ReleaseState::Abandoned, "{call}");
+                let third = fake.record(3);
+                assert_eq!(third.took_over, Some(2), "{call}");
+                assert_eq!(third.why, "deploy, after 2 was abandoned");
+            }
+            let state = fake.state();
+            assert_eq!(state.ecs.services[&AXON].desired, 2);
+            assert_eq!(state.lambda.alias, "3", "{call}");
+            assert!(state.lock.is_none());
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_lives_is_told_with_the_ways_on() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.put_record(&fake.release_by_grace(2));
     let began = Instant::now();
     fake.deploy_all().await.fails(11).says(&[
@@ -58,7 +56,7 @@ async fn a_holder_that_lives_is_told_with_the_ways_on() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_the_lock_gets_it_when_the_other_has_ended() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.put_record(&fake.release_by_grace(2));
     fake.state().if_locked.wait = Duration::from_mins(10);
     let ends = async {
@@ -82,7 +80,7 @@ async fn who_waits_for_the_lock_gets_it_when_the_other_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn the_lock_of_a_holder_that_lives_is_taken_where_the_user_wants_that() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.script(ORBIT, RolloutScript::Hangs);
     let taken = async {
         tokio::time::sleep(Duration::from_secs(50)).await;
@@ -111,7 +109,7 @@ async fn the_lock_of_a_holder_that_lives_is_taken_where_the_user_wants_that() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_somebody_deleted_ends_its_holder_and_keeps_nobody_out() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.meanwhile("probe axon", |state| state.lock = None);
     fake.deploy_all()
         .await
@@ -124,7 +122,7 @@ async fn a_lock_that_somebody_deleted_ends_its_holder_and_keeps_nobody_out() {
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_slept_goes_on_unless_another_took_over() {
     for taken in [false, true] {
-        let fake = edited().await;
+        let fake = a_second_release().await;
         let later = fake.release_by_grace(3);
         fake.meanwhile("look orbit", move |state| {
             state.asleep = Duration::from_hours(3);
@@ -143,7 +141,7 @@ async fn a_machine_that_slept_goes_on_unless_another_took_over() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_call_of_the_release_before_brings_late_is_no_strangers() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.kill("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(KILLED);
     fake.meanwhile("write 3", |state| {
@@ -159,7 +157,7 @@ async fn what_a_call_of_the_release_before_brings_late_is_no_strangers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_infrastructure_is_not_changed_under_a_release_in_progress() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     fake.state().infra = "infra-two".to_owned();
     fake.put_record(&fake.release_by_grace(2));
     fake.deploy_all()
@@ -177,7 +175,7 @@ async fn the_infrastructure_is_not_changed_under_a_release_in_progress() {
 /// is not made, since no beat of a moment ago is confirmed.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_changed_by_who_slept_and_lost_the_lock() {
-    let fake = edited().await;
+    let fake = a_second_release().await;
     let later = fake.release_by_grace(3);
     fake.after_write_of("demo-orbit:2", move |state| {
         state.asleep = Duration::from_hours(3);

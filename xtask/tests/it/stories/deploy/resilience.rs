@@ -53,7 +53,7 @@ pub(super) async fn with_each_call_spoiled<Check>(
     }
 }
 
-async fn a_second_release() -> Fake {
+pub(super) async fn a_second_release() -> Fake {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
     fake
