@@ -128,6 +128,21 @@ fn the_rules_see_the_files_that_they_are_about() {
     assert!(sources(&["."], ".toml").len() > 5);
 }
 
+/// A build in Docker has the other members' manifests and none of their tests: cargo refuses a target
+/// whose file it does not find unless the manifest has its path.
+#[test]
+fn the_target_tables_of_manifests_have_a_path() {
+    let mut faults = Vec::new();
+    for manifest in sources(&["xtask", "services", "tests"], "Cargo.toml") {
+        for table in manifest.text.split("\n[").filter(|it| it.starts_with('[')) {
+            if !table.contains("\npath = ") {
+                faults.push(format!("{}: [{table}", manifest.path));
+            }
+        }
+    }
+    none(&faults, "a target has a path");
+}
+
 #[track_caller]
 fn none(faults: &[String], rule: &str) {
     assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
