@@ -14,14 +14,13 @@ use anyhow::Result;
 
 use crate::decide::release::plan::{Desired, Plan};
 use crate::decide::release::record::{Record, ReleaseState};
-use crate::decide::release::snapshot::Snapshot;
 use crate::ports::Context;
-use crate::release;
+use crate::release::{self, Observed};
 
 /// The plan of what is desired on top of what runs, with what earlier releases left to do.
-async fn plan_of(context: &Context<'_>, desired: &Desired, snapshot: Snapshot) -> Result<Plan> {
+async fn plan_of(context: &Context<'_>, desired: &Desired, found: Observed) -> Result<Plan> {
+    let Observed { snapshot, newest } = found;
     let succeeded = ledger::succeeded_if_moving(context, &snapshot).await?;
-    let newest = context.ledger.newest().await?;
     let unfinished = newest
         .as_ref()
         .filter(|newest| newest.state == ReleaseState::InProgress);

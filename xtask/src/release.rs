@@ -44,7 +44,7 @@ pub use alarms::left_without_alarms;
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
 pub use function::answers_its_checks;
 pub use lock::ensure_unlocked;
-pub use observe::{observe, observe_with_retired, read_definitions};
+pub use observe::{Observed, observe, observe_with_retired, read_definitions};
 pub use push::push;
 pub use rotate::{announce_rotation, rotate};
 pub use secrets::give_values;
@@ -399,7 +399,7 @@ impl Release<'_> {
     async fn ensure_as_recorded(&self) -> Result<(), ReleaseError> {
         self.several_looks(async || {
             let observed = self.answered(async || observe(&self.context, self.outputs).await);
-            let differs = self.record.entries.differs(&observed.await?);
+            let differs = self.record.entries.differs(&observed.await?.snapshot);
             Ok(differs.map_or(Ok(()), |(component, by)| {
                 let component = Some(component);
                 Err(ReleaseError::Superseded { component, by })
@@ -476,10 +476,10 @@ impl Release<'_> {
     async fn ensure_unchanged(
         &self,
         snapshot: &Snapshot,
-        mut observe: impl AsyncFnMut() -> Result<Snapshot>,
+        mut observe: impl AsyncFnMut() -> Result<Observed>,
     ) -> Result<(), ReleaseError> {
         self.several_looks(async || {
-            let now = self.answered(&mut observe).await?;
+            let now = self.answered(&mut observe).await?.snapshot;
             let changes = snapshot.changed_since(&now);
             if changes.is_empty() {
                 return Ok(Ok(()));

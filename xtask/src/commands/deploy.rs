@@ -89,9 +89,9 @@ async fn release_components(
     let basis = planning::deploy::basis(context, outputs, components).await?;
     if context.environment.emulated {
         // Whatever was applied now: an earlier run may have been interrupted after that.
-        secrets::make_up(context, outputs, &basis.snapshot).await?;
+        secrets::make_up(context, outputs, basis.snapshot()).await?;
     } else {
-        secrets::require(context, outputs, &basis.snapshot).await?;
+        secrets::require(context, outputs, basis.snapshot()).await?;
     }
     let plan = shown_plan(context, outputs, basis).await?;
     if plan.is_empty() {
@@ -107,8 +107,8 @@ async fn release_components(
 
 /// Takes what the catalog retires out of service. `None`: nothing of it runs.
 async fn retire(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<Option<Record>> {
-    let snapshot = release::observe_with_retired(context, outputs).await?;
-    let plan = StopPlan::retiring(context.catalog, snapshot);
+    let found = release::observe_with_retired(context, outputs).await?;
+    let plan = StopPlan::retiring(context.catalog, found.snapshot);
     if plan.is_empty() {
         return Ok(None);
     }
@@ -129,7 +129,7 @@ async fn dry_run(context: &Context<'_>, components: &[Component]) -> Result<()> 
         return Ok(());
     };
     let basis = planning::deploy::basis(context, &outputs, components).await?;
-    secrets::require(context, &outputs, &basis.snapshot).await?;
+    secrets::require(context, &outputs, basis.snapshot()).await?;
     let plan = shown_plan(context, &outputs, basis).await?;
     if plan.is_empty() && outputs.to_retire(context.catalog).is_empty() {
         nothing_to_do(context, &outputs);

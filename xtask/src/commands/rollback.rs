@@ -62,7 +62,8 @@ pub async fn rollback(
 /// As the source document has it: set the desired counts to 0, wait, deregister the revisions.
 pub async fn stop(context: &Context<'_>, outputs: &Outputs, yes: bool) -> Result<()> {
     let report = context.report;
-    let plan = StopPlan::new(context.catalog, release::observe(context, outputs).await?);
+    let found = release::observe(context, outputs).await?;
+    let plan = StopPlan::new(context.catalog, found.snapshot);
     if plan.services.is_empty() {
         report.emit(CommandEvent::NothingRuns);
         return Ok(());

@@ -11,16 +11,18 @@ use crate::decide::release::record::{Entry, Record, RecordKind};
 use crate::decide::release::snapshot::{ServiceSnapshot, Snapshot};
 use crate::planning::ledger::newest_where;
 use crate::ports::Context;
-use crate::release;
+use crate::release::{self, Observed};
 
 pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
-    let (snapshot, newest, hold) = tokio::try_join!(
-        release::observe(context, outputs),
-        context.ledger.newest(),
-        context.ledger.hold()
-    )?;
+    let (found, hold) =
+        tokio::try_join!(release::observe(context, outputs), context.ledger.hold())?;
+    let Observed { snapshot, newest } = found;
     let releases = releases_of(context, &snapshot).await?;
     let mut lines = vec![format!("{:<11} {}", "base url", outputs.base_url)];
+    lines.extend(hold.iter().map(|hold| {
+        let about = hold.about();
+        format!("{:<11} no release until it is lifted: {about}", "held")
+    }));
     let mut services = Map::new();
     for (service, found) in &snapshot.services {
         let release = releases.get(&Component::from(*service)).copied();
@@ -31,10 +33,6 @@ pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
     for (function, found) in &snapshot.functions {
         let release = releases.get(&Component::from(*function)).copied();
         let facts = outputs.function(*function);
-        lines.extend(hold.iter().map(|hold| {
-            let about = hold.about();
-            format!("{:<11} no release until it is lifted: {about}", "held")
-        }));
         let document = json!({
             "name": facts.name,
             "alias": facts.alias,

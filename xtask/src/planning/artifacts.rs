@@ -36,10 +36,9 @@ impl ReleaseArtifacts {
 pub async fn pushed(
     context: &Context<'_>,
     outputs: &Outputs,
-    components: &[Component],
+    services: impl Iterator<Item = Service>,
     keys: &BTreeMap<Component, Key>,
 ) -> Result<BTreeMap<Service, Digest>> {
-    let services = components.iter().filter_map(|it| it.service());
     let found = services.map(async |service| -> Result<_> {
         let key = key_of(keys, service.into())?;
         let digest = context.registry.digest(outputs, service, key).await?;
@@ -51,14 +50,14 @@ pub async fn pushed(
 /// Packs what AWS does not have yet: from the cache, else built.
 pub async fn pack(
     context: &Context<'_>,
-    components: &[Component],
+    components: impl Iterator<Item = Component>,
     keys: BTreeMap<Component, Key>,
     pushed: BTreeMap<Service, Digest>,
     snapshot: &Snapshot,
 ) -> Result<ReleaseArtifacts> {
     let mut packed = BTreeMap::new();
     let mut absent = BTreeMap::new();
-    for component in components.iter().copied() {
+    for component in components {
         let key = key_of(&keys, component)?;
         let is_there = match component {
             Component::Service(service) => pushed.contains_key(&service),
@@ -86,7 +85,7 @@ pub async fn pack(
     })
 }
 
-fn key_of(keys: &BTreeMap<Component, Key>, component: Component) -> Result<&Key> {
+pub fn key_of(keys: &BTreeMap<Component, Key>, component: Component) -> Result<&Key> {
     let key = keys.get(&component);
     key.with_context(|| format!("{component} has no key"))
 }

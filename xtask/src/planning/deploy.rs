@@ -7,13 +7,14 @@ use anyhow::Result;
 use super::{artifacts, definitions, outputs, permissions, plan_of};
 use crate::catalog::{Component, Service};
 use crate::decide::artifact::types::{Digest, Key};
+use crate::decide::definition::Definition;
 use crate::decide::definition::lint::Finding;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::{Desired, DesiredFunction, DesiredService, Plan};
 use crate::decide::release::snapshot::Snapshot;
 use crate::failure::{Failure, Kind};
 use crate::ports::Context;
-use crate::release;
+use crate::release::{self, Observed};
 use crate::report::InfraEvent;
 
 /// What the checkout has, and what AWS has of it.
@@ -21,8 +22,17 @@ pub struct Basis {
     /// Of the components that were asked for, those that Terraform has created.
     components: Vec<Component>,
     keys: BTreeMap<Component, Key>,
+    /// Of the services that run what the checkout has, definition and image.
+    unchanged: BTreeMap<Service, Definition>,
+    /// The images of the others that the registry has.
     pushed: BTreeMap<Service, Digest>,
-    pub snapshot: Snapshot,
+    found: Observed,
+}
+
+impl Basis {
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.found.snapshot
+    }
 }
 
 /// A plan, and what lint says of the definitions that it brings.
@@ -41,18 +51,52 @@ pub async fn basis(
     outputs::refuse_deleted(context, outputs).await?;
     let created = created(context, outputs, components);
     let keys = context.builder.keys(outputs.architecture).await?;
-    let observed = tokio::try_join!(
-        release::observe(context, outputs),
-        artifacts::pushed(context, outputs, &created, &keys)
-    );
-    let (snapshot, pushed) = observed.map_err(|error| permissions::explain(context, error))?;
-    permissions::require(context, outputs, &created, &snapshot).await?;
+    let found = release::observe(context, outputs).await;
+    let found = found.map_err(|error| permissions::explain(context, error))?;
+    let unchanged = unchanged(context, outputs, &created, &keys, &found.snapshot).await?;
+    let changed = created.iter().filter_map(|it| it.service());
+    let changed = changed.filter(|it| !unchanged.contains_key(it));
+    let pushed = artifacts::pushed(context, outputs, changed, &keys).await;
+    let pushed = pushed.map_err(|error| permissions::explain(context, error))?;
+    permissions::require(context, outputs, &created, &found.snapshot).await?;
     Ok(Basis {
         components: created,
         keys,
+        unchanged,
         pushed,
-        snapshot,
+        found,
     })
+}
+
+/// The services that run the checkout's definition with the image of its sources, as far as the
+/// ledger knows. Their image is not looked up in the registry: it runs.
+async fn unchanged(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    components: &[Component],
+    keys: &BTreeMap<Component, Key>,
+    snapshot: &Snapshot,
+) -> Result<BTreeMap<Service, Definition>> {
+    let mut unchanged = BTreeMap::new();
+    for component in components {
+        let Some((service, found)) = component
+            .service()
+            .and_then(|it| Some((it, snapshot.services.get(&it)?)))
+        else {
+            continue;
+        };
+        let Some(digest) = found.image_of(artifacts::key_of(keys, *component)?) else {
+            continue;
+        };
+        let image = image(outputs, service, digest);
+        // A template that cannot be rendered is reported with all the others.
+        if let Ok(definition) = definitions::rendered(context, outputs, service, &image).await
+            && found.runs(&definition.sha256())
+        {
+            unchanged.insert(service, definition);
+        }
+    }
+    Ok(unchanged)
 }
 
 /// Artifacts, definitions, findings: all of it before anything is changed.
@@ -60,10 +104,13 @@ pub async fn plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Res
     let Basis {
         components,
         keys,
+        mut unchanged,
         pushed,
-        snapshot,
+        found,
     } = basis;
-    let artifacts = artifacts::pack(context, &components, keys, pushed, &snapshot).await?;
+    let is_changed = |it: &Component| it.service().is_none_or(|it| !unchanged.contains_key(&it));
+    let changed = components.iter().copied().filter(is_changed);
+    let artifacts = artifacts::pack(context, changed, keys, pushed, &found.snapshot).await?;
 
     let mut desired = Desired {
         counts: desired_counts(outputs),
@@ -81,21 +128,28 @@ pub async fn plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Res
                 desired.functions.insert(function, code);
             }
             Component::Service(service) => {
-                let image = image(outputs, service, &artifacts)?;
-                let rendered = definitions::rendered(context, outputs, service, &image);
-                match rendered.await {
-                    Ok(definition) => {
-                        let source = context.source;
-                        let found = definitions::findings(source, outputs, service, &definition);
-                        findings.extend(found.await?);
-                        let definition = DesiredService::Definition {
-                            content: definition.sha256(),
-                            definition,
-                        };
-                        desired.services.insert(service, definition);
+                let rendered = match unchanged.remove(&service) {
+                    Some(definition) => Ok(definition),
+                    None => {
+                        let image = image(outputs, service, artifacts.digest(service)?);
+                        definitions::rendered(context, outputs, service, &image).await
                     }
-                    Err(error) => faults.push(format!("{error:#}")),
-                }
+                };
+                let definition = match rendered {
+                    Ok(definition) => definition,
+                    Err(error) => {
+                        faults.push(format!("{error:#}"));
+                        continue;
+                    }
+                };
+                let found = definitions::findings(context.source, outputs, service, &definition);
+                findings.extend(found.await?);
+                let definition = DesiredService::Definition {
+                    content: definition.sha256(),
+                    definition,
+                    key: Some(artifacts.key(component)?.clone()),
+                };
+                desired.services.insert(service, definition);
             }
         }
     }
@@ -107,7 +161,7 @@ pub async fn plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Res
         pushes: images
             .filter(|it| it.component.service().is_some())
             .collect(),
-        ..plan_of(context, &desired, snapshot).await?
+        ..plan_of(context, &desired, found).await?
     };
     Ok(Planned { plan, findings })
 }
@@ -122,13 +176,8 @@ fn created(context: &Context<'_>, outputs: &Outputs, components: &[Component]) -
     created
 }
 
-fn image(
-    outputs: &Outputs,
-    service: Service,
-    artifacts: &artifacts::ReleaseArtifacts,
-) -> Result<String> {
-    let digest = artifacts.digest(service)?;
-    Ok(format!("{}@{digest}", outputs.image_name(service)))
+fn image(outputs: &Outputs, service: Service, digest: &Digest) -> String {
+    format!("{}@{digest}", outputs.image_name(service))
 }
 
 /// How many tasks each service starts with.

@@ -20,10 +20,10 @@ pub async fn plan(
     outputs: &Outputs,
     to: Option<u64>,
 ) -> Result<(Record, Plan)> {
-    let snapshot = release::observe(context, outputs).await?;
-    let target = target(context, &snapshot, to).await?;
-    let desired = desired(context, outputs, &target, &snapshot).await?;
-    let plan = plan_of(context, &desired, snapshot).await?;
+    let found = release::observe(context, outputs).await?;
+    let target = target(context, &found.snapshot, to).await?;
+    let desired = desired(context, outputs, &target, &found.snapshot).await?;
+    let plan = plan_of(context, &desired, found).await?;
     Ok((target, plan))
 }
 
@@ -144,6 +144,7 @@ async fn known(context: &Context<'_>, after: &ServiceRunning) -> Result<Option<D
             DesiredService::Definition {
                 definition: registered.definition.registrable(),
                 content: after.content.clone(),
+                key: after.key.clone(),
             }
         }
     }))

@@ -7,20 +7,27 @@ use futures_util::future::try_join_all;
 use crate::catalog::{Component, Function, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::Plan;
+use crate::decide::release::record::Record;
 use crate::decide::release::snapshot::{
     FunctionState, Revision, ServiceSnapshot, ServiceState, Snapshot,
 };
 use crate::ports::Context;
 
+/// What runs now, and what the ledger says of it.
+pub struct Observed {
+    pub snapshot: Snapshot,
+    pub newest: Option<Record>,
+}
+
 /// Reads the state of every component that both the catalog and the outputs name.
-pub async fn observe(context: &Context<'_>, outputs: &Outputs) -> Result<Snapshot> {
+pub async fn observe(context: &Context<'_>, outputs: &Outputs) -> Result<Observed> {
     let services = outputs.services(context.catalog);
     let functions = outputs.functions(context.catalog);
     observe_these(context, outputs, services, functions).await
 }
 
 /// The same, with the retired components that Terraform has not removed yet.
-pub async fn observe_with_retired(context: &Context<'_>, outputs: &Outputs) -> Result<Snapshot> {
+pub async fn observe_with_retired(context: &Context<'_>, outputs: &Outputs) -> Result<Observed> {
     let mut services = outputs.services(context.catalog);
     let mut functions = outputs.functions(context.catalog);
     for component in outputs.to_retire(context.catalog) {
@@ -37,8 +44,8 @@ async fn observe_these(
     outputs: &Outputs,
     services: Vec<Service>,
     functions: Vec<Function>,
-) -> Result<Snapshot> {
-    let (services, functions) = tokio::try_join!(
+) -> Result<Observed> {
+    let ((services, newest), functions) = tokio::try_join!(
         service_snapshots(context, outputs, &services),
         try_join_all(
             functions
@@ -46,39 +53,42 @@ async fn observe_these(
                 .map(|name| function(context, outputs, name))
         ),
     )?;
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         services: services.into_iter().collect(),
         functions: functions.into_iter().collect(),
-    })
+    };
+    Ok(Observed { snapshot, newest })
 }
 
 async fn service_snapshots(
     context: &Context<'_>,
     outputs: &Outputs,
     services: &[Service],
-) -> Result<Vec<(Service, ServiceSnapshot)>> {
+) -> Result<(Vec<(Service, ServiceSnapshot)>, Option<Record>)> {
     let cluster = context.cluster;
     let (states, newest) = tokio::try_join!(
         cluster.describe_services(outputs, services),
         context.ledger.newest()
     )?;
-    let snapshots = states.into_iter().map(async |(service, state)| {
-        let revision = primary_revision(service, &state)?;
-        let known = newest.as_ref();
-        let running = known.and_then(|record| record.entries.content(service, &revision));
-        let snapshot = ServiceSnapshot {
-            state,
-            revision,
-            content: running.cloned(),
-            definition: None,
-        };
-        if snapshot.content.is_some() {
-            return Ok((service, snapshot));
-        }
-        let registered = cluster.describe_task_definition(&snapshot.revision).await?;
-        Ok((service, snapshot.with(registered)))
-    });
-    try_join_all(snapshots).await
+    let snapshots = states
+        .into_iter()
+        .map(async |(service, state)| -> Result<_> {
+            let revision = primary_revision(service, &state)?;
+            let known = newest.as_ref();
+            let running = known.and_then(|record| record.entries.content(service, &revision));
+            let snapshot = ServiceSnapshot {
+                state,
+                revision,
+                content: running.cloned(),
+                definition: None,
+            };
+            if snapshot.content.is_some() {
+                return Ok((service, snapshot));
+            }
+            let registered = cluster.describe_task_definition(&snapshot.revision).await?;
+            Ok((service, snapshot.with(registered)))
+        });
+    Ok((try_join_all(snapshots).await?, newest))
 }
 
 /// Reads the definitions that a plan replaces, as far as they are not known yet.

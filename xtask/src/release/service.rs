@@ -13,10 +13,13 @@ use super::{
     ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError, evidence,
 };
 use crate::catalog::Service;
+use crate::decide::artifact::image::Key;
 use crate::decide::release::plan::{ServiceAction, ServiceStep};
 use crate::decide::release::record::RecordKind;
 use crate::decide::release::rollout::{HealthAnswer, Proof, Rollout, RolloutDecision, RolloutGoal};
-use crate::decide::release::snapshot::{Deployment, Revision, RolloutState, ServiceState};
+use crate::decide::release::snapshot::{
+    Deployment, Revision, RolloutState, ServiceRunning, ServiceState,
+};
 use crate::ports::{Context, ProbeRequest, ServiceUpdate};
 use crate::report::ReleaseEvent;
 
@@ -34,21 +37,23 @@ impl Release<'_> {
     pub(super) async fn change_service(&mut self, step: &ServiceStep) -> Result<(), ReleaseError> {
         let Context { cluster, .. } = self.context;
         let service = step.service;
-        let revision = match &step.action {
+        let (revision, key) = match &step.action {
             ServiceAction::Keep => return Ok(()),
             ServiceAction::Register {
                 definition,
                 content,
+                key,
             } => {
                 // A revision that is registered twice is one that never runs.
-                self.change(async || cluster.register_task_definition(definition, content).await)
-                    .await?
+                let registered = self
+                    .change(async || cluster.register_task_definition(definition, content).await);
+                (registered.await?, key.clone())
             }
-            ServiceAction::Deploy(revision) => revision.clone(),
-            ServiceAction::Follow => step.parent.clone(),
+            ServiceAction::Deploy(revision) => (revision.clone(), None),
+            ServiceAction::Follow => (step.parent.clone(), None),
         };
         let state = self.as_planned(step).await?;
-        self.write_after(service, &revision).await?;
+        self.write_after(service, &revision, key).await?;
         let known = state.events.first().map(|event| event.id.clone());
         let mut previous = vec![step.rollback_revision.clone()];
         if step.action != ServiceAction::Follow {
@@ -166,12 +171,16 @@ impl Release<'_> {
         &mut self,
         service: Service,
         revision: &Revision,
+        key: Option<Key>,
     ) -> Result<(), ReleaseError> {
         let cluster = self.context.cluster;
         let registered = self.answered(async || cluster.describe_task_definition(revision).await);
-        let registered = registered.await?;
+        let after = registered.await?.map(|registered| ServiceRunning {
+            key,
+            ..registered.running(revision)
+        });
         if let Some(entry) = self.record.entries.services.get_mut(&service) {
-            entry.after = registered.map(|registered| registered.running(revision));
+            entry.after = after;
         }
         self.save().await
     }

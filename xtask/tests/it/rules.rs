@@ -134,9 +134,10 @@ fn the_rules_see_the_files_that_they_are_about() {
 fn the_target_tables_of_manifests_have_a_path() {
     let mut faults = Vec::new();
     for manifest in sources(&["xtask", "services", "tests"], "Cargo.toml") {
-        for table in manifest.text.split("\n[").filter(|it| it.starts_with('[')) {
+        for table in manifest.text.split("\n[[").skip(1) {
+            let table = table.split("\n[").next().unwrap();
             if !table.contains("\npath = ") {
-                faults.push(format!("{}: [{table}", manifest.path));
+                faults.push(format!("{}: [[{table}", manifest.path));
             }
         }
     }

@@ -26,6 +26,8 @@ pub enum DesiredService {
     Definition {
         definition: Definition,
         content: String,
+        /// Of its image.
+        key: Option<Key>,
     },
     /// A revision that ECS has.
     Revision { revision: Revision, content: String },
@@ -52,6 +54,7 @@ pub enum ServiceAction {
     Register {
         definition: Definition,
         content: String,
+        key: Option<Key>,
     },
     Deploy(Revision),
 }
@@ -217,9 +220,11 @@ fn service_step(
         DesiredService::Definition {
             definition,
             content,
+            key,
         } => ServiceAction::Register {
             definition: definition.clone(),
             content: content.clone(),
+            key: key.clone(),
         },
         DesiredService::Revision { revision, .. } => ServiceAction::Deploy(revision.clone()),
     };
@@ -299,6 +304,7 @@ mod tests {
         let axon = DesiredService::Definition {
             definition: definition(image),
             content: definition(image).sha256(),
+            key: None,
         };
         let desired = Desired {
             services: [(AXON, axon)].into(),
@@ -340,6 +346,7 @@ mod tests {
         let register = ServiceAction::Register {
             definition: definition("bb"),
             content: definition("bb").sha256(),
+            key: None,
         };
         assert_eq!((&axon(&plan).action, axon(&plan).count), (&register, None));
     }

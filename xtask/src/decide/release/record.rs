@@ -336,6 +336,7 @@ pub mod testing {
             revision: revision.parse().unwrap(),
             content: content.to_owned(),
             image: None,
+            key: None,
         }
     }
 
@@ -384,7 +385,7 @@ pub mod testing {
 mod tests {
     use super::testing::record;
     use super::*;
-    use crate::decide::artifact::image::Digest;
+    use crate::decide::artifact::image::{Digest, Key};
 
     #[test]
     fn a_record_of_two_hundred_services_fits_into_an_item() {
@@ -395,6 +396,7 @@ mod tests {
             revision: "a-rather-long-project-name-orbit:123456".parse().unwrap(),
             content: "f".repeat(64),
             image: Digest::parse(&format!("sha256:{}", "d".repeat(64))),
+            key: Key::parse(&"e".repeat(64)),
         };
         let entry = Entry::untouched(Some(full));
         let services = (0..200).map(|index| format!("service-{index}").parse().unwrap());

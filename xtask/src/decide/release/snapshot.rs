@@ -116,6 +116,9 @@ pub struct ServiceRunning {
     /// `None` where the definition names its image by a tag, which this tool never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Digest>,
+    /// The key that the image is tagged with, where the release that brought it was of this tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
 }
 
 /// What runs of a function.
@@ -279,11 +282,25 @@ impl ServiceSnapshot {
         self.content.clone().filter(|_| !self.is_first())
     }
 
-    /// The same snapshot, with what ECS has under its revision.
+    /// Whether this is what runs of it.
+    pub fn runs(&self, content: &str) -> bool {
+        let content = |running: &ServiceRunning| running.content == content;
+        !self.is_first() && self.content.as_ref().is_some_and(content)
+    }
+
+    /// The digest of the image of these sources, where it runs and nothing changes.
+    pub fn image_of(&self, key: &Key) -> Option<&Digest> {
+        let running = self.content.as_ref().filter(|_| self.state.settled());
+        let running = running.filter(|it| it.key.as_ref() == Some(key));
+        running?.image.as_ref().filter(|_| !self.is_first())
+    }
+
+    /// The same snapshot, with what ECS has under its revision. What a record knows of it stays.
     #[must_use]
     pub fn with(self, registered: Option<Registered>) -> Self {
+        let running = registered.as_ref().map(|it| it.running(&self.revision));
         Self {
-            content: registered.as_ref().map(|it| it.running(&self.revision)),
+            content: self.content.or(running),
             definition: registered.map(|it| it.definition),
             ..self
         }
@@ -300,6 +317,7 @@ impl Registered {
             revision: revision.clone(),
             content: content.unwrap_or_else(|| self.definition.sha256()),
             image: digest,
+            key: None,
         }
     }
 }

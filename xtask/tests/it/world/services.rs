@@ -86,7 +86,7 @@ pub(crate) struct FakeService {
     /// Revisions whose deployment failed, and why: ECS lists them for ever.
     failed: Vec<(String, &'static str)>,
     /// Tasks of a service that was scaled down and that have not ended yet.
-    leaving: i32,
+    pub(crate) leaving: i32,
     /// After how many looks the last of them has ended.
     pub(crate) linger: u32,
     /// Looks since the last update.

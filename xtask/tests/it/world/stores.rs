@@ -17,10 +17,11 @@ use super::{Fake, FakeState, GRACE};
 #[async_trait]
 impl Registry for Fake {
     async fn digest(&self, _: &Outputs, service: Service, key: &Key) -> Result<Option<Digest>> {
-        self.answers().await;
-        let images = &self.state().images;
-        let images = images.get(&service);
-        Ok(images.and_then(|images| images.get(key)).cloned())
+        self.call(&format!("image {service}"), |state| {
+            let images = state.images.get(&service);
+            Ok(images.and_then(|images| images.get(key)).cloned())
+        })
+        .await
     }
 
     async fn has(&self, _: &Outputs, service: Service, digest: &Digest) -> Result<bool> {

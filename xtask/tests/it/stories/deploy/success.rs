@@ -77,10 +77,41 @@ async fn a_first_run_that_was_cut_off_is_gone_on_with() {
 #[tokio::test(start_paused = true)]
 async fn the_next_run_changes_nothing_and_says_so() {
     let fake = Fake::released().await;
+    let before = fake.calls().len();
     let output = fake.deploy_all().await;
     output.succeeds().says(&["nothing to do"]);
     assert_eq!(fake.changes(), [""; 0]);
     assert_eq!(fake.state().builds, 1);
+    let calls = fake.calls().split_off(before);
+    let looked_up = calls.iter().filter(|call| call.starts_with("image "));
+    assert_eq!(looked_up.count(), 0, "an image that runs is not looked up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_the_registry_lost_is_pushed_again_for_a_new_definition() {
+    let fake = Fake::released().await;
+    fake.state().images.clear();
+    fake.edit_template(AXON, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
+    fake.edit_template(AXON, "\"memory\": \"512\"", "\"memory\": \"1024\"");
+    fake.deploy_all().await.succeeds();
+    let changes = [
+        "open 2",
+        "push axon",
+        "register demo-axon:2",
+        "update axon demo-axon:2",
+        "close 2 succeeded",
+    ];
+    assert_eq!(fake.changes(), changes);
+}
+
+/// The image may be why it does not settle.
+#[tokio::test(start_paused = true)]
+async fn an_image_that_the_registry_lost_is_pushed_again_where_a_service_is_not_settled() {
+    let fake = Fake::released().await;
+    fake.state().images.clear();
+    fake.state().ecs.services.get_mut(&ORBIT).unwrap().leaving = 1;
+    fake.deploy_all().await;
+    assert_eq!(fake.changes()[..2], ["open 2", "push orbit"]);
 }
 
 #[tokio::test(start_paused = true)]
