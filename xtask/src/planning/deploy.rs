@@ -128,12 +128,11 @@ pub async fn plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Res
                 desired.functions.insert(function, code);
             }
             Component::Service(service) => {
-                let rendered = match unchanged.remove(&service) {
-                    Some(definition) => Ok(definition),
-                    None => {
-                        let image = image(outputs, service, artifacts.digest(service)?);
-                        definitions::rendered(context, outputs, service, &image).await
-                    }
+                let rendered = if let Some(definition) = unchanged.remove(&service) {
+                    Ok(definition)
+                } else {
+                    let image = image(outputs, service, artifacts.digest(service)?);
+                    definitions::rendered(context, outputs, service, &image).await
                 };
                 let definition = match rendered {
                     Ok(definition) => definition,
