@@ -4,18 +4,8 @@ import sys
 
 from ministack import app as emulator
 
-from . import (  # noqa: F401
-    answers,
-    definitions,
-    deployments,
-    door,
-    pins,
-    registry,
-    saving,
-    scheduler,
-    targets,
-    tasks,
-)
+from . import answers, definitions, deployments, registry, targets, tasks  # noqa: F401
+from . import door, pins, saving, scheduler
 
 
 @pins.replace(emulator, "_handle_lifespan")

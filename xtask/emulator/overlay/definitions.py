@@ -13,6 +13,7 @@ from ministack.core import container_reaper
 from ministack.core.responses import error_response_json
 from ministack.services import ecs, secretsmanager, ssm
 
+from . import unsure
 from .pins import rely, replace
 
 rely(ecs, "_SecretResolutionError", "_start_task_worker")
@@ -30,37 +31,31 @@ NOT_HONORED = json.loads(Path(__file__).with_name("not_honored.json").read_text(
 
 def of_task(task):
     """The definition of a task."""
-    return ecs._task_defs.get(ecs._resolve_td_key(task["taskDefinitionArn"])) or {}
+    known = ecs._task_defs.get(ecs._resolve_td_key(task["taskDefinitionArn"]))
+    return known or {"containerDefinitions": []}
 
 
-def refusal(definition):
-    """Why this machine does not run a definition. Fargate refuses the same."""
-    for mode in ("networkMode", "pidMode", "ipcMode"):
-        if definition.get(mode) == "host":
-            return f"{mode} `host` is not supported on Fargate"
+def refused(definition):
+    """What of a definition this machine does not run. Fargate refuses the same."""
+    parts = {f"{it} `host`": definition.get(it) == "host" for it in ("networkMode", "pidMode", "ipcMode")}
     for volume in definition.get("volumes") or []:
-        if (volume.get("host") or {}).get("sourcePath"):
-            return f"volume `{volume.get('name')}`: host.sourcePath is not supported on Fargate"
+        where = f"host.sourcePath of volume `{volume.get('name')}`"
+        parts[where] = (volume.get("host") or {}).get("sourcePath")
     for container in definition.get("containerDefinitions") or []:
-        linux = container.get("linuxParameters") or {}
+        linux, of_it = container.get("linuxParameters") or {}, f"of container `{container.get('name')}`"
         added = set((linux.get("capabilities") or {}).get("add") or []) - FARGATE_CAPABILITIES
-        if container.get("privileged"):
-            return f"container `{container.get('name')}`: privileged is not supported on Fargate"
-        if linux.get("devices"):
-            return f"container `{container.get('name')}`: devices are not supported on Fargate"
-        if added:
-            names = ", ".join(sorted(added))
-            return (
-                f"container `{container.get('name')}`: capabilities.add {names} is not supported on Fargate"
-            )
-    return None
+        parts[f"privileged {of_it}"] = container.get("privileged")
+        parts[f"devices {of_it}"] = linux.get("devices")
+        parts[f"capabilities.add {', '.join(sorted(added))} {of_it}"] = added
+    return [part for part, is_written in parts.items() if is_written]
 
 
 @replace(ecs, "_register_task_definition")
 def register(data):
-    reason = refusal(data)
-    if reason:
-        return error_response_json("ClientException", f"{reason}. Remedy: remove it.", 400)
+    parts = refused(data)
+    if parts:
+        reason = f"{'; '.join(parts)}: not supported on Fargate. Remedy: remove it."
+        return error_response_json("ClientException", reason, 400)
     return register.original(data)
 
 
@@ -71,8 +66,10 @@ def not_honored(definition):
 
 
 def health_check(container):
-    """Docker runs the command, as the API's documentation of HealthCheck says. The image's own is
-    ignored, as by ECS."""
+    """Docker runs the command, and the one of the image is ignored.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
+    """
     check = container.get("healthCheck")
     if not check:
         return {"test": ["NONE"]}
@@ -86,23 +83,22 @@ def health_check(container):
 
 
 def sysctls(container):
-    """Docker would let any user bind port 80; Fargate does not."""
+    """Docker lets any user listen on port 80."""
     controls = {it["namespace"]: it["value"] for it in container.get("systemControls") or []}
-    return {"net.ipv4.ip_unprivileged_port_start": "1024"} | controls
+    return {"net.ipv4.ip_unprivileged_port_start": unsure.choice("first free port")} | controls
 
 
 def limits(container, definition):
+    """The size of a task limits it; `cpu` of a container only divides that."""
     memory = int(container.get("memory") or definition.get("memory") or 0) * MEBIBYTE
-    # The size of a task limits it; `cpu` of a container only divides that.
     cpus = float(definition.get("cpu") or container.get("cpu") or 0) / 1024
-    found = {"cpu_shares": max(2, int(container.get("cpu") or 0))}
-    if memory:
-        found |= {"mem_limit": memory, "memswap_limit": memory}
-    if cpus:
-        found["nano_cpus"] = int(min(cpus, os.cpu_count()) * SECOND)
-    if container.get("memoryReservation"):
-        found["mem_reservation"] = int(container["memoryReservation"]) * MEBIBYTE
-    return found
+    return {
+        "cpu_shares": max(2, int(container.get("cpu") or 0)),
+        "nano_cpus": int(min(cpus, os.cpu_count()) * SECOND) or None,
+        "mem_limit": memory or None,
+        "memswap_limit": memory or None,
+        "mem_reservation": int(container.get("memoryReservation") or 0) * MEBIBYTE or None,
+    }
 
 
 def mounts(linux):
@@ -135,32 +131,27 @@ def run_arguments(container, definition, env, *rest):
         "tty": bool(container.get("pseudoTerminal")),
         "stdin_open": bool(container.get("interactive")),
     }
-    arguments.setdefault("extra_hosts", {}).update(
-        {it["hostname"]: it["ipAddress"] for it in container.get("extraHosts") or []}
-    )
-    first = first_container(arguments["labels"]["com.amazonaws.ecs.task-arn"])
-    if first and definition.get("networkMode") == "awsvpc":
+    hosts = {it["hostname"]: it["ipAddress"] for it in container.get("extraHosts") or []}
+    arguments["extra_hosts"] = arguments.get("extra_hosts", {}) | hosts
+    task = ecs._tasks.get(arguments["labels"]["com.amazonaws.ecs.task-arn"]) or {}
+    if task.get("_docker_ids") and definition.get("networkMode") == "awsvpc":
         # The containers of such a task share one network interface, and localhost.
         for name in ("network", "extra_hosts", "ports"):
             arguments.pop(name, None)
-        return arguments | {"network_mode": f"container:{first}"}
+        return arguments | {"network_mode": f"container:{task['_docker_ids'][0]}"}
     return arguments | {"sysctls": sysctls(container)}
-
-
-def first_container(task_arn):
-    task = ecs._tasks.get(task_arn) or {}
-    return next(iter(task.get("_docker_ids") or []), None)
 
 
 @replace(ecs, "_resolve_container_secrets")
 def secrets(container):
-    return {it["name"]: secret(it["name"], it["valueFrom"]) for it in container.get("secrets") or []}
+    return {it["name"]: secret(it["valueFrom"]) for it in container.get("secrets") or []}
 
 
-def secret(variable, reference):
+def secret(reference):
     """An ARN of a secret has seven fields; a key, a stage and a version are three more, all of them.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
+    https://github.com/aws/amazon-ecs-agent/blob/master/agent/taskresource/asmsecret/asmsecret.go
     """
     if ":secretsmanager:" not in reference:
         value = ssm.resolve_parameter_value(reference)
@@ -222,21 +213,23 @@ def run(client, container, arguments, **options):
 
 
 def wait_for(client, task_arn, dependency):
-    name, condition = dependency["containerName"], dependency["condition"]
+    name = dependency["containerName"]
     labels = [f"com.amazonaws.ecs.task-arn={task_arn}", f"com.amazonaws.ecs.container-name={name}"]
     while ecs._task_is_active(task_arn, ecs._tasks.get(task_arn) or {}):
         for found in client.api.containers(all=True, filters={"label": labels}):
             state = client.api.inspect_container(found["Id"])["State"]
             ended = state["Status"] == "exited"
-            if (
-                condition == "START"
-                or (condition == "HEALTHY" and (state.get("Health") or {}).get("Status") == "healthy")
-                or (condition == "COMPLETE" and ended)
-                or (condition == "SUCCESS" and ended and state["ExitCode"] == 0)
-            ):
+            met = {
+                "START": True,
+                "HEALTHY": (state.get("Health") or {}).get("Status") == "healthy",
+                "COMPLETE": ended,
+                "SUCCESS": ended and state["ExitCode"] == 0,
+            }
+            if met[dependency["condition"]]:
                 return
-            if ended and condition in ("HEALTHY", "SUCCESS"):
-                raise RuntimeError(f'("dependency {name} exited with {state["ExitCode"]}")')
+            if ended:
+                why = unsure.choice("failed dependency")
+                raise RuntimeError(f'("{why}: {name} with code {state["ExitCode"]}")')
         time.sleep(0.1)
 
 

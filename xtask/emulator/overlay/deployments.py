@@ -1,23 +1,32 @@
 """Service deployments and service revisions, recorded while the scheduler decides.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
-The texts of `statusReason` are not documented.
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html
 """
 
 import secrets
 import string
+import threading
 import time
 
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
 from ministack.services import ecs
 
+from . import unsure
 from .pins import rely, replace
 
 rely(ecs, "_sanitize", "_dispatch_action")
 
+# Held by the scheduler while it decides, and by each operation that changes a service.
+LOCK = threading.RLock()
 KEPT = 100
 OPEN = ("PENDING", "IN_PROGRESS", "STOP_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS")
 GOING_BACK = ("ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS")
+# tests/transcripts/service-deployment-*.json
+BY_BREAKER = "Service deployment rolled back because the circuit breaker threshold was exceeded."
+BY_USER = "Service deployment rolled back by user."
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/action-logs-troubleshooting.html
+NO_WAY_BACK = "No rollback candidate was found to run the rollback."
 
 
 def arn(service, kind, identity):
@@ -32,71 +41,46 @@ def revision_arn(service, deployment):
 
 def begin(service):
     """A deployment that was still open is stopped by the next one."""
-    records = service.setdefault("_service_deployments", [])
     current = open_one(service)
     if current:
-        close(current, "STOPPED", "Service deployment was stopped by a newer one.")
-    primary = ecs._primary_deployment(service)
-    target = add_revision(service, primary)
-    before = service.get("_completed")
-    now = time.time()
+        close(current, "STOPPED", unsure.choice("superseded"))
+    primary, before, now = ecs._primary_deployment(service), service.get("_completed"), time.time()
+    identity = "".join(secrets.choice(string.ascii_letters + string.digits + "_-") for _ in range(21))
     record = {
-        "serviceDeploymentArn": arn(service, "service-deployment", identity()),
+        "serviceDeploymentArn": arn(service, "service-deployment", identity),
         "serviceArn": service["serviceArn"],
         "clusterArn": service["clusterArn"],
         "createdAt": now,
         "startedAt": now,
         "updatedAt": now,
         "sourceServiceRevisions": [{"arn": revision_arn(service, before)}] if before else [],
-        "targetServiceRevision": {"arn": target},
+        "targetServiceRevision": {"arn": revision_arn(service, primary)},
         "status": "PENDING",
         "deploymentConfiguration": service.get("deploymentConfiguration") or {},
+        "_revision": revision(service, primary),
     }
-    service["_service_deployments"] = [record, *records][:KEPT]
-    prune(service)
+    service["_service_deployments"] = [record, *service.get("_service_deployments", [])][:KEPT]
 
 
-def identity():
-    return "".join(secrets.choice(string.ascii_letters + string.digits + "_-") for _ in range(21))
-
-
-def add_revision(service, deployment):
-    target = revision_arn(service, deployment)
+def revision(service, deployment):
     definition = ecs._task_defs.get(ecs._resolve_td_key(deployment["taskDefinition"])) or {}
-    revision = {
-        "serviceRevisionArn": target,
-        "serviceArn": service["serviceArn"],
-        "clusterArn": service["clusterArn"],
+    copied = "serviceArn clusterArn launchType platformVersion loadBalancers networkConfiguration"
+    return {name: service.get(name) for name in copied.split()} | {
+        "serviceRevisionArn": revision_arn(service, deployment),
         "taskDefinition": deployment["taskDefinition"],
-        "launchType": service.get("launchType"),
-        "platformVersion": service.get("platformVersion"),
-        "loadBalancers": service.get("loadBalancers"),
-        "networkConfiguration": service.get("networkConfiguration"),
-        "containerImages": [
-            {"containerName": it["name"], "image": it["image"], "imageDigest": digest(it["image"])}
-            for it in definition.get("containerDefinitions", [])
-        ],
+        "containerImages": [image(it) for it in definition.get("containerDefinitions", [])],
         "createdAt": time.time(),
     }
-    service.setdefault("_revisions", {})[target] = revision
-    return target
 
 
-def digest(image):
-    return image.split("@", 1)[1] if "@" in image else None
-
-
-def prune(service):
-    """Revisions that no record names."""
-    named = {it["targetServiceRevision"]["arn"] for it in service["_service_deployments"]}
-    for record in service["_service_deployments"]:
-        named |= {source["arn"] for source in record["sourceServiceRevisions"]}
-    service["_revisions"] = {name: it for name, it in service["_revisions"].items() if name in named}
+def image(container):
+    _, _, digest = container["image"].partition("@")
+    return {"containerName": container["name"], "image": container["image"], "imageDigest": digest or None}
 
 
 def open_one(service):
-    records = service.get("_service_deployments") or []
-    return records[0] if records and records[0]["status"] in OPEN else None
+    newest = next(iter(service.get("_service_deployments", [])), None)
+    return newest if newest and newest["status"] in OPEN else None
 
 
 def close(record, status, reason=None):
@@ -113,33 +97,37 @@ def follow(service):
         return
     if record["status"] == "PENDING":
         record["status"] = "IN_PROGRESS"
-    target = record["targetServiceRevision"]["arn"]
-    deployment = next((it for it in service["deployments"] if revision_arn(service, it) == target), None)
+    deployment = with_revision(service, record["targetServiceRevision"]["arn"])
     if deployment:
         record["_failures"] = max(record.get("_failures", 0), deployment["failedTasks"])
     record["_threshold"] = ecs._circuit_breaker_threshold(service)
 
 
-def failed(service, reason):
-    """Without a way back."""
-    record = open_one(service)
-    if record:
-        close(record, "ROLLBACK_FAILED" if record["status"] in GOING_BACK else "STOPPED", reason)
-        record["_triggered"] = True
+def with_revision(service, name):
+    return next((it for it in service["deployments"] if revision_arn(service, it) == name), None)
 
 
-def rolling_back(service, back, reason):
+def is_stopped_by_user(service):
     record = open_one(service)
-    if record:
-        record["rollback"] = {
-            "reason": reason,
-            "startedAt": time.time(),
-            "serviceRevisionArn": revision_arn(service, back),
-        }
-        record.update(status="ROLLBACK_IN_PROGRESS", statusReason=reason, updatedAt=time.time())
-        record["_triggered"] = reason.startswith("ECS deployment circuit breaker")
-        if record["_triggered"]:
-            record["_failures"] = ecs._circuit_breaker_threshold(service)
+    return record is not None and record["status"] == "ROLLBACK_REQUESTED"
+
+
+def failed(service, wanted, back, by_user):
+    """`wanted`: whether it is rolled back. `back`: to which deployment, if there is any."""
+    record = open_one(service)
+    if record is None:
+        return
+    if not by_user:
+        record.update(_triggered=True, _failures=ecs._circuit_breaker_threshold(service))
+    if not wanted and record["status"] not in GOING_BACK:
+        close(record, "STOPPED", unsure.choice("failed"))
+    elif not back:
+        close(record, "ROLLBACK_FAILED", NO_WAY_BACK)
+    else:
+        reason, now = BY_USER if by_user else BY_BREAKER, time.time()
+        target = revision_arn(service, back)
+        record["rollback"] = {"reason": reason, "startedAt": now, "serviceRevisionArn": target}
+        record.update(status="ROLLBACK_IN_PROGRESS", statusReason=reason, updatedAt=now)
 
 
 def completed(service):
@@ -151,7 +139,7 @@ def completed(service):
 
 
 def breaker(service, record):
-    enabled = ((record["deploymentConfiguration"]).get("deploymentCircuitBreaker") or {}).get("enable")
+    enabled = (record["deploymentConfiguration"].get("deploymentCircuitBreaker") or {}).get("enable")
     if not enabled:
         return {"status": "DISABLED", "failureCount": 0, "threshold": 0}
     state = "MONITORING" if record["status"] in ("PENDING", "IN_PROGRESS") else "MONITORING_COMPLETE"
@@ -163,7 +151,7 @@ def breaker(service, record):
 
 
 def summary(service, name):
-    found = next((it for it in service["deployments"] if revision_arn(service, it) == name), None) or {}
+    found = with_revision(service, name) or {}
     return {
         "arn": name,
         "requestedTaskCount": found.get("desiredCount", 0),
@@ -173,22 +161,17 @@ def summary(service, name):
 
 
 def view(service, record):
-    return ecs._sanitize(
-        record
-        | {
-            "deploymentCircuitBreaker": breaker(service, record),
-            "alarms": {"status": "DISABLED"},
-            "sourceServiceRevisions": [summary(service, it["arn"]) for it in record["sourceServiceRevisions"]],
-            "targetServiceRevision": summary(service, record["targetServiceRevision"]["arn"]),
-        }
-    )
+    return ecs._sanitize(record) | {
+        "deploymentCircuitBreaker": breaker(service, record),
+        "alarms": {"status": "DISABLED"},
+        "sourceServiceRevisions": [summary(service, it["arn"]) for it in record["sourceServiceRevisions"]],
+        "targetServiceRevision": summary(service, record["targetServiceRevision"]["arn"]),
+    }
 
 
 def brief(record):
-    names = (
-        "serviceDeploymentArn serviceArn clusterArn startedAt createdAt finishedAt status statusReason"
-    ).split()
-    return ecs._sanitize({name: record.get(name) for name in names}) | {
+    names = "serviceDeploymentArn serviceArn clusterArn startedAt createdAt finishedAt status statusReason"
+    return ecs._sanitize({name: record.get(name) for name in names.split()}) | {
         "targetServiceRevisionArn": record["targetServiceRevision"]["arn"]
     }
 
@@ -212,38 +195,34 @@ def list_deployments(data):
         if (not wanted or it["status"] in wanted)
         and span.get("after", 0) <= it["createdAt"] <= span.get("before", float("inf"))
     ]
-    begin_at, size = int(data.get("nextToken") or 0), int(data.get("maxResults") or 100)
-    answer = {"serviceDeployments": [brief(it) for it in found[begin_at : begin_at + size]]}
-    if begin_at + size < len(found):
-        answer["nextToken"] = str(begin_at + size)
-    return json_response(answer)
+    start, size = int(data.get("nextToken") or 0), int(data.get("maxResults") or 20)
+    answer = {"serviceDeployments": [brief(it) for it in found[start : start + size]]}
+    return json_response(answer | ({"nextToken": str(start + size)} if found[start + size :] else {}))
 
 
-def sought(names, of_service):
-    """What the services have of these names, with the failures of an answer."""
-    found = {}
-    for _key, service in ecs._services.all_items():
-        found |= {name: (service, it) for name, it in of_service(service).items() if name in names}
+def sought(names, name_of):
+    """Records of all services with these names, each with its service, and those that are missing."""
+    found = {
+        name_of(record): (service, record)
+        for _key, service in ecs._services.all_items()
+        for record in service.get("_service_deployments", [])
+        if name_of(record) in names
+    }
     failures = [{"arn": name, "reason": "MISSING"} for name in names if name not in found]
-    return found, failures
-
-
-def by_arn(service):
-    return {it["serviceDeploymentArn"]: it for it in service.get("_service_deployments", [])}
+    return found.values(), failures
 
 
 @replace(ecs, "_describe_service_deployments")
 def describe_deployments(data):
-    found, failures = sought(data.get("serviceDeploymentArns") or [], by_arn)
-    answer = [view(service, record) for service, record in found.values()]
+    found, failures = sought(data["serviceDeploymentArns"], lambda it: it["serviceDeploymentArn"])
+    answer = [view(service, record) for service, record in found]
     return json_response({"serviceDeployments": answer, "failures": failures})
 
 
 @replace(ecs, "_describe_service_revisions")
 def describe_revisions(data):
-    names = data.get("serviceRevisionArns") or []
-    found, failures = sought(names, lambda service: service.get("_revisions", {}))
-    answer = [ecs._sanitize(revision) for _service, revision in found.values()]
+    found, failures = sought(data["serviceRevisionArns"], lambda it: it["targetServiceRevision"]["arn"])
+    answer = [ecs._sanitize(record["_revision"]) for _service, record in found]
     return json_response({"serviceRevisions": answer, "failures": failures})
 
 
@@ -252,25 +231,19 @@ def stop_deployment(data):
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
     """
-    from . import scheduler
-
-    name = data.get("serviceDeploymentArn", "")
-    with scheduler.LOCK:
-        found, _ = sought([name], by_arn)
-        if not found:
+    name = data["serviceDeploymentArn"]
+    if data.get("stopType", "ROLLBACK") != "ROLLBACK":
+        return error_response_json("InvalidParameterException", "The valid value is ROLLBACK.", 400)
+    with LOCK:
+        found, _ = sought([name], lambda it: it["serviceDeploymentArn"])
+        record = next((record for _service, record in found), None)
+        if not record:
             code = "ServiceDeploymentNotFoundException"
-            return error_response_json(code, "The service deployment doesn't exist.", 400)
-        service, record = found[name]
-        if record["status"] in GOING_BACK:
-            return json_response({"serviceDeploymentArn": name})
-        if record["status"] not in ("PENDING", "IN_PROGRESS"):
-            why = f"The service deployment is {record['status']}."
-            return error_response_json("ConflictException", why, 400)
-        if data.get("stopType", "ROLLBACK") == "ABORT":
-            close(record, "STOPPED", "Service deployment was stopped.")
-        else:
-            primary = ecs._primary_deployment(service)
-            scheduler.fail(service, primary, "Service deployment stopped", "rolling back.")
+            return error_response_json(code, unsure.choice("no such deployment"), 400)
+        if record["status"] in ("PENDING", "IN_PROGRESS"):
+            record.update(status="ROLLBACK_REQUESTED", updatedAt=time.time())
+        if record["status"] not in GOING_BACK:
+            return error_response_json("ConflictException", unsure.choice("ended deployment"), 400)
     return json_response({"serviceDeploymentArn": name})
 
 
@@ -284,8 +257,7 @@ def describe_services(data):
         return status, headers, body
     answer = ecs.json.loads(body)
     for shown in answer["services"]:
-        cluster = shown["clusterArn"].rsplit("/", 1)[-1]
-        service = ecs._services[f"{cluster}/{shown['serviceName']}"]
+        service = service_of({"cluster": shown["clusterArn"], "service": shown["serviceName"]}, "service")
         current = open_one(service)
         if current:
             shown["currentServiceDeployment"] = current["serviceDeploymentArn"]

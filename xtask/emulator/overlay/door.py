@@ -33,6 +33,7 @@ BALANCERS = (".alb.localhost", ".elb.amazonaws.com")
 OPEN = ("/_ministack/health", "/_ministack/ready")
 # Parts of the emulator that change or give away everything, or run code, without a signature.
 CLOSED = ("/_ministack/", "/_localstack/", "/_aws/", "/v2/credentials", "/latest/")
+# https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
 INVALID = "The security token included in the request is invalid."
 
 
@@ -125,27 +126,18 @@ async def balance(scope, receive, send, headers):
     emulator.set_request_client_ip((scope.get("client") or ("127.0.0.1",))[0])
     raw_query = scope.get("query_string", b"").decode("latin-1")
     body = await emulator._read_request_body(receive, scope["method"], headers)
+    query = parse_qs(raw_query, keep_blank_values=True)
+    host, path, method = headers.get("host", ""), scope["path"], scope["method"]
+    raw_path = (scope.get("raw_path") or path.encode()).decode("latin-1")
     response = await emulator._handle_alb_request(
-        headers.get("host", ""),
-        scope["path"],
-        scope["method"],
-        headers,
-        body,
-        parse_qs(raw_query, keep_blank_values=True),
-        raw_query,
-        (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
+        host, path, method, headers, body, query, raw_query, raw_path
     )
     response = response or (404, {"Content-Type": "text/plain"}, b"no such load balancer")
     await emulator._send_if_handled(send, response, receive)
 
 
-def variables():
-    return {
-        "AWS_ACCESS_KEY_ID": KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_REGION": get_region(),
-        "AWS_DEFAULT_REGION": get_region(),
-    }
+def credentials():
+    return {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 
 
 @replace(ecs, "_register_metadata")
@@ -155,13 +147,13 @@ def register_metadata(*arguments):
     identity = register_metadata.original(*arguments)
     for name in ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"):
         env.pop(name, None)
-    env.update(variables())
+    env.update(credentials(), AWS_REGION=get_region(), AWS_DEFAULT_REGION=get_region())
     return identity
 
 
 @replace(lambda_runtime, "execution_credentials")
 def execution_credentials(_configuration):
-    return {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": ""}
+    return credentials() | {"AWS_SESSION_TOKEN": ""}
 
 
 # It has imported the function by name.

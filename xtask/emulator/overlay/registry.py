@@ -1,6 +1,8 @@
 """The registry, as ECR is.
 
 ECR answers a chunk of a layer with 201, where the specification of registries says 202.
+
+https://github.com/aws/containers-roadmap/issues/2831
 """
 
 from ministack.services import ecr

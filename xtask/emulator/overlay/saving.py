@@ -13,7 +13,7 @@ from . import scheduler
 from .pins import replace
 
 # Another number where state that was saved by one version is wrong for the other.
-FORMAT = 1
+FORMAT = 2
 
 
 def check():
@@ -51,5 +51,5 @@ def patient(state):
 @replace(ecs, "_emit_awslogs_event")
 def write_line(configuration, message):
     """Containers go on writing while the state is saved, and end right after that."""
-    if not scheduler.is_ending():
+    if not scheduler.ENDING.is_set():
         write_line.original(configuration, message)

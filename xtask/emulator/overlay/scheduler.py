@@ -13,34 +13,37 @@ from docker.errors import DockerException
 from ministack.core.responses import error_response_json, new_uuid, request_scope
 from ministack.services import ecs
 
-from . import definitions, deployments, targets, tasks
+from . import definitions, deployments, targets, tasks, unsure
+from .deployments import LOCK
 from .pins import rely, replace
 
 rely(ecs, "_circuit_breaker_threshold", "_primary_deployment", "_run_task", "_restore_state")
 rely(ecs, "_recount_cluster", "_resolve_td_key", "_resolve_cluster_name", "_resolve_service_ref")
 
-LOCK = threading.RLock()
+ENDING = threading.Event()
 TICK = 0.25
 EVENTS = 100
 # A task without any health check counts after 40 seconds.
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
 UNCHECKED = 40
-# ECS starts crashing tasks less and less often.
+# At most 27 minutes on AWS, where each start takes longer than here.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
-BACK_OFF_AFTER, BACK_OFF_MOST = 3, 60
-# "Amazon ECS stopped tasks are visible for at least an hour."
-STOPPED_KEPT = 3600
+LONGEST_PAUSE = 60
 IMPAIRED = (
     "is unable to consistently start tasks successfully. "
     "For more information, see the Troubleshooting section."
 )
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
+STOPPED_KEPT = 3600
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 FAILED_CONTAINER_CHECKS = "Task failed container health checks"
+FAILED_TARGET_CHECKS = "Task failed ELB health checks in (target-group {})"
 FAILURES = ("EssentialContainerExited", "TaskFailedToStart")
 STARTING = ("PROVISIONING", "PENDING", "ACTIVATING")
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
+BREAKER = "ECS deployment circuit breaker: "
 
 log = logging.getLogger("ecs")
-_engine_answers = True
-_ending = threading.Event()
 
 
 def start():
@@ -48,9 +51,9 @@ def start():
     for _key, task in ecs._tasks.all_items():
         task["desiredStatus"] = "STOPPED"
         task.setdefault("_stopped", time.time())
-    for service in everything():
+    for _key, service in everything():
         service["_bring_back"] = to_bring_back(service)
-    _ending.clear()
+    ENDING.clear()
     threading.Thread(target=loop, daemon=True, name="ecs-scheduler").start()
 
 
@@ -64,53 +67,42 @@ def to_bring_back(service):
 
 def end():
     """Before the state is saved, so that no task starts afterwards."""
-    _ending.set()
+    ENDING.set()
     with LOCK:
         pass
 
 
-def is_ending():
-    return _ending.is_set()
-
-
 def loop():
-    while not _ending.wait(TICK):
+    """Nothing is decided while Docker does not answer, which is told about once."""
+    answers = True
+    while not ENDING.wait(TICK):
         try:
             tick()
-            engine_answers(True)
+            if not answers:
+                log.warning("Docker answers again")
+            answers = True
         except (DockerException, OSError) as error:
-            engine_answers(False, error)
+            if answers:
+                log.error("Docker does not answer, and nothing is decided until it does: %s", error)
+                with LOCK:
+                    for _key, service in everything():
+                        tell(service, "is unable to go on: Docker does not answer. Remedy: start it.")
+            answers = False
         except Exception:
             log.exception("scheduler: nothing was decided")
 
 
-def engine_answers(answers, error=None):
-    """Tells about a change once. Nothing is decided while Docker does not answer."""
-    global _engine_answers
-    if answers == _engine_answers:
-        return
-    _engine_answers = answers
-    if answers:
-        log.warning("Docker answers again")
-        return
-    log.error("Docker does not answer, and nothing is decided until it does: %s", error)
-    with LOCK:
-        for service in everything():
-            tell(service, "is unable to go on: Docker does not answer. Remedy: start it.")
-
-
 def everything():
-    return [it for _key, it in ecs._services.all_items() if it["status"] in ("ACTIVE", "DRAINING")]
+    return [item for item in ecs._services.all_items() if item[1]["status"] in ("ACTIVE", "DRAINING")]
 
 
 def tick():
     now = time.time()
     targets.tick(time.monotonic())
-    client = ecs._get_docker()
-    tasks.observe(client)
+    tasks.observe(ecs._get_docker())
     with LOCK:
-        for (account, region, key), service in ecs._services.all_items():
-            if not _ending.is_set() and service["status"] in ("ACTIVE", "DRAINING"):
+        for (account, region, key), service in everything():
+            if not ENDING.is_set():
                 with request_scope(account, region):
                     serve(key.split("/", 1)[0], service, now)
         for scoped, task in ecs._tasks.all_items():
@@ -120,34 +112,37 @@ def tick():
 
 def serve(cluster, service, now):
     """Decides about one service. Touches Docker only by threads that it starts."""
-    own = [it for it in ecs._tasks.values() if belongs(it, service)]
-    alive = [it for it in own if it["lastStatus"] != "STOPPED"]
+    alive = alive_of(service)
     if service["status"] == "DRAINING":
         service["status"] = "DRAINING" if alive else "INACTIVE"
         return
     for task in alive:
         register(service, task, now)
         judge_health(service, task, now)
-    count_failures(service, own, now)
-    break_circuit(service)
-    balance(cluster, service, alive, now)
-    alive = alive_of(service)
-    count(service, alive)
     complete(service, alive)
+    count_failures(service, now)
+    end_failed(service)
+    balance(cluster, service, alive, now)
+    count(service, alive_of(service))
     deployments.follow(service)
     ecs._recount_cluster(cluster)
 
 
-def belongs(task, service):
-    return (
-        task.get("group") == f"service:{service['serviceName']}"
-        and task.get("clusterArn") == service["clusterArn"]
-    )
+def tasks_of(service):
+    group, cluster = f"service:{service['serviceName']}", service["clusterArn"]
+    return [it for it in ecs._tasks.values() if (it.get("group"), it["clusterArn"]) == (group, cluster)]
 
 
 def alive_of(service):
-    tasks = ecs._tasks.values()
-    return [it for it in tasks if belongs(it, service) and it["lastStatus"] != "STOPPED"]
+    return [it for it in tasks_of(service) if it["lastStatus"] != "STOPPED"]
+
+
+def deployment_of(service, task):
+    return listed(service, task.get("_deployment_id"))
+
+
+def listed(service, identity):
+    return next((it for it in service["deployments"] if it["id"] == identity), None)
 
 
 def is_active(task):
@@ -155,18 +150,15 @@ def is_active(task):
 
 
 def register(service, task, now):
-    if task["lastStatus"] != "RUNNING" or "_targets" in task or not is_active(task):
-        return
     address = ecs._task_ip(task)
-    if not address:
+    if task["lastStatus"] != "RUNNING" or "_targets" in task or not is_active(task) or not address:
         return
     task["_running_since"] = now
-    task["_targets"] = [
-        [it["targetGroupArn"], address, it["containerPort"]] for it in service.get("loadBalancers") or []
-    ]
-    for group, _, port in task["_targets"]:
-        targets.register(group, address, port)
-        tell(service, f"registered 1 targets in (target-group {group})")
+    groups = service.get("loadBalancers") or []
+    task["_targets"] = [[it["targetGroupArn"], address, it["containerPort"]] for it in groups]
+    for target in task["_targets"]:
+        targets.register(*target)
+        tell(service, f"registered 1 targets in (target-group {target[0]})")
 
 
 def judge_health(service, task, now):
@@ -175,91 +167,91 @@ def judge_health(service, task, now):
     task["_healthy"] = False
     if task["lastStatus"] != "RUNNING" or not is_active(task) or "_targets" not in task:
         return
-    task["_sick"] = None
-    states = {group: targets.state(group, address, port) for group, address, port in task["_targets"]}
+    states = {target[0]: targets.state(*target) for target in task["_targets"]}
     age = now - task["_running_since"]
     checked = any(it.get("healthCheck") for it in definitions.of_task(task)["containerDefinitions"])
-    container_healthy = task["healthStatus"] == "HEALTHY" or not checked
+    healthy = task["healthStatus"] == "HEALTHY" or not checked
     settled = checked or states or age >= UNCHECKED
-    task["_healthy"] = bool(
-        container_healthy and settled and all(it == "healthy" for it in states.values())
-    )
-    if age < (service.get("healthCheckGracePeriodSeconds") or 0):
-        return
+    task["_healthy"] = bool(healthy and settled and all(it == "healthy" for it in states.values()))
+    reasons = [FAILED_TARGET_CHECKS.format(it) for it, state in states.items() if state == "unhealthy"]
     if checked and task["healthStatus"] == "UNHEALTHY":
-        task["_sick"] = FAILED_CONTAINER_CHECKS
-    for group, state in states.items():
-        if state == "unhealthy":
-            task["_sick"] = f"Task failed ELB health checks in (target-group {group})"
+        reasons.append(FAILED_CONTAINER_CHECKS)
+    in_grace = age < (service.get("healthCheckGracePeriodSeconds") or 0)
+    task["_sick"] = reasons[0] if reasons and not in_grace else None
 
 
-def count_failures(service, own, now):
-    """A task that became healthy resets the count.
-
-    Counted when the task has stopped; whether ECS counts earlier is not documented.
-    """
-    for task in own:
-        deployment = next(
-            (it for it in service["deployments"] if it["id"] == task.get("_deployment_id")), None
-        )
+def count_failures(service, now):
+    """A task that became healthy resets the count."""
+    ends = ("STOPPED", "DEACTIVATING") if unsure.choice("stopping tasks failed") else ("STOPPED",)
+    for task in tasks_of(service):
+        deployment = deployment_of(service, task)
         if not deployment:
             continue
-        if task.get("_healthy") and resets(service):
+        if task.get("_healthy") and breaker(service).get("resetOnHealthyTask", True):
             deployment["failedTasks"] = 0
-        if task["lastStatus"] != "STOPPED" or task.get("_counted"):
+        if task["lastStatus"] not in ends or task.get("_counted"):
             continue
         task["_counted"] = True
         if task["stopCode"] in FAILURES or task.get("_sick"):
             if deployment["rolloutState"] == "IN_PROGRESS":
                 deployment["failedTasks"] += 1
-            in_row = deployment["_in_row"] = deployment.get("_in_row", 0) + 1
-            if in_row > BACK_OFF_AFTER:
-                wait = min(2 ** (in_row - BACK_OFF_AFTER), BACK_OFF_MOST)
-                deployment["_not_before"] = now + wait
-                if deployment["rolloutState"] == "COMPLETED" or not breaker(service).get("enable"):
-                    tell(service, IMPAIRED)
+            throttle(service, deployment, task, now)
+
+
+def throttle(service, deployment, task, now):
+    """AWS throttles, and tells about, tasks that never ran. Here the others pause too, since a
+    container starts within a second."""
+    deployment["_in_row"] = deployment.get("_in_row", 0) + 1
+    beyond = deployment["_in_row"] - unsure.choice("unthrottled starts")
+    if beyond > 0:
+        deployment["_not_before"] = now + min(2**beyond, LONGEST_PAUSE)
+        if task["stopCode"] == "TaskFailedToStart":
+            tell(service, IMPAIRED)
 
 
 def breaker(service):
     return (service.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
 
 
-def resets(service):
-    return breaker(service).get("resetOnHealthyTask", True)
-
-
-def break_circuit(service):
+def end_failed(service):
+    """Ends a deployment by the circuit breaker, or since a user asked for it."""
     primary = ecs._primary_deployment(service)
-    if primary["rolloutState"] != "IN_PROGRESS" or not breaker(service).get("enable"):
+    if primary["rolloutState"] != "IN_PROGRESS":
         return
-    if primary["failedTasks"] < ecs._circuit_breaker_threshold(service):
-        return
-    tell(service, f"(deployment {primary['id']}) deployment failed: tasks failed to start.")
-    fail(service, primary, "ECS deployment circuit breaker", "tasks failed to start.")
+    if deployments.is_stopped_by_user(service):
+        go_back(service, primary, by_user=True)
+    elif breaker(service).get("enable"):
+        if primary["failedTasks"] >= ecs._circuit_breaker_threshold(service):
+            tell(service, f"(deployment {primary['id']}) deployment failed: tasks failed to start.")
+            go_back(service, primary, by_user=False)
 
 
-def fail(service, primary, cause, what):
-    """Ends a deployment, and goes back to the last that was completed."""
-    primary.update(rolloutState="FAILED", rolloutStateReason=f"{cause}: {what}", desiredCount=0)
-    back = service.get("_completed")
-    wanted = cause != "ECS deployment circuit breaker" or breaker(service).get("rollback")
-    if not wanted or not back or back["id"] == primary["id"]:
-        deployments.failed(service, f"{cause}: {what}")
+def go_back(service, primary, by_user):
+    """Back to the last deployment that was completed, which is the primary one again."""
+    wanted, back = by_user or breaker(service).get("rollback"), way_back(service, primary)
+    deployments.failed(service, wanted, back, by_user)
+    stopped = unsure.choice("stopped rollout")
+    reason = stopped if by_user else f"{BREAKER}tasks failed to start."
+    primary.update(rolloutState="FAILED", rolloutStateReason=reason, desiredCount=0)
+    if not wanted or not back:
         return
-    listed = next((it for it in service["deployments"] if it["id"] == back["id"]), None)
-    again = listed or dict(back)
+    rolling = stopped if by_user else f"{BREAKER}rolling back to deploymentId {back['id']}."
     primary["status"] = "ACTIVE"
-    again.update(
-        status="PRIMARY",
-        rolloutState="IN_PROGRESS",
-        rolloutStateReason=f"{cause}: rolling back to deploymentId {back['id']}.",
-        failedTasks=0,
-        updatedAt=ecs._iso(),
-    )
-    service["deployments"] = [again, *(it for it in service["deployments"] if it is not again)]
-    service["taskDefinition"] = again["taskDefinition"]
+    back.update(status="PRIMARY", failedTasks=0, updatedAt=ecs._iso())
+    back.update(rolloutState="IN_PROGRESS", rolloutStateReason=rolling)
+    service["deployments"] = [back, *(it for it in service["deployments"] if it is not back)]
+    service["taskDefinition"] = back["taskDefinition"]
     tell(service, f"rolling back to deployment {back['id']}.")
-    deployments.rolling_back(service, again, f"{cause}: {what}")
+
+
+def way_back(service, primary):
+    completed = service.get("_completed")
+    if not completed or completed["id"] == primary["id"]:
+        return None
+    definition = ecs._task_defs.get(ecs._resolve_td_key(completed["taskDefinition"])) or {}
+    if definition.get("status") != "ACTIVE" and not unsure.choice("inactive is a way back"):
+        return None
+    return listed(service, completed["id"]) or dict(completed)
 
 
 def balance(cluster, service, alive, now):
@@ -278,8 +270,8 @@ def balance(cluster, service, alive, now):
     active = [it for it in alive if is_active(it)]
     new = [it for it in active if it["_deployment_id"] == primary["id"]]
     old = [it for it in active if it["_deployment_id"] != primary["id"]]
-    sound = [it for it in new if not it["_sick"]]
-    sick = [it for it in new if it["_sick"]]
+    sound = [it for it in new if not it.get("_sick")]
+    sick = [it for it in new if it.get("_sick")]
     healthy = sum(it["_healthy"] for it in active)
     missing = max(0, desired - len(sound))
     starting = min(missing, max(0, most - len(active)))
@@ -298,53 +290,48 @@ def balance(cluster, service, alive, now):
 
     spare = max(healthy - desired, min(lacking, healthy - least), 0)
     for task in old:
-        if failed(service, task) or not task["_healthy"]:
-            if failed(service, task) or not is_way_back(service, task) or healthy >= desired:
-                scale_in(service, primary, task)
-        elif spare:
+        if is_lost(service, task) or (not task["_healthy"] and may_stop(service, task, healthy >= desired)):
+            scale_in(service, primary, task)
+        elif task["_healthy"] and spare:
             spare, healthy = spare - 1, healthy - 1
             scale_in(service, primary, task)
 
 
-def failed(service, task):
-    found = next((it for it in service["deployments"] if it["id"] == task["_deployment_id"]), None)
-    return found is None or found["rolloutState"] == "FAILED"
+def is_lost(service, task):
+    deployment = deployment_of(service, task)
+    return deployment is None or deployment["rolloutState"] == "FAILED"
 
 
-def is_way_back(service, task):
-    return task["_deployment_id"] == (service.get("_completed") or {}).get("id")
+def may_stop(service, task, enough):
+    """An unhealthy one of an older deployment; after a restart the way back is still starting."""
+    is_way_back = task["_deployment_id"] == (service.get("_completed") or {}).get("id")
+    return enough or (unsure.choice("unhealthy old tasks stop") and not is_way_back)
 
 
 def bring_back(cluster, service):
     for identity, number in (service.pop("_bring_back", None) or {}).items():
-        deployment = next((it for it in service["deployments"] if it["id"] == identity), None)
+        deployment = listed(service, identity)
         if deployment and number and service["desiredCount"]:
             launch(cluster, service, deployment, number)
 
 
 def launch(cluster, service, deployment, number, replaced=0):
+    kept = "launchType capacityProviderStrategy platformVersion networkConfiguration enableExecuteCommand"
     status, _, body = ecs._run_task(
-        {
+        {name: service.get(name) for name in kept.split()}
+        | {
             "cluster": cluster,
             "taskDefinition": deployment["taskDefinition"],
             "count": number,
             "group": f"service:{service['serviceName']}",
             "startedBy": deployment["id"],
-            "launchType": service.get("launchType"),
-            "capacityProviderStrategy": service.get("capacityProviderStrategy"),
-            "platformVersion": service.get("platformVersion", ""),
-            "networkConfiguration": service.get("networkConfiguration", {}),
-            "enableExecuteCommand": service.get("enableExecuteCommand", False),
             "_deploymentId": deployment["id"],
         }
     )
-    for task in ecs._tasks.values():
-        task.setdefault("_sick", None)
-        task.setdefault("_healthy", False)
     if status != 200:
         tell(service, f"was unable to place a task. Reason: {body.decode()}.")
         return
-    started = " ".join(f"(task {identity(it)})" for it in ecs.json.loads(body)["tasks"])
+    started = " ".join(named(it) for it in ecs.json.loads(body)["tasks"])
     text = f"has started {number} tasks: {started}."
     if replaced:
         text += f" Amazon ECS replaced {replaced} tasks due to an unhealthy status."
@@ -353,23 +340,23 @@ def launch(cluster, service, deployment, number, replaced=0):
         tell(service, f"runs a definition of which the local AWS does not honor {text}.")
 
 
-def identity(task):
-    return task["taskArn"].rsplit("/", 1)[-1]
+def named(task):
+    return f"(task {task['taskArn'].rsplit('/', 1)[-1]})"
 
 
 def replace_sick(service, task):
-    named = f"(task {identity(task)})"
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-unhealthy-event-messages.html"""
     if task["_sick"] == FAILED_CONTAINER_CHECKS:
-        tell(service, f"{named} failed container health checks.")
+        tell(service, f"{named(task)} failed container health checks.")
         for container in task["containers"]:
             # AWS does not tell; it can be read from Docker here.
             if container.get("_not_run"):
-                tell(service, f"{named} is unable to run its health check: {container['_not_run']}")
+                tell(service, f"{named(task)} is unable to run its health check: {container['_not_run']}")
     for group, address, port in task["_targets"]:
         target = targets.find(group, address, port)
         if group in task["_sick"] and target:
             where = f"(port {port}) is unhealthy in (target-group {group})"
-            tell(service, f"{named} {where} due to (reason {target.description}).")
+            tell(service, f"{named(task)} {where} due to (reason {target.description}).")
     stop(service, task, task["_sick"])
 
 
@@ -382,8 +369,7 @@ def stop(service, task, reason):
     registered, pending = task.get("_targets") or [], task["lastStatus"] in STARTING
     if not tasks.stop(task, reason, "ServiceSchedulerInitiated"):
         return
-    running = f"has stopped 1 running tasks: (task {identity(task)})."
-    tell(service, "stopped 1 pending tasks." if pending else running)
+    tell(service, "stopped 1 pending tasks." if pending else f"has stopped 1 running tasks: {named(task)}.")
     for group, _, _ in registered:
         tell(service, f"deregistered 1 targets in (target-group {group})")
     if registered:
@@ -391,19 +377,19 @@ def stop(service, task, reason):
 
 
 def count(service, alive):
-    """Tasks that drain are counted as running; AWS's documentation does not say."""
     primary = ecs._primary_deployment(service)
     primary["desiredCount"] = service["desiredCount"] if primary["rolloutState"] != "FAILED" else 0
+    running = ("RUNNING", "DEACTIVATING") if unsure.choice("draining tasks run") else ("RUNNING",)
     for deployment in service["deployments"]:
         states = [it["lastStatus"] for it in alive if it["_deployment_id"] == deployment["id"]]
-        deployment["runningCount"] = sum(it in ("RUNNING", "DEACTIVATING") for it in states)
+        deployment["runningCount"] = sum(it in running for it in states)
         deployment["pendingCount"] = sum(it in STARTING for it in states)
     for name in ("runningCount", "pendingCount"):
         service[name] = sum(it[name] for it in service["deployments"])
-    lived = {it["_deployment_id"] for it in alive}
-    service["deployments"] = [
-        it for it in service["deployments"] if it["status"] == "PRIMARY" or it["id"] in lived
-    ]
+    stays = {primary["id"], *(it["_deployment_id"] for it in alive)}
+    if unsure.choice("failed deployments stay") and primary["rolloutState"] == "IN_PROGRESS":
+        stays |= {it["id"] for it in service["deployments"] if it["rolloutState"] == "FAILED"}
+    service["deployments"] = [it for it in service["deployments"] if it["id"] in stays]
 
 
 def complete(service, alive):
@@ -413,11 +399,8 @@ def complete(service, alive):
     steady = len(alive) == len(healthy) == service["desiredCount"]
     completes = steady and primary["rolloutState"] == "IN_PROGRESS"
     if completes:
-        primary.update(
-            rolloutState="COMPLETED",
-            rolloutStateReason=f"ECS deployment {primary['id']} completed.",
-            updatedAt=ecs._iso(),
-        )
+        reason = f"ECS deployment {primary['id']} completed."
+        primary.update(rolloutState="COMPLETED", rolloutStateReason=reason, updatedAt=ecs._iso())
         service["_completed"] = dict(primary)
         tell(service, f"(deployment {primary['id']}) deployment completed.")
         deployments.completed(service)
@@ -435,9 +418,8 @@ def tell(service, text, task_set=None):
 
 @replace(ecs, "_make_deployment")
 def make_deployment(definition, desired, status="PRIMARY"):
-    deployment = make_deployment.original(definition, desired, status)
     identity = f"ecs-svc/{secrets.randbelow(9 * 10**18) + 10**18}"
-    return deployment | {
+    return make_deployment.original(definition, desired, status) | {
         "id": identity,
         "rolloutState": "IN_PROGRESS",
         "rolloutStateReason": f"ECS deployment {identity} in progress.",
@@ -460,17 +442,16 @@ def update_service(data):
         wanted = data.get("taskDefinition")
         definition = ecs._task_defs.get(ecs._resolve_td_key(wanted)) if wanted else None
         if wanted and (not definition or definition["status"] != "ACTIVE"):
-            what = "is inactive" if definition else "not found"
-            return error_response_json("ClientException", f"TaskDefinition {what}.", 400)
+            what = "is inactive" if definition else "not found."
+            return error_response_json("ClientException", f"TaskDefinition {what}", 400)
         service = deployments.service_of(data, "service")
         if service is None:
             return update_service.original(data)
-        before = ecs._primary_deployment(service)["id"]
-        events = list(service["events"])
+        before, events = ecs._primary_deployment(service), service["events"][:]
         response = update_service.original(data)
         # The original reports draining whatever it did.
         service["events"] = events
-        if ecs._primary_deployment(service)["id"] != before:
+        if ecs._primary_deployment(service) is not before:
             deployments.begin(service)
         count(service, alive_of(service))
         if response[0] != 200:
@@ -490,13 +471,7 @@ def delete_service(data):
     return response
 
 
-@replace(
-    ecs,
-    "_reconcile_service_tasks",
-    "_refresh_service_state",
-    "_sync_service_targets",
-    "_record_service_task_failure",
-    "_start_restored_service_reconciler",
-)
+@replace(ecs, "_reconcile_service_tasks", "_refresh_service_state", "_sync_service_targets")
+@replace(ecs, "_record_service_task_failure", "_start_restored_service_reconciler")
 def decided_elsewhere(*_arguments, **_named):
     """The thread of the scheduler decides."""

@@ -1,6 +1,7 @@
 """Targets of the load balancer: health checks, states, and where a request goes.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/check-target-health.html
 """
 
 import http.client
@@ -13,6 +14,7 @@ from xml.sax.saxutils import escape
 
 from ministack.services import alb
 
+from . import unsure
 from .pins import rely, replace
 
 rely(alb, "_proxy_http_target", "_parse_targets_param", "_xml", "_p")
@@ -37,10 +39,12 @@ class Target:
     failed: int = 0
     gone: float = 0
 
+    def show(self, state, reason="", description=""):
+        self.state, self.reason, self.description = state, reason, description
+
 
 def _of(group):
-    with _LOCK:
-        return list(_groups.get(group, {}).values())
+    return list(_groups.get(group, {}).values())
 
 
 def register(group, address, port):
@@ -52,8 +56,7 @@ def register(group, address, port):
 
 
 def find(group, address, port):
-    with _LOCK:
-        return _groups.get(group, {}).get((address, port))
+    return _groups.get(group, {}).get((address, port))
 
 
 def state(group, address, port):
@@ -70,10 +73,10 @@ def drain(registered):
             continue
         attributes = {it["Key"]: it["Value"] for it in alb._tg_attrs.get(group, [])}
         delay = int(attributes.get("deregistration_delay.timeout_seconds", 300))
-        target.state, target.reason = "draining", "Target.DeregistrationInProgress"
-        target.description = "Target deregistration is in progress"
+        if target.state == "healthy" or unsure.choice("unhealthy targets drain"):
+            longest = max(longest, delay)
         target.gone = time.monotonic() + delay
-        longest = max(longest, delay)
+        target.show("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
     return longest
 
 
@@ -92,8 +95,7 @@ def tick(now):
 
 def check(settings, target):
     if target.state == "initial":
-        target.reason = "Elb.InitialHealthChecking"
-        target.description = "Initial health checks in progress"
+        target.show("initial", "Elb.InitialHealthChecking", "Initial health checks in progress")
     outcome = probe(settings, target)
     if target.state != "draining":
         judge(target, outcome, settings["HealthyThresholdCount"], settings["UnhealthyThresholdCount"])
@@ -122,11 +124,8 @@ def probe(settings, target):
 
 def matches(status, pattern):
     """`200`, `200,202` or `200-299`."""
-    for part in pattern.split(","):
-        low, _, high = part.partition("-")
-        if int(low) <= status <= int(high or low):
-            return True
-    return False
+    ranges = [part.partition("-") for part in pattern.split(",")]
+    return any(int(low) <= status <= int(high or low) for low, _, high in ranges)
 
 
 def judge(target, outcome, healthy, unhealthy):
@@ -134,37 +133,33 @@ def judge(target, outcome, healthy, unhealthy):
     if outcome is None:
         target.passed, target.failed = target.passed + 1, 0
         if target.state == "initial" or target.passed >= healthy:
-            target.state, target.reason, target.description = "healthy", "", ""
+            target.show("healthy")
         return
     target.passed, target.failed = 0, target.failed + 1
     if target.state == "unhealthy" or target.failed >= unhealthy:
-        target.state = "unhealthy"
-        target.reason, target.description = outcome
+        target.show("unhealthy", *outcome)
 
 
-def choice(targets):
-    """Healthy targets, or all where none is healthy; none that drains.
-
-    AWS documents this for targets that are unhealthy. Those that are `initial` are included here.
-    """
+def choose(targets):
+    """Healthy targets in turn, or all where none is healthy; none that drains."""
     registered = [it for it in targets if it.state != "draining"]
-    usable = [it for it in registered if it.state == "healthy"] or registered
+    usable = [it for it in registered if it.state == "healthy"]
+    if not usable and not unsure.choice("new targets are chosen"):
+        usable = [it for it in registered if it.state == "unhealthy"]
+    usable = usable or registered
     return usable[next(_turn) % len(usable)] if usable else None
 
 
 @replace(alb, "_forward_to_tg")
 async def forward(group, method, path, headers, body, query, raw_query=None, raw_path=None):
-    targets = _of(group)
     settings = alb._tgs.get(group)
     if settings is None or alb._targets.get(group):
         return await forward.original(group, method, path, headers, body, query, raw_query, raw_path)
-    target = choice(targets)
+    target = choose(_of(group))
     if target is None:
         return 503, {"Content-Type": "text/html"}, b"503 Service Temporarily Unavailable"
-    to = {"Id": target.address, "Port": target.port}
-    return await alb._proxy_http_target(
-        to, settings, method, raw_path or path, headers, body, query, raw_query
-    )
+    to, path = {"Id": target.address, "Port": target.port}, raw_path or path
+    return await alb._proxy_http_target(to, settings, method, path, headers, body, query, raw_query)
 
 
 @replace(alb, "_describe_target_health")
@@ -172,19 +167,15 @@ def describe(params):
     group = alb._p(params, "TargetGroupArn")
     if group not in alb._tgs or alb._targets.get(group):
         return describe.original(params)
-    asked = {it["Id"] for it in alb._parse_targets_param(params)}
-    found = [it for it in _of(group) if not asked or it.address in asked]
-    missing = asked - {it.address for it in found}
-    states = [
-        Target(address, 0, 0, "unused", "Target.NotRegistered", "Target is not registered to the target group")
-        for address in sorted(missing)
-    ]
-    members = "".join(member(it) for it in [*found, *states])
-    return alb._xml(
-        200,
-        "DescribeTargetHealth",
-        f"<TargetHealthDescriptions>{members}</TargetHealthDescriptions>",
-    )
+    found, asked = _of(group), {it["Id"] for it in alb._parse_targets_param(params)}
+    if asked:
+        unused = ("unused", "Target.NotRegistered", "Target is not registered to the target group")
+        missing = asked - {it.address for it in found}
+        found = [it for it in found if it.address in asked]
+        found += [Target(address, 0, 0, *unused) for address in sorted(missing)]
+    members = "".join(member(it) for it in found)
+    answer = f"<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"
+    return alb._xml(200, "DescribeTargetHealth", answer)
 
 
 def member(target):

@@ -20,6 +20,7 @@ rely(ecs, "_task_is_active", "_attach_started_container", "_mark_task_running", 
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html, stopTimeout
 STOP_TIMEOUT = 30
 # How ECS shows SIGKILL, also of a container that is gone.
+# https://repost.aws/knowledge-center/ecs-task-stopped
 KILLED = 137
 
 
@@ -38,8 +39,7 @@ def observe(client):
 def observe_task(client, task, rows):
     essentials = task.get("_container_essentials") or []
     for at, identity in enumerate(list(task.get("_docker_ids") or [])):
-        container = task["containers"][at]
-        row = rows.get(identity)
+        container, row = task["containers"][at], rows.get(identity)
         if row and row["State"] not in ("exited", "dead"):
             state = health(row["Status"])
             if state == "UNHEALTHY" and container["healthStatus"] != state:
@@ -50,11 +50,12 @@ def observe_task(client, task, rows):
         if container.get("lastStatus") == "STOPPED" and essentials[at]:
             stop(task, "Essential container in task exited", "EssentialContainerExited")
             return
-    written = definitions.of_task(task).get("containerDefinitions") or []
+    written = definitions.of_task(task)["containerDefinitions"]
     checked = {it["name"] for it in written if it.get("healthCheck")}
     containers = zip(task["containers"], essentials)
-    counted = [it for it, essential in containers if essential and it["name"] in checked]
-    task["healthStatus"] = task_health([it["healthStatus"] for it in counted])
+    task["healthStatus"] = task_health(
+        [it["healthStatus"] for it, essential in containers if essential and it["name"] in checked]
+    )
 
 
 def why_not_run(client, identity):
@@ -67,21 +68,17 @@ def why_not_run(client, identity):
 
 def health(status):
     """Docker's words, such as `Up 3 seconds (healthy)`."""
-    for word, state in (("(healthy)", "HEALTHY"), ("(unhealthy)", "UNHEALTHY")):
-        if word in status:
-            return state
-    return "UNKNOWN"
+    words = {"(healthy)": "HEALTHY", "(unhealthy)": "UNHEALTHY"}
+    return next((state for word, state in words.items() if word in status), "UNKNOWN")
 
 
 def task_health(states):
     """Of the essential containers that have a health check.
 
-    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html, the table
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
     """
-    for state in ("UNHEALTHY", "UNKNOWN"):
-        if state in states:
-            return state
-    return "HEALTHY" if states else "UNKNOWN"
+    worst = [state for state in ("UNHEALTHY", "UNKNOWN") if state in states]
+    return worst[0] if worst else "HEALTHY" if states else "UNKNOWN"
 
 
 def ended(client, identity, container):
@@ -100,22 +97,14 @@ def ended(client, identity, container):
 
 
 def stop(task, reason, code):
-    """Begins to stop a task: out of the load balancer, SIGTERM, SIGKILL after its timeout.
-
-    Whether ECS waits for the whole delay of targets that never were healthy is not documented.
-    """
+    """Begins to stop a task: out of the load balancer, SIGTERM, SIGKILL after its timeout."""
     arn = task["taskArn"]
     with resource_lock("ecs-task", arn):
         if not ecs._task_is_active(arn, task):
             return False
         ecs._bump_task_version(task)
-        task.update(
-            desiredStatus="STOPPED",
-            lastStatus="DEACTIVATING",
-            stoppingAt=ecs._iso(),
-            stoppedReason=reason,
-            stopCode=code,
-        )
+        task.update(desiredStatus="STOPPED", lastStatus="DEACTIVATING", stoppingAt=ecs._iso())
+        task.update(stoppedReason=reason, stopCode=code)
     ecs_metadata.set_task_status(arn, known_status="RUNNING", desired_status="STOPPED")
     delay = targets.drain(task.pop("_targets", []))
     name = f"ecs-stop-{arn.rsplit('/', 1)[-1][:8]}"
@@ -127,17 +116,16 @@ def finish(task, delay):
     time.sleep(delay)
     task["lastStatus"] = "STOPPING"
     client = ecs._get_docker()
-    containers = {it["name"]: it for it in definitions.of_task(task).get("containerDefinitions") or []}
+    timeouts = {it["name"]: it.get("stopTimeout") for it in definitions.of_task(task)["containerDefinitions"]}
     for at, identity in reversed(list(enumerate(task.get("_docker_ids") or []))):
         container = task["containers"][at]
-        timeout = containers.get(container["name"], {}).get("stopTimeout") or STOP_TIMEOUT
-        stop_container(client, identity, container, timeout)
+        stop_container(client, identity, container, timeouts.get(container["name"]) or STOP_TIMEOUT)
     ecs._bump_task_version(task)
     task["lastStatus"] = "DEPROVISIONING"
     ecs._cleanup_task_resources(task, client)
     ecs._bump_task_version(task)
     now = ecs._iso()
-    for container in task.get("containers", []):
+    for container in task["containers"]:
         container["lastStatus"] = "STOPPED"
     task.update(lastStatus="STOPPED", stoppedAt=now, executionStoppedAt=now, _stopped=time.time())
 
@@ -162,6 +150,7 @@ def stop_task(data):
     task = ecs._resolve_task(data.get("task", ""), cluster) if cluster else None
     if not task:
         return stop_task.original(data)
+    # https://repost.aws/knowledge-center/ecs-task-stopped
     stop(task, data.get("reason") or "Task stopped by user", "UserInitiated")
     return ecs.json_response({"task": ecs._sanitize(task)})
 
@@ -169,20 +158,19 @@ def stop_task(data):
 @replace(ecs, "_fail_task_start")
 def fail_start(task, client, reason):
     """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html"""
+    kind, _, text = reason.partition(": ")
     said = re.search(r'\("(.*)"\)\s*$', reason, re.DOTALL)
-    generic = "ResourceInitializationError: unable to pull image or start container: "
-    if reason.startswith(generic):
-        text = said.group(1) if said else reason.removeprefix(generic)
+    text = said.group(1) if said else text.removeprefix("unable to pull image or start container: ")
+    if kind == "CannotPullContainerError":
+        image = definitions.of_task(task)["containerDefinitions"][0]["image"]
+        what = "not found" if "not found" in text else text
+        retried = "pull image manifest has been retried 1 time(s)"
+        reason = f"CannotPullContainerError: {retried}: failed to resolve ref {image}: {what}"
+    elif "unable to pull image or start container" in reason:
         cause = "Error response from daemon: "
         if "OCI runtime create failed" in text:
             cause = "ResourceInitializationError: failed to create new container runtime task: "
         reason = f"CannotStartContainerError: {cause}{text}"
-    elif reason.startswith("CannotPullContainerError"):
-        image = definitions.of_task(task)["containerDefinitions"][0]["image"]
-        text = said.group(1) if said else reason.removeprefix("CannotPullContainerError: ")
-        what = "not found" if "not found" in text else text
-        retried = "pull image manifest has been retried 1 time(s)"
-        reason = f"CannotPullContainerError: {retried}: failed to resolve ref {image}: {what}"
     ecs._mark_task_stopped(task["taskArn"], task, reason, "TaskFailedToStart")
     task["_stopped"] = time.time()
     ecs._cleanup_task_resources(task, client)

@@ -6,9 +6,11 @@ from unittest import mock
 
 from ministack.services import ecs
 
-from overlay import definitions
+from overlay import definitions, unsure
 
 from .world import World
+
+FIRST_PORT = "net.ipv4.ip_unprivileged_port_start"
 
 
 def arguments(container=None, **definition):
@@ -40,12 +42,38 @@ class Containers(unittest.TestCase):
             "working_dir": "/data", "cap_drop": ["ALL"], "cap_add": ["SYS_PTRACE"], "init": True,
             "tmpfs": {"/tmp": "size=8m,noexec"}, "mem_limit": 512 << 20, "memswap_limit": 512 << 20,
             "nano_cpus": 250_000_000,
-            "sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024", "net.core.somaxconn": "1024"},
+            "sysctls": {FIRST_PORT: unsure.choice("first free port"), "net.core.somaxconn": "1024"},
         }
         self.assertEqual({name: found[name] for name in expected}, expected)
         self.assertEqual(found["labels"]["team"], "one")
         check = found["healthcheck"]
         self.assertEqual((check["test"], check["interval"], check["retries"]), (["CMD", "/demo"], 5 * 10**9, 3))
+
+    def test_a_definition_says_from_which_port_on_users_may_listen(self):
+        found = arguments({"systemControls": [{"namespace": FIRST_PORT, "value": "80"}]})
+        self.assertEqual(found["sysctls"], {FIRST_PORT: "80"})
+
+    def test_containers_of_one_task_share_one_network(self):
+        task = {"_docker_ids": ["first"]}
+        with mock.patch.object(ecs, "_tasks", {"arn:task/1": task}):
+            found = arguments(networkMode="awsvpc")
+        self.assertEqual((found["network_mode"], "network" in found), ("container:first", False))
+
+    def test_who_waits_for_one_that_failed_does_not_start(self):
+        client = mock.Mock()
+        client.api.containers.return_value = [{"Id": "1"}]
+        waits = [("START", 1, True), ("COMPLETE", 1, True), ("SUCCESS", 0, True), ("SUCCESS", 1, False),
+                 ("HEALTHY", 0, False)]
+        for condition, code, is_met in waits:
+            state = {"Status": "exited", "ExitCode": code}
+            client.api.inspect_container.return_value = {"State": state}
+            dependency = {"containerName": "first", "condition": condition}
+            with self.subTest(dependency=dependency), mock.patch.object(ecs, "_task_is_active", return_value=True):
+                if is_met:
+                    definitions.wait_for(client, "arn:task/1", dependency)
+                    continue
+                with self.assertRaisesRegex(RuntimeError, "first"):
+                    definitions.wait_for(client, "arn:task/1", dependency)
 
     def test_the_health_check_of_the_image_is_ignored(self):
         self.assertEqual(arguments()["healthcheck"], {"test": ["NONE"]})
@@ -94,7 +122,7 @@ class Secrets(unittest.TestCase):
 
     def resolve(self, reference, value='{"key": "secret"}'):
         with mock.patch.object(definitions.secretsmanager, "resolve_secret_string", return_value=value) as asked:
-            return definitions.secret("NAME", reference), asked.call_args.args
+            return definitions.secret(reference), asked.call_args.args
 
     def test_key_stage_and_version(self):
         for suffix, value, asked in [

@@ -112,6 +112,42 @@ class Rollouts(unittest.TestCase):
         world.tick()
         self.assertEqual(ecs._primary_deployment(world.service)["failedTasks"], 0)
 
+    def test_only_tasks_that_never_ran_are_told_to_be_throttled(self):
+        for end, is_told in [(World.crash, False), (World.fail_start, True)]:
+            world = World(desired=1, breaker=False)
+            self.addCleanup(world.close)
+            second = world.register()
+            world.update(taskDefinition=second)
+            for _ in range(40):
+                for task in world.running(second):
+                    end(world, task)
+                world.tick()
+            told = [it for it in world.messages() if scheduler.IMPAIRED in it]
+            self.assertEqual(bool(told), is_told)
+            started = [it for it in ecs._tasks.values() if it["taskDefinitionArn"] == second]
+            self.assertLess(len(started), 10, "and both pause")
+
+    def test_a_first_deployment_that_fails_has_no_way_back(self):
+        world = World(desired=0)
+        self.addCleanup(world.close)
+        world.service.pop("_completed")
+        world.update(desiredCount=2, taskDefinition=world.register())
+        world.until(lambda: [world.crash(it) for it in world.running()] and False or world.state() == "FAILED")
+        self.assertEqual(world.deployment()["status"], "ROLLBACK_FAILED")
+        for _ in range(20):
+            world.tick()
+        self.assertEqual((world.alive(), world.described()["desiredCount"]), ([], 2))
+
+    def test_a_way_back_that_was_deregistered(self):
+        world = self.world
+        second = self.start()
+        world.call("DeregisterTaskDefinition", taskDefinition=self.first)
+        ended = {self.first: "COMPLETED", second: "FAILED"}
+        world.until(lambda: [world.crash(it) for it in world.running(second) if "_targets" in it] and False
+                    or world.state() == ended[world.service["taskDefinition"]], healthy=True)
+        self.assertIn(world.deployment()["status"], ("ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED"))
+        self.assertEqual(len(world.running(self.first)), 2, "those of before run on")
+
     def test_a_deployment_without_its_tasks_is_not_completed(self):
         world = World(desired=0)
         self.addCleanup(world.close)
@@ -138,6 +174,8 @@ class Rollouts(unittest.TestCase):
         world.tick()
         arn = world.described()["currentServiceDeployment"]
         world.call("StopServiceDeployment", serviceDeploymentArn=arn, stopType="ROLLBACK")
+        self.assertEqual(world.deployment()["status"], "ROLLBACK_REQUESTED")
+        world.tick()
         self.assertEqual(world.deployment()["status"], "ROLLBACK_IN_PROGRESS")
         world.until(lambda: world.state() == "COMPLETED", healthy=True)
         self.assertEqual(world.deployment()["status"], "ROLLBACK_SUCCESSFUL")
@@ -208,7 +246,7 @@ class Rollouts(unittest.TestCase):
             world.tick()
         for task in world.alive():
             task["lastStatus"] = "STOPPED"
-        for service in scheduler.everything():
+        for _key, service in scheduler.everything():
             service["_bring_back"] = scheduler.to_bring_back(service)
         world.tick()
         self.assertEqual((len(world.running(self.first)), len(world.running(second))), (2, 2))

@@ -42,22 +42,26 @@ class Judging(unittest.TestCase):
 class Choice(unittest.TestCase):
     def chosen(self, *states):
         known = [Target(state, 80, 0, state) for state in states]
-        return {found.state if (found := targets.choice(known)) else None for _ in range(8)}
+        return {found.state if (found := targets.choose(known)) else None for _ in range(8)}
 
     def test_healthy_ones_else_all_and_none_that_drains(self):
         for states, chosen in [
             (["healthy", "unhealthy", "initial", "draining"], {"healthy"}),
             (["unhealthy", "draining"], {"unhealthy"}),
-            (["initial", "unhealthy"], {"initial", "unhealthy"}),
             (["draining"], {None}),
             ([], {None}),
         ]:
             self.assertEqual(self.chosen(*states), chosen, states)
 
+    def test_where_none_is_healthy_requests_go_to_unhealthy_ones(self):
+        chosen = self.chosen("initial", "unhealthy", "draining")
+        self.assertTrue({"unhealthy"} <= chosen <= {"initial", "unhealthy"}, chosen)
+
     def test_an_address_that_is_given_again_is_a_new_target(self):
         targets._groups.clear()
         targets.alb._tg_attrs["group"] = [{"Key": "deregistration_delay.timeout_seconds", "Value": "7"}]
         targets.register("group", "10.0.0.1", 80)
+        targets.find("group", "10.0.0.1", 80).show("healthy")
         self.assertEqual(targets.drain([("group", "10.0.0.1", 80)]), 7)
         self.assertEqual(targets.state("group", "10.0.0.1", 80), "draining")
         targets.register("group", "10.0.0.1", 80)

@@ -21,11 +21,11 @@ class Engine(unittest.TestCase):
         def tick():
             failure = failures.pop(0)
             if not failures:
-                scheduler._ending.set()
+                scheduler.ENDING.set()
             if failure:
                 raise failure
 
-        self.addCleanup(scheduler._ending.clear)
+        self.addCleanup(scheduler.ENDING.clear)
         with mock.patch.object(scheduler, "tick", tick), mock.patch.object(scheduler, "TICK", 0), \
                 self.assertLogs("ecs") as logs:
             scheduler.loop()

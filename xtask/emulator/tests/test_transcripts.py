@@ -1,7 +1,7 @@
-"""What the real AWS showed in public threads, and that the local AWS shows the same.
+"""What the real AWS showed in public, and that the local AWS shows the same.
 
-Each file of `transcripts/` has the address of one thread, and what was seen there: events from the
-oldest on, the end of a task, states. `{...}` stands for what differs from one account to another. A
+Each file of `transcripts/` has the address of one thread or file, and what was seen there: events from
+the oldest on, the end of a task, states. `{...}` stands for what differs from one account to another. A
 file says `unordered` where AWS changed the order of its events since.
 """
 
@@ -15,12 +15,14 @@ from ministack.services import ecs
 
 from overlay import definitions, targets, tasks
 
-from .world import GROUP, World
+from .world import GROUP, Docker, World
 
 FOLDER = Path(__file__).with_name("transcripts")
 PLACES = {
     "service": "demo", "port": r"\d+", "number": r"\d+", "task": "[0-9a-f-]{32,36}", "group": "arn:[^)]+",
     "deployment": r"ecs-svc/\d{19}", "words": ".*", "image": r"\S+", "arn": r"arn:\S+",
+    "service_deployment": r"arn:aws:ecs:[\w-]+:\d{12}:service-deployment/\w+/\w+/[\w-]{21}",
+    "service_revision": r"arn:aws:ecs:[\w-]+:\d{12}:service-revision/\w+/\w+/\d{19}",
 }
 REFUSED = ("Target.FailedHealthChecks", "Health checks failed")
 
@@ -40,19 +42,6 @@ class Recorded(dict):
     def update(self, *others, **named):
         for name, value in dict(*others, **named).items():
             self[name] = value
-
-
-class Docker:
-    """The answers of Docker that the overlay reads."""
-
-    def __init__(self, **state):
-        self.api, self.state = self, state
-
-    def containers(self, **_):
-        return []
-
-    def inspect_container(self, _):
-        return {"State": {"Running": False, "ExitCode": 0, "OOMKilled": False} | self.state}
 
 
 def pattern(text):
@@ -75,9 +64,7 @@ class Transcripts(unittest.TestCase):
         self.world = World(**configuration)
 
     def test_each(self):
-        files = sorted(FOLDER.glob("*.json"))
-        self.assertGreaterEqual(len(files), 15)
-        for file in files:
+        for file in sorted(FOLDER.glob("*.json")):
             with self.subTest(file.stem):
                 seen = json.loads(file.read_text())
                 self.begin(desired=seen.pop("desired", 2))
@@ -85,6 +72,11 @@ class Transcripts(unittest.TestCase):
                 shown = getattr(self, seen["scenario"])()
                 for part in seen.keys() - {"address", "scenario", "unordered"}:
                     self.compare(part, seen[part], shown, seen.get("unordered", False))
+
+    def test_most_are_from_public_threads(self):
+        addresses = {json.loads(file.read_text())["address"] for file in FOLDER.glob("*.json")}
+        threads = [it for it in addresses if re.match(r"https://github.com/[^/]+/[^/]+/(issues|pull)/\d+$", it)]
+        self.assertGreaterEqual(len(threads), 15)
 
     def compare(self, part, seen, shown, unordered):
         if part == "events":
@@ -112,7 +104,7 @@ class Transcripts(unittest.TestCase):
             self.assertEqual(seen, shown)
 
     def rollout(self, break_one=None):
-        """To its end. Returns the lists of deployments that were shown while it went back."""
+        """To its end. Returns also the list of deployments that was shown when it went back."""
         world = self.world
         first, second = world.service["taskDefinition"], world.register()
         world.update(taskDefinition=second)
@@ -125,13 +117,17 @@ class Transcripts(unittest.TestCase):
                 if "_targets" in task:
                     break_one(task)
             shown = world.described()["deployments"]
-            if len(shown) == 2 and shown[0]["taskDefinition"] == first:
+            if len(shown) == 2 and shown[0]["taskDefinition"] == first and not going_back:
                 names = {first: "old", second: "new"}
                 going_back[:] = [it | {"revision": names[it["taskDefinition"]]} for it in shown]
             return world.state() in ("COMPLETED", "FAILED")
 
         world.until(ended)
-        return {"deployments": world.described()["deployments"], "going_back": going_back}
+        return {
+            "deployments": world.described()["deployments"],
+            "going_back": going_back,
+            "service_deployment": world.deployment(),
+        }
 
     def sick(self, reason, description):
         def break_one(task):
@@ -154,18 +150,49 @@ class Transcripts(unittest.TestCase):
     def never_listens(self):
         return self.sick(*REFUSED)
 
+    def container_check_fails(self):
+        return self.rollout(lambda task: self.world.set_health(task, "UNHEALTHY", "healthy"))
+
+    def crashes(self):
+        return self.rollout(self.world.crash)
+
+    def never_completed(self):
+        """A first deployment, so there is none to go back to."""
+        self.begin(desired=0)
+        world = self.world
+        world.service.pop("_completed")
+        world.update(desiredCount=2, taskDefinition=world.register())
+        world.until(lambda: [world.crash(it) for it in world.running()] and False or world.state() == "FAILED")
+        return {"service_deployment": world.deployment(), "deployments": world.described()["deployments"]}
+
+    def updated_twice(self):
+        world = self.world
+        for _ in range(2):
+            world.update(taskDefinition=world.register())
+            world.tick()
+        return {"listed": world.call("ListServiceDeployments", service="demo")["serviceDeployments"][:2]}
+
+    def stopped_by_user(self):
+        world = self.world
+        world.update(taskDefinition=world.register())
+        world.tick()
+        arn = world.described()["currentServiceDeployment"]
+        world.call("StopServiceDeployment", serviceDeploymentArn=arn)
+        world.until(lambda: world.state() == "COMPLETED", healthy=True)
+        return {"service_deployment": world.deployment()}
+
     def failed_without_rollback(self):
         self.begin(deploymentCircuitBreaker={"enable": True, "rollback": False})
         return {"deployments": self.rollout(self.world.crash)["deployments"][:1]}
 
-    def crashes_without_breaker(self):
+    def never_starts(self):
         self.begin(desired=1, breaker=False)
         world = self.world
         world.update(taskDefinition=world.register())
         second = world.service["taskDefinition"]
         for _ in range(40):
             for task in world.running(second):
-                world.crash(task)
+                world.fail_start(task)
             world.tick()
 
     def scaled_in(self):
@@ -185,15 +212,13 @@ class Transcripts(unittest.TestCase):
     def fails_to_start(self, error):
         """A task whose start ends with this error."""
         task = self.world.running()[0]
-        task["lastStatus"] = "PENDING"
-        with mock.patch.object(ecs, "_start_task_worker", side_effect=error):
-            ecs._run_task_worker(task, {}, {}, Docker(), "000000000000", "us-east-1")
+        self.world.fail_start(task, error)
         return {"task": task}
 
     def secret_not_there(self):
         arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:demo-AbCdEf"
         try:
-            definitions.secret("KEY", arn)
+            definitions.secret(arn)
         except ecs._SecretResolutionError as error:
             return self.fails_to_start(error)
         self.fail("there is such a secret")

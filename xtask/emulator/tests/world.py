@@ -1,6 +1,7 @@
 """One service in the emulator without Docker: tasks run at once, and the test says what is healthy."""
 
 import itertools
+from unittest import mock
 
 from ministack.core.responses import request_scope
 from ministack.services import alb, ecs
@@ -9,6 +10,19 @@ from overlay import answers, scheduler, targets, tasks  # noqa: F401
 
 GROUP = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/demo/1"
 _addresses = itertools.count(1)
+
+
+class Docker:
+    """The answers of Docker that the overlay reads."""
+
+    def __init__(self, **state):
+        self.api, self.state = self, state
+
+    def containers(self, **_):
+        return []
+
+    def inspect_container(self, _):
+        return {"State": {"Running": False, "ExitCode": 0, "OOMKilled": False} | self.state}
 
 
 class World:
@@ -110,6 +124,13 @@ class World:
     def crash(self, task):
         task["containers"][0]["exitCode"] = 1
         tasks.stop(task, "Essential container in task exited", "EssentialContainerExited")
+
+    def fail_start(self, task, error=ecs._ImagePullError("not found")):
+        """A task whose start ends with this error."""
+        task["lastStatus"] = "PENDING"
+        with mock.patch.object(ecs, "_start_task_worker", side_effect=error), \
+                mock.patch.object(ecs.logger, "warning"):
+            ecs._run_task_worker(task, {}, {}, Docker(), "000000000000", "us-east-1")
 
     def messages(self):
         return [it["message"] for it in self.service["events"]]

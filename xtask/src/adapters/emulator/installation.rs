@@ -22,7 +22,7 @@ macro_rules! overlay {
 const REQUIREMENTS: &str = include_str!("../../../emulator/requirements.txt");
 
 /// Files below the folder that Python searches first.
-const STARTUP: [(&str, &str); 15] = [
+const STARTUP: [(&str, &str); 16] = [
     (
         "sitecustomize.py",
         include_str!("../../../emulator/sitecustomize.py"),
@@ -41,6 +41,7 @@ const STARTUP: [(&str, &str); 15] = [
     overlay!("scheduler.py"),
     overlay!("targets.py"),
     overlay!("tasks.py"),
+    overlay!("unsure.py"),
 ];
 
 /// A killed process ends at once, unless it waits for a disk.
