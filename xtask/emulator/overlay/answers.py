@@ -12,10 +12,7 @@ NEVER_EMPTY = {"ipcMode", "pidMode", "stopCode", "stoppedReason"}
 def normalized(payload, name=None):
     """Each part of an answer passes here."""
     part = normalized.original(payload, name)
-    if not isinstance(part, dict):
-        return part
-    return {
-        key: value
-        for key, value in part.items()
-        if value is not None and not (value == "" and key in NEVER_EMPTY)
-    }
+    if isinstance(part, dict):
+        empty = {key for key, value in part.items() if value == "" and key in NEVER_EMPTY}
+        return {key: value for key, value in part.items() if value is not None and key not in empty}
+    return part

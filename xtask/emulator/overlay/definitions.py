@@ -205,7 +205,10 @@ def depth(containers, at, seen=()):
 
 @replace(ecs, "_run_docker_container")
 def run(client, container, arguments, **options):
-    """Pulls each time, since Fargate keeps no images."""
+    """Pulls each time, since Fargate keeps no images.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html
+    """
     arn = arguments["labels"]["com.amazonaws.ecs.task-arn"]
     for dependency in container.get("dependsOn") or []:
         wait_for(client, arn, dependency)

@@ -107,11 +107,6 @@ def with_revision(service, name):
     return next((it for it in service["deployments"] if revision_arn(service, it) == name), None)
 
 
-def is_stopped_by_user(service):
-    record = open_one(service)
-    return record is not None and record["status"] == "ROLLBACK_REQUESTED"
-
-
 def failed(service, wanted, back, by_user):
     """`wanted`: whether it is rolled back. `back`: to which deployment, if there is any."""
     record = open_one(service)

@@ -52,17 +52,16 @@ def start():
         task["desiredStatus"] = "STOPPED"
         task.setdefault("_stopped", time.time())
     for _key, service in everything():
-        service["_bring_back"] = to_bring_back(service)
+        remember(service)
     ENDING.clear()
     threading.Thread(target=loop, daemon=True, name="ecs-scheduler").start()
 
 
-def to_bring_back(service):
-    return {
-        it["id"]: it["runningCount"] + it["pendingCount"]
-        for it in service["deployments"]
-        if it["status"] != "PRIMARY" and it["rolloutState"] != "FAILED"
-    }
+def remember(service):
+    """How many tasks of older deployments ran: `balance` starts those of the primary one."""
+    for deployment in service["deployments"]:
+        if deployment["status"] != "PRIMARY" and deployment["rolloutState"] != "FAILED":
+            deployment["_bring_back"] = deployment["runningCount"] + deployment["pendingCount"]
 
 
 def end():
@@ -137,10 +136,6 @@ def alive_of(service):
     return [it for it in tasks_of(service) if it["lastStatus"] != "STOPPED"]
 
 
-def deployment_of(service, task):
-    return listed(service, task.get("_deployment_id"))
-
-
 def listed(service, identity):
     return next((it for it in service["deployments"] if it["id"] == identity), None)
 
@@ -184,7 +179,7 @@ def count_failures(service, now):
     """A task that became healthy resets the count."""
     ends = ("STOPPED", "DEACTIVATING") if unsure.choice("stopping tasks failed") else ("STOPPED",)
     for task in tasks_of(service):
-        deployment = deployment_of(service, task)
+        deployment = listed(service, task["_deployment_id"])
         if not deployment:
             continue
         if task.get("_healthy") and breaker(service).get("resetOnHealthyTask", True):
@@ -214,11 +209,12 @@ def breaker(service):
 
 
 def end_failed(service):
-    """Ends a deployment by the circuit breaker, or since a user asked for it."""
+    """Ends a deployment by the circuit breaker, or because a user asked for it."""
     primary = ecs._primary_deployment(service)
     if primary["rolloutState"] != "IN_PROGRESS":
         return
-    if deployments.is_stopped_by_user(service):
+    record = deployments.open_one(service)
+    if record and record["status"] == "ROLLBACK_REQUESTED":
         go_back(service, primary, by_user=True)
     elif breaker(service).get("enable"):
         if primary["failedTasks"] >= ecs._circuit_breaker_threshold(service):
@@ -265,7 +261,10 @@ def balance(cluster, service, alive, now):
     configuration = service.get("deploymentConfiguration") or {}
     most = desired * int(configuration.get("maximumPercent", 200)) // 100
     least = -(-desired * int(configuration.get("minimumHealthyPercent", 100)) // 100)
-    bring_back(cluster, service)
+    for deployment in service["deployments"]:
+        number = deployment.pop("_bring_back", 0)
+        if number and desired:
+            launch(cluster, service, deployment, number)
 
     active = [it for it in alive if is_active(it)]
     new = [it for it in active if it["_deployment_id"] == primary["id"]]
@@ -298,7 +297,7 @@ def balance(cluster, service, alive, now):
 
 
 def is_lost(service, task):
-    deployment = deployment_of(service, task)
+    deployment = listed(service, task["_deployment_id"])
     return deployment is None or deployment["rolloutState"] == "FAILED"
 
 
@@ -306,13 +305,6 @@ def may_stop(service, task, enough):
     """An unhealthy one of an older deployment; after a restart the way back is still starting."""
     is_way_back = task["_deployment_id"] == (service.get("_completed") or {}).get("id")
     return enough or (unsure.choice("unhealthy old tasks stop") and not is_way_back)
-
-
-def bring_back(cluster, service):
-    for identity, number in (service.pop("_bring_back", None) or {}).items():
-        deployment = listed(service, identity)
-        if deployment and number and service["desiredCount"]:
-            launch(cluster, service, deployment, number)
 
 
 def launch(cluster, service, deployment, number, replaced=0):
@@ -334,7 +326,7 @@ def launch(cluster, service, deployment, number, replaced=0):
     started = " ".join(named(it) for it in ecs.json.loads(body)["tasks"])
     text = f"has started {number} tasks: {started}."
     if replaced:
-        text += f" Amazon ECS replaced {replaced} tasks due to an unhealthy status."
+        text += unsure.choice("replaced").format(replaced)
     tell(service, text)
     for text in definitions.not_honored(ecs._task_defs[ecs._resolve_td_key(deployment["taskDefinition"])]):
         tell(service, f"runs a definition of which the local AWS does not honor {text}.")

@@ -17,6 +17,8 @@ CHOICES = {
     "ended deployment": ("The service deployment has ended.", "Invalid service deployment status."),
     # The reason of a task one of whose containers waited for another in vain.
     "failed dependency": ("a dependency has exited", "dependency failed"),
+    # How an event goes on that tells of new tasks, where they replace unhealthy ones.
+    "replaced": (" Amazon ECS replaced {} tasks due to an unhealthy status.", ""),
     # Whether tasks that drain are counted as running.
     "draining tasks run": (True, False),
     # Whether a failed task is counted when it begins to stop, instead of when it has stopped.

@@ -247,7 +247,7 @@ class Rollouts(unittest.TestCase):
         for task in world.alive():
             task["lastStatus"] = "STOPPED"
         for _key, service in scheduler.everything():
-            service["_bring_back"] = scheduler.to_bring_back(service)
+            scheduler.remember(service)
         world.tick()
         self.assertEqual((len(world.running(self.first)), len(world.running(second))), (2, 2))
         world.until(lambda: world.state() == "COMPLETED", healthy=True)

@@ -204,6 +204,14 @@ class Transcripts(unittest.TestCase):
         task = next(it for it in ecs._tasks.values() if it["lastStatus"] == "STOPPED")
         return {"task": task, "states": task.states}
 
+    def scaled_in_while_it_starts(self):
+        world = self.world
+        world.update(desiredCount=3)
+        world.tick()
+        world.running()[-1]["lastStatus"] = "PENDING"
+        world.update(desiredCount=2)
+        world.tick()
+
     def stopped_by_hand(self):
         task = self.world.running()[0]
         self.world.call("StopTask", task=task["taskArn"], reason="drill")
