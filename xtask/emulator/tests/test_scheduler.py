@@ -248,7 +248,8 @@ class Rollouts(unittest.TestCase):
             task["lastStatus"] = "STOPPED"
         for _key, service in scheduler.everything():
             scheduler.remember(service)
-        world.tick()
+        for _ in range(4):
+            world.tick()
         self.assertEqual((len(world.running(self.first)), len(world.running(second))), (2, 2))
         world.until(lambda: world.state() == "COMPLETED", healthy=True)
         self.assertEqual({it["taskDefinitionArn"] for it in world.alive()}, {second})
