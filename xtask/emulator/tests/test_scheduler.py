@@ -132,7 +132,13 @@ class Rollouts(unittest.TestCase):
         self.addCleanup(world.close)
         world.service.pop("_completed")
         world.update(desiredCount=2, taskDefinition=world.register())
-        world.until(lambda: [world.crash(it) for it in world.running()] and False or world.state() == "FAILED")
+
+        def failed():
+            for task in world.running():
+                world.crash(task)
+            return world.state() == "FAILED"
+
+        world.until(failed)
         self.assertEqual(world.deployment()["status"], "ROLLBACK_FAILED")
         for _ in range(20):
             world.tick()
@@ -142,9 +148,15 @@ class Rollouts(unittest.TestCase):
         world = self.world
         second = self.start()
         world.call("DeregisterTaskDefinition", taskDefinition=self.first)
-        ended = {self.first: "COMPLETED", second: "FAILED"}
-        world.until(lambda: [world.crash(it) for it in world.running(second) if "_targets" in it] and False
-                    or world.state() == ended[world.service["taskDefinition"]], healthy=True)
+
+        def ended():
+            for task in world.running(second):
+                if "_targets" in task:
+                    world.crash(task)
+            back = world.service["taskDefinition"] == self.first
+            return world.state() == ("COMPLETED" if back else "FAILED")
+
+        world.until(ended, healthy=True)
         self.assertIn(world.deployment()["status"], ("ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED"))
         self.assertEqual(len(world.running(self.first)), 2, "those of before run on")
 

@@ -48,7 +48,7 @@ class Start(unittest.TestCase):
         self.change_pin(lambda pins: pins.update({name: "0" * 16}))
         status, said = self.start()
         self.assertEqual(status, 1)
-        self.assertRegex(said, f"these functions differ: {name}. Remedy: install the version of requirements.txt")
+        self.assertIn(f"these functions differ: {name}. Remedy: install the version of requirements", said)
 
     def test_a_function_that_is_not_there(self):
         self.change_pin(lambda pins: pins.update({"ministack.services.ecs._gone": "0" * 16}))
@@ -61,7 +61,7 @@ class Start(unittest.TestCase):
                 (self.state / "overlay.json").write_text(json.dumps(format))
             status, said = self.start()
             self.assertEqual(status, 1)
-            self.assertIn("was written by another version of the local AWS. Remedy: cargo xtask local reset", said)
+            self.assertIn("another version of the local AWS. Remedy: cargo xtask local reset", said)
 
     def test_no_key(self):
         (self.folder / "key.json").write_text("{}")

@@ -162,7 +162,13 @@ class Transcripts(unittest.TestCase):
         world = self.world
         world.service.pop("_completed")
         world.update(desiredCount=2, taskDefinition=world.register())
-        world.until(lambda: [world.crash(it) for it in world.running()] and False or world.state() == "FAILED")
+
+        def failed():
+            for task in world.running():
+                world.crash(task)
+            return world.state() == "FAILED"
+
+        world.until(failed)
         return {"service_deployment": world.deployment(), "deployments": world.described()["deployments"]}
 
     def updated_twice(self):
