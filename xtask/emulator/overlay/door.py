@@ -33,7 +33,7 @@ BALANCERS = (".alb.localhost", ".elb.amazonaws.com")
 OPEN = ("/_ministack/health", "/_ministack/ready")
 # Parts of the emulator that change or give away everything, or run code, without a signature.
 CLOSED = ("/_ministack/", "/_localstack/", "/_aws/", "/v2/credentials", "/latest/")
-# https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+# https://github.com/aws-azure-login/aws-azure-login/issues/251
 INVALID = "The security token included in the request is invalid."
 
 

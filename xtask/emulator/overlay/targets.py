@@ -1,7 +1,7 @@
 """Targets of the load balancer: health checks, states, and where a request goes.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
-https://docs.aws.amazon.com/elasticloadbalancing/latest/application/check-target-health.html
+https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
 """
 
 import http.client
