@@ -11,7 +11,7 @@ CHOICES = {
     # `statusReason` of one that failed where no rollback was asked for.
     "failed": ("Service deployment failed because the circuit breaker threshold was exceeded.", None),
     # `rolloutStateReason` of the deployment that StopServiceDeployment ended, and of the one before it.
-    "stopped rollout": ("Service deployment rolled back by user.", ""),
+    "stopped rollout": ("ECS deployment rolled back by user.", ""),
     # The messages of StopServiceDeployment's refusals. Their codes are in the API's model.
     "no such deployment": ("The service deployment was not found.", "Service deployment not found."),
     "ended deployment": ("The service deployment has ended.", "Invalid service deployment status."),
