@@ -19,6 +19,7 @@ use crate::decide::artifact::types::{Digest, Key};
 use crate::decide::definition::Definition;
 use crate::decide::environment::Environment;
 use crate::decide::outputs::{Architecture, FunctionOutputs, Outputs};
+use crate::decide::release::deployment::{NewestDeployment, ServiceDeployment};
 use crate::decide::release::hold::Hold;
 use crate::decide::release::lock::Lock;
 use crate::decide::release::record::Record;
@@ -213,6 +214,15 @@ pub trait Cluster: Send + Sync {
         service: Service,
         update: &ServiceUpdate,
     ) -> Result<()>;
+    /// The newest service deployment of the last day. `None`: ECS knows none.
+    async fn newest_service_deployment(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+    ) -> Result<Option<NewestDeployment>>;
+    async fn describe_service_deployment(&self, arn: &str) -> Result<Option<ServiceDeployment>>;
+    /// Makes ECS go back to the last completed deployment.
+    async fn stop_service_deployment(&self, arn: &str) -> Result<()>;
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()>;
     /// The stopped tasks of a revision that ECS still remembers (about an hour), newest first.
     async fn stopped_tasks(

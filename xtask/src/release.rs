@@ -6,6 +6,7 @@
 
 mod alarms;
 mod confirmation;
+mod deployment;
 mod evidence;
 mod function;
 mod lock;
@@ -17,6 +18,7 @@ mod secrets;
 mod service;
 mod stop;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
-use crate::catalog::Component;
+use crate::catalog::{Component, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::hold::Hold;
 use crate::decide::release::lock::{CHANGE_LIMIT, FENCE};
@@ -229,6 +231,8 @@ async fn under_lock(
         hold: None,
         lock: Arc::clone(&lock),
         patience: PATIENCE,
+        asks_deployments: true,
+        forward: BTreeMap::new(),
     };
     // The last change of a holder that lived may not have ended.
     let fenced = over.filter(|_| context.if_locked.take_over);
@@ -304,6 +308,10 @@ struct Release<'a> {
     lock: Arc<HeldLock<'a>>,
     /// How long AWS may not answer.
     patience: Duration,
+    /// Until AWS refuses to say what became of service deployments.
+    asks_deployments: bool,
+    /// The service deployments that were followed last.
+    forward: BTreeMap<Service, String>,
 }
 
 impl Release<'_> {

@@ -25,9 +25,9 @@ use tokio::time::Instant;
 
 pub use diagnostics::tell_diagnostics;
 pub use event::{
-    ArtifactKind, BuildEvent, CommandEvent, ContainerEvidence, Event, InfraEvent, LockEvent,
-    MachineEvent, RehearsedFault, ReleaseEvent, RollbackEvent, SecretChange, SecretsEvent,
-    Shortcoming, TaskEvidence,
+    ArtifactKind, BuildEvent, CauseEvidence, CommandEvent, ContainerEvidence, Event, InfraEvent,
+    LockEvent, MachineEvent, RehearsedFault, ReleaseEvent, RollbackEvent, SecretChange,
+    SecretsEvent, Shortcoming, TaskEvidence,
 };
 use event::{Shown, Tone};
 use paint::Paint;
@@ -193,7 +193,13 @@ impl Report {
             Format::Json | Format::Sarif => self.emit_json(event, &shown),
             _ if shown.tone == Tone::Live => self.live(&shown),
             Format::Human => self.put_lines(&shown.subject, &self.painted(&shown)),
-            Format::Github => self.put_lines(&shown.subject, &github::shown(&shown)),
+            Format::Github => {
+                self.put_lines(&shown.subject, &github::shown(&shown));
+                for (title, text) in event.errors() {
+                    let error = github::command("error", &[("title", title)], &text);
+                    self.put_lines("", &error);
+                }
+            }
         }
     }
 

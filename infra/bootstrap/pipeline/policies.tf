@@ -9,9 +9,11 @@ locals {
 
   # What is below the environment's own cluster or path is not named one by one: the policies of a
   # role have at most 10,240 characters together, and twenty components have to fit.
-  services     = ["arn:aws:ecs:${local.here}:service/${var.prefix}-${var.environment}/*"]
-  repositories = ["arn:aws:ecr:${local.here}:repository/${var.prefix}/*"]
-  secrets      = ["arn:aws:secretsmanager:${local.here}:secret:${var.prefix}/${var.environment}/*"]
+  services            = ["arn:aws:ecs:${local.here}:service/${var.prefix}-${var.environment}/*"]
+  service_deployments = ["arn:aws:ecs:${local.here}:service-deployment/${var.prefix}-${var.environment}/*"]
+  service_revisions   = ["arn:aws:ecs:${local.here}:service-revision/${var.prefix}-${var.environment}/*"]
+  repositories        = ["arn:aws:ecr:${local.here}:repository/${var.prefix}/*"]
+  secrets             = ["arn:aws:secretsmanager:${local.here}:secret:${var.prefix}/${var.environment}/*"]
 
   # These names have no separator after the prefix, and another environment's prefix may continue
   # it.
@@ -199,6 +201,20 @@ data "aws_iam_policy_document" "release" {
     sid       = "RollOut"
     actions   = ["ecs:UpdateService"]
     resources = local.services
+  }
+
+  # What becomes of an update. Whoever lists them needs the service, whoever reads or stops one its
+  # own resource.
+  statement {
+    sid       = "ServiceDeployments"
+    actions   = ["ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions"]
+    resources = concat(local.services, local.service_deployments, local.service_revisions)
+  }
+
+  statement {
+    sid       = "StopServiceDeployments"
+    actions   = ["ecs:StopServiceDeployment"]
+    resources = local.service_deployments
   }
 
   statement {

@@ -138,6 +138,12 @@ run "pipeline" {
     error_message = "a release registers revisions of the services' families only"
   }
   assert {
+    condition = jsonencode([
+      for statement in data.aws_iam_policy_document.release.statement : sort(statement.resources) if contains(statement.actions, "ecs:StopServiceDeployment")
+    ]) == jsonencode([["arn:aws:ecs:${var.region}:${var.account_id}:service-deployment/${var.prefix}-${var.environment}/*"]])
+    error_message = "a release stops service deployments of its own cluster only"
+  }
+  assert {
     condition = alltrue([
       for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement) :
       alltrue([for action in statement.actions : !strcontains(action, "*")])

@@ -4,6 +4,7 @@
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -11,7 +12,8 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionFluentBuilder;
 use aws_sdk_ecs::types::{
-    self, DesiredStatus, Tag, Task, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus,
+    self, CreatedAt, DesiredStatus, ServiceDeploymentBrief, StopServiceDeploymentStopType, Tag,
+    Task, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus,
 };
 use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
 use aws_smithy_schema::Schema;
@@ -24,13 +26,16 @@ use super::aws::explain;
 use crate::catalog::Service;
 use crate::decide::definition::Definition;
 use crate::decide::outputs::Outputs;
+use crate::decide::release::deployment::{NewestDeployment, ServiceDeployment};
 use crate::decide::release::snapshot::{Registered, Revision, ServiceState, StoppedTask};
 use crate::ports::{Cluster, ServiceUpdate};
-use state::{name_of, revision_of, service_state, stopped_task, with_alarms};
+use state::{name_of, revision_of, service_deployment, service_state, stopped_task, with_alarms};
 
 const SHA256_TAG: &str = "definition-sha256";
 /// The limit of services in `DescribeServices`.
 const SERVICES_MAX: usize = 10;
+/// How far back service deployments are listed: one that is followed is younger.
+const DEPLOYMENTS_SINCE: Duration = Duration::from_hours(24);
 /// The limit of tasks in `DescribeTasks`.
 const TASKS_MAX: usize = 100;
 
@@ -249,6 +254,90 @@ impl Cluster for Ecs {
                 .to_owned()
         };
         Ok(running(&tasks).map(health).collect())
+    }
+
+    async fn newest_service_deployment(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+    ) -> Result<Option<NewestDeployment>> {
+        let name = &outputs.service(service).ecs_service;
+        let since = SystemTime::now() - DEPLOYMENTS_SINCE;
+        let listed = self
+            .client
+            .list_service_deployments()
+            .cluster(&outputs.cluster)
+            .service(name)
+            .created_at(CreatedAt::builder().after(since.into()).build());
+        let mut newest: Option<ServiceDeploymentBrief> = None;
+        let mut page = None;
+        loop {
+            let answer = listed.clone().set_next_token(page).send().await;
+            let answer = answer
+                .map_err(explain)
+                .with_context(|| format!("list the service deployments of {name}"))?;
+            // AWS documents no order.
+            let found = answer.service_deployments.unwrap_or_default().into_iter();
+            newest = newest.into_iter().chain(found).max_by_key(|it| {
+                let created = it.created_at();
+                created.map(|at| (at.secs(), at.subsec_nanos()))
+            });
+            page = answer.next_token;
+            if page.is_none() {
+                break;
+            }
+        }
+        let (Some(arn), Some(target)) = (
+            newest.as_ref().and_then(|it| it.service_deployment_arn()),
+            newest
+                .as_ref()
+                .and_then(|it| it.target_service_revision_arn()),
+        ) else {
+            return Ok(None);
+        };
+        let described = self
+            .client
+            .describe_service_revisions()
+            .service_revision_arns(target)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("describe the service revision {target}"))?;
+        let revision = described.service_revisions().first();
+        let Some(definition) = revision.and_then(|it| it.task_definition()) else {
+            return Ok(None);
+        };
+        Ok(Some(NewestDeployment {
+            arn: arn.to_owned(),
+            revision: revision_of(definition)?,
+        }))
+    }
+
+    async fn describe_service_deployment(&self, arn: &str) -> Result<Option<ServiceDeployment>> {
+        let described = self
+            .client
+            .describe_service_deployments()
+            .service_deployment_arns(arn)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("describe the service deployment {}", name_of(arn)))?;
+        Ok(described
+            .service_deployments()
+            .first()
+            .map(service_deployment))
+    }
+
+    async fn stop_service_deployment(&self, arn: &str) -> Result<()> {
+        self.client
+            .stop_service_deployment()
+            .service_deployment_arn(arn)
+            .stop_type(StopServiceDeploymentStopType::Rollback)
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("stop the service deployment {}", name_of(arn)))?;
+        Ok(())
     }
 
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Decisions about releases: the plan, the progress of a rollout, the ledger and the rotation of
 //! keys.
 
+pub mod cause;
+pub mod deployment;
 pub mod history;
 pub mod hold;
 pub mod lock;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::deployment::Watch;
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
+use crate::decide::release::cause::{self, Cause, CauseKind, Seen};
 use crate::decide::release::snapshot::{Revision, ServiceEvent, StoppedContainer, StoppedTask};
 use crate::ports::Context;
 use crate::report;
@@ -21,6 +23,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(3);
 /// What explains a failure.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
+    pub(super) causes: Vec<Cause>,
     /// One for each way in which tasks stopped of themselves.
     pub(super) tasks: Vec<report::TaskEvidence>,
     /// Lines for people about what else is known.
@@ -28,24 +31,28 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn note(note: String) -> Self {
+    pub(super) fn of_note(note: String) -> Self {
         Self {
             notes: vec![note],
             ..Self::default()
         }
     }
 
+    fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// What went wrong in the program's own words: `NAME exited with 78: PORT: ...`; or which
     /// health check failed.
     pub(super) fn headline(&self) -> Option<String> {
-        let health_check = "health check";
-        if let Some(sick) = self
-            .tasks
-            .iter()
-            .find(|it| it.reason.contains(health_check))
-        {
-            return Some(without_arn(&sick.reason));
-        }
+        let mut tasks = self.tasks.iter();
+        let sick = tasks.find(|it| it.reason.contains("health check"));
+        sick.map(|sick| without_arn(&sick.reason))
+            .or_else(|| self.exit())
+    }
+
+    /// The first exit of a container that is a failure, with its last words.
+    fn exit(&self) -> Option<String> {
         let ended = self.tasks.iter().find_map(|task| {
             let containers = task.containers.iter();
             let mut failed =
@@ -61,6 +68,18 @@ impl Evidence {
             headline.push_str(&format!(": {said}"));
         }
         Some(headline)
+    }
+
+    /// The program's own words say more of an exit than its code.
+    fn explain_exits(&mut self) {
+        let Some(exit) = self.exit() else { return };
+        let exits = self.causes.iter_mut();
+        for cause in exits.filter(|it| it.kind == CauseKind::ContainerExited) {
+            cause.detail.clone_from(&exit);
+        }
+        for cause in &mut self.causes {
+            cause.detail = without_arn(&cause.detail);
+        }
     }
 }
 
@@ -85,56 +104,63 @@ fn said(line: &str) -> String {
     }
 }
 
-/// Why the tasks of a revision stopped, with the last lines of their logs.
+/// What was seen of a rollout that failed.
+pub(super) struct FailedRollout<'a> {
+    pub(super) service: Service,
+    pub(super) revision: &'a Revision,
+    pub(super) reason: &'a str,
+    /// The newest event of before it.
+    pub(super) known_event: Option<&'a str>,
+    pub(super) watch: &'a Watch,
+}
+
+/// Why it failed: tasks with the last lines of their logs, targets, events, and the causes that
+/// they show.
 pub(super) async fn gather(
     context: &Context<'_>,
     outputs: &Outputs,
-    service: Service,
-    revision: &Revision,
+    failed: &FailedRollout<'_>,
 ) -> Evidence {
-    let gathered = stopped(context, outputs, service, revision).await;
-    gathered
-        .unwrap_or_else(|error| Evidence::note(format!("evidence    could not be read: {error:#}")))
-}
-
-/// What ECS told about a failure since the event with this id.
-pub(super) async fn told_since(
-    context: &Context<'_>,
-    outputs: &Outputs,
-    service: Service,
-    known: Option<&str>,
-) -> Vec<String> {
-    let state = match context.cluster.describe_service(outputs, service).await {
-        Ok(state) => state,
-        Err(error) => return vec![format!("events      could not be read: {error:#}")],
-    };
-    let new = state.events.iter();
-    let new = new.take_while(|event| known != Some(event.id.as_str()));
-    let told: BTreeSet<&str> = new.filter_map(ServiceEvent::failure).collect();
-    let lines = told
-        .into_iter()
-        .map(|text| format!("event       {}", without_arn(text)));
-    lines.collect()
-}
-
-async fn stopped(
-    context: &Context<'_>,
-    outputs: &Outputs,
-    service: Service,
-    revision: &Revision,
-) -> Result<Evidence> {
-    let tasks = context
-        .cluster
-        .stopped_tasks(outputs, service, revision)
-        .await?;
-    let deaths = deaths(tasks.into_iter().filter(StoppedTask::is_evidence));
-    if deaths.is_empty() {
-        let note = format!("tasks       no task of {revision} failed");
-        return Ok(Evidence::note(note));
-    }
+    let FailedRollout {
+        service,
+        revision,
+        watch,
+        ..
+    } = *failed;
     let mut evidence = Evidence::default();
+    let tasks = context.cluster.stopped_tasks(outputs, service, revision);
+    let tasks: Vec<StoppedTask> = match tasks.await {
+        Ok(tasks) => tasks.into_iter().filter(StoppedTask::is_evidence).collect(),
+        Err(error) => {
+            evidence.note(format!("tasks       could not be read: {error:#}"));
+            Vec::new()
+        }
+    };
+    let targets = watch.unhealthy.iter();
+    evidence
+        .notes
+        .extend(targets.map(|why| format!("targets     {why}")));
+    let events = events_since(context, outputs, service, failed.known_event).await;
+    let events = events.unwrap_or_else(|error| {
+        evidence.note(format!("events      could not be read: {error:#}"));
+        Vec::new()
+    });
+    evidence
+        .notes
+        .extend(events.iter().map(|text| format!("event       {text}")));
+    if tasks.is_empty() {
+        evidence.note(format!("tasks       no task of {revision} failed"));
+    }
+    evidence.causes = cause::causes(&Seen {
+        tasks: &tasks,
+        targets: &watch.unhealthy,
+        events: &events,
+        deployment: watch.deployment.as_ref(),
+        reason: failed.reason,
+        stopped_by_us: watch.stopped_for.is_some(),
+    });
     let mut looks = LOG_LOOKS;
-    for (task, more) in deaths {
+    for (task, more) in deaths(tasks) {
         let log = last_words(context, outputs, service, &task, &mut looks).await;
         let (log, log_error) = match log {
             Ok(lines) => (lines, None),
@@ -150,7 +176,22 @@ async fn stopped(
             more,
         });
     }
-    Ok(evidence)
+    evidence.explain_exits();
+    evidence
+}
+
+/// What ECS said about a failure since the event with this id.
+async fn events_since(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+    known: Option<&str>,
+) -> Result<Vec<String>> {
+    let state = context.cluster.describe_service(outputs, service).await?;
+    let new = state.events.iter();
+    let new = new.take_while(|event| known != Some(event.id.as_str()));
+    let failures: BTreeSet<&str> = new.filter_map(ServiceEvent::failure).collect();
+    Ok(failures.into_iter().map(without_arn).collect())
 }
 
 /// The last lines of a task's log. They arrive some seconds after the task has stopped, so those of
@@ -187,7 +228,7 @@ fn newest(mut lines: Vec<String>) -> Vec<String> {
 }
 
 /// One task, the newest, for each distinct failure, and how many more failed the same way.
-fn deaths(tasks: impl Iterator<Item = StoppedTask>) -> Vec<(StoppedTask, usize)> {
+fn deaths(tasks: Vec<StoppedTask>) -> Vec<(StoppedTask, usize)> {
     let mut deaths: Vec<(StoppedTask, usize)> = Vec::new();
     for task in tasks {
         match deaths.iter_mut().find(|(known, _)| same_way(known, &task)) {
@@ -232,7 +273,7 @@ mod tests {
                 log_error: None,
                 more: 0,
             }],
-            notes: Vec::new(),
+            ..Evidence::default()
         }
     }
 

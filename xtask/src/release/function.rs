@@ -52,7 +52,7 @@ impl Release<'_> {
                 ReleaseError::Failed(failure) => ReleaseError::Failed(ComponentFailure {
                     component: Some(function.into()),
                     error: anyhow!("version {version} {:#}", failure.error),
-                    evidence: Evidence::note(format!(
+                    evidence: Evidence::of_note(format!(
                         "alias       stays on version {}",
                         step.rollback_version
                     )),

@@ -4,11 +4,12 @@ use anyhow::Result;
 
 use super::{ComponentFailure, End, Release, ReleaseError};
 use crate::catalog::Component;
+use crate::decide::release::cause::Cause;
 use crate::decide::release::plan::Step;
 use crate::decide::release::record::ReleaseState;
 use crate::decide::release::rollout::Outcome;
 use crate::failure::{Failure, Kind};
-use crate::report::RollbackEvent;
+use crate::report::{CauseEvidence, RollbackEvent};
 
 /// How the rollback of one component ended.
 pub(super) enum RollbackOutcome {
@@ -36,10 +37,15 @@ impl Release<'_> {
         let reason = format!("{error:#}");
         let report = self.context.report;
         let number = self.record.number;
+        let mut causes = failure.evidence.causes.clone();
+        if causes.is_empty() {
+            causes.push(Cause::unknown(&reason));
+        }
         let failed = RollbackEvent::ReleaseFailed {
             number,
             component: *component,
             reason: reason.clone(),
+            causes: causes.into_iter().map(CauseEvidence::from).collect(),
             tasks: failure.evidence.tasks.clone(),
             notes: failure.evidence.notes.clone(),
         };

@@ -1,12 +1,13 @@
 //! A service's part of a release: register, update in one call, follow to an outcome, prove; and
 //! back.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::time::Instant;
 
+use super::deployment::{EarlyStop, Followed, Watch};
+use super::evidence::FailedRollout;
 use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
@@ -55,6 +56,7 @@ impl Release<'_> {
         let state = self.as_planned(step).await?;
         self.write_after(service, &revision, key).await?;
         let known = state.events.first().map(|event| event.id.clone());
+        let mut followed = Followed::After(None);
         let mut previous = vec![step.rollback_revision.clone()];
         if step.action != ServiceAction::Follow {
             previous.extend(state.primary().map(|it| it.revision.clone()));
@@ -67,6 +69,7 @@ impl Release<'_> {
                 desired: step.count,
                 alarms,
             };
+            followed = self.next_deployment(service).await?;
             self.update(service, &update).await?;
         }
         let goal = RolloutGoal {
@@ -74,7 +77,7 @@ impl Release<'_> {
             previous,
             desired: step.count,
         };
-        self.reach(step, goal, known.as_deref()).await
+        self.reach(step, goal, followed, known.as_deref()).await
     }
 
     /// The service, as long as it runs what the plan was made for.
@@ -110,17 +113,22 @@ impl Release<'_> {
             .await
     }
 
-    /// Waits for the outcome of an update that was sent. `known` is the newest event of before.
+    /// Waits for the outcome of an update that was sent. `known_event` is the newest of before.
     async fn reach(
         &mut self,
         step: &ServiceStep,
         goal: RolloutGoal,
-        known: Option<&str>,
+        followed: Followed,
+        known_event: Option<&str>,
     ) -> Result<(), ReleaseError> {
         let service = step.service;
         let revision = goal.revision.clone();
-        let mut unhealthy = BTreeSet::new();
-        let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut unhealthy);
+        let early_stop = match step.rollback_count {
+            0 => EarlyStop::Fail,
+            _ => EarlyStop::GoBack,
+        };
+        let mut watch = Watch::of(followed, early_stop);
+        let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut watch);
         let reason = match decision.await? {
             RolloutDecision::Superseded { by } => {
                 return Err(ReleaseError::Superseded {
@@ -149,11 +157,14 @@ impl Release<'_> {
         let Self {
             context, outputs, ..
         } = self;
-        let mut evidence = evidence::gather(context, outputs, service, &revision).await;
-        let targets = unhealthy.iter().map(|why| format!("targets     {why}"));
-        evidence.notes.extend(targets);
-        let told = evidence::told_since(context, outputs, service, known).await;
-        evidence.notes.extend(told);
+        let failed = FailedRollout {
+            service,
+            revision: &revision,
+            reason: &reason,
+            known_event,
+            watch: &watch,
+        };
+        let evidence = evidence::gather(context, outputs, &failed).await;
         // The program's own words say more than ECS's about it.
         let reason = match evidence.headline() {
             Some(headline) => format!("{headline}; {reason}"),
@@ -186,14 +197,13 @@ impl Release<'_> {
     }
 
     /// Looks until the rollout has an outcome or asks for a proof. ECS rolling back by itself is
-    /// an end of the release: that rollback is followed in `roll_back_service`. Why targets were
-    /// unhealthy meanwhile is added to `unhealthy`: later they are gone.
+    /// an end of the release: that rollback is followed in `roll_back_service`.
     async fn follow(
         &mut self,
         service: Service,
         goal: RolloutGoal,
         limit: Duration,
-        unhealthy: &mut BTreeSet<String>,
+        watch: &mut Watch,
     ) -> Result<RolloutDecision, ReleaseError> {
         let report = self.context.report;
         let started = Instant::now();
@@ -202,8 +212,11 @@ impl Release<'_> {
         let mut seen = 0;
         loop {
             let state = self.service_state(service).await?;
+            let deployment = self.service_deployment(service, &revision, &mut watch.followed);
+            let deployment = deployment.await?;
             let late = started.elapsed() > limit;
-            let decision = rollout.observe(&state, late);
+            let decision = rollout.observe(&state, deployment.as_ref(), late);
+            watch.deployment = deployment.or(watch.deployment.take());
             // One look may be stale.
             let (waits, looks) = match decision {
                 RolloutDecision::Wait => (true, u32::MAX),
@@ -215,7 +228,12 @@ impl Release<'_> {
                 return Ok(decision);
             }
             if all_run(&state) {
-                unhealthy.extend(self.why_unhealthy(service).await);
+                watch.unhealthy.extend(self.why_unhealthy(service).await);
+            }
+            if waits && let Some(cause) = self.stop_early(service, &revision, &state, watch).await?
+            {
+                let reason = cause.detail;
+                return Ok(RolloutDecision::Failed { reason });
             }
             report.emit(progress(service, &revision, &state));
             self.ensure_lock_not_lost().await?;
@@ -350,11 +368,18 @@ impl Release<'_> {
             Some(desired) => primary == target && state.desired == desired,
             None => primary != ours,
         };
+        let forward = self.forward.remove(&service);
+        let mut followed = forward.map_or(Followed::Unknown, Followed::WayBack);
         if !is_there {
             let update = ServiceUpdate {
                 revision: Some(target.clone()),
                 desired,
                 alarms: self.turn_alarms_off(service, &state).await?,
+            };
+            // Of no task ECS has nothing to say: the counts of the service decide.
+            followed = match desired {
+                Some(_) => Followed::Unknown,
+                None => self.next_deployment(service).await?,
             };
             self.update(service, &update).await?;
         }
@@ -363,7 +388,7 @@ impl Release<'_> {
             previous: vec![ours, step.rollback_revision.clone()],
             desired,
         };
-        self.reach_back(service, goal).await
+        self.reach_back(service, goal, followed).await
     }
 
     /// Waits for the outcome of a rollback, of ours or of ECS.
@@ -371,10 +396,11 @@ impl Release<'_> {
         &mut self,
         service: Service,
         goal: RolloutGoal,
+        followed: Followed,
     ) -> Result<RollbackOutcome, ReleaseError> {
         let (target, desired) = (goal.revision.clone(), goal.desired);
-        let mut unhealthy = BTreeSet::new();
-        let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut unhealthy);
+        let mut watch = Watch::of(followed, EarlyStop::Never);
+        let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut watch);
         match decision.await? {
             RolloutDecision::Probe | RolloutDecision::Wait => {}
             RolloutDecision::Superseded { by } => return Ok(RollbackOutcome::Superseded { by }),

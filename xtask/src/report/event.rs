@@ -20,7 +20,7 @@ pub use infra::InfraEvent;
 pub use lock::LockEvent;
 pub use machine::{MachineEvent, RehearsedFault, Shortcoming};
 pub use release::ReleaseEvent;
-pub use rollback::{ContainerEvidence, RollbackEvent, TaskEvidence};
+pub use rollback::{CauseEvidence, ContainerEvidence, RollbackEvent, TaskEvidence};
 pub use secrets::{SecretChange, SecretsEvent};
 
 /// Every event, by the part of xtask that it comes from.
@@ -60,6 +60,14 @@ from!(
 );
 
 impl Event {
+    /// What a workflow marks as an error: title and text.
+    pub(super) fn errors(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Rollback(event) => event.errors(),
+            _ => Vec::new(),
+        }
+    }
+
     /// For people.
     pub(super) fn shown(&self) -> Shown {
         match self {

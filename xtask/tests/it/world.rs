@@ -7,6 +7,7 @@ mod alone;
 mod checkout;
 mod command;
 pub(crate) mod components;
+mod deployments;
 mod edge;
 mod function;
 mod machine;

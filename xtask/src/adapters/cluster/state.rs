@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 use aws_sdk_ecs::types::{
-    self, DeploymentAlarms, DeploymentConfiguration, DeploymentRolloutState, Service, Task,
+    self, DeploymentAlarms, DeploymentConfiguration, DeploymentRolloutState, Service,
+    ServiceDeploymentRollbackMonitorsStatus, ServiceDeploymentStatus, Task,
 };
 
+use crate::decide::release::deployment::{DeploymentStatus, ServiceDeployment};
 use crate::decide::release::snapshot::{
     Alarms, Deployment, Revision, RolloutState, ServiceEvent, ServiceState, StoppedContainer,
     StoppedTask,
@@ -88,6 +90,42 @@ fn deployment(deployment: &types::Deployment) -> Result<Deployment> {
         pending: deployment.pending_count(),
         failed: deployment.failed_tasks(),
     })
+}
+
+pub(super) fn service_deployment(found: &types::ServiceDeployment) -> ServiceDeployment {
+    let breaker = found.deployment_circuit_breaker();
+    let rollback = found.rollback().and_then(|it| it.reason());
+    let triggered = Some(&ServiceDeploymentRollbackMonitorsStatus::Triggered);
+    let alarms = found.alarms();
+    ServiceDeployment {
+        arn: found
+            .service_deployment_arn()
+            .unwrap_or_default()
+            .to_owned(),
+        status: deployment_status(found.status()),
+        reason: rollback
+            .or(found.status_reason())
+            .unwrap_or_default()
+            .to_owned(),
+        failures: breaker.map_or(0, |it| it.failure_count()),
+        breaker_triggered: breaker.and_then(|it| it.status()) == triggered,
+        alarms: alarms.map_or_else(Vec::new, |it| it.triggered_alarm_names().to_vec()),
+    }
+}
+
+fn deployment_status(status: Option<&ServiceDeploymentStatus>) -> DeploymentStatus {
+    match status {
+        Some(ServiceDeploymentStatus::Successful) => DeploymentStatus::Successful,
+        Some(ServiceDeploymentStatus::Stopped) => DeploymentStatus::Stopped,
+        Some(
+            ServiceDeploymentStatus::RollbackRequested
+            | ServiceDeploymentStatus::RollbackInProgress,
+        ) => DeploymentStatus::RollingBack,
+        Some(ServiceDeploymentStatus::RollbackSuccessful) => DeploymentStatus::RolledBack,
+        Some(ServiceDeploymentStatus::RollbackFailed) => DeploymentStatus::RollbackFailed,
+        // States that are unknown to this SDK count as in progress.
+        _ => DeploymentStatus::InProgress,
+    }
 }
 
 pub(super) fn stopped_task(task: &Task) -> StoppedTask {

@@ -1,10 +1,12 @@
 //! The rollout of one service, from the update to an outcome: observations in, decisions out.
 //!
-//! Only revisions, rollout states and counts are used. Deployment ids, events and the length of the
-//! list are not reliable, since a rollback may reuse an old deployment.
+//! What the service deployment says decides, where it is known. Of the service itself only
+//! revisions, rollout states and counts are used: deployment ids, events and the length of the list
+//! are not reliable, since a rollback may reuse an old deployment.
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::{DeploymentStatus, ServiceDeployment};
 use super::snapshot::{Deployment, Revision, RolloutState, ServiceState};
 
 /// How a rollout ended.
@@ -77,7 +79,12 @@ impl Rollout {
     }
 
     /// The decision that follows from an observation. `late`: the time limit is exceeded.
-    pub fn observe(&mut self, state: &ServiceState, late: bool) -> RolloutDecision {
+    pub fn observe(
+        &mut self,
+        state: &ServiceState,
+        deployment: Option<&ServiceDeployment>,
+        late: bool,
+    ) -> RolloutDecision {
         let Some(primary) = state.primary().filter(|_| state.active) else {
             return RolloutDecision::Superseded {
                 by: "nothing: the service does not exist".to_owned(),
@@ -89,16 +96,27 @@ impl Rollout {
                 self.reason.clone_from(&failed.reason);
             }
         }
+        let status = deployment.map(|it| it.status);
+        if let Some(ended) = deployment.filter(|it| it.is_given_up()) {
+            self.seen = true;
+            self.reason = ended.why();
+        }
         if primary.revision == self.goal.revision {
             self.seen = true;
-            return self.ours(state, primary, late);
+            return self.ours(state, primary, deployment, late);
         }
         if !self.goal.previous.contains(&primary.revision) {
             return RolloutDecision::Superseded {
                 by: primary.revision.to_string(),
             };
         }
-        match (self.seen, state.settled()) {
+        if status == Some(DeploymentStatus::RollbackFailed) {
+            return RolloutDecision::Failed {
+                reason: self.reason.clone(),
+            };
+        }
+        let is_back = state.settled() || status == Some(DeploymentStatus::RolledBack);
+        match (self.seen, is_back) {
             (false, _) if late => RolloutDecision::Failed {
                 reason: "ECS never showed the update".to_owned(),
             },
@@ -115,16 +133,31 @@ impl Rollout {
         }
     }
 
-    fn ours(&self, state: &ServiceState, primary: &Deployment, late: bool) -> RolloutDecision {
+    fn ours(
+        &self,
+        state: &ServiceState,
+        primary: &Deployment,
+        deployment: Option<&ServiceDeployment>,
+        late: bool,
+    ) -> RolloutDecision {
         let enough = self
             .goal
             .desired
             .is_none_or(|desired| state.desired == desired);
-        if state.settled() && enough {
+        let is_completed = match deployment {
+            Some(deployment) => deployment.status == DeploymentStatus::Successful,
+            None => state.settled(),
+        };
+        if is_completed && enough {
             return RolloutDecision::Probe;
         }
-        match primary.state {
-            RolloutState::Failed => RolloutDecision::Failed {
+        match (deployment.map(|it| it.status), primary.state) {
+            (Some(DeploymentStatus::Stopped | DeploymentStatus::RollbackFailed), _) => {
+                RolloutDecision::Failed {
+                    reason: self.reason.clone(),
+                }
+            }
+            (_, RolloutState::Failed) => RolloutDecision::Failed {
                 reason: primary.reason.clone(),
             },
             _ if late => RolloutDecision::Failed {
@@ -190,16 +223,19 @@ mod tests {
         let mut rollout = rollout();
         let old = deployment("demo-axon:1", Completed, 2, 2);
         let stale = service(vec![old.clone()]);
-        assert_eq!(rollout.observe(&stale, false), RolloutDecision::Wait);
+        assert_eq!(rollout.observe(&stale, None, false), RolloutDecision::Wait);
         let half = service(vec![
             deployment("demo-axon:2", InProgress, 1, 2),
             old.clone(),
         ]);
-        assert_eq!(rollout.observe(&half, false), RolloutDecision::Wait);
+        assert_eq!(rollout.observe(&half, None, false), RolloutDecision::Wait);
         let draining = service(vec![deployment("demo-axon:2", Completed, 2, 2), old]);
-        assert_eq!(rollout.observe(&draining, false), RolloutDecision::Wait);
+        assert_eq!(
+            rollout.observe(&draining, None, false),
+            RolloutDecision::Wait
+        );
         let whole = service(vec![deployment("demo-axon:2", Completed, 2, 2)]);
-        assert_eq!(rollout.observe(&whole, false), RolloutDecision::Probe);
+        assert_eq!(rollout.observe(&whole, None, false), RolloutDecision::Probe);
     }
 
     #[test]
@@ -215,13 +251,13 @@ mod tests {
         ]);
         let reason = "tasks failed to start".to_owned();
         assert_eq!(
-            rollout.observe(&going, false),
+            rollout.observe(&going, None, false),
             RolloutDecision::RollingBack { reason }
         );
         let gone = service(vec![deployment("demo-axon:1", Completed, 2, 2), ours]);
         let reason = "tasks failed to start".to_owned();
         assert_eq!(
-            rollout.observe(&gone, false),
+            rollout.observe(&gone, None, false),
             RolloutDecision::RolledBack { reason }
         );
     }
@@ -231,7 +267,7 @@ mod tests {
         let other = service(vec![deployment("demo-axon:9", InProgress, 0, 2)]);
         let by = "demo-axon:9".to_owned();
         assert_eq!(
-            rollout().observe(&other, false),
+            rollout().observe(&other, None, false),
             RolloutDecision::Superseded { by }
         );
     }
@@ -240,12 +276,12 @@ mod tests {
     fn every_wait_has_an_end() {
         let half = service(vec![deployment("demo-axon:2", InProgress, 1, 2)]);
         assert!(matches!(
-            rollout().observe(&half, true),
+            rollout().observe(&half, None, true),
             RolloutDecision::Failed { .. }
         ));
         let stale = service(vec![deployment("demo-axon:1", Completed, 2, 2)]);
         assert!(matches!(
-            rollout().observe(&stale, true),
+            rollout().observe(&stale, None, true),
             RolloutDecision::Failed { .. }
         ));
     }
@@ -270,13 +306,13 @@ mod tests {
                 for third in &alphabet {
                     let mut rollout = rollout();
                     for state in [first, second, third] {
-                        if rollout.observe(state, false) == RolloutDecision::Probe {
+                        if rollout.observe(state, None, false) == RolloutDecision::Probe {
                             let primary = state.primary().unwrap();
                             assert_eq!(primary.revision.as_str(), "demo-axon:2");
                             assert!(state.settled());
                         }
                     }
-                    let last = rollout.observe(third, true);
+                    let last = rollout.observe(third, None, true);
                     assert!(
                         !matches!(
                             last,

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Shown, block, done, live, warning};
 use crate::catalog::Component;
+use crate::decide::release::cause::CauseKind;
 use crate::report::{megabytes, short_digest};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,6 +63,16 @@ pub enum ReleaseEvent {
         revision: String,
         answer: String,
     },
+    /// What became of updates is read from the services themselves.
+    DeploymentsNotRead {
+        error: String,
+    },
+    /// Its tasks die of one cause that does not pass: ECS is asked to go back at once.
+    StoppingDeployment {
+        component: Component,
+        cause: CauseKind,
+        detail: String,
+    },
     /// A service's revision, or a function's version, does the work now.
     RolledOut {
         component: Component,
@@ -111,6 +122,18 @@ impl ReleaseEvent {
             Self::ReleaseClosed { number, outcome } => {
                 done("release", format!("{number} closed: {outcome}"))
             }
+            Self::DeploymentsNotRead { error } => warning(
+                "ecs",
+                format!("service deployments cannot be read, going by the services: {error}"),
+            ),
+            Self::StoppingDeployment {
+                component,
+                cause,
+                detail,
+            } => done(
+                component,
+                format!("stopping the deployment: {}: {detail}", cause.name()),
+            ),
             Self::Pushing { component, bytes } => {
                 live(component, format!("pushing {}", megabytes(*bytes)))
             }

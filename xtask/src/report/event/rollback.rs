@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Shown, done, failed, warning};
 use crate::catalog::Component;
+use crate::decide::release::cause::{Cause, CauseKind};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -15,6 +16,8 @@ pub enum RollbackEvent {
         number: u64,
         component: Option<Component>,
         reason: String,
+        /// All that explain it.
+        causes: Vec<CauseEvidence>,
         /// Tasks that stopped of themselves, one for each way in which they did.
         tasks: Vec<TaskEvidence>,
         /// What else is known about the cause.
@@ -55,6 +58,16 @@ pub enum RollbackEvent {
     },
 }
 
+/// A cause, with what shows it and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct CauseEvidence {
+    pub cause: CauseKind,
+    /// In the words of AWS or of the program.
+    pub detail: String,
+    pub remedy: String,
+}
+
 /// A task that stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -87,12 +100,29 @@ impl RollbackEvent {
         self.shown().text
     }
 
+    /// What a workflow marks as an error: title and text.
+    pub(super) fn errors(&self) -> Vec<(&'static str, String)> {
+        let Self::ReleaseFailed {
+            component, causes, ..
+        } = self
+        else {
+            return Vec::new();
+        };
+        let component = component.map_or("the release", Component::name);
+        let error = |it: &CauseEvidence| {
+            let text = format!("{component}: {}\n{}", it.detail, it.remedy);
+            (it.cause.name(), text)
+        };
+        causes.iter().map(error).collect()
+    }
+
     pub(super) fn shown(&self) -> Shown {
         match self {
             Self::ReleaseFailed {
                 number,
                 component,
                 reason,
+                causes,
                 tasks,
                 notes,
             } => {
@@ -102,6 +132,11 @@ impl RollbackEvent {
                     format!("  what        {component}"),
                     format!("  why         {reason}"),
                 ];
+                for cause in causes {
+                    let name = cause.cause.name();
+                    lines.push(format!("  cause       {name}: {}", cause.detail));
+                    lines.push(format!("  remedy      {}", cause.remedy));
+                }
                 lines.extend(notes.iter().map(|note| format!("  {note}")));
                 lines.extend(tasks.iter().flat_map(TaskEvidence::lines));
                 failed(lines.join("\n"))
@@ -126,6 +161,16 @@ impl RollbackEvent {
             ),
             Self::AlarmsOff { component } => done(component, "its alarms are off for the rollback"),
             Self::AlarmsOn { component } => done(component, "its alarms are on again"),
+        }
+    }
+}
+
+impl From<Cause> for CauseEvidence {
+    fn from(cause: Cause) -> Self {
+        Self {
+            cause: cause.kind,
+            remedy: cause.kind.remedy().to_owned(),
+            detail: cause.detail,
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use xtask::catalog::Service;
 use xtask::decide::definition::Definition;
 use xtask::decide::outputs::Outputs;
+use xtask::decide::release::deployment::{DeploymentStatus, NewestDeployment, ServiceDeployment};
 use xtask::decide::release::snapshot::{
     Deployment, Registered, Revision, RolloutState, ServiceEvent, ServiceState, StoppedContainer,
     StoppedTask, TargetHealth,
@@ -18,6 +19,7 @@ use xtask::ports::{Balancer, Cluster, ServiceUpdate};
 
 use super::Fake;
 use super::alarms::{self, AlarmWatch};
+use super::deployments::FakeDeployment;
 
 /// What becomes of the tasks of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(crate) enum RolloutScript {
     CrashesAndGoesBack,
     /// They exit at once, and ECS does nothing about it.
     CrashesAndStays,
+    /// They exit at once, and the circuit breaker has a high threshold.
+    CrashesForLong,
     /// They run and fail the health check of the load balancer; the circuit breaker rolls the
     /// deployment back.
     FailsItsCheck,
@@ -40,7 +44,10 @@ pub(crate) enum RolloutScript {
 
 impl RolloutScript {
     fn crashes(&self) -> bool {
-        matches!(self, Self::CrashesAndGoesBack | Self::CrashesAndStays)
+        matches!(
+            self,
+            Self::CrashesAndGoesBack | Self::CrashesAndStays | Self::CrashesForLong
+        )
     }
 
     fn fails(&self) -> bool {
@@ -94,12 +101,14 @@ pub(crate) struct FakeService {
     pub(crate) watch: AlarmWatch,
     /// What ECS tells, newest first.
     events: Vec<ServiceEvent>,
+    /// The newest last.
+    pub(super) deployments: Vec<FakeDeployment>,
 }
 
 /// The step at which a good rollout is completed, and a bad one is rolled back.
 const LAST: u32 = 3;
 
-const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
+pub(super) const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
 
 impl FakeEcs {
     pub(super) fn create(&mut self, name: Service) {
@@ -126,6 +135,7 @@ impl FakeEcs {
             step: LAST,
             watch: AlarmWatch::default(),
             events: vec![event("0", "was unable to place a task, a week ago")],
+            deployments: Vec::new(),
         };
         self.services.insert(name, service);
     }
@@ -168,6 +178,7 @@ impl FakeEcs {
             let left = std::mem::replace(&mut service.primary, revision.to_owned());
             service.failed.retain(|(failed, _)| failed != revision);
             service.watch.begin();
+            service.begin_deployment(name.name(), revision);
             if service.before.as_deref() == Some(revision) {
                 // Its tasks never ended.
                 service.before = None;
@@ -186,6 +197,11 @@ impl FakeEcs {
         }
         service.desired = desired;
         Ok(())
+    }
+
+    /// Somebody stops the deployment of a service.
+    pub(crate) fn stop_by_hand(&mut self, name: Service) {
+        self.services.get_mut(&name).unwrap().go_back("");
     }
 
     /// Registers a revision for a deployment by hand.
@@ -269,12 +285,17 @@ impl FakeService {
             return (RolloutState::Completed, 0);
         }
         match rollout {
-            _ if rollout.crashes() && self.step >= 2 => (RolloutState::Failed, 0),
+            RolloutScript::CrashesAndGoesBack | RolloutScript::CrashesAndStays
+                if self.step >= 2 =>
+            {
+                (RolloutState::Failed, 0)
+            }
             RolloutScript::FailsItsCheck if self.step >= LAST => (RolloutState::Failed, 0),
             RolloutScript::FailsItsCheck => (RolloutState::InProgress, self.desired),
             RolloutScript::Hangs
             | RolloutScript::CrashesAndGoesBack
-            | RolloutScript::CrashesAndStays => (RolloutState::InProgress, 0),
+            | RolloutScript::CrashesAndStays
+            | RolloutScript::CrashesForLong => (RolloutState::InProgress, 0),
             RolloutScript::Good | RolloutScript::NeverListens | RolloutScript::SupersededBy(_) => {
                 match self.step {
                     0 => (RolloutState::InProgress, 0),
@@ -312,6 +333,10 @@ impl FakeService {
                 self.before = None;
                 self.watch.end();
                 self.completed.clone_from(&self.primary);
+                self.complete_deployment();
+            }
+            RolloutScript::CrashesAndStays if self.step >= 2 => {
+                self.end_deployment(DeploymentStatus::Stopped, BREAKER);
             }
             _ => {}
         }
@@ -326,6 +351,7 @@ impl FakeService {
         let failed = std::mem::replace(&mut self.primary, self.completed.clone());
         self.failed.push((failed, reason));
         self.step = 2;
+        self.end_deployment(DeploymentStatus::RollingBack, reason);
     }
 }
 
@@ -501,6 +527,46 @@ impl Cluster for Fake {
         let unhealthy = self.state().ecs.orbit_is_unhealthy && name == ORBIT;
         let health = if unhealthy { "UNHEALTHY" } else { "HEALTHY" };
         Ok(vec![health.to_owned(); running])
+    }
+
+    async fn newest_service_deployment(
+        &self,
+        _: &Outputs,
+        name: Service,
+    ) -> Result<Option<NewestDeployment>> {
+        self.call(&format!("deployments {name}"), |state| {
+            let service = &state.ecs.services[&name];
+            Ok(service.deployments.last().map(FakeDeployment::newest))
+        })
+        .await
+    }
+
+    async fn describe_service_deployment(&self, arn: &str) -> Result<Option<ServiceDeployment>> {
+        self.call(&format!("deployment {arn}"), |state| {
+            let (name, number) = arn.split_once('/').context("no such deployment")?;
+            let name: Service = name.parse().unwrap();
+            let service = &state.ecs.services[&name];
+            let rollout = &state.ecs.revisions[&service.primary].rollout;
+            // The others are given up before a second task fails.
+            let fails_again = *rollout == RolloutScript::CrashesForLong;
+            let failures = if fails_again { service.step } else { 0 };
+            let found = service.deployments.get(number.parse::<usize>()? - 1);
+            Ok(found.map(|found| found.described(failures)))
+        })
+        .await
+    }
+
+    async fn stop_service_deployment(&self, arn: &str) -> Result<()> {
+        let call = format!("stop {arn}");
+        self.call(&call, |state| {
+            let (name, _) = arn.split_once('/').context("no such deployment")?;
+            let name: Service = name.parse().unwrap();
+            let service = state.ecs.services.get_mut(&name);
+            service.context("no such service")?.go_back("");
+            state.changed(&call);
+            Ok(())
+        })
+        .await
     }
 
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {

@@ -205,6 +205,72 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_tasks_that_die_of_one_lasting_cause_stop_the_deployment_early() {
+    let fake = release_where_orbit(RolloutScript::CrashesForLong).await;
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&[
+        "stopping the deployment: container exited: orbit exited with 101",
+        "cause       container exited: orbit exited with 101: last words in /ecs/demo-orbit",
+        "remedy      the program ended by itself",
+        "orbit       rolled back to demo-orbit:1",
+    ]);
+    assert!(
+        !output.talk.contains("stopped by somebody"),
+        "{}",
+        output.talk
+    );
+    let changes = fake.changes_after("update orbit demo-orbit:2");
+    assert_eq!(changes[0], "stop orbit/2");
+    everything_is_back(&fake);
+
+    // There is nothing that ECS could go back to.
+    let fake = Fake::applied();
+    fake.script(ORBIT, RolloutScript::CrashesForLong);
+    fake.deploy_all().await.fails(20);
+    let changes = fake.changes_after("update orbit demo-orbit:1 desired 2");
+    assert_eq!(
+        changes[0],
+        "update orbit demo-orbit-placeholder:1 desired 0"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_somebody_stops_is_told_as_that() {
+    let fake = Fake::released().await;
+    fake.edit(&COMPONENTS, "two");
+    fake.meanwhile("deployment orbit/2", |state| {
+        state.ecs.stop_by_hand(ORBIT);
+    });
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&[
+        "cause       deployment stopped by somebody",
+        "orbit       rolled back to demo-orbit:1",
+    ]);
+    everything_is_back(&fake);
+}
+
+/// The services alone show what becomes of a rollout, and the action that is missing is named.
+#[tokio::test(start_paused = true)]
+async fn without_permission_for_service_deployments_the_services_are_followed() {
+    for (script, exit_code) in [
+        (RolloutScript::Good, 0),
+        (RolloutScript::CrashesAndGoesBack, 20),
+    ] {
+        let fake = release_where_orbit(script).await;
+        fake.deny("deployments");
+        let before = fake.calls().len();
+        let output = fake.deploy_all().await;
+        assert_eq!(output.exit_code, exit_code, "{}", output.talk);
+        output.says(&["service deployments cannot be read, going by the services"]);
+        let warnings = output.talk.matches("service deployments cannot be read");
+        assert_eq!(warnings.count(), 1);
+        let calls = fake.calls().split_off(before);
+        let asked = calls.iter().filter(|it| it.starts_with("deployment"));
+        assert_eq!(asked.count(), 1, "once refused it is not asked again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");

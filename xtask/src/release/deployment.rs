@@ -1,0 +1,185 @@
+//! The service deployment of an update, by its own name. Where it cannot be read the service itself
+//! is followed.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::{Release, ReleaseError};
+use crate::catalog::Service;
+use crate::decide::release::cause::{self, Cause};
+use crate::decide::release::deployment::{DeploymentStatus, ServiceDeployment};
+use crate::decide::release::snapshot::{Revision, ServiceState};
+use crate::failure::{self, Kind};
+use crate::report::ReleaseEvent;
+
+/// What is watched of one rollout, and what was seen of it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) followed: Followed,
+    /// The last that was seen of the service deployment.
+    pub(super) deployment: Option<ServiceDeployment>,
+    /// Why targets were unhealthy meanwhile: later they are gone.
+    pub(super) unhealthy: BTreeSet<String>,
+    pub(super) early_stop: EarlyStop,
+    /// Why its deployment was stopped before ECS gave it up.
+    pub(super) stopped_for: Option<Cause>,
+}
+
+/// What is done where tasks die of one cause that does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EarlyStop {
+    /// ECS is asked to go back to what it completed last.
+    GoBack,
+    /// There is nothing that it could go back to: a first release.
+    Fail,
+    /// A rollback is given all of its time.
+    Never,
+}
+
+impl Watch {
+    pub(super) fn of(followed: Followed, early_stop: EarlyStop) -> Self {
+        Self {
+            followed,
+            deployment: None,
+            unhealthy: BTreeSet::new(),
+            early_stop,
+            stopped_for: None,
+        }
+    }
+}
+
+/// The service deployment that is followed.
+#[derive(Debug, Clone)]
+pub(super) enum Followed {
+    /// Its name is not known.
+    Unknown,
+    /// The one that is newer than this.
+    After(Option<String>),
+    Named(String),
+    /// One on which ECS goes back by itself.
+    WayBack(String),
+}
+
+/// So many tasks that died of one lasting cause show that the next dies too.
+const TASKS_TO_STOP: i32 = 2;
+
+impl Release<'_> {
+    /// For the service deployment that the next update begins.
+    pub(super) async fn next_deployment(
+        &mut self,
+        service: Service,
+    ) -> Result<Followed, ReleaseError> {
+        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        let newest = self.asked(async || cluster.newest_service_deployment(outputs, service).await);
+        let newest = newest.await?;
+        Ok(Followed::After(newest.map(|newest| newest.arn)))
+    }
+
+    /// What became of the service deployment so far. `None`: it is not known.
+    pub(super) async fn service_deployment(
+        &mut self,
+        service: Service,
+        revision: &Revision,
+        followed: &mut Followed,
+    ) -> Result<Option<ServiceDeployment>, ReleaseError> {
+        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        if let Followed::After(before) = followed {
+            let newest =
+                self.asked(async || cluster.newest_service_deployment(outputs, service).await);
+            let newest = newest.await?.filter(|newest| {
+                newest.revision == *revision && before.as_ref() != Some(&newest.arn)
+            });
+            if let Some(newest) = newest {
+                self.forward.insert(service, newest.arn.clone());
+                *followed = Followed::Named(newest.arn);
+            }
+        }
+        let (Followed::Named(arn) | Followed::WayBack(arn)) = followed else {
+            return Ok(None);
+        };
+        let found = self.asked(async || cluster.describe_service_deployment(arn).await);
+        let found = found.await?;
+        Ok(match followed {
+            Followed::WayBack(_) => found.map(ServiceDeployment::way_back),
+            _ => found,
+        })
+    }
+
+    /// Stops a deployment of which two tasks died of one cause that does not pass, and no task
+    /// became healthy. Returns the cause where nothing is left to wait for.
+    pub(super) async fn stop_early(
+        &mut self,
+        service: Service,
+        goal: &Revision,
+        state: &ServiceState,
+        watch: &mut Watch,
+    ) -> Result<Option<Cause>, ReleaseError> {
+        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        let failed = state.primary().filter(|it| it.revision == *goal);
+        let failed = failed.map_or(0, |primary| primary.failed);
+        let deployment = watch.deployment.as_ref().filter(|it| {
+            let is_hopeless = it.failures >= TASKS_TO_STOP && it.failures >= failed;
+            it.status == DeploymentStatus::InProgress && is_hopeless
+        });
+        let (Some(deployment), None) = (deployment, &watch.stopped_for) else {
+            return Ok(None);
+        };
+        if watch.early_stop == EarlyStop::Never {
+            return Ok(None);
+        }
+        let tasks = self.answered(async || cluster.stopped_tasks(outputs, service, goal).await);
+        let Some(cause) = cause::lasting(&tasks.await?) else {
+            return Ok(None);
+        };
+        self.context.report.emit(ReleaseEvent::StoppingDeployment {
+            component: service.into(),
+            cause: cause.kind,
+            detail: cause.detail.clone(),
+        });
+        watch.stopped_for = Some(cause.clone());
+        if watch.early_stop == EarlyStop::Fail {
+            return Ok(Some(cause));
+        }
+        let stopped = self.change(async || cluster.stop_service_deployment(&deployment.arn).await);
+        match stopped.await {
+            // ECS gives it up by itself, only later.
+            Err(error @ ReleaseError::Failed(_)) => self.ignore(error.text()),
+            stopped => stopped?,
+        }
+        Ok(None)
+    }
+
+    /// Asks about service deployments until AWS refuses that.
+    async fn asked<T>(
+        &mut self,
+        call: impl AsyncFn() -> Result<Option<T>>,
+    ) -> Result<Option<T>, ReleaseError> {
+        if !self.asks_deployments {
+            return Ok(None);
+        }
+        let refused = RefCell::new(None);
+        let found = self.answered(async || match call().await {
+            Err(error) if !is_temporary(&error) => {
+                refused.replace(Some(error));
+                Ok(None)
+            }
+            answer => answer,
+        });
+        let found = found.await?;
+        if let Some(error) = refused.into_inner() {
+            self.asks_deployments = false;
+            let error = format!("{error:#}");
+            self.context
+                .report
+                .emit(ReleaseEvent::DeploymentsNotRead { error });
+        }
+        Ok(found)
+    }
+}
+
+/// Whether an error ends the release, or is retried, wherever it occurs.
+fn is_temporary(error: &anyhow::Error) -> bool {
+    failure::is(error, Kind::Unanswered) || failure::is(error, Kind::Expired)
+}
