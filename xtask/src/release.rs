@@ -5,6 +5,7 @@
 //! What fails in between is rolled back in reverse order, and the record says how that ended.
 
 mod alarms;
+mod apply;
 mod confirmation;
 mod deployment;
 mod evidence;
@@ -43,6 +44,7 @@ use evidence::Evidence;
 use lock::{HeldLock, Inheritance};
 
 pub use alarms::left_without_alarms;
+pub use apply::under_apply_lock;
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
 pub use function::answers_its_checks;
 pub use lock::ensure_unlocked;
@@ -601,7 +603,7 @@ impl Release<'_> {
     /// that its callers may sign with.
     fn left_as_it_is(&self) -> &'static str {
         match self.record.kind {
-            RecordKind::Rotation => "nothing has to be put back",
+            RecordKind::Rotation | RecordKind::Infra => "nothing has to be put back",
             _ => "what was begun in AWS goes on",
         }
     }
@@ -610,7 +612,7 @@ impl Release<'_> {
     fn ways_on(&self) -> String {
         let environment = &self.context.environment.name;
         match self.record.kind {
-            RecordKind::Release | RecordKind::Rollback => format!(
+            RecordKind::Release | RecordKind::Rollback | RecordKind::Infra => format!(
                 "cargo xtask status --env {environment}      # what runs now\n\
                  cargo xtask deploy --env {environment}      # go on to the end\n\
                  cargo xtask rollback --env {environment}    \

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::adapters::process::Command;
 use crate::catalog::{CatalogEntry, Component};
 use crate::decide::artifact::contents::{self, LayoutFiles};
-use crate::decide::artifact::image::{Inputs, input_paths, is_hidden};
+use crate::decide::artifact::image::{InputFile, Inputs, input_paths, is_hidden};
 use crate::decide::artifact::workspace::Workspace;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::failure::Failure;
@@ -88,7 +88,8 @@ impl Source for Checkout {
                 .iter()
                 .any(|known| ending == *known)
         };
-        for (path, bytes) in files.into_iter().filter(|(path, _)| is_source(path)) {
+        for (path, file) in files.iter().filter(|(path, _)| is_source(path)) {
+            let bytes = file.bytes();
             hash.update(format!("{path}\0{}\0", bytes.len()));
             hash.update(bytes);
         }
@@ -233,7 +234,7 @@ impl Checkout {
 }
 
 /// Reads a file or all files below a folder. Missing ones are skipped.
-fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, InputFile>) -> Result<()> {
     let full = root.join(path);
     if full.is_dir() {
         for entry in full.read_dir()? {
@@ -246,7 +247,7 @@ fn read_files(root: &Path, path: &str, files: &mut BTreeMap<String, Vec<u8>>) ->
     } else if full.exists() {
         #[expect(clippy::disallowed_methods, reason = "reads the inputs of a key")]
         let bytes = std::fs::read(&full).with_context(|| format!("read {path}"))?;
-        files.insert(path.to_owned(), bytes);
+        files.insert(path.to_owned(), bytes.into());
     }
     Ok(())
 }

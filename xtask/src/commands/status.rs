@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::{Component, Service};
 use crate::decide::outputs::Outputs;
-use crate::decide::release::record::{Entry, Record, RecordKind};
+use crate::decide::release::record::{Entry, Record};
 use crate::decide::release::snapshot::{ServiceSnapshot, Snapshot};
 use crate::planning::ledger::newest_where;
 use crate::ports::Context;
@@ -48,28 +48,22 @@ pub async fn status(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
             number(release),
         ));
     }
-    let (rotation, release) = match newest {
-        Some(rotation) if rotation.kind == RecordKind::Rotation => {
-            let is_release = |record: &Record| record.kind != RecordKind::Rotation;
-            (Some(rotation), newest_where(context, is_release).await?)
+    let (other, release) = match newest {
+        Some(other) if !other.kind.changes_components() => {
+            let is_release = |record: &Record| record.kind.changes_components();
+            (Some(other), newest_where(context, is_release).await?)
         }
         newest => (None, newest),
     };
-    lines.extend(rotation.iter().chain(&release).map(newest_line));
-    lines.extend(
-        rotation
-            .iter()
-            .chain(&release)
-            .take(1)
-            .flat_map(alarm_lines),
-    );
+    lines.extend(other.iter().chain(&release).map(newest_line));
+    lines.extend(other.iter().chain(&release).take(1).flat_map(alarm_lines));
     let document = json!({
         "environment": context.environment.name,
         "base_url": outputs.base_url,
         "services": services,
         "functions": functions,
         "newest_release": release,
-        "newest_rotation": rotation,
+        "newest_other": other,
         "hold": hold,
     });
     context.report.data(&document, &lines.join("\n"));

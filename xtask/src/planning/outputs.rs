@@ -3,16 +3,16 @@
 
 use anyhow::{Context as _, Result};
 
+use super::about::about;
 use super::ledger;
 use crate::catalog::{self, Catalog, CatalogEntry, FunctionEntry, ServiceEntry};
 use crate::decide::environment::Environment;
 use crate::decide::outputs::{
     self, Architecture, CatalogConflict, FunctionOutputs, Outputs, OutputsError, ServiceOutputs,
 };
-use crate::decide::release::record::RecordKind;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::Context;
-use crate::release::{Confirmed, confirm, ensure_unlocked};
+use crate::release::{Confirmed, confirm, ensure_unlocked, under_apply_lock};
 use crate::report::InfraEvent;
 
 /// The outputs as this checkout describes them: applied where `infra/` or its variables changed.
@@ -47,7 +47,9 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
         let (applied, built) = tokio::join!(planned.apply(), build_ahead(context));
         applied.and(built)?;
     } else {
-        planned.apply().await.map_err(of_released)?;
+        let about = about(context, "apply").await?;
+        let applied = under_apply_lock(context, about, planned.apply());
+        applied.await.map_err(of_released)?;
     }
     context.report.emit(InfraEvent::InfraApplied);
     let outputs = published_outputs(context).await?;
@@ -124,8 +126,7 @@ async fn refuse_to_destroy(context: &Context<'_>, destroyed: &[String]) -> Resul
     if destroyed.is_empty() {
         return Ok(());
     }
-    // A rotation covers no component.
-    let newest = ledger::newest_where(context, |it| it.kind != RecordKind::Rotation).await?;
+    let newest = ledger::newest_where(context, |it| it.kind.changes_components()).await?;
     let runs = |name: &&String| newest.as_ref().is_some_and(|record| record.runs(name));
     let running: Vec<_> = destroyed.iter().filter(runs).cloned().collect();
     if running.is_empty() {

@@ -61,7 +61,7 @@ pub(super) async fn context(
     let workspace = Workspace::parse(&checkout.read("Cargo.toml").await?);
     for path in beside_inputs(&workspace) {
         let text = checkout.read(&path).await?;
-        files.insert(path, text.into_bytes());
+        files.insert(path, text.into_bytes().into());
     }
     Ok(pack_context(&files)
         .context("pack the build context")?

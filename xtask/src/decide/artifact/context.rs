@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::decide::artifact::image::InputFile;
 use crate::decide::artifact::workspace::Workspace;
 
 pub const DOCKERFILE: &str = "services/Dockerfile";
@@ -20,9 +21,10 @@ pub fn beside_inputs(workspace: &Workspace) -> Vec<String> {
 
 /// Packs the files as a gzipped tar archive. Modification times are 0: the cache of the engine
 /// ignores them, and the recipe touches what cargo has to compile again.
-pub fn pack_context(files: &BTreeMap<String, Vec<u8>>) -> io::Result<Vec<u8>> {
+pub fn pack_context(files: &BTreeMap<String, InputFile>) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
-    for (path, bytes) in files {
+    for (path, file) in files {
+        let bytes = file.bytes();
         let mut header = tar::Header::new_ustar();
         header.set_mode(0o644);
         header.set_uid(0);
@@ -30,7 +32,7 @@ pub fn pack_context(files: &BTreeMap<String, Vec<u8>>) -> io::Result<Vec<u8>> {
         header.set_mtime(0);
         header.set_size(bytes.len() as u64);
         header.set_entry_type(tar::EntryType::Regular);
-        archive.append_data(&mut header, path, bytes.as_slice())?;
+        archive.append_data(&mut header, path, bytes)?;
     }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&archive.into_inner()?)?;
@@ -95,7 +97,8 @@ mod tests {
     fn a_context_has_every_file_under_its_path() {
         let files = ["Cargo.lock", "services/axon/src/main.rs"]
             .map(|path| (path.to_owned(), path.as_bytes().to_vec()));
-        let packed = pack_context(&files.clone().into()).unwrap();
+        let inputs = files.clone().map(|(path, bytes)| (path, bytes.into()));
+        let packed = pack_context(&inputs.into()).unwrap();
         let mut archive = tar::Archive::new(GzDecoder::new(packed.as_slice()));
         let found = archive.entries().unwrap().map(|entry| {
             let mut entry = entry.unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -47,9 +48,41 @@ pub fn is_hidden(path: &str) -> bool {
 /// Everything that determines the bytes of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inputs {
-    /// Path relative to the root, and content.
-    pub files: BTreeMap<String, Vec<u8>>,
+    /// By the path relative to the root.
+    pub files: BTreeMap<String, InputFile>,
     pub labels: Option<Labels>,
+}
+
+/// The content of a file that several components may share: it is kept and hashed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFile {
+    bytes: Arc<[u8]>,
+    digest: Digest,
+}
+
+impl InputFile {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+impl From<Vec<u8>> for InputFile {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self {
+            digest: Digest::of(&bytes),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+impl From<&str> for InputFile {
+    fn from(text: &str) -> Self {
+        text.as_bytes().to_vec().into()
+    }
 }
 
 impl Key {
@@ -73,9 +106,9 @@ impl Key {
         let labels = inputs.labels.as_ref();
         put(labels.map_or("", |labels| &labels.revision).as_bytes());
         put(labels.map_or("", |labels| &labels.created).as_bytes());
-        for (path, bytes) in &inputs.files {
+        for (path, file) in &inputs.files {
             put(path.as_bytes());
-            put(bytes);
+            put(file.digest.as_str().as_bytes());
         }
         Self(hex::encode(hash.finalize()))
     }

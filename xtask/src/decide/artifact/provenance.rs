@@ -31,10 +31,10 @@ pub fn statement(built: &BuildRecord<'_>) -> Value {
         let digest = json!({ "gitCommit": labels.revision });
         json!({ "name": "commit", "digest": digest, "annotations": { "created": labels.created } })
     });
-    let files = built.inputs.files.iter().map(|(path, bytes)| {
-        let digest = Digest::of(bytes);
-        json!({ "name": path, "digest": { "sha256": digest.hex() } })
-    });
+    let files =
+        built.inputs.files.iter().map(
+            |(path, file)| json!({ "name": path, "digest": { "sha256": file.digest().hex() } }),
+        );
     json!({
         "_type": STATEMENT_TYPE,
         "subject": [{ "name": built.component, "digest": { "sha256": built.digest.hex() } }],

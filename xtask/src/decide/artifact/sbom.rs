@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::decide::artifact::image::Inputs;
+use crate::decide::artifact::image::{InputFile, Inputs};
 use crate::decide::artifact::provenance::BuildRecord;
 use crate::decide::outputs::Architecture;
 
@@ -180,8 +180,8 @@ fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 fn text_of(inputs: &Inputs, path: &str) -> String {
-    let bytes = inputs.files.get(path);
-    String::from_utf8_lossy(bytes.map_or(&[][..], Vec::as_slice)).into_owned()
+    let file = inputs.files.get(path);
+    String::from_utf8_lossy(file.map_or(&[], InputFile::bytes)).into_owned()
 }
 
 #[cfg(test)]

@@ -70,11 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_is_no_target() {
-        let mut rotation = record(2, ReleaseState::Succeeded, "b");
-        rotation.kind = RecordKind::Rotation;
-        assert!(!is_target(&rotation, &now("a")));
-        rotation.entries = Entries::default();
-        assert!(!is_target(&rotation, &now("a")));
+    fn what_changes_no_component_is_no_target() {
+        for kind in [RecordKind::Rotation, RecordKind::Infra] {
+            let mut other = record(2, ReleaseState::Succeeded, "b");
+            other.kind = kind;
+            assert!(!is_target(&other, &now("a")));
+            other.entries = Entries::default();
+            assert!(!is_target(&other, &now("a")));
+        }
     }
 }

@@ -64,6 +64,8 @@ pub enum RecordKind {
     Stop,
     /// A new signing key. No component changes, so it has no entries.
     Rotation,
+    /// An apply of the infrastructure. No component changes: its entries are those of before.
+    Infra,
 }
 
 impl RecordKind {
@@ -73,7 +75,13 @@ impl RecordKind {
             Self::Rollback => "rollback",
             Self::Stop => "stop",
             Self::Rotation => "rotation",
+            Self::Infra => "infra",
         }
+    }
+
+    /// Whether it may change components.
+    pub fn changes_components(self) -> bool {
+        !matches!(self, Self::Rotation | Self::Infra)
     }
 
     /// What it is called in front of its number.
@@ -81,6 +89,7 @@ impl RecordKind {
         match self {
             Self::Release | Self::Rollback | Self::Stop => "release",
             Self::Rotation => "rotation",
+            Self::Infra => "apply",
         }
     }
 }
@@ -108,6 +117,8 @@ pub enum ReleaseState {
     Superseded,
     /// Its run ended without closing it, and a later one took over.
     Abandoned,
+    /// An apply of the infrastructure that did not end: a part of it may be there.
+    Failed,
 }
 
 impl ReleaseState {
@@ -120,6 +131,7 @@ impl ReleaseState {
             Self::Detached => "detached",
             Self::Superseded => "superseded",
             Self::Abandoned => "abandoned",
+            Self::Failed => "failed",
         }
     }
 }
@@ -187,6 +199,20 @@ impl Entries {
                 .collect(),
             functions: functions
                 .map(|(function, found)| (*function, Entry::untouched(found.running())))
+                .collect(),
+        }
+    }
+
+    /// What ran after all of it, as a record begins that changes none of it.
+    pub fn untouched(&self) -> Self {
+        let services = self.services.iter();
+        let functions = self.functions.iter();
+        Self {
+            services: services
+                .map(|(service, entry)| (*service, Entry::untouched(entry.after.clone())))
+                .collect(),
+            functions: functions
+                .map(|(function, entry)| (*function, Entry::untouched(entry.after.clone())))
                 .collect(),
         }
     }
@@ -310,9 +336,9 @@ impl Record {
         self
     }
 
-    /// Whether a release succeeded. A rotation changes no component, so it is none.
+    /// Whether a release succeeded.
     pub fn is_succeeded_release(&self) -> bool {
-        self.state == ReleaseState::Succeeded && self.kind != RecordKind::Rotation
+        self.state == ReleaseState::Succeeded && self.kind.changes_components()
     }
 
     pub fn name(&self) -> String {

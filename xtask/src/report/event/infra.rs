@@ -22,6 +22,14 @@ pub enum InfraEvent {
         summary: String,
     },
     InfraApplied,
+    /// The record of an apply was created: from now on it holds the environment.
+    ApplyOpened {
+        number: u64,
+    },
+    ApplyClosed {
+        number: u64,
+        outcome: String,
+    },
     /// The catalog has a component that Terraform has not made yet.
     NotCreated {
         component: Component,
@@ -52,6 +60,10 @@ pub enum InfraEvent {
 impl InfraEvent {
     pub(super) fn shown(&self) -> Shown {
         match self {
+            Self::ApplyOpened { number } => done("infra", format!("apply {number} opened")),
+            Self::ApplyClosed { number, outcome } => {
+                done("infra", format!("apply {number} closed: {outcome}"))
+            }
             Self::InfraOutdated { reason } => done("infra", reason),
             Self::InfraNotApplied { never } => {
                 let text = if *never {

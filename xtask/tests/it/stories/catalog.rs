@@ -251,7 +251,7 @@ async fn a_deploy_that_only_retires_does_not_say_that_nothing_is_to_do() {
     let result: Value = serde_json::from_str(&ran.data).unwrap();
     assert_eq!(
         (&result["outcome"], &result["release"]),
-        (&json!("succeeded"), &json!(3))
+        (&json!("succeeded"), &json!(4))
     );
 }
 
@@ -299,7 +299,8 @@ async fn a_name_that_no_record_has_is_released_alone() {
         ["update echo demo-echo:1 desired 2"],
         "{changes:?}"
     );
-    let entries = fake.record(2).entries;
+    // 2 is the apply.
+    let entries = fake.record(3).entries;
     assert!(entries.services[&ECHO].before.is_none() && entries.services[&ECHO].after.is_some());
     assert_eq!(
         entries.services[&AXON].before,
@@ -316,8 +317,9 @@ async fn others_are_released_without_a_name_that_no_record_has() {
     applies_anew(&fake);
     fake.edit(&COMPONENTS, "two");
     fake.deploy(&[AXON]).await.succeeds();
-    assert!(!fake.record(2).runs(ECHO.name()) && fake.record(2).runs(AXON.name()));
+    let release = fake.record(3);
+    assert!(!release.runs(ECHO.name()) && release.runs(AXON.name()));
     assert_eq!(fake.state().ecs.services[&ECHO].desired, 0);
     fake.deploy_all().await.succeeds();
-    assert!(fake.record(3).runs(ECHO.name()));
+    assert!(fake.record(4).runs(ECHO.name()));
 }

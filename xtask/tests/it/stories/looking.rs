@@ -101,7 +101,7 @@ newest      release 1 by ada@laptop (deploy): succeeded
         .await;
     let document: Value = serde_json::from_str(&output.data).unwrap();
     assert_eq!(document["newest_release"]["number"], 1);
-    assert_eq!(document["newest_rotation"]["number"], 2);
+    assert_eq!(document["newest_other"]["number"], 2);
     let output = fake
         .run_on_outputs(async |context, _| releases(context, 20).await)
         .await;

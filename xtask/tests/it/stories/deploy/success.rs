@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use xtask::catalog::Component;
 use xtask::commands::deploy::{Options, deploy};
 use xtask::commands::plan;
-use xtask::decide::release::record::ReleaseState;
+use xtask::decide::release::record::{RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
 
@@ -201,8 +201,57 @@ async fn a_changed_infrastructure_is_applied_and_leaves_the_secrets_alone() {
     "infra-two".clone_into(&mut fake.state().infra);
     let before = fake.state().secrets[&secret_arn(AXON)].clone();
     fake.deploy_all().await.succeeds();
-    assert_eq!(fake.changes(), ["apply"]);
+    assert_eq!(fake.changes(), ["open 2", "apply", "close 2 succeeded"]);
     assert_eq!(fake.state().secrets[&secret_arn(AXON)], before);
+    let apply = fake.record(2);
+    assert_eq!(
+        (apply.kind, apply.why.as_str()),
+        (RecordKind::Infra, "apply")
+    );
+    fake.deploy_all().await.succeeds().says(&["nothing to do"]);
+    let calls = fake.calls();
+    let described = calls
+        .iter()
+        .filter(|it| it.starts_with("describe demo-axon:1"));
+    assert_eq!(
+        described.count(),
+        1,
+        "when it was released: the record of an apply knows it too"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_fails_is_recorded_and_gives_the_lock_back() {
+    let fake = Fake::released().await;
+    "infra-two".clone_into(&mut fake.state().infra);
+    fake.fail("apply", 1);
+    fake.deploy_all().await.fails(1);
+    assert_eq!(fake.changes(), ["open 2", "close 2 failed"]);
+    assert_eq!(fake.record(2).cause, ["refused: apply"]);
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.record(3).state, ReleaseState::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_was_killed_is_gone_on_with() {
+    let fake = Fake::released().await;
+    "infra-two".clone_into(&mut fake.state().infra);
+    fake.kill("apply");
+    drop(fake.deploy_all().await);
+    assert_eq!(fake.record(2).state, ReleaseState::InProgress);
+    fake.deploy_all().await.succeeds();
+    assert_eq!(fake.record(2).state, ReleaseState::Abandoned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_whose_lock_was_taken_over_says_so() {
+    let fake = Fake::released().await;
+    "infra-two".clone_into(&mut fake.state().infra);
+    fake.meanwhile("apply", |state| state.lock = None);
+    fake.deploy_all()
+        .await
+        .fails(23)
+        .says(&["apply 2 was superseded"]);
 }
 
 #[tokio::test(start_paused = true)]
