@@ -387,6 +387,10 @@ impl Release<'_> {
             self.answered(async || push(registry, self.outputs, report, artifact).await)
                 .await?;
         }
+        if !plan.pushes.is_empty() {
+            let now = self.context.clock.now();
+            self.record.end_phase("images pushed", now);
+        }
         for step in plan.steps.iter().filter(|step| !step.changes_nothing()) {
             self.ensure_lock_not_lost().await?;
             changed.push(step);
@@ -400,6 +404,8 @@ impl Release<'_> {
         }
         if !changed.is_empty() {
             self.dispatch().await?;
+            let now = self.context.clock.now();
+            self.record.end_phase("dispatch answered", now);
         }
         self.ensure_as_recorded().await
     }

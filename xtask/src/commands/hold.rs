@@ -12,7 +12,8 @@ use crate::report::LockEvent;
 pub async fn hold(context: &Context<'_>, why: &str, yes: bool) -> Result<()> {
     let _confirmed = confirm(context, yes, "hold all releases").await?;
     let hold = of_user(context, why);
-    if !context.ledger.set_hold(&hold).await? {
+    // One that is lifted meanwhile is no reason to refuse.
+    while !context.ledger.set_hold(&hold).await? {
         refuse(context).await?;
     }
     let hold = hold.about();

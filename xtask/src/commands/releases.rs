@@ -66,6 +66,13 @@ pub async fn show(context: &Context<'_>, number: u64) -> Result<()> {
             ending(entry.outcome)
         ));
     }
+    let phases = record.phase_lengths().into_iter();
+    let phases: Vec<String> = phases
+        .map(|(name, seconds)| format!("{name} {seconds} s"))
+        .collect();
+    if !phases.is_empty() {
+        lines.push(format!("{:<11} {}", "phases", phases.join(", ")));
+    }
     lines.extend(record.cause.iter().cloned());
     context.report.data(&record, &lines.join("\n"));
     Ok(())

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+use super::evidence::without_arn;
 use super::{Release, ReleaseError};
 use crate::catalog::Service;
 use crate::decide::release::cause::{self, Cause};
@@ -130,9 +131,10 @@ impl Release<'_> {
             return Ok(None);
         }
         let tasks = self.answered(async || cluster.stopped_tasks(outputs, service, goal).await);
-        let Some(cause) = cause::lasting(&tasks.await?) else {
+        let Some(mut cause) = cause::lasting(&tasks.await?, &watch.unhealthy) else {
             return Ok(None);
         };
+        cause.detail = without_arn(&cause.detail);
         self.context.report.emit(ReleaseEvent::StoppingDeployment {
             component: service.into(),
             cause: cause.kind,

@@ -84,7 +84,7 @@ impl Evidence {
 }
 
 /// ECS's words about a target group, with its name in place of its ARN.
-fn without_arn(text: &str) -> String {
+pub(super) fn without_arn(text: &str) -> String {
     let Some((before, arn)) = text.split_once("arn:") else {
         return text.to_owned();
     };

@@ -153,6 +153,7 @@ fn next_record(
         dirty: about.dirty,
         took_over: in_progress.map(|it| it.number),
         without_alarms: newest.map_or_else(BTreeSet::new, |it| it.without_alarms.clone()),
+        phases: Vec::new(),
         cause: Vec::new(),
         entries: Entries::default(),
     })
@@ -320,6 +321,8 @@ impl Release<'_> {
         outcome: Outcome,
     ) -> Result<(), ReleaseError> {
         self.record.entries.conclude(component, outcome);
+        let phase = format!("{component} {}", outcome.text());
+        self.record.end_phase(phase, self.context.clock.now());
         self.save().await
     }
 

@@ -136,6 +136,13 @@ impl Release<'_> {
                     by,
                 });
             }
+            RolloutDecision::Failed { .. }
+            | RolloutDecision::RolledBack { .. }
+            | RolloutDecision::RollingBack { .. }
+                if watch.stopped_for.is_some() =>
+            {
+                "its deployment was stopped early".to_owned()
+            }
             RolloutDecision::Failed { reason }
             | RolloutDecision::RolledBack { reason }
             | RolloutDecision::RollingBack { reason } => reason,

@@ -253,11 +253,7 @@ pub fn causes(seen: &Seen<'_>) -> Vec<Cause> {
     };
     for task in seen.tasks {
         match of_task(task) {
-            Some(cause) if cause.kind == CauseKind::TargetHealthCheck => {
-                let of_targets = of_targets(seen.targets);
-                add(of_targets.unwrap_or(cause));
-            }
-            Some(cause) => add(cause),
+            Some(cause) => add(explained(cause, seen.targets)),
             None => add(Cause::of(CauseKind::Unknown, &task.reason)),
         }
     }
@@ -283,6 +279,14 @@ pub fn causes(seen: &Seen<'_>) -> Vec<Cause> {
     }
     causes.sort_by_key(|cause| cause.kind == CauseKind::Unknown);
     causes
+}
+
+/// The load balancer says more of its health check than the task.
+fn explained(cause: Cause, targets: &BTreeSet<String>) -> Cause {
+    match cause.kind {
+        CauseKind::TargetHealthCheck => of_targets(targets).unwrap_or(cause),
+        _ => cause,
+    }
 }
 
 /// By what the load balancer says of the last health check of its targets.
@@ -316,9 +320,12 @@ fn of_deployment(seen: &Seen<'_>) -> Option<Cause> {
 }
 
 /// The cause that at least two of the tasks died of and that does not pass by itself.
-pub fn lasting(tasks: &[StoppedTask]) -> Option<Cause> {
+pub fn lasting(tasks: &[StoppedTask], targets: &BTreeSet<String>) -> Option<Cause> {
     let failed = tasks.iter().filter(|it| it.is_evidence());
-    let causes: Vec<Cause> = failed.filter_map(of_task).collect();
+    let causes: Vec<Cause> = failed
+        .filter_map(of_task)
+        .map(|cause| explained(cause, targets))
+        .collect();
     let twice = |cause: &Cause| causes.iter().filter(|it| it.kind == cause.kind).count() >= 2;
     causes.iter().find(|it| it.lasts && twice(it)).cloned()
 }
@@ -544,7 +551,8 @@ mod tests {
                 None,
             ),
         ] {
-            assert_eq!(lasting(&tasks).map(|it| it.kind), found, "{tasks:?}");
+            let lasts = lasting(&tasks, &BTreeSet::new());
+            assert_eq!(lasts.map(|it| it.kind), found, "{tasks:?}");
         }
     }
 }

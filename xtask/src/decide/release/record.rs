@@ -38,6 +38,9 @@ pub struct Record {
     /// The record in progress that this one took over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_over: Option<u64>,
+    /// What was done, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
     /// Services whose deployment alarms this release disabled. The next release has to enable them
     /// again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -47,6 +50,13 @@ pub struct Record {
     pub cause: Vec<String>,
     #[serde(flatten)]
     pub entries: Entries,
+}
+
+/// A part of a release that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    pub name: String,
+    pub ended: Timestamp,
 }
 
 /// The maximum size of a cause. What is left out is said.
@@ -314,6 +324,24 @@ impl Record {
             || functions.any(|(function, entry)| function.name() == name && entry.after.is_some())
     }
 
+    pub fn end_phase(&mut self, name: impl Into<String>, at: Timestamp) {
+        self.phases.push(Phase {
+            name: name.into(),
+            ended: at,
+        });
+    }
+
+    /// The phases with their lengths.
+    pub fn phase_lengths(&self) -> Vec<(&str, i64)> {
+        let mut began = self.opened;
+        let phases = self.phases.iter().map(|phase| {
+            let seconds = phase.ended.duration_since(began).as_secs();
+            began = phase.ended;
+            (phase.name.as_str(), seconds)
+        });
+        phases.collect()
+    }
+
     pub fn set_cause(&mut self, text: &str) {
         let mut left = CAUSE_BYTES_MAX;
         self.cause.clear();
@@ -398,6 +426,7 @@ pub mod testing {
             dirty: false,
             took_over: None,
             without_alarms: BTreeSet::new(),
+            phases: Vec::new(),
             cause: Vec::new(),
             entries: Entries {
                 services: SERVICES.map(|name| (name, service(name))).into(),
