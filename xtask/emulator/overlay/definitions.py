@@ -208,7 +208,10 @@ def run(client, container, arguments, **options):
     """Pulls each time, since Fargate keeps no images.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html
+    With a platform the emulator starts the container once more without it where the first start
+    fails, for whatever reason: the error of the second start, a name in use, hides the first.
     """
+    arguments.pop("platform", None)
     arn = arguments["labels"]["com.amazonaws.ecs.task-arn"]
     for dependency in container.get("dependsOn") or []:
         wait_for(client, arn, dependency)

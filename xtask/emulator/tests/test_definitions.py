@@ -75,6 +75,13 @@ class Containers(unittest.TestCase):
                 with self.assertRaisesRegex(RuntimeError, "first"):
                     definitions.wait_for(client, "arn:task/1", dependency)
 
+    def test_the_error_of_a_start_is_the_first_one(self):
+        client = mock.Mock()
+        client.containers.run.side_effect = [RuntimeError("no such user"), RuntimeError("name in use")]
+        asked = {"labels": {"com.amazonaws.ecs.task-arn": "arn:task/1"}, "platform": "linux/amd64"}
+        with self.assertRaisesRegex(RuntimeError, "no such user"):
+            definitions.run(client, {"name": "demo", "image": "demo"}, asked)
+
     def test_the_health_check_of_the_image_is_ignored(self):
         self.assertEqual(arguments()["healthcheck"], {"test": ["NONE"]})
 
