@@ -86,7 +86,7 @@ impl<'a> ContainerDefinition<'a> {
         self.0.texts("command")
     }
 
-    fn pairs(&self, list: &str, name: &str, value: &str) -> BTreeMap<&'a str, &'a str> {
+    fn pairs(&self, list: &'a str, name: &str, value: &str) -> BTreeMap<&'a str, &'a str> {
         let items = self.0.items(list);
         items
             .iter()

@@ -359,17 +359,18 @@ fn looks_random(value: &str) -> bool {
 }
 
 fn value_is_secret(value: &str) -> bool {
-    let mut prefixes = SECRET_PREFIXES.iter().chain(&SLACK_PREFIXES);
-    let begins = prefixes.any(|prefix| value.starts_with(prefix));
-    let is_word = !value.contains(char::is_whitespace);
-    let is_private_key = value.contains("-----BEGIN") && value.contains("PRIVATE KEY-----");
+    let begins = || {
+        let mut prefixes = SECRET_PREFIXES.iter().chain(&SLACK_PREFIXES);
+        prefixes.any(|prefix| value.starts_with(prefix)) && !value.contains(char::is_whitespace)
+    };
+    let is_private_key = || value.contains("-----BEGIN") && value.contains("PRIVATE KEY-----");
     // A JSON Web Token: three parts, the first of which is an object in Base64.
     let is_web_token = value.starts_with("eyJ") && value.matches('.').count() == 2;
-    (begins && is_word && value.len() >= SECRET_LENGTH_MIN)
-        || is_private_key
+    // Most values are short, and without the character that each of these forms has.
+    (value.len() >= SECRET_LENGTH_MIN && (begins() || is_private_key()))
         || is_web_token
-        || has_password_in_url(value)
-        || has_password_field(value)
+        || value.contains('@') && has_password_in_url(value)
+        || value.contains('=') && has_password_field(value)
 }
 
 /// `scheme://user:password@host`, and `user:password@tcp(host)` of Go's driver of `MySQL`.
@@ -391,9 +392,6 @@ fn has_password_in_url(value: &str) -> bool {
 
 /// `Server=db;Password=x`, `jdbc:...?user=app&password=x`, `host=db password=x`
 fn has_password_field(value: &str) -> bool {
-    if !value.contains('=') {
-        return false;
-    }
     let lower = value.to_ascii_lowercase();
     let mut fields = lower.split([';', '&', '?', ' ']).map(str::trim_start);
     let settings = fields.clone().filter(|field| field.contains('=')).count();

@@ -32,10 +32,12 @@ pub struct Document {
 struct Extent {
     /// Where the key is, if it is the value of one.
     key: usize,
+    /// Where the text of the key begins and ends, without its quotes.
+    name: (usize, usize),
     start: usize,
     end: usize,
-    members: Vec<(String, Extent)>,
-    items: Vec<Extent>,
+    /// Members of an object, or items of a list.
+    children: Vec<Extent>,
 }
 
 #[derive(Debug, Clone)]
@@ -118,15 +120,15 @@ impl Document {
         let mut found = &self.extents;
         let mut rest = json_path;
         while !rest.is_empty() {
-            let next = if let Some(index) = rest.strip_prefix('[') {
-                let (index, tail) = index.split_once(']').unwrap_or((index, ""));
-                let item = index
-                    .parse()
-                    .ok()
-                    .and_then(|index: usize| found.items.get(index));
-                item.map(|item| (item, tail))
-            } else {
-                found.member(rest.strip_prefix('.').unwrap_or(rest))
+            let next = match rest.as_bytes()[0] {
+                b'[' => {
+                    let (index, tail) = rest[1..].split_once(']').unwrap_or((&rest[1..], ""));
+                    let index: Option<usize> = index.parse().ok();
+                    let item = index.and_then(|index| found.children.get(index));
+                    item.map(|item| (item, tail))
+                }
+                b'.' => self.member(found, &rest[1..]),
+                _ => self.member(found, rest),
             };
             match next {
                 Some((next, tail)) => (found, rest) = (next, tail),
@@ -135,22 +137,29 @@ impl Document {
         }
         (Some(found), found)
     }
+
+    /// The member that a path begins with, and the rest of the path. A key may have dots itself.
+    fn member<'a, 'b>(&self, of: &'a Extent, path: &'b str) -> Option<(&'a Extent, &'b str)> {
+        let mut found: Option<(&Extent, &str)> = None;
+        // The longest key, and of several members of one name the last, which counts.
+        for child in of.children.iter().rev() {
+            let (start, end) = child.name;
+            let is_end = matches!(path.as_bytes().get(end - start), None | Some(b'.' | b'['));
+            if is_end
+                && path
+                    .as_bytes()
+                    .starts_with(&self.lines.text.as_bytes()[start..end])
+                && found.is_none_or(|(_, shorter)| path.len() - (end - start) < shorter.len())
+            {
+                found = Some((child, &path[end - start..]));
+            }
+        }
+        found
+    }
 }
 
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
-}
-
-impl Extent {
-    /// The member that a path begins with, and the rest of the path. A key may have dots itself.
-    fn member<'a, 'b>(&'a self, path: &'b str) -> Option<(&'a Extent, &'b str)> {
-        let members = self.members.iter().rev();
-        members
-            .filter_map(|(key, span)| Some((span, path.strip_prefix(key.as_str())?)))
-            .filter(|(_, rest)| rest.is_empty() || rest.starts_with(['.', '[']))
-            // The longest key, and of several members of one name the last, which counts.
-            .min_by_key(|(_, rest)| rest.len())
-    }
 }
 
 impl Lines {

@@ -35,6 +35,7 @@ use crate::decide::outputs::Outputs;
 use placeholders::Placeholder;
 pub use platform::LaunchType;
 use platform::TaskPlatform;
+use secrets::Reference;
 
 /// What is known besides the definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,6 +163,7 @@ struct Input<'a> {
     facts: &'a Facts,
     containers: Vec<ContainerDefinition<'a>>,
     platform: TaskPlatform,
+    references: Vec<Reference<'a>>,
     /// Where the definition differs from the API model.
     model_faults: Vec<ModelFault>,
     /// Values that are to be filled in.
@@ -177,6 +179,7 @@ impl<'a> Input<'a> {
         let mut input = Self {
             definition,
             facts,
+            references: secrets::references(&containers),
             containers,
             platform,
             model_faults: model::faults(&definition.root()),
@@ -185,7 +188,7 @@ impl<'a> Input<'a> {
         };
         input.placeholders = placeholders::find(&input);
         let paths = input.placeholders.iter();
-        input.unresolved = paths.map(|it| it.node.json_path.clone()).collect();
+        input.unresolved = paths.map(|it| it.node.json_path()).collect();
         input
     }
 }

@@ -39,13 +39,52 @@ const REQUIRED: [(&str, &[&str]); 7] = [
 const KEY_LENGTH_MAX: usize = 64;
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("model/register-task-definition.json"))
-        .expect("a test parses the table")
+    let file: ModelFile = serde_json::from_str(include_str!("model/register-task-definition.json"))
+        .expect("a test parses the table");
+    Model::of(file)
 });
 
-#[derive(Debug, Deserialize)]
+impl Model {
+    fn of(file: ModelFile) -> Self {
+        let names = file.shapes.keys().cloned();
+        let indexes: BTreeMap<String, usize> = names.zip(0..).collect();
+        let mut shapes: Vec<Shape> = file.shapes.into_values().collect();
+        for shape in &mut shapes {
+            let members = shape.members.iter();
+            let members =
+                members.filter_map(|(key, name)| Some((key.clone(), *indexes.get(name)?)));
+            shape.member_indexes = members.collect();
+            let item = shape.item.as_ref();
+            shape.item_index = item.and_then(|name| indexes.get(name).copied());
+        }
+        for (name, keys) in REQUIRED {
+            if let Some(index) = indexes.get(name) {
+                let keys = keys.iter().map(|key| (*key).to_owned());
+                shapes[*index].required.extend(keys);
+            }
+        }
+        Self {
+            root: indexes[&file.root],
+            shapes,
+            indexes,
+        }
+    }
+
+    fn shape(&self, name: &str) -> Option<&Shape> {
+        Some(&self.shapes[*self.indexes.get(name)?])
+    }
+}
+
+#[derive(Debug)]
 struct Model {
-    /// The root's name in `shapes`.
+    root: usize,
+    shapes: Vec<Shape>,
+    indexes: BTreeMap<String, usize>,
+}
+
+/// As it stands in the file: shapes name each other.
+#[derive(Debug, Deserialize)]
+struct ModelFile {
     root: String,
     shapes: BTreeMap<String, Shape>,
 }
@@ -61,6 +100,11 @@ struct Shape {
     members: BTreeMap<String, String>,
     /// The shape of what a list or a map holds.
     item: Option<String>,
+    /// The same by their places in the table.
+    #[serde(skip)]
+    member_indexes: BTreeMap<String, usize>,
+    #[serde(skip)]
+    item_index: Option<usize>,
     #[serde(default, rename = "enum")]
     choices: Vec<String>,
     min: Option<i64>,
@@ -118,34 +162,30 @@ pub enum ModelFaultKind {
 /// them.
 pub fn faults(definition: &Node<'_>) -> Vec<ModelFault> {
     let mut faults = Vec::new();
-    check(definition, &MODEL.root, &mut faults);
+    check(definition, &MODEL.shapes[MODEL.root], &mut faults);
     faults
 }
 
 /// Whether this is a key of the definition itself, not of a container.
 pub fn is_definition_key(key: &str) -> bool {
-    let root = MODEL.shapes.get(&MODEL.root);
-    root.is_some_and(|root| root.members.contains_key(key))
+    MODEL.shapes[MODEL.root].members.contains_key(key)
 }
 
 /// The values that the model lists for a shape.
 pub fn choices(shape: &str) -> &'static [String] {
-    let shape = MODEL.shapes.get(shape);
+    let shape = MODEL.shape(shape);
     shape
         .map(|shape| shape.choices.as_slice())
         .unwrap_or_default()
 }
 
-fn check(node: &Node<'_>, name: &'static str, faults: &mut Vec<ModelFault>) {
-    let Some(shape) = MODEL.shapes.get(name) else {
-        return;
-    };
+fn check(node: &Node<'_>, shape: &'static Shape, faults: &mut Vec<ModelFault>) {
     let mut tell = |kind| {
-        let json_path = node.json_path.clone();
+        let json_path = node.json_path();
         faults.push(ModelFault { json_path, kind });
     };
     match (shape.kind, node.value) {
-        (ShapeKind::Structure, Value::Object(_)) => check_members(node, name, shape, faults),
+        (ShapeKind::Structure, Value::Object(_)) => check_members(node, shape, faults),
         (ShapeKind::List, Value::Array(items)) => {
             if let Some(kind) = out_of_range(shape, length(items.len())) {
                 tell(kind);
@@ -189,19 +229,19 @@ fn check(node: &Node<'_>, name: &'static str, faults: &mut Vec<ModelFault>) {
 }
 
 fn check_items(items: Vec<Node<'_>>, shape: &'static Shape, faults: &mut Vec<ModelFault>) {
-    if let Some(item_shape) = &shape.item {
+    if let Some(index) = shape.item_index {
         for item in items {
-            check(&item, item_shape, faults);
+            check(&item, &MODEL.shapes[index], faults);
         }
     }
 }
 
-fn check_members(node: &Node<'_>, name: &str, shape: &'static Shape, faults: &mut Vec<ModelFault>) {
-    let is_root = node.json_path.is_empty();
+fn check_members(node: &Node<'_>, shape: &'static Shape, faults: &mut Vec<ModelFault>) {
+    let is_root = node.steps().is_empty();
     for (key, member) in node.members() {
-        match shape.members.get(key) {
+        match shape.member_indexes.get(key) {
             Some(_) if member.value.is_null() => {}
-            Some(of_member) => check(&member, of_member, faults),
+            Some(index) => check(&member, &MODEL.shapes[*index], faults),
             None if is_root && READ_ONLY.contains(&key) => {}
             None => {
                 let kind = ModelFaultKind::Unknown {
@@ -209,17 +249,14 @@ fn check_members(node: &Node<'_>, name: &str, shape: &'static Shape, faults: &mu
                     nearest: nearest(key, shape.members.keys()),
                 };
                 faults.push(ModelFault {
-                    json_path: member.json_path,
+                    json_path: member.json_path(),
                     kind,
                 });
             }
         }
     }
-    let in_practice = REQUIRED.iter().find(|(known, _)| *known == name);
-    let in_practice = in_practice.map(|(_, keys)| *keys).unwrap_or_default();
-    let required = shape.required.iter().map(String::as_str);
-    for key in required.chain(in_practice.iter().copied()) {
-        if node.get(key).is_none() {
+    for key in &shape.required {
+        if node.member(key).is_none() {
             faults.push(ModelFault {
                 json_path: node.path_of(key),
                 kind: ModelFaultKind::Missing,
@@ -296,16 +333,17 @@ mod tests {
     #[test]
     fn every_shape_and_every_pattern_of_the_table_is_understood() {
         assert!(MODEL.shapes.len() > 80);
-        for (name, shape) in &MODEL.shapes {
+        for (name, index) in &MODEL.indexes {
+            let shape = &MODEL.shapes[*index];
             let children = shape.members.values().chain(&shape.item);
             for child in children {
-                assert!(MODEL.shapes.contains_key(child), "{name}: {child}");
+                assert!(MODEL.shape(child).is_some(), "{name}: {child}");
             }
             if let Some(pattern) = &shape.pattern {
                 assert!(character_class(pattern).is_some(), "{name}: {pattern}");
             }
         }
-        let known = |name: &str| MODEL.shapes.contains_key(name);
+        let known = |name: &str| MODEL.shape(name).is_some();
         assert!(REQUIRED.iter().all(|(name, _)| known(name)));
         assert!(is_definition_key("family") && !is_definition_key("image"));
     }

@@ -17,12 +17,20 @@ pub(super) struct Parsed {
 }
 
 pub(super) fn parse(text: &str) -> Parsed {
-    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    let parsed = parse_as(text, false);
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if parsed.faults.is_empty() || is_json() {
+        return parsed;
+    }
+    parse_as(text, true)
+}
+
+fn parse_as(text: &str, has_templates: bool) -> Parsed {
     let mut parser = Parser {
         text,
         at: 0,
         depth: 0,
-        has_templates: !is_json,
+        has_templates,
         faults: Vec::new(),
     };
     parser.find_start();
@@ -90,7 +98,10 @@ impl<'a> Parser<'a> {
     /// Skips white space, and comments and lines of templates, which JSON does not have.
     fn skip_blank(&mut self) {
         loop {
-            self.skip_to(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+            let bytes = self.text.as_bytes();
+            while self.at < bytes.len() && matches!(bytes[self.at], b' ' | b'\t' | b'\r' | b'\n') {
+                self.at += 1;
+            }
             if !matches!(self.peek(), Some('/' | '#' | '%')) {
                 return;
             }
@@ -188,6 +199,7 @@ impl<'a> Parser<'a> {
                         .to_owned()
                 }
             };
+            let key_end = self.at;
             self.skip_blank();
             if self.peek() == Some(':') {
                 self.at += 1;
@@ -207,14 +219,26 @@ impl<'a> Parser<'a> {
                 }
                 _ => self.value(),
             };
-            if members.insert(key.clone(), value).is_some() {
+            child.key = start;
+            child.name = self.without_quotes(start, key_end);
+            let length = members.len();
+            members.insert(key, value);
+            if members.len() == length {
+                let key = &self.text[child.name.0..child.name.1];
                 self.fault(start, format!("duplicate key `{key}`"));
             }
-            child.key = start;
-            extent.members.push((key, child));
+            extent.children.push(child);
             self.skip_comma('}');
         }
         Value::Object(members)
+    }
+
+    fn without_quotes(&self, start: usize, end: usize) -> (usize, usize) {
+        let bytes = self.text.as_bytes();
+        let is_quote = |at: usize| matches!(bytes.get(at), Some(b'"' | b'\''));
+        let start = if is_quote(start) { start + 1 } else { start };
+        let has_end = end > start && is_quote(end - 1);
+        (start, if has_end { end - 1 } else { end.max(start) })
     }
 
     fn array(&mut self, extent: &mut Extent) -> Value {
@@ -241,7 +265,7 @@ impl<'a> Parser<'a> {
                 Some(_) => {
                     let (item, child) = self.value();
                     items.push(item);
-                    extent.items.push(child);
+                    extent.children.push(child);
                     self.skip_comma(']');
                 }
             }
@@ -274,6 +298,10 @@ impl<'a> Parser<'a> {
     fn string(&mut self) -> String {
         let start = self.at;
         self.at += 1;
+        if let Some(plain) = self.plain() {
+            self.at += plain.len() + 1;
+            return plain.to_owned();
+        }
         loop {
             self.skip_to(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'{'));
             match self.peek() {
@@ -310,6 +338,21 @@ impl<'a> Parser<'a> {
             }
             quoted.trim_matches('"').to_owned()
         })
+    }
+
+    /// The text of a string that stands as it is: without escapes, and without marks of templates.
+    fn plain(&self) -> Option<&'a str> {
+        let bytes = self.text.as_bytes();
+        let mut end = self.at;
+        while end < bytes.len() {
+            match bytes[end] {
+                b'"' => return Some(&self.text[self.at..end]),
+                b'\\' | 0..b' ' => return None,
+                b'{' if self.has_templates => return None,
+                _ => end += 1,
+            }
+        }
+        None
     }
 
     /// What is neither an object, a list nor a string.

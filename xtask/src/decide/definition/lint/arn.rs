@@ -12,6 +12,9 @@ pub(super) struct Arn<'a> {
 
 impl<'a> Arn<'a> {
     pub(super) fn parse(text: &'a str) -> Option<Self> {
+        if !text.starts_with("arn:") {
+            return None;
+        }
         let mut parts = text.splitn(6, ':');
         let mut next = || parts.next();
         let (Some("arn"), Some(partition), Some(service)) = (next(), next(), next()) else {

@@ -1,6 +1,6 @@
 //! Rules about containers: privileges, limits and dependencies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 
 use super::arn::Arn;
 use super::network::{is_root, user};
@@ -36,8 +36,9 @@ pub(super) fn root_user(input: &Input<'_>) -> Vec<LintFault> {
 /// T28
 pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
     let containers = &input.containers;
-    let named = containers.iter().filter_map(|it| Some((it.name()?, it)));
-    let by_name: BTreeMap<&str, &ContainerDefinition<'_>> = named.collect();
+    let named = containers.iter().enumerate();
+    let named = named.filter_map(|(index, it)| Some((it.name()?, index)));
+    let by_name: HashMap<&str, usize> = named.collect();
     let mut faults = Vec::new();
     let has_list = input
         .definition
@@ -61,7 +62,7 @@ pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
         };
         let condition = dependency.text("condition").unwrap_or_default();
         let json_path = dependency.path_of("condition");
-        match by_name.get(name) {
+        match by_name.get(name).map(|index| &containers[*index]) {
             None => {
                 let what = format!("no container is named `{name}`");
                 let remedy = "use the name of another container";
@@ -83,7 +84,7 @@ pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
             Some(_) => {}
         }
     }
-    if let Some(names) = cycle(&by_name) {
+    if let Some(names) = cycle(containers, &by_name) {
         let what = format!("{names} depend on each other");
         faults.push(fault(
             "containerDefinitions",
@@ -95,36 +96,32 @@ pub(super) fn dependencies(input: &Input<'_>) -> Vec<LintFault> {
 }
 
 /// The containers of dependency cycles, and those that wait for one: none of them can start.
-fn cycle(by_name: &BTreeMap<&str, &ContainerDefinition<'_>>) -> Option<String> {
+fn cycle(containers: &[ContainerDefinition<'_>], by_name: &HashMap<&str, usize>) -> Option<String> {
     const NAMES_SHOWN: usize = 5;
-    let mut waits_for: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut awaited_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, container) in by_name {
-        let dependencies = container.0.items("dependsOn");
-        let others = dependencies
-            .iter()
-            .filter_map(|it| it.text("containerName"));
-        let others: BTreeSet<&str> = others.filter(|it| by_name.contains_key(it)).collect();
-        for other in &others {
-            awaited_by.entry(other).or_default().push(name);
+    let mut awaited_by: Vec<Vec<usize>> = vec![Vec::new(); containers.len()];
+    let mut waits_for = vec![0; containers.len()];
+    for index in by_name.values() {
+        for dependency in containers[*index].0.items("dependsOn") {
+            let name = dependency.text("containerName");
+            if let Some(other) = name.and_then(|name| by_name.get(name)) {
+                awaited_by[*other].push(*index);
+                waits_for[*index] += 1;
+            }
         }
-        waits_for.insert(name, others);
     }
-    let free = waits_for.iter().filter(|(_, others)| others.is_empty());
-    let mut started: Vec<&str> = free.map(|(name, _)| *name).collect();
-    while let Some(name) = started.pop() {
-        waits_for.remove(name);
-        for waiting in awaited_by.get(name).into_iter().flatten() {
-            let Some(others) = waits_for.get_mut(waiting) else {
-                continue;
-            };
-            others.remove(name);
-            if others.is_empty() {
+    let mut started: Vec<usize> = by_name.values().copied().collect();
+    started.retain(|index| waits_for[*index] == 0);
+    while let Some(index) = started.pop() {
+        for waiting in std::mem::take(&mut awaited_by[index]) {
+            waits_for[waiting] -= 1;
+            if waits_for[waiting] == 0 {
                 started.push(waiting);
             }
         }
     }
-    let blocked: Vec<&str> = waits_for.keys().copied().collect();
+    let blocked = by_name.iter().filter(|(_, index)| waits_for[**index] > 0);
+    let mut blocked: Vec<&str> = blocked.map(|(name, _)| *name).collect();
+    blocked.sort_unstable();
     match blocked.len() {
         0 => None,
         count if count > NAMES_SHOWN => {

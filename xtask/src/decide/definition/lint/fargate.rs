@@ -34,7 +34,7 @@ pub(super) fn unsupported(input: &Input<'_>) -> Vec<LintFault> {
     let mut refuse = |node: Option<Node<'_>>, by: &str| {
         if let Some(node) = node.filter(|node| !is_no_op(node.value)) {
             let what = format!("not supported by {by}");
-            faults.push(fault(node.json_path, what, "remove it"));
+            faults.push(fault(node.json_path(), what, "remove it"));
         }
     };
     let is_awsvpc = input.platform.network == Network::Awsvpc;
@@ -48,8 +48,10 @@ pub(super) fn unsupported(input: &Input<'_>) -> Vec<LintFault> {
             for key in OF_CONTAINERS {
                 refuse(node.get(key), "Fargate");
             }
-            for key in OF_LINUX {
-                refuse(node.at(["linuxParameters", key]), "Fargate");
+            if let Some(linux) = node.get("linuxParameters") {
+                for key in OF_LINUX {
+                    refuse(linux.get(key), "Fargate");
+                }
             }
             of_the_container(node, &mut refuse);
         }
@@ -137,13 +139,13 @@ pub(super) fn windows(input: &Input<'_>) -> Vec<LintFault> {
         .filter(|node| !is_no_op(node.value))
         .map(|node| {
             let what = "not supported by Windows on Fargate";
-            fault(node.json_path, what, "remove it")
+            fault(node.json_path(), what, "remove it")
         })
         .collect();
     let architecture = root.at(["runtimePlatform", "cpuArchitecture"]);
     if let Some(node) = architecture.filter(|node| node.string() == Some("ARM64")) {
         faults.push(fault(
-            node.json_path,
+            node.json_path(),
             "Windows runs on X86_64 only",
             "set X86_64",
         ));

@@ -19,13 +19,13 @@ const CONTAINERS: &str = "containerDefinitions";
 /// All findings about the text of a file. `None`: it is no definition.
 pub fn lint_text(subject: impl fmt::Display, text: &str, facts: &Facts) -> Option<Vec<Finding>> {
     let subject = subject.to_string();
-    let document = Document::parse(text);
-    let wrapped = document
-        .value
-        .get(WRAPPER)
-        .filter(|inner| inner.is_object());
-    let wrapped = wrapped.filter(|_| document.value.get(CONTAINERS).is_none());
-    let inner = wrapped.unwrap_or(&document.value);
+    let mut document = Document::parse(text);
+    let mut inner = document.value.take();
+    let is_wrapped =
+        inner.get(CONTAINERS).is_none() && inner.get(WRAPPER).is_some_and(Value::is_object);
+    if is_wrapped {
+        inner = inner[WRAPPER].take();
+    }
     let is_definition = inner.get(CONTAINERS).is_some() || inner.get("family").is_some();
     if !is_definition && (document.faults.is_empty() || !text.contains(CONTAINERS)) {
         return None;
@@ -33,10 +33,9 @@ pub fn lint_text(subject: impl fmt::Display, text: &str, facts: &Facts) -> Optio
     let faults = document.faults.iter();
     let mut findings: Vec<Finding> = faults.map(|fault| not_json(&subject, fault)).collect();
     if is_definition {
-        let definition = Definition(inner.clone());
-        let facts = facts_of(inner, wrapped.is_some(), facts);
-        for mut finding in lint(&subject, &definition, &facts) {
-            if wrapped.is_some() {
+        let facts = facts_of(&inner, is_wrapped, facts);
+        for mut finding in lint(&subject, &Definition(inner), &facts) {
+            if is_wrapped {
                 finding.json_path = if finding.json_path.is_empty() {
                     WRAPPER.to_owned()
                 } else {

@@ -41,7 +41,7 @@ pub(super) fn program_missing(input: &Input<'_>) -> Vec<LintFault> {
         }
         _ => Vec::new(),
     };
-    let json_path = format!("{}.healthCheck.command", container.0.json_path);
+    let json_path = format!("{}.healthCheck.command", container.0.json_path());
     let missing = programs
         .into_iter()
         .filter(|program| !has_program(image, program));
@@ -143,7 +143,7 @@ pub(super) fn slower_than_the_deploy(input: &Input<'_>) -> Vec<LintFault> {
             let what =
                 format!("a failure takes {seconds} s to detect, and a deploy waits {most} s");
             let remedy = "use a shorter interval, fewer retries or a shorter startPeriod";
-            faults.push(fault(check.json_path, what, remedy));
+            faults.push(fault(check.json_path(), what, remedy));
         }
     }
     faults

@@ -36,12 +36,12 @@ pub(super) fn awslogs_options(input: &Input<'_>) -> Vec<LintFault> {
             }
         }
         let region = logging.at(["options", "awslogs-region"]);
-        if let Some((node, region)) = region.and_then(|it| Some((it.clone(), it.string()?)))
+        if let Some((node, region)) = region.and_then(|it| Some((it, it.string()?)))
             && !is_region(region)
         {
             let what = format!("`{region}` is no Region");
             faults.push(fault(
-                node.json_path,
+                node.json_path(),
                 what,
                 "set a Region such as us-east-1",
             ));
@@ -55,7 +55,7 @@ pub(super) fn awslogs_options(input: &Input<'_>) -> Vec<LintFault> {
             if let Some(node) = other {
                 let what = format!("is neither {} nor {}", known[0], known[1]);
                 let remedy = format!("set {} or {}", known[0], known[1]);
-                faults.push(fault(node.json_path, what, remedy));
+                faults.push(fault(node.json_path(), what, remedy));
             }
         }
     }
@@ -116,13 +116,13 @@ pub(super) fn firelens_pair(input: &Input<'_>) -> Vec<LintFault> {
         if users.is_empty() {
             let what = "no container has the log driver awsfirelens";
             let remedy = "set it where logs are to be routed, or remove this";
-            faults.push(fault(router.json_path.clone(), what, remedy));
+            faults.push(fault(router.json_path(), what, remedy));
         }
         let source = router.at(["options", "config-file-type"]);
         let is_known = |node: &Node<'_>| matches!(node.string(), Some("file" | "s3"));
         if let Some(node) = source.filter(|node| !is_known(node)) {
             faults.push(fault(
-                node.json_path,
+                node.json_path(),
                 "is neither file nor s3",
                 "set file or s3",
             ));

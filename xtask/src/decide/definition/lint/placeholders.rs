@@ -8,6 +8,7 @@ use super::arn::{self, Arn};
 use super::{Input, LintFault, fault};
 use crate::decide::definition::model::READ_ONLY;
 use crate::decide::definition::node::Node;
+use crate::decide::definition::node::Step::{self, Item, Member};
 
 /// What a value is for, by which a mark is a placeholder or a text of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +122,7 @@ pub(super) fn unresolved(input: &Input<'_>) -> Vec<LintFault> {
                     "fill in the value",
                 ),
             };
-            fault(&found.node.json_path, what, remedy)
+            fault(found.node.json_path(), what, remedy)
         })
         .collect()
 }
@@ -129,14 +130,14 @@ pub(super) fn unresolved(input: &Input<'_>) -> Vec<LintFault> {
 /// T71
 pub(super) fn templates(input: &Input<'_>) -> Vec<LintFault> {
     let found = input.placeholders.iter();
-    let found = found.filter_map(|it| Some((&it.node.json_path, it.tool?)));
+    let found = found.filter_map(|it| Some((it.node.json_path(), it.tool?)));
     let found: Vec<_> = found.collect();
     let Some((first, tool)) = found.iter().min() else {
         return Vec::new();
     };
     let count = found.len();
     let what = format!("a template of {tool}, which has yet to fill in {count} of its values");
-    vec![fault(*first, what, "check what the tool renders as well")]
+    vec![fault(first, what, "check what the tool renders as well")]
 }
 
 /// All values that are not what they will be.
@@ -145,16 +146,14 @@ pub(super) fn find<'a>(input: &Input<'a>) -> Vec<Placeholder<'a>> {
     let told = input.model_faults.iter().map(|it| it.json_path.as_str());
     let told: BTreeSet<&str> = told.collect();
     let mut found = Vec::new();
-    for (node, text) in input.definition.root().strings() {
-        if is_read_only(&node.json_path) {
-            continue;
-        }
-        let of = use_of(&node.json_path);
+    let members = input.definition.root().members().into_iter();
+    let own = members.filter(|(key, _)| !READ_ONLY.contains(key));
+    for (node, text) in own.flat_map(|(_, member)| member.strings()) {
+        let of = use_of(&node);
         if text.is_empty() {
-            let key = node.json_path.rsplit('.').next().unwrap_or_default();
             let is_wrong = of == Use::Identifier
-                && !MAY_BE_EMPTY.contains(&key)
-                && !told.contains(node.json_path.as_str());
+                && !node.key().is_some_and(|key| MAY_BE_EMPTY.contains(&key))
+                && !told.contains(node.json_path().as_str());
             if is_wrong {
                 let (mark, tool) = ("", None);
                 found.push(Placeholder { node, mark, tool });
@@ -163,9 +162,9 @@ pub(super) fn find<'a>(input: &Input<'a>) -> Vec<Placeholder<'a>> {
         }
         let mark = if input.facts.is_rendered {
             let mut parts = text.split("${");
-            parts.find_map(|part| mark_in(&node.json_path, of, part))
+            parts.find_map(|part| mark_in(&node, of, part))
         } else {
-            mark_in(&node.json_path, of, text)
+            mark_in(&node, of, text)
         };
         if let Some(mark) = mark {
             let tool = tool_of(mark, of);
@@ -185,13 +184,6 @@ pub(super) fn find<'a>(input: &Input<'a>) -> Vec<Placeholder<'a>> {
     found
 }
 
-fn is_read_only(json_path: &str) -> bool {
-    READ_ONLY.iter().any(|key| {
-        let below = json_path.strip_prefix(key);
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
-    })
-}
-
 /// The tool of a template's mark. Templates of Terraform name their own variables, in lower case.
 fn tool_of(mark: &str, of: Use) -> Option<&'static str> {
     let known = TEMPLATES.iter().find(|(start, _)| {
@@ -207,52 +199,57 @@ fn tool_of(mark: &str, of: Use) -> Option<&'static str> {
     })
 }
 
-fn use_of(json_path: &str) -> Use {
-    let of_container = json_path.strip_prefix("containerDefinitions[");
-    let Some((_, path)) = of_container.and_then(|rest| rest.split_once("].")) else {
-        let texts = [
-            "tags[",
-            "proxyConfiguration.properties[",
-            "placementConstraints[",
-        ];
-        let is_volume = json_path.starts_with("volumes[")
-            && (json_path.contains(".driverOpts.") || json_path.contains(".labels."));
-        let is_text = is_volume || texts.iter().any(|start| json_path.starts_with(start));
-        return if is_text { Use::Text } else { Use::Identifier };
-    };
-    let begins = |starts: &[&str]| starts.iter().any(|start| path.starts_with(start));
-    if begins(&["command[", "entryPoint[", "healthCheck.command["]) {
-        return Use::Command;
+fn use_of(node: &Node<'_>) -> Use {
+    match node.steps() {
+        [Member("containerDefinitions"), Item(_), inner @ ..] => use_in_container(inner),
+        [Member("tags" | "placementConstraints"), ..]
+        | [Member("proxyConfiguration"), Member("properties"), ..] => Use::Text,
+        [Member("volumes"), inner @ ..] => {
+            let mut keys = inner.iter().filter_map(Step::member);
+            if keys.any(|key| matches!(key, "driverOpts" | "labels")) {
+                Use::Text
+            } else {
+                Use::Identifier
+            }
+        }
+        _ => Use::Identifier,
     }
-    if let Some(option) = path.strip_prefix("logConfiguration.options.") {
-        let has_form = ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"];
-        return if has_form.contains(&option) {
-            Use::Identifier
-        } else {
-            Use::Option
-        };
-    }
-    if path.starts_with("firelensConfiguration.options.") {
-        return Use::Option;
-    }
-    // The name of a secret is that of a variable.
-    let is_secret_name = path.starts_with("secrets[") && path.rsplit('.').next() == Some("name");
-    let texts = [
-        "environment[",
-        "dockerLabels.",
-        "systemControls[",
-        "dockerSecurityOptions[",
-        "extraHosts[",
-    ];
-    if is_secret_name || begins(&texts) {
-        return Use::Text;
-    }
-    Use::Identifier
 }
 
-fn mark_in<'a>(json_path: &str, of: Use, text: &'a str) -> Option<&'a str> {
+fn use_in_container(steps: &[Step<'_>]) -> Use {
+    match steps {
+        [Member("command" | "entryPoint"), ..] | [Member("healthCheck"), Member("command"), ..] => {
+            Use::Command
+        }
+        [
+            Member("logConfiguration"),
+            Member("options"),
+            Member("awslogs-group" | "awslogs-region" | "awslogs-stream-prefix"),
+        ] => Use::Identifier,
+        [
+            Member("logConfiguration" | "firelensConfiguration"),
+            Member("options"),
+            ..,
+        ] => Use::Option,
+        // The name of a secret is that of a variable.
+        [Member("secrets"), _, Member("name")]
+        | [
+            Member(
+                "environment"
+                | "dockerLabels"
+                | "systemControls"
+                | "dockerSecurityOptions"
+                | "extraHosts",
+            ),
+            ..,
+        ] => Use::Text,
+        _ => Use::Identifier,
+    }
+}
+
+fn mark_in<'a>(node: &Node<'_>, of: Use, text: &'a str) -> Option<&'a str> {
     match of {
-        Use::Identifier => in_identifier(json_path, text),
+        Use::Identifier => in_identifier(node, text),
         Use::Text => in_text(text),
         Use::Option => text.split('$').find_map(in_text),
         Use::Command => in_command(text),
@@ -266,11 +263,11 @@ fn may_have_mark(text: &str) -> bool {
 }
 
 /// A mark anywhere, since no identifier has one.
-fn in_identifier<'a>(json_path: &str, text: &'a str) -> Option<&'a str> {
+fn in_identifier<'a>(node: &Node<'_>, text: &'a str) -> Option<&'a str> {
     let mark = may_have_mark(text).then(|| any_mark(text)).flatten();
     let is_replace = |word: &str| word == "REPLACE" || word.starts_with("REPLACE_");
     mark.or_else(|| words(text).find(|word| is_placeholder_word(word) || is_replace(word)))
-        .or_else(|| in_form(json_path, text))
+        .or_else(|| in_form(node, text))
 }
 
 fn any_mark(text: &str) -> Option<&str> {
@@ -287,9 +284,13 @@ fn any_mark(text: &str) -> Option<&str> {
         .or_else(|| variable(text))
 }
 
+fn is_identifier_word(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_uppercase()) && IDENTIFIERS.contains(&word)
+}
+
 /// Words that are wrong where an image, an ARN or a Region has another form.
-fn in_form<'a>(json_path: &str, text: &'a str) -> Option<&'a str> {
-    let is_named = |word: &&str| IDENTIFIERS.contains(word);
+fn in_form<'a>(node: &Node<'_>, text: &'a str) -> Option<&'a str> {
+    let is_named = |word: &&str| is_identifier_word(word);
     if let Some(arn) = Arn::parse(text) {
         let account = Some(arn.account).filter(|account| {
             let is_number = account.bytes().all(|byte| byte.is_ascii_digit());
@@ -306,8 +307,7 @@ fn in_form<'a>(json_path: &str, text: &'a str) -> Option<&'a str> {
             .filter(|_| resource);
         return account.or(region).or(name);
     }
-    let key = json_path.rsplit('.').next().unwrap_or_default();
-    match key {
+    match node.key().unwrap_or_default() {
         "image" => in_image(text),
         "cpu"
         | "memory"
@@ -328,7 +328,7 @@ fn in_image(text: &str) -> Option<&str> {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         _ => (name, ""),
     };
-    let is_named = |word: &&str| IDENTIFIERS.contains(word);
+    let is_named = |word: &&str| is_identifier_word(word);
     let labels: Vec<&str> = name
         .split('/')
         .next()
@@ -353,9 +353,8 @@ fn in_image(text: &str) -> Option<&str> {
 fn in_text(text: &str) -> Option<&str> {
     let is_variable =
         |inner: &str| inner.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    let your = words(text).find(|word| is_your(word) && is_upper(word));
-    let word = your.or_else(|| {
-        let is_word = words(text).eq([text]) && is_placeholder_word(text);
+    let word = in_capitals(text).or_else(|| {
+        let is_word = is_placeholder_word(text) && words(text).eq([text]);
         is_word.then_some(text)
     });
     if word.is_some() || !may_have_mark(text) {
@@ -373,7 +372,13 @@ fn in_text(text: &str) -> Option<&str> {
 fn in_command(text: &str) -> Option<&str> {
     let is_snake = |inner: &str| is_words(inner) && inner.contains(['-', '_', ' ']);
     let whole = enclosed(text, "<", ">", is_snake).filter(|mark| *mark == text);
-    whole.or_else(|| words(text).find(|word| is_your(word) && is_upper(word)))
+    whole.or_else(|| in_capitals(text))
+}
+
+/// `YOUR_NAME`
+fn in_capitals(text: &str) -> Option<&str> {
+    text.contains('Y')
+        .then(|| words(text).find(|word| is_your(word) && is_upper(word)))?
 }
 
 /// Whether the value is nothing but a mark.
@@ -509,32 +514,31 @@ fn is_your(word: &str) -> bool {
 /// A word that stands for a value in any place.
 fn is_placeholder_word(word: &str) -> bool {
     // Most words are ruled out by their first letter.
-    match word.bytes().next() {
-        Some(b'Y' | b'y') if is_your(word) => return true,
+    let begins = match word.as_bytes().first() {
+        Some(b'Y' | b'y') => is_your(word),
         Some(b'C' | b'c' | b'R' | b'r') => {
             let upper = word.to_ascii_uppercase().replace('-', "_");
-            let begins = |start: &str| {
+            PLACEHOLDER_STARTS.iter().any(|start| {
                 let rest = upper.strip_prefix(start);
                 rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphabetic()))
-            };
-            if PLACEHOLDER_STARTS.iter().any(|start| begins(start)) {
-                return true;
-            }
+            })
         }
-        _ => {}
-    }
-    let is_capitals = !word.bytes().any(|byte| byte.is_ascii_lowercase());
-    if LATER.contains(&word) {
-        return true;
-    }
-    let mut parts = word.split(['_', '-']);
-    (is_capitals && parts.any(|part| part == "PLACEHOLDER")) || is_crossed_out(word)
+        _ => false,
+    };
+    begins || LATER.contains(&word) || is_named_placeholder(word) || is_crossed_out(word)
+}
+
+fn is_named_placeholder(word: &str) -> bool {
+    const NAME: &str = "PLACEHOLDER";
+    word.contains('H')
+        && word.split(['_', '-']).any(|part| part == NAME)
+        && !word.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
 /// A run of four X or more, also behind a prefix as that of an id.
 fn is_crossed_out(word: &str) -> bool {
     const LENGTH_MIN: usize = 4;
-    if !word.bytes().any(|byte| matches!(byte, b'X' | b'x')) {
+    if !word.contains('X') && !word.contains('x') {
         return false;
     }
     let is_run =

@@ -41,7 +41,7 @@ pub(super) fn unresolved(input: &Input<'_>) -> Vec<LintFault> {
             if let Some(name) = name.filter(|name| !containers.contains(name)) {
                 let what = format!("no container is named `{name}`");
                 let remedy = "use the name of a container of this definition";
-                faults.push(fault(link.json_path.clone(), what, remedy));
+                faults.push(fault(link.json_path(), what, remedy));
             }
         }
     }
@@ -52,7 +52,7 @@ pub(super) fn unresolved(input: &Input<'_>) -> Vec<LintFault> {
 pub(super) fn duplicates(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
     let mut faults = Vec::new();
-    let containers: Vec<Node<'_>> = input.containers.iter().map(|it| it.0.clone()).collect();
+    let containers: Vec<Node<'_>> = input.containers.iter().map(|it| it.0).collect();
     twice(&containers, "name", "the container", &mut faults);
     twice(&root.items("volumes"), "name", "the volume", &mut faults);
     twice(&root.items("tags"), "key", "the tag", &mut faults);
@@ -80,17 +80,17 @@ pub(super) fn duplicates(input: &Input<'_>) -> Vec<LintFault> {
 }
 
 fn twice(nodes: &[Node<'_>], key: &str, kind: &str, faults: &mut Vec<LintFault>) {
-    let mut places: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut places: BTreeMap<&str, &Node<'_>> = BTreeMap::new();
     for node in nodes {
         let Some(name) = node.text(key).filter(|name| !name.is_empty()) else {
             continue;
         };
         match places.get(name) {
             Some(first) => {
-                let what = format!("{kind} {name} is also in {first}");
+                let what = format!("{kind} {name} is also in {}", first.json_path());
                 faults.push(fault(node.path_of(key), what, "define it once"));
             }
-            None => drop(places.insert(name, &node.json_path)),
+            None => drop(places.insert(name, node)),
         }
     }
 }
@@ -100,10 +100,10 @@ fn twice(nodes: &[Node<'_>], key: &str, kind: &str, faults: &mut Vec<LintFault>)
 fn ports(input: &Input<'_>) -> Vec<LintFault> {
     let is_shared = matches!(input.platform.network, Network::Awsvpc | Network::Host);
     let mut faults = Vec::new();
-    let mut of_task: BTreeMap<i64, String> = BTreeMap::new();
-    let mut of_host: BTreeMap<(i64, &str), String> = BTreeMap::new();
+    let mut of_task: BTreeMap<i64, Node<'_>> = BTreeMap::new();
+    let mut of_host: BTreeMap<(i64, &str), Node<'_>> = BTreeMap::new();
     for container in &input.containers {
-        let mut own: BTreeMap<i64, (&str, String)> = BTreeMap::new();
+        let mut own: BTreeMap<i64, (&str, Node<'_>)> = BTreeMap::new();
         for mapping in container.0.items("portMappings") {
             let Some(port) = mapping.number("containerPort") else {
                 continue;
@@ -112,32 +112,27 @@ fn ports(input: &Input<'_>) -> Vec<LintFault> {
                 Some("udp") => "udp",
                 _ => "tcp",
             };
-            let json_path = mapping.path_of("containerPort");
             let found = if let Some((other, first)) = own.get(&port) {
                 // "You can't expose the same container port for multiple protocols."
-                (is_shared || *other != protocol).then(|| (json_path.clone(), first.clone()))
+                (is_shared || *other != protocol).then_some(("containerPort", *first))
             } else if let Some(first) = of_task.get(&port).filter(|_| is_shared) {
-                Some((json_path.clone(), first.clone()))
+                Some(("containerPort", *first))
             } else {
                 let host = mapping
                     .number("hostPort")
                     .filter(|host| *host != 0 && !is_shared);
                 let first = host.and_then(|host| of_host.get(&(host, protocol)));
-                first.map(|first| (mapping.path_of("hostPort"), first.clone()))
+                first.map(|first| ("hostPort", *first))
             };
-            if let Some((json_path, first)) = found {
-                let what = format!("the port is also in {first}");
-                faults.push(fault(json_path, what, "use each port once"));
+            if let Some((key, first)) = found {
+                let what = format!("the port is also in {}", first.json_path());
+                faults.push(fault(mapping.path_of(key), what, "use each port once"));
             }
             if let Some(host) = mapping.number("hostPort") {
-                of_host
-                    .entry((host, protocol))
-                    .or_insert_with(|| mapping.json_path.clone());
+                of_host.entry((host, protocol)).or_insert(mapping);
             }
-            of_task
-                .entry(port)
-                .or_insert_with(|| mapping.json_path.clone());
-            own.entry(port).or_insert((protocol, mapping.json_path));
+            of_task.entry(port).or_insert(mapping);
+            own.entry(port).or_insert((protocol, mapping));
         }
     }
     faults

@@ -1,19 +1,22 @@
 //! Rules about secrets: references that ECS cannot resolve, and credentials in plain text.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::arn::{self, Arn};
 use super::{Input, LintFault, fault};
+use crate::decide::definition::container::ContainerDefinition;
 use crate::decide::definition::credential::is_credential;
 use crate::decide::definition::document::Edit;
+use crate::decide::definition::node::Node;
 
 /// The number of parts of `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`.
 const WHOLE_SECRET_PARTS: usize = 7;
 /// The number of parts with `:KEY:STAGE:VERSION` appended, each of which may be empty.
 const SECRET_KEY_PARTS: usize = 10;
 
-struct Reference<'a> {
-    json_path: String,
+/// What a secret or an option of a log driver is read from.
+pub(super) struct Reference<'a> {
+    node: Node<'a>,
     text: &'a str,
     parts: Vec<&'a str>,
 }
@@ -24,8 +27,8 @@ impl Reference<'_> {
     }
 }
 
-fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
-    let lists = input.containers.iter().flat_map(|container| {
+pub(super) fn references<'a>(containers: &[ContainerDefinition<'a>]) -> Vec<Reference<'a>> {
+    let lists = containers.iter().flat_map(|container| {
         let logging = container.0.get("logConfiguration");
         let options = logging
             .map(|logging| logging.items("secretOptions"))
@@ -34,10 +37,10 @@ fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
     });
     lists
         .filter_map(|secret| {
-            let text = secret.text("valueFrom")?;
-            let json_path = secret.path_of("valueFrom");
+            let node = secret.get("valueFrom")?;
+            let text = node.string()?;
             Some(Reference {
-                json_path,
+                node,
                 text,
                 parts: text.split(':').collect(),
             })
@@ -47,8 +50,8 @@ fn references<'a>(input: &Input<'a>) -> Vec<Reference<'a>> {
 
 /// T05
 pub(super) fn segments(input: &Input<'_>) -> Vec<LintFault> {
-    let found = references(input).into_iter().filter_map(|reference| {
-        let parts = parts_of(&reference)?;
+    let found = input.references.iter().filter_map(|reference| {
+        let parts = parts_of(reference)?;
         let is_wrong = parts != WHOLE_SECRET_PARTS && parts != SECRET_KEY_PARTS;
         is_wrong.then_some((reference, parts))
     });
@@ -59,10 +62,10 @@ pub(super) fn segments(input: &Input<'_>) -> Vec<LintFault> {
         if (WHOLE_SECRET_PARTS..SECRET_KEY_PARTS).contains(&parts) {
             let whole = format!("{}{}", reference.text, ":".repeat(SECRET_KEY_PARTS - parts));
             let remedy = format!("set {whole}");
-            return fault(reference.json_path, what, remedy).edit(Edit::Replace(whole));
+            return fault(reference.node.json_path(), what, remedy).edit(Edit::Replace(whole));
         }
         let remedy = "set arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX:KEY::";
-        fault(reference.json_path, what, remedy)
+        fault(reference.node.json_path(), what, remedy)
     });
     faults.collect()
 }
@@ -84,7 +87,8 @@ fn parts_of(reference: &Reference<'_>) -> Option<usize> {
 /// T06
 pub(super) fn suffix(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
-    for reference in references(input).into_iter().filter(Reference::is_secret) {
+    let secrets = input.references.iter();
+    for reference in secrets.filter(|it| it.is_secret()) {
         let Some(name) = reference.parts.get(6) else {
             continue;
         };
@@ -92,14 +96,14 @@ pub(super) fn suffix(input: &Input<'_>) -> Vec<LintFault> {
             None => {
                 let what = format!("{name} lacks the 6 characters that Secrets Manager adds");
                 faults.push(fault(
-                    reference.json_path,
+                    reference.node.json_path(),
                     what,
                     "set the whole ARN of the secret",
                 ));
             }
             Some(stem) if without_suffix(stem).is_some() => {
                 let what = format!("the name {stem} itself ends in what looks like a suffix");
-                faults.push(fault(reference.json_path, what, "rename the secret"));
+                faults.push(fault(reference.node.json_path(), what, "rename the secret"));
             }
             Some(_) => {}
         }
@@ -120,15 +124,13 @@ pub(super) fn parameter(input: &Input<'_>) -> Vec<LintFault> {
         ["arn", ..] => true,
         _ => reference.text.is_empty() || !reference.text.bytes().all(in_name),
     };
-    let others = references(input)
-        .into_iter()
-        .filter(|reference| !reference.is_secret());
+    let others = input.references.iter().filter(|it| !it.is_secret());
     others
-        .filter(wrong)
+        .filter(|reference| wrong(reference))
         .map(|reference| {
             let what = format!("{} is neither a secret nor a parameter", reference.text);
             let remedy = "set arn:aws:ssm:REGION:ACCOUNT:parameter/NAME";
-            fault(reference.json_path, what, remedy)
+            fault(reference.node.json_path(), what, remedy)
         })
         .collect()
 }
@@ -144,7 +146,7 @@ pub(super) fn other_environment(input: &Input<'_>) -> Vec<LintFault> {
         target.account_id.as_str(),
     ];
     let mut faults = Vec::new();
-    for reference in references(input) {
+    for reference in &input.references {
         let Some(arn) = Arn::parse(reference.text) else {
             continue;
         };
@@ -157,7 +159,7 @@ pub(super) fn other_environment(input: &Input<'_>) -> Vec<LintFault> {
                 "parameter"
             };
             let remedy = format!("use a {kind} of {}", expected.join(":"));
-            faults.push(fault(reference.json_path, what, remedy));
+            faults.push(fault(reference.node.json_path(), what, remedy));
         }
     }
     faults
@@ -172,10 +174,11 @@ pub(super) fn plain_text(input: &Input<'_>) -> Vec<LintFault> {
     settings
         .filter_map(|setting| {
             let (name, value) = (setting.text("name")?, setting.text("value")?);
-            let suspicious = is_credential(name, value);
-            let remedy = format!("move {name} to secrets, with the ARN of a secret");
-            let what = format!("{name} looks like a credential in plain text");
-            suspicious.then(|| fault(setting.path_of("value"), what, remedy))
+            is_credential(name, value).then(|| {
+                let remedy = format!("move {name} to secrets, with the ARN of a secret");
+                let what = format!("{name} looks like a credential in plain text");
+                fault(setting.path_of("value"), what, remedy)
+            })
         })
         .collect()
 }
@@ -184,18 +187,17 @@ pub(super) fn plain_text(input: &Input<'_>) -> Vec<LintFault> {
 pub(super) fn same_name(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
     for container in &input.containers {
-        let settings = container.0.items("environment").into_iter();
-        let mut places: BTreeMap<&str, String> = BTreeMap::new();
-        for item in settings.chain(container.0.items("secrets")) {
+        let mut variables = container.0.items("environment");
+        variables.extend(container.0.items("secrets"));
+        let mut indexes: HashMap<&str, usize> = HashMap::with_capacity(variables.len());
+        for (index, item) in variables.iter().enumerate() {
             let Some(name) = item.text("name") else {
                 continue;
             };
-            match places.get(name) {
-                Some(first) => {
-                    let what = format!("{name} is also defined in {first}");
-                    faults.push(fault(item.path_of("name"), what, "define it once"));
-                }
-                None => drop(places.insert(name, item.json_path)),
+            let first = *indexes.entry(name).or_insert(index);
+            if first != index {
+                let what = format!("{name} is also defined in {}", variables[first].json_path());
+                faults.push(fault(item.path_of("name"), what, "define it once"));
             }
         }
     }

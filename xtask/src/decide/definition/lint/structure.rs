@@ -230,7 +230,7 @@ fn out_of_range((node, least, most): (Option<Node<'_>>, i64, i64)) -> Option<Lin
         format!("{least} to {most}")
     };
     Some(fault(
-        node.json_path,
+        node.json_path(),
         format!("is {value}"),
         format!("use {range}"),
     ))
@@ -292,13 +292,13 @@ fn reserved_tag(tag: &Node<'_>) -> Option<LintFault> {
 /// T59
 pub(super) fn names(input: &Input<'_>) -> Vec<LintFault> {
     let root = input.definition.root();
-    let mut named = vec![(root.clone(), "family")];
+    let mut named = vec![(root, "family")];
     named.extend(
         root.items("volumes")
             .into_iter()
             .map(|volume| (volume, "name")),
     );
-    named.extend(input.containers.iter().map(|it| (it.0.clone(), "name")));
+    named.extend(input.containers.iter().map(|it| (it.0, "name")));
     let mut faults = Vec::new();
     for (node, key) in named {
         // One that is missing is told by the rule about required members.

@@ -24,7 +24,7 @@ pub(super) fn volumes(input: &Input<'_>) -> Vec<LintFault> {
             .collect();
         if let [_, other, ..] = kinds.as_slice() {
             let what = "a volume has one configuration";
-            faults.push(fault(other.json_path.clone(), what, "remove one of them"));
+            faults.push(fault(other.json_path(), what, "remove one of them"));
         }
         if let Some(efs) = volume.get("efsVolumeConfiguration") {
             faults.extend(encryption(&efs));
@@ -85,6 +85,10 @@ fn wrong_id(node: Option<Node<'_>>, kind: &str) -> Option<LintFault> {
     let is_arn = id.starts_with("arn:");
     (!fits && !is_arn).then(|| {
         let what = format!("`{id}` is no id of EFS");
-        fault(node.json_path, what, format!("set {kind}- and its digits"))
+        fault(
+            node.json_path(),
+            what,
+            format!("set {kind}- and its digits"),
+        )
     })
 }
