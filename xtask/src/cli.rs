@@ -200,7 +200,7 @@ pub enum CheckoutVerb {
         /// Leave out what needs Docker or Terraform
         #[arg(long, conflicts_with_all = ["fix", "coverage", "fuzz"])]
         fast: bool,
-        /// Also run releases and faults under traffic: a quarter of an hour more
+        /// Also run releases and faults under traffic, and the fuzzer: half an hour more
         #[arg(long, conflicts_with_all = ["fast", "coverage", "fuzz"])]
         long: bool,
         /// Install what is missing on this machine first, so that no stage is skipped
@@ -209,7 +209,7 @@ pub enum CheckoutVerb {
         /// Measure the line coverage of services/ instead
         #[arg(long)]
         coverage: bool,
-        /// Fuzz what services/ read instead, for a minute or so many seconds
+        /// Fuzz what parses untrusted input instead, for a minute or so many seconds each
         #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "60", conflicts_with_all = ["coverage", "fix"])]
         fuzz: Option<u32>,
     },
@@ -261,10 +261,11 @@ pub struct LintArguments {
         help = "What runs them, where they do not say it: FARGATE, EC2, EXTERNAL or MANAGED_INSTANCES"
     )]
     pub launch_type: Option<LaunchType>,
-    /// Check against the image of the first container as well: a layout of OCI, or its archive
+    /// Check against an image as well, that of the first container and of all that have the same: a
+    /// layout of OCI, or its archive
     #[arg(long, value_name = "PATH")]
     pub oci: Option<PathBuf>,
-    /// The same, with an image that Docker has
+    /// The same, with an image that Docker has, and for the containers that name it so
     #[arg(long, value_name = "REF", conflicts_with = "oci")]
     pub image: Option<String>,
     /// Tell good practice too, finding by finding

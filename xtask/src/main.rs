@@ -247,6 +247,7 @@ async fn run_in_checkout(
         CheckoutVerb::Lint(arguments) => {
             let options = &lint::LintOptions {
                 image: image_of(env, &arguments).await?,
+                image_name: arguments.image.clone(),
                 advice: arguments.advice,
                 launch_type: arguments.launch_type,
                 is_for_environment: is_env_named,
@@ -274,10 +275,7 @@ async fn run_in_checkout(
         CheckoutVerb::Test {
             fuzz: Some(seconds),
             ..
-        } => {
-            let corpus = environments::state_folder(env, "fuzz/signature")?;
-            test::fuzz(&corpus, env, report, seconds).await
-        }
+        } => test::fuzz(&corpora(env)?, env, report, seconds).await,
         CheckoutVerb::Test {
             fast, long, fix, ..
         } => {
@@ -661,7 +659,9 @@ async fn run_tests(
         tools: &tools,
         root: &env.root,
     };
+    let corpora = corpora(env)?;
     let parts = test::TestParts {
+        corpora: &corpora,
         catalog,
         toolchain: env,
         machine: env,
@@ -674,6 +674,14 @@ async fn run_tests(
         program: &environments::program()?,
     };
     test::test(&parts, scope).await
+}
+
+/// The inputs that the fuzzer found: libFuzzer needs the folder of each target.
+fn corpora(env: &ProcessEnv) -> Result<PathBuf> {
+    for target in test::FUZZ_TARGETS {
+        environments::state_folder(env, &format!("fuzz/{}", target.name))?;
+    }
+    environments::state_folder(env, "fuzz")
 }
 
 async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> {

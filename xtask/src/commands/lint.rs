@@ -6,6 +6,7 @@
 mod fix;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
@@ -29,8 +30,10 @@ pub use fix::fix;
 
 #[derive(Debug, Clone, Default)]
 pub struct LintOptions {
-    /// What is known of the image of the first container.
+    /// What is known of an image.
     pub image: Option<ImageFacts>,
+    /// What containers call it; else it is that of the first container.
+    pub image_name: Option<String>,
     /// Tell advice one by one, and not only how much there is.
     pub advice: bool,
     /// What runs definitions that do not say it.
@@ -76,6 +79,7 @@ pub async fn lint_templates(
             Ok(definition) => {
                 let facts = Facts {
                     image: options.image.clone(),
+                    image_name: options.image_name.clone(),
                     ..Facts::of(&outputs, service)
                 };
                 let template = source.read(&service.template()).await?;
@@ -100,7 +104,7 @@ pub async fn lint_files(
     files: &[DefinitionFile],
     options: &LintOptions,
 ) -> Result<()> {
-    let facts = facts(environment, options);
+    let facts = Arc::new(facts(environment, options));
     let mut beside: BTreeMap<String, SuppressionFile> = BTreeMap::new();
     // Each on a thread of its own, as there may be thousands.
     let (mut waiting, mut unread) = (Vec::new(), Vec::new());
@@ -118,7 +122,7 @@ pub async fn lint_files(
             }
             Err(error) => return Err(Failure::usage(format!("{error:#}")).into()),
         };
-        let (file, facts) = (file.clone(), facts.clone());
+        let (file, facts) = (file.clone(), Arc::clone(&facts));
         let judged = tokio::task::spawn_blocking(move || judge(&file, &text, &facts));
         waiting.push((path, judged));
     }
@@ -147,6 +151,7 @@ fn facts(environment: &Environment, options: &LintOptions) -> Facts {
         target: options.is_for_environment.then_some(target),
         launch_type: options.launch_type,
         image: options.image.clone(),
+        image_name: options.image_name.clone(),
         ..Facts::default()
     }
 }

@@ -53,6 +53,9 @@ const DENY: CargoTool = CargoTool {
     version: "0.20.2",
 };
 
+/// How long `--long` fuzzes.
+const FUZZ_SECONDS: u32 = 300;
+
 const FUZZ: CargoTool = CargoTool {
     name: "cargo-fuzz",
     version: "0.13.2",
@@ -74,6 +77,8 @@ pub struct TestParts<'a> {
     pub fix: bool,
     /// Whether this is CI: a stage that is skipped there is run nowhere, so it counts as failed.
     pub ci: bool,
+    /// Where the inputs of the fuzzer are kept, a folder for each target.
+    pub corpora: &'a Path,
     /// The path of this program: the end-to-end tests run it, and never cargo.
     pub program: &'a Path,
 }
@@ -116,6 +121,7 @@ pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
     suite.end_to_end("end to end", &END_TO_END).await?;
     if scope == TestScope::Long {
         suite.end_to_end("traffic", &LONG).await?;
+        suite.fuzz(&LINT).await;
     }
     suite.conclude()
 }
@@ -268,6 +274,25 @@ impl Suite<'_> {
         self.fail_with(stage, counts, said, started);
     }
 
+    async fn fuzz(&mut self, target: &FuzzTarget) {
+        let TestParts {
+            corpora,
+            toolchain,
+            report,
+            ..
+        } = self.parts;
+        let started = Instant::now();
+        match target.run(corpora, *toolchain, report, FUZZ_SECONDS).await {
+            Ok(run) if run.succeeded => {
+                let runs = fuzz_runs_of(&run.output);
+                let figure = runs.map(|runs| format!("{runs} inputs"));
+                self.pass("fuzz", figure, started);
+            }
+            Ok(run) => self.fail_with("fuzz", None, run.last_lines(FAILURE_LINES), started),
+            Err(error) => self.fail("fuzz", &error, started),
+        }
+    }
+
     async fn stage(&mut self, stage: &'static str, work: impl Future<Output = Result<()>>) {
         let started = Instant::now();
         match work.await {
@@ -359,45 +384,80 @@ fn watch(report: &Report, stage: &'static str) -> impl FnMut(&str) + Send {
     }
 }
 
-/// What the fuzzer starts with.
-const FUZZ_SEEDS: &str = "services/fuzz/seeds/signature";
+/// A program of LLVM's fuzzer: code that parses untrusted input.
+pub struct FuzzTarget {
+    pub name: &'static str,
+    /// A workspace of its own.
+    folder: &'static str,
+    /// What it starts with.
+    seeds: &'static [&'static str],
+}
 
-/// Runs LLVM's fuzzer on the code that parses untrusted input. Inputs that reach new code are
-/// written to the folder `corpus`.
+const SIGNATURE: FuzzTarget = FuzzTarget {
+    name: "signature",
+    folder: "services/fuzz",
+    seeds: &["services/fuzz/seeds/signature"],
+};
+
+const LINT: FuzzTarget = FuzzTarget {
+    name: "lint",
+    folder: "xtask/fuzz",
+    seeds: &["xtask/fuzz/seeds/lint", "task-definitions"],
+};
+
+pub const FUZZ_TARGETS: [&FuzzTarget; 2] = [&SIGNATURE, &LINT];
+
+/// Fuzzes all targets for so many seconds each. `corpora` holds the inputs that reached new code.
 pub async fn fuzz(
-    corpus: &Path,
+    corpora: &Path,
     toolchain: &dyn Toolchain,
     report: &Report,
     seconds: u32,
 ) -> Result<()> {
-    let corpus = corpus.to_string_lossy();
-    // Sanitizers find faults of unsafe code, of which there is none here, and need a nightly
-    // compiler.
-    let arguments = [
-        "run",
-        "--fuzz-dir=services/fuzz",
-        "--target-dir=target/fuzz",
-        "--sanitizer=none",
-        "signature",
-        &corpus,
-        FUZZ_SEEDS,
-        "--",
-        &format!("-max_total_time={seconds}"),
-    ];
-    let mut watch = watch(report, "fuzz");
-    let finished = toolchain.tool(FUZZ, &arguments, &mut watch).await?;
-    if !finished.succeeded {
-        report.emit(BuildEvent::ToolFailed {
-            subject: "fuzz".to_owned(),
-            tool: "cargo".to_owned(),
-            output: finished.last_lines(FAILURE_LINES),
-        });
-        return Err(Failure::new(Kind::CheckFailed, "the fuzzer failed").into());
+    let mut runs = BTreeMap::new();
+    for target in FUZZ_TARGETS {
+        let finished = target.run(corpora, toolchain, report, seconds).await?;
+        if !finished.succeeded {
+            report.emit(BuildEvent::ToolFailed {
+                subject: "fuzz".to_owned(),
+                tool: "cargo".to_owned(),
+                output: finished.last_lines(FAILURE_LINES),
+            });
+            return Err(Failure::new(Kind::CheckFailed, "the fuzzer failed").into());
+        }
+        let figure = fuzz_runs_of(&finished.output);
+        runs.insert(
+            target.name,
+            figure.context("no figure in the output of the fuzzer")?,
+        );
     }
-    let runs = fuzz_runs_of(&finished.output).context("no figure in the output of the fuzzer")?;
-    report.data(
-        &json!({ "runs": runs }),
-        &format!("fuzz: {runs} inputs, each one answered"),
-    );
+    let lines = runs
+        .iter()
+        .map(|(name, runs)| format!("fuzz {name}: {runs} inputs, each one answered"));
+    let lines: Vec<String> = lines.collect();
+    report.data(&json!({ "runs": runs }), &lines.join("\n"));
     Ok(())
+}
+
+impl FuzzTarget {
+    async fn run(
+        &self,
+        corpora: &Path,
+        toolchain: &dyn Toolchain,
+        report: &Report,
+        seconds: u32,
+    ) -> Result<CargoRun> {
+        let fuzz_dir = format!("--fuzz-dir={}", self.folder);
+        let corpus = corpora.join(self.name).to_string_lossy().into_owned();
+        let most = format!("-max_total_time={seconds}");
+        // Sanitizers find faults of unsafe code, of which there is none here, and need a nightly
+        // compiler.
+        let mut arguments = vec!["run", &fuzz_dir, "--target-dir=target/fuzz"];
+        arguments.extend(["--sanitizer=none", self.name, &corpus]);
+        arguments.extend(self.seeds);
+        // What takes longer counts as a hang.
+        arguments.extend(["--", &most, "-timeout=10", "-max_len=65536"]);
+        let mut watch = watch(report, "fuzz");
+        toolchain.tool(FUZZ, &arguments, &mut watch).await
+    }
 }

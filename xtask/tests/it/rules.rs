@@ -564,13 +564,18 @@ fn a_crate_has_the_same_features_for_xtask_and_for_the_whole() {
     );
 }
 
-/// The fuzzer is its own workspace, so no other build checks its lock file; an outdated one would
-/// be changed by a run of the fuzzer.
+/// The fuzzers are workspaces of their own, so no other build checks their lock files; an outdated
+/// one would be changed by a run of the fuzzer.
 #[test]
-fn the_fuzzers_lock_file_is_up_to_date() {
-    let known = features(&["--manifest-path", "services/fuzz/Cargo.toml"]);
-    let kit = known.iter().any(|line| line.starts_with("service-kit "));
-    assert!(kit, "{known:?}");
+fn the_lock_files_of_the_fuzzers_are_up_to_date() {
+    for (manifest, fuzzed) in [
+        ("services/fuzz/Cargo.toml", "service-kit "),
+        ("xtask/fuzz/Cargo.toml", "xtask "),
+    ] {
+        let known = features(&["--manifest-path", manifest]);
+        let is_known = known.iter().any(|line| line.starts_with(fuzzed));
+        assert!(is_known, "{known:?}");
+    }
 }
 
 #[expect(

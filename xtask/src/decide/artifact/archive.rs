@@ -51,6 +51,7 @@ pub fn facts(service: Service, architecture: Architecture) -> ImageFacts {
         setuid: Vec::new(),
         leaks: Vec::new(),
         bytes: 0,
+        layers_unread: 0,
     }
 }
 

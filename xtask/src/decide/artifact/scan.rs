@@ -120,7 +120,11 @@ impl Pattern {
         // Inside a longer word the prefix is part of that word.
         let begins_word = !before.is_some_and(is_alphanumeric);
         let following = tail.iter().take_while(|byte| (self.follows)(**byte));
-        begins_word && following.take(self.count).count() == self.count
+        // AWS's documentation has keys that end so, and manuals in images quote it.
+        let is_example = tail
+            .get(..self.count)
+            .is_some_and(|it| it.ends_with(b"EXAMPLE"));
+        begins_word && !is_example && following.take(self.count).count() == self.count
     }
 }
 

@@ -132,4 +132,6 @@ pub struct ImageFacts {
     pub leaks: Vec<String>,
     /// The size of its files, of all layers.
     pub bytes: u64,
+    /// How many layers could not be read, so that the list of files has gaps.
+    pub layers_unread: usize,
 }

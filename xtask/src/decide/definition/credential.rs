@@ -2,27 +2,43 @@
 //! them when they are in plain text.
 
 /// Words of a name whose value is a secret where they are what the name is about.
-const SECRETS: [&str; 17] = [
+const SECRETS: [&str; 33] = [
     "ACCESSKEY",
     "APIKEY",
+    "AUTHORIZATION",
+    "CRED",
     "CREDENTIAL",
     "CREDENTIALS",
+    "CREDS",
     "DBPASS",
     "DBPWD",
+    "HTPASSWD",
+    "KEYPASS",
+    "MNEMONIC",
     "PASS",
+    "PASSCODE",
     "PASSPHRASE",
     "PASSWD",
     "PASSWORD",
     "PASSWORDS",
+    "PAT",
+    "PEPPER",
     "PRIVATEKEY",
     "PW",
     "PWD",
+    "ROOTPASS",
+    "SALT",
     "SECRET",
     "SECRETKEY",
+    "SECRETS",
+    "SEEDPHRASE",
+    "SMTPPASS",
+    "STOREPASS",
     "TOKEN",
+    "USERPASS",
 ];
 /// Ends of words that are written together, such as `PGPASSWORD` and `CLIENTSECRET`.
-const SECRET_ENDS: [&str; 7] = [
+const SECRET_ENDS: [&str; 8] = [
     "PASSWORD",
     "PASSWD",
     "PASSPHRASE",
@@ -30,9 +46,10 @@ const SECRET_ENDS: [&str; 7] = [
     "SECRET",
     "SECRETKEY",
     "ACCESSKEY",
+    "TOKEN",
 ];
 /// Words before `KEY` that make it a secret: the key of a cache or of a table is none.
-const KEYS: [&str; 30] = [
+const KEYS: [&str; 43] = [
     "ACCESS",
     "ACCOUNT",
     "ADMIN",
@@ -40,29 +57,71 @@ const KEYS: [&str; 30] = [
     "API",
     "APP",
     "AUTH",
+    "AUTHENTICATION",
     "CIPHER",
     "CLIENT",
     "COOKIE",
     "CRYPT",
+    "CRYPTO",
     "DECRYPTION",
     "DEPLOY",
     "ENC",
     "ENCRYPTION",
     "FERNET",
+    "FUNCTION",
+    "GPG",
     "HMAC",
     "JWT",
     "LICENSE",
     "MASTER",
+    "NONCE",
+    "PAYMENT",
+    "PGP",
     "PRIVATE",
+    "SAS",
     "SECRET",
+    "SERVER",
     "SERVICE",
     "SESSION",
+    "SHARED",
     "SIGN",
     "SIGNATURE",
     "SIGNING",
     "SSH",
     "STORAGE",
+    "SUBSCRIPTION",
+    "TLS",
+    "WALLET",
     "WEBHOOK",
+];
+/// Words before `AUTH` with which its value has a password: `REDIS_AUTH`, but not `SMTP_AUTH`.
+const AUTHS: [&str; 6] = ["BASIC", "DOCKER", "HTTP", "NPM", "REDIS", "REGISTRY"];
+/// Words before `KEY` with which anybody may know it.
+const OPEN_KEYS: [&str; 24] = [
+    "CACHE",
+    "COMPOSITE",
+    "FOREIGN",
+    "HASH",
+    "IDEMPOTENCY",
+    "INDEX",
+    "INSTRUMENTATION",
+    "KMS",
+    "LOOKUP",
+    "MESSAGE",
+    "OBJECT",
+    "PARTITION",
+    "PRIMARY",
+    "PUB",
+    "PUBLIC",
+    "PUBLISHABLE",
+    "RANGE",
+    "ROUTING",
+    "S3",
+    "SHARD",
+    "SITE",
+    "SORT",
+    "TRACKING",
+    "VERIFICATION",
 ];
 /// Words after the secret that leave it one.
 const QUALIFIERS: [&str; 21] = [
@@ -89,7 +148,7 @@ const QUALIFIERS: [&str; 21] = [
     "VALUE",
 ];
 /// Words with which a name is about something else: a limit, a switch, a place.
-const DESCRIPTORS: [&str; 81] = [
+const DESCRIPTORS: [&str; 111] = [
     "ADDR",
     "ADDRESS",
     "AGE",
@@ -100,14 +159,23 @@ const DESCRIPTORS: [&str; 81] = [
     "ALLOWED",
     "ARN",
     "AUDIENCE",
+    "BACKEND",
+    "BUCKET",
+    "CHARSET",
+    "CHECK",
+    "CLAIM",
     "CLASS",
     "COLUMN",
     "CONTRACT",
+    "COOKIE",
     "COUNT",
     "DAY",
     "DECIMAL",
+    "DEPRECATED",
     "DISABLE",
     "DISABLED",
+    "DOMAIN",
+    "DRIVER",
     "DURATION",
     "ENABLE",
     "ENABLED",
@@ -120,6 +188,8 @@ const DESCRIPTORS: [&str; 81] = [
     "FIELD",
     "FILE",
     "FORMAT",
+    "GRANT",
+    "GROUP",
     "HAS",
     "HASHER",
     "HEADER",
@@ -134,10 +204,12 @@ const DESCRIPTORS: [&str; 81] = [
     "KEY",
     "KIND",
     "LABEL",
+    "LEEWAY",
     "LENGTH",
     "LIFETIME",
     "LIMIT",
     "LOCATION",
+    "LOOKUP",
     "MANAGER",
     "MAX",
     "MIN",
@@ -145,32 +217,49 @@ const DESCRIPTORS: [&str; 81] = [
     "MODE",
     "MS",
     "NAME",
+    "NAMESPACE",
     "NUM",
+    "OPTION",
     "PARAMETER",
     "PATH",
+    "PATTERN",
     "PER",
     "POLICY",
     "PREFIX",
     "PROVIDER",
+    "QUEUE",
     "REFRESH",
+    "REGEX",
+    "REGEXP",
     "REGION",
     "REQUIRE",
     "REQUIRED",
     "RESET",
+    "ROLE",
     "ROTATION",
     "ROUND",
     "SCOPE",
     "SECOND",
+    "SERVICE",
     "SIZE",
+    "SOURCE",
     "STORE",
     "STRATEGY",
+    "STRENGTH",
     "SUBJECT",
     "SYMBOL",
+    "TABLE",
     "TIMEOUT",
+    "TOPIC",
     "TTL",
     "TYPE",
     "URL",
+    "USER",
+    "USERNAME",
+    "VALIDATION",
+    "VALIDATOR",
     "VERSION",
+    "WORK",
 ];
 /// Values that switch something, or say that there is none.
 const SWITCHES: [&str; 16] = [
@@ -237,9 +326,13 @@ pub fn is_credential(name: &str, value: &str) -> bool {
     if value_is_secret(value) {
         return true;
     }
+    // The cost of a hash is at times called its salt.
+    let is_cost = |value: &str| value.len() < 3 && value.bytes().all(|it| it.is_ascii_digit());
     match meaning(name) {
         Meaning::Secret => !is_harmless(value),
+        Meaning::Salt => !is_harmless(value) && !is_cost(value),
         Meaning::MaybeSecret => looks_random(value) && !is_harmless(value),
+        Meaning::Key => looks_like_key(value) && !is_harmless(value),
         Meaning::Other => false,
     }
 }
@@ -248,6 +341,9 @@ pub fn is_credential(name: &str, value: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Secret,
+    Salt,
+    /// Some key: of a service, or of a table.
+    Key,
     /// A secret, with a word after it that may change what it is.
     MaybeSecret,
     Other,
@@ -255,16 +351,11 @@ enum Meaning {
 
 fn meaning(name: &str) -> Meaning {
     let words = words(name);
-    let is_secret = |(index, word): (usize, &String)| {
-        let before = index.checked_sub(1).map(|before| words[before].as_str());
-        let is_key = word == "KEY" && before.is_some_and(|before| KEYS.contains(&before));
-        let is_joined = SECRET_ENDS
-            .iter()
-            .any(|end| word.len() > end.len() && word.ends_with(end));
-        is_key || is_joined || SECRETS.contains(&word.as_str())
-    };
+    let is_secret = |(index, _): (usize, &String)| is_secret_word(&words, index);
     let Some(last) = words.iter().enumerate().rposition(is_secret) else {
-        return Meaning::Other;
+        let is_key = matches!(words.as_slice(), [.., before, last]
+            if last == "KEY" && !OPEN_KEYS.contains(&before.as_str()));
+        return if is_key { Meaning::Key } else { Meaning::Other };
     };
     let (before, after) = (&words[..last], &words[last + 1..]);
     let describes = |word: &String| {
@@ -293,11 +384,35 @@ fn meaning(name: &str) -> Meaning {
     });
     if is_switch || after.iter().any(describes) {
         Meaning::Other
-    } else if after.iter().all(qualifies) {
-        Meaning::Secret
-    } else {
+    } else if !after.iter().all(qualifies) {
         Meaning::MaybeSecret
+    } else if words[last] == "SALT" {
+        Meaning::Salt
+    } else {
+        Meaning::Secret
     }
+}
+
+/// Whether a word is a secret behind the one before it.
+fn is_secret_word(words: &[String], index: usize) -> bool {
+    let word = words[index].as_str();
+    let before = index.checked_sub(1).map(|before| words[before].as_str());
+    let is_behind = |known: &[&str]| before.is_some_and(|before| known.contains(&before));
+    match word {
+        "KEY" | "KEYS" => is_behind(&KEYS),
+        "TOKENS" => is_behind(&["ACCESS", "API", "AUTH", "BEARER", "REFRESH"]),
+        "AUTH" => is_behind(&AUTHS),
+        "PHRASE" => is_behind(&["SEED", "RECOVERY"]),
+        _ => SECRETS.contains(&word) || is_joined(word),
+    }
+}
+
+/// `PGPASSWORD`, `ENCRYPTIONKEY`
+fn is_joined(word: &str) -> bool {
+    let mut ends = SECRET_ENDS.iter();
+    let of_key = word.strip_suffix("KEY");
+    ends.any(|end| word.len() > end.len() && word.ends_with(end))
+        || of_key.is_some_and(|before| KEYS.contains(&before))
 }
 
 /// The words of `DB_PASS`, `db-pass`, `spring.db.pass` or `dbPass`, in capitals.
@@ -358,6 +473,26 @@ fn looks_random(value: &str) -> bool {
         && !value.contains([' ', '/', ':', ',', '.'])
 }
 
+/// Longer than names are, and no UUID, which is an identifier more often than a key.
+fn looks_like_key(value: &str) -> bool {
+    const LENGTH_MIN: usize = 20;
+    let is_uuid = value.len() == 36 && value.matches('-').count() == 4;
+    value.len() >= LENGTH_MIN && looks_random(value) && !is_uuid
+}
+
+/// `Bearer TOKEN`, also as a header: `Authorization=Basic TOKEN`
+fn has_scheme(value: &str) -> bool {
+    const TOKEN_LENGTH_MIN: usize = 12;
+    ["Bearer", "Basic"].iter().any(|scheme| {
+        value.split_once(scheme).is_some_and(|(before, token)| {
+            let token = token.strip_prefix("%20").unwrap_or(token).trim_start();
+            let end = token.find([',', ';', '"']).unwrap_or(token.len());
+            let is_header = before.is_empty() || before.ends_with(['=', ':', ' ']);
+            is_header && end >= TOKEN_LENGTH_MIN && !token[..end].contains([' ', '$', '{', '<'])
+        })
+    })
+}
+
 fn value_is_secret(value: &str) -> bool {
     let begins = || {
         let mut prefixes = SECRET_PREFIXES.iter().chain(&SLACK_PREFIXES);
@@ -367,10 +502,22 @@ fn value_is_secret(value: &str) -> bool {
     // A JSON Web Token: three parts, the first of which is an object in Base64.
     let is_web_token = value.starts_with("eyJ") && value.matches('.').count() == 2;
     // Most values are short, and without the character that each of these forms has.
-    (value.len() >= SECRET_LENGTH_MIN && (begins() || is_private_key()))
+    (value.len() >= SECRET_LENGTH_MIN
+        && (begins() || is_private_key() || has_scheme(value) || is_webhook(value)))
         || is_web_token
         || value.contains('@') && has_password_in_url(value)
         || value.contains('=') && has_password_field(value)
+}
+
+/// Addresses with which anybody can post.
+fn is_webhook(value: &str) -> bool {
+    const HOOKS: [&str; 3] = [
+        "https://hooks.slack.com/services/",
+        "https://discord.com/api/webhooks/",
+        "https://discordapp.com/api/webhooks/",
+    ];
+    let mut rests = HOOKS.iter().filter_map(|hook| value.strip_prefix(hook));
+    rests.any(|rest| rest.contains('/') && !rest.contains(['$', '{', '<']))
 }
 
 /// `scheme://user:password@host`, and `user:password@tcp(host)` of Go's driver of `MySQL`.
@@ -437,64 +584,118 @@ mod tests {
     }
 
     /// Names and values that stand for their kind.
+    const CREDENTIALS: &[(&str, &str)] = &[
+        ("DB_PASS", "x"),
+        ("MYSQL_PWD", "x"),
+        ("PGPASSWORD", "x"),
+        ("JWT_KEY", "x"),
+        ("ENCRYPTION_KEY", "x"),
+        ("SECRET_KEY_BASE", "x"),
+        ("API_TOKEN", "test"),
+        ("ENC_KEY", "x"),
+        ("DBPASS", "x"),
+        ("DB_PW", "x"),
+        ("DB_PASSWORD_PROD", "x"),
+        ("API_KEY_2", "x"),
+        ("clientSecret", "x"),
+        ("spring.datasource.password", "x"),
+        ("DB_PASSWORD", "123456"),
+        ("SECRET_KEY", "${SECRET_KEY}"),
+        ("TOKEN_GITHUB", "a1b2c3d4"),
+        ("HASH_SALT", "x"),
+        ("API_TOKEN_SALT", "x"),
+        ("NONCE_SALT", "x"),
+        ("PASSWORD_PEPPER", "x"),
+        ("BASIC_AUTH", "app:x"),
+        ("REDIS_AUTH", "x"),
+        ("DB_CREDS", "app/X"),
+        ("APP_KEYS", "x,y"),
+        ("NONCE_KEY", "x"),
+        ("SECRET_KEYS", "x"),
+        ("API_TOKENS", "x"),
+        ("GITHUB_PAT", "x"),
+        ("WALLET_MNEMONIC", "one two three"),
+        ("SEED_PHRASE", "one two three"),
+        ("authToken", "x"),
+        ("AUTHTOKEN", "x"),
+        ("ENCRYPTIONKEY", "x"),
+        ("LOGIN_PASSCODE", "x"),
+        ("SENDGRID_KEY", "a1b2c3d4e5f6a7b8c9d0"),
+        ("DJANGO_SECRETS", "x"),
+        ("STOREPASS", "x"),
+    ];
+
+    const OTHERS: &[(&str, &str)] = &[
+        ("MAX_TOKENS", "4096"),
+        ("MAX_TOKEN", "4096"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "30"),
+        ("ENABLE_SECRETS_MANAGER", "true"),
+        ("PASSWORD_MIN_LENGTH", "12"),
+        ("TOKEN_ISSUER", "https://idp.example.com"),
+        (
+            "TOKEN_CONTRACT_ADDRESS",
+            "0x52908400098527886E0F7030069857D2E4169EE7",
+        ),
+        ("REQUIRE_PASSWORD", "true"),
+        ("DB_PASSWORD_FILE", "/run/secrets/db"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/etc/key.json"),
+        ("PWD", "/app"),
+        ("BYPASS", "x"),
+        ("PARTITION_KEY", "id"),
+        ("CACHE_KEY", "v2"),
+        ("PUBLIC_KEY", "abc"),
+        ("USE_TOKEN", "x"),
+        ("REFRESH_TOKEN", "7d"),
+        ("TOKEN_COLOUR", "blue"),
+        ("PASSWORD_HASHER", "argon2"),
+        (
+            "TOKEN_CONTRACT",
+            "0x52908400098527886E0F7030069857D2E4169EE7",
+        ),
+        ("DB_SECRET", "prod/app/db"),
+        ("TOKENS_PER_MINUTE", "1000"),
+        ("PASSWORD_HASH_ROUNDS", "10"),
+        ("API_KEY_HEADERS", "X-Api-Key-2"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_live_000000000000"),
+        ("MYSQL_ALLOW_EMPTY_PASSWORD", "yes"),
+        ("COMPASS", "north"),
+        ("HASH_ALGORITHM", "sha256"),
+        ("AUTH_URL", "x1y2z3"),
+        ("BASIC_AUTH_ENABLED", "x"),
+        ("BASIC_AUTH_USER", "app1234"),
+        ("BASIC_AUTH", "true"),
+        ("SMTP_AUTH", "login"),
+        ("AUTH", "x"),
+        ("SALT_ROUNDS", "10"),
+        ("BCRYPT_SALT", "10"),
+        ("BCRYPT_SALT_WORK_FACTOR", "10"),
+        ("SALTSTACK_HOST", "x"),
+        ("TOKEN_TTL", "3600s9"),
+        ("TOKEN_COOKIE", "session2"),
+        ("PASSWORD_REGEX", "a1b2c3"),
+        ("PASSWORD_VALIDATORS", "length12"),
+        ("SECRETS_BACKEND", "vault12"),
+        ("CREDENTIALS_PROVIDER", "x1y2z3"),
+        ("TOKENIZER", "x"),
+        ("MAX_AUTH_TOKENS", "5"),
+        ("LLM_TOKENS", "4096"),
+        ("HOTKEY", "x"),
+        ("IDEMPOTENCY_KEY", "a1b2c3d4e5f6a7b8c9d0"),
+        ("SENDGRID_KEY", "prod"),
+        ("TENANT_KEY", "123e4567-e89b-12d3-a456-426614174000"),
+        ("PATTERN", "x"),
+        ("PATH", "/bin"),
+        ("APP_PATHS", "x"),
+        ("AUTHOR", "x"),
+        ("PASSWORDLESS", "x"),
+    ];
+
     #[test]
     fn a_name_is_about_its_last_words() {
-        for (name, value) in [
-            ("DB_PASS", "x"),
-            ("MYSQL_PWD", "x"),
-            ("PGPASSWORD", "x"),
-            ("JWT_KEY", "x"),
-            ("ENCRYPTION_KEY", "x"),
-            ("SECRET_KEY_BASE", "x"),
-            ("API_TOKEN", "test"),
-            ("ENC_KEY", "x"),
-            ("DBPASS", "x"),
-            ("DB_PW", "x"),
-            ("DB_PASSWORD_PROD", "x"),
-            ("API_KEY_2", "x"),
-            ("clientSecret", "x"),
-            ("spring.datasource.password", "x"),
-            ("DB_PASSWORD", "123456"),
-            ("SECRET_KEY", "${SECRET_KEY}"),
-            ("TOKEN_GITHUB", "a1b2c3d4"),
-        ] {
+        for (name, value) in CREDENTIALS {
             assert!(is_credential(name, value), "{name}={value}");
         }
-        for (name, value) in [
-            ("MAX_TOKENS", "4096"),
-            ("MAX_TOKEN", "4096"),
-            ("ACCESS_TOKEN_EXPIRE_MINUTES", "30"),
-            ("ENABLE_SECRETS_MANAGER", "true"),
-            ("PASSWORD_MIN_LENGTH", "12"),
-            ("TOKEN_ISSUER", "https://idp.example.com"),
-            (
-                "TOKEN_CONTRACT_ADDRESS",
-                "0x52908400098527886E0F7030069857D2E4169EE7",
-            ),
-            ("REQUIRE_PASSWORD", "true"),
-            ("DB_PASSWORD_FILE", "/run/secrets/db"),
-            ("GOOGLE_APPLICATION_CREDENTIALS", "/etc/key.json"),
-            ("PWD", "/app"),
-            ("BYPASS", "x"),
-            ("PARTITION_KEY", "id"),
-            ("CACHE_KEY", "v2"),
-            ("PUBLIC_KEY", "abc"),
-            ("USE_TOKEN", "x"),
-            ("REFRESH_TOKEN", "7d"),
-            ("TOKEN_COLOUR", "blue"),
-            ("PASSWORD_HASHER", "argon2"),
-            (
-                "TOKEN_CONTRACT",
-                "0x52908400098527886E0F7030069857D2E4169EE7",
-            ),
-            ("DB_SECRET", "prod/app/db"),
-            ("TOKENS_PER_MINUTE", "1000"),
-            ("PASSWORD_HASH_ROUNDS", "10"),
-            ("API_KEY_HEADERS", "X-Api-Key-2"),
-            ("STRIPE_PUBLISHABLE_KEY", "pk_live_000000000000"),
-            ("MYSQL_ALLOW_EMPTY_PASSWORD", "yes"),
-            ("COMPASS", "north"),
-        ] {
+        for (name, value) in OTHERS {
             assert!(!is_credential(name, value), "{name}={value}");
         }
     }
@@ -513,6 +714,9 @@ mod tests {
             "host=db user=app password=x",
             "redis://:pw@cache:6379/0",
             "eyJhbGciOi.eyJzdWIi.c2ln",
+            "Bearer 0123456789abcdef",
+            "Authorization=Basic MDEyMzQ1Njc4OWFi",
+            "https://hooks.slack.com/services/T0/B0/x",
         ] {
             assert!(is_credential("X", value), "{value}");
         }
@@ -526,6 +730,10 @@ mod tests {
             "postgres://app@db/app",
             "eyJhIjoxfQ",
             "the password=secret of a text",
+            "Bearer ${TOKEN}",
+            "Basic authentication of a user",
+            "https://hooks.slack.com/services/",
+            "https://discord.com/api/webhooks/${ID}/${TOKEN}",
         ] {
             assert!(!is_credential("X", value), "{value}");
         }

@@ -86,33 +86,37 @@ pub enum Edit {
     Remove,
 }
 
+/// The text from one offset to another becomes a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextChange {
+    pub start: usize,
+    pub end: usize,
+    pub new: String,
+}
+
 impl Document {
-    /// The text after an edit. `None`: there is no such value.
-    pub fn edited(&self, json_path: &str, edit: &Edit) -> Option<String> {
+    /// What an edit changes in the text. `None`: there is no such value.
+    pub fn change(&self, json_path: &str, edit: &Edit) -> Option<TextChange> {
         let text = &self.lines.text;
         let extent = self.extent(json_path).0?;
         let (start, end, new) = match edit {
             Edit::Replace(value) => (extent.start, extent.end, quoted(value)),
             Edit::Rename(key) => {
-                let old = text.get(extent.key..)?;
-                let length = old[1..].find('"')? + 2;
-                (extent.key, extent.key + length, quoted(key))
+                let (start, end) = extent.name;
+                (extent.key, end + (start - extent.key), quoted(key))
             }
             Edit::Remove => {
                 let after = text[extent.end..].trim_start();
                 let before = text[..extent.key].trim_end();
-                match (after.strip_prefix(','), before.strip_suffix(',')) {
-                    (Some(next), _) => (
-                        extent.key,
-                        text.len() - next.trim_start().len(),
-                        String::new(),
-                    ),
-                    (None, Some(previous)) => (previous.len(), extent.end, String::new()),
-                    (None, None) => (extent.key, extent.end, String::new()),
-                }
+                let (start, end) = match (after.strip_prefix(','), before.strip_suffix(',')) {
+                    (Some(next), _) => (extent.key, text.len() - next.trim_start().len()),
+                    (None, Some(previous)) => (previous.len(), extent.end),
+                    (None, None) => (extent.key, extent.end),
+                };
+                (start, end, String::new())
             }
         };
-        Some(format!("{}{new}{}", text.get(..start)?, text.get(end..)?))
+        Some(TextChange { start, end, new })
     }
 
     /// The value of a path, or its closest existing parent.

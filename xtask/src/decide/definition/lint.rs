@@ -8,6 +8,7 @@ pub mod file;
 mod health;
 mod images;
 mod logs;
+pub mod mend;
 mod network;
 pub mod pages;
 mod placeholders;
@@ -42,8 +43,11 @@ use secrets::Reference;
 pub struct Facts {
     /// Where the definition will be registered.
     pub target: Option<AwsTarget>,
-    /// The image of the first container; definitions of this repository have one container.
+    /// The image of the containers that name it, or else of the first one and those that have the
+    /// same.
     pub image: Option<ImageFacts>,
+    /// What containers call that image.
+    pub image_name: Option<String>,
     pub service: Option<ServiceFacts>,
     /// How long a deploy waits for a rollout.
     pub rollout_seconds_max: Option<i64>,
@@ -164,6 +168,8 @@ struct Input<'a> {
     containers: Vec<ContainerDefinition<'a>>,
     platform: TaskPlatform,
     references: Vec<Reference<'a>>,
+    /// Whether the container of the same index uses the image of the facts.
+    uses_image: Vec<bool>,
     /// Where the definition differs from the API model.
     model_faults: Vec<ModelFault>,
     /// Values that are to be filled in.
@@ -180,6 +186,7 @@ impl<'a> Input<'a> {
             definition,
             facts,
             references: secrets::references(&containers),
+            uses_image: images::uses(&containers, facts),
             containers,
             platform,
             model_faults: model::faults(&definition.root()),
@@ -190,6 +197,22 @@ impl<'a> Input<'a> {
         let paths = input.placeholders.iter();
         input.unresolved = paths.map(|it| it.node.json_path()).collect();
         input
+    }
+}
+
+impl<'a> Input<'a> {
+    /// The image of a container, where it is known.
+    fn image(&self, index: usize) -> Option<&'a ImageFacts> {
+        let image = self.facts.image.as_ref()?;
+        self.uses_image.get(index)?.then_some(image)
+    }
+
+    /// The containers whose image is known.
+    fn with_image(&self) -> Vec<(&ContainerDefinition<'a>, &'a ImageFacts)> {
+        let containers = self.containers.iter().enumerate();
+        containers
+            .filter_map(|(index, container)| Some((container, self.image(index)?)))
+            .collect()
     }
 }
 
@@ -474,6 +497,7 @@ const RULES: &[Rule] = &[
         images::setuid,
     ),
     advice("T76", "each start of a task pulls it", images::size),
+    warning("T77", "rules about its files find nothing", images::unread),
 ];
 
 impl fmt::Display for Severity {

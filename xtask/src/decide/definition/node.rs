@@ -9,13 +9,13 @@ const STEPS_MAX: usize = 8;
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
     pub value: &'a Value,
-    steps: [Step<'a>; STEPS_MAX],
+    steps: [PathStep<'a>; STEPS_MAX],
     depth: usize,
 }
 
 /// From a value to one that it holds.
 #[derive(Debug, Clone, Copy)]
-pub enum Step<'a> {
+pub enum PathStep<'a> {
     Member(&'a str),
     Item(usize),
 }
@@ -24,12 +24,12 @@ impl<'a> Node<'a> {
     pub fn root(value: &'a Value) -> Self {
         Self {
             value,
-            steps: [Step::Item(0); STEPS_MAX],
+            steps: [PathStep::Item(0); STEPS_MAX],
             depth: 0,
         }
     }
 
-    fn child(&self, step: Step<'a>, value: &'a Value) -> Self {
+    fn child(&self, step: PathStep<'a>, value: &'a Value) -> Self {
         let mut child = *self;
         child.value = value;
         if child.depth < STEPS_MAX {
@@ -40,13 +40,13 @@ impl<'a> Node<'a> {
     }
 
     /// From the root to this value.
-    pub fn steps(&self) -> &[Step<'a>] {
+    pub fn steps(&self) -> &[PathStep<'a>] {
         &self.steps[..self.depth]
     }
 
     /// The key of the innermost object on the path.
     pub fn key(&self) -> Option<&'a str> {
-        self.steps().iter().rev().find_map(Step::member)
+        self.steps().iter().rev().find_map(PathStep::member)
     }
 
     /// Such as `containerDefinitions[0].secrets[1].valueFrom`; empty for the root.
@@ -54,8 +54,8 @@ impl<'a> Node<'a> {
         let mut path = String::new();
         for step in self.steps() {
             match step {
-                Step::Member(key) => add_key(&mut path, key),
-                Step::Item(index) => {
+                PathStep::Member(key) => add_key(&mut path, key),
+                PathStep::Item(index) => {
                     path.push('[');
                     path.push_str(&index.to_string());
                     path.push(']');
@@ -74,7 +74,7 @@ impl<'a> Node<'a> {
 
     /// A member of an object. `null` counts as absent, as in ECS.
     pub fn get(&self, key: &'a str) -> Option<Self> {
-        Some(self.child(Step::Member(key), self.member(key)?))
+        Some(self.child(PathStep::Member(key), self.member(key)?))
     }
 
     /// The value of a member, as by `get`.
@@ -97,7 +97,7 @@ impl<'a> Node<'a> {
     /// The items of an array.
     pub fn elements(&self) -> Vec<Self> {
         let items = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
-        let item = |(index, value)| self.child(Step::Item(index), value);
+        let item = |(index, value)| self.child(PathStep::Item(index), value);
         items.iter().enumerate().map(item).collect()
     }
 
@@ -105,7 +105,7 @@ impl<'a> Node<'a> {
     pub fn members(&self) -> Vec<(&'a str, Self)> {
         let members = self.value.as_object().into_iter().flatten();
         members
-            .map(|(key, value)| (key.as_str(), self.child(Step::Member(key), value)))
+            .map(|(key, value)| (key.as_str(), self.child(PathStep::Member(key), value)))
             .collect()
     }
 
@@ -144,12 +144,12 @@ impl<'a> Node<'a> {
             Value::String(text) => found.push((*self, text)),
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.child(Step::Item(index), item).add_strings(found);
+                    self.child(PathStep::Item(index), item).add_strings(found);
                 }
             }
             Value::Object(members) => {
                 for (key, member) in members {
-                    self.child(Step::Member(key), member).add_strings(found);
+                    self.child(PathStep::Member(key), member).add_strings(found);
                 }
             }
             _ => {}
@@ -157,7 +157,7 @@ impl<'a> Node<'a> {
     }
 }
 
-impl<'a> Step<'a> {
+impl<'a> PathStep<'a> {
     pub fn member(&self) -> Option<&'a str> {
         match self {
             Self::Member(key) => Some(key),

@@ -32,6 +32,7 @@ async fn run_scope(fake: &Fake, scope: TestScope, flags: Flags, format: Format) 
             machine: fake,
             fix: flags.fix,
             ci: flags.ci,
+            corpora: Path::new("corpora"),
             program: Path::new("xtask"),
         };
         test(&parts, scope).await
@@ -68,8 +69,10 @@ async fn programs_that_take_long_are_run_only_when_they_are_asked_for() {
         let output = run_scope(&fake, scope, Flags::default(), Format::Human).await;
         output.succeeds();
         let ran = fake.state().machine.ran.clone();
-        let long = ran.iter().filter(|run| run.contains("--test traffic"));
-        assert_eq!(long.count(), runs, "{ran:?}");
+        for program in ["--test traffic", "--fuzz-dir=xtask/fuzz"] {
+            let long = ran.iter().filter(|run| run.contains(program));
+            assert_eq!(long.count(), runs, "{ran:?}");
+        }
     }
 }
 

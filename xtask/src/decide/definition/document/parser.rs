@@ -199,28 +199,9 @@ impl<'a> Parser<'a> {
                         .to_owned()
                 }
             };
-            let key_end = self.at;
-            self.skip_blank();
-            if self.peek() == Some(':') {
-                self.at += 1;
-            } else {
-                self.fault(self.at, format!("a colon is missing after `{key}`"));
-            }
-            let (value, mut child) = match self.peek_value() {
-                Some(',' | '}' | ']') => {
-                    self.fault(self.at, format!("`{key}` has no value"));
-                    (
-                        Value::Null,
-                        Extent {
-                            start,
-                            ..Extent::default()
-                        },
-                    )
-                }
-                _ => self.value(),
-            };
-            child.key = start;
-            child.name = self.without_quotes(start, key_end);
+            let name = self.without_quotes(start, self.at);
+            let (value, mut child) = self.value_of(&key, start);
+            (child.key, child.name) = (start, name);
             let length = members.len();
             members.insert(key, value);
             if members.len() == length {
@@ -231,6 +212,26 @@ impl<'a> Parser<'a> {
             self.skip_comma('}');
         }
         Value::Object(members)
+    }
+
+    /// What follows a key, which begins at `start`.
+    fn value_of(&mut self, key: &str, start: usize) -> (Value, Extent) {
+        self.skip_blank();
+        if self.peek() == Some(':') {
+            self.at += 1;
+        } else {
+            self.fault(self.at, format!("a colon is missing after `{key}`"));
+        }
+        if !matches!(self.peek_value(), Some(',' | '}' | ']')) {
+            return self.value();
+        }
+        self.fault(self.at, format!("`{key}` has no value"));
+        let extent = Extent {
+            start,
+            end: start,
+            ..Extent::default()
+        };
+        (Value::Null, extent)
     }
 
     fn without_quotes(&self, start: usize, end: usize) -> (usize, usize) {
@@ -374,7 +375,13 @@ impl<'a> Parser<'a> {
         }
         self.fault(start, "expected value");
         let unquoted = word.strip_prefix('\'').and_then(|it| it.strip_suffix('\''));
-        let text = unquoted.map(|text| Value::String(text.to_owned()));
+        // `<PORT>` is what somebody was to fill in, and not nothing.
+        let is_mark = |open, close| word.starts_with(open) && word.ends_with(close);
+        let mark = [('<', '>'), ('%', '%'), ('_', '_'), ('@', '@')]
+            .iter()
+            .any(|(open, close)| word.len() > 2 && is_mark(*open, *close));
+        let text = unquoted.or(mark.then_some(word));
+        let text = text.map(|text| Value::String(text.to_owned()));
         known.or(text).unwrap_or(Value::Null)
     }
 

@@ -1,6 +1,7 @@
 //! A file that somebody gives to lint: a definition by itself, wrapped in `taskDefinition`, as
 //! `describe-task-definition` prints it, or one that is not whole.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
@@ -85,18 +86,22 @@ fn not_json(subject: &str, fault: &SyntaxFault) -> Finding {
 }
 
 /// A definition that ECS printed says itself where it is registered.
-fn facts_of(definition: &Value, is_wrapped: bool, facts: &Facts) -> Facts {
-    let mut facts = facts.clone();
+fn facts_of<'a>(definition: &Value, is_wrapped: bool, facts: &'a Facts) -> Cow<'a, Facts> {
     let arn = definition.get("taskDefinitionArn").and_then(Value::as_str);
-    facts.is_described = is_wrapped;
     let own = arn
         .and_then(Arn::parse)
         .filter(|arn| super::arn::is_account(arn.account));
+    let own = own.filter(|_| facts.target.is_none());
+    if own.is_none() && is_wrapped == facts.is_described {
+        return Cow::Borrowed(facts);
+    }
+    let mut facts = facts.clone();
+    facts.is_described = is_wrapped;
     facts.target = facts.target.or_else(|| {
         own.map(|arn| AwsTarget {
             region: arn.region.to_owned(),
             account_id: arn.account.to_owned(),
         })
     });
-    facts
+    Cow::Owned(facts)
 }

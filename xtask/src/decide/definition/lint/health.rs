@@ -28,38 +28,32 @@ const USUAL_PROGRAMS: [&str; 4] = ["curl", "wget", "nc", "bash"];
 
 /// T18
 pub(super) fn program_missing(input: &Input<'_>) -> Vec<LintFault> {
-    let (Some(image), Some(container)) = (&input.facts.image, input.containers.first()) else {
-        return Vec::new();
-    };
-    let command = container.health_check_command();
-    let programs: Vec<&str> = match command[..] {
-        ["CMD", program, ..] => vec![program],
-        ["CMD-SHELL", script, ..] => {
-            let words = script.split(|letter: char| !letter.is_ascii_alphanumeric());
-            let usual = words.filter(|word| USUAL_PROGRAMS.contains(word));
-            std::iter::once("/bin/sh").chain(usual).collect()
-        }
-        _ => Vec::new(),
-    };
-    let json_path = format!("{}.healthCheck.command", container.0.json_path());
-    let missing = programs
-        .into_iter()
-        .filter(|program| !has_program(image, program));
-    missing
-        .map(|program| {
+    let mut faults = Vec::new();
+    for (container, image) in input.with_image() {
+        let command = container.health_check_command();
+        let programs: Vec<&str> = match command[..] {
+            ["CMD", program, ..] => vec![program],
+            ["CMD-SHELL", script, ..] => {
+                let words = script.split(|letter: char| !letter.is_ascii_alphanumeric());
+                let usual = words.filter(|word| USUAL_PROGRAMS.contains(word));
+                std::iter::once("/bin/sh").chain(usual).collect()
+            }
+            _ => Vec::new(),
+        };
+        for program in programs.into_iter().filter(|it| !has_program(image, it)) {
+            let json_path = format!("{}.healthCheck.command", container.0.json_path());
             let what = format!("the image has no {program}");
-            fault(
-                json_path.clone(),
-                what,
-                "set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]",
-            )
-        })
-        .collect()
+            let remedy = "set [\"CMD\", \"/PROGRAM\", \"healthcheck\"]";
+            faults.push(fault(json_path, what, remedy));
+        }
+    }
+    faults
 }
 
+/// Whether the image may have the program: one that was not read whole may have any.
 pub(super) fn has_program(image: &ImageFacts, program: &str) -> bool {
     let mut paths = program_paths(program).into_iter();
-    paths.any(|path| has_file(&image.files, &path))
+    image.layers_unread > 0 || paths.any(|path| has_file(&image.files, &path))
 }
 
 /// Where a program is looked for, relative to the root.

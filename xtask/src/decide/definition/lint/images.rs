@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::health::{has_file, has_program, program_paths};
-use super::{Input, LintFault, fault};
+use super::{Facts, Input, LintFault, fault};
 use crate::decide::artifact::types::ImageFacts;
+use crate::decide::definition::container::ContainerDefinition;
 use crate::decide::outputs::Architecture;
 
 /// T25
@@ -82,7 +83,7 @@ pub(super) fn shell_form(input: &Input<'_>) -> Vec<LintFault> {
             let remedy = "pass the program and its arguments as a list, or start it with exec";
             faults.push(fault(container.0.path_of(key), what, remedy));
         }
-        let Some(image) = input.facts.image.as_ref().filter(|_| index == 0) else {
+        let Some(image) = input.image(index) else {
             continue;
         };
         let of_image: Vec<&str> = image.entrypoint.iter().map(String::as_str).collect();
@@ -97,9 +98,13 @@ pub(super) fn shell_form(input: &Input<'_>) -> Vec<LintFault> {
 
 /// T73. Docker drops the image's CMD where the definition has an entry point.
 pub(super) fn entry_point(input: &Input<'_>) -> Vec<LintFault> {
-    let (Some(image), Some(container)) = (&input.facts.image, input.containers.first()) else {
-        return Vec::new();
-    };
+    let known = input.with_image().into_iter();
+    known
+        .filter_map(|(container, image)| entry_point_of(container, image))
+        .collect()
+}
+
+fn entry_point_of(container: &ContainerDefinition<'_>, image: &ImageFacts) -> Option<LintFault> {
     let owned = |key: &str| {
         let texts = container.0.texts(key).into_iter();
         texts.map(str::to_owned).collect::<Vec<String>>()
@@ -115,37 +120,54 @@ pub(super) fn entry_point(input: &Input<'_>) -> Vec<LintFault> {
     };
     let Some((program, is_of_image)) = found else {
         let what = "neither the definition nor the image says what to run";
-        return vec![fault(
-            container.0.path_of("command"),
-            what,
-            "set entryPoint or command",
-        )];
+        let json_path = container.0.path_of("command");
+        return Some(fault(json_path, what, "set entryPoint or command"));
     };
     let key = if is_of_image { "image" } else { key };
     let is_relative = program.contains('/') && !program.starts_with('/');
     let what = if is_relative {
-        return Vec::new();
+        return None;
     } else if !has_program(image, &program) {
         format!("the image has no {program}")
     } else {
         let paths = program_paths(&program);
-        let found = paths.iter().find(|path| has_file(&image.files, path));
-        if !found.is_some_and(|path| has_file(&image.not_executable, path)) {
-            return Vec::new();
+        let found = paths.iter().find(|path| has_file(&image.files, path))?;
+        if !has_file(&image.not_executable, found) {
+            return None;
         }
         format!("nobody may run {program} of the image")
     };
-    vec![fault(
-        container.0.path_of(key),
-        what,
-        "name a program of the image",
-    )]
+    let remedy = "name a program of the image";
+    Some(fault(container.0.path_of(key), what, remedy))
 }
 
-/// The facts of the first container's image, and the path of its name.
+/// Which containers use the image of the facts.
+pub(super) fn uses(containers: &[ContainerDefinition<'_>], facts: &Facts) -> Vec<bool> {
+    let first = containers.first().and_then(ContainerDefinition::image);
+    let name = facts.image_name.as_deref();
+    let is_named = containers.iter().any(|it| it.image() == name) && name.is_some();
+    let name = if is_named { name } else { first };
+    let same = containers.iter().enumerate();
+    same.map(|(index, it)| it.image() == name && (name.is_some() || index == 0))
+        .collect()
+}
+
+/// The facts of the image, and the path of its name in the first container that uses it.
 fn known_image<'a>(input: &Input<'a>) -> Option<(&'a ImageFacts, String)> {
-    let container = input.containers.first()?;
-    Some((input.facts.image.as_ref()?, container.0.path_of("image")))
+    let (container, image) = *input.with_image().first()?;
+    Some((image, container.0.path_of("image")))
+}
+
+/// T77
+pub(super) fn unread(input: &Input<'_>) -> Vec<LintFault> {
+    let unread = known_image(input).filter(|(image, _)| image.layers_unread > 0);
+    unread
+        .map(|(image, json_path)| {
+            let what = format!("{} layers are compressed by zstd", image.layers_unread);
+            fault(json_path, what, "check an image with layers of gzip")
+        })
+        .into_iter()
+        .collect()
 }
 
 /// T74

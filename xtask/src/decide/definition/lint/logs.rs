@@ -74,7 +74,7 @@ pub(super) fn driver(input: &Input<'_>) -> Vec<LintFault> {
             continue;
         };
         // Others are told as what the API does not know.
-        let is_known = known.iter().any(|name| name == driver);
+        let is_known = driver == "none" || known.iter().any(|name| name == driver);
         if is_known && !FARGATE_DRIVERS.contains(&driver) {
             let what = format!("Fargate does not support the log driver {driver}");
             let remedy = "set awslogs, splunk or awsfirelens";

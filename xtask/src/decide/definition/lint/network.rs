@@ -109,12 +109,7 @@ pub(super) fn user<'a>(
     index: usize,
     container: &ContainerDefinition<'a>,
 ) -> Option<&'a str> {
-    let of_the_image = input
-        .facts
-        .image
-        .as_ref()
-        .filter(|_| index == 0)
-        .map(|image| image.user.as_str());
+    let of_the_image = input.image(index).map(|image| image.user.as_str());
     container.user().or(of_the_image)
 }
 

@@ -8,7 +8,7 @@ use super::arn::{self, Arn};
 use super::{Input, LintFault, fault};
 use crate::decide::definition::model::READ_ONLY;
 use crate::decide::definition::node::Node;
-use crate::decide::definition::node::Step::{self, Item, Member};
+use crate::decide::definition::node::PathStep::{self, Item, Member};
 
 /// What a value is for, by which a mark is a placeholder or a text of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,12 @@ const MAY_BE_EMPTY: [&str; 8] = [
 ];
 
 /// Whole words that stand for an identifier and are none.
-const IDENTIFIERS: [&str; 34] = [
+const IDENTIFIERS: [&str; 52] = [
     "ACCOUNT",
     "ACCOUNTID",
     "ACCOUNT_ID",
     "ACCOUNT_NUMBER",
+    "APP_NAME",
     "AWS_ACCOUNT",
     "AWS_ACCOUNT_ID",
     "AWS_ACCOUNT_NUMBER",
@@ -48,18 +49,31 @@ const IDENTIFIERS: [&str; 34] = [
     "AWS_REGION",
     "BUILD_ID",
     "BUILD_NUMBER",
+    "CLUSTER_NAME",
     "COMMIT_SHA",
+    "CONTAINER_IMAGE",
     "CONTAINER_NAME",
+    "DOCKER_IMAGE",
+    "ECR_IMAGE",
     "ECR_REGISTRY",
+    "ECR_REPO",
     "ECR_REPOSITORY",
+    "ECR_REPO_NAME",
+    "ECR_URI",
+    "ENVIRONMENT_NAME",
+    "ENV_NAME",
     "EXECUTION_ROLE_ARN",
+    "FAMILY_NAME",
     "GIT_SHA",
     "IMAGE",
     "IMAGE_NAME",
+    "IMAGE_REPO",
     "IMAGE_TAG",
     "IMAGE_URI",
     "IMAGE_URL",
     "LOG_GROUP",
+    "LOG_GROUP_NAME",
+    "PROJECT_NAME",
     "REGION",
     "REPOSITORY",
     "REPOSITORY_NAME",
@@ -68,7 +82,11 @@ const IDENTIFIERS: [&str; 34] = [
     "ROLE_ARN",
     "ROLE_NAME",
     "SECRET_ARN",
+    "SECRET_NAME",
+    "SERVICE_NAME",
+    "STACK_NAME",
     "TAG",
+    "TASK_FAMILY",
     "TASK_ROLE_ARN",
     "VERSION",
 ];
@@ -86,13 +104,15 @@ const PLACEHOLDER_STARTS: [&str; 6] = [
     "REPLACE_WITH",
 ];
 
+pub(super) const ECSPRESSO: &str = "ecspresso";
+
 /// Marks of template languages that have a tool of their own, and the tool.
 const TEMPLATES: [(&str, &str); 11] = [
-    ("{{must_env", "ecspresso"),
-    ("{{env ", "ecspresso"),
-    ("{{tfstate", "ecspresso"),
-    ("{{ssm ", "ecspresso"),
-    ("{{secretsmanager_arn", "ecspresso"),
+    ("{{must_env", ECSPRESSO),
+    ("{{env ", ECSPRESSO),
+    ("{{tfstate", ECSPRESSO),
+    ("{{ssm ", ECSPRESSO),
+    ("{{secretsmanager_arn", ECSPRESSO),
     ("${jsonencode(", "Terraform"),
     ("${var.", "Terraform"),
     ("${local.", "Terraform"),
@@ -125,6 +145,11 @@ pub(super) fn unresolved(input: &Input<'_>) -> Vec<LintFault> {
             fault(found.node.json_path(), what, remedy)
         })
         .collect()
+}
+
+/// Whether the definition is a template of this tool.
+pub(super) fn is_of(input: &Input<'_>, tool: &str) -> bool {
+    input.placeholders.iter().any(|it| it.tool == Some(tool))
 }
 
 /// T71
@@ -172,7 +197,7 @@ pub(super) fn find<'a>(input: &Input<'a>) -> Vec<Placeholder<'a>> {
         }
     }
     // Where one mark is a tool's, the others that look like it are too.
-    for (tool, start) in [("ecspresso", "{{"), ("Terraform", "${")] {
+    for (tool, start) in [(ECSPRESSO, "{{"), ("Terraform", "${")] {
         let is_used = found.iter().any(|it| it.tool == Some(tool));
         for other in found
             .iter_mut()
@@ -205,7 +230,7 @@ fn use_of(node: &Node<'_>) -> Use {
         [Member("tags" | "placementConstraints"), ..]
         | [Member("proxyConfiguration"), Member("properties"), ..] => Use::Text,
         [Member("volumes"), inner @ ..] => {
-            let mut keys = inner.iter().filter_map(Step::member);
+            let mut keys = inner.iter().filter_map(PathStep::member);
             if keys.any(|key| matches!(key, "driverOpts" | "labels")) {
                 Use::Text
             } else {
@@ -216,7 +241,7 @@ fn use_of(node: &Node<'_>) -> Use {
     }
 }
 
-fn use_in_container(steps: &[Step<'_>]) -> Use {
+fn use_in_container(steps: &[PathStep<'_>]) -> Use {
     match steps {
         [Member("command" | "entryPoint"), ..] | [Member("healthCheck"), Member("command"), ..] => {
             Use::Command
@@ -357,11 +382,13 @@ fn in_text(text: &str) -> Option<&str> {
         let is_word = is_placeholder_word(text) && words(text).eq([text]);
         is_word.then_some(text)
     });
+    let word = word.or_else(|| crossed_out_host(text));
     if word.is_some() || !may_have_mark(text) {
         return word;
     }
     enclosed(text, "${", "}", is_variable)
         .or_else(|| unclosed(text))
+        .or_else(|| host(text))
         .or_else(|| enclosed(text, "#{", "}#", is_name))
         .or_else(|| braces(text))
         .or_else(|| angle_brackets(text))
@@ -392,6 +419,20 @@ fn is_whole_mark(text: &str) -> bool {
         || is_all(enclosed(text, "%", "%", is_long_name))
         || is_all(enclosed(text, "__", "__", is_upper))
         || is_all(variable(text).filter(|name| is_upper(&name[1..])))
+}
+
+/// `http://MONITORING_HOST:4318`: no host has such a name.
+fn host(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let name = authority.rsplit('@').next()?.split(':').next()?;
+    (name.contains('_') && is_upper(name)).then_some(name)
+}
+
+/// `db.xxxxx.us-east-1.rds.amazonaws.com`
+fn crossed_out_host(text: &str) -> Option<&str> {
+    let is_of_aws = text.contains('.') && text.contains(".amazonaws.com");
+    is_of_aws.then(|| words(text).find(|word| is_crossed_out(word)))?
 }
 
 /// `${` without its end.

@@ -111,9 +111,16 @@ pub(super) fn suffix(input: &Input<'_>) -> Vec<LintFault> {
     faults
 }
 
+/// Words of six letters with which names of secrets end.
+const NO_SUFFIXES: [&str; 16] = [
+    "access", "apikey", "client", "common", "config", "github", "google", "keycdn", "master",
+    "oauth2", "params", "secret", "server", "shared", "stripe", "tokens",
+];
+
 fn without_suffix(name: &str) -> Option<&str> {
     let (stem, suffix) = name.rsplit_once('-')?;
-    (suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(stem)
+    let is_suffix = suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_suffix && !NO_SUFFIXES.contains(&suffix)).then_some(stem)
 }
 
 /// T09: a reference that is not a secret is an SSM parameter, by name in the same Region or by ARN.

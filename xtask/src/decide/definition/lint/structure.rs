@@ -1,8 +1,8 @@
 //! Rules about the structure: what the API model of ECS says, and what only its documentation says
 //! about names, numbers and tags.
 
-use super::task;
 use super::{Input, LintFault, fault};
+use super::{placeholders, task};
 use crate::decide::definition::document::Edit;
 use crate::decide::definition::model::{ModelFaultKind, READ_ONLY};
 use crate::decide::definition::node::Node;
@@ -66,6 +66,7 @@ pub(super) fn required(input: &Input<'_>) -> Vec<LintFault> {
 /// T62
 pub(super) fn choices(input: &Input<'_>) -> Vec<LintFault> {
     let mut faults = Vec::new();
+    let is_of_ecspresso = placeholders::is_of(input, placeholders::ECSPRESSO);
     for found in &input.model_faults {
         let ModelFaultKind::Choice {
             value,
@@ -75,7 +76,12 @@ pub(super) fn choices(input: &Input<'_>) -> Vec<LintFault> {
         else {
             continue;
         };
-        if is_protocol(&found.json_path) {
+        // `ecspresso init` writes empty ones, which it leaves out of its call.
+        let is_left_out = value.is_empty() && is_of_ecspresso;
+        // Undocumented, but ECS takes it, and its agent runs it:
+        // https://github.com/aws/aws-cdk/issues/35795
+        let is_none = value == "none" && found.json_path.ends_with(".logDriver");
+        if is_left_out || is_none || is_protocol(&found.json_path) {
             continue;
         }
         let remedy = match nearest {

@@ -25,6 +25,7 @@ fn facts() -> Facts {
         setuid: Vec::new(),
         leaks: Vec::new(),
         bytes: 0,
+        layers_unread: 0,
     };
     Facts {
         image: Some(image),
@@ -118,7 +119,7 @@ fn every_rule_finds_its_fault() {
 #[test]
 fn every_rule_has_a_case() {
     let of_facts = [
-        "T21", "T24", "T27", "T33", "T41", "T73", "T74", "T75", "T76",
+        "T21", "T24", "T27", "T33", "T41", "T73", "T74", "T75", "T76", "T77",
     ]
     .map(str::to_owned);
     let cases = cases();
@@ -209,6 +210,48 @@ fn what_an_image_holds_is_told() {
             "T75 2 files run as their owner, such as bin/su, bin/mount \
              (they raise the rights of whoever gets into the container)",
             "T76 the image has 501 MB (each start of a task pulls it)",
+        ]
+    );
+}
+
+#[test]
+fn each_container_that_uses_the_image_is_judged() {
+    let container =
+        |name: &str, image: &str| json!({ "name": name, "image": image, "command": ["nosuch"] });
+    let judged = |first: &str, name: Option<&str>| -> Vec<String> {
+        let patch = json!({
+            "./image": first,
+            "/containerDefinitions/1": container("same", "demo:1"),
+            "/containerDefinitions/2": container("other", "other:1"),
+            "/containerDefinitions/3": container("same2", "demo:1"),
+        });
+        let mut facts = with_image(|image| image.entrypoint.clear());
+        facts.image_name = name.map(str::to_owned);
+        let found = lint("axon", &broken(&patch), &facts).into_iter();
+        let found = found.filter(|finding| finding.code == "T73");
+        found
+            .map(|finding| finding.json_path["containerDefinitions".len()..][..3].to_owned())
+            .collect()
+    };
+    assert_eq!(judged("demo:1", None), ["[0]", "[1]", "[3]"]);
+    assert_eq!(judged("mine", None), ["[0]"]);
+    assert_eq!(judged("mine", Some("demo:1")), ["[1]", "[3]"]);
+    assert_eq!(judged("mine", Some("nosuch")), ["[0]"]);
+}
+
+#[test]
+fn nothing_is_said_of_files_in_layers_that_could_not_be_read() {
+    let image = with_image(|image| {
+        image.files.clear();
+        image.layers_unread = 2;
+    });
+    let found = lint("axon", &definition(AXON), &image);
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "axon T77 warning containerDefinitions[0].image: 2 layers are compressed by zstd \
+          (rules about its files find nothing); check an image with layers of gzip"
         ]
     );
 }
