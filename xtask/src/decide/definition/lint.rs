@@ -131,10 +131,9 @@ pub fn lint(subject: impl fmt::Display, definition: &Definition, facts: &Facts) 
     let input = &Input::new(definition, facts);
     let mut findings = Vec::new();
     for rule in RULES {
+        // The value is unknown until the placeholder is resolved, so no rule about values applies.
+        let is_about_value = !OF_UNRESOLVED_VALUES.contains(&rule.code);
         for fault in (rule.check)(input) {
-            // The value is unknown until the placeholder is resolved, so no rule about values
-            // applies.
-            let is_about_value = !OF_UNRESOLVED_VALUES.contains(&rule.code);
             if is_about_value && input.unresolved.contains(&fault.json_path) {
                 continue;
             }

@@ -5,6 +5,9 @@ use serde_json::Value;
 /// The API model has seven levels. What is deeper has the path of its last ancestor that fits.
 const STEPS_MAX: usize = 8;
 
+/// Most paths are shorter.
+const PATH_BYTES: usize = 64;
+
 /// The path is made of its steps where somebody asks for it: most nodes have no fault.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
@@ -51,7 +54,7 @@ impl<'a> Node<'a> {
 
     /// Such as `containerDefinitions[0].secrets[1].valueFrom`; empty for the root.
     pub fn json_path(&self) -> String {
-        let mut path = String::new();
+        let mut path = String::with_capacity(PATH_BYTES);
         for step in self.steps() {
             match step {
                 PathStep::Member(key) => add_key(&mut path, key),

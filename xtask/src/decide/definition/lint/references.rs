@@ -1,7 +1,7 @@
 //! Rules about what parts of a definition say of each other: names that must exist, and names that
 //! must not exist twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::platform::Network;
 use super::{Input, LintFault, fault};
@@ -80,7 +80,7 @@ pub(super) fn duplicates(input: &Input<'_>) -> Vec<LintFault> {
 }
 
 fn twice(nodes: &[Node<'_>], key: &str, kind: &str, faults: &mut Vec<LintFault>) {
-    let mut places: BTreeMap<&str, &Node<'_>> = BTreeMap::new();
+    let mut places: HashMap<&str, &Node<'_>> = HashMap::new();
     for node in nodes {
         let Some(name) = node.text(key).filter(|name| !name.is_empty()) else {
             continue;

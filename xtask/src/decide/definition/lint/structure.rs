@@ -139,23 +139,28 @@ pub(super) fn ranges(input: &Input<'_>) -> Vec<LintFault> {
     faults.extend(task_sizes(input, &root));
     for container in &input.containers {
         let node = &container.0;
-        let size = |key| (node.get(key), MEMORY_MIN, i64::MAX);
-        let mut numbers = vec![size("memory"), size("memoryReservation")];
-        numbers.push((node.get("cpu"), 0, i64::MAX));
-        numbers.push((node.at(["restartPolicy", "restartAttemptPeriod"]), 60, 1800));
-        numbers.push((node.at(["linuxParameters", "swappiness"]), 0, 100));
-        numbers.push((node.at(["linuxParameters", "maxSwap"]), 0, i64::MAX));
+        faults.extend(out_of_range(node, "memory", MEMORY_MIN, i64::MAX));
+        faults.extend(out_of_range(
+            node,
+            "memoryReservation",
+            MEMORY_MIN,
+            i64::MAX,
+        ));
+        faults.extend(out_of_range(node, "cpu", 0, i64::MAX));
         for mapping in node.items("portMappings") {
-            numbers.push((mapping.get("containerPort"), 1, PORT_MAX));
-            numbers.push((mapping.get("hostPort"), 0, PORT_MAX));
+            faults.extend(out_of_range(&mapping, "containerPort", 1, PORT_MAX));
+            faults.extend(out_of_range(&mapping, "hostPort", 0, PORT_MAX));
             faults.extend(port_range(&mapping));
         }
         if let Some(linux) = node.get("linuxParameters") {
-            let mounts = linux.items("tmpfs").into_iter();
-            numbers.extend(mounts.map(|mount| (mount.get("size"), 1, i64::MAX)));
+            faults.extend(out_of_range(&linux, "swappiness", 0, 100));
+            faults.extend(out_of_range(&linux, "maxSwap", 0, i64::MAX));
+            let mounts = linux.items("tmpfs");
+            let sizes = mounts.iter();
+            faults.extend(sizes.filter_map(|mount| out_of_range(mount, "size", 1, i64::MAX)));
         }
-        faults.extend(numbers.into_iter().filter_map(out_of_range));
         if let Some(policy) = node.get("restartPolicy") {
+            faults.extend(out_of_range(&policy, "restartAttemptPeriod", 60, 1800));
             faults.extend(too_many(&policy, "ignoredExitCodes", EXIT_CODES_MAX));
         }
         faults.extend(node.items("ulimits").iter().filter_map(soft_above_hard));
@@ -224,22 +229,15 @@ fn too_many(node: &Node<'_>, key: &str, most: usize) -> Option<LintFault> {
     (count > most).then(|| fault(node.path_of(key), what, format!("set {most} at most")))
 }
 
-fn out_of_range((node, least, most): (Option<Node<'_>>, i64, i64)) -> Option<LintFault> {
-    let node = node?;
-    let value = node.value.as_i64()?;
-    if (least..=most).contains(&value) {
-        return None;
-    }
+fn out_of_range(node: &Node<'_>, key: &str, least: i64, most: i64) -> Option<LintFault> {
+    let value = node.number(key).filter(|it| !(least..=most).contains(it))?;
     let range = if most == i64::MAX {
         format!("{least} at least")
     } else {
         format!("{least} to {most}")
     };
-    Some(fault(
-        node.json_path(),
-        format!("is {value}"),
-        format!("use {range}"),
-    ))
+    let (what, remedy) = (format!("is {value}"), format!("use {range}"));
+    Some(fault(node.path_of(key), what, remedy))
 }
 
 /// `FIRST-LAST` of ports, the first of which is less.

@@ -221,7 +221,7 @@ fn container_memory(
     task_memory: Option<i64>,
     memory_sum: i64,
 ) -> Option<LintFault> {
-    let json_path = node.path_of("memory");
+    let json_path = || node.path_of("memory");
     let (hard, soft) = (node.number("memory"), node.number("memoryReservation"));
     match (hard, soft) {
         // ECS takes equal ones, although its documentation says "greater":
@@ -229,12 +229,12 @@ fn container_memory(
         (Some(hard), Some(soft)) if hard < soft => {
             let what = format!("{hard} is less than the memoryReservation of {soft}");
             let remedy = format!("use at least {soft}, or remove memoryReservation");
-            Some(fault(json_path, what, remedy))
+            Some(fault(json_path(), what, remedy))
         }
         (Some(hard), _) if task_memory.is_some_and(|most| hard > most && memory_sum <= most) => {
             let most = task_memory.unwrap_or_default();
             let what = format!("{hard} is more than the task's {most}");
-            Some(fault(json_path, what, format!("use at most {most}")))
+            Some(fault(json_path(), what, format!("use at most {most}")))
         }
         (None, None) => {
             let has_one = ["memory", "memoryReservation"]
@@ -244,7 +244,7 @@ fn container_memory(
             let is_told = input.platform.is_fargate || has_one;
             (is_needed && !is_told).then(|| {
                 let what = "set neither here nor for the task";
-                fault(json_path, what, "set memory or memoryReservation")
+                fault(json_path(), what, "set memory or memoryReservation")
             })
         }
         _ => None,
