@@ -163,7 +163,7 @@ pub(super) fn unread(input: &Input<'_>) -> Vec<LintFault> {
     let unread = known_image(input).filter(|(image, _)| image.layers_unread > 0);
     unread
         .map(|(image, json_path)| {
-            let what = format!("{} layers are compressed by zstd", image.layers_unread);
+            let what = format!("layers compressed by zstd: {}", image.layers_unread);
             fault(json_path, what, "check an image with layers of gzip")
         })
         .into_iter()

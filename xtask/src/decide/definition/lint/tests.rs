@@ -250,7 +250,7 @@ fn nothing_is_said_of_files_in_layers_that_could_not_be_read() {
     assert_eq!(
         found,
         [
-            "axon T77 warning containerDefinitions[0].image: 2 layers are compressed by zstd \
+            "axon T77 warning containerDefinitions[0].image: layers compressed by zstd: 2 \
           (rules about its files find nothing); check an image with layers of gzip"
         ]
     );
