@@ -43,12 +43,14 @@ impl Evidence {
     }
 
     /// What went wrong in the program's own words: `NAME exited with 78: PORT: ...`; or which
-    /// health check failed.
+    /// health check failed; or the first cause that is known.
     pub(super) fn headline(&self) -> Option<String> {
         let mut tasks = self.tasks.iter();
         let sick = tasks.find(|it| it.reason.contains("health check"));
+        let known = self.causes.iter().find(|it| it.kind != CauseKind::Unknown);
         sick.map(|sick| without_arn(&sick.reason))
             .or_else(|| self.exit())
+            .or_else(|| known.map(|cause| format!("{}: {}", cause.kind.name(), cause.detail)))
     }
 
     /// The first exit of a container that is a failure, with its last words.
