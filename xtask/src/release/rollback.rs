@@ -51,10 +51,13 @@ impl Release<'_> {
         };
         self.record.set_cause(&failed.text());
         report.emit(failed);
-        let result = match self.roll_back_steps(changed).await {
+        let mut result = match self.roll_back_steps(changed).await {
             Ok(result) => result,
             Err(error) => return self.ended_by(error),
         };
+        if result.by_hand.is_empty() && !result.superseded {
+            result.superseded = self.is_changed_by_others().await;
+        }
         if changed.is_empty() {
             report.emit(RollbackEvent::NothingRolledBack { number });
         }
@@ -66,6 +69,22 @@ impl Release<'_> {
             format!("{what}: {reason}")
         };
         conclusion(format!("release {number} failed: {about}"), &result)
+    }
+
+    /// Whether a component that is back, or was not touched, is somebody else's by now.
+    async fn is_changed_by_others(&mut self) -> bool {
+        let found = self.ensure_as_recorded().await;
+        let Err(ReleaseError::Superseded {
+            component: Some(component),
+            by,
+        }) = found
+        else {
+            return false;
+        };
+        let report = self.context.report;
+        report.emit(RollbackEvent::LeftAlone { component, by });
+        self.record.entries.conclude(component, Outcome::Superseded);
+        true
     }
 
     /// A component is somebody else's by now: it is left as it is, and the others go back.

@@ -6,8 +6,8 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 
 use super::resilience::a_second_release;
-use crate::world::RolloutScript;
 use crate::world::components::{AXON, ORBIT};
+use crate::world::{Fake, RolloutScript};
 
 /// At whatever call of a release it begins.
 #[tokio::test(start_paused = true)]
@@ -68,6 +68,24 @@ async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
         Some(Outcome::RolledBack)
     );
     assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:77");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hotfix_of_what_a_failed_release_did_not_touch_is_told() {
+    let fake = Fake::released().await;
+    fake.edit(&[ORBIT], "two");
+    fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
+    fake.meanwhile("update orbit", |state| {
+        state.ecs.register_by_hand("demo-axon:77");
+        state.ecs.update(AXON, "demo-axon:77", None).unwrap();
+    });
+    fake.deploy_all()
+        .await
+        .fails(23)
+        .says(&["left alone: superseded by demo-axon:77"]);
+    let outcome = |service| fake.record(2).entries.services[&service].outcome;
+    assert_eq!(outcome(AXON), Some(Outcome::Superseded));
+    assert_eq!(outcome(ORBIT), Some(Outcome::RolledBack));
 }
 
 #[tokio::test(start_paused = true)]
