@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::Instant;
 
+use super::observe::primary_revision;
 use super::{About, Confirmed, End, Release, ReleaseError, observe_with_retired, under_lock};
 use crate::catalog::{Catalog, Function, Service};
 use crate::decide::outputs::Outputs;
@@ -108,7 +109,21 @@ impl Release<'_> {
     async fn run_stop(&mut self, plan: &StopPlan) -> End {
         match self.stop_all(plan).await {
             Ok(()) => End::succeeded(),
-            Err(error) => self.ended_by(error),
+            // What was stopped stays so.
+            Err(ReleaseError::Failed(failure)) if failure.component.is_some() => {
+                self.stop_watching(&format!("{:#}", failure.error))
+            }
+            Err(error) => {
+                if let ReleaseError::Superseded {
+                    component: Some(component),
+                    ..
+                } = error
+                {
+                    let outcome = Outcome::Superseded;
+                    self.record.entries.conclude(component, outcome);
+                }
+                self.ended_by(error)
+            }
         }
     }
 
@@ -119,11 +134,32 @@ impl Release<'_> {
         })
         .await?;
         for (service, revision) in &plan.services {
-            self.stop_service(*service, revision).await?;
-            self.set_outcome((*service).into(), Outcome::Succeeded)
-                .await?;
+            let component = (*service).into();
+            let stopped = self.stop_service(*service, revision).await;
+            stopped.map_err(|error| error.of(component))?;
+            let noted = self.set_outcome(component, Outcome::Succeeded).await;
+            noted.map_err(|error| match error {
+                error @ ReleaseError::Failed(_) => error.of(component),
+                error => error,
+            })?;
         }
         Ok(())
+    }
+
+    /// The service still runs what the plan was made for: somebody else's deployment stays.
+    async fn ensure_runs(&self, service: Service, revision: &Revision) -> Result<(), ReleaseError> {
+        self.several_looks(async || {
+            let state = self.service_state(service).await?;
+            let primary = primary_revision(service, &state)?;
+            if primary == *revision {
+                return Ok(Ok(()));
+            }
+            Ok(Err(ReleaseError::Superseded {
+                component: Some(service.into()),
+                by: format!("{service} runs {primary}"),
+            }))
+        })
+        .await
     }
 
     async fn stop_service(
@@ -134,6 +170,7 @@ impl Release<'_> {
         let Context {
             cluster, report, ..
         } = self.context;
+        self.ensure_runs(service, revision).await?;
         // Another count alone starts no deployment: no alarm watches this.
         let none = ServiceUpdate {
             revision: Some(revision.clone()),

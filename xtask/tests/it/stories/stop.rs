@@ -85,8 +85,8 @@ async fn what_fails_on_the_way_is_recorded_and_the_next_stop_goes_on() {
     fake.fail("update axon", 1);
     stop_all(&fake)
         .await
-        .fails(1)
-        .says(&["refused: update axon"]);
+        .fails(22)
+        .says(&["refused: update axon", "cargo xtask rollback --stop"]);
     assert_eq!(fake.record(2).state, ReleaseState::Detached);
     drop(fake.changes());
     stop_all(&fake).await.succeeds();
@@ -172,4 +172,21 @@ async fn a_long_stop_keeps_its_lock() {
         assert!(beats > 60, "{beats}");
     });
     stop_all(&fake).await.succeeds();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hotfix_by_hand_in_the_middle_is_left() {
+    let fake = Fake::released().await;
+    fake.meanwhile("deregister demo-orbit:1", |state| {
+        state.ecs.register_by_hand("demo-axon:77");
+        state.ecs.update(AXON, "demo-axon:77", None).unwrap();
+    });
+    stop_all(&fake)
+        .await
+        .fails(23)
+        .says(&["was superseded: axon runs demo-axon:77"]);
+    let entries = fake.record(2).entries;
+    assert_eq!(entries.services[&AXON].outcome, Some(Outcome::Superseded));
+    assert_eq!(entries.services[&ORBIT].outcome, Some(Outcome::Succeeded));
+    assert_eq!(fake.state().ecs.services[&AXON].desired, 2);
 }
