@@ -86,7 +86,9 @@ impl Release<'_> {
         self.several_looks(async || {
             let state = self.service_state(service).await?;
             let primary = primary_revision(service, &state)?;
-            if primary == step.parent || self.inherits_revision(service, &primary) {
+            // In the middle of a rollout ECS may have gone back by itself.
+            let is_known = primary == step.parent || primary == step.rollback_revision;
+            if is_known || self.inherits_revision(service, &primary) {
                 return Ok(Ok(state));
             }
             Ok(Err(ReleaseError::Superseded {

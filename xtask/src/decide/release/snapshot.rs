@@ -240,12 +240,12 @@ impl Snapshot {
     }
 
     /// What is not any more as this snapshot saw it. A plan is applied only to what it was made
-    /// for.
+    /// for. A service in the middle of a rollout is left out: ECS may go back by itself.
     pub fn changed_since(&self, now: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         for (service, then) in &self.services {
             match now.services.get(service) {
-                Some(now) if now.revision != then.revision => {
+                Some(now) if now.revision != then.revision && then.state.settled() => {
                     changes.push(format!(
                         "{service} went from {} to {}",
                         then.revision, now.revision
