@@ -19,7 +19,7 @@ use crate::decide::release::plan::{ServiceAction, ServiceStep};
 use crate::decide::release::record::RecordKind;
 use crate::decide::release::rollout::{HealthAnswer, Proof, Rollout, RolloutDecision, RolloutGoal};
 use crate::decide::release::snapshot::{
-    Deployment, Revision, RolloutState, ServiceRunning, ServiceState,
+    Deployment, Revision, RolloutState, ServiceRunning, ServiceState, TargetHealth,
 };
 use crate::ports::{Context, ProbeRequest, ServiceUpdate};
 use crate::report::ReleaseEvent;
@@ -194,13 +194,15 @@ impl Release<'_> {
         key: Option<Key>,
     ) -> Result<(), ReleaseError> {
         let cluster = self.context.cluster;
-        let registered = self.answered(async || cluster.describe_task_definition(revision).await);
-        let after = registered.await?.map(|registered| ServiceRunning {
-            key,
-            ..registered.running(revision)
+        // One that was registered a moment ago may not be there yet.
+        let registered = self.several_looks(async || {
+            let found = self.answered(async || cluster.describe_task_definition(revision).await);
+            let missing = || anyhow!("ECS does not describe {revision}").into();
+            Ok(found.await?.ok_or_else(missing))
         });
+        let running = registered.await?.running(revision);
         if let Some(entry) = self.record.entries.services.get_mut(&service) {
-            entry.after = after;
+            entry.after = Some(ServiceRunning { key, ..running });
         }
         self.save().await
     }
@@ -268,7 +270,8 @@ impl Release<'_> {
             if health.is_none() {
                 started += self.silence_of_aws().await?;
             }
-            if proof.observe(health.as_ref(), revision) {
+            let is_proven = proof.observe(health.as_ref(), revision);
+            if is_proven && self.targets_serve(service).await {
                 return Ok(());
             }
             if started.elapsed() > PROOF_LIMIT {
@@ -286,6 +289,15 @@ impl Release<'_> {
             self.ensure_lock_not_lost().await?;
             tokio::time::sleep(PROOF_INTERVAL).await;
         }
+    }
+
+    /// Whether no target is still to become healthy. ECS waits for that in a deployment, and not
+    /// where only the desired count is raised.
+    async fn targets_serve(&self, service: Service) -> bool {
+        let balancer = self.context.balancer;
+        let targets = balancer.describe_target_health(self.outputs, service).await;
+        let waits = |it: &TargetHealth| matches!(it.state.as_str(), "initial" | "unhealthy");
+        !targets.is_ok_and(|targets| targets.iter().any(waits))
     }
 
     /// One answer of a service about its health, and the same as text.
