@@ -80,6 +80,7 @@ fn main() -> ExitCode {
 async fn interruptible(cli: Cli, report: &Report) -> Result<()> {
     let signals = Signals::listen()?;
     tokio::select! {
+        biased;
         ended = run(cli, report, &signals) => ended,
         () = signals.unclaimed() => Err(Failure::new(Kind::Interrupted, "interrupted").into()),
     }

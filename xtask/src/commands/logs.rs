@@ -40,6 +40,7 @@ pub async fn logs(
         from = from.max(newest - LATENESS_MAX);
         seen = seen.split_off(&(from, String::new()));
         tokio::select! {
+            biased;
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
             () = context.interrupt.wait() => return Ok(()),
         }

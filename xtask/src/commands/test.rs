@@ -47,6 +47,19 @@ pub const LONG: [&str; 1] = ["traffic"];
 /// All tests but the end-to-end ones.
 const TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "e2e", "--locked"];
 
+/// Whole commands against the model of ECS. `TESTS` has some hundred runs of it.
+const SIMULATION: [&str; 7] = [
+    "test",
+    "--workspace",
+    "--locked",
+    "--test",
+    "it",
+    "--",
+    "simulation::seeds",
+];
+const SIMULATED_RUNS: u32 = 5_000;
+const SIMULATED_RUNS_LONG: u32 = 100_000;
+
 /// Checks licenses, sources and advisories of all crates by `deny.toml`.
 const DENY: CargoTool = CargoTool {
     name: "cargo-deny",
@@ -114,6 +127,12 @@ pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
         return suite.conclude();
     }
     suite.tests().await?;
+    let runs = match scope {
+        TestScope::Long => SIMULATED_RUNS_LONG,
+        TestScope::Fast | TestScope::All => SIMULATED_RUNS,
+    };
+    let variables = [("XTASK_SEEDS".to_owned(), runs.to_string())].into();
+    suite.run("simulation", &SIMULATION, &variables).await?;
     suite.note_shells().await;
     suite.crates().await?;
     suite.stage("workflows", parts.workflows.check()).await;

@@ -174,6 +174,50 @@ fn decide_has_no_io_and_no_async() {
     none(&found, "`decide` is values in, values out");
 }
 
+/// The same seed gives a simulation the same transcript.
+#[test]
+fn nothing_of_a_command_is_left_to_chance() {
+    let mut commands = sources(&["xtask/src"], ".rs");
+    commands.retain(|source| !source.path.starts_with("xtask/src/adapters"));
+    let mut engine = sources(
+        &[
+            "xtask/src/release",
+            "xtask/src/planning",
+            "xtask/src/commands",
+        ],
+        ".rs",
+    );
+    engine.extend(sources(&["xtask/src/decide/release"], ".rs"));
+    let mut found = lines_with(&engine, &["HashMap", "HashSet"]);
+    for source in &commands {
+        let lines: Vec<(usize, &str)> = source.code_lines().collect();
+        for pair in lines.windows(2) {
+            if pair[0].1.contains("select! {") && pair[1].1.trim() != "biased;" {
+                let (number, line) = pair[0];
+                found.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    none(&found, "maps are ordered, and every `select!` is biased");
+}
+
+/// The judge of a simulation shares no mistake with what it judges.
+#[test]
+fn the_model_of_ecs_knows_nothing_of_the_engine_and_has_no_clock() {
+    let mut model = sources(&["xtask/tests/it"], ".rs");
+    model.retain(|source| source.path.starts_with("xtask/tests/it/model"));
+    assert!(model.len() > 8, "{}", model.len());
+    let words = [
+        "xtask::",
+        "tokio",
+        "Instant",
+        "SystemTime",
+        "async ",
+        "std::fs",
+    ];
+    none(&lines_with(&model, &words), "the model is a state machine");
+}
+
 /// Who reads a name must not have to ask which of two types it is.
 #[test]
 fn the_name_of_a_type_means_one_thing_in_the_workspace() {

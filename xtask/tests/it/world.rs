@@ -296,6 +296,26 @@ impl Fake {
         }
     }
 
+    /// The same environment once more: what changes in one of them does not in the other.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::empty();
+        let from = self.state();
+        let mut to = copy.state();
+        to.environment = from.environment.clone();
+        to.sources.clone_from(&from.sources);
+        to.outputs.clone_from(&from.outputs);
+        to.published.clone_from(&from.published);
+        to.cached.clone_from(&from.cached);
+        to.images.clone_from(&from.images);
+        to.lambda = from.lambda.clone();
+        to.secrets.clone_from(&from.secrets);
+        to.ledger.clone_from(&from.ledger);
+        to.lock.clone_from(&from.lock);
+        to.hold.clone_from(&from.hold);
+        drop(to);
+        copy
+    }
+
     /// One release has succeeded; its changes are forgotten.
     pub(crate) async fn released() -> Self {
         let fake = Self::applied();

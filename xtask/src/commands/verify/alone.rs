@@ -56,6 +56,7 @@ pub(super) async fn check(
 ) -> Result<AloneChecks> {
     let mut images = BTreeMap::new();
     let looked = tokio::select! {
+        biased;
         looked = look(context, outputs, containers, &mut images) => Ok(looked),
         () = context.interrupt.wait() => Err(Failure::new(Kind::Interrupted, "interrupted")),
     };

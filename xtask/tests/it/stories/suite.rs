@@ -58,7 +58,7 @@ async fn alone_it_names_what_it_could_not_look_at_and_installs_nothing() {
         lines[1].ends_with("`cargo xtask test --fix` gets it"),
         "{lines:?}"
     );
-    assert_eq!(lines[2], "tests: 6 passed, 0 failed");
+    assert_eq!(lines[2], "tests: 9 passed, 0 failed");
     assert_eq!(fake.state().machine.installed, [""; 0]);
 }
 
@@ -73,6 +73,21 @@ async fn programs_that_take_long_are_run_only_when_they_are_asked_for() {
             let long = ran.iter().filter(|run| run.contains(program));
             assert_eq!(long.count(), runs, "{ran:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn simulations_are_longer_where_that_is_asked_for() {
+    let scopes = [
+        (TestScope::Fast, vec![]),
+        (TestScope::All, vec!["5000"]),
+        (TestScope::Long, vec!["100000"]),
+    ];
+    for (scope, runs) in scopes {
+        let fake = Fake::empty();
+        let output = run_scope(&fake, scope, Flags::default(), Format::Human).await;
+        output.succeeds();
+        assert_eq!(fake.state().machine.simulated, runs);
     }
 }
 

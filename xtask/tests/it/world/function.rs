@@ -20,6 +20,7 @@ pub(crate) enum Answers {
     YesToAll,
 }
 
+#[derive(Clone)]
 pub(crate) struct FakeLambda {
     versions: BTreeMap<String, Version>,
     pub(crate) alias: String,
@@ -29,6 +30,7 @@ pub(crate) struct FakeLambda {
     pub(crate) script: Answers,
 }
 
+#[derive(Clone)]
 struct Version {
     code_sha256: String,
     description: String,

@@ -45,6 +45,8 @@ pub(crate) struct ThisMachine {
     pub(crate) measured: u32,
     /// Every run of cargo and of its tools, in order; `counted` in front of those with coverage.
     pub(crate) ran: Vec<String>,
+    /// How many simulated runs were asked for, each time.
+    pub(crate) simulated: Vec<String>,
     /// Every command that changed this machine.
     pub(crate) installed: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl Default for ThisMachine {
             counted: Vec::new(),
             measured: 0,
             ran: Vec::new(),
+            simulated: Vec::new(),
             installed: Vec::new(),
         }
     }
@@ -109,7 +112,11 @@ impl Toolchain for Fake {
         let counted = variables.contains_key("LLVM_PROFILE_FILE");
         let how = if counted { "counted " } else { "" };
         let line = format!("{how}cargo {}", arguments.join(" "));
-        Ok(self.state().machine.run(line))
+        let machine = &mut self.state().machine;
+        machine
+            .simulated
+            .extend(variables.get("XTASK_SEEDS").cloned());
+        Ok(machine.run(line))
     }
 
     async fn tool(

@@ -88,7 +88,7 @@ impl Logs for Fake {
 }
 
 impl FakeState {
-    pub(super) fn record(&self, number: u64) -> Option<Record> {
+    pub(crate) fn record(&self, number: u64) -> Option<Record> {
         let text = self.ledger.get(&number)?;
         Some(serde_json::from_str(text).unwrap())
     }

@@ -1,0 +1,579 @@
+//! Services, the calls that change them, and time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use super::answers::ServiceAnswer;
+use super::chance::Chance;
+use super::deployments::{
+    ModelDeployment, RolloutStatus, ServiceDeploymentAnswer, ServiceDeploymentStatus, name,
+};
+use super::images::ImageScript;
+use super::targets::Checks;
+use super::tasks::{ModelTask, StopCause};
+use super::truth::{Actor, Runs, ServiceChange, Truth};
+use super::{Millis, NEVER};
+
+/// What AWS's documents leave open, or what differs between accounts.
+#[derive(Debug, Clone)]
+pub(super) struct Undecided {
+    /// Tasks of a rollout are started one at a time.
+    pub(super) one_at_a_time: bool,
+    /// Where ECS goes back it makes a new deployment, or it uses the old one again.
+    pub(super) goes_back_anew: bool,
+    /// A failed deployment stays in the list once its tasks are gone.
+    pub(super) failed_stay: bool,
+    /// Tasks that drain count as running.
+    pub(super) counts_deactivating: bool,
+    /// A deployment is completed while tasks of the one before still drain.
+    pub(super) completes_early: bool,
+    /// Whether a service without a completed deployment that ran goes back to its placeholder.
+    pub(super) goes_back_to_placeholder: bool,
+    /// How long a target drains.
+    pub(super) drain: Millis,
+    /// How long alarms watch after all tasks run.
+    pub(super) bake: Millis,
+    pub(super) checks: Checks,
+    pub(super) minimum_percent: u32,
+    pub(super) maximum_percent: u32,
+}
+
+impl Undecided {
+    fn of(chance: &mut Chance) -> Self {
+        let percents = [(100, 200), (100, 200), (100, 150), (50, 200), (50, 100)];
+        let (minimum_percent, maximum_percent) = chance.pick(&percents);
+        Self {
+            one_at_a_time: chance.one_in(3),
+            goes_back_anew: chance.one_in(2),
+            failed_stay: chance.one_in(2),
+            counts_deactivating: chance.one_in(2),
+            completes_early: chance.one_in(4),
+            goes_back_to_placeholder: chance.one_in(2),
+            drain: chance.between(3_000, 15_000),
+            bake: chance.between(60_000, 180_000),
+            checks: Checks {
+                interval: chance.between(2_000, 10_000),
+                unhealthy_after: 2,
+                healthy_after: 2,
+            },
+            minimum_percent,
+            maximum_percent,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AlarmSettings {
+    pub(crate) names: Vec<String>,
+    pub(crate) enabled: bool,
+    pub(crate) rollback: bool,
+}
+
+/// A service as `CreateService` leaves it: on a placeholder, with none desired.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelService {
+    pub(super) name: String,
+    pub(super) desired: u32,
+    /// The primary one is first.
+    pub(super) deployments: Vec<ModelDeployment>,
+    pub(super) service_deployments: Vec<ServiceDeploymentAnswer>,
+    /// The revision of the newest deployment that was completed.
+    pub(super) completed: Option<String>,
+    pub(super) tasks: Vec<ModelTask>,
+    pub(super) alarms: Option<AlarmSettings>,
+    pub(super) in_alarm: bool,
+    pub(super) events: Vec<(String, String)>,
+    pub(super) tick_at: Millis,
+    pub(super) undecided: Undecided,
+    pub(super) earlier: VecDeque<(Millis, ServiceAnswer)>,
+    /// No fewer tasks may be healthy, once it ran as desired.
+    pub(super) floor: Option<u32>,
+    /// How many deployments there were.
+    pub(super) made: u32,
+    /// Something was changed since its answer was remembered.
+    pub(super) is_dirty: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ModelRevision {
+    pub(crate) body: Value,
+    pub(crate) tag: Option<String>,
+    pub(crate) active: bool,
+    script: ImageScript,
+    pub(crate) registered: Millis,
+}
+
+/// A call that changes something.
+#[derive(Debug, Clone)]
+pub(crate) enum EcsCall {
+    Register {
+        body: Value,
+        tag: Option<String>,
+        script: Option<ImageScript>,
+    },
+    Deregister(String),
+    Update(UpdateCall),
+    /// Stops one task.
+    StopTask {
+        service: String,
+        reason: String,
+    },
+    /// With `ROLLBACK`.
+    StopServiceDeployment {
+        arn: String,
+    },
+    /// The alarms of a service go from OK to ALARM, or back.
+    Alarm {
+        service: String,
+        on: bool,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UpdateCall {
+    pub(crate) service: String,
+    pub(crate) revision: Option<String>,
+    pub(crate) desired: Option<u32>,
+    pub(crate) alarms: Option<AlarmSettings>,
+}
+
+/// An error that the API answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EcsRefusal(pub(crate) String);
+
+/// A call of somebody that is carried out at its time.
+#[derive(Debug, Clone)]
+struct Scheduled {
+    at: Millis,
+    by: Actor,
+    late: bool,
+    call: EcsCall,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct EcsModel {
+    pub(crate) now: Millis,
+    pub(super) chance: Chance,
+    pub(super) services: BTreeMap<String, ModelService>,
+    revisions: BTreeMap<String, ModelRevision>,
+    /// What the programs of images do, by digest. Any other is good.
+    pub(crate) images: BTreeMap<String, ImageScript>,
+    scheduled: Vec<Scheduled>,
+    /// Nothing happens before this.
+    quiet_until: Millis,
+    pub(crate) truth: Truth,
+}
+
+impl EcsModel {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            now: 0,
+            chance: Chance::new(seed),
+            services: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            images: BTreeMap::new(),
+            scheduled: Vec::new(),
+            quiet_until: 0,
+            truth: Truth::default(),
+        }
+    }
+
+    /// The same account with another future: what is not decided yet is decided by this seed.
+    pub(crate) fn reseed(&mut self, seed: u64) {
+        self.quiet_until = 0;
+        self.chance = Chance::new(seed);
+        for service in self.services.values_mut() {
+            service.undecided = Undecided::of(&mut self.chance);
+        }
+    }
+
+    pub(crate) fn create_service(&mut self, service: &str, placeholder: &str) {
+        let revision = ModelRevision {
+            body: serde_json::json!({ "family": placeholder.split(':').next() }),
+            tag: None,
+            active: true,
+            script: ImageScript::NotPulled,
+            registered: self.now,
+        };
+        self.revisions.insert(placeholder.to_owned(), revision);
+        let mut first = ModelDeployment::begun(0, placeholder, Actor::Ecs, self.now);
+        first.rollout = RolloutStatus::Completed;
+        let created = ModelService {
+            name: service.to_owned(),
+            desired: 0,
+            deployments: vec![first],
+            service_deployments: Vec::new(),
+            completed: Some(placeholder.to_owned()),
+            tasks: Vec::new(),
+            alarms: None,
+            in_alarm: false,
+            events: Vec::new(),
+            tick_at: NEVER,
+            undecided: Undecided::of(&mut self.chance),
+            earlier: VecDeque::new(),
+            floor: None,
+            made: 0,
+            is_dirty: true,
+        };
+        self.services.insert(service.to_owned(), created);
+        self.after_step();
+    }
+
+    pub(crate) fn revision(&self, revision: &str) -> Option<&ModelRevision> {
+        self.revisions.get(revision)
+    }
+
+    pub(super) fn script_of(&self, revision: &str) -> ImageScript {
+        self.revisions[revision].script
+    }
+
+    /// The true primary revision of a service.
+    pub(crate) fn primary(&self, service: &str) -> &str {
+        &self.services[service].deployments[0].revision
+    }
+
+    /// Whether somebody's call is still to be carried out.
+    pub(crate) fn awaits_calls(&self) -> bool {
+        !self.scheduled.is_empty()
+    }
+
+    pub(crate) fn in_advance(&mut self, at: Millis, by: Actor, late: bool, call: EcsCall) {
+        self.quiet_until = 0;
+        self.scheduled.push(Scheduled { at, by, late, call });
+    }
+
+    /// Carries out a call now. A registered revision is the answer of `Register`.
+    pub(crate) fn call(
+        &mut self,
+        by: Actor,
+        late: bool,
+        call: &EcsCall,
+    ) -> Result<Option<String>, EcsRefusal> {
+        self.quiet_until = 0;
+        let answer = match call {
+            EcsCall::Register { body, tag, script } => {
+                Ok(Some(self.register(body, tag.as_ref(), *script)))
+            }
+            EcsCall::Deregister(revision) => {
+                let known = self.revisions.get_mut(revision);
+                let missing = || EcsRefusal(format!("no revision {revision}"));
+                known.ok_or_else(missing).map(|known| {
+                    known.active = false;
+                    None
+                })
+            }
+            EcsCall::Update(update) => self.update(by, late, update).map(|()| None),
+            EcsCall::StopTask { service, reason } => {
+                self.stop_task(service, reason);
+                Ok(None)
+            }
+            EcsCall::StopServiceDeployment { arn } => {
+                self.stop_service_deployment(arn).map(|()| None)
+            }
+            EcsCall::Alarm { service, on } => {
+                let service = self.services.get_mut(service).unwrap();
+                service.in_alarm = *on;
+                service.wake(self.now);
+                Ok(None)
+            }
+        };
+        self.after_step();
+        answer
+    }
+
+    fn register(
+        &mut self,
+        body: &Value,
+        tag: Option<&String>,
+        script: Option<ImageScript>,
+    ) -> String {
+        let family = body["family"].as_str().unwrap();
+        let same = |it: &&String| it.split(':').next() == Some(family);
+        let number = self.revisions.keys().filter(same).count() + 1;
+        let name = format!("{family}:{number}");
+        let image = body["containerDefinitions"][0]["image"].as_str();
+        let digest = image.and_then(|it| Some(it.split_once('@')?.1));
+        let known = digest.and_then(|it| self.images.get(it)).copied();
+        let revision = ModelRevision {
+            body: body.clone(),
+            tag: tag.cloned(),
+            active: true,
+            script: script.or(known).unwrap_or(ImageScript::Good),
+            registered: self.now,
+        };
+        self.revisions.insert(name.clone(), revision);
+        name
+    }
+
+    fn update(&mut self, by: Actor, late: bool, call: &UpdateCall) -> Result<(), EcsRefusal> {
+        let now = self.now;
+        if let Some(revision) = &call.revision {
+            let known = self.revisions.get(revision);
+            if !known.is_some_and(|it| it.active) {
+                return Err(EcsRefusal(format!(
+                    "TaskDefinition is inactive: {revision}"
+                )));
+            }
+        }
+        let service = self.services.get_mut(&call.service).unwrap();
+        service.is_dirty = true;
+        if let Some(alarms) = &call.alarms {
+            service.alarms = Some(alarms.clone());
+        }
+        let primary = &service.deployments[0];
+        let to = call.revision.as_ref().unwrap_or(&primary.revision).clone();
+        let desired = call.desired.unwrap_or(service.desired);
+        let is_new = to != primary.revision;
+        if is_new || desired != service.desired {
+            self.truth.changes.push(ServiceChange {
+                at: now,
+                by,
+                late,
+                service: call.service.clone(),
+                from: primary.revision.clone(),
+                from_by: primary.by,
+                from_since: primary.since,
+                to: to.clone(),
+            });
+            service.wake(now);
+        }
+        if desired != service.desired {
+            service.desired = desired;
+            service.floor = None;
+        }
+        if is_new {
+            service.begin(&to, by, now);
+        }
+        Ok(())
+    }
+
+    fn stop_task(&mut self, service: &str, reason: &str) {
+        let now = self.now;
+        let service = self.services.get_mut(service).unwrap();
+        service.floor = None;
+        let drain = service.undecided.drain;
+        if let Some(task) = service.tasks.iter_mut().find(|it| it.is_live()) {
+            let cause = StopCause::asked("UserInitiated", reason.to_owned());
+            task.ask_to_stop(now, drain, cause);
+        }
+        service.wake(now);
+    }
+
+    fn stop_service_deployment(&mut self, arn: &str) -> Result<(), EcsRefusal> {
+        let now = self.now;
+        let mut services = self.services.values_mut();
+        let service = services.find(|service| {
+            let newest = service.service_deployments.last();
+            newest.is_some_and(|it| it.arn == arn && !it.status.has_ended())
+        });
+        let Some(service) = service else {
+            return Err(EcsRefusal(format!("{arn} is not in progress")));
+        };
+        if !service.deployments[0].goes_back {
+            service.fail("Service deployment was stopped by the user", true, now);
+        }
+        service.wake(now);
+        Ok(())
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&mut self, now: Millis) {
+        while self.quiet_until <= now {
+            let due = self.next_due();
+            if due > now {
+                self.quiet_until = due;
+                break;
+            }
+            self.now = self.now.max(due);
+            self.step();
+            self.after_step();
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// When something happens next.
+    fn next_due(&self) -> Millis {
+        let services = self.services.values().map(|service| {
+            let tasks = service.tasks.iter().map(ModelTask::next).min();
+            tasks.unwrap_or(NEVER).min(service.tick_at)
+        });
+        let scheduled = self.scheduled.iter().map(|it| it.at);
+        services.chain(scheduled).min().unwrap_or(NEVER)
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        if let Some(index) = self.scheduled.iter().position(|it| it.at <= now) {
+            let due = self.scheduled.remove(index);
+            // Nobody waits for the answer.
+            drop(self.call(due.by, due.late, &due.call));
+            return;
+        }
+        let mut chance = self.chance.clone();
+        let mut services = std::mem::take(&mut self.services);
+        for service in services.values_mut() {
+            service.step(now, &mut chance, &|revision| self.script_of(revision));
+        }
+        self.services = services;
+        self.chance = chance;
+    }
+
+    fn after_step(&mut self) {
+        if !self.services.values().any(|it| it.is_dirty) {
+            return;
+        }
+        let now = self.now;
+        let runs = self
+            .services
+            .iter()
+            .map(|(name, it)| (name.clone(), it.runs()));
+        let runs: BTreeMap<String, Runs> = runs.collect();
+        for service in self.services.values_mut() {
+            let healthy = service.count(ModelTask::is_healthy);
+            if let Some(floor) = service.floor.filter(|floor| healthy < *floor) {
+                let name = &service.name;
+                let dip = format!("{healthy} of {name} are healthy at {now}, at least {floor}");
+                self.truth.dips.push(dip);
+                service.floor = None;
+            }
+            if matches!(runs[&service.name], Runs::Whole(_)) {
+                service.floor = Some(service.minimum());
+            }
+        }
+        self.truth.note(now, runs);
+        self.remember();
+    }
+}
+
+impl ModelService {
+    /// ECS looks at the service soon.
+    pub(super) fn wake(&mut self, now: Millis) {
+        self.tick_at = self.tick_at.min(now + 500);
+        self.is_dirty = true;
+    }
+
+    pub(super) fn tell(&mut self, now: Millis, text: &str) {
+        let id = format!("{now}-{}", self.events.len());
+        self.events
+            .push((id, format!("(service demo-{}) {text}", self.name)));
+    }
+
+    /// How many tasks have to be healthy in a rollout.
+    pub(super) fn minimum(&self) -> u32 {
+        (self.desired * self.undecided.minimum_percent).div_ceil(100)
+    }
+
+    /// How many tasks there may be in a rollout. Where none may end before another is healthy, there
+    /// is room for one.
+    pub(super) fn maximum(&self) -> u32 {
+        let rounded = self.desired * self.undecided.maximum_percent / 100;
+        rounded
+            .max(self.minimum() + 1)
+            .min(rounded.max(self.desired + 1))
+    }
+
+    /// Whether alarms watch a deployment that begins now. One that is in ALARM already is ignored
+    /// for the whole deployment ("How CloudWatch alarms detect Amazon ECS deployment failures").
+    fn watched_by_alarms(&self) -> bool {
+        self.alarms.as_ref().is_some_and(|it| it.enabled) && !self.in_alarm
+    }
+
+    fn begin(&mut self, revision: &str, by: Actor, now: Millis) {
+        let before = &mut self.deployments[0];
+        before.primary = false;
+        if before.is_moving() {
+            self.end_service_deployment(ServiceDeploymentStatus::Stopped);
+        }
+        self.made += 1;
+        let mut begun = ModelDeployment::begun(self.made, revision, by, now);
+        begun.watched_by_alarms = self.watched_by_alarms();
+        self.service_deployments.push(ServiceDeploymentAnswer {
+            arn: format!(
+                "arn:aws:ecs:::service-deployment/demo/{}/{}",
+                self.name, self.made
+            ),
+            status: ServiceDeploymentStatus::InProgress,
+            reason: String::new(),
+            target: revision.to_owned(),
+            breaker: "MONITORING",
+            breaker_failures: 0,
+            alarms: Vec::new(),
+            back_to: None,
+        });
+        self.deployments.insert(0, begun);
+    }
+
+    pub(super) fn end_service_deployment(&mut self, status: ServiceDeploymentStatus) {
+        if let Some(newest) = self.service_deployments.last_mut() {
+            newest.status = status;
+            if newest.breaker == "MONITORING" {
+                newest.breaker = "MONITORING_COMPLETE";
+            }
+        }
+    }
+
+    /// The primary deployment fails: ECS goes back to the last one that was completed, if it may
+    /// and there is one that it can deploy.
+    pub(super) fn fail(&mut self, why: &str, goes_back: bool, now: Millis) {
+        let failed = &mut self.deployments[0];
+        failed.rollout = RolloutStatus::Failed;
+        why.clone_into(&mut failed.reason);
+        let (revision, failed_name) = (failed.revision.clone(), failed.name());
+        self.tell(
+            now,
+            &format!(
+                "(deployment {failed_name}) deployment failed: {}",
+                told(why)
+            ),
+        );
+        let target = self.completed.clone().filter(|it| *it != revision);
+        let is_placeholder = |it: &String| it.contains("-placeholder:");
+        let target = target
+            .filter(|it| !is_placeholder(it) || self.undecided.goes_back_to_placeholder)
+            .filter(|_| goes_back);
+        let newest = self.service_deployments.last_mut();
+        if let Some(newest) = newest {
+            why.clone_into(&mut newest.reason);
+            newest.back_to.clone_from(&target);
+        }
+        let Some(target) = target else {
+            self.end_service_deployment(ServiceDeploymentStatus::RollbackFailed);
+            return;
+        };
+        if let Some(newest) = self.service_deployments.last_mut() {
+            newest.status = ServiceDeploymentStatus::RollbackInProgress;
+        }
+        self.deployments[0].primary = false;
+        let old = self
+            .deployments
+            .iter()
+            .position(|it| it.revision == target && it.rollout == RolloutStatus::Completed);
+        let again = match old {
+            Some(index) if !self.undecided.goes_back_anew => {
+                let mut old = self.deployments.remove(index);
+                old.primary = true;
+                old.rollout = RolloutStatus::InProgress;
+                old
+            }
+            _ => {
+                self.made += 1;
+                ModelDeployment::begun(self.made, &target, Actor::Ecs, now)
+            }
+        };
+        let to = name(again.id);
+        self.deployments.insert(0, again);
+        let primary = &mut self.deployments[0];
+        primary.goes_back = true;
+        primary.by = Actor::Ecs;
+        primary.since = now;
+        primary.reason =
+            format!("ECS deployment circuit breaker: rolling back to deploymentId {to}.");
+        self.tell(now, &format!("rolling back to deployment {to}."));
+    }
+}
+
+/// What events say, of what a deployment's reason says.
+fn told(why: &str) -> &str {
+    why.rsplit(": ").next().unwrap_or(why)
+}

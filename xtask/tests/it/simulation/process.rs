@@ -1,0 +1,278 @@
+//! One run of xtask in a simulation: every port, with the faults of a plan in front of every call.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use xtask::failure::{Failure, Kind};
+
+use super::broken::BrokenEngine;
+use super::faults::{FaultPlan, InjectedFault, PortCall};
+use super::simulated::{ProcessFacts, Simulated};
+use crate::model::{Actor, Millis};
+use crate::world::Fake;
+
+#[derive(Clone)]
+pub(super) struct SimulatedProcess {
+    pub(super) id: u32,
+    pub(super) sim: Simulated,
+    /// The checkout that it stands in.
+    pub(super) checkout: Fake,
+    pub(super) interrupted: Arc<Notify>,
+    pub(super) killed: Arc<Notify>,
+    plan: Arc<Mutex<FaultPlan>>,
+    pub(super) broken: Option<BrokenEngine>,
+}
+
+/// How a call is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct How {
+    /// After its caller gave it up, or slept.
+    pub(super) late: bool,
+    /// How old the answer is.
+    pub(super) stale: Millis,
+}
+
+const IN_TIME: How = How {
+    late: false,
+    stale: 0,
+};
+
+/// What becomes of one call.
+enum Fate {
+    Carried(How),
+    /// Carried out, and not answered for so long.
+    Lost(Duration),
+    /// Given up after the first time, carried out after the second.
+    Late(Duration, Duration),
+    Interrupted,
+    KilledAfter,
+}
+
+impl SimulatedProcess {
+    pub(super) fn new(
+        sim: &Simulated,
+        checkout: Fake,
+        plan: FaultPlan,
+        broken: Option<BrokenEngine>,
+    ) -> Self {
+        let started = sim.now();
+        let processes = &mut sim.state().processes;
+        processes.push(ProcessFacts {
+            started,
+            ..ProcessFacts::default()
+        });
+        Self {
+            id: u32::try_from(processes.len()).unwrap() - 1,
+            sim: sim.clone(),
+            checkout,
+            interrupted: Arc::new(Notify::new()),
+            killed: Arc::new(Notify::new()),
+            plan: Arc::new(Mutex::new(plan)),
+            broken,
+        }
+    }
+
+    pub(super) fn actor(&self) -> Actor {
+        Actor::Process(self.id)
+    }
+
+    pub(super) fn facts<T>(&self, change: impl FnOnce(&mut ProcessFacts) -> T) -> T {
+        change(&mut self.sim.state().processes[self.id as usize])
+    }
+
+    /// Makes one call, with its fault. `about` is for the transcript.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        call: PortCall,
+        about: &str,
+        work: impl FnOnce(How) -> BoxFuture<'static, Result<T>> + Send,
+    ) -> Result<T> {
+        match self.fate(call, about).await? {
+            Fate::Carried(how) => work(how).await,
+            Fate::Lost(pause) => {
+                drop(work(IN_TIME).await);
+                sleep(pause).await;
+                Err(unanswered(call))
+            }
+            Fate::Late(limit, delay) => {
+                let late = work(How {
+                    late: true,
+                    ..IN_TIME
+                });
+                let sim = self.sim.clone();
+                sim.state().late += 1;
+                tokio::spawn(async move {
+                    sleep(limit + delay).await;
+                    sim.note(&format!("late: {call:?} is carried out"));
+                    drop(late.await);
+                    sim.state().late -= 1;
+                });
+                sleep(limit).await;
+                Err(unanswered(call))
+            }
+            Fate::Interrupted => {
+                let answer = work(IN_TIME).await;
+                self.interrupted.notify_one();
+                // Whoever waits for the answer gets it.
+                sleep(Duration::from_secs(5)).await;
+                answer
+            }
+            Fate::KilledAfter => {
+                drop(work(IN_TIME).await);
+                self.die().await
+            }
+        }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.facts(|it| it.killed = true);
+        self.killed.notify_one();
+        std::future::pending().await
+    }
+
+    async fn fate(&self, call: PortCall, about: &str) -> Result<Fate> {
+        sleep(self.between(10, 120)).await;
+        let slept = self.sleeps().await;
+        if self.facts(|it| it.killed) {
+            std::future::pending::<()>().await;
+        }
+        let fault = {
+            let chance = &mut self.sim.state().chance;
+            self.plan.lock().unwrap().next(call, chance)
+        };
+        self.note(call, about, fault);
+        if let Some(fault) = fault {
+            let now = self.sim.now();
+            self.facts(|it| it.faults.push((now, fault, call)));
+            *self.sim.state().hits.entry((fault, call)).or_default() += 1;
+        }
+        let fate = match fault {
+            Some(fault) => self.suffer(fault, call).await?,
+            None => Fate::Carried(IN_TIME),
+        };
+        let expired = self.facts(|it| it.expired) && call.is_of_aws();
+        if expired {
+            let text = format!("{call:?}: ExpiredTokenException");
+            return Err(Failure::new(Kind::Expired, text).into());
+        }
+        let until = self.facts(|it| it.no_network_until);
+        if self.sim.now() < until && call != PortCall::Build {
+            let limit = self.limit(call);
+            let left = Duration::from_millis(until - self.sim.now());
+            sleep(limit.min(left + Duration::from_millis(1))).await;
+            return Err(unanswered(call));
+        }
+        Ok(match fate {
+            Fate::Carried(how) => Fate::Carried(How {
+                late: how.late || slept,
+                ..how
+            }),
+            fate => fate,
+        })
+    }
+
+    /// Nothing goes on while the machine sleeps.
+    async fn sleeps(&self) -> bool {
+        let until = self.facts(|it| it.asleep_until);
+        let now = self.sim.now();
+        if now >= until {
+            return false;
+        }
+        sleep(Duration::from_millis(until - now)).await;
+        true
+    }
+
+    async fn suffer(&self, fault: InjectedFault, call: PortCall) -> Result<Fate> {
+        let now = self.sim.now();
+        Ok(match fault {
+            InjectedFault::Refused => {
+                anyhow::bail!("{call:?}: InvalidParameterException: refused")
+            }
+            InjectedFault::Denied => {
+                let text = format!("{call:?}: AccessDeniedException");
+                return Err(Failure::new(Kind::Denied, text).into());
+            }
+            InjectedFault::Throttled => {
+                sleep(self.between(1_000, 5_000)).await;
+                return Err(unanswered(call));
+            }
+            InjectedFault::Unanswered => {
+                sleep(self.limit(call)).await;
+                return Err(unanswered(call));
+            }
+            InjectedFault::LostAnswer => Fate::Lost(self.limit(call)),
+            InjectedFault::Late => {
+                let rarely = self.sim.state().chance.one_in(10);
+                let longest = if rarely { 250_000 } else { 25_000 };
+                Fate::Late(self.limit(call), self.between(500, longest))
+            }
+            InjectedFault::Slow => {
+                sleep(self.between(1_000, 8_000)).await;
+                Fate::Carried(IN_TIME)
+            }
+            InjectedFault::Stale => {
+                let stale = self.sim.state().chance.between(500, STALENESS);
+                Fate::Carried(How { stale, ..IN_TIME })
+            }
+            InjectedFault::Expired => {
+                self.facts(|it| it.expired = true);
+                Fate::Carried(IN_TIME)
+            }
+            InjectedFault::Interrupted => {
+                self.facts(|it| it.interrupted = true);
+                Fate::Interrupted
+            }
+            InjectedFault::Killed => self.die().await,
+            InjectedFault::KilledAfter => Fate::KilledAfter,
+            InjectedFault::NoNetwork => {
+                let long = self.sim.state().chance.one_in(8);
+                let longest = if long { 600_000 } else { 60_000 };
+                let until = now + self.sim.state().chance.between(3_000, longest);
+                self.facts(|it| it.no_network_until = until);
+                Fate::Carried(IN_TIME)
+            }
+            InjectedFault::Asleep => {
+                let until = now + self.sim.state().chance.between(2_000, 120_000);
+                self.facts(|it| it.asleep_until = until);
+                self.sleeps().await;
+                Fate::Carried(How {
+                    late: true,
+                    ..IN_TIME
+                })
+            }
+        })
+    }
+
+    /// After which the SDK gives a call up.
+    fn limit(&self, call: PortCall) -> Duration {
+        if call.changes_what_runs() || call == PortCall::Beat {
+            Duration::from_secs(10)
+        } else if matches!(call, PortCall::Probe | PortCall::Dispatch) {
+            Duration::from_secs(5)
+        } else {
+            self.between(10_000, 40_000)
+        }
+    }
+
+    fn between(&self, least: Millis, most: Millis) -> Duration {
+        let chance = &mut self.sim.state().chance;
+        Duration::from_millis(chance.between(least, most))
+    }
+
+    fn note(&self, call: PortCall, about: &str, fault: Option<InjectedFault>) {
+        let fault = fault.map_or_else(String::new, |it| format!("  <- {it:?}"));
+        self.sim
+            .note(&format!("{} {call:?} {about}{fault}", self.id));
+    }
+}
+
+/// How old an answer of ECS may be.
+pub(super) const STALENESS: Millis = 4_000;
+
+fn unanswered(call: PortCall) -> anyhow::Error {
+    Failure::new(Kind::Unanswered, format!("{call:?}: no answer")).into()
+}

@@ -1,0 +1,278 @@
+//! What happens in one run, by its seed.
+
+use std::collections::BTreeMap;
+
+use xtask::catalog::{Component, Service};
+
+use super::faults::{FaultPlan, InjectedFault, PortCall};
+use crate::model::{Chance, EcsCall, ImageScript, Millis, UpdateCall};
+use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
+
+/// What was there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum StartState {
+    /// Terraform was applied, and nothing was ever released.
+    Applied,
+    Released,
+    ReleasedTwice,
+    /// Released, and then stopped.
+    Stopped,
+}
+
+impl StartState {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Applied,
+        Self::Released,
+        Self::ReleasedTwice,
+        Self::Stopped,
+    ];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SimulatedCommand {
+    Deploy,
+    Rollback { holds: bool },
+    Stop,
+}
+
+/// A second run beside the first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside {
+    pub(super) after: Millis,
+    pub(super) command: SimulatedCommand,
+    pub(super) take_over: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FaultClass {
+    None,
+    One,
+    Several,
+}
+
+/// What a person or the world does meanwhile.
+#[derive(Debug, Clone)]
+pub(super) enum Meanwhile {
+    Ecs(EcsCall),
+    /// Another revision is deployed by hand.
+    Hotfix(Service),
+    MovesAlias,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    pub(super) seed: u64,
+    pub(super) base: StartState,
+    pub(super) command: SimulatedCommand,
+    pub(super) beside: Option<Beside>,
+    pub(super) edited: Vec<Component>,
+    pub(super) images: BTreeMap<Service, ImageScript>,
+    pub(super) function_is_wrong: bool,
+    pub(super) has_alarms: bool,
+    pub(super) class: FaultClass,
+    pub(super) plan: FaultPlan,
+    pub(super) meanwhile: Vec<(Millis, Meanwhile)>,
+    /// A rollback comes first after the faults.
+    pub(super) recovers_by_rollback: bool,
+}
+
+impl Script {
+    pub(super) fn of(seed: u64) -> Self {
+        let chance = &mut Chance::new(seed);
+        let class = chance.pick(&[
+            FaultClass::None,
+            FaultClass::One,
+            FaultClass::One,
+            FaultClass::Several,
+        ]);
+        let plan = plan(class, chance);
+        let (base, command) = command(chance);
+        let mut script = Self {
+            seed,
+            base,
+            command,
+            beside: None,
+            edited: edited(chance),
+            images: BTreeMap::new(),
+            function_is_wrong: command == SimulatedCommand::Deploy && chance.one_in(25),
+            has_alarms: chance.one_in(6),
+            class,
+            plan,
+            meanwhile: Vec::new(),
+            recovers_by_rollback: chance.one_in(4),
+        };
+        script.reach_the_call();
+        if script.base == StartState::Applied {
+            // Everything is new.
+            script.edited = COMPONENTS.to_vec();
+        }
+        if script.images.is_empty() && chance.one_in(4) {
+            let service = chance.pick(&SERVICES);
+            script
+                .images
+                .insert(service, chance.pick(&ImageScript::BAD));
+        } else if chance.one_in(8) {
+            script.images.insert(AXON, ImageScript::SlowStart);
+        }
+        if chance.one_in(5) {
+            script.beside = Some(Beside {
+                after: chance.between(0, 90_000),
+                command: chance.pick(&[
+                    SimulatedCommand::Deploy,
+                    SimulatedCommand::Rollback { holds: true },
+                ]),
+                take_over: chance.one_in(2),
+            });
+        }
+        if chance.one_in(5) {
+            let at = chance.between(0, 120_000);
+            let what = meanwhile(chance);
+            // Nobody scales what never ran or is stopped.
+            let runs = matches!(
+                script.base,
+                StartState::Released | StartState::ReleasedTwice
+            );
+            let scales = matches!(&what, Meanwhile::Ecs(EcsCall::Update(_)));
+            if !scales || runs && script.command != SimulatedCommand::Stop {
+                script.meanwhile.push((at, what));
+            }
+        }
+        script
+    }
+
+    /// Where one call is to fail, the command is one that makes it.
+    fn reach_the_call(&mut self) {
+        let FaultPlan::One(_, call, _) = self.plan else {
+            return;
+        };
+        (self.base, self.command) = match call {
+            PortCall::DeregisterTaskDefinition => {
+                (StartState::ReleasedTwice, SimulatedCommand::Stop)
+            }
+            PortCall::ReadSecret | PortCall::ReadLog => {
+                (StartState::Applied, SimulatedCommand::Deploy)
+            }
+            PortCall::Push
+            | PortCall::Build
+            | PortCall::RegisterTaskDefinition
+            | PortCall::DescribeTasks
+            | PortCall::StopServiceDeployment
+            | PortCall::PublishVersion
+            | PortCall::Invoke
+            | PortCall::UpdateAlias
+            | PortCall::Dispatch
+            | PortCall::Probe => (StartState::ReleasedTwice, SimulatedCommand::Deploy),
+            PortCall::ReadHold => (self.base, SimulatedCommand::Deploy),
+            _ => return,
+        };
+        self.edited = COMPONENTS.to_vec();
+        if matches!(
+            call,
+            PortCall::DescribeTasks | PortCall::StopServiceDeployment
+        ) {
+            self.images.insert(AXON, ImageScript::NotPulled);
+        }
+    }
+
+    /// Whether nobody but the first run changes anything.
+    pub(super) fn is_alone(&self) -> bool {
+        self.beside.is_none() && self.meanwhile.is_empty()
+    }
+
+    /// Whether an image or the function that is brought is certain to fail.
+    pub(super) fn brings_what_fails(&self) -> bool {
+        let edited = |service: &Service| self.edited.contains(&(*service).into());
+        let mut images = self.images.iter().filter(|(service, _)| edited(service));
+        images.any(|(_, it)| !it.is_good() && !it.is_healthy_first())
+            || self.function_is_wrong && self.edited.contains(&COMPONENTS[0])
+    }
+
+    pub(super) fn brings_what_may_fail(&self) -> bool {
+        self.brings_what_fails() || self.images.values().any(|it| !it.is_good())
+    }
+}
+
+fn plan(class: FaultClass, chance: &mut Chance) -> FaultPlan {
+    match class {
+        FaultClass::None => FaultPlan::None,
+        FaultClass::One => {
+            let (fault, call) = chance.pick(&InjectedFault::pairs());
+            let polled = matches!(
+                call,
+                PortCall::DescribeServices
+                    | PortCall::Probe
+                    | PortCall::Beat
+                    | PortCall::ReadRecord
+            );
+            let most = match call {
+                PortCall::StopServiceDeployment | PortCall::Open | PortCall::Close => 0,
+                _ if polled => 60,
+                _ => 3,
+            };
+            let nth = if chance.one_in(2) {
+                0
+            } else {
+                chance.between(0, most)
+            };
+            FaultPlan::One(fault, call, u32::try_from(nth).unwrap())
+        }
+        FaultClass::Several => FaultPlan::Several {
+            one_in: chance.pick(&[6, 20, 60, 150]),
+            left: u32::try_from(chance.between(2, 8)).unwrap(),
+        },
+    }
+}
+
+fn command(chance: &mut Chance) -> (StartState, SimulatedCommand) {
+    let holds = chance.one_in(2);
+    let after_two = [
+        SimulatedCommand::Deploy,
+        SimulatedCommand::Deploy,
+        SimulatedCommand::Deploy,
+        SimulatedCommand::Rollback { holds },
+        SimulatedCommand::Stop,
+    ];
+    match chance.between(0, 9) {
+        0 => (StartState::Applied, SimulatedCommand::Deploy),
+        1 => (StartState::Stopped, SimulatedCommand::Deploy),
+        2 => (
+            StartState::Released,
+            chance.pick(&[SimulatedCommand::Deploy, SimulatedCommand::Stop]),
+        ),
+        _ => (StartState::ReleasedTwice, chance.pick(&after_two)),
+    }
+}
+
+fn edited(chance: &mut Chance) -> Vec<Component> {
+    if chance.one_in(2) {
+        return COMPONENTS.to_vec();
+    }
+    let mut edited = COMPONENTS.to_vec();
+    edited.retain(|_| chance.one_in(2));
+    if edited.is_empty() {
+        edited.push(chance.pick(&COMPONENTS));
+    }
+    edited
+}
+
+fn meanwhile(chance: &mut Chance) -> Meanwhile {
+    let service = chance.pick(&[AXON, ORBIT]);
+    let name = service.name().to_owned();
+    match chance.between(0, 5) {
+        0 | 1 => Meanwhile::Hotfix(service),
+        2 => Meanwhile::Ecs(EcsCall::StopTask {
+            service: name,
+            reason: "by hand".to_owned(),
+        }),
+        3 => Meanwhile::Ecs(EcsCall::Update(UpdateCall {
+            service: name,
+            desired: Some(3),
+            ..UpdateCall::default()
+        })),
+        4 => Meanwhile::Ecs(EcsCall::Alarm {
+            service: name,
+            on: true,
+        }),
+        _ => Meanwhile::MovesAlias,
+    }
+}
