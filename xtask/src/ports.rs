@@ -214,11 +214,12 @@ pub trait Cluster: Send + Sync {
         service: Service,
         update: &ServiceUpdate,
     ) -> Result<()>;
-    /// The newest service deployment of the last day. `None`: ECS knows none.
+    /// The newest service deployment that was created since then. `None`: ECS knows none.
     async fn newest_service_deployment(
         &self,
         outputs: &Outputs,
         service: Service,
+        since: Timestamp,
     ) -> Result<Option<NewestDeployment>>;
     async fn describe_service_deployment(&self, arn: &str) -> Result<Option<ServiceDeployment>>;
     /// Makes ECS go back to the last completed deployment.

@@ -4,7 +4,6 @@
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -19,7 +18,9 @@ use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
 use aws_smithy_schema::Schema;
 use aws_smithy_schema::codec::Codec;
 use aws_smithy_schema::serde::{SerializableStruct, ShapeSerializer};
+use aws_smithy_types::DateTime;
 use futures_util::future::try_join_all;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::aws::explain;
@@ -34,8 +35,6 @@ use state::{name_of, revision_of, service_deployment, service_state, stopped_tas
 const SHA256_TAG: &str = "definition-sha256";
 /// The limit of services in `DescribeServices`.
 const SERVICES_MAX: usize = 10;
-/// How far back service deployments are listed: one that is followed is younger.
-const DEPLOYMENTS_SINCE: Duration = Duration::from_hours(24);
 /// The limit of tasks in `DescribeTasks`.
 const TASKS_MAX: usize = 100;
 
@@ -260,15 +259,16 @@ impl Cluster for Ecs {
         &self,
         outputs: &Outputs,
         service: Service,
+        since: Timestamp,
     ) -> Result<Option<NewestDeployment>> {
         let name = &outputs.service(service).ecs_service;
-        let since = SystemTime::now() - DEPLOYMENTS_SINCE;
+        let since = DateTime::from_secs(since.as_second());
         let listed = self
             .client
             .list_service_deployments()
             .cluster(&outputs.cluster)
             .service(name)
-            .created_at(CreatedAt::builder().after(since.into()).build());
+            .created_at(CreatedAt::builder().after(since).build());
         let mut newest: Option<ServiceDeploymentBrief> = None;
         let mut page = None;
         loop {
@@ -464,6 +464,7 @@ mod tests {
     use super::super::fake_aws;
     use super::*;
     use crate::decide::outputs;
+    use crate::decide::release::deployment::DeploymentStatus;
 
     fn definition() -> Value {
         json!({
@@ -518,6 +519,70 @@ mod tests {
             })
             .collect();
         (outputs, services)
+    }
+
+    /// ECS with three service deployments on two pages, in no order.
+    async fn ecs_with_deployments() -> Ecs {
+        let brief = |number: i64| {
+            json!({
+                "serviceDeploymentArn": format!("deployment/{number}"),
+                "targetServiceRevisionArn": format!("revision/{number}"),
+                "createdAt": 1_790_000_000 + number,
+            })
+        };
+        let config = fake_aws::config(move |asked, input| match asked {
+            "ListServiceDeployments" if input.get("nextToken").is_none() => {
+                assert!(input["createdAt"]["after"].is_number(), "{input}");
+                Ok(json!({ "serviceDeployments": [brief(1), brief(3)], "nextToken": "2" }))
+            }
+            "ListServiceDeployments" => Ok(json!({ "serviceDeployments": [brief(2)] })),
+            "DescribeServiceRevisions" => {
+                let number = input["serviceRevisionArns"][0].as_str().unwrap();
+                let number = number.rsplit('/').next().unwrap();
+                let definition = format!("arn:aws:ecs:r:1:task-definition/demo-s0:{number}");
+                Ok(json!({ "serviceRevisions": [{ "taskDefinition": definition }] }))
+            }
+            "DescribeServiceDeployments" => Ok(json!({ "serviceDeployments": [{
+                "serviceDeploymentArn": "deployment/3",
+                "status": "ROLLBACK_REQUESTED",
+                "statusReason": "of the status",
+                "rollback": { "reason": "of the rollback" },
+                "deploymentCircuitBreaker": {
+                    "status": "TRIGGERED", "failureCount": 3, "threshold": 3
+                },
+                "alarms": { "status": "DISABLED", "triggeredAlarmNames": ["errors"] },
+            }] })),
+            asked => panic!("{asked}"),
+        });
+        Ecs::new(&config.await)
+    }
+
+    #[tokio::test]
+    async fn the_newest_service_deployment_is_found_on_any_page() {
+        let ecs = ecs_with_deployments().await;
+        let (outputs, services) = outputs_of(1);
+        let since = Timestamp::UNIX_EPOCH;
+        let found = ecs.newest_service_deployment(&outputs, services[0], since);
+        let newest = NewestDeployment {
+            arn: "deployment/3".to_owned(),
+            revision: "demo-s0:3".parse().unwrap(),
+        };
+        assert_eq!(found.await.unwrap(), Some(newest));
+    }
+
+    #[tokio::test]
+    async fn a_service_deployment_says_why_it_goes_back() {
+        let ecs = ecs_with_deployments().await;
+        let found = ecs.describe_service_deployment("deployment/3").await;
+        let expected = ServiceDeployment {
+            arn: "deployment/3".to_owned(),
+            status: DeploymentStatus::RollingBack,
+            reason: "of the rollback".to_owned(),
+            failures: 3,
+            breaker_triggered: true,
+            alarms: vec!["errors".to_owned()],
+        };
+        assert_eq!(found.unwrap(), Some(expected));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -10,9 +11,10 @@ use super::evidence::without_arn;
 use super::{Release, ReleaseError};
 use crate::catalog::Service;
 use crate::decide::release::cause::{self, Cause};
-use crate::decide::release::deployment::{DeploymentStatus, ServiceDeployment};
+use crate::decide::release::deployment::{DeploymentStatus, NewestDeployment, ServiceDeployment};
 use crate::decide::release::snapshot::{Revision, ServiceState};
 use crate::failure::{self, Kind};
+use crate::ports::Context;
 use crate::report::ReleaseEvent;
 
 /// What is watched of one rollout, and what was seen of it.
@@ -63,6 +65,8 @@ pub(super) enum Followed {
     WayBack(String),
 }
 
+/// How far back service deployments are listed: one that is followed is younger.
+const DEPLOYMENTS_SINCE: Duration = Duration::from_hours(24);
 /// So many tasks that died of one lasting cause show that the next dies too.
 const TASKS_TO_STOP: i32 = 2;
 
@@ -72,10 +76,22 @@ impl Release<'_> {
         &mut self,
         service: Service,
     ) -> Result<Followed, ReleaseError> {
-        let (cluster, outputs) = (self.context.cluster, self.outputs);
-        let newest = self.asked(async || cluster.newest_service_deployment(outputs, service).await);
-        let newest = newest.await?;
+        let newest = self.newest_deployment(service).await?;
         Ok(Followed::After(newest.map(|newest| newest.arn)))
+    }
+
+    async fn newest_deployment(
+        &mut self,
+        service: Service,
+    ) -> Result<Option<NewestDeployment>, ReleaseError> {
+        let Context { cluster, clock, .. } = self.context;
+        let (outputs, since) = (self.outputs, clock.now() - DEPLOYMENTS_SINCE);
+        self.asked(async || {
+            cluster
+                .newest_service_deployment(outputs, service, since)
+                .await
+        })
+        .await
     }
 
     /// What became of the service deployment so far. `None`: it is not known.
@@ -85,11 +101,9 @@ impl Release<'_> {
         revision: &Revision,
         followed: &mut Followed,
     ) -> Result<Option<ServiceDeployment>, ReleaseError> {
-        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        let cluster = self.context.cluster;
         if let Followed::After(before) = followed {
-            let newest =
-                self.asked(async || cluster.newest_service_deployment(outputs, service).await);
-            let newest = newest.await?.filter(|newest| {
+            let newest = self.newest_deployment(service).await?.filter(|newest| {
                 newest.revision == *revision && before.as_ref() != Some(&newest.arn)
             });
             if let Some(newest) = newest {

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use aws_sdk_ecs::types::{
     self, DeploymentAlarms, DeploymentConfiguration, DeploymentRolloutState, Service,
-    ServiceDeploymentRollbackMonitorsStatus, ServiceDeploymentStatus, Task,
+    ServiceDeploymentCircuitBreaker, ServiceDeploymentRollbackMonitorsStatus,
+    ServiceDeploymentStatus, Task,
 };
 
 use crate::decide::release::deployment::{DeploymentStatus, ServiceDeployment};
@@ -107,7 +108,7 @@ pub(super) fn service_deployment(found: &types::ServiceDeployment) -> ServiceDep
             .or(found.status_reason())
             .unwrap_or_default()
             .to_owned(),
-        failures: breaker.map_or(0, |it| it.failure_count()),
+        failures: breaker.map_or(0, ServiceDeploymentCircuitBreaker::failure_count),
         breaker_triggered: breaker.and_then(|it| it.status()) == triggered,
         alarms: alarms.map_or_else(Vec::new, |it| it.triggered_alarm_names().to_vec()),
     }

@@ -214,6 +214,7 @@ impl Entries {
     }
 
     /// What ran after all of it, as a record begins that changes none of it.
+    #[must_use]
     pub fn untouched(&self) -> Self {
         let services = self.services.iter();
         let functions = self.functions.iter();

@@ -106,18 +106,21 @@ pub enum ReleaseEvent {
     },
 }
 
+fn end_early(end: Timestamp, needed_until: Timestamp) -> String {
+    format!(
+        "they end at {end:.0}, and this may take until {needed_until:.0}, its rollback included; cut \
+         off by their end it stays as it is then (exit code 22): sign in again first, or ask for a \
+         longer session"
+    )
+}
+
 impl ReleaseEvent {
     pub(super) fn shown(&self) -> Shown {
         match self {
             Self::Plan { text, .. } => block("plan", text),
-            Self::CredentialsEndEarly { end, needed_until } => warning(
-                "credentials",
-                format!(
-                    "they end at {end:.0}, and this may take until {needed_until:.0}, its rollback \
-                     included; cut off by their end it stays as it is then (exit code 22): sign in \
-                     again first, or ask for a longer session"
-                ),
-            ),
+            Self::CredentialsEndEarly { end, needed_until } => {
+                warning("credentials", end_early(*end, *needed_until))
+            }
             Self::ReleaseOpened { number } => done("release", format!("{number} opened")),
             Self::ReleaseClosed { number, outcome } => {
                 done("release", format!("{number} closed: {outcome}"))

@@ -240,6 +240,7 @@ impl Cluster for SimulatedProcess {
         &self,
         _: &Outputs,
         service: Service,
+        _: Timestamp,
     ) -> Result<Option<NewestDeployment>> {
         let sim = self.sim.clone();
         self.call(

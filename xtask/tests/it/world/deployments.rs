@@ -66,9 +66,10 @@ impl FakeService {
     pub(super) fn complete_deployment(&mut self) {
         let open = self.deployments.last();
         let is_back = open.is_some_and(|it| it.status == DeploymentStatus::RollingBack);
-        let status = match is_back {
-            true => DeploymentStatus::RolledBack,
-            false => DeploymentStatus::Successful,
+        let status = if is_back {
+            DeploymentStatus::RolledBack
+        } else {
+            DeploymentStatus::Successful
         };
         self.end_deployment(status, "");
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
+use jiff::Timestamp;
 use serde_json::json;
 use xtask::catalog::Service;
 use xtask::decide::definition::Definition;
@@ -533,6 +534,7 @@ impl Cluster for Fake {
         &self,
         _: &Outputs,
         name: Service,
+        _: Timestamp,
     ) -> Result<Option<NewestDeployment>> {
         self.call(&format!("deployments {name}"), |state| {
             let service = &state.ecs.services[&name];
