@@ -24,6 +24,15 @@ const FIRST: [&str; 10] = [
     "close 1 succeeded",
 ];
 
+/// A later release, of axon alone.
+const OF_AXON: [&str; 5] = [
+    "open 2",
+    "push axon",
+    "register demo-axon:2",
+    "update axon demo-axon:2",
+    "close 2 succeeded",
+];
+
 #[tokio::test(start_paused = true)]
 async fn a_first_release_sends_the_desired_counts_and_ends_with_an_answered_dispatch() {
     let fake = Fake::applied();
@@ -94,14 +103,7 @@ async fn an_image_that_the_registry_lost_is_pushed_again_for_a_new_definition() 
     fake.edit_template(AXON, "\"cpu\": \"256\"", "\"cpu\": \"512\"");
     fake.edit_template(AXON, "\"memory\": \"512\"", "\"memory\": \"1024\"");
     fake.deploy_all().await.succeeds();
-    let changes = [
-        "open 2",
-        "push axon",
-        "register demo-axon:2",
-        "update axon demo-axon:2",
-        "close 2 succeeded",
-    ];
-    assert_eq!(fake.changes(), changes);
+    assert_eq!(fake.changes(), OF_AXON);
 }
 
 /// The image may be why it does not settle.
@@ -119,14 +121,7 @@ async fn a_later_release_changes_what_changed_and_leaves_the_desired_count_alone
     let fake = Fake::released().await;
     fake.edit(&[AXON], "two");
     fake.deploy_all().await.succeeds();
-    let changes = [
-        "open 2",
-        "push axon",
-        "register demo-axon:2",
-        "update axon demo-axon:2",
-        "close 2 succeeded",
-    ];
-    assert_eq!(fake.changes(), changes);
+    assert_eq!(fake.changes(), OF_AXON);
     let record = fake.record(2);
     assert_eq!(
         record.entries.services.len() + record.entries.functions.len(),
