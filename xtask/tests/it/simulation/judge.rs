@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xtask::catalog::{Component, Service};
+use xtask::catalog::Component;
 use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
@@ -43,6 +43,7 @@ pub(super) fn at_end(process: &SimulatedProcess, exit: u8) -> Vec<String> {
         found.extend(court.record_is_closed());
         found.extend(court.ends_as_told(exit));
         found.extend(court.goes_back_in_reverse(exit));
+        found.extend(court.names_no_stranger_in_vain(exit));
     }
     found
         .into_iter()
@@ -278,6 +279,36 @@ impl Court<'_> {
         found
     }
 
+    /// Whether somebody else changed a component since this process began.
+    fn is_changed_by_others(&self, component: Component) -> bool {
+        let (id, started) = (self.id, self.facts.started);
+        let mut changes = self.state.model.truth.changes.iter();
+        let mut moves = self.state.aliases.iter();
+        let changed = changes.any(|it| {
+            it.service == component.name() && it.by != Actor::Process(id) && it.at >= started
+        });
+        let moved = moves.any(|it| it.by != Some(id) && it.at >= started);
+        changed || moved && component == Component::Function(GOVERNANCE)
+    }
+
+    /// (a) What is said to be somebody else's is that.
+    fn names_no_stranger_in_vain(&self, exit: u8) -> Vec<String> {
+        let Some(record) = self.record else {
+            return Vec::new();
+        };
+        if exit == 11 && !COMPONENTS.iter().any(|it| self.is_changed_by_others(*it)) {
+            return vec!["(a) refused since something moved on, and nothing did".to_owned()];
+        }
+        let entries = &record.entries;
+        let named = COMPONENTS.into_iter().filter(|it| {
+            let is_named = outcome(entries, *it) == Some(Outcome::Superseded);
+            is_named && !self.is_changed_by_others(*it)
+        });
+        named
+            .map(|it| format!("(a) {it} is told as superseded, and nobody changed it"))
+            .collect()
+    }
+
     fn was_taken_over(&self, record: &Record) -> bool {
         let mut processes = self.state.processes.iter();
         processes.any(|it| it.opened.is_some_and(|(number, _)| number > record.number))
@@ -343,16 +374,15 @@ fn after(entries: &Entries, component: Component) -> Expected {
 }
 
 fn is_named(entries: &Entries, component: Component) -> bool {
-    let outcome = match component {
-        Component::Service(service) => service_outcome(entries, service),
-        Component::Function(function) => entries.functions[&function].outcome,
-    };
     matches!(
-        outcome,
+        outcome(entries, component),
         Some(Outcome::Detached | Outcome::RollbackFailed | Outcome::Superseded)
     )
 }
 
-fn service_outcome(entries: &Entries, service: Service) -> Option<Outcome> {
-    entries.services[&service].outcome
+fn outcome(entries: &Entries, component: Component) -> Option<Outcome> {
+    match component {
+        Component::Service(service) => entries.services[&service].outcome,
+        Component::Function(function) => entries.functions[&function].outcome,
+    }
 }
