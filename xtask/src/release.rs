@@ -521,6 +521,10 @@ impl Release<'_> {
                     result: Err(failure.error),
                 }
             }
+            ReleaseError::Superseded {
+                component: Some(component),
+                by,
+            } => self.superseded(&format!("{component} runs {by}")),
             ReleaseError::Superseded { by, .. } => self.superseded(&by),
             ReleaseError::Unanswered { how } => self.unanswered(&how),
             ReleaseError::Expired { how } => End {

@@ -26,6 +26,8 @@ pub(super) struct Watch {
     /// Why targets were unhealthy meanwhile: later they are gone.
     pub(super) unhealthy: BTreeSet<String>,
     pub(super) early_stop: EarlyStop,
+    /// A task of the new revision was healthy.
+    pub(super) was_healthy: bool,
     /// Why its deployment was stopped before ECS gave it up.
     pub(super) stopped_for: Option<Cause>,
 }
@@ -48,6 +50,7 @@ impl Watch {
             deployment: None,
             unhealthy: BTreeSet::new(),
             early_stop,
+            was_healthy: false,
             stopped_for: None,
         }
     }
@@ -132,11 +135,14 @@ impl Release<'_> {
         watch: &mut Watch,
     ) -> Result<Option<Cause>, ReleaseError> {
         let (cluster, outputs) = (self.context.cluster, self.outputs);
-        let failed = state.primary().filter(|it| it.revision == *goal);
-        let failed = failed.map_or(0, |primary| primary.failed);
+        let Some(primary) = state.primary().filter(|it| it.revision == *goal) else {
+            return Ok(None);
+        };
+        // One that runs may be healthy, or become it.
+        let none_is_healthy = primary.running == 0 && !watch.was_healthy;
         let deployment = watch.deployment.as_ref().filter(|it| {
-            let is_hopeless = it.failures >= TASKS_TO_STOP && it.failures >= failed;
-            it.status == DeploymentStatus::InProgress && is_hopeless
+            let all_failed = it.failures >= TASKS_TO_STOP && it.failures >= primary.failed;
+            it.status == DeploymentStatus::InProgress && none_is_healthy && all_failed
         });
         let (Some(deployment), None) = (deployment, &watch.stopped_for) else {
             return Ok(None);

@@ -53,9 +53,11 @@ impl Release<'_> {
             ServiceAction::Deploy(revision) => (revision.clone(), None),
             ServiceAction::Follow => (step.parent.clone(), None),
         };
-        let state = self.as_planned(step).await?;
+        // In the middle of a rollout ECS may have gone back by itself.
+        let known = [&step.parent, &step.rollback_revision];
+        let state = self.runs_one_of(service, &known).await?;
         self.write_after(service, &revision, key).await?;
-        let known = state.events.first().map(|event| event.id.clone());
+        let known_event = state.events.first().map(|event| event.id.clone());
         let mut followed = Followed::After(None);
         let mut previous = vec![step.rollback_revision.clone()];
         if step.action != ServiceAction::Follow {
@@ -70,25 +72,28 @@ impl Release<'_> {
                 alarms,
             };
             followed = self.next_deployment(service).await?;
-            self.update(service, &update).await?;
+            self.update(service, &revision, &update, &known).await?;
         }
         let goal = RolloutGoal {
             revision: revision.clone(),
             previous,
             desired: step.count,
         };
-        self.reach(step, goal, followed, known.as_deref()).await
+        self.reach(step, goal, followed, known_event.as_deref())
+            .await
     }
 
-    /// The service, as long as it runs what the plan was made for.
-    async fn as_planned(&self, step: &ServiceStep) -> Result<ServiceState, ReleaseError> {
-        let service = step.service;
+    /// The service, as long as its primary deployment is of one of these revisions. Another one is
+    /// somebody else's.
+    pub(super) async fn runs_one_of(
+        &self,
+        service: Service,
+        known: &[&Revision],
+    ) -> Result<ServiceState, ReleaseError> {
         self.several_looks(async || {
             let state = self.service_state(service).await?;
             let primary = primary_revision(service, &state)?;
-            // In the middle of a rollout ECS may have gone back by itself.
-            let is_known = primary == step.parent || primary == step.rollback_revision;
-            if is_known || self.inherits_revision(service, &primary) {
+            if known.contains(&&primary) || self.inherits_revision(service, &primary) {
                 return Ok(Ok(state));
             }
             Ok(Err(ReleaseError::Superseded {
@@ -99,11 +104,28 @@ impl Release<'_> {
         .await
     }
 
-    /// Sent twice it is the same as once: an update that changes nothing starts no deployment.
-    async fn update(&self, service: Service, update: &ServiceUpdate) -> Result<(), ReleaseError> {
+    /// Sent twice it is the same as once: an update that changes nothing starts no deployment. While
+    /// AWS did not answer somebody else may have deployed: before it is sent again the service must
+    /// still run one of the known revisions.
+    async fn update(
+        &self,
+        service: Service,
+        revision: &Revision,
+        update: &ServiceUpdate,
+        known: &[&Revision],
+    ) -> Result<(), ReleaseError> {
         let (cluster, outputs) = (self.context.cluster, self.outputs);
-        self.change(async || cluster.update_service(outputs, service, update).await)
-            .await
+        let known = [known, &[revision]].concat();
+        let mut is_repeated = false;
+        self.answered(async || {
+            if std::mem::replace(&mut is_repeated, true) {
+                self.runs_one_of(service, &known).await?;
+            }
+            self.ensure_lock_held().await?;
+            let updated = cluster.update_service(outputs, service, update).await;
+            updated.map_err(ReleaseError::from)
+        })
+        .await
     }
 
     pub(super) async fn service_state(
@@ -239,7 +261,7 @@ impl Release<'_> {
                 return Ok(decision);
             }
             if all_run(&state) {
-                watch.unhealthy.extend(self.why_unhealthy(service).await);
+                self.see_targets(service, &state, watch).await;
             }
             if waits && let Some(cause) = self.stop_early(service, &revision, &state, watch).await?
             {
@@ -252,12 +274,17 @@ impl Release<'_> {
         }
     }
 
-    async fn why_unhealthy(&self, service: Service) -> Vec<String> {
+    /// Why targets are unhealthy, and whether more are healthy than tasks of before run.
+    async fn see_targets(&self, service: Service, state: &ServiceState, watch: &mut Watch) {
         let balancer = self.context.balancer;
         let targets = balancer.describe_target_health(self.outputs, service).await;
-        let targets = targets.into_iter().flatten();
-        let unhealthy = targets.filter(|it| it.state == "unhealthy");
-        unhealthy.filter_map(|it| it.reason).collect()
+        let targets = targets.unwrap_or_default();
+        let healthy = targets.iter().filter(|it| it.state == "healthy").count();
+        let of_primary = state.primary().map_or(0, |it| it.running);
+        let of_before = usize::try_from(state.running - of_primary).unwrap_or(0);
+        watch.was_healthy |= healthy > of_before;
+        let unhealthy = targets.into_iter().filter(|it| it.state == "unhealthy");
+        watch.unhealthy.extend(unhealthy.filter_map(|it| it.reason));
     }
 
     /// Asks through the load balancer until only the revision answers. A service that is not
@@ -402,7 +429,8 @@ impl Release<'_> {
                 Some(_) => Followed::Unknown,
                 None => self.next_deployment(service).await?,
             };
-            self.update(service, &update).await?;
+            let known = [&ours, &step.rollback_revision];
+            self.update(service, &target, &update, &known).await?;
         }
         let goal = RolloutGoal {
             revision: target.clone(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::Instant;
 
-use super::observe::primary_revision;
 use super::{About, Confirmed, End, Release, ReleaseError, observe_with_retired, under_lock};
 use crate::catalog::{Catalog, Function, Service};
 use crate::decide::outputs::Outputs;
@@ -146,22 +145,6 @@ impl Release<'_> {
         Ok(())
     }
 
-    /// The service still runs what the plan was made for: somebody else's deployment stays.
-    async fn ensure_runs(&self, service: Service, revision: &Revision) -> Result<(), ReleaseError> {
-        self.several_looks(async || {
-            let state = self.service_state(service).await?;
-            let primary = primary_revision(service, &state)?;
-            if primary == *revision {
-                return Ok(Ok(()));
-            }
-            Ok(Err(ReleaseError::Superseded {
-                component: Some(service.into()),
-                by: format!("{service} runs {primary}"),
-            }))
-        })
-        .await
-    }
-
     async fn stop_service(
         &mut self,
         service: Service,
@@ -170,7 +153,7 @@ impl Release<'_> {
         let Context {
             cluster, report, ..
         } = self.context;
-        self.ensure_runs(service, revision).await?;
+        self.runs_one_of(service, &[revision]).await?;
         // Another count alone starts no deployment: no alarm watches this.
         let none = ServiceUpdate {
             revision: Some(revision.clone()),

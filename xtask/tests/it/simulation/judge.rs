@@ -282,12 +282,12 @@ impl Court<'_> {
     /// Whether somebody else changed a component since this process began.
     fn is_changed_by_others(&self, component: Component) -> bool {
         let (id, started) = (self.id, self.facts.started);
-        let mut changes = self.state.model.truth.changes.iter();
-        let mut moves = self.state.aliases.iter();
-        let changed = changes.any(|it| {
+        let mut of_services = self.state.model.truth.changes.iter();
+        let mut of_aliases = self.state.aliases.iter();
+        let changed = of_services.any(|it| {
             it.service == component.name() && it.by != Actor::Process(id) && it.at >= started
         });
-        let moved = moves.any(|it| it.by != Some(id) && it.at >= started);
+        let moved = of_aliases.any(|it| it.by != Some(id) && it.at >= started);
         changed || moved && component == Component::Function(GOVERNANCE)
     }
 

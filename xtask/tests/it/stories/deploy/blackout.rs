@@ -70,6 +70,22 @@ async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
     assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:77");
 }
 
+/// The update is sent again when the network is back.
+#[tokio::test(start_paused = true)]
+async fn a_hotfix_while_an_update_is_not_answered_is_left() {
+    let fake = a_second_release().await;
+    fake.meanwhile("update orbit demo-orbit:2", |state| {
+        state.lose_network(Duration::from_secs(45));
+        state.ecs.register_by_hand("demo-orbit:77");
+        state.ecs.update(ORBIT, "demo-orbit:77", None).unwrap();
+    });
+    fake.deploy_all().await.fails(23).says(&[
+        "left alone: superseded by demo-orbit:77",
+        "axon        rolled back to demo-axon:1",
+    ]);
+    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:77");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hotfix_of_what_a_failed_release_did_not_touch_is_told() {
     let fake = Fake::released().await;
