@@ -151,7 +151,12 @@ impl Release<'_> {
             return Ok(None);
         }
         let tasks = self.answered(async || cluster.stopped_tasks(outputs, service, goal).await);
-        let Some(mut cause) = cause::lasting(&tasks.await?, &watch.unhealthy) else {
+        let tasks = match tasks.await {
+            // Without them there is no reason to stop it.
+            Err(ReleaseError::Failed(_)) => return Ok(None),
+            tasks => tasks?,
+        };
+        let Some(mut cause) = cause::lasting(&tasks, &watch.unhealthy) else {
             return Ok(None);
         };
         cause.detail = without_arn(&cause.detail);

@@ -235,6 +235,15 @@ async fn two_tasks_that_die_of_one_lasting_cause_stop_the_deployment_early() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stopped_tasks_that_cannot_be_read_for_a_while_end_no_release() {
+    let fake = release_where_orbit(RolloutScript::CrashesForLong).await;
+    fake.fail("stopped tasks demo-orbit:2", 3);
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&["stopping the deployment"]);
+    everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deployment_that_somebody_stops_is_told_as_that() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
