@@ -116,3 +116,15 @@ async fn a_hold_that_is_set_meanwhile_keeps_a_release_from_opening() {
     let value: Value = serde_json::to_value(fake.state().hold.clone()).unwrap();
     assert_eq!(value["where"], "laptop");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_is_lifted_while_another_is_set_makes_room() {
+    let fake = Fake::released_twice().await;
+    roll_back(&fake, true).await.succeeds();
+    fake.meanwhile("read the hold", |state| state.hold = None);
+    fake.run(async |context| hold(context, "an audit", false).await)
+        .await
+        .succeeds();
+    let held = fake.state().hold.clone().unwrap();
+    assert_eq!(held.why, "an audit");
+}
