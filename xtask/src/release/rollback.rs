@@ -94,10 +94,10 @@ impl Release<'_> {
         component: Component,
         by: String,
     ) -> End {
-        let message = format!(
-            "{} was superseded: {component} runs {by}",
-            self.record.name()
-        );
+        let runs = format!("{component} runs {by}");
+        let message = format!("{} was superseded: {runs}", self.record.name());
+        let cause = CauseEvidence::from(Cause::superseded(&runs));
+        self.record.set_cause(&cause.lines().join("\n"));
         let report = self.context.report;
         report.emit(RollbackEvent::LeftAlone { component, by });
         self.record.entries.conclude(component, Outcome::Superseded);

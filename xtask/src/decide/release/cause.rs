@@ -119,6 +119,11 @@ impl CauseKind {
 }
 
 impl Cause {
+    /// A component runs what somebody else has deployed.
+    pub fn superseded(detail: &str) -> Self {
+        Self::of(CauseKind::Superseded, detail)
+    }
+
     /// Of a failure that no rollout shows.
     pub fn unknown(detail: &str) -> Self {
         Self::of(CauseKind::Unknown, detail)

@@ -132,11 +132,7 @@ impl RollbackEvent {
                     format!("  what        {component}"),
                     format!("  why         {reason}"),
                 ];
-                for cause in causes {
-                    let name = cause.cause.name();
-                    lines.push(format!("  cause       {name}: {}", cause.detail));
-                    lines.push(format!("  remedy      {}", cause.remedy));
-                }
+                lines.extend(causes.iter().flat_map(CauseEvidence::lines));
                 lines.extend(notes.iter().map(|note| format!("  {note}")));
                 lines.extend(tasks.iter().flat_map(TaskEvidence::lines));
                 failed(lines.join("\n"))
@@ -162,6 +158,17 @@ impl RollbackEvent {
             Self::AlarmsOff { component } => done(component, "its alarms are off for the rollback"),
             Self::AlarmsOn { component } => done(component, "its alarms are on again"),
         }
+    }
+}
+
+impl CauseEvidence {
+    /// As the block of a failure has it.
+    pub fn lines(&self) -> [String; 2] {
+        let name = self.cause.name();
+        [
+            format!("  cause       {name}: {}", self.detail),
+            format!("  remedy      {}", self.remedy),
+        ]
     }
 }
 

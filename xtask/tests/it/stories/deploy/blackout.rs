@@ -60,6 +60,10 @@ async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
     ]);
     let record = fake.record(2);
     assert_eq!(
+        record.cause[0],
+        "  cause       superseded: orbit runs demo-orbit:77"
+    );
+    assert_eq!(
         record.entries.services[&ORBIT].outcome,
         Some(Outcome::Superseded)
     );
