@@ -133,6 +133,19 @@ impl Rollout {
         }
     }
 
+    /// Where no task is desired, a deployment that failed before that stays a failed one.
+    fn none_runs(state: &ServiceState, late: bool) -> RolloutDecision {
+        let left = state.running + state.pending;
+        if state.desired == 0 && left == 0 {
+            return RolloutDecision::Probe;
+        }
+        if late {
+            let reason = format!("timed out with {left} tasks that have not ended");
+            return RolloutDecision::Failed { reason };
+        }
+        RolloutDecision::Wait
+    }
+
     fn ours(
         &self,
         state: &ServiceState,
@@ -140,6 +153,9 @@ impl Rollout {
         deployment: Option<&ServiceDeployment>,
         late: bool,
     ) -> RolloutDecision {
+        if self.goal.desired == Some(0) {
+            return Self::none_runs(state, late);
+        }
         let enough = self
             .goal
             .desired
@@ -236,6 +252,29 @@ mod tests {
         );
         let whole = service(vec![deployment("demo-axon:2", Completed, 2, 2)]);
         assert_eq!(rollout.observe(&whole, None, false), RolloutDecision::Probe);
+    }
+
+    #[test]
+    fn where_none_is_desired_only_the_counts_decide() {
+        let goal = RolloutGoal {
+            revision: revision("demo-axon-placeholder:1"),
+            previous: vec![revision("demo-axon:1")],
+            desired: Some(0),
+        };
+        let decide = |of: i32, running: i32, late: bool| {
+            let name = "demo-axon-placeholder:1";
+            let state = ServiceState {
+                pending: 0,
+                ..service(vec![deployment(name, Failed, running, of)])
+            };
+            Rollout::new(goal.clone()).observe(&state, None, late)
+        };
+        assert_eq!(decide(0, 0, false), RolloutDecision::Probe);
+        for (of, running) in [(2, 0), (0, 1)] {
+            assert_eq!(decide(of, running, false), RolloutDecision::Wait);
+            let late = decide(of, running, true);
+            assert!(matches!(late, RolloutDecision::Failed { .. }), "{late:?}");
+        }
     }
 
     #[test]
