@@ -133,10 +133,12 @@ impl Rollout {
         }
     }
 
-    /// Where no task is desired, a deployment that failed before that stays a failed one.
-    fn none_runs(state: &ServiceState, late: bool) -> RolloutDecision {
+    /// Where no task is desired, a deployment that failed before that stays a failed one. One that
+    /// can be completed is waited for: ECS goes back to what it completed last.
+    fn none_runs(state: &ServiceState, primary: &Deployment, late: bool) -> RolloutDecision {
         let left = state.running + state.pending;
-        if state.desired == 0 && left == 0 {
+        let is_over = late || primary.state != RolloutState::InProgress;
+        if state.desired == 0 && left == 0 && is_over {
             return RolloutDecision::Probe;
         }
         if late {
@@ -154,7 +156,7 @@ impl Rollout {
         late: bool,
     ) -> RolloutDecision {
         if self.goal.desired == Some(0) {
-            return Self::none_runs(state, late);
+            return Self::none_runs(state, primary, late);
         }
         let enough = self
             .goal
@@ -261,18 +263,20 @@ mod tests {
             previous: vec![revision("demo-axon:1")],
             desired: Some(0),
         };
-        let decide = |of: i32, running: i32, late: bool| {
+        let decide = |rollout: RolloutState, of: i32, running: i32, late: bool| {
             let name = "demo-axon-placeholder:1";
             let state = ServiceState {
                 pending: 0,
-                ..service(vec![deployment(name, Failed, running, of)])
+                ..service(vec![deployment(name, rollout, running, of)])
             };
             Rollout::new(goal.clone()).observe(&state, None, late)
         };
-        assert_eq!(decide(0, 0, false), RolloutDecision::Probe);
+        assert_eq!(decide(Failed, 0, 0, false), RolloutDecision::Probe);
+        assert_eq!(decide(InProgress, 0, 0, false), RolloutDecision::Wait);
+        assert_eq!(decide(InProgress, 0, 0, true), RolloutDecision::Probe);
         for (of, running) in [(2, 0), (0, 1)] {
-            assert_eq!(decide(of, running, false), RolloutDecision::Wait);
-            let late = decide(of, running, true);
+            assert_eq!(decide(Failed, of, running, false), RolloutDecision::Wait);
+            let late = decide(Failed, of, running, true);
             assert!(matches!(late, RolloutDecision::Failed { .. }), "{late:?}");
         }
     }
