@@ -130,15 +130,7 @@ class Rollouts(unittest.TestCase):
     def test_a_first_deployment_that_fails_has_no_way_back(self):
         world = World(desired=0)
         self.addCleanup(world.close)
-        world.service.pop("_completed")
-        world.update(desiredCount=2, taskDefinition=world.register())
-
-        def failed():
-            for task in world.running():
-                world.crash(task)
-            return world.state() == "FAILED"
-
-        world.until(failed)
+        world.fail_first_deployment()
         self.assertEqual(world.deployment()["status"], "ROLLBACK_FAILED")
         for _ in range(20):
             world.tick()

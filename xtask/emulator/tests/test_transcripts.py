@@ -160,15 +160,7 @@ class Transcripts(unittest.TestCase):
         """A first deployment, so there is none to go back to."""
         self.begin(desired=0)
         world = self.world
-        world.service.pop("_completed")
-        world.update(desiredCount=2, taskDefinition=world.register())
-
-        def failed():
-            for task in world.running():
-                world.crash(task)
-            return world.state() == "FAILED"
-
-        world.until(failed)
+        world.fail_first_deployment()
         return {"service_deployment": world.deployment(), "deployments": world.described()["deployments"]}
 
     def updated_twice(self):

@@ -121,6 +121,18 @@ class World:
                 return
         raise AssertionError(f"not within {ticks} ticks: {self.described()}")
 
+    def fail_first_deployment(self):
+        """Nothing was completed before it."""
+        self.service.pop("_completed")
+        self.update(desiredCount=2, taskDefinition=self.register())
+
+        def failed():
+            for task in self.running():
+                self.crash(task)
+            return self.state() == "FAILED"
+
+        self.until(failed)
+
     def crash(self, task):
         task["containers"][0]["exitCode"] = 1
         tasks.stop(task, "Essential container in task exited", "EssentialContainerExited")

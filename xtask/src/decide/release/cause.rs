@@ -198,13 +198,14 @@ pub fn of_task(task: &StoppedTask) -> Option<Cause> {
     if let Some(missing) = texts.iter().find_map(|text| permission_missing(text)) {
         return Some(missing);
     }
-    // `unable to pull secrets or registry auth` is about either: the rest of the text tells.
-    let text_of = |text: &str| {
-        text.to_ascii_lowercase()
-            .replace("pull secrets or registry auth", "")
-    };
+    // `unable to pull secrets or registry auth` is about either: the rest of the text decides.
+    let lowered = texts.iter().map(|text| {
+        let lower = text.to_ascii_lowercase();
+        (lower.replace("pull secrets or registry auth", ""), *text)
+    });
+    let lowered: Vec<(String, &str)> = lowered.collect();
     let known = WORDS.iter().find_map(|(word, kind)| {
-        let text = texts.iter().find(|text| text_of(text).contains(word))?;
+        let (_, text) = lowered.iter().find(|(lower, _)| lower.contains(word))?;
         Some(Cause::of(*kind, text))
     });
     known.or_else(|| {
