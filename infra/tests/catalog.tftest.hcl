@@ -76,7 +76,7 @@ run "one_more_at_the_end" {
     error_message = "on AWS services find each other by service discovery"
   }
   assert {
-    condition     = contains(local.called, "axon") && jsonencode(local.callers) == jsonencode(["a-new-service", "orbit"]) && length([for widget in local.widgets : widget if startswith(widget.properties.title, "a-new-service: ")]) == 13
+    condition     = contains(local.called, "axon") && jsonencode(local.callers) == jsonencode(["a-new-service", "orbit"]) && length([for widget in local.widgets : widget if startswith(widget.properties.title, "a-new-service: ")]) == 15
     error_message = "the dashboard has a caller's graphs"
   }
 }

@@ -1,6 +1,9 @@
 //! What the kit hands to a service's `app`.
 
+use std::sync::Arc;
+
 use crate::outbound::aws::AwsSdk;
+use crate::outbound::{Resolver, SystemResolver};
 use crate::secrets::Secrets;
 use crate::server::lifecycle::Lifecycle;
 use crate::sigv4::keys::KeyRing;
@@ -16,6 +19,8 @@ pub struct Dependencies {
     pub lifecycle: Lifecycle,
     pub metrics: Metrics,
     pub aws: AwsSdk,
+    /// Resolves the names of services that are called.
+    pub resolver: Arc<dyn Resolver>,
     pub secrets: Secrets,
     pub traces: Traces,
     /// `Some` where signatures by key pairs are required.
@@ -31,6 +36,7 @@ impl Dependencies {
             lifecycle: Lifecycle::default(),
             metrics: Metrics::default(),
             aws: AwsSdk::default(),
+            resolver: Arc::new(SystemResolver),
             secrets: Secrets::default(),
             traces: Traces::default(),
             keys: None,

@@ -1,19 +1,23 @@
 //! The outbound stack. In this order a call passes the deadline, retries within a budget, the
-//! breaker and the timeout of one attempt (all in `Guard`); then each attempt gets its headers
-//! and signature, and is sent. The response is read to its end.
+//! choice of an endpoint, its breaker and the timeout of one attempt (all in `Guard`); then each
+//! attempt gets its headers and signature, and is sent. The response is read to its end.
 
 pub(crate) mod aws;
 mod breaker;
 pub(crate) mod connect;
+mod endpoints;
 mod guard;
 mod http_client;
+mod resolver;
 mod retry;
 pub(crate) mod roots;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
@@ -23,12 +27,15 @@ use crate::telemetry::otlp::SpanSender;
 use crate::telemetry::otlp::client_span::ClientSpan;
 use crate::{Dependencies, RequestContext, Traces};
 use connect::ConnectTo;
+use endpoints::{Endpoint, Endpoints, TargetName};
+use resolver::ShuffledResolver;
 use roots::TrustRoots;
 
 pub use guard::CallError;
 use guard::Guard;
 pub(crate) use http_client::HttpClient;
 pub use http_client::HttpError;
+pub use resolver::{ResolvedAddresses, Resolver, SystemResolver};
 pub use retry::{AttemptOutcome, Repeat};
 
 /// One service or function that is called.
@@ -39,6 +46,9 @@ pub struct CallTarget {
     /// The URL of every request.
     pub url: Uri,
     pub connect_to: Option<ConnectTo>,
+    /// Calls are spread over all addresses of the host that it resolves. `None` calls the host by
+    /// its name: that is for APIs whose addresses change from answer to answer.
+    pub resolver: Option<Arc<dyn Resolver>>,
     /// The time limit of one attempt.
     pub attempt_timeout: Duration,
     pub repeat: Repeat,
@@ -65,14 +75,17 @@ struct Attempt {
     traces: Traces,
     url: Uri,
     signer: Option<Signer>,
-    client: HttpClient,
 }
 
 impl Outbound {
     pub fn new(target: CallTarget, roots: &TrustRoots, dependencies: &Dependencies) -> Self {
-        let client = HttpClient::new(&target.url, target.connect_to, roots);
+        let metrics = &dependencies.metrics;
+        let name = target_name(&target);
+        let resolver = target.resolver.map(ShuffledResolver).unwrap_or_default();
+        let client = HttpClient::resolving(&target.url, target.connect_to, roots, resolver);
+        let endpoints = Endpoints::new(target.name, client, name, metrics);
         Self(Arc::new(OutboundInner {
-            guard: Guard::new(target.name, target.attempt_timeout, &dependencies.metrics),
+            guard: Guard::new(target.name, target.attempt_timeout, endpoints, metrics),
             repeat: target.repeat,
             outcome: target.outcome,
             attempt: Attempt {
@@ -80,7 +93,6 @@ impl Outbound {
                 traces: dependencies.traces.clone(),
                 url: target.url,
                 signer: target.signer,
-                client,
             },
         }))
     }
@@ -99,7 +111,7 @@ impl Outbound {
             attempt,
         } = &*self.0;
         let is_repeatable = repeat.allows(request.method());
-        let attempt = |until| attempt.send(context, request.clone(), until);
+        let attempt = |endpoint, until| attempt.send(context, endpoint, request.clone(), until);
         let outcome = |result: &Result<Response<Bytes>, HttpError>| match result {
             Ok(response) => outcome(response.status(), response.headers()),
             Err(error) => error.outcome(),
@@ -114,6 +126,7 @@ impl Attempt {
     async fn send(
         &self,
         context: &RequestContext,
+        endpoint: Arc<Endpoint>,
         mut request: Request<Bytes>,
         until: Instant,
     ) -> Result<Response<Bytes>, HttpError> {
@@ -128,12 +141,32 @@ impl Attempt {
             let signed = signer.sign(&mut request).await;
             signed.map_err(HttpError::Signing)?;
         }
-        let answer = self.client.send(request).await;
+        let answer = endpoint.client.send(request).await;
         if let (Some(span), Ok(answer)) = (&mut span, &answer) {
             span.answered(answer.status());
         }
         answer
     }
+}
+
+/// What is resolved for this target: nothing where an address is given instead of a name.
+fn target_name(target: &CallTarget) -> Option<TargetName> {
+    let resolver = Arc::clone(target.resolver.as_ref()?);
+    let authority = match &target.connect_to {
+        Some(to) => to.authority(),
+        None => target.url.authority()?,
+    };
+    let is_secure = target.url.scheme() == Some(&Scheme::HTTPS);
+    let port = authority
+        .port_u16()
+        .unwrap_or(if is_secure { 443 } else { 80 });
+    let host = authority.host();
+    let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+    (!is_address).then(|| TargetName {
+        resolver,
+        host: host.to_owned(),
+        port,
+    })
 }
 
 /// Sends spans to the collector at this base URL.

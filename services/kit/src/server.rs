@@ -12,6 +12,7 @@ pub(crate) mod health;
 mod host;
 pub(crate) mod inbound;
 pub(crate) mod lifecycle;
+mod limit;
 pub(crate) mod problem;
 mod tracked_body;
 mod unsent;

@@ -1,13 +1,14 @@
 //! A circuit breaker: closed while calls succeed, open for a while after too many failures, then
 //! half-open with single probes. Results of calls that began in an earlier phase are ignored.
+//!
+//! Each endpoint of a target has its own. Where another endpoint answers, it opens after a few
+//! failures in a row: that is an ejection, and ends where no other one answers any more.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use crate::telemetry::metrics::of_target;
-use crate::{Gauge, Metrics, Unit};
 
 /// The window in which failures are counted, and its slots.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -20,14 +21,24 @@ const CALLS_PER_FAILURE: u32 = 2;
 const OPEN_MIN: Duration = Duration::from_secs(1);
 /// The open time doubles each time that a probe fails, up to here.
 const OPEN_MAX: Duration = Duration::from_secs(30);
+/// An endpoint is ejected after so many failures in a row. Fewer may be those of a few requests.
+pub(super) const EJECTED_AFTER: u32 = 5;
 
-/// The breaker of one target. Clones share its state.
+/// The breaker of one endpoint. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct Breaker {
-    name: &'static str,
+    /// As in logs.
+    target: &'static str,
+    /// `None` where all addresses of the target's name are one endpoint.
+    address: Option<SocketAddr>,
     state: Arc<Mutex<BreakerState>>,
-    /// 0 closed, 1 half-open, 2 open.
-    gauge: Gauge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum BreakerStanding {
+    Closed,
+    HalfOpen,
+    Open,
 }
 
 /// How much time a call has. While half-open there is one probe of each kind at a time: a call
@@ -47,6 +58,7 @@ pub(crate) struct Permit {
     breaker: Breaker,
     generation: u64,
     time: TimeLeft,
+    is_probe: bool,
 }
 
 /// The breaker permits no call, for at least this long.
@@ -61,6 +73,12 @@ struct BreakerState {
     generation: u64,
     /// How long it will be open the next time.
     open_time: Duration,
+    /// Of the last results.
+    failures_in_a_row: u32,
+    /// Whether the last result was a success.
+    answers: bool,
+    /// It is not closed, and will be where no other endpoint answers.
+    is_ejected: bool,
 }
 
 enum BreakerPhase {
@@ -75,16 +93,19 @@ enum BreakerPhase {
 }
 
 impl Breaker {
-    pub(crate) fn new(name: &'static str, metrics: &Metrics) -> Self {
+    pub(super) fn new(target: &'static str, address: Option<SocketAddr>) -> Self {
         let state = BreakerState {
             phase: BreakerPhase::Closed(FailureWindow::default()),
             generation: 0,
             open_time: OPEN_MIN,
+            failures_in_a_row: 0,
+            answers: false,
+            is_ejected: false,
         };
         Self {
-            name,
+            target,
+            address,
             state: Arc::new(Mutex::new(state)),
-            gauge: metrics.gauge("breaker_state", Unit::None, of_target(name)),
         }
     }
 
@@ -100,7 +121,7 @@ impl Breaker {
             BreakerPhase::Open { .. } => {
                 let mut probes = [false; 2];
                 probes[time as usize] = true;
-                self.change(&mut state, BreakerPhase::HalfOpen { probes });
+                state.change(BreakerPhase::HalfOpen { probes });
             }
             BreakerPhase::HalfOpen { probes } if probes[time as usize] => {
                 let retry_after = Duration::ZERO;
@@ -109,16 +130,47 @@ impl Breaker {
             BreakerPhase::HalfOpen { probes } => probes[time as usize] = true,
         }
         let generation = state.generation;
+        let is_probe = state.standing() != BreakerStanding::Closed;
         drop(state);
         Ok(Permit {
             breaker: self.clone(),
             generation,
             time,
+            is_probe,
         })
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state().phase, BreakerPhase::Open { .. })
+    pub(super) fn standing(&self) -> BreakerStanding {
+        self.state().standing()
+    }
+
+    /// Whether calls are permitted and the last one succeeded.
+    pub(super) fn answers(&self) -> bool {
+        let state = self.state();
+        state.answers && state.standing() == BreakerStanding::Closed
+    }
+
+    /// Whether it has failed so often that another endpoint which answers is to be preferred.
+    pub(super) fn fails(&self) -> bool {
+        let state = self.state();
+        state.failures_in_a_row >= EJECTED_AFTER || state.standing() != BreakerStanding::Closed
+    }
+
+    /// Another endpoint answers, and this one fails.
+    pub(super) fn eject(&self, now: Instant) {
+        let mut state = self.state();
+        if state.standing() == BreakerStanding::Closed {
+            self.open(&mut state, now);
+        }
+        state.is_ejected = true;
+    }
+
+    /// No other endpoint answers any more.
+    pub(super) fn end_ejection(&self) {
+        let mut state = self.state();
+        if state.is_ejected {
+            self.close(&mut state);
+        }
     }
 
     fn record(&self, generation: u64, is_failure: bool, now: Instant) {
@@ -126,6 +178,12 @@ impl Breaker {
         if generation != state.generation {
             return;
         }
+        state.answers = !is_failure;
+        state.failures_in_a_row = if is_failure {
+            state.failures_in_a_row.saturating_add(1)
+        } else {
+            0
+        };
         match (&mut state.phase, is_failure) {
             (BreakerPhase::Closed(window), _) => {
                 window.record(is_failure, now);
@@ -136,8 +194,7 @@ impl Breaker {
             (BreakerPhase::HalfOpen { .. }, true) => self.open(&mut state, now),
             (BreakerPhase::HalfOpen { .. }, false) => {
                 state.open_time = OPEN_MIN;
-                self.change(&mut state, BreakerPhase::Closed(FailureWindow::default()));
-                tracing::info!(breaker = self.name, "the breaker closed");
+                self.close(&mut state);
             }
             (BreakerPhase::Open { .. }, _) => {}
         }
@@ -157,19 +214,27 @@ impl Breaker {
         let open_time = state.open_time;
         state.open_time = (open_time * 2).min(OPEN_MAX);
         let until = now + open_time;
-        self.change(state, BreakerPhase::Open { until });
-        let open_ms = open_time.as_millis();
-        tracing::warn!(breaker = self.name, open_ms, "the breaker opened");
+        state.change(BreakerPhase::Open { until });
+        let (breaker, open_ms) = (self.target, open_time.as_millis());
+        tracing::warn!(
+            breaker,
+            address = self.shown(),
+            open_ms,
+            "the breaker opened"
+        );
     }
 
-    fn change(&self, state: &mut BreakerState, phase: BreakerPhase) {
-        self.gauge.set(match phase {
-            BreakerPhase::Closed(_) => 0.0,
-            BreakerPhase::HalfOpen { .. } => 1.0,
-            BreakerPhase::Open { .. } => 2.0,
-        });
-        state.phase = phase;
-        state.generation += 1;
+    fn close(&self, state: &mut BreakerState) {
+        state.failures_in_a_row = 0;
+        state.is_ejected = false;
+        state.change(BreakerPhase::Closed(FailureWindow::default()));
+        let breaker = self.target;
+        tracing::info!(breaker, address = self.shown(), "the breaker closed");
+    }
+
+    /// For a log line, which has no such field where this is `None`.
+    fn shown(&self) -> Option<tracing::field::DisplayValue<SocketAddr>> {
+        self.address.map(tracing::field::display)
     }
 
     fn state(&self) -> MutexGuard<'_, BreakerState> {
@@ -177,7 +242,27 @@ impl Breaker {
     }
 }
 
+impl BreakerState {
+    fn standing(&self) -> BreakerStanding {
+        match self.phase {
+            BreakerPhase::Closed(_) => BreakerStanding::Closed,
+            BreakerPhase::HalfOpen { .. } => BreakerStanding::HalfOpen,
+            BreakerPhase::Open { .. } => BreakerStanding::Open,
+        }
+    }
+
+    fn change(&mut self, phase: BreakerPhase) {
+        self.phase = phase;
+        self.generation += 1;
+    }
+}
+
 impl Permit {
+    /// Whether the breaker is not closed.
+    pub(super) fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
     pub(crate) fn record(self, is_failure: bool, now: Instant) {
         self.breaker.record(self.generation, is_failure, now);
     }

@@ -1,14 +1,16 @@
-//! Guards the calls to one target by the deadline, retries within a budget, the breaker and the
-//! time limit of one attempt. The caller supplies the attempt.
+//! Guards the calls to one target by the deadline, retries within a budget, the choice of an
+//! endpoint with its breaker, and the time limit of one attempt. The caller supplies the attempt.
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use super::breaker::{Breaker, BreakerOpenError, TimeLeft};
+use super::breaker::{BreakerOpenError, TimeLeft};
+use super::endpoints::{Endpoint, Endpoints};
 use super::retry::{ATTEMPTS_MAX, AttemptOutcome, Jitter, full_jitter, pause};
 use crate::telemetry::metrics::of_target;
 use crate::{Counter, Metrics};
@@ -49,100 +51,119 @@ impl<E> CallError<E> {
 
 pub(super) struct Guard {
     attempt_timeout: Duration,
-    breaker: Breaker,
+    endpoints: Endpoints,
     budget: TpsBudget,
     jitter: Jitter,
     retries: Counter,
     budget_exhausted: Counter,
 }
 
-impl Guard {
-    pub(super) fn new(name: &'static str, attempt_timeout: Duration, metrics: &Metrics) -> Self {
-        Self::with_jitter(name, attempt_timeout, metrics, full_jitter)
-    }
+/// How one attempt ended.
+struct Attempted<T, E> {
+    /// `None` where none was made.
+    endpoint: Option<Arc<Endpoint>>,
+    outcome: AttemptOutcome,
+    result: Result<T, CallError<E>>,
+}
 
-    fn with_jitter(
+impl Guard {
+    pub(super) fn new(
         name: &'static str,
         attempt_timeout: Duration,
+        endpoints: Endpoints,
         metrics: &Metrics,
-        jitter: Jitter,
     ) -> Self {
         let budget = TpsBudget::new(BUDGET_WINDOW, BUDGET_MIN_PER_SECOND, BUDGET_SHARE);
         Self {
             attempt_timeout,
-            breaker: Breaker::new(name, metrics),
+            endpoints,
             budget,
-            jitter,
+            jitter: full_jitter,
             retries: metrics.counter("retries", of_target(name)),
             budget_exhausted: metrics.counter("retry_budget_exhausted", of_target(name)),
         }
     }
 
-    /// Retries the attempt as far as its outcome, the deadline, the budget and the breaker allow,
-    /// and returns the last result. `attempt` gets the time at which it is cut off; `outcome`
-    /// classifies its result.
+    /// Retries the attempt as far as its outcome, the deadline, the budget and the breakers allow,
+    /// and returns the last result. `attempt` gets the endpoint and the time at which it is cut
+    /// off; `outcome` classifies its result.
     pub(super) async fn call<T, E, F>(
         &self,
         deadline: Instant,
         is_repeatable: bool,
-        attempt: impl Fn(Instant) -> F,
+        attempt: impl Fn(Arc<Endpoint>, Instant) -> F,
         outcome: impl Fn(&Result<T, E>) -> AttemptOutcome,
     ) -> Result<T, CallError<E>>
     where
         F: Future<Output = Result<T, E>>,
     {
-        let mut last = self.attempt(deadline, &attempt, &outcome).await;
-        if last.0 != AttemptOutcome::Abandoned {
+        let mut tried = Vec::new();
+        let mut last = self
+            .attempt(deadline, &tried, false, &attempt, &outcome)
+            .await;
+        if last.outcome != AttemptOutcome::Abandoned {
             self.budget.deposit();
         }
         for retry in 0..ATTEMPTS_MAX - 1 {
-            if !last.0.is_retried(is_repeatable) {
+            // Most calls end here, without a list of what was tried.
+            if !last.outcome.is_retried(is_repeatable, true) {
                 break;
             }
-            let pause = pause(retry, last.0, self.jitter);
+            tried.extend(last.endpoint.take());
+            let is_elsewhere = self.endpoints.has_another(&tried);
+            if !last.outcome.is_retried(is_repeatable, is_elsewhere) {
+                break;
+            }
+            let pause = pause(retry, last.outcome, is_elsewhere, self.jitter);
             let fits = Instant::now() + pause < deadline;
-            if !fits || self.breaker.is_open() || !self.withdraw() {
+            if !fits || self.endpoints.is_open() || !self.withdraw() {
                 break;
             }
             sleep(pause).await;
-            match self.attempt(deadline, &attempt, &outcome).await {
+            let is_refused = last.outcome == AttemptOutcome::NotConnected;
+            let next = self.attempt(deadline, &tried, is_refused, &attempt, &outcome);
+            match next.await {
                 // The result before it says more.
-                (_, Err(CallError::BreakerOpen { .. })) => break,
+                Attempted {
+                    result: Err(CallError::BreakerOpen { .. }),
+                    ..
+                } => break,
                 next => last = next,
             }
         }
-        last.1
+        last.result
     }
 
     async fn attempt<T, E, F>(
         &self,
         deadline: Instant,
-        attempt: &impl Fn(Instant) -> F,
+        tried: &[Arc<Endpoint>],
+        is_refused: bool,
+        attempt: &impl Fn(Arc<Endpoint>, Instant) -> F,
         outcome: &impl Fn(&Result<T, E>) -> AttemptOutcome,
-    ) -> (AttemptOutcome, Result<T, CallError<E>>)
+    ) -> Attempted<T, E>
     where
         F: Future<Output = Result<T, E>>,
     {
         let now = Instant::now();
         if deadline <= now {
-            return (AttemptOutcome::Abandoned, Err(CallError::Deadline));
+            return Attempted::none(CallError::Deadline);
         }
         let time = if deadline - now < self.attempt_timeout {
             TimeLeft::Short
         } else {
             TimeLeft::Whole
         };
-        let permit = match self.breaker.permit(now, time) {
-            Ok(permit) => permit,
+        let call = match self.endpoints.begin(now, time, tried, is_refused) {
+            Ok(call) => call,
             Err(BreakerOpenError { retry_after }) => {
-                return (
-                    AttemptOutcome::Abandoned,
-                    Err(CallError::BreakerOpen { retry_after }),
-                );
+                return Attempted::none(CallError::BreakerOpen { retry_after });
             }
         };
+        let endpoint = Arc::clone(&call.endpoint);
         let until = deadline.min(now + self.attempt_timeout);
-        let ended = timeout_at(until, pin!(attempt(until))).await.ok();
+        let ended = pin!(attempt(Arc::clone(&endpoint), until));
+        let ended = timeout_at(until, ended).await.ok();
         let ended = ended.map(|result| (outcome(&result), result));
         let (outcome, result) =
             match ended.filter(|(outcome, _)| *outcome != AttemptOutcome::TimedOut) {
@@ -157,9 +178,14 @@ impl Guard {
                 ),
             };
         if outcome != AttemptOutcome::Abandoned {
-            permit.record(outcome.is_failure(), Instant::now());
+            let is_refused = outcome == AttemptOutcome::NotConnected;
+            call.record(outcome.is_failure(), is_refused, Instant::now());
         }
-        (outcome, result)
+        Attempted {
+            endpoint: Some(endpoint),
+            outcome,
+            result,
+        }
     }
 
     /// Takes a retry from the budget; `false` where none is left.
@@ -171,6 +197,16 @@ impl Guard {
             self.budget_exhausted.add(1);
         }
         has_left
+    }
+}
+
+impl<T, E> Attempted<T, E> {
+    fn none(error: CallError<E>) -> Self {
+        Self {
+            endpoint: None,
+            outcome: AttemptOutcome::Abandoned,
+            result: Err(error),
+        }
     }
 }
 

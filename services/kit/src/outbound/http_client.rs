@@ -1,5 +1,6 @@
 //! Sends one HTTP request and reads the whole response.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Builder, Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::connect::{ConnectTo, ShuffledResolver, TargetConnector};
+use super::connect::{ConnectTo, TargetConnector};
+use super::resolver::ShuffledResolver;
 use super::retry::AttemptOutcome;
 use super::roots::TrustRoots;
 use crate::sigv4::SigningError;
@@ -45,7 +48,8 @@ pub enum HttpError {
 /// Clones share one pool of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
-    connector: HttpsConnector<TargetConnector>,
+    connector: TargetConnector,
+    tls: Arc<ClientConfig>,
     pool: Arc<Mutex<Pool>>,
 }
 
@@ -70,7 +74,16 @@ impl HttpError {
 
 impl HttpClient {
     pub(crate) fn new(url: &Uri, connect_to: Option<ConnectTo>, roots: &TrustRoots) -> Self {
-        let mut inner = HttpConnector::new_with_resolver(ShuffledResolver::default());
+        Self::resolving(url, connect_to, roots, ShuffledResolver::default())
+    }
+
+    pub(super) fn resolving(
+        url: &Uri,
+        connect_to: Option<ConnectTo>,
+        roots: &TrustRoots,
+        resolver: ShuffledResolver,
+    ) -> Self {
+        let mut inner = HttpConnector::new_with_resolver(resolver);
         inner.enforce_http(false);
         inner.set_nodelay(true);
         inner.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -83,9 +96,26 @@ impl HttpClient {
         } else {
             TrustRoots::without_certificates()
         };
-        let connector = HttpsConnector::from((connector, tls));
-        let pool = Arc::new(Mutex::new(Pool::new(&connector)));
-        Self { connector, pool }
+        Self::connecting(connector, tls)
+    }
+
+    /// A client for the same requests that connects to this address only.
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        let to = Some(ConnectTo::address(address));
+        let connector = TargetConnector {
+            to,
+            ..self.connector.clone()
+        };
+        Self::connecting(connector, Arc::clone(&self.tls))
+    }
+
+    fn connecting(connector: TargetConnector, tls: Arc<ClientConfig>) -> Self {
+        let pool = Arc::new(Mutex::new(Pool::new(&connector, &tls)));
+        Self {
+            connector,
+            tls,
+            pool,
+        }
     }
 
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -99,7 +129,7 @@ impl HttpClient {
     fn pool(&self) -> MutexGuard<'_, Pool> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if pool.until <= Instant::now() {
-            *pool = Pool::new(&self.connector);
+            *pool = Pool::new(&self.connector, &self.tls);
         }
         pool
     }
@@ -108,10 +138,11 @@ impl HttpClient {
 impl Pool {
     /// It is replaced after a random time between half of the maximum age and all of it, so that
     /// callers that started together do not reconnect together.
-    fn new(connector: &HttpsConnector<TargetConnector>) -> Self {
+    fn new(connector: &TargetConnector, tls: &Arc<ClientConfig>) -> Self {
+        let connector = HttpsConnector::from((connector.clone(), Arc::clone(tls)));
         let age = POOL_AGE_MAX.mul_f64(1.0 - fastrand::f64() / 2.0);
         Self {
-            client: builder().build(connector.clone()),
+            client: builder().build(connector),
             until: Instant::now() + age,
         }
     }

@@ -72,15 +72,17 @@ impl AttemptOutcome {
         }
     }
 
-    /// Whether to retry a request that may, or may not, be repeated.
-    pub fn is_retried(self, is_repeatable: bool) -> bool {
+    /// Whether to retry a request that may, or may not, be repeated: elsewhere is at an endpoint
+    /// that has not tried it yet.
+    pub(super) fn is_retried(self, is_repeatable: bool, is_elsewhere: bool) -> bool {
         match self {
             Self::NotConnected => true,
             Self::Unavailable { .. }
             | Self::Throttled { .. }
             | Self::ConnectionLost
             | Self::TimedOut => is_repeatable,
-            Self::Answered | Self::Broken | Self::Abandoned => false,
+            Self::Broken => is_repeatable && is_elsewhere,
+            Self::Answered | Self::Abandoned => false,
         }
     }
 
@@ -107,10 +109,20 @@ pub(super) fn full_jitter(pause: Duration) -> Duration {
     pause.mul_f64(fastrand::f64())
 }
 
-/// The pause before retry 0, 1, ...: at least the target's `Retry-After`.
-pub(super) fn pause(retry: u32, outcome: AttemptOutcome, jitter: Jitter) -> Duration {
+/// The pause before retry 0, 1, ...: at least the target's `Retry-After`. An endpoint that is
+/// unavailable says nothing about the others.
+pub(super) fn pause(
+    retry: u32,
+    outcome: AttemptOutcome,
+    is_elsewhere: bool,
+    jitter: Jitter,
+) -> Duration {
     let longest = (PAUSE_FIRST * 2_u32.saturating_pow(retry)).min(PAUSE_MAX);
-    jitter(longest).max(outcome.retry_after().unwrap_or_default())
+    let asked = match outcome {
+        AttemptOutcome::Unavailable { .. } if is_elsewhere => None,
+        _ => outcome.retry_after(),
+    };
+    jitter(longest).max(asked.unwrap_or_default())
 }
 
 /// Only the form in seconds: a date would be compared with the clock of another machine.
@@ -130,31 +142,24 @@ mod tests {
 
     #[test]
     fn what_counts_as_failure_and_what_is_tried_again() {
-        // outcome, is a failure, is retried, is retried even where it may not be repeated
+        // outcome, is a failure, is retried: if it may be repeated, elsewhere, though it may not
+        let unavailable = AttemptOutcome::Unavailable { retry_after: SOON };
+        let throttled = AttemptOutcome::Throttled { retry_after: None };
         let table = [
-            (AttemptOutcome::Answered, false, false, false),
-            (AttemptOutcome::Broken, true, false, false),
-            (
-                AttemptOutcome::Unavailable { retry_after: SOON },
-                true,
-                true,
-                false,
-            ),
-            (
-                AttemptOutcome::Throttled { retry_after: None },
-                false,
-                true,
-                false,
-            ),
-            (AttemptOutcome::NotConnected, true, true, true),
-            (AttemptOutcome::ConnectionLost, true, true, false),
-            (AttemptOutcome::TimedOut, true, true, false),
-            (AttemptOutcome::Abandoned, false, false, false),
+            (AttemptOutcome::Answered, false, false, false, false),
+            (AttemptOutcome::Broken, true, false, true, false),
+            (unavailable, true, true, true, false),
+            (throttled, false, true, true, false),
+            (AttemptOutcome::NotConnected, true, true, true, true),
+            (AttemptOutcome::ConnectionLost, true, true, true, false),
+            (AttemptOutcome::TimedOut, true, true, true, false),
+            (AttemptOutcome::Abandoned, false, false, false, false),
         ];
-        for (outcome, is_failure, repeatable, always) in table {
+        for (outcome, is_failure, repeatable, elsewhere, always) in table {
             assert_eq!(outcome.is_failure(), is_failure, "{outcome:?}");
-            assert_eq!(outcome.is_retried(true), repeatable, "{outcome:?}");
-            assert_eq!(outcome.is_retried(false), always, "{outcome:?}");
+            assert_eq!(outcome.is_retried(true, false), repeatable, "{outcome:?}");
+            assert_eq!(outcome.is_retried(true, true), elsewhere, "{outcome:?}");
+            assert_eq!(outcome.is_retried(false, true), always, "{outcome:?}");
         }
     }
 
@@ -235,11 +240,22 @@ mod tests {
     fn pauses_double_up_to_a_bound() {
         let no_jitter: Jitter = |pause| pause;
         let milliseconds =
-            |retry| pause(retry, AttemptOutcome::ConnectionLost, no_jitter).as_millis();
+            |retry| pause(retry, AttemptOutcome::ConnectionLost, false, no_jitter).as_millis();
         assert_eq!([0, 1, 2, 3].map(milliseconds), [50, 100, 200, 400]);
         assert_eq!([5, 9, 40].map(milliseconds), [1000, 1000, 1000]);
         let asked = AttemptOutcome::Throttled { retry_after: SOON };
-        assert_eq!(pause(0, asked, no_jitter), Duration::from_secs(2));
+        assert_eq!(pause(0, asked, true, no_jitter), Duration::from_secs(2));
+        let unavailable = AttemptOutcome::Unavailable { retry_after: SOON };
+        assert_eq!(
+            pause(0, unavailable, false, no_jitter),
+            Duration::from_secs(2)
+        );
+        let first = Duration::from_millis(50);
+        assert_eq!(
+            pause(0, unavailable, true, no_jitter),
+            first,
+            "others are asked"
+        );
     }
 
     #[test]

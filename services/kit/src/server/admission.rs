@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
+use tokio::time::{Instant, timeout_at};
 
+use super::limit::InFlightLimit;
 use super::problem::Problem;
+use crate::settings::Base;
 use crate::{Counter, Gauge, Metrics, RequestContext, Unit};
 
 /// Requests take far less than a second, so by then there is capacity, here or in another task.
@@ -16,19 +19,23 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Shared by all connections.
 pub(crate) struct Admission {
-    in_flight_max: usize,
+    limit: InFlightLimit,
     in_flight: AtomicUsize,
     in_flight_gauge: Gauge,
     shed: Counter,
 }
 
 /// Counts a request as in flight until it is dropped.
-struct AdmittedRequest<'a>(&'a Admission);
+struct AdmittedRequest<'a> {
+    admission: &'a Admission,
+    admitted: Instant,
+    is_answered: bool,
+}
 
 impl Admission {
-    pub(crate) fn new(in_flight_max: usize, metrics: &Metrics) -> Self {
+    pub(crate) fn new(base: &Base, metrics: &Metrics) -> Self {
         Self {
-            in_flight_max,
+            limit: InFlightLimit::new(base, metrics),
             in_flight: AtomicUsize::new(0),
             in_flight_gauge: metrics.gauge("in_flight", Unit::Count, &[]),
             shed: metrics.counter("shed", &[]),
@@ -43,46 +50,57 @@ impl Admission {
         may_be_shed: bool,
         answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
-        let _in_flight = match may_be_shed.then(|| self.enter()) {
+        let in_flight = match may_be_shed.then(|| self.enter()) {
             Some(None) => return overloaded(),
-            entered => entered,
+            entered => entered.flatten(),
         };
-        until_deadline(context, answer).await
+        match timeout_at(context.deadline(), answer).await {
+            Ok(response) => {
+                if let Some(mut in_flight) = in_flight {
+                    in_flight.is_answered = true;
+                }
+                response
+            }
+            Err(_) => deadline_passed(context),
+        }
     }
 
     fn enter(&self) -> Option<AdmittedRequest<'_>> {
-        let entered = AdmittedRequest(self);
         self.in_flight_gauge.add(1.0);
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        if before < self.in_flight_max {
-            return Some(entered);
+        if before < self.limit.get() {
+            return Some(AdmittedRequest {
+                admission: self,
+                admitted: Instant::now(),
+                is_answered: false,
+            });
         }
+        self.leave();
         self.shed.add(1);
         None
+    }
+
+    /// Returns how many were in flight.
+    fn leave(&self) -> usize {
+        self.in_flight_gauge.add(-1.0);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed)
     }
 }
 
 impl Drop for AdmittedRequest<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.in_flight_gauge.add(-1.0);
+        let in_flight = self.admission.leave();
+        let limit = &self.admission.limit;
+        limit.ended(self.admitted, in_flight, self.is_answered);
     }
 }
 
-async fn until_deadline(
-    context: &RequestContext,
-    answer: Pin<&mut impl Future<Output = Response>>,
-) -> Response {
-    let deadline = context.deadline();
-    tokio::time::timeout_at(deadline, answer)
-        .await
-        .unwrap_or_else(|_| {
-            if !context.deadline_is_callers() {
-                let deadline_ms = (deadline - context.began()).as_millis();
-                tracing::warn!(deadline_ms, "the deadline passed");
-            }
-            Problem::deadline_passed(context).into_response()
-        })
+fn deadline_passed(context: &RequestContext) -> Response {
+    if !context.deadline_is_callers() {
+        let deadline_ms = (context.deadline() - context.began()).as_millis();
+        tracing::warn!(deadline_ms, "the deadline passed");
+    }
+    Problem::deadline_passed(context).into_response()
 }
 
 fn overloaded() -> Response {

@@ -54,7 +54,7 @@ impl App {
             bodies: BodyReader::new(deadline / 2, incomplete_max.max(1)),
             observer: Observer::new(dependencies.metrics.clone(), dependencies.traces.clone()),
             lifecycle: dependencies.lifecycle.clone(),
-            admission: Admission::new(base.in_flight_max, &dependencies.metrics),
+            admission: Admission::new(base, &dependencies.metrics),
             panics: dependencies.metrics.counter("panics", &[]),
             routes: routes.layer(MapRequestLayer::new(note_route)),
         }))

@@ -30,8 +30,10 @@ pub struct Base {
     pub deadline_ms: u64,
     /// How many connections may be open at once.
     pub connections_max: usize,
-    /// How many requests may be in flight at once.
+    /// How many requests may be in flight at once, at most and at least: the limit in between
+    /// follows the time that answers take.
     pub in_flight_max: usize,
+    pub in_flight_min: usize,
     pub log_levels: Targets,
     pub metrics: MetricsOutput,
     /// The base URL of the collector that spans are sent to.
@@ -74,6 +76,7 @@ impl Base {
         let api_key = reader.secret("API_KEY");
         let ciphertext = [&database_url, &api_key].into_iter().flatten();
         let decrypts = { ciphertext }.any(|it| it.expose_secret().starts_with(CIPHERTEXT));
+        let in_flight_max = in_flight_max(reader);
         Self {
             port: port(reader),
             aws_endpoint_url: reader.url("AWS_ENDPOINT_URL"),
@@ -87,7 +90,8 @@ impl Base {
             drain_ms: reader.parsed("DRAIN_MS", MILLISECONDS).unwrap_or(10_000),
             deadline_ms: deadline_ms(reader),
             connections_max: connections_max(reader),
-            in_flight_max: in_flight_max(reader),
+            in_flight_max,
+            in_flight_min: in_flight_min(reader, in_flight_max),
             log_levels: log_levels(reader),
             metrics: metrics(reader),
             otlp_endpoint: reader.url("OTEL_EXPORTER_OTLP_ENDPOINT"),
@@ -203,6 +207,19 @@ fn connections_max(reader: &mut Reader<'_>) -> usize {
 /// incomplete bodies, and the limit of unsent answers.
 fn in_flight_max(reader: &mut Reader<'_>) -> usize {
     count(reader, "IN_FLIGHT_MAX", 512)
+}
+
+/// The default is enough to see that answers are in time again.
+fn in_flight_min(reader: &mut Reader<'_>, max: usize) -> usize {
+    let setting = "IN_FLIGHT_MIN";
+    let min = count(reader, setting, max.clamp(1, 16));
+    if min > max {
+        reader.error(
+            setting,
+            format!("expected at most IN_FLIGHT_MAX, {max}, got {min}"),
+        );
+    }
+    min
 }
 
 fn count(reader: &mut Reader<'_>, setting: &str, default: usize) -> usize {

@@ -93,6 +93,7 @@ impl Caller {
             name: "tested",
             url: format!("http://{address}/").parse().unwrap(),
             connect_to: None,
+            resolver: None,
             attempt_timeout: Duration::from_secs(20),
             repeat: Repeat::ByMethod,
             outcome: AttemptOutcome::of_response,

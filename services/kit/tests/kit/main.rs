@@ -16,6 +16,7 @@ mod logs;
 mod metrics;
 mod otlp;
 mod outbound;
+mod overload;
 mod readers;
 mod served;
 mod server;

@@ -23,6 +23,7 @@ pub(crate) fn target(url: &str) -> CallTarget {
         name: "tested",
         url: url.parse().unwrap(),
         connect_to: None,
+        resolver: None,
         attempt_timeout: Duration::from_secs(10),
         repeat: Repeat::ByMethod,
         outcome: AttemptOutcome::of_response,

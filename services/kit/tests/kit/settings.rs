@@ -47,6 +47,7 @@ fn nothing_set_is_enough() {
         (80, 10_000, 10_000)
     );
     assert_eq!(base.connections_max, 1024);
+    assert_eq!((base.in_flight_max, base.in_flight_min), (512, 16));
     assert_eq!(
         (base.signatures, base.metrics),
         (Signatures::Off, MetricsOutput::Off)
@@ -89,6 +90,7 @@ fn all_that_is_set_is_read() {
         ("DEADLINE_MS", "2500"),
         ("CONNECTIONS_MAX", "10"),
         ("IN_FLIGHT_MAX", "7"),
+        ("IN_FLIGHT_MIN", "5"),
         ("RUST_LOG", "warn,tested=debug"),
         ("METRICS", "emf"),
         ("METRICS_NAMESPACE", "demo"),
@@ -108,7 +110,7 @@ fn all_that_is_set_is_read() {
         ),
         (8080, 0, 2500, 7)
     );
-    assert_eq!(base.connections_max, 10);
+    assert_eq!((base.connections_max, base.in_flight_min), (10, 5));
     assert_eq!(base.region.as_deref(), Some("eu-central-1"));
     assert!(base.secret_arn.is_some());
     assert_eq!(
@@ -148,6 +150,7 @@ fn all_faults_are_reported_at_once() {
         ("DEADLINE_MS", "0"),
         ("CONNECTIONS_MAX", "0"),
         ("IN_FLIGHT_MAX", "0"),
+        ("IN_FLIGHT_MIN", "9"),
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
         ("METRICS_NAMESPACE", "AWS/ECS"),
@@ -165,6 +168,7 @@ fn all_faults_are_reported_at_once() {
         "DEADLINE_MS",
         "CONNECTIONS_MAX",
         "IN_FLIGHT_MAX",
+        "IN_FLIGHT_MIN",
         "RUST_LOG",
         "METRICS",
         "METRICS_NAMESPACE",

@@ -1,5 +1,7 @@
 //! Calls axon's `GET /reason`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde::Deserialize;
@@ -45,6 +47,7 @@ impl Axon {
             name: TARGET,
             url: settings.axon_url.clone(),
             connect_to: settings.axon_connect_to.clone(),
+            resolver: Some(Arc::clone(&dependencies.resolver)),
             attempt_timeout: attempt_timeout(&settings.base),
             repeat: Repeat::ByMethod,
             outcome: AttemptOutcome::of_response,

@@ -127,6 +127,7 @@ fn target_at(url: Uri, settings: &Settings) -> CallTarget {
         name: TARGET,
         url,
         connect_to: None,
+        resolver: None,
         attempt_timeout: attempt_timeout(&settings.base),
         // A decision changes nothing, although it is asked for by POST.
         repeat: Repeat::Always,

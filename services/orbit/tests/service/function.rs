@@ -4,10 +4,13 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::response::Response;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::process::{ALLOWED, HEARTBEAT, ORBIT, end, whole_dispatch, with_function};
 use kit_testing::process::ServiceProcess;
@@ -172,4 +175,72 @@ async fn a_failure_that_passes_is_not_seen() {
     assert_eq!(whole_dispatch(orbit.address()).0, 200);
     end(orbit);
     assert_eq!((lambda.calls().len(), axon.calls().len()), (2, 1));
+}
+
+/// A server on loopback that takes each connection, writes this, and says nothing more.
+async fn stalling(written: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            accepted.fetch_add(1, Ordering::Relaxed);
+            stream.write_all(written).await.unwrap();
+            open.push(stream);
+        }
+    });
+    (endpoint, connections)
+}
+
+/// The SDK would wait for a stalled stream by its own rules, and retry by its own counts. Deadline
+/// and budget are the kit's, whatever stalls: the connection, the head or the body.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_stalls_is_inside_the_deadline_and_the_budget() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"allow";
+    for (name, written) in [
+        ("before its head", &b""[..]),
+        ("in its head", &b"HTTP/1.1 200 OK\r\nConte"[..]),
+        ("in its body", &head[..]),
+        (
+            "in a chunk",
+            &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"[..],
+        ),
+    ] {
+        let (endpoint, connections) = stalling(written).await;
+        let began = Instant::now();
+        let (status, _) = dispatch_while(&endpoint, &[("DEADLINE_MS", "2000")]).await;
+        let asked = connections.load(Ordering::Relaxed);
+        assert_eq!((status, asked), (503, 3), "{name}");
+        assert!(began.elapsed() < 3 * Duration::from_secs(2), "{name}");
+    }
+}
+
+/// The SDK gets the keys of the task's role, with retries of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_whose_keys_stall_is_inside_the_deadline() {
+    let lambda = StubServer::answering(200, ALLOWED).await;
+    let axon = StubServer::answering(200, HEARTBEAT).await;
+    let (keys, _) = stalling(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{").await;
+    let (endpoint, axon_url) = (lambda.url(""), axon.url("/reason"));
+    let mut variables = with_function(&endpoint, &axon_url);
+    variables
+        .retain(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
+    variables.extend([
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", keys.as_str()),
+        ("DEADLINE_MS", "2000"),
+    ]);
+    let mut orbit = ServiceProcess::start(ORBIT, &variables);
+    let address = orbit.address();
+    let began = Instant::now();
+    let (status, _, body) = whole_dispatch(address);
+    assert_eq!(
+        (status, &body["detail"]),
+        (503, &"governance cannot answer".into())
+    );
+    assert!(began.elapsed() < Duration::from_secs(4));
+    end(orbit);
+    assert_eq!((lambda.calls().len(), axon.calls().len()), (0, 0));
 }

@@ -1,23 +1,28 @@
 //! The answers to dispatches while governance or axon fail, with one application for many
 //! dispatches.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use orbit::{SERVICE, Settings, app};
+use service_kit::outbound::{ResolvedAddresses, Resolver};
 use service_kit::settings::{Reader, SettingsSource, Signatures};
-use service_kit::{App, Clock, Dependencies, KeyPair, KeyPairs, KeyRing};
+use service_kit::{App, Clock, Dependencies, KeyPair, KeyPairs, KeyRing, Unit};
 
 use crate::process::{ALLOWED, HEARTBEAT};
 use kit_testing::stub::{StubServer, answer};
 
 fn settings(governance: &StubServer, axon: &StubServer) -> Settings {
-    let (governance_url, axon_url) = (governance.url("/"), axon.url("/reason"));
+    settings_with(&governance.url("/"), &axon.url("/reason"))
+}
+
+fn settings_with(governance_url: &str, axon_url: &str) -> Settings {
     let variable = |name: &str| match name {
-        "GOVERNANCE_FUNCTION_URL" => Some(governance_url.clone()),
-        "AXON_SERVICE_URL" => Some(axon_url.clone()),
+        "GOVERNANCE_FUNCTION_URL" => Some(governance_url.to_owned()),
+        "AXON_SERVICE_URL" => Some(axon_url.to_owned()),
         "AWS_REGION" => Some("eu-central-1".to_owned()),
         _ => None,
     };
@@ -240,4 +245,46 @@ async fn calls_of_axon_are_signed_where_that_is_required() {
         "{authorization}"
     );
     assert!(!governance.calls()[0].headers.contains_key("authorization"));
+}
+
+/// A name with these addresses.
+#[derive(Debug)]
+struct AxonAddresses(Vec<SocketAddr>);
+
+impl Resolver for AxonAddresses {
+    fn resolve(&self, _: &str, _: u16) -> ResolvedAddresses {
+        let addresses = self.0.clone();
+        Box::pin(async move { Ok(addresses) })
+    }
+}
+
+#[tokio::test]
+async fn a_dispatch_is_retried_on_another_endpoint() {
+    let governance = StubServer::answering(200, ALLOWED).await;
+    let sound = StubServer::answering(200, HEARTBEAT).await;
+    let sick = StubServer::answering(500, "").await;
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = unused.local_addr().unwrap();
+    drop(unused);
+    for other in [sick.address, gone] {
+        let resolver = Arc::new(AxonAddresses(vec![other, sound.address]));
+        let dependencies = Dependencies {
+            resolver,
+            ..dependencies()
+        };
+        let settings = settings_with(&governance.url("/"), "http://axon.demo.internal/reason");
+        let app = app(&settings, &dependencies).await.unwrap();
+        // Until its addresses are known, axon's name is called.
+        dispatch(&app).await;
+        for _ in 0..40 {
+            assert_eq!(dispatch(&app).await.status(), StatusCode::OK);
+        }
+        let calls = sound.calls();
+        assert_eq!(calls[calls.len() - 1].headers["host"], "axon.demo.internal");
+        let used = dependencies
+            .metrics
+            .gauge("endpoints", Unit::Count, &[("target", "axon")]);
+        assert!((used.get() - 2.0).abs() < f64::EPSILON);
+    }
+    assert!((1..10).contains(&sick.calls().len()), "it was ejected");
 }

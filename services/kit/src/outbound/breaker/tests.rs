@@ -6,7 +6,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn breaker() -> Breaker {
-    Breaker::new("tested", &Metrics::default())
+    Breaker::new("tested", None)
+}
+
+impl Breaker {
+    fn is_open(&self) -> bool {
+        self.standing() == BreakerStanding::Open
+    }
 }
 
 /// Fails calls at `now` until it opens.
@@ -162,19 +168,26 @@ fn results_from_before_have_no_say() {
 }
 
 #[test]
-fn the_gauge_shows_the_state() {
-    let metrics = Metrics::default();
-    let (breaker, mut now) = (Breaker::new("tested", &metrics), Instant::now());
-    let gauge = metrics.gauge("breaker_state", Unit::None, &[("target", "tested")]);
-    let is = |value: f64| (gauge.get() - value).abs() < f64::EPSILON;
-    assert!(is(0.0));
+fn an_ejected_endpoint_is_called_again_as_soon_as_no_other_one_answers() {
+    let (breaker, now) = (breaker(), Instant::now());
+    let begun = breaker.permit(now, TimeLeft::Whole).unwrap();
+    for _ in 0..EJECTED_AFTER {
+        assert!(!breaker.fails());
+        breaker
+            .permit(now, TimeLeft::Whole)
+            .unwrap()
+            .record(true, now);
+    }
+    assert!(breaker.fails() && !breaker.is_open(), "alone it is called");
+    breaker.eject(now);
+    assert_eq!(rest(&breaker, now), Some(OPEN_MIN));
+    breaker.end_ejection();
+    begun.record(true, now);
+    assert!(!breaker.fails() && !breaker.is_open());
+
     open(&breaker, now);
-    assert!(is(2.0));
-    now += OPEN_MIN;
-    let probe = breaker.permit(now, TimeLeft::Whole).unwrap();
-    assert!(is(1.0));
-    probe.record(false, now);
-    assert!(is(0.0));
+    breaker.end_ejection();
+    assert!(breaker.is_open(), "that was no ejection");
 }
 
 /// What can happen, in any order. A number is the index of a call under way.

@@ -2,7 +2,11 @@
 
 use std::cell::Cell;
 
+use http::Uri;
+
 use super::*;
+use crate::TrustRoots;
+use crate::outbound::HttpClient;
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const WELL: Result<(), AttemptOutcome> = Ok(());
@@ -25,8 +29,14 @@ struct GuardTest {
 impl GuardTest {
     fn new() -> Self {
         let metrics = Metrics::default();
+        let url = Uri::from_static("http://tested/");
+        let client = HttpClient::new(&url, None, &TrustRoots::default());
+        let endpoints = Endpoints::new("tested", client, None, &metrics);
         Self {
-            guard: Guard::with_jitter("tested", ATTEMPT_TIMEOUT, &metrics, |pause| pause),
+            guard: Guard {
+                jitter: |pause| pause,
+                ..Guard::new("tested", ATTEMPT_TIMEOUT, endpoints, &metrics)
+            },
             metrics,
             began: Instant::now(),
             attempts: Cell::default(),
@@ -44,7 +54,7 @@ impl GuardTest {
     ) -> Result<(), CallError<AttemptOutcome>> {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
         let made = Cell::new(0);
-        let attempt = |_| async {
+        let attempt = |_, _| async {
             let mut attempts = self.attempts.take();
             attempts.push(self.began.elapsed().as_millis());
             self.attempts.set(attempts);
@@ -148,7 +158,7 @@ async fn an_attempt_gets_the_time_at_which_it_is_cut_off() {
     let scene = GuardTest::new();
     for (deadline_ms, left_ms) in [(10_000, 3000), (2000, 2000)] {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
-        let attempt = async |until: Instant| Ok::<_, AttemptOutcome>(until - Instant::now());
+        let attempt = async |_, until: Instant| Ok::<_, AttemptOutcome>(until - Instant::now());
         let left = scene
             .guard
             .call(deadline, true, attempt, |_| AttemptOutcome::Answered)
@@ -217,7 +227,7 @@ async fn a_target_that_had_too_little_time_may_say_so() {
 /// A breaker that has been open for long enough.
 async fn half_open() -> GuardTest {
     let scene = GuardTest::new();
-    while !scene.guard.breaker.is_open() {
+    while !scene.guard.endpoints.is_open() {
         assert!(scene.call(10_000, true, 0, &[LOST]).await.is_err());
     }
     sleep(Duration::from_secs(1)).await;
