@@ -65,3 +65,26 @@ pub(crate) fn overlay(story: &Story) {
     assert!(succeeded, "{said}");
     assert!(!said.contains("Ran 0 tests"), "{said}");
 }
+
+/// The load balancer asks for what no task serves: the tasks of before fail too, and that is told at
+/// once and not when the time of a rollout is over.
+pub(crate) fn wrong_health_check(story: &Story) {
+    let checkout = story.deployed();
+    checkout.edit(
+        "infra/modules/cluster/balancer.tf",
+        "path                = \"/health\"",
+        "path                = \"/nothing\"",
+    );
+    for service in ["axon", "orbit"] {
+        checkout.set_in_template(service, "RUST_LOG", "info,path=debug");
+    }
+    let said = [
+        "target health check fails: Health checks failed with these codes: [404]",
+        "did not come back: target health check fails",
+        "the cause is outside of this release",
+    ];
+    checkout.xtask(&["deploy"]).expect(21, &said);
+    checkout.undo_edits();
+    let said = ["applied", "answered 200"];
+    checkout.xtask(&["deploy"]).expect(0, &said);
+}

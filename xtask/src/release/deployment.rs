@@ -12,7 +12,7 @@ use super::{Release, ReleaseError};
 use crate::catalog::Service;
 use crate::decide::release::cause::{self, Cause};
 use crate::decide::release::deployment::{DeploymentStatus, NewestDeployment, ServiceDeployment};
-use crate::decide::release::snapshot::{Revision, ServiceState};
+use crate::decide::release::snapshot::{Revision, ServiceState, StoppedTask};
 use crate::failure::{self, Kind};
 use crate::ports::Context;
 use crate::report::ReleaseEvent;
@@ -39,8 +39,8 @@ pub(super) enum EarlyStop {
     GoBack,
     /// There is nothing that it could go back to: a first release.
     Fail,
-    /// A rollback is given all of its time.
-    Never,
+    /// It is the way back itself: only the watching ends, and ECS goes on trying.
+    GiveUp,
 }
 
 impl Watch {
@@ -140,32 +140,43 @@ impl Release<'_> {
         };
         // One that runs may be healthy, or become it.
         let none_is_healthy = primary.running == 0 && !watch.was_healthy;
-        let deployment = watch.deployment.as_ref().filter(|it| {
-            let all_failed = it.failures >= TASKS_TO_STOP && it.failures >= primary.failed;
-            it.status == DeploymentStatus::InProgress && none_is_healthy && all_failed
-        });
+        let deployment = watch
+            .deployment
+            .as_ref()
+            .filter(|it| it.status == DeploymentStatus::InProgress && none_is_healthy);
         let (Some(deployment), None) = (deployment, &watch.stopped_for) else {
             return Ok(None);
         };
-        if watch.early_stop == EarlyStop::Never {
+        // The circuit breaker does not count on a way back.
+        let failures = match watch.followed {
+            Followed::WayBack(_) => primary.failed,
+            _ => deployment.failures,
+        };
+        if failures < TASKS_TO_STOP || failures < primary.failed {
             return Ok(None);
         }
         let tasks = self.answered(async || cluster.stopped_tasks(outputs, service, goal).await);
-        let tasks = match tasks.await {
+        let mut tasks = match tasks.await {
             // Without them there is no reason to stop it.
             Err(ReleaseError::Failed(_)) => return Ok(None),
             tasks => tasks?,
         };
+        // Older ones are of another deployment of this revision.
+        tasks.retain(StoppedTask::is_evidence);
+        tasks.truncate(failures.unsigned_abs() as usize);
         let Some(mut cause) = cause::lasting(&tasks, &watch.unhealthy) else {
             return Ok(None);
         };
         cause.detail = without_arn(&cause.detail);
+        watch.stopped_for = Some(cause.clone());
+        if watch.early_stop == EarlyStop::GiveUp {
+            return Ok(Some(cause));
+        }
         self.context.report.emit(ReleaseEvent::StoppingDeployment {
             component: service.into(),
             cause: cause.kind,
             detail: cause.detail.clone(),
         });
-        watch.stopped_for = Some(cause.clone());
         if watch.early_stop == EarlyStop::Fail {
             return Ok(Some(cause));
         }

@@ -19,7 +19,7 @@ use crate::decide::release::plan::{ServiceAction, ServiceStep};
 use crate::decide::release::record::RecordKind;
 use crate::decide::release::rollout::{HealthAnswer, Proof, Rollout, RolloutDecision, RolloutGoal};
 use crate::decide::release::snapshot::{
-    Deployment, Revision, RolloutState, ServiceRunning, ServiceState, TargetHealth,
+    Deployment, Revision, RolloutState, ServiceRunning, ServiceState,
 };
 use crate::ports::{Context, ProbeRequest, ServiceUpdate};
 use crate::report::ReleaseEvent;
@@ -293,13 +293,15 @@ impl Release<'_> {
         let mut started = Instant::now();
         let mut proof = Proof::new(PROOF_ANSWERS);
         loop {
-            let (health, found) = self.health(service, revision).await;
+            let (health, mut found) = self.health(service, revision).await;
             if health.is_none() {
                 started += self.silence_of_aws().await?;
             }
-            let is_proven = proof.observe(health.as_ref(), revision);
-            if is_proven && self.targets_serve(service).await {
-                return Ok(());
+            if proof.observe(health.as_ref(), revision) {
+                match self.target_that_waits(service).await {
+                    Some(waits) => found = format!("{found}, but {waits}"),
+                    None => return Ok(()),
+                }
             }
             if started.elapsed() > PROOF_LIMIT {
                 let limit = PROOF_LIMIT.as_secs();
@@ -318,13 +320,17 @@ impl Release<'_> {
         }
     }
 
-    /// Whether no target is still to become healthy. ECS waits for that in a deployment, and not
-    /// where only the desired count is raised.
-    async fn targets_serve(&self, service: Service) -> bool {
+    /// A target that is still to become healthy, and why it is not. ECS waits for that in a
+    /// deployment, and not where only the desired count is raised.
+    async fn target_that_waits(&self, service: Service) -> Option<String> {
         let balancer = self.context.balancer;
         let targets = balancer.describe_target_health(self.outputs, service).await;
-        let waits = |it: &TargetHealth| matches!(it.state.as_str(), "initial" | "unhealthy");
-        !targets.is_ok_and(|targets| targets.iter().any(waits))
+        let mut targets = targets.unwrap_or_default().into_iter();
+        let waits = targets.find(|it| matches!(it.state.as_str(), "initial" | "unhealthy"))?;
+        let reason = waits
+            .reason
+            .map_or(String::new(), |reason| format!(": {reason}"));
+        Some(format!("a target is {}{reason}", waits.state))
     }
 
     /// One answer of a service about its health, and the same as text.
@@ -448,7 +454,7 @@ impl Release<'_> {
         followed: Followed,
     ) -> Result<RollbackOutcome, ReleaseError> {
         let (target, desired) = (goal.revision.clone(), goal.desired);
-        let mut watch = Watch::of(followed, EarlyStop::Never);
+        let mut watch = Watch::of(followed, EarlyStop::GiveUp);
         let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut watch);
         match decision.await? {
             RolloutDecision::Probe | RolloutDecision::Wait => {}
@@ -457,7 +463,10 @@ impl Release<'_> {
                 return Err(anyhow!("ECS did not go back to {target}").into());
             }
             RolloutDecision::Failed { reason } | RolloutDecision::RolledBack { reason } => {
-                return Err(anyhow!("{target} did not come back: {reason}").into());
+                let why = watch
+                    .stopped_for
+                    .map_or(reason, |cause| cause.of_way_back());
+                return Err(anyhow!("{target} did not come back: {why}").into());
             }
         }
         if desired.is_none() {

@@ -129,6 +129,16 @@ impl Cause {
         Self::of(CauseKind::Unknown, detail)
     }
 
+    /// Why a revision that ran before the release does not run again.
+    pub fn of_way_back(&self) -> String {
+        let (name, remedy) = (self.kind.name(), self.kind.remedy());
+        format!(
+            "{name}: {detail}. It ran before, so the cause is outside of this release. ECS goes on \
+             starting its tasks, which run again once it is mended: {remedy}",
+            detail = self.detail
+        )
+    }
+
     fn of(kind: CauseKind, detail: &str) -> Self {
         Self {
             kind,
