@@ -141,6 +141,25 @@ pub enum DeployedVerb {
         #[command(flatten)]
         confirmed: Confirmation,
     },
+    /// Remove what neither runs nor is needed for a rollback
+    #[command(
+        after_help = "Revisions, images, versions of functions, and records. Nothing is removed that runs, or that\n\
+        a rollback to one of the last releases needs.\n\n\
+        Examples:\n  cargo xtask cleanup --dry-run\n  \
+        cargo xtask cleanup --keep 5 --env staging --yes"
+    )]
+    Cleanup {
+        /// How many releases a rollback can go to afterwards
+        #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+        keep: u16,
+        /// Only print what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        locking: Locking,
+        #[command(flatten)]
+        confirmed: Confirmation,
+    },
     /// Give secrets their values, and rotate the signing key
     Secrets {
         #[command(subcommand)]

@@ -33,7 +33,7 @@ use xtask::cli::{
     LocalVerb, MachineVerb, NewVerb, RehearseArguments, ReleasesVerb, SecretsVerb, Verb,
 };
 use xtask::commands::{
-    self, bench, build, deploy, lint, new, plan, rollback, secrets, test, verify,
+    self, bench, build, cleanup, deploy, lint, new, plan, rollback, secrets, test, verify,
 };
 use xtask::decide::artifact::compilation::BuildMethod;
 use xtask::decide::artifact::contents;
@@ -434,6 +434,7 @@ async fn run_deployed(
     let method = BuildMethod::Host;
     let locking = match &verb {
         DeployedVerb::Rollback { locking, .. }
+        | DeployedVerb::Cleanup { locking, .. }
         | DeployedVerb::Secrets {
             verb: SecretsVerb::Rotate { locking, .. },
         } => Some(*locking),
@@ -468,23 +469,10 @@ async fn run_with_outputs(
             let components = usage(context.catalog.chosen(&names.names))?;
             plan::plan(context, outputs, &components, exit_code).await
         }
-        DeployedVerb::Verify { deployed: true } => {
-            verify::verify(context, outputs, verify::VerifyScope::Deployed).await
-        }
-        DeployedVerb::Verify { deployed: false } => {
-            let tools = verify::Tools {
-                containers: &Engine::connect(env).await?,
-                toolchain: env,
-            };
-            verify::verify(context, outputs, verify::VerifyScope::Whole(tools)).await
-        }
-        DeployedVerb::Rollback {
-            stop: true,
-            confirmed,
-            ..
-        } => rollback::stop(context, outputs, confirmed.yes).await,
+        DeployedVerb::Verify { deployed } => run_checks(context, outputs, deployed, env).await,
         DeployedVerb::Rollback {
             to,
+            stop,
             confirmed,
             no_hold,
             ..
@@ -494,12 +482,25 @@ async fn run_with_outputs(
                 yes: confirmed.yes,
                 holds: !no_hold,
             };
-            rollback::rollback(context, outputs, &options).await
+            roll_back(context, outputs, stop, &options).await
         }
         DeployedVerb::Hold { why, confirmed } => {
             commands::hold::hold(context, &why, confirmed.yes).await
         }
         DeployedVerb::Unhold { confirmed } => commands::hold::unhold(context, confirmed.yes).await,
+        DeployedVerb::Cleanup {
+            keep,
+            dry_run,
+            confirmed,
+            ..
+        } => {
+            let options = cleanup::CleanupOptions {
+                keep: keep.into(),
+                dry_run,
+                yes: confirmed.yes,
+            };
+            cleanup::cleanup(context, outputs, &options).await
+        }
         DeployedVerb::Secrets { verb } => match verb {
             SecretsVerb::Init { confirmed } => secrets::init(context, outputs, confirmed.yes).await,
             SecretsVerb::Rotate { confirmed, .. } => {
@@ -523,6 +524,34 @@ async fn run_with_outputs(
             commands::logs::logs(context, outputs, component, since, follow).await
         }
     }
+}
+
+async fn run_checks(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    deployed: bool,
+    env: &ProcessEnv,
+) -> Result<()> {
+    if deployed {
+        return verify::verify(context, outputs, verify::VerifyScope::Deployed).await;
+    }
+    let tools = verify::Tools {
+        containers: &Engine::connect(env).await?,
+        toolchain: env,
+    };
+    verify::verify(context, outputs, verify::VerifyScope::Whole(tools)).await
+}
+
+async fn roll_back(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    stop: bool,
+    options: &rollback::RollbackOptions,
+) -> Result<()> {
+    if stop {
+        return rollback::stop(context, outputs, options.yes).await;
+    }
+    rollback::rollback(context, outputs, options).await
 }
 
 /// A name that is not in the catalog is a mistake at the command line.

@@ -27,6 +27,7 @@ async fn plan_of(context: &Context<'_>, desired: &Desired, found: Observed) -> R
     let mut plan = Plan {
         without_alarms: release::left_without_alarms(newest.as_ref(), &snapshot),
         unfinished: unfinished.map(Record::about),
+        newest: newest.as_ref().map_or(0, |newest| newest.number),
         ..Plan::new(
             &context.catalog.components(),
             desired,

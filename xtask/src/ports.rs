@@ -181,6 +181,15 @@ pub trait Registry: Send + Sync {
     ) -> Result<Option<Digest>>;
     /// Whether the registry has an image of this digest.
     async fn has(&self, outputs: &Outputs, service: Service, digest: &Digest) -> Result<bool>;
+    /// Every image that is tagged with a key. Others are not ours.
+    async fn describe_images(&self, outputs: &Outputs, service: Service) -> Result<Vec<Digest>>;
+    /// Removes images with all of their tags. One that is gone already is no error.
+    async fn batch_delete_image(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        digests: &[Digest],
+    ) -> Result<()>;
     /// Pushes a service's packed image by its digest and tags it with its key.
     async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()>;
 }
@@ -224,6 +233,8 @@ pub trait Cluster: Send + Sync {
     async fn describe_service_deployment(&self, arn: &str) -> Result<Option<ServiceDeployment>>;
     /// Makes ECS go back to the last completed deployment.
     async fn stop_service_deployment(&self, arn: &str) -> Result<()>;
+    /// The active revisions of a family.
+    async fn list_task_definitions(&self, family: &str) -> Result<Vec<Revision>>;
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()>;
     /// The stopped tasks of a revision that ECS still remembers (about an hour), newest first.
     async fn stopped_tasks(
@@ -273,6 +284,17 @@ pub trait Functions: Send + Sync {
         zip: Vec<u8>,
         key: &Key,
     ) -> Result<PublishedVersion>;
+    /// The versions whose description is a key. Others are not ours.
+    async fn list_versions_by_function(
+        &self,
+        function: &FunctionOutputs,
+    ) -> Result<Vec<FunctionVersion>>;
+    /// Removes one version. One that is gone already is no error.
+    async fn delete_function(
+        &self,
+        function: &FunctionOutputs,
+        version: &FunctionVersion,
+    ) -> Result<()>;
     /// Calls one version. An error that the function itself answers is an error here.
     async fn invoke(
         &self,
@@ -342,6 +364,10 @@ pub struct LogLine {
 pub trait Ledger: Send + Sync {
     async fn newest(&self) -> Result<Option<Record>>;
     async fn read(&self, number: u64) -> Result<Option<Record>>;
+    /// All records, newest first.
+    async fn records(&self) -> Result<Vec<Record>>;
+    /// Removes records; `false`, where the lock is not that of this token any more.
+    async fn remove(&self, token: &str, numbers: &[u64]) -> Result<bool>;
     /// `None`: nobody holds it.
     async fn lock(&self) -> Result<Option<Lock>>;
     /// Takes the lock and creates a record, or neither: `false`, where another run was faster.

@@ -6,6 +6,7 @@
 
 mod alarms;
 mod apply;
+mod cleanup;
 mod confirmation;
 mod deployment;
 mod evidence;
@@ -39,12 +40,13 @@ use crate::decide::release::rollout::Outcome;
 use crate::decide::release::snapshot::Snapshot;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Context, Interrupt, ProbeRequest};
-use crate::report::{CommandEvent, LockEvent, ReleaseEvent, SecretsEvent};
+use crate::report::{CleanupEvent, CommandEvent, LockEvent, ReleaseEvent, SecretsEvent};
 use evidence::Evidence;
 use lock::{HeldLock, Inheritance};
 
 pub use alarms::left_without_alarms;
 pub use apply::under_apply_lock;
+pub use cleanup::{CleanupPlan, clean_up};
 pub use confirmation::{Confirmed, confirm, warn_of_expiry};
 pub use function::answers_its_checks;
 pub use lock::ensure_unlocked;
@@ -223,6 +225,7 @@ async fn under_lock(
     let number = record.number;
     match kind {
         RecordKind::Rotation => context.report.emit(SecretsEvent::RotationOpened { number }),
+        RecordKind::Cleanup => context.report.emit(CleanupEvent::CleanupOpened { number }),
         _ => context.report.emit(ReleaseEvent::ReleaseOpened { number }),
     }
     let mut release = Release {
@@ -377,6 +380,7 @@ impl Release<'_> {
         let (context, outputs) = (self.context, self.outputs);
         self.ensure_unchanged(&plan.snapshot, async || observe(&context, outputs).await)
             .await?;
+        self.ensure_nothing_removed(plan).await?;
         if self.record.kind == RecordKind::Release {
             self.turn_alarms_on().await?;
         }
@@ -408,6 +412,20 @@ impl Release<'_> {
             self.record.end_phase("dispatch answered", now);
         }
         self.ensure_as_recorded().await
+    }
+
+    /// What a plan relies on besides the snapshot, images and revisions of before, may be gone where
+    /// a cleanup came after it.
+    async fn ensure_nothing_removed(&self, plan: &Plan) -> Result<(), ReleaseError> {
+        let ledger = self.context.ledger;
+        for number in plan.newest + 1..self.record.number {
+            let found = self.answered(async || ledger.read(number).await).await?;
+            if let Some(cleanup) = found.filter(|it| it.kind == RecordKind::Cleanup) {
+                let how = cleanup.about();
+                return Err(ReleaseError::MovedOn { how });
+            }
+        }
+        Ok(())
     }
 
     /// Everything still runs what the record says. Somebody else may have changed a component
@@ -613,7 +631,9 @@ impl Release<'_> {
     /// that its callers may sign with.
     fn left_as_it_is(&self) -> &'static str {
         match self.record.kind {
-            RecordKind::Rotation | RecordKind::Infra => "nothing has to be put back",
+            RecordKind::Rotation | RecordKind::Infra | RecordKind::Cleanup => {
+                "nothing has to be put back"
+            }
             _ => "what was begun in AWS goes on",
         }
     }
@@ -630,6 +650,9 @@ impl Release<'_> {
             ),
             RecordKind::Stop => {
                 format!("cargo xtask rollback --stop --env {environment}    # go on to the end")
+            }
+            RecordKind::Cleanup => {
+                format!("cargo xtask cleanup --env {environment}    # go on to the end")
             }
             RecordKind::Rotation => {
                 format!("cargo xtask secrets rotate --env {environment}    # go on to the end")

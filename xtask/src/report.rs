@@ -25,8 +25,8 @@ use tokio::time::Instant;
 
 pub use diagnostics::tell_diagnostics;
 pub use event::{
-    ArtifactKind, BuildEvent, CauseEvidence, CommandEvent, ContainerEvidence, Event, InfraEvent,
-    LockEvent, MachineEvent, RehearsedFault, ReleaseEvent, RollbackEvent, SecretChange,
+    ArtifactKind, BuildEvent, CauseEvidence, CleanupEvent, CommandEvent, ContainerEvidence, Event,
+    InfraEvent, LockEvent, MachineEvent, RehearsedFault, ReleaseEvent, RollbackEvent, SecretChange,
     SecretsEvent, Shortcoming, TaskEvidence,
 };
 use event::{Shown, Tone};

@@ -74,7 +74,7 @@ data "aws_iam_policy_document" "look" {
   # These actions have no resource-level permissions (Service Authorization Reference).
   statement {
     sid       = "RevisionsAndTargets"
-    actions   = ["ecs:DescribeTaskDefinition", "elasticloadbalancing:DescribeTargetHealth"]
+    actions   = ["ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "elasticloadbalancing:DescribeTargetHealth"]
     resources = ["*"]
   }
 
@@ -120,9 +120,10 @@ data "aws_iam_policy_document" "look" {
 }
 
 data "aws_iam_policy_document" "release" {
+  # A cleanup removes records that no rollback needs.
   statement {
     sid       = "Ledger"
-    actions   = ["dynamodb:PutItem"]
+    actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem"]
     resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
 
     # The outputs are Terraform's.
@@ -134,10 +135,10 @@ data "aws_iam_policy_document" "release" {
   }
 
   # A transaction needs the permission of each of its parts ("Amazon DynamoDB Transactions: How it
-  # works"). A record is never deleted.
+  # works").
   statement {
     sid       = "Lock"
-    actions   = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"]
+    actions   = ["dynamodb:ConditionCheckItem", "dynamodb:UpdateItem"]
     resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
 
     condition {
@@ -156,9 +157,10 @@ data "aws_iam_policy_document" "release" {
   }
 
   statement {
-    sid = "Push"
+    sid = "PushAndClean"
     actions = [
       "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchDeleteImage",
       "ecr:BatchGetImage",
       "ecr:CompleteLayerUpload",
       "ecr:GetDownloadUrlForLayer",
@@ -233,5 +235,12 @@ data "aws_iam_policy_document" "release" {
     sid       = "FunctionVersions"
     actions   = ["lambda:InvokeFunction", "lambda:PublishVersion", "lambda:UpdateAlias", "lambda:UpdateFunctionCode"]
     resources = concat(local.functions, [for arn in local.functions : "${arn}:*"])
+  }
+
+  # Of a version alone: without a qualifier it is the function itself that is deleted.
+  statement {
+    sid       = "CleanVersions"
+    actions   = ["lambda:DeleteFunction"]
+    resources = [for arn in local.functions : "${arn}:*"]
   }
 }

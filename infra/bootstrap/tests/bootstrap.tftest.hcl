@@ -126,6 +126,7 @@ run "pipeline" {
       "ecr:GetAuthorizationToken",
       "ecs:DeregisterTaskDefinition",
       "ecs:DescribeTaskDefinition",
+      "ecs:ListTaskDefinitions",
       "ecs:ListTasks",
       "elasticloadbalancing:DescribeTargetHealth",
     ])
@@ -142,6 +143,12 @@ run "pipeline" {
       for statement in data.aws_iam_policy_document.release.statement : sort(statement.resources) if contains(statement.actions, "ecs:StopServiceDeployment")
     ]) == jsonencode([["arn:aws:ecs:${var.region}:${var.account_id}:service-deployment/${var.prefix}-${var.environment}/*"]])
     error_message = "a release stops service deployments of its own cluster only"
+  }
+  assert {
+    condition = jsonencode([
+      for statement in data.aws_iam_policy_document.release.statement : statement.resources if contains(statement.actions, "lambda:DeleteFunction")
+    ]) == jsonencode([["arn:aws:lambda:${var.region}:${var.account_id}:function:${var.prefix}-governance:*"]])
+    error_message = "versions of a function can be deleted, and the function not"
   }
   assert {
     condition = alltrue([
@@ -175,12 +182,12 @@ run "pipeline" {
       ] if anytrue([for action in statement.actions : startswith(action, "dynamodb:")])
       ]) == jsonencode([
       [
-        ["dynamodb:PutItem"],
+        ["dynamodb:DeleteItem", "dynamodb:PutItem"],
         ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
         ["ForAllValues:StringEquals dynamodb:LeadingKeys hold,lock,release"],
       ],
       [
-        ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"],
+        ["dynamodb:ConditionCheckItem", "dynamodb:UpdateItem"],
         ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
         ["ForAllValues:StringEquals dynamodb:LeadingKeys hold,lock"],
       ],

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 type Chapter = fn(&Story);
 
-const CHAPTERS: [(&str, Chapter); 27] = [
+const CHAPTERS: [(&str, Chapter); 29] = [
     ("first_deploy", deploy::first_deploy),
     ("overlay", health::overlay),
     ("door", health::door),
@@ -42,6 +42,8 @@ const CHAPTERS: [(&str, Chapter); 27] = [
     ("killed", interruption::killed),
     ("blackout", interruption::blackout),
     ("hotfix", interruption::hotfix),
+    ("cleanup", rollback::cleanup),
+    ("wrong_health_check", health::wrong_health_check),
     ("crash_of_the_local_aws", local_aws::crash),
     ("stop", rollback::stop),
     ("restart_of_the_local_aws", local_aws::restart),

@@ -1,6 +1,7 @@
 //! Back to an earlier release, or to no running task.
 
 use e2e::Ran;
+use serde_json::json;
 
 use crate::verify::statuses;
 use crate::workflows::build_bundle;
@@ -67,5 +68,36 @@ pub(crate) fn stop(story: &Story) {
     checkout
         .xtask(&["rollback", "--no-hold"])
         .expect(0, &["rolled out demo-axon"]);
+    dispatches_are_answered(checkout);
+}
+
+/// What no rollback needs is gone, and the last two releases can still be gone back to.
+pub(crate) fn cleanup(story: &Story) {
+    let checkout = story.deployed();
+    let cleanup = ["cleanup", "--keep", "2"];
+    let revisions = || {
+        let of_axon = json!({ "familyPrefix": "demo-axon", "status": "ACTIVE" });
+        let listed = checkout.ecs("ListTaskDefinitions", &of_axon);
+        listed["taskDefinitionArns"].as_array().map_or(0, Vec::len)
+    };
+    let before = revisions();
+    let dry_run = [&cleanup[..], &["--dry-run"]].concat();
+    checkout
+        .xtask(&dry_run)
+        .expect(0, &["demo-axon:1", "record 1"]);
+    assert_eq!(revisions(), before);
+    checkout
+        .xtask(&cleanup)
+        .expect(0, &["removed demo-axon:1", "closed: succeeded"]);
+    let left = revisions();
+    assert!(
+        (1..=3).contains(&left) && left < before,
+        "{left} of {before}"
+    );
+    checkout.xtask(&cleanup).expect(0, &["nothing to remove"]);
+    for _ in 0..2 {
+        let back = ["rollback", "--no-hold"];
+        checkout.xtask(&back).expect(0, &["answered 200"]);
+    }
     dispatches_are_answered(checkout);
 }

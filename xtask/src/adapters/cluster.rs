@@ -340,6 +340,25 @@ impl Cluster for Ecs {
         Ok(())
     }
 
+    async fn list_task_definitions(&self, family: &str) -> Result<Vec<Revision>> {
+        let mut pages = self
+            .client
+            .list_task_definitions()
+            .family_prefix(family)
+            .into_paginator()
+            .items()
+            .send();
+        let mut revisions = Vec::new();
+        while let Some(arn) = pages.next().await {
+            let arn = arn.map_err(explain);
+            let arn = arn.with_context(|| format!("list the revisions of {family}"))?;
+            revisions.push(revision_of(&arn)?);
+        }
+        // A prefix may be that of another family too.
+        revisions.retain(|it| it.family() == family);
+        Ok(revisions)
+    }
+
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {
         self.client
             .deregister_task_definition()

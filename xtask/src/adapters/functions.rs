@@ -6,14 +6,14 @@ use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{LastUpdateStatus, State};
+use aws_sdk_lambda::types::{FunctionConfiguration, LastUpdateStatus, State};
 use aws_sdk_lambda::{Client, Config};
 use aws_smithy_types::base64;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::aws::{explain, limits};
+use super::aws::{explain, is_code, limits};
 use crate::decide::artifact::types::Key;
 use crate::decide::outputs::FunctionOutputs;
 use crate::decide::release::snapshot::{FunctionState, FunctionVersion};
@@ -32,6 +32,22 @@ impl Lambda {
         Self(Client::new(config))
     }
 
+    async fn versions(&self, name: &str) -> Result<Vec<FunctionConfiguration>> {
+        let mut pages = self
+            .0
+            .list_versions_by_function()
+            .function_name(name)
+            .into_paginator()
+            .items()
+            .send();
+        let mut versions = Vec::new();
+        while let Some(version) = pages.next().await {
+            let version = version.map_err(explain);
+            versions.push(version.context("list the function's versions")?);
+        }
+        Ok(versions)
+    }
+
     /// A version with this key and this code, published by an earlier release or an interrupted
     /// run. The description alone does not identify it, since anyone can set it.
     async fn version_of(
@@ -40,24 +56,12 @@ impl Lambda {
         key: &Key,
         code_sha256: &str,
     ) -> Result<Option<FunctionVersion>> {
-        let mut pages = self
-            .0
-            .list_versions_by_function()
-            .function_name(name)
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(version) = pages.next().await {
-            let version = version
-                .map_err(explain)
-                .context("list the function's versions")?;
-            let ours = (Some(&*key.0), Some(code_sha256));
-            if (version.description(), version.code_sha256()) == ours {
-                let number = version.version().unwrap_or_default();
-                return Ok(Some(number.parse()?));
-            }
-        }
-        Ok(None)
+        let ours = (Some(&*key.0), Some(code_sha256));
+        let versions = self.versions(name).await?;
+        let mut versions = versions.iter();
+        let found = versions.find(|it| (it.description(), it.code_sha256()) == ours);
+        let number = found.map(|it| it.version().unwrap_or_default().parse());
+        Ok(number.transpose()?)
     }
 
     /// Waits until no update of the function, or of a version, is in progress. Lambda rejects
@@ -219,6 +223,41 @@ impl Functions for Lambda {
             version: self.active(name, version).await?,
             code_sha256,
         })
+    }
+
+    async fn list_versions_by_function(
+        &self,
+        function: &FunctionOutputs,
+    ) -> Result<Vec<FunctionVersion>> {
+        let found = self.versions(&function.name).await?;
+        let ours = found
+            .iter()
+            .filter(|it| it.description().and_then(Key::parse).is_some());
+        let names = ours.filter_map(|it| it.version()?.parse().ok());
+        Ok(names.collect())
+    }
+
+    /// With a qualifier it is that version alone.
+    async fn delete_function(
+        &self,
+        function: &FunctionOutputs,
+        version: &FunctionVersion,
+    ) -> Result<()> {
+        let name = &function.name;
+        let deleted = self
+            .0
+            .delete_function()
+            .function_name(name)
+            .qualifier(version.as_str())
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, "ResourceNotFoundException") => Ok(()),
+            Err(error) => {
+                Err(explain(error)).with_context(|| format!("delete version {version} of {name}"))
+            }
+        }
     }
 
     async fn invoke(

@@ -86,6 +86,37 @@ impl Ledger for ReleasesTable {
         found.as_ref().map(parse).transpose()
     }
 
+    async fn records(&self) -> Result<Vec<Record>> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("#kind = :kind")
+            .expression_attribute_names("#kind", KIND)
+            .expression_attribute_values(":kind", text(RELEASE))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut records = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(explain).context("read the ledger")?;
+            records.push(parse(&item)?);
+        }
+        Ok(records)
+    }
+
+    async fn remove(&self, token: &str, numbers: &[u64]) -> Result<bool> {
+        let mut items = vec![self.ours(token)?];
+        for number in numbers {
+            let delete = Delete::builder().table_name(&self.name);
+            let delete = delete.set_key(Some(key(RELEASE, *number))).build()?;
+            items.push(TransactWriteItem::builder().delete(delete).build());
+        }
+        self.transact(items, "remove records from").await
+    }
+
     async fn lock(&self) -> Result<Option<Lock>> {
         let found = self.get(LOCK, 0).await.context("read the lock")?;
         found.as_ref().map(parse_lock).transpose()
@@ -133,7 +164,7 @@ impl Ledger for ReleasesTable {
             let ended = self.put(abandoned)?.build()?;
             items.push(TransactWriteItem::builder().put(ended).build());
         }
-        self.transact(items, record).await
+        self.transact(items, &written_as(record)).await
     }
 
     async fn beat(&self, token: &str, beat: u64) -> Result<bool> {
@@ -157,20 +188,12 @@ impl Ledger for ReleasesTable {
     }
 
     async fn write(&self, record: &Record) -> Result<bool> {
-        let (names, values) = is_held_by(&record.token);
-        let ours = ConditionCheck::builder()
-            .table_name(&self.name)
-            .set_key(Some(key(LOCK, 0)))
-            .condition_expression(IS_HELD)
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(Some(values))
-            .build()?;
         let written = self.put(record)?.build()?;
         let items = vec![
-            TransactWriteItem::builder().condition_check(ours).build(),
+            self.ours(&record.token)?,
             TransactWriteItem::builder().put(written).build(),
         ];
-        self.transact(items, record).await
+        self.transact(items, &written_as(record)).await
     }
 
     async fn close(&self, record: &Record, hold: Option<&Hold>) -> Result<bool> {
@@ -192,7 +215,7 @@ impl Ledger for ReleasesTable {
             let put = put.set_item(Some(hold_item(hold)?)).build()?;
             items.push(TransactWriteItem::builder().put(put).build());
         }
-        self.transact(items, record).await
+        self.transact(items, &written_as(record)).await
     }
 
     async fn hold(&self) -> Result<Option<Hold>> {
@@ -246,8 +269,21 @@ impl ReleasesTable {
         Ok(put.set_item(Some(item)))
     }
 
+    /// The part of a transaction by which all of it is carried out only while the lock is held.
+    fn ours(&self, token: &str) -> Result<TransactWriteItem> {
+        let (names, values) = is_held_by(token);
+        let ours = ConditionCheck::builder()
+            .table_name(&self.name)
+            .set_key(Some(key(LOCK, 0)))
+            .condition_expression(IS_HELD)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .build()?;
+        Ok(TransactWriteItem::builder().condition_check(ours).build())
+    }
+
     /// `false`: a condition does not hold, and nothing was written.
-    async fn transact(&self, items: Vec<TransactWriteItem>, record: &Record) -> Result<bool> {
+    async fn transact(&self, items: Vec<TransactWriteItem>, what: &str) -> Result<bool> {
         let transaction = self.client.transact_write_items();
         let sent = transaction.set_transact_items(Some(items)).send().await;
         let Err(error) = sent else {
@@ -256,12 +292,7 @@ impl ReleasesTable {
         let cancelled = error
             .as_service_error()
             .filter(|it| it.is_transaction_canceled_exception());
-        let written = || {
-            format!(
-                "write record {} into the table {}",
-                record.number, self.name
-            )
-        };
+        let written = || format!("{what} the table {}", self.name);
         let Some(cancelled) = cancelled else {
             return Err(explain(error)).with_context(written);
         };
@@ -282,6 +313,10 @@ impl ReleasesTable {
         }
         Err(explain(error)).with_context(written)
     }
+}
+
+fn written_as(record: &Record) -> String {
+    format!("write record {} into", record.number)
 }
 
 /// The names and values of `IS_HELD`, for this token.

@@ -3,10 +3,10 @@
 mod distribution;
 mod referrers;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use aws_sdk_ecr::Client;
-use aws_sdk_ecr::types::ImageIdentifier;
+use aws_sdk_ecr::types::{DescribeImagesFilter, ImageFailureCode, ImageIdentifier, TagStatus};
 
 use super::aws::{explain, is_code};
 use super::transport::{self, Transport};
@@ -43,6 +43,61 @@ impl Registry for Ecr<'_> {
         let name = ImageIdentifier::builder().image_digest(digest.as_str());
         let found = self.find(outputs, service, name.build()).await?;
         Ok(found.as_ref() == Some(digest))
+    }
+
+    async fn describe_images(&self, outputs: &Outputs, service: Service) -> Result<Vec<Digest>> {
+        let repository = &outputs.service(service).repository;
+        let tagged = DescribeImagesFilter::builder().tag_status(TagStatus::Tagged);
+        let mut pages = self
+            .client
+            .describe_images()
+            .repository_name(repository)
+            .filter(tagged.build())
+            .into_paginator()
+            .items()
+            .send();
+        let mut digests = Vec::new();
+        while let Some(image) = pages.next().await {
+            let image = image.map_err(explain);
+            let image = image.with_context(|| format!("describe images of {repository}"))?;
+            let is_ours = image
+                .image_tags()
+                .iter()
+                .any(|tag| Key::parse(tag).is_some());
+            let digest = image.image_digest().filter(|_| is_ours);
+            digests.extend(digest.and_then(Digest::parse));
+        }
+        Ok(digests)
+    }
+
+    async fn batch_delete_image(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        digests: &[Digest],
+    ) -> Result<()> {
+        let repository = &outputs.service(service).repository;
+        let ids = digests.iter();
+        let ids = ids.map(|it| ImageIdentifier::builder().image_digest(it.as_str()).build());
+        let deleted = self
+            .client
+            .batch_delete_image()
+            .repository_name(repository)
+            .set_image_ids(Some(ids.collect()))
+            .send()
+            .await
+            .map_err(explain)
+            .with_context(|| format!("delete images of {repository}"))?;
+        let failures = deleted.failures().iter();
+        let failures =
+            failures.filter(|it| it.failure_code() != Some(&ImageFailureCode::ImageNotFound));
+        let reasons: Vec<&str> = failures.filter_map(|it| it.failure_reason()).collect();
+        ensure!(
+            reasons.is_empty(),
+            "delete images of {repository}: {}",
+            reasons.join(", ")
+        );
+        Ok(())
     }
 
     async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod cleanup;
 pub mod completions;
 pub mod coverage;
 pub mod deploy;

@@ -2,6 +2,7 @@
 //! keys.
 
 pub mod cause;
+pub mod cleanup;
 pub mod deployment;
 pub mod history;
 pub mod hold;

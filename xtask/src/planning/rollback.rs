@@ -44,6 +44,7 @@ async fn target(context: &Context<'_>, snapshot: &Snapshot, to: Option<u64>) -> 
     let message = match record.kind {
         RecordKind::Rotation => format!("{number} is a rotation of the signing key, no release"),
         RecordKind::Infra => format!("{number} is an apply of the infrastructure, no release"),
+        RecordKind::Cleanup => format!("{number} is a cleanup, no release"),
         _ => format!(
             "release {number} did not succeed with everything running ({})",
             record.state.text()

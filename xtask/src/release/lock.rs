@@ -17,7 +17,7 @@ use crate::decide::release::snapshot::{FunctionVersion, Revision};
 use crate::failure::Failure;
 use crate::ports::{Context, Ledger, Opening, WallClock};
 use crate::random;
-use crate::report::{LockEvent, ReleaseEvent, SecretsEvent};
+use crate::report::{CleanupEvent, LockEvent, ReleaseEvent, SecretsEvent};
 
 /// How often a lock that another run holds is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -356,6 +356,7 @@ impl Release<'_> {
         let (number, outcome) = (self.record.number, state.text().to_owned());
         match self.record.kind {
             RecordKind::Rotation => report.emit(SecretsEvent::RotationClosed { number, outcome }),
+            RecordKind::Cleanup => report.emit(CleanupEvent::CleanupClosed { number, outcome }),
             _ => report.emit(ReleaseEvent::ReleaseClosed { number, outcome }),
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! `xtask/events.schema.json` describes them; a test derives it from these types again.
 
 mod build;
+mod cleanup;
 mod command;
 mod infra;
 mod lock;
@@ -15,6 +16,7 @@ mod secrets;
 use serde::Serialize;
 
 pub use build::{ArtifactKind, BuildEvent};
+pub use cleanup::CleanupEvent;
 pub use command::CommandEvent;
 pub use infra::InfraEvent;
 pub use lock::LockEvent;
@@ -35,6 +37,7 @@ pub enum Event {
     Infra(InfraEvent),
     Lock(LockEvent),
     Machine(MachineEvent),
+    Cleanup(CleanupEvent),
     Command(CommandEvent),
 }
 
@@ -56,6 +59,7 @@ from!(
     Infra(InfraEvent),
     Lock(LockEvent),
     Machine(MachineEvent),
+    Cleanup(CleanupEvent),
     Command(CommandEvent)
 );
 
@@ -78,6 +82,7 @@ impl Event {
             Self::Infra(event) => event.shown(),
             Self::Lock(event) => event.shown(),
             Self::Machine(event) => event.shown(),
+            Self::Cleanup(event) => event.shown(),
             Self::Command(event) => event.shown(),
         }
     }

@@ -97,7 +97,7 @@ const FOR_EVERY_RESOURCE: [&str; 8] = [
     "ecr:GetAuthorizationToken",
     "ecr:GetAuthorizationToken",
     "ecs:DeregisterTaskDefinition",
-    "ecs:DescribeTaskDefinition, elasticloadbalancing:DescribeTargetHealth",
+    "ecs:DescribeTaskDefinition, ecs:ListTaskDefinitions, elasticloadbalancing:DescribeTargetHealth",
     "ecs:ListTasks",
     "kms:*",
     "kms:*",

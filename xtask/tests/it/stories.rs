@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod catalog;
+mod cleanup;
 mod credentials;
 mod deploy;
 mod hold;

@@ -109,6 +109,8 @@ pub struct Plan {
     pub without_alarms: BTreeSet<Service>,
     /// The newest record, where it is in progress: this release ends it, if nobody works on it.
     pub unfinished: Option<String>,
+    /// The number of the newest record when the plan was made.
+    pub newest: u64,
     /// What the plan is made for.
     pub snapshot: Snapshot,
 }
@@ -161,6 +163,7 @@ impl Plan {
             pushes: Vec::new(),
             without_alarms: BTreeSet::new(),
             unfinished: None,
+            newest: 0,
             snapshot,
         }
     }

@@ -76,6 +76,8 @@ pub enum RecordKind {
     Rotation,
     /// An apply of the infrastructure. No component changes: its entries are those of before.
     Infra,
+    /// What earlier releases left behind is removed. As for an apply.
+    Cleanup,
 }
 
 impl RecordKind {
@@ -86,12 +88,13 @@ impl RecordKind {
             Self::Stop => "stop",
             Self::Rotation => "rotation",
             Self::Infra => "infra",
+            Self::Cleanup => "cleanup",
         }
     }
 
     /// Whether it may change components.
     pub fn changes_components(self) -> bool {
-        !matches!(self, Self::Rotation | Self::Infra)
+        !matches!(self, Self::Rotation | Self::Infra | Self::Cleanup)
     }
 
     /// What it is called in front of its number.
@@ -100,6 +103,7 @@ impl RecordKind {
             Self::Release | Self::Rollback | Self::Stop => "release",
             Self::Rotation => "rotation",
             Self::Infra => "apply",
+            Self::Cleanup => "cleanup",
         }
     }
 }
@@ -127,7 +131,7 @@ pub enum ReleaseState {
     Superseded,
     /// Its run ended without closing it, and a later one took over.
     Abandoned,
-    /// An apply of the infrastructure that did not end: a part of it may be there.
+    /// An apply of the infrastructure, or a cleanup, that did not end: a part of it may be done.
     Failed,
 }
 

@@ -85,6 +85,12 @@ macro_rules! text {
     };
 }
 
+impl Revision {
+    pub fn family(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(family, _)| family)
+    }
+}
+
 text!(Revision);
 text!(FunctionVersion);
 

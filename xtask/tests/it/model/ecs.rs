@@ -179,6 +179,14 @@ impl EcsModel {
         }
     }
 
+    pub(crate) fn active_revisions(&self, family: &str) -> Vec<String> {
+        let active = self.revisions.iter().filter(|(_, it)| it.active);
+        let names = active.map(|(name, _)| name.clone());
+        names
+            .filter(|name| name.split_once(':').is_some_and(|(of, _)| of == family))
+            .collect()
+    }
+
     /// The same account with another future: what is not decided yet is decided by this seed.
     pub(crate) fn reseed(&mut self, seed: u64) {
         self.quiet_until = 0;

@@ -288,6 +288,11 @@ impl Cluster for SimulatedProcess {
         self.ecs(call, short(arn), change).await.map(drop)
     }
 
+    async fn list_task_definitions(&self, family: &str) -> Result<Vec<Revision>> {
+        let active = self.sim.state().model.active_revisions(family);
+        active.iter().map(|name| Ok(name.parse()?)).collect()
+    }
+
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {
         let change = EcsCall::Deregister(revision.to_string());
         let call = PortCall::DeregisterTaskDefinition;
@@ -425,6 +430,21 @@ impl Functions for SimulatedProcess {
         .await
     }
 
+    async fn list_versions_by_function(
+        &self,
+        function: &FunctionOutputs,
+    ) -> Result<Vec<FunctionVersion>> {
+        self.sim.stores.list_versions_by_function(function).await
+    }
+
+    async fn delete_function(
+        &self,
+        function: &FunctionOutputs,
+        version: &FunctionVersion,
+    ) -> Result<()> {
+        self.sim.stores.delete_function(function, version).await
+    }
+
     async fn invoke(
         &self,
         function: &FunctionOutputs,
@@ -481,6 +501,20 @@ impl Registry for SimulatedProcess {
             Box::pin(async move { stores.has(&outputs, service, &digest).await })
         })
         .await
+    }
+
+    async fn describe_images(&self, outputs: &Outputs, service: Service) -> Result<Vec<Digest>> {
+        self.sim.stores.describe_images(outputs, service).await
+    }
+
+    async fn batch_delete_image(
+        &self,
+        outputs: &Outputs,
+        service: Service,
+        digests: &[Digest],
+    ) -> Result<()> {
+        let stores = &self.sim.stores;
+        stores.batch_delete_image(outputs, service, digests).await
     }
 
     async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {
@@ -558,6 +592,14 @@ impl Ledger for SimulatedProcess {
             Box::pin(async move { Ledger::read(&stores, number).await })
         })
         .await
+    }
+
+    async fn records(&self) -> Result<Vec<Record>> {
+        self.sim.stores.records().await
+    }
+
+    async fn remove(&self, token: &str, numbers: &[u64]) -> Result<bool> {
+        self.sim.stores.remove(token, numbers).await
     }
 
     async fn lock(&self) -> Result<Option<Lock>> {

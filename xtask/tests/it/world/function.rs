@@ -97,7 +97,8 @@ impl Functions for Fake {
                     code_sha256: known.code_sha256.clone(),
                 });
             }
-            let number = (versions.len() + 1).to_string();
+            let numbers = versions.keys().map(|it| it.parse::<u32>().unwrap());
+            let number = (numbers.max().unwrap_or(0) + 1).to_string();
             let version = Version {
                 code_sha256: code_sha256.clone(),
                 description: key.0.clone(),
@@ -109,6 +110,33 @@ impl Functions for Fake {
                 version: number.parse()?,
                 code_sha256,
             })
+        })
+        .await
+    }
+
+    async fn list_versions_by_function(&self, _: &FunctionOutputs) -> Result<Vec<FunctionVersion>> {
+        self.call("versions", |state| {
+            let versions = state.lambda.versions.iter();
+            let ours = versions.filter(|(_, it)| Key::parse(&it.description).is_some());
+            let mut ours: Vec<u32> = ours.map(|(name, _)| name.parse().unwrap()).collect();
+            ours.sort_unstable();
+            Ok(ours
+                .iter()
+                .map(|it| it.to_string().parse().unwrap())
+                .collect())
+        })
+        .await
+    }
+
+    async fn delete_function(&self, _: &FunctionOutputs, version: &FunctionVersion) -> Result<()> {
+        let call = format!("delete version {version}");
+        self.call(&call, |state| {
+            if state.lambda.alias == version.as_str() {
+                bail!("an alias names version {version}");
+            }
+            state.lambda.versions.remove(version.as_str());
+            state.changed(&call);
+            Ok(())
         })
         .await
     }

@@ -571,6 +571,15 @@ impl Cluster for Fake {
         .await
     }
 
+    async fn list_task_definitions(&self, family: &str) -> Result<Vec<Revision>> {
+        self.call(&format!("revisions {family}"), |state| {
+            let known = state.ecs.revisions.iter().filter(|(_, it)| it.active);
+            let names = known.map(|(name, _)| name.parse::<Revision>().unwrap());
+            Ok(names.filter(|it| it.family() == family).collect())
+        })
+        .await
+    }
+
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {
         self.call(&format!("deregister {revision}"), |state| {
             let known = state.ecs.revisions.get_mut(revision.as_str());

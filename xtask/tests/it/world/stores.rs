@@ -31,6 +31,30 @@ impl Registry for Fake {
         Ok(images.any(|known| known == digest))
     }
 
+    async fn describe_images(&self, _: &Outputs, service: Service) -> Result<Vec<Digest>> {
+        self.call(&format!("images {service}"), |state| {
+            let images = state.images.get(&service).into_iter();
+            Ok(images.flat_map(|it| it.values().cloned()).collect())
+        })
+        .await
+    }
+
+    async fn batch_delete_image(
+        &self,
+        _: &Outputs,
+        service: Service,
+        digests: &[Digest],
+    ) -> Result<()> {
+        let call = format!("delete {} images of {service}", digests.len());
+        self.call(&call, |state| {
+            let images = state.images.entry(service).or_default();
+            images.retain(|_, it| !digests.contains(it));
+            state.changed(&call);
+            Ok(())
+        })
+        .await
+    }
+
     async fn push(&self, _: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {
         self.call(&format!("push {service}"), |state| {
             let images = state.images.entry(service).or_default();
@@ -129,6 +153,27 @@ impl Ledger for Fake {
     async fn read(&self, number: u64) -> Result<Option<Record>> {
         self.call(&format!("read {number}"), |state| Ok(state.record(number)))
             .await
+    }
+
+    async fn records(&self) -> Result<Vec<Record>> {
+        self.call("read all records", |state| {
+            let numbers = state.ledger.keys().rev();
+            Ok(numbers.filter_map(|number| state.record(*number)).collect())
+        })
+        .await
+    }
+
+    async fn remove(&self, token: &str, numbers: &[u64]) -> Result<bool> {
+        let call = format!("remove records {numbers:?}");
+        self.call(&call, |state| {
+            if !state.holds(token) {
+                return Ok(false);
+            }
+            state.ledger.retain(|number, _| !numbers.contains(number));
+            state.changed(&call);
+            Ok(true)
+        })
+        .await
     }
 
     async fn lock(&self) -> Result<Option<Lock>> {
