@@ -283,13 +283,27 @@ fn mark_in<'a>(node: &Node<'_>, of: Use, text: &'a str) -> Option<&'a str> {
 
 /// Whether there is a character of a mark at all.
 fn may_have_mark(text: &str) -> bool {
-    let is_mark = |byte| matches!(byte, b'$' | b'{' | b'<' | b'[' | b'%' | b'@' | b'#' | b'_');
-    text.bytes().any(is_mark)
+    text.bytes().any(is_of_mark)
+}
+
+/// The same of an identifier: an image has one `@` before its digest, and names have single
+/// underscores.
+fn identifier_may_have_mark(text: &str) -> bool {
+    let (before, after) = text.split_once('@').unwrap_or((text, ""));
+    let has_mark = |text: &str| {
+        text.contains("__") || text.bytes().any(|byte| byte != b'_' && is_of_mark(byte))
+    };
+    has_mark(before) || has_mark(after)
+}
+
+fn is_of_mark(byte: u8) -> bool {
+    matches!(byte, b'$' | b'{' | b'<' | b'[' | b'%' | b'@' | b'#' | b'_')
 }
 
 /// A mark anywhere, since no identifier has one.
 fn in_identifier<'a>(node: &Node<'_>, text: &'a str) -> Option<&'a str> {
-    let mark = may_have_mark(text).then(|| any_mark(text)).flatten();
+    let mark = identifier_may_have_mark(text).then(|| any_mark(text));
+    let mark = mark.flatten();
     let is_replace = |word: &str| word == "REPLACE" || word.starts_with("REPLACE_");
     mark.or_else(|| words(text).find(|word| is_placeholder_word(word) || is_replace(word)))
         .or_else(|| in_form(node, text))
