@@ -21,6 +21,7 @@ use crate::catalog::{Catalog, Component};
 use crate::decide::artifact::archive::{pack_function, pack_image};
 use crate::decide::artifact::compilation::{BuildMethod, check_binary};
 use crate::decide::artifact::image::{Artifact, Inputs};
+use crate::decide::artifact::linked_libc::LinkedLibc;
 use crate::decide::artifact::provenance::BuildRecord;
 use crate::decide::artifact::sbom::CargoTree;
 use crate::decide::artifact::scan::{scan, secret_variables};
@@ -266,6 +267,7 @@ impl<'a> Artifacts<'a> {
         self.refuse_secrets(component, &binary)?;
         let unpacked_bytes = binary.len() as u64;
         let program = Digest::of(&binary);
+        let libc = LinkedLibc::find(&binary);
         let (labels, name) = (inputs.labels.clone(), key.clone());
         let packed = tokio::task::spawn_blocking(move || {
             if component.service().is_some() {
@@ -284,6 +286,7 @@ impl<'a> Artifacts<'a> {
                 inputs,
                 builder: self.method.kind(),
                 program: &program,
+                libc,
                 digest: &packed.digest,
             })
             .await?;

@@ -7,6 +7,7 @@ pub mod compilation;
 pub mod contents;
 pub mod context;
 pub mod image;
+pub mod linked_libc;
 pub mod provenance;
 pub mod referrer;
 pub mod sbom;

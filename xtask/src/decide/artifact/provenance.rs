@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::catalog::Component;
 use crate::decide::artifact::image::Inputs;
+use crate::decide::artifact::linked_libc::LinkedLibc;
 use crate::decide::artifact::types::{BuilderKind, Digest, Key, Variant};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -13,7 +14,7 @@ const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 const BUILD_TYPE: &str = "urn:xtask:build:v1";
 
 /// An artifact and everything that it was built from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BuildRecord<'a> {
     pub component: Component,
     pub variant: Variant,
@@ -22,6 +23,8 @@ pub struct BuildRecord<'a> {
     pub builder: BuilderKind,
     /// The digest of the program inside.
     pub program: &'a Digest,
+    /// The C library inside.
+    pub libc: Option<LinkedLibc>,
     /// The digest of the manifest of an image, or of the zip of a function.
     pub digest: &'a Digest,
 }
@@ -98,6 +101,7 @@ pub mod testing {
             inputs,
             builder: BuilderKind::Host,
             program: digest,
+            libc: None,
             digest,
         }
     }

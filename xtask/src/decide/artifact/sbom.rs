@@ -1,12 +1,13 @@
 //! The bill of materials (SBOM) of a program, in the format of `CycloneDX` 1.6. It lists the crates
-//! that are linked, without build scripts, macros and tests. The same inputs give the same
-//! document.
+//! that are linked, without build scripts, macros and tests, then the standard library and the C
+//! library, which are linked too. The same inputs give the same document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::decide::artifact::image::{InputFile, Inputs};
+use crate::decide::artifact::linked_libc::LinkedLibc;
 use crate::decide::artifact::provenance::BuildRecord;
 use crate::decide::outputs::Architecture;
 
@@ -96,15 +97,17 @@ pub fn sbom(built: &BuildRecord<'_>, tree: &CargoTree) -> Value {
     let components = crates.iter().map(|package| {
         let mut component = component("library", package);
         component["licenses"] = json!([{ "expression": tree.licenses[*package] }]);
+        // A crate of ours has none, and no purl: in the registry that name may be another's.
         if let Some(checksum) = checksums.get(*package) {
             component["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
+            component["purl"] = component["bom-ref"].clone();
         }
         component
     });
-    let links = reached.iter().map(|package| {
-        let links = tree.links[*package].iter().map(reference);
-        json!({ "ref": reference(package), "dependsOn": links.collect::<Vec<_>>() })
-    });
+    let below = Below {
+        standard: standard_library(built.inputs),
+        libc: built.libc.as_ref(),
+    };
     let program = programs.first().map(|package| {
         let mut program = component("application", package);
         program["hashes"] = json!([{ "alg": "SHA-256", "content": built.program.hex() }]);
@@ -123,20 +126,47 @@ pub fn sbom(built: &BuildRecord<'_>, tree: &CargoTree) -> Value {
         "specVersion": "1.6",
         "version": 1,
         "metadata": metadata,
-        "components": components.chain(standard_library(built.inputs)).collect::<Vec<_>>(),
-        "dependencies": links.collect::<Vec<_>>(),
+        "components": components.chain(below.components()).collect::<Vec<_>>(),
+        "dependencies": below.dependencies(tree, &reached),
     })
+}
+
+/// The libraries below all crates.
+struct Below<'a> {
+    standard: Option<Value>,
+    libc: Option<&'a LinkedLibc>,
+}
+
+impl Below<'_> {
+    fn components(&self) -> impl Iterator<Item = Value> {
+        let libc = self.libc.map(libc_component);
+        self.standard.clone().into_iter().chain(libc)
+    }
+
+    /// Every crate depends on the standard library, and that on the C library.
+    fn dependencies(&self, tree: &CargoTree, reached: &BTreeSet<&Crate>) -> Vec<Value> {
+        let standard = { self.standard.iter() }.map(|it| it["bom-ref"].clone());
+        let of_crates = reached.iter().map(|package| {
+            let links = tree.links[*package].iter();
+            let links = links.map(|linked| json!(reference(linked)));
+            let links: Vec<_> = links.chain(standard.clone()).collect();
+            json!({ "ref": reference(package), "dependsOn": links })
+        });
+        let libc = self.libc.map(LinkedLibc::package_url);
+        let of_standard = { standard.clone() }
+            .map(|standard| json!({ "ref": standard, "dependsOn": Vec::from_iter(&libc) }));
+        let of_libc = { libc.iter() }.map(|libc| json!({ "ref": libc }));
+        of_crates.chain(of_standard).chain(of_libc).collect()
+    }
 }
 
 fn component(kind: &str, package: &Crate) -> Value {
     let (name, version) = package;
-    let reference = reference(package);
     json!({
         "type": kind,
-        "bom-ref": reference,
+        "bom-ref": reference(package),
         "name": name,
         "version": version,
-        "purl": reference,
     })
 }
 
@@ -158,6 +188,17 @@ fn standard_library(inputs: &Inputs) -> Option<Value> {
         "licenses": [{ "expression": "MIT OR Apache-2.0" }],
         "purl": reference,
     }))
+}
+
+fn libc_component(libc: &LinkedLibc) -> Value {
+    json!({
+        "type": "library",
+        "bom-ref": libc.package_url(),
+        "name": "glibc",
+        "version": libc.version,
+        "licenses": [{ "expression": "LGPL-2.1-or-later" }],
+        "purl": libc.package_url(),
+    })
 }
 
 /// The checksums of a lock file: SHA-256 of the packed crates.
@@ -199,13 +240,18 @@ mod tests {
         1 http v1.5.0\tApache-2.0 / MIT (*)\n\
         1 ring v0.17.14\tApache-2.0 AND ISC\n";
 
+    const RUST_STD: &str = "pkg:generic/rust-std@1.95.0";
+    const GLIBC: &str = "pkg:deb/debian/glibc@2.36-9%2Bdeb12u14?arch=source";
+
     fn of(tree: &str) -> Value {
         let (key, digest) = (Key("5".repeat(64)), Digest::of(b"a program"));
         let inputs = inputs(true);
-        sbom(
-            &built(&inputs, &key, &digest),
-            &CargoTree::parse(tree).unwrap(),
-        )
+        let text = b"GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.\n";
+        let built = BuildRecord {
+            libc: LinkedLibc::find(text),
+            ..built(&inputs, &key, &digest)
+        };
+        sbom(&built, &CargoTree::parse(tree).unwrap())
     }
 
     #[test]
@@ -222,7 +268,8 @@ mod tests {
             [
                 "pkg:cargo/bytes@1.12.2",
                 "pkg:cargo/http@1.5.0",
-                "pkg:generic/rust-std@1.95.0"
+                RUST_STD,
+                GLIBC,
             ]
         );
         let program = &sbom["metadata"]["component"];
@@ -248,8 +295,28 @@ mod tests {
         assert_eq!(axon["ref"], "pkg:cargo/axon@0.1.0");
         assert_eq!(
             axon["dependsOn"],
-            json!(["pkg:cargo/bytes@1.12.2", "pkg:cargo/http@1.5.0"])
+            json!(["pkg:cargo/bytes@1.12.2", "pkg:cargo/http@1.5.0", RUST_STD])
         );
+    }
+
+    #[test]
+    fn the_c_library_hangs_at_the_standard_library() {
+        let sbom = of(TREE);
+        let links = sbom["dependencies"].as_array().unwrap();
+        let of = |reference: &Value| links.iter().find(|it| it["ref"] == *reference).unwrap();
+        assert_eq!(of(&json!(RUST_STD))["dependsOn"], json!([GLIBC]));
+        let components = sbom["components"].as_array().unwrap();
+        for component in components {
+            of(&component["bom-ref"]);
+        }
+        assert_eq!(components.last().unwrap()["version"], "2.36-9+deb12u14");
+    }
+
+    #[test]
+    fn a_crate_of_ours_is_no_package_of_the_registry() {
+        let sbom = of(TREE);
+        assert_eq!(sbom["metadata"]["component"]["purl"], Value::Null);
+        assert_eq!(sbom["components"][0]["purl"], "pkg:cargo/bytes@1.12.2");
     }
 
     #[test]
