@@ -57,7 +57,12 @@ pub(super) fn protocols(deadline: Duration) -> Protocols {
     let bytes = |size| u32::try_from(size).expect("the limits are small");
     let time_limit = deadline + WRITE_TIMEOUT;
     let mut builder = Builder::new(StreamExecutor { time_limit });
-    builder.http1().max_buf_size(HEAD_BYTES_MAX);
+    // A caller may end its side right after its request, as `nc -N` and old clients do, and still
+    // reads the answer. It looks like one that has gone away, whose request is finished as well.
+    builder
+        .http1()
+        .half_close(true)
+        .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .max_header_list_size(bytes(HEAD_BYTES_MAX))

@@ -39,6 +39,8 @@ fn has_valid_form(request: &Request) -> bool {
     let uri = request.uri();
     match uri.scheme_str() {
         Some(scheme) => scheme == "http" || scheme == "https",
+        // The whole server is only asked for its options (RFC 9112, section 3.2.4).
+        None if uri.path() == "*" => request.method() == Method::OPTIONS,
         None => uri.authority().is_none() || request.method() == Method::CONNECT,
     }
 }

@@ -107,6 +107,7 @@ impl AppInner {
         context: &RequestContext,
     ) -> Result<(), Problem> {
         host::check(request)?;
+        check_coding(request)?;
         check_time_limit(context)?;
         if !request.body().is_end_stream() {
             let body = mem::take(request.body_mut());
@@ -128,6 +129,17 @@ impl AppInner {
             Problem::new(status, "the service failed").into_response()
         })
     }
+}
+
+/// hyper takes any list of codings that ends with `chunked`, and undoes only that one. The answer is
+/// not 501, as RFC 9112 (section 6.1) would have it: what a caller does wrong is no failure of ours.
+fn check_coding(request: &Request) -> Result<(), Problem> {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Ok(());
+    }
+    let detail = "a transfer coding besides chunked is not understood";
+    Err(Problem::new(StatusCode::BAD_REQUEST, detail))
 }
 
 fn check_time_limit(context: &RequestContext) -> Result<(), Problem> {

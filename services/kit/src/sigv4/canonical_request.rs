@@ -140,9 +140,9 @@ fn push_encoded(text: &mut Vec<u8>, byte: u8) {
     }
 }
 
-/// Trims spaces, and reduces sequences of spaces to one.
+/// Trims spaces and tabs, and makes one space of a sequence of them, as botocore and curl do.
 fn push_header_value(text: &mut Vec<u8>, value: &[u8]) {
-    let words = value.split(|byte| *byte == b' ');
+    let words = value.split(|byte| matches!(byte, b' ' | b'\t'));
     for (index, word) in words.filter(|word| !word.is_empty()).enumerate() {
         if index > 0 {
             text.push(b' ');

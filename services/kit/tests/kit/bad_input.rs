@@ -237,3 +237,34 @@ async fn head_is_get_without_a_body_and_options_is_no_method_of_ours() {
         assert!(!answer.contains("\r\nserver: "), "{answer}");
     }
 }
+
+/// What a request may ask for, and how its body may be coded.
+#[tokio::test]
+async fn a_target_and_a_coding_are_what_they_may_be() {
+    let served = TestServer::start(&[]).await;
+    let ask = async |line: &str, headers: &str| {
+        let text = format!("{line}\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        statuses(&served, text).await
+    };
+    for (line, headers, status) in [
+        ("GET * HTTP/1.1", "", "400"),
+        ("OPTIONS * HTTP/1.1", "", "404"),
+        ("GET /health#part HTTP/1.1", "", "200"),
+        ("GET health HTTP/1.1", "", "400"),
+        ("CONNECT x:80 HTTP/1.1", "", "404"),
+        ("get /health HTTP/1.1", "", "405"),
+    ] {
+        assert_eq!(ask(line, headers).await, [status], "{line} {headers}");
+    }
+    for (coding, status) in [
+        ("chunked", "200"),
+        ("Chunked", "200"),
+        ("gzip, chunked", "400"),
+        ("identity, chunked", "400"),
+        ("chunked, chunked", "400"),
+        ("gzip\r\nTransfer-Encoding: chunked", "400"),
+    ] {
+        let text = post(&format!("Transfer-Encoding: {coding}"), "0\r\n\r\n") + SECOND;
+        assert_eq!(statuses(&served, text).await, [status], "{coding}");
+    }
+}

@@ -162,6 +162,35 @@ async fn a_second_signal_cuts_off_and_says_how_many_requests() {
     }
 }
 
+/// Whoever ends his side right after the request, as `nc -N` does, still reads the answer.
+#[tokio::test]
+async fn who_half_closes_after_the_request_gets_the_answer() {
+    let answered = async |_: bytes::Bytes| {
+        // Long enough that the end of the caller's side is there before the answer.
+        sleep(Duration::from_millis(2)).await;
+        "answered"
+    };
+    let routes = axum::Router::new().route("/slow", axum::routing::any(answered));
+    let served = TestServer::with(&[], routes).await;
+    for request in [
+        "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /slow HTTP/1.0\r\n\r\n",
+        "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nfour",
+        "POST /slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        for _ in 0..200 {
+            let mut stream = served.connect(request).await;
+            stream.shutdown().await.unwrap();
+            let answer = timeout(TIMEOUT, rest(&mut stream)).await.unwrap();
+            assert!(answer.ends_with("\r\n\r\nanswered"), "{request}: {answer}");
+        }
+    }
+    // A request that is not complete is none.
+    let mut stream = served.connect("GET /slow HTTP/1.1\r\nHost: x\r\n").await;
+    stream.shutdown().await.unwrap();
+    assert_eq!(timeout(TIMEOUT, rest(&mut stream)).await.unwrap(), "");
+}
+
 /// A request that never ends is answered at its deadline.
 #[tokio::test]
 async fn no_request_outlives_the_grace() {

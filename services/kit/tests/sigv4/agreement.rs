@@ -146,6 +146,26 @@ impl Tampering {
     }
 }
 
+/// As botocore and curl sign it. The SDK's signer, which signs here, keeps a tab.
+#[test]
+fn a_tab_in_a_header_counts_as_a_space() {
+    let mut request = crate::reason();
+    let value = HeaderValue::from_static("a b");
+    request.headers_mut().insert("x-my", value);
+    let mut signed = Signing::default().sign(request);
+    for (value, outcome) in [
+        ("a b", Ok(())),
+        ("a\tb", Ok(())),
+        ("\ta \t b \t", Ok(())),
+        ("ab", Err(SignatureError::Mismatch)),
+        ("\ta\t", Err(SignatureError::Mismatch)),
+    ] {
+        let value = HeaderValue::from_static(value);
+        signed.headers_mut().insert("x-my", value.clone());
+        assert_eq!(verify(NOW, &signed), outcome, "{value:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn the_verifier_agrees_with_an_independent_signer((request, plain_query) in requests()) {
