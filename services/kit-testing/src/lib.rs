@@ -7,4 +7,5 @@ pub mod api_document;
 pub mod authority;
 pub mod process;
 pub mod secrets_manager;
+pub mod settings_files;
 pub mod stub;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::secrets::source::SecretSource;
 use crate::secrets::{self, LoadedSecrets};
 use crate::settings::base;
-use crate::settings::{Base, Reader, SettingError, SettingsSource};
+use crate::settings::{self, Base, Reader, SettingError, SettingsSource};
 use crate::telemetry::logs::{self, ProcessLog};
 use crate::{App, AwsSdk, Clock, Counter, Dependencies, Metrics, ServiceIdentity, server};
 use reporting::Reporting;
@@ -34,7 +34,14 @@ const SETTINGS_CODE: u8 = 78;
 enum Subcommand {
     Serve,
     Healthcheck,
+    Settings(PrintFormat),
     Version,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum PrintFormat {
+    Table,
+    Json,
 }
 
 /// A service's whole `main`. `read` reads its settings, `start` makes its application.
@@ -47,28 +54,33 @@ pub fn main<S: AsRef<Base>>(
     match command(&arguments) {
         Some(Subcommand::Serve) => run(service, read, start),
         Some(Subcommand::Healthcheck) => check_health(),
-        Some(Subcommand::Version) => {
-            print_line(
-                std::io::stdout(),
-                &format!("{} {}", service.name, service.version),
-            );
-            ExitCode::SUCCESS
+        Some(Subcommand::Settings(format)) => {
+            let settings = settings::known_to(read);
+            print(&match format {
+                PrintFormat::Table => settings::table(&settings),
+                PrintFormat::Json => settings::document(&settings),
+            })
         }
+        Some(Subcommand::Version) => print(&format!("{} {}\n", service.name, service.version)),
         None => {
-            print_line(
-                std::io::stderr(),
-                &format!("usage: {} [healthcheck | --version]", service.name),
-            );
+            let arguments = "[healthcheck | --settings [--format human|json] | --version]";
+            let usage = format!("usage: {} {arguments}\n", service.name);
+            drop(io::stderr().write_all(usage.as_bytes()));
             ExitCode::from(USAGE_CODE)
         }
     }
 }
 
 fn command(arguments: &[String]) -> Option<Subcommand> {
-    match arguments {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
         [] => Some(Subcommand::Serve),
-        [one] if one == "healthcheck" => Some(Subcommand::Healthcheck),
-        [one] if one == "--version" => Some(Subcommand::Version),
+        ["healthcheck"] => Some(Subcommand::Healthcheck),
+        ["--settings"] | ["--settings", "--format", "human"] => {
+            Some(Subcommand::Settings(PrintFormat::Table))
+        }
+        ["--settings", "--format", "json"] => Some(Subcommand::Settings(PrintFormat::Json)),
+        ["--version"] => Some(Subcommand::Version),
         _ => None,
     }
 }
@@ -235,7 +247,15 @@ fn check_health() -> ExitCode {
     }
 }
 
-/// For a person at a terminal, not for the log.
-fn print_line(mut terminal: impl Write, text: &str) {
-    drop(writeln!(terminal, "{text}"));
+/// For who runs the program by hand, not for the log.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    if written.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

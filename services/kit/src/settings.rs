@@ -4,6 +4,8 @@
 
 pub(crate) mod base;
 pub(crate) mod reader;
+mod setting;
 
 pub use base::{Base, MetricsOutput, Signatures};
-pub use reader::{Reader, SettingError, SettingsSource};
+pub use reader::{Reader, SettingError, SettingsSource, known_to};
+pub use setting::{Setting, SettingKind, document, table};

@@ -80,6 +80,7 @@ pub async fn lint_templates(
                 let facts = Facts {
                     image: options.image.clone(),
                     image_name: options.image_name.clone(),
+                    settings: definitions::settings(source, entry).await,
                     ..Facts::of(&outputs, service)
                 };
                 let template = source.read(&service.template()).await?;

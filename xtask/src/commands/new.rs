@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::catalog::{self, Catalog, Component, Function, Service, fault_of_name};
 use crate::decide::artifact::workspace::Workspace;
+use crate::decide::definition::settings::ProgramSettings;
 use crate::decide::machine::byte_order_mark::without_mark;
 use crate::failure::Failure;
 use crate::ports::WritableSource;
@@ -17,6 +18,8 @@ const LOCK_FILE: &str = "Cargo.lock";
 /// The file of a service's crate that says which path has which handler.
 const PATHS_FILE: &str = "src/lib.rs";
 const HEALTH: &str = "/health";
+/// The folder of what every service is built from.
+const KIT: &str = "services/kit";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewKind {
@@ -122,7 +125,10 @@ pub async fn new(
         lock: source.text(LOCK_FILE)?,
     };
     refuse_taken(component, catalog, &before.lock, source)?;
-    let created = files(component);
+    let mut created = files(component);
+    if component.service().is_some() {
+        created.push(settings(component, source)?);
+    }
     let changed = [
         (MANIFEST, with_member(&before.manifest, component)?),
         (catalog::FILE, with_entry(&before.catalog, component)?),
@@ -271,6 +277,13 @@ fn has_package(lock: &str, name: &str) -> bool {
     let lines = lock.lines();
     let mut packages = lines.filter_map(|it| it.strip_prefix("name = \"")?.strip_suffix('"'));
     packages.any(|package| package.replace('_', "-") == name)
+}
+
+/// What its program reads is so far what every service reads.
+fn settings(component: Component, source: &dyn WritableSource) -> Result<(String, String)> {
+    let of_every_service = source.text(&ProgramSettings::path(KIT))?;
+    let text = of_every_service.replace("<NAME>", &component.prefix());
+    Ok((ProgramSettings::path(&folder(component)), text))
 }
 
 /// The files of a component, with their texts.

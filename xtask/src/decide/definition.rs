@@ -10,6 +10,8 @@ pub mod model;
 pub mod node;
 pub mod render;
 pub mod run_options;
+pub mod settings;
+pub mod settings;
 pub mod strict;
 
 use serde_json::Value;

@@ -8,6 +8,7 @@ use crate::decide::definition::Definition;
 use crate::decide::definition::lint::suppressions::{self, Suppressions};
 use crate::decide::definition::lint::{self, Facts, Finding};
 use crate::decide::definition::render::{self, RenderError};
+use crate::decide::definition::settings::ProgramSettings;
 use crate::decide::outputs::Outputs;
 use crate::failure::{Failure, Kind};
 use crate::ports::{Context, Source};
@@ -59,15 +60,28 @@ pub async fn suppressions(
     }
 }
 
+/// What a service's program reads; `None` where its folder does not say it.
+pub async fn settings(source: &dyn Source, entry: &ServiceEntry) -> Option<ProgramSettings> {
+    let path = ProgramSettings::path(&entry.common.folder);
+    let text = source.read(&path).await.ok()?;
+    Some(ProgramSettings::parse(&text))
+}
+
 /// All of lint that nobody has accepted, with what the outputs, our images and the limit of a rollout say.
 pub async fn findings(
-    source: &dyn Source,
+    context: &Context<'_>,
     outputs: &Outputs,
     service: Service,
     definition: &Definition,
 ) -> Result<Vec<Finding>> {
+    let source = context.source;
+    let program = match context.catalog.service(service) {
+        Some(entry) => settings(source, entry).await,
+        None => None,
+    };
     let facts = Facts {
         image: Some(archive::facts(service, outputs.architecture)),
+        settings: program,
         rollout_seconds_max: Some(release::ROLLOUT_LIMIT.as_secs().cast_signed()),
         ..Facts::of(outputs, service)
     };

@@ -141,7 +141,7 @@ pub async fn plan(context: &Context<'_>, outputs: &Outputs, basis: Basis) -> Res
                         continue;
                     }
                 };
-                let found = definitions::findings(context.source, outputs, service, &definition);
+                let found = definitions::findings(context, outputs, service, &definition);
                 findings.extend(found.await?);
                 let definition = DesiredService::Definition {
                     content: definition.sha256(),

@@ -12,6 +12,7 @@ mod new;
 mod output;
 mod program;
 mod prompts;
+mod settings;
 mod terminal;
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {

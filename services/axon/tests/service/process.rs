@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use serde_json::Value;
 
 use kit_testing::process::{ServiceProcess, run};
+use kit_testing::settings_files;
 use kit_testing::stub::{StubServer, answer};
 
 pub(crate) const AXON: &str = env!("CARGO_BIN_EXE_axon");
@@ -23,6 +24,11 @@ pub(crate) fn rest(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
+}
+
+#[test]
+fn files_have_the_settings_that_the_program_prints() {
+    settings_files::check_program(AXON, "axon");
 }
 
 #[test]
@@ -83,7 +89,10 @@ fn the_version_and_wrong_arguments() {
     for arguments in [&["serve"][..], &["healthcheck", "now"], &[""]] {
         let wrong = run(AXON, arguments, &[]);
         assert_eq!(wrong.status.code(), Some(2), "{arguments:?}");
-        assert_eq!(wrong.stderr, b"usage: axon [healthcheck | --version]\n");
+        assert_eq!(
+            wrong.stderr,
+            b"usage: axon [healthcheck | --settings [--format human|json] | --version]\n"
+        );
     }
 }
 

@@ -7,9 +7,14 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::settings::Reader;
+use crate::settings::{Reader, Setting, SettingKind};
 
-const SETTING: &str = "SSL_CERT_FILE";
+const SETTING: Setting = Setting::new(
+    "SSL_CERT_FILE",
+    SettingKind::File,
+    "PEM file of root certificates that are trusted besides those compiled in, where the service \
+     makes calls",
+);
 
 #[derive(Clone, Debug, Default)]
 pub struct TrustRoots {
@@ -20,7 +25,7 @@ pub struct TrustRoots {
 
 impl TrustRoots {
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let Some(content) = reader.file(SETTING) else {
+        let Some(content) = reader.file(&SETTING) else {
             return Self::default();
         };
         match parse(&content) {
@@ -29,7 +34,7 @@ impl TrustRoots {
                 ..Self::default()
             },
             Err(problem) => {
-                reader.error(SETTING, problem);
+                reader.error(SETTING.name, problem);
                 Self::default()
             }
         }

@@ -1,10 +1,13 @@
 //! The settings that every service has.
 
+use std::str::FromStr;
+
 use http::Uri;
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::filter::Targets;
 
 use super::reader::Reader;
+use super::setting::{Setting, SettingKind};
 use crate::{ServiceIdentity, TrustRoots};
 
 /// The prefix of a value that is KMS ciphertext in base64.
@@ -70,61 +73,202 @@ impl Base {
         service: ServiceIdentity,
         signed: Signatures,
     ) -> Self {
-        let secret_arn = secret_arn(reader, service);
-        let signatures = signatures(reader, service, secret_arn.is_some(), signed);
-        let database_url = reader.secret("DATABASE_URL");
-        let api_key = reader.secret("API_KEY");
+        let secret_arn = secret_arn(service);
+        let has_secret = reader.is_set(&secret_arn);
+        let signatures = signatures(reader, secret_arn.name, has_secret, signed);
+        let database_url = reader.secret(&DATABASE_URL);
+        let api_key = reader.secret(&API_KEY);
         let ciphertext = [&database_url, &api_key].into_iter().flatten();
         let decrypts = { ciphertext }.any(|it| it.expose_secret().starts_with(CIPHERTEXT));
-        let in_flight_max = in_flight_max(reader);
-        Self {
+        let in_flight_max = number(reader, &IN_FLIGHT_MAX);
+        let base = Self {
             port: port(reader),
-            aws_endpoint_url: reader.url("AWS_ENDPOINT_URL"),
-            region: region(reader, secret_arn.is_some(), signatures, decrypts),
+            region: region(reader, has_secret, signatures, decrypts),
             signatures,
-            secret_arn,
-            secret_refresh_ms: secret_refresh_ms(reader),
-            roots: TrustRoots::read(reader),
+            secret_arn: reader.text(&secret_arn),
+            secret_refresh_ms: number(reader, &SECRET_REFRESH_MS),
             database_url,
             api_key,
-            drain_ms: reader.parsed("DRAIN_MS", MILLISECONDS).unwrap_or(10_000),
-            deadline_ms: deadline_ms(reader),
-            connections_max: connections_max(reader),
+            drain_ms: number(reader, &DRAIN_MS),
+            deadline_ms: number(reader, &DEADLINE_MS),
+            connections_max: number(reader, &CONNECTIONS_MAX),
             in_flight_max,
             in_flight_min: in_flight_min(reader, in_flight_max),
             log_levels: log_levels(reader),
             metrics: metrics(reader),
-            otlp_endpoint: reader.url("OTEL_EXPORTER_OTLP_ENDPOINT"),
-            task_metadata_url: reader.url("ECS_CONTAINER_METADATA_URI_V4"),
+            otlp_endpoint: reader.url(&OTLP_ENDPOINT),
+            aws_endpoint_url: reader.url(&AWS_ENDPOINT_URL),
+            roots: TrustRoots::read(reader),
+            task_metadata_url: reader.url(&TASK_METADATA_URL),
+        };
+        for credential in &AWS_CREDENTIALS {
+            reader.add(credential);
         }
+        base
     }
 }
 
 /// 0 is any free port, which the log then names.
 pub(crate) fn port(reader: &mut Reader<'_>) -> u16 {
-    reader
-        .parsed("PORT", "a number from 0 to 65535")
-        .unwrap_or(80)
+    number(reader, &PORT)
 }
 
-const MILLISECONDS: &str = "a number of milliseconds";
+fn number<T: FromStr + Default>(reader: &mut Reader<'_>, setting: &Setting) -> T {
+    reader.parsed(setting).unwrap_or_default()
+}
 
-/// Calls of Secrets Manager cost money and are limited.
-const SECRET_REFRESH_MS_MIN: u64 = 100;
-
-fn secret_arn(reader: &mut Reader<'_>, service: ServiceIdentity) -> Option<String> {
-    let setting = secret_setting(service);
-    let arn = reader.text(&setting)?;
-    if !arn.starts_with("arn:") {
-        reader.error(&setting, format!("expected an ARN, got {arn:?}"));
+const fn of(
+    name: &'static str,
+    kind: SettingKind,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
+    Setting {
+        default: Some(default),
+        ..Setting::new(name, kind, about)
     }
-    Some(arn)
 }
 
-fn secret_setting(service: ServiceIdentity) -> String {
+const fn secret(name: &'static str, about: &'static str) -> Setting {
+    Setting {
+        secret: true,
+        ..Setting::new(name, SettingKind::text("text"), about)
+    }
+}
+
+const PORT: Setting = of(
+    "PORT",
+    SettingKind::Integer {
+        minimum: 0,
+        maximum: Some(65_535),
+    },
+    "80",
+    "to listen on; 0 is any free port, which the log names",
+);
+const AWS_ENDPOINT_URL: Setting = Setting::new(
+    "AWS_ENDPOINT_URL",
+    SettingKind::Url,
+    "replaces the endpoints of AWS",
+);
+const AWS_REGION: Setting = Setting::new(
+    "AWS_REGION",
+    SettingKind::text("a region"),
+    "needed with a secret ARN, for ciphertext, and where AWS verifies; signatures are scoped to it",
+);
+/// Calls of Secrets Manager cost money and are limited.
+const SECRET_REFRESH_MS: Setting = of(
+    "SECRET_REFRESH_MS",
+    SettingKind::at_least(100),
+    "300000",
+    "how often the secret is read again, plus or minus a tenth",
+);
+const DATABASE_URL: Setting = secret(
+    "DATABASE_URL",
+    "that ECS injects; a value of the secret overrides it",
+);
+const API_KEY: Setting = secret(
+    "API_KEY",
+    "that ECS injects; a value of the secret overrides it",
+);
+const SIGNATURES: Setting = Setting {
+    otherwise: Some("`required` with a secret ARN, and where AWS verifies; else `off`"),
+    ..Setting::new(
+        "SIGNATURES",
+        SettingKind::Choice {
+            values: &["required", "off"],
+        },
+        "`required` refuses to start without a secret with a key pair, unless AWS verifies this \
+         service's calls",
+    )
+};
+const DRAIN_MS: Setting = of(
+    "DRAIN_MS",
+    SettingKind::at_least(0),
+    "10000",
+    "how long to keep serving after SIGTERM",
+);
+const DEADLINE_MS: Setting = of(
+    "DEADLINE_MS",
+    SettingKind::at_least(1),
+    "10000",
+    "how long a request may take, from the end of its headers to its answer; its body has half of \
+     that",
+);
+/// A connection that is kept between requests costs 21 KB, mostly hyper's two buffers of 8 KiB,
+/// and one without any request 3 KB: the default is about 21 MB.
+const CONNECTIONS_MAX: Setting = of(
+    "CONNECTIONS_MAX",
+    SettingKind::at_least(1),
+    "1024",
+    "how many connections may be open at once; one that is kept between requests costs 21 KB",
+);
+/// The default fits 64 MiB of memory: so many requests with the largest body, half as many
+/// incomplete bodies, and the limit of unsent answers.
+const IN_FLIGHT_MAX: Setting = of(
+    "IN_FLIGHT_MAX",
+    SettingKind::at_least(1),
+    "512",
+    "how many requests may be in flight at once, besides half as many incomplete bodies; the \
+     default fits 64 MiB of memory",
+);
+const IN_FLIGHT_MIN: Setting = Setting {
+    otherwise: Some("16, or `IN_FLIGHT_MAX` where that is less"),
+    ..Setting::new(
+        "IN_FLIGHT_MIN",
+        SettingKind::at_least(1),
+        "how far that limit may fall where answers are late; the same number as `IN_FLIGHT_MAX` makes \
+         it a fixed one",
+    )
+};
+const RUST_LOG: Setting = of(
+    "RUST_LOG",
+    SettingKind::text("a level, or a list like `info,service_kit=debug`"),
+    "info",
+    "what is logged, see Logs",
+);
+const METRICS: Setting = of(
+    "METRICS",
+    SettingKind::Choice {
+        values: &["emf", "off"],
+    },
+    "off",
+    "where metrics go, see Metrics",
+);
+const METRICS_NAMESPACE: Setting = of(
+    "METRICS_NAMESPACE",
+    SettingKind::text("1 to 255 of `A-Z a-z 0-9 . - _ / # :`, not beginning with `AWS/`"),
+    "services",
+    "where CloudWatch keeps the metrics",
+);
+const OTLP_ENDPOINT: Setting = Setting::new(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    SettingKind::Url,
+    "base URL of a collector, see Traces",
+);
+const TASK_METADATA_URL: Setting = Setting::new(
+    "ECS_CONTAINER_METADATA_URI_V4",
+    SettingKind::Url,
+    "set by ECS; where the task's revision is asked for",
+);
+/// Read by the SDK's provider of credentials, and not by this module.
+const AWS_CREDENTIALS: [Setting; 3] = [
+    secret(
+        "AWS_ACCESS_KEY_ID",
+        "credentials of AWS where there is no role of a task",
+    ),
+    secret("AWS_SECRET_ACCESS_KEY", "of the same credentials"),
+    secret("AWS_SESSION_TOKEN", "of the same credentials"),
+];
+
+/// Its name has the service's. The memory of the name is never freed: a program has one.
+fn secret_arn(service: ServiceIdentity) -> Setting {
     // The name of a variable has no hyphens.
-    let name = service.name.replace('-', "_");
-    format!("{}_SECRET_ARN", name.to_uppercase())
+    let name = service.name.replace('-', "_").to_uppercase();
+    let name = Box::leak(format!("{name}_SECRET_ARN").into_boxed_str());
+    Setting {
+        needs: &["AWS_REGION"],
+        ..Setting::new(name, SettingKind::Arn, "of the service's secret")
+    }
 }
 
 /// Needed for the secret, for KMS and where AWS verifies signatures.
@@ -134,8 +278,7 @@ fn region(
     signatures: Signatures,
     decrypts: bool,
 ) -> Option<String> {
-    let setting = "AWS_REGION";
-    let region = reader.text(setting);
+    let region = reader.text(&AWS_REGION);
     let needs = [
         (has_secret, "the secret is in a region"),
         (
@@ -146,118 +289,69 @@ fn region(
     ];
     let needed = needs.iter().find(|(needed, _)| *needed);
     if let (None, Some((_, why))) = (&region, needed) {
-        reader.error(setting, format!("not set, and {why}"));
+        reader.error(AWS_REGION.name, format!("not set, and {why}"));
     }
     region
-}
-
-fn secret_refresh_ms(reader: &mut Reader<'_>) -> u64 {
-    let setting = "SECRET_REFRESH_MS";
-    let refresh_ms = reader.parsed(setting, MILLISECONDS).unwrap_or(300_000);
-    if refresh_ms < SECRET_REFRESH_MS_MIN {
-        let expected = format!("expected at least {SECRET_REFRESH_MS_MIN}, got {refresh_ms}");
-        reader.error(setting, expected);
-    }
-    refresh_ms
 }
 
 /// `off` is the default only where no other setting implies signatures: a variable that got lost
 /// must not turn authentication off.
 fn signatures(
     reader: &mut Reader<'_>,
-    service: ServiceIdentity,
+    secret_arn_setting: &str,
     has_secret: bool,
     signed: Signatures,
 ) -> Signatures {
-    let setting = "SIGNATURES";
-    let signatures = match reader.text(setting).as_deref() {
-        Some("required") => signed,
+    let signatures = match reader.text(&SIGNATURES).as_deref() {
+        Some("off") => Signatures::Off,
+        Some(_) => signed,
         None if has_secret || signed == Signatures::ByRole => signed,
-        Some("off") | None => Signatures::Off,
-        Some(other) => {
-            reader.error(setting, format!("expected required or off, got {other:?}"));
-            Signatures::Off
-        }
+        None => Signatures::Off,
     };
     if signatures == Signatures::ByPairs && !has_secret {
-        let secret = secret_setting(service);
         reader.error(
-            setting,
-            format!("required, but {secret} is not set, where the keys are"),
+            SIGNATURES.name,
+            format!("required, but {secret_arn_setting} is not set, where the keys are"),
         );
     }
     signatures
 }
 
-fn deadline_ms(reader: &mut Reader<'_>) -> u64 {
-    let deadline_ms = reader.parsed("DEADLINE_MS", MILLISECONDS).unwrap_or(10_000);
-    if deadline_ms == 0 {
-        reader.error("DEADLINE_MS", "expected at least 1 millisecond, got 0");
-    }
-    deadline_ms
-}
-
-/// A connection that is kept between requests costs 21 KB, mostly hyper's two buffers of 8 KiB,
-/// and one without any request 3 KB: the default is about 21 MB.
-fn connections_max(reader: &mut Reader<'_>) -> usize {
-    count(reader, "CONNECTIONS_MAX", 1024)
-}
-
-/// The default fits 64 MiB of memory: so many requests with the largest body, half as many
-/// incomplete bodies, and the limit of unsent answers.
-fn in_flight_max(reader: &mut Reader<'_>) -> usize {
-    count(reader, "IN_FLIGHT_MAX", 512)
-}
-
 /// The default is enough to see that answers are in time again.
 fn in_flight_min(reader: &mut Reader<'_>, max: usize) -> usize {
-    let setting = "IN_FLIGHT_MIN";
-    let min = count(reader, setting, max.clamp(1, 16));
+    let default = max.clamp(1, 16);
+    let min = reader.parsed(&IN_FLIGHT_MIN).unwrap_or(default);
     if min > max {
-        reader.error(
-            setting,
-            format!("expected at most IN_FLIGHT_MAX, {max}, got {min}"),
-        );
+        let fault = format!("expected at most IN_FLIGHT_MAX, {max}, got {min}");
+        reader.error(IN_FLIGHT_MIN.name, fault);
     }
     min
 }
 
-fn count(reader: &mut Reader<'_>, setting: &str, default: usize) -> usize {
-    let count = reader.parsed(setting, "a number").unwrap_or(default);
-    if count == 0 {
-        reader.error(setting, "expected at least 1, got 0");
-    }
-    count
-}
-
 fn log_levels(reader: &mut Reader<'_>) -> Targets {
-    let expected = "a level, or a list of target=level, divided by commas";
-    let default = || Targets::new().with_default(tracing::Level::INFO);
-    reader.parsed("RUST_LOG", expected).unwrap_or_else(default)
+    reader.parsed(&RUST_LOG).unwrap_or_default()
 }
 
 fn metrics(reader: &mut Reader<'_>) -> MetricsOutput {
+    let is_emf = reader.text(&METRICS).as_deref() == Some("emf");
     let namespace = metrics_namespace(reader);
-    match reader.text("METRICS").as_deref() {
-        None | Some("off") => MetricsOutput::Off,
-        Some("emf") => MetricsOutput::Emf { namespace },
-        Some(other) => {
-            reader.error("METRICS", format!("expected emf or off, got {other:?}"));
-            MetricsOutput::Off
-        }
+    if is_emf {
+        MetricsOutput::Emf { namespace }
+    } else {
+        MetricsOutput::Off
     }
 }
 
 /// By the rule of CloudWatch for namespaces.
 fn metrics_namespace(reader: &mut Reader<'_>) -> String {
-    let setting = "METRICS_NAMESPACE";
-    let namespace = reader
-        .text(setting)
-        .unwrap_or_else(|| "services".to_owned());
+    let namespace: String = reader.parsed(&METRICS_NAMESPACE).unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte);
     if namespace.len() > 255 || !namespace.bytes().all(plain) || namespace.starts_with("AWS/") {
-        let expected = "1 to 255 of A-Z, a-z, 0-9 and .-_/#:, not beginning with AWS/";
-        reader.error(setting, format!("expected {expected}, got {namespace:?}"));
+        let expected = METRICS_NAMESPACE.kind.expected();
+        reader.error(
+            METRICS_NAMESPACE.name,
+            format!("expected {expected}, got {namespace:?}"),
+        );
     }
     namespace
 }

@@ -1,4 +1,4 @@
-//! Reads settings one by one and collects their errors.
+//! Reads settings one by one, and collects what they are and what is wrong with them.
 
 use std::fmt;
 use std::io;
@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use http::Uri;
 use secrecy::SecretString;
+
+use super::setting::Setting;
 
 /// Where settings are read from.
 pub struct SettingsSource<'a> {
@@ -31,6 +33,7 @@ impl fmt::Display for SettingError {
 /// placeholder that is never used, because `finish` then returns the errors.
 pub struct Reader<'a> {
     source: &'a SettingsSource<'a>,
+    known: Vec<Setting>,
     errors: Vec<SettingError>,
 }
 
@@ -38,50 +41,77 @@ impl<'a> Reader<'a> {
     pub fn new(source: &'a SettingsSource<'a>) -> Self {
         Self {
             source,
+            known: Vec::new(),
             errors: Vec::new(),
         }
     }
 
-    /// An empty variable counts as unset: templates often pass on an unset variable as an empty
-    /// one.
-    pub fn text(&self, setting: &str) -> Option<String> {
-        (self.source.variable)(setting).filter(|value| !value.is_empty())
+    /// What is set, where it is valid. An empty variable counts as unset: templates often pass on an
+    /// unset variable as an empty one.
+    pub fn text(&mut self, setting: &Setting) -> Option<String> {
+        self.add(setting);
+        let Some(text) = self.variable(setting) else {
+            if setting.required {
+                self.error(setting.name, "not set");
+            }
+            return None;
+        };
+        let is_fit = setting.kind.fits(&text);
+        if !is_fit {
+            self.unexpected(setting, &text);
+        }
+        is_fit.then_some(text)
     }
 
-    pub fn secret(&self, setting: &str) -> Option<SecretString> {
+    pub fn is_set(&mut self, setting: &Setting) -> bool {
+        self.add(setting);
+        self.variable(setting).is_some()
+    }
+
+    fn variable(&self, setting: &Setting) -> Option<String> {
+        (self.source.variable)(setting.name).filter(|value| !value.is_empty())
+    }
+
+    pub fn secret(&mut self, setting: &Setting) -> Option<SecretString> {
         self.text(setting).map(SecretString::from)
     }
 
-    /// `expected` describes a valid value, for the error.
-    pub fn parsed<T: FromStr>(&mut self, setting: &str, expected: &str) -> Option<T> {
-        let text = self.text(setting)?;
+    /// The value, or the default.
+    pub fn parsed<T: FromStr>(&mut self, setting: &Setting) -> Option<T> {
+        let set = self.text(setting);
+        let text = set.as_deref().or(setting.default)?;
         let value = text.parse().ok();
         if value.is_none() {
-            self.error(setting, format!("expected {expected}, got {text:?}"));
+            self.unexpected(setting, text);
         }
         value
     }
 
-    /// An absolute `http` or `https` URL.
-    pub fn url(&mut self, setting: &str) -> Option<Uri> {
-        let expected = "a URL that begins with http:// or https://";
-        let url: Uri = self.parsed(setting, expected)?;
-        let absolute = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
-        if !absolute {
-            self.error(setting, format!("expected {expected}, got \"{url}\""));
-        }
-        absolute.then_some(url)
+    pub fn url(&mut self, setting: &Setting) -> Option<Uri> {
+        self.parsed(setting)
     }
 
-    pub fn file(&mut self, setting: &str) -> Option<Vec<u8>> {
+    pub fn file(&mut self, setting: &Setting) -> Option<Vec<u8>> {
         let path = self.text(setting)?;
         match (self.source.file)(Path::new(&path)) {
             Ok(content) => Some(content),
             Err(error) => {
-                self.error(setting, format!("{path:?} cannot be read: {error}"));
+                self.error(setting.name, format!("{path:?} cannot be read: {error}"));
                 None
             }
         }
+    }
+
+    /// Notes a setting that something else reads: the runtime, or the SDK.
+    pub fn add(&mut self, setting: &Setting) {
+        if !self.known.iter().any(|known| known.name == setting.name) {
+            self.known.push(*setting);
+        }
+    }
+
+    fn unexpected(&mut self, setting: &Setting, text: &str) {
+        let expected = setting.kind.expected();
+        self.error(setting.name, format!("expected {expected}, got {text:?}"));
     }
 
     pub fn error(&mut self, setting: &str, problem: impl Into<String>) {
@@ -98,4 +128,15 @@ impl<'a> Reader<'a> {
             Err(self.errors)
         }
     }
+}
+
+/// All settings that `read` reads where none is set.
+pub fn known_to<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Vec<Setting> {
+    let source = SettingsSource {
+        variable: &|_| None,
+        file: &|_| Err(io::ErrorKind::NotFound.into()),
+    };
+    let mut reader = Reader::new(&source);
+    drop(read(&mut reader));
+    reader.known
 }

@@ -19,7 +19,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::error::{SignatureSetupError, SigningError};
 use super::keys::{KeyPairs, KeyRing};
 use super::require::{region, scope};
-use crate::settings::{Base, Reader, Signatures};
+use crate::settings::{Base, Reader, Setting, Signatures};
 use crate::{Clock, Dependencies};
 
 /// The headers that signing adds. An earlier attempt may have left them.
@@ -61,19 +61,13 @@ pub enum SignedFor {
 }
 
 impl SignedFor {
-    /// Reads a setting such as `<TARGET>_SIGNED_FOR`: the target's name, which is the default, or AWS's
-    /// signing name of the service that verifies.
-    pub fn read(reader: &mut Reader<'_>, setting: &str, target: &'static str) -> Self {
-        let verifiers = [Self::Service(target), Self::ApiGateway, Self::VpcLattice];
-        let Some(text) = reader.text(setting) else {
-            return Self::Service(target);
-        };
-        let found = verifiers.iter().find(|it| it.signing_name() == text);
-        if found.is_none() {
-            let names = verifiers.map(Self::signing_name).join(", ");
-            reader.error(setting, format!("expected one of {names}, got {text:?}"));
-        }
-        found.copied().unwrap_or(Self::Service(target))
+    /// Reads a setting such as `<TARGET>_SIGNED_FOR`, a choice: the target's name, which is the
+    /// default, or AWS's signing name of the service that verifies.
+    pub fn read(reader: &mut Reader<'_>, setting: &Setting, target: &'static str) -> Self {
+        let text: Option<String> = reader.parsed(setting);
+        let verifiers = [Self::ApiGateway, Self::VpcLattice].into_iter();
+        let found = { verifiers }.find(|it| Some(it.signing_name()) == text.as_deref());
+        found.unwrap_or(Self::Service(target))
     }
 
     /// Which keys sign for this verifier.

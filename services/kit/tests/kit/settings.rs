@@ -4,12 +4,14 @@ use std::path::Path;
 
 use secrecy::ExposeSecret as _;
 use service_kit::settings::{
-    Base, MetricsOutput, Reader, SettingError, SettingsSource, Signatures,
+    Base, MetricsOutput, Reader, Setting, SettingError, SettingKind, SettingsSource, Signatures,
+    document, known_to, table,
 };
 use service_kit::{ServiceIdentity, TrustRoots};
 
 use crate::SERVICE;
 use kit_testing::authority::Authority;
+use kit_testing::settings_files;
 
 fn read<T>(
     variables: &[(&str, &str)],
@@ -37,6 +39,34 @@ fn base(variables: &[(&str, &str)]) -> Result<Base, Vec<SettingError>> {
 
 fn names(errors: &[SettingError]) -> Vec<&str> {
     errors.iter().map(|fault| fault.setting.as_str()).collect()
+}
+
+const URL: Setting = Setting::new("URL", SettingKind::Url, "of a test");
+
+/// The name of a service is part of a setting's.
+const OF_ANY_SERVICE: ServiceIdentity = ServiceIdentity {
+    name: "<name>",
+    version: "1",
+};
+
+#[test]
+fn files_have_what_every_service_reads() {
+    let settings = known_to(|reader| Base::read(reader, OF_ANY_SERVICE));
+    settings_files::check_document(&document(&settings));
+    settings_files::check_table(&table(&settings));
+}
+
+#[test]
+fn every_default_is_valid_and_said_once() {
+    for setting in known_to(|reader| Base::read(reader, SERVICE)) {
+        let name = setting.name;
+        let Some(default) = setting.default else {
+            continue;
+        };
+        assert!(base(&[(name, default)]).is_ok(), "{name}");
+        let set = format!("{:?}", base(&[(name, default)]).unwrap());
+        assert_eq!(set, format!("{:?}", base(&[]).unwrap()), "{name}");
+    }
 }
 
 #[test]
@@ -240,14 +270,14 @@ fn urls_are_absolute_and_http() {
         "http://a b",
     ] {
         let errors = read(&[("URL", text)], &|_| unreachable!(), |reader| {
-            reader.url("URL")
+            reader.url(&URL)
         });
         assert_eq!(names(&errors.unwrap_err()), ["URL"], "{text}");
     }
     let url = read(
         &[("URL", "https://h:1/p?q")],
         &|_| unreachable!(),
-        |reader| reader.url("URL"),
+        |reader| reader.url(&URL),
     );
     assert_eq!(url.unwrap().unwrap(), "https://h:1/p?q");
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use kit_testing::authority::Authority;
 use kit_testing::process::{ServiceProcess, run};
+use kit_testing::settings_files;
 use kit_testing::stub::{StubServer, answer, recording};
 
 pub(crate) const ORBIT: &str = env!("CARGO_BIN_EXE_orbit");
@@ -192,6 +193,11 @@ async fn sigterm_finishes_a_dispatch_that_is_in_flight() {
         (code, &log.last().unwrap()["message"]),
         (Some(0), &"stopped".into())
     );
+}
+
+#[test]
+fn files_have_the_settings_that_the_program_prints() {
+    settings_files::check_program(ORBIT, "orbit");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod platform;
 mod references;
 pub mod sarif;
 mod secrets;
+mod settings;
 mod structure;
 pub mod suppressions;
 mod task;
@@ -32,6 +33,7 @@ use crate::decide::definition::Definition;
 use crate::decide::definition::container::ContainerDefinition;
 use crate::decide::definition::document::{Edit, Position};
 use crate::decide::definition::model::{self, ModelFault};
+use crate::decide::definition::settings::ProgramSettings;
 use crate::decide::outputs::Outputs;
 use placeholders::Placeholder;
 pub use platform::LaunchType;
@@ -49,6 +51,8 @@ pub struct Facts {
     /// What containers call that image.
     pub image_name: Option<String>,
     pub service: Option<ServiceFacts>,
+    /// What the service's program reads from its environment.
+    pub settings: Option<ProgramSettings>,
     /// How long a deploy waits for a rollout.
     pub rollout_seconds_max: Option<i64>,
     /// What will run it, where the definition does not say so.
@@ -497,6 +501,14 @@ const RULES: &[Rule] = &[
     ),
     advice("T76", "each start of a task pulls it", images::size),
     warning("T77", "rules about its files find nothing", images::unread),
+    error("T78", "the program does not take it", settings::values),
+    error("T79", "the program does not start", settings::missing),
+    warning("T80", "it has no effect", settings::unknown),
+    warning(
+        "T81",
+        "rules about what the program reads see only a part of it",
+        settings::unread,
+    ),
 ];
 
 impl fmt::Display for Severity {

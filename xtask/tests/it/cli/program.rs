@@ -54,9 +54,12 @@ impl Bare {
             "Cargo.toml",
             "infra/environments/local.tfvars.json",
             "services/axon/Cargo.toml",
+            "services/axon/settings.json",
             "services/governance/Cargo.toml",
             "services/kit/Cargo.toml",
+            "services/kit/settings.json",
             "services/orbit/Cargo.toml",
+            "services/orbit/settings.json",
             "task-definitions/axon.json",
             "task-definitions/orbit.json",
         ] {

@@ -13,6 +13,9 @@ use crate::catalog::testing::{AXON, SERVICES};
 use crate::decide::definition::testing::definition;
 use crate::decide::outputs::{self, Architecture};
 
+/// Those of every service.
+const SETTINGS: &str = include_str!("../../../../../services/kit/settings.json");
+
 fn facts() -> Facts {
     let (outputs, _) = outputs::parse(outputs::testing::LOCAL).unwrap();
     let image = ImageFacts {
@@ -29,6 +32,7 @@ fn facts() -> Facts {
     };
     Facts {
         image: Some(image),
+        settings: Some(ProgramSettings::parse(&SETTINGS.replace("<NAME>", "AXON"))),
         rollout_seconds_max: Some(900),
         ..Facts::of(&outputs, AXON)
     }

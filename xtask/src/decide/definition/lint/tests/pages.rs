@@ -8,7 +8,7 @@ use crate::decide::definition::lint::pages::pages;
 use crate::decide::definition::lint::suppressions::Suppressions;
 
 /// Pages whose examples are no part of a definition.
-const OTHER_EXAMPLES: [&str; 6] = [NOT_JSON, "T72", "T74", "T75", "T76", "T77"];
+const OTHER_EXAMPLES: [&str; 7] = [NOT_JSON, "T72", "T74", "T75", "T76", "T77", "T81"];
 
 /// Puts an example into the base: objects member by member, containers one by one; `null` removes.
 fn merge(base: &mut Value, example: &Value, is_containers: bool) {
