@@ -1,12 +1,15 @@
 //! The life of a service's process, from its arguments to its exit code.
 
 mod health_check;
+mod log_signal;
 mod reporting;
+mod scheduling_delay;
 mod task_revision;
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpSocket};
@@ -17,6 +20,7 @@ use crate::secrets::source::SecretSource;
 use crate::secrets::{self, LoadedSecrets};
 use crate::settings::base;
 use crate::settings::{self, Base, Reader, SettingError, SettingsSource};
+use crate::telemetry::logs::levels::LogLevels;
 use crate::telemetry::logs::{self, ProcessLog};
 use crate::{App, AwsSdk, Clock, Counter, Dependencies, Metrics, ServiceIdentity, server};
 use reporting::Reporting;
@@ -98,16 +102,13 @@ fn run<S: AsRef<Base>>(
     let base = settings.as_ref();
     let metrics = Metrics::default();
     let lines_dropped = metrics.counter("log_lines_dropped", &[]);
-    let logs = logs::start(
-        service,
-        base.log_levels.clone(),
-        clock.clone(),
-        lines_dropped,
-    );
-    let (traces, reporting) = Reporting::new(base, service, &clock, &metrics);
-    let dependencies = Dependencies {
+    let levels = LogLevels::new(base.log_levels.clone(), base.log_raised.clone());
+    let logs = logs::start(service, levels.clone(), clock.clone(), lines_dropped);
+    for warning in &base.warnings {
+        tracing::warn!(setting = warning.setting, "{warning}");
+    }
+    let mut dependencies = Dependencies {
         metrics,
-        traces,
         aws: AwsSdk::new(
             base.region.clone(),
             base.aws_endpoint_url.clone(),
@@ -115,7 +116,16 @@ fn run<S: AsRef<Base>>(
         ),
         ..Dependencies::new(service, clock)
     };
-    match block_on(serve(settings, dependencies, start, reporting, &logs)) {
+    let (traces, reporting) = Reporting::new(base, &dependencies);
+    dependencies.traces = traces;
+    let raised_time = Duration::from_millis(base.log_raised_ms);
+    let served = async {
+        tokio::select! {
+            ended = serve(settings, dependencies, start, reporting, &logs) => ended,
+            never = log_signal::raise_at_each(levels, raised_time) => match never {},
+        }
+    };
+    match block_on(served) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the service cannot run");
@@ -231,7 +241,7 @@ fn from_environment<S>(read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec
 
 fn report_settings(service: ServiceIdentity, errors: &[SettingError], clock: Clock) -> ExitCode {
     let levels = tracing_subscriber::filter::Targets::new().with_default(tracing::Level::INFO);
-    let _logs = logs::start(service, levels, clock, Counter::default());
+    let _logs = logs::start(service, levels.into(), clock, Counter::default());
     for error in errors {
         tracing::error!(setting = error.setting, "{error}");
     }

@@ -2,9 +2,12 @@
 //! there to the services that it calls.
 
 pub(crate) mod correlation;
+pub(crate) mod fault;
+pub(crate) mod sampler;
 pub(crate) mod time_limit;
 pub(crate) mod trace;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use correlation::CorrelationId;
+use sampler::Sampler;
 use time_limit::TimeLimit;
 use trace::TraceContext;
 
@@ -30,6 +34,9 @@ struct RequestInner {
     /// that panicked or timed out has a route as well.
     route: OnceLock<MatchedPath>,
     notes: Mutex<Vec<(&'static str, &'static str)>>,
+    is_targets_fault: AtomicBool,
+    /// Whether its spans are exported, once that is known.
+    is_traced: OnceLock<bool>,
 }
 
 impl RequestContext {
@@ -39,10 +46,10 @@ impl RequestContext {
     }
 
     /// Of a request with these headers that begins now and may take `time_max`.
-    pub(crate) fn of(headers: &HeaderMap, time_max: Duration) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, sampler: Sampler, time_max: Duration) -> Self {
         Self::begin(
             CorrelationId::of(headers).unwrap_or_else(CorrelationId::generate),
-            TraceContext::of(headers),
+            TraceContext::of(headers, sampler),
             TimeLimit::of(headers, time_max),
         )
     }
@@ -55,6 +62,8 @@ impl RequestContext {
             time_limit,
             route: OnceLock::new(),
             notes: Mutex::default(),
+            is_targets_fault: AtomicBool::new(false),
+            is_traced: OnceLock::new(),
         }))
     }
 
@@ -96,6 +105,23 @@ impl RequestContext {
     pub(crate) fn take_notes(&self) -> Vec<(&'static str, &'static str)> {
         let mut notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut notes)
+    }
+
+    /// What was called for the request failed.
+    pub(crate) fn blame_target(&self) {
+        self.0.is_targets_fault.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_targets_fault(&self) -> bool {
+        self.0.is_targets_fault.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_traced(&self, is_traced: bool) {
+        self.0.is_traced.get_or_init(|| is_traced);
+    }
+
+    pub(crate) fn is_traced(&self) -> Option<bool> {
+        self.0.is_traced.get().copied()
     }
 
     pub(crate) fn set_route(&self, route: &MatchedPath) {

@@ -11,7 +11,6 @@ pub mod node;
 pub mod render;
 pub mod run_options;
 pub mod settings;
-pub mod settings;
 pub mod strict;
 
 use serde_json::Value;

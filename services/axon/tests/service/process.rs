@@ -1,6 +1,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use kit_testing::process::{ServiceProcess, run};
@@ -53,6 +54,55 @@ fn sigterm_drains_finishes_what_is_in_flight_and_exits_0() {
     assert_eq!(code, Some(0), "{log:?}");
     assert_eq!(log.last().unwrap()["message"], "stopped");
     assert!(TcpStream::connect(address).is_err());
+}
+
+/// A line of the level `debug` is written where a connection breaks.
+#[test]
+fn sigusr1_raises_the_levels_of_the_log_for_a_time_and_a_storm_of_it_is_one() {
+    let variables = [
+        ("PORT", "0"),
+        ("DRAIN_MS", "1"),
+        ("RUST_LOG", "info"),
+        ("LOG_RAISED_MS", "3000"),
+    ];
+    let mut axon = ServiceProcess::start(AXON, &variables);
+    let address = axon.address();
+    let break_connection = || {
+        drop(rest(connect(
+            address,
+            "no HTTP
+
+",
+        )))
+    };
+    for _ in 0..20_000 {
+        axon.signal(Signal::USR1);
+    }
+    let told = axon.wait_for("SIGUSR1: the levels of the log are raised");
+    assert_eq!(told["seconds"], 3.0);
+    assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
+    break_connection();
+    axon.wait_for("a connection broke");
+    axon.wait_for("the levels of the log are as before");
+    break_connection();
+    assert!(ask(address, "/health").starts_with("HTTP/1.1 200 "));
+    axon.terminate();
+    let (code, log) = axon.end();
+    assert_eq!(code, Some(0), "{log:?}");
+    let count = |message: &str| log.iter().filter(|line| line["message"] == message).count();
+    assert_eq!(count("SIGUSR1: the levels of the log are raised"), 1);
+    assert_eq!(count("a connection broke"), 1);
+}
+
+#[test]
+fn a_sampler_that_is_not_known_is_warned_of_and_the_service_runs() {
+    let sampler = ("OTEL_TRACES_SAMPLER", "xray");
+    let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("DRAIN_MS", "1"), sampler]);
+    assert!(ask(axon.address(), "/health").starts_with("HTTP/1.1 200 "));
+    axon.terminate();
+    let (code, log) = axon.end();
+    assert_eq!((code, &log[0]["level"]), (Some(0), &"WARN".into()));
+    assert_eq!(log[0]["setting"], "OTEL_TRACES_SAMPLER");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::sampler::{Sampler, Sampling};
 use crate::hex;
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -26,13 +27,28 @@ pub struct TraceContext {
     /// The caller's span; `None` where the trace begins here.
     parent_id: Option<u64>,
     flags: u8,
+    /// It is not sampled by a chance of ours, and recorded where its request fails or is slow.
+    is_unlikely: bool,
     /// The caller's `tracestate`.
     state: Option<HeaderValue>,
 }
 
 impl TraceContext {
     /// A new span in the caller's trace, or in a new trace.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap, sampler: Sampler) -> Self {
+        let mut span = Self::continued(headers);
+        let callers = span.parent_id.map(|_| span.is_sampled());
+        let sampling = sampler.decide(span.trace_id, callers);
+        span.is_unlikely = sampling == Sampling::Unlikely;
+        if sampling == Sampling::Sampled {
+            span.flags |= SAMPLED;
+        } else {
+            span.flags &= !SAMPLED;
+        }
+        span
+    }
+
+    fn continued(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(PARENT).iter();
         let caller = match (values.next(), values.next()) {
             (Some(value), None) => value.to_str().ok().and_then(parse),
@@ -51,6 +67,7 @@ impl TraceContext {
             span_id: fastrand::u64(1..),
             parent_id: None,
             flags: SAMPLED,
+            is_unlikely: false,
             state: None,
         }
     }
@@ -87,6 +104,10 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
+    pub(crate) fn is_unlikely(&self) -> bool {
+        self.is_unlikely
+    }
+
     /// Makes this span the parent of the request that is sent with these headers.
     pub(crate) fn pass_on(&self, headers: &mut HeaderMap) {
         let parent = HeaderValue::from_bytes(&self.text());
@@ -121,6 +142,7 @@ fn parse(text: &str) -> Option<TraceContext> {
         span_id,
         parent_id: None,
         flags,
+        is_unlikely: false,
         state: None,
     })
 }

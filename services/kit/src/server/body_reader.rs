@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use super::problem::Problem;
-use crate::RequestContext;
+use crate::{Metrics, Peak, RequestContext, Unit};
 
 /// Far above what any route of ours receives.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -28,6 +28,8 @@ pub(crate) struct BodyReader {
     /// The maximum number of incomplete bodies, which bounds the memory.
     incomplete_max: usize,
     incomplete: Mutex<IncompleteBodies>,
+    /// How many there are: requests that wait before they are admitted.
+    peak: Peak,
 }
 
 /// By arrival. A body whose sender is dropped is given up.
@@ -38,11 +40,12 @@ struct IncompleteBodies {
 }
 
 impl BodyReader {
-    pub(crate) fn new(time_limit: Duration, incomplete_max: usize) -> Self {
+    pub(crate) fn new(time_limit: Duration, incomplete_max: usize, metrics: &Metrics) -> Self {
         Self {
             time_limit,
             incomplete_max,
             incomplete: Mutex::default(),
+            peak: metrics.peak("incomplete_bodies", Unit::Count),
         }
     }
 
@@ -84,6 +87,7 @@ impl BodyReader {
         if incomplete.senders.len() > self.incomplete_max {
             incomplete.senders.pop_first();
         }
+        self.peak.set(incomplete.senders.len() as u64);
         let reader = self;
         (IncompleteSlot { reader, number }, evicted)
     }
@@ -102,7 +106,9 @@ struct IncompleteSlot<'a> {
 
 impl Drop for IncompleteSlot<'_> {
     fn drop(&mut self) {
-        self.reader.lock().senders.remove(&self.number);
+        let mut incomplete = self.reader.lock();
+        incomplete.senders.remove(&self.number);
+        self.reader.peak.set(incomplete.senders.len() as u64);
     }
 }
 

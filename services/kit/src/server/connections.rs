@@ -16,6 +16,7 @@ use super::connection::{self, Protocols};
 use super::inbound::App;
 use super::unsent::{UNSENT_BYTES_MAX, UnsentBytes};
 use crate::settings::Base;
+use crate::{Peak, Unit};
 
 /// The pause before eviction is tried again where no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,6 +32,8 @@ pub(super) struct Connections {
     protocols: Arc<Protocols>,
     tasks: JoinSet<()>,
     open: HashMap<Id, OpenConnection>,
+    /// How many that is.
+    peak: Peak,
     unsent: Arc<UnsentBytes>,
     finishing: watch::Sender<()>,
     warned_at: Option<Instant>,
@@ -45,6 +48,7 @@ impl Connections {
     pub(super) fn new(app: App, base: &Base) -> Self {
         let deadline = Duration::from_millis(base.deadline_ms);
         Self {
+            peak: app.metrics().peak("connections", Unit::Count),
             app,
             max: base.connections_max,
             protocols: Arc::new(connection::protocols(deadline)),
@@ -99,6 +103,7 @@ impl Connections {
         ));
         self.open
             .insert(task.id(), OpenConnection { task, activity });
+        self.peak.set(self.open.len() as u64);
     }
 
     fn evict_idle(&mut self) {
@@ -148,6 +153,7 @@ impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
         self.open.remove(&id);
+        self.peak.set(self.open.len() as u64);
     }
 
     /// Closes idle connections at once and the others after their last answer.

@@ -22,11 +22,12 @@ use super::host;
 use super::lifecycle::{Lifecycle, LifecyclePhase};
 use super::problem::{Problem, render_problem};
 use crate::request::correlation;
+use crate::request::sampler::Sampler;
 use crate::request::time_limit::TIME_LIMIT_MIN_MS;
 use crate::service::HEALTH_PATH;
 use crate::settings::Base;
 use crate::telemetry::access::{Observer, note_route};
-use crate::{Counter, Dependencies, RequestContext};
+use crate::{Counter, Dependencies, Metrics, RequestContext};
 
 /// A service's routes inside the inbound stack. Clones share it. It is one function instead of axum
 /// layers: each layer boxes a future and clones the service below it for every request, and axum
@@ -36,6 +37,8 @@ pub struct App(Arc<AppInner>);
 
 struct AppInner {
     deadline: Duration,
+    sampler: Sampler,
+    metrics: Metrics,
     observer: Observer,
     lifecycle: Lifecycle,
     bodies: BodyReader,
@@ -49,13 +52,16 @@ impl App {
         let deadline = Duration::from_millis(base.deadline_ms);
         // The other halves of the time and of the connections are for answers and other requests.
         let incomplete_max = base.in_flight_max.min(base.connections_max) / 2;
+        let metrics = &dependencies.metrics;
         Self(Arc::new(AppInner {
             deadline,
-            bodies: BodyReader::new(deadline / 2, incomplete_max.max(1)),
-            observer: Observer::new(dependencies.metrics.clone(), dependencies.traces.clone()),
+            sampler: base.sampler,
+            metrics: metrics.clone(),
+            bodies: BodyReader::new(deadline / 2, incomplete_max.max(1), metrics),
+            observer: Observer::new(metrics.clone(), dependencies.traces.clone()),
             lifecycle: dependencies.lifecycle.clone(),
-            admission: Admission::new(base, &dependencies.metrics),
-            panics: dependencies.metrics.counter("panics", &[]),
+            admission: Admission::new(base, metrics),
+            panics: metrics.counter("panics", &[]),
             routes: routes.layer(MapRequestLayer::new(note_route)),
         }))
     }
@@ -64,7 +70,7 @@ impl App {
     /// checks of the request (host, time limit, body), load shedding, deadline, panics, routes.
     pub async fn answer(&self, mut request: Request) -> Response {
         let inner = &*self.0;
-        let context = RequestContext::of(request.headers(), inner.deadline);
+        let context = RequestContext::of(request.headers(), inner.sampler, inner.deadline);
         request.extensions_mut().insert(context.clone());
         let method = request.method().clone();
         let may_be_shed = request.uri().path() != HEALTH_PATH;
@@ -96,6 +102,12 @@ impl App {
         let mut response = inner.observer.observe(&context, &method, answer).await;
         set_common_headers(&mut response, &context);
         response
+    }
+}
+
+impl App {
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     reason: Option<&'static str>,
+    is_targets_fault: bool,
 }
 
 impl Problem {
@@ -34,6 +35,7 @@ impl Problem {
             status,
             detail,
             reason: None,
+            is_targets_fault: false,
         }
     }
 
@@ -46,6 +48,14 @@ impl Problem {
         } else {
             Self::new(StatusCode::GATEWAY_TIMEOUT, "the deadline passed")
         }
+    }
+
+    /// What was called for the request failed: the metric `failures` counts it there, and not as
+    /// ours.
+    #[must_use]
+    pub fn of_target(mut self) -> Self {
+        self.is_targets_fault = true;
+        self
     }
 
     /// Adds the extension member `reason`, which distinguishes problems of one status.
@@ -73,6 +83,9 @@ pub(crate) fn render_problem(mut response: Response, context: &RequestContext) -
         return response;
     }
     let problem = response.extensions_mut().remove::<Problem>();
+    if problem.as_ref().is_some_and(|it| it.is_targets_fault) {
+        context.blame_target();
+    }
     let body = serde_json::to_vec(&ProblemDocument {
         kind: "about:blank",
         title: status.canonical_reason().unwrap_or("Error"),

@@ -4,10 +4,12 @@ use std::str::FromStr;
 
 use http::Uri;
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use super::reader::Reader;
+use super::reader::{Reader, SettingError};
 use super::setting::{Setting, SettingKind};
+use crate::request::sampler::{self, Sampler};
 use crate::{ServiceIdentity, TrustRoots};
 
 /// The prefix of a value that is KMS ciphertext in base64.
@@ -38,11 +40,19 @@ pub struct Base {
     pub in_flight_max: usize,
     pub in_flight_min: usize,
     pub log_levels: Targets,
+    /// What is logged for a time after SIGUSR1.
+    pub log_raised: Targets,
+    pub log_raised_ms: u64,
     pub metrics: MetricsOutput,
     /// The base URL of the collector that spans are sent to.
     pub otlp_endpoint: Option<Uri>,
+    pub sampler: Sampler,
+    /// From this duration on a request is slow, and its trace kept.
+    pub traces_slow_ms: u64,
     /// `ECS_CONTAINER_METADATA_URI_V4`, which ECS sets.
     pub task_metadata_url: Option<Uri>,
+    /// Wrong values that were passed over.
+    pub warnings: Vec<SettingError>,
 }
 
 /// Whether calls between services are signed, and with which keys.
@@ -58,7 +68,11 @@ pub enum Signatures {
 /// Where metrics go: CloudWatch embedded-metric log lines, or nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetricsOutput {
-    Emf { namespace: String },
+    Emf {
+        namespace: String,
+        /// Whether the task's revision is a dimension.
+        by_revision: bool,
+    },
     Off,
 }
 
@@ -81,7 +95,8 @@ impl Base {
         let ciphertext = [&database_url, &api_key].into_iter().flatten();
         let decrypts = { ciphertext }.any(|it| it.expose_secret().starts_with(CIPHERTEXT));
         let in_flight_max = number(reader, &IN_FLIGHT_MAX);
-        let base = Self {
+        let log_levels = log_levels(reader);
+        let mut base = Self {
             port: port(reader),
             region: region(reader, has_secret, signatures, decrypts),
             signatures,
@@ -94,16 +109,22 @@ impl Base {
             connections_max: number(reader, &CONNECTIONS_MAX),
             in_flight_max,
             in_flight_min: in_flight_min(reader, in_flight_max),
-            log_levels: log_levels(reader),
+            log_raised: log_raised(reader, service, &log_levels),
+            log_levels,
+            log_raised_ms: number(reader, &LOG_RAISED_MS),
             metrics: metrics(reader),
             otlp_endpoint: reader.url(&OTLP_ENDPOINT),
+            sampler: sampler(reader),
+            traces_slow_ms: number(reader, &TRACES_SLOW_MS),
             aws_endpoint_url: reader.url(&AWS_ENDPOINT_URL),
             roots: TrustRoots::read(reader),
             task_metadata_url: reader.url(&TASK_METADATA_URL),
+            warnings: Vec::new(),
         };
         for credential in &AWS_CREDENTIALS {
             reader.add(credential);
         }
+        base.warnings = reader.take_warnings();
         base
     }
 }
@@ -226,6 +247,20 @@ const RUST_LOG: Setting = of(
     "info",
     "what is logged, see Logs",
 );
+const LOG_RAISED: Setting = Setting {
+    otherwise: Some("`RUST_LOG`, with `debug` for the kit and the service"),
+    ..Setting::new(
+        "LOG_RAISED",
+        SettingKind::text("as `RUST_LOG`"),
+        "what is logged for a time after SIGUSR1, see Logs",
+    )
+};
+const LOG_RAISED_MS: Setting = of(
+    "LOG_RAISED_MS",
+    SettingKind::at_least(1),
+    "600000",
+    "how long that is",
+);
 const METRICS: Setting = of(
     "METRICS",
     SettingKind::Choice {
@@ -240,10 +275,46 @@ const METRICS_NAMESPACE: Setting = of(
     "services",
     "where CloudWatch keeps the metrics",
 );
+/// Each dimension more is another metric, which is paid for.
+const METRICS_REVISION: Setting = of(
+    "METRICS_REVISION",
+    SettingKind::Choice {
+        values: &["property", "dimension"],
+    },
+    "property",
+    "whether the task's revision is only a property of what is reported, or a dimension too",
+);
 const OTLP_ENDPOINT: Setting = Setting::new(
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     SettingKind::Url,
     "base URL of a collector, see Traces",
+);
+/// OpenTelemetry's specification has it that a wrong value is passed over with a warning.
+const SAMPLER: Setting = Setting {
+    lenient: true,
+    ..of(
+        "OTEL_TRACES_SAMPLER",
+        SettingKind::Choice {
+            values: sampler::NAMES,
+        },
+        "parentbased_always_on",
+        "which traces are recorded, see Traces",
+    )
+};
+const SAMPLER_ARGUMENT: Setting = Setting {
+    lenient: true,
+    ..of(
+        "OTEL_TRACES_SAMPLER_ARG",
+        SettingKind::Ratio,
+        "1.0",
+        "the share that `traceidratio` records",
+    )
+};
+const TRACES_SLOW_MS: Setting = of(
+    "TRACES_SLOW_MS",
+    SettingKind::at_least(1),
+    "1000",
+    "how long a request takes that `traceidratio` records in any case, as one that failed",
 );
 const TASK_METADATA_URL: Setting = Setting::new(
     "ECS_CONTAINER_METADATA_URI_V4",
@@ -332,11 +403,33 @@ fn log_levels(reader: &mut Reader<'_>) -> Targets {
     reader.parsed(&RUST_LOG).unwrap_or_default()
 }
 
+fn log_raised(reader: &mut Reader<'_>, service: ServiceIdentity, usual: &Targets) -> Targets {
+    reader.parsed(&LOG_RAISED).unwrap_or_else(|| {
+        let own = [env!("CARGO_CRATE_NAME"), service.name];
+        let names = own.map(|name| name.replace('-', "_"));
+        usual
+            .clone()
+            .with_targets(names.map(|name| (name, Level::DEBUG)))
+    })
+}
+
+fn sampler(reader: &mut Reader<'_>) -> Sampler {
+    let name = reader.text(&SAMPLER);
+    let ratio: Option<f64> = reader.parsed(&SAMPLER_ARGUMENT);
+    let named = name.and_then(|name| Sampler::new(&name, ratio.unwrap_or(1.0)));
+    named.unwrap_or_default()
+}
+
 fn metrics(reader: &mut Reader<'_>) -> MetricsOutput {
     let is_emf = reader.text(&METRICS).as_deref() == Some("emf");
     let namespace = metrics_namespace(reader);
+    let revision: Option<String> = reader.parsed(&METRICS_REVISION);
+    let by_revision = revision.as_deref() == Some("dimension");
     if is_emf {
-        MetricsOutput::Emf { namespace }
+        MetricsOutput::Emf {
+            namespace,
+            by_revision,
+        }
     } else {
         MetricsOutput::Off
     }

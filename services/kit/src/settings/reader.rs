@@ -35,6 +35,7 @@ pub struct Reader<'a> {
     source: &'a SettingsSource<'a>,
     known: Vec<Setting>,
     errors: Vec<SettingError>,
+    warnings: Vec<SettingError>,
 }
 
 impl<'a> Reader<'a> {
@@ -43,6 +44,7 @@ impl<'a> Reader<'a> {
             source,
             known: Vec::new(),
             errors: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -111,7 +113,20 @@ impl<'a> Reader<'a> {
 
     fn unexpected(&mut self, setting: &Setting, text: &str) {
         let expected = setting.kind.expected();
-        self.error(setting.name, format!("expected {expected}, got {text:?}"));
+        let problem = format!("expected {expected}, got {text:?}");
+        if setting.lenient {
+            self.warnings.push(SettingError {
+                setting: setting.name.to_owned(),
+                problem: format!("{problem}, which is passed over"),
+            });
+        } else {
+            self.error(setting.name, problem);
+        }
+    }
+
+    /// What is wrong and does not keep the service from running.
+    pub fn take_warnings(&mut self) -> Vec<SettingError> {
+        std::mem::take(&mut self.warnings)
     }
 
     pub fn error(&mut self, setting: &str, problem: impl Into<String>) {

@@ -25,6 +25,9 @@ pub struct Setting {
     /// What has to be set where this one is.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub needs: &'static [&'static str],
+    /// A wrong value is a warning, and counts as none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lenient: bool,
     /// Its value is never shown.
     pub secret: bool,
     pub about: &'static str,
@@ -42,6 +45,8 @@ pub enum SettingKind {
     Choice {
         values: &'static [&'static str],
     },
+    /// A number from 0 to 1.
+    Ratio,
     /// Absolute, of `http` or `https`.
     Url,
     Arn,
@@ -62,6 +67,7 @@ impl Setting {
             required: false,
             instead_of: None,
             needs: &[],
+            lenient: false,
             secret: false,
             about,
         }
@@ -101,6 +107,7 @@ impl SettingKind {
                 number.is_some_and(|number| maximum.is_none_or(|maximum| number <= maximum))
             }
             Self::Choice { values } => values.contains(&value),
+            Self::Ratio => { value.parse().ok() }.is_some_and(|it: f64| (0.0..=1.0).contains(&it)),
             Self::Url => value.parse().is_ok_and(|url: Uri| {
                 matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()
             }),
@@ -118,6 +125,7 @@ impl SettingKind {
             } => format!("a number from {minimum} to {maximum}"),
             Self::Integer { minimum, .. } => format!("a number of at least {minimum}"),
             Self::Choice { values } => values.join(" or "),
+            Self::Ratio => "a number from 0 to 1".to_owned(),
             Self::Url => "a URL that begins with http:// or https://".to_owned(),
             Self::Arn => "an ARN".to_owned(),
             Self::File => "a file".to_owned(),
@@ -135,6 +143,7 @@ impl fmt::Display for SettingKind {
             } => write!(formatter, "{minimum} to {maximum}"),
             Self::Integer { minimum, .. } => write!(formatter, "number from {minimum}"),
             Self::Choice { values } => write!(formatter, "`{}`", values.join("`, `")),
+            Self::Ratio => formatter.write_str("0 to 1"),
             Self::Url => formatter.write_str("URL"),
             Self::Arn => formatter.write_str("ARN"),
             Self::File => formatter.write_str("file"),

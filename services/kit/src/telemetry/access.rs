@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 
 use super::logs;
 use super::otlp::{Traces, name_of};
+use crate::request::fault::RequestFault;
 use crate::{Metrics, RequestContext};
 
 /// The client closed the connection before the answer. The code is nginx's; it is never sent.
@@ -99,7 +100,9 @@ impl Drop for AccessRecord<'_> {
         });
         let took = self.context.began().elapsed();
         let route = self.context.route().unwrap_or("unmatched");
-        self.observer.metrics.requests().record(route, status, took);
+        let fault = RequestFault::of(status, self.context.is_targets_fault());
+        let requests = self.observer.metrics.requests();
+        requests.record(route, status, fault, took);
         self.observer
             .traces
             .record(self.context, self.method, status, took);

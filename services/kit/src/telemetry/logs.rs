@@ -3,6 +3,7 @@
 
 mod buffer;
 mod escape;
+pub(crate) mod levels;
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -14,13 +15,13 @@ use serde::{Serialize, Serializer};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::error_chain::with_causes;
 use crate::{Clock, Counter, RequestContext, ServiceIdentity, hex};
 use buffer::LogBuffer;
+use levels::LogLevels;
 
 /// The log of the process. Dropping it flushes it.
 pub(crate) struct ProcessLog(LogBuffer);
@@ -29,7 +30,7 @@ pub(crate) struct ProcessLog(LogBuffer);
 /// the lines that were lost because stdout was blocked.
 pub(crate) fn start(
     service: ServiceIdentity,
-    levels: Targets,
+    levels: LogLevels,
     clock: Clock,
     dropped: Counter,
 ) -> ProcessLog {
@@ -101,18 +102,23 @@ pub(crate) fn with_fields(fields: Vec<(&'static str, &'static str)>, event: impl
 pub struct LogLayer<F> {
     /// The member `service`, formatted.
     service: Vec<u8>,
-    levels: Targets,
+    levels: LogLevels,
     clock: Clock,
     write: F,
 }
 
 impl<F: Fn(&[u8])> LogLayer<F> {
-    pub fn new(service: ServiceIdentity, levels: Targets, clock: Clock, write: F) -> Self {
+    pub fn new(
+        service: ServiceIdentity,
+        levels: impl Into<LogLevels>,
+        clock: Clock,
+        write: F,
+    ) -> Self {
         let mut member = b",\"service\":".to_vec();
         write_json(&mut member, service.name);
         Self {
             service: member,
-            levels,
+            levels: levels.into(),
             clock,
             write,
         }
@@ -145,8 +151,7 @@ where
     F: Fn(&[u8]) + 'static,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        self.levels
-            .would_enable(metadata.target(), metadata.level())
+        self.levels.would_enable(metadata)
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -352,6 +357,7 @@ mod tests {
 
     use serde_json::Value;
     use tracing::Level;
+    use tracing_subscriber::filter::Targets;
 
     use super::*;
 

@@ -12,6 +12,7 @@ use requests::RequestMetrics;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Count,
+    Microseconds,
     Milliseconds,
     Seconds,
     None,
@@ -47,6 +48,7 @@ pub(super) struct Series {
 pub(super) enum MetricValue {
     Counter(Counter),
     Gauge(Unit, Gauge),
+    Peak(Unit, Peak),
 }
 
 /// Reported as the increase since the last report.
@@ -56,6 +58,16 @@ pub struct Counter(Arc<AtomicU64>);
 /// Reported as its value at the time of the report.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicU64>);
+
+/// Reported as its highest value since the last report.
+#[derive(Clone, Debug, Default)]
+pub struct Peak(Arc<PeakValues>);
+
+#[derive(Debug, Default)]
+struct PeakValues {
+    last: AtomicU64,
+    highest: AtomicU64,
+}
 
 impl Metrics {
     /// The counter of this name and these dimensions; the same one at each call.
@@ -96,6 +108,25 @@ impl Metrics {
         gauge
     }
 
+    /// The peak of this name, without dimensions; the same one at each call.
+    pub fn peak(&self, name: &'static str, unit: Unit) -> Peak {
+        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for known in series.iter() {
+            if let MetricValue::Peak(_, peak) = &known.value
+                && known.name == name
+            {
+                return peak.clone();
+            }
+        }
+        let peak = Peak::default();
+        series.push(Series {
+            name,
+            dimensions: &[],
+            value: MetricValue::Peak(unit, peak.clone()),
+        });
+        peak
+    }
+
     pub(crate) fn requests(&self) -> &RequestMetrics {
         &self.0.requests
     }
@@ -110,6 +141,7 @@ impl Unit {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Count => "Count",
+            Self::Microseconds => "Microseconds",
             Self::Milliseconds => "Milliseconds",
             Self::Seconds => "Seconds",
             Self::None => "None",
@@ -147,9 +179,34 @@ impl Gauge {
     }
 }
 
+impl Peak {
+    pub fn set(&self, value: u64) {
+        self.0.last.store(value, Ordering::Relaxed);
+        self.0.highest.fetch_max(value, Ordering::Relaxed);
+    }
+
+    /// The highest value since the last call, that of then included.
+    pub fn take(&self) -> u64 {
+        let last = self.0.last.load(Ordering::Relaxed);
+        self.0.highest.swap(last, Ordering::Relaxed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peak_is_the_highest_since_the_last_report() {
+        let peak = Metrics::default().peak("connections", Unit::Count);
+        assert_eq!(peak.take(), 0);
+        for value in [1, 7, 3] {
+            peak.set(value);
+        }
+        assert_eq!((peak.take(), peak.take()), (7, 3));
+        peak.set(2);
+        assert_eq!((peak.take(), peak.take()), (3, 2));
+    }
 
     #[test]
     fn a_metric_asked_for_twice_is_the_same() {

@@ -26,10 +26,14 @@ use span::{Span, SpanSubject, attribute};
 const INTERVAL: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Records the spans of sampled requests, and of the calls that are made for them. The default
-/// records none.
+/// Records the spans of sampled requests, of those that fail or are slow where a chance of ours left
+/// them out, and of the calls that are made for them. The default records none.
 #[derive(Clone, Default)]
-pub struct Traces(Option<Arc<SpanQueue>>);
+pub struct Traces {
+    queue: Option<Arc<SpanQueue>>,
+    /// From this duration on a request is slow.
+    slow: Duration,
+}
 
 /// Where and how batches of spans are sent. The HTTP client is not named here because it records
 /// spans itself.
@@ -70,7 +74,18 @@ impl Traces {
             sender,
             is_failing: false,
         };
-        (Self(Some(queue)), exporter)
+        let traces = Self {
+            queue: Some(queue),
+            slow: Duration::MAX,
+        };
+        (traces, exporter)
+    }
+
+    /// The same, with requests that take at least so long as slow ones.
+    #[must_use]
+    pub fn keeping_slow(mut self, slow: Duration) -> Self {
+        self.slow = slow;
+        self
     }
 
     /// Records a request that was answered.
@@ -81,17 +96,28 @@ impl Traces {
         status: StatusCode,
         took: Duration,
     ) {
-        if let Some(queue) = self.exported(context) {
-            queue.push(Span {
-                trace: context.trace().clone(),
-                context: context.clone(),
-                subject: SpanSubject::Request,
-                method,
-                status: Some(status),
-                ended: queue.now(),
-                took,
-            });
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        let trace = context.trace();
+        if trace.is_unlikely() {
+            let is_kept = status.is_server_error() || took >= self.slow;
+            queue.decide(context, is_kept);
+            if !is_kept {
+                return;
+            }
+        } else if !trace.is_sampled() {
+            return;
         }
+        queue.push(Span {
+            trace: trace.clone(),
+            context: context.clone(),
+            subject: SpanSubject::Request,
+            method,
+            status: Some(status),
+            ended: queue.now(),
+            took,
+        });
     }
 
     /// Begins the span of one attempt of a call. `None` where it is not exported: the callee's
@@ -102,12 +128,16 @@ impl Traces {
         target: &'static str,
         method: &Method,
     ) -> Option<ClientSpan> {
-        let queue = Arc::clone(self.exported(context)?);
-        Some(ClientSpan::begin(queue, context, target, name_of(method)))
-    }
-
-    fn exported(&self, context: &RequestContext) -> Option<&Arc<SpanQueue>> {
-        self.0.as_ref().filter(|_| context.trace().is_sampled())
+        let trace = context.trace();
+        let queue = self.queue.as_ref();
+        let queue = queue.filter(|_| trace.is_sampled() || trace.is_unlikely())?;
+        let method = name_of(method);
+        Some(ClientSpan::begin(
+            Arc::clone(queue),
+            context,
+            target,
+            method,
+        ))
     }
 }
 

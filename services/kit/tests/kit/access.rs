@@ -6,7 +6,7 @@ use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Reader, SettingsSource};
-use service_kit::{App, Clock, Dependencies, Metrics, RequestContext, Traces};
+use service_kit::{App, Clock, Dependencies, Metrics, Problem, RequestContext, Traces};
 
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
@@ -34,6 +34,10 @@ pub(crate) fn app(dependencies: &Dependencies) -> App {
         .route("/fine", any(async || "fine"))
         .route("/health", get(async || StatusCode::SERVICE_UNAVAILABLE))
         .route("/broken", get(async || StatusCode::BAD_GATEWAY))
+        .route(
+            "/called",
+            get(async || Problem::new(StatusCode::BAD_GATEWAY, "it failed").of_target()),
+        )
         .route("/panic", get(panics))
         .route("/noted", get(noted))
         .route("/slow", get(async || std::future::pending::<()>().await));

@@ -9,7 +9,7 @@ use http_body_util::{Full, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use service_kit::{Emf, Unit};
+use service_kit::{Emf, Lifecycle, Unit};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -28,6 +28,8 @@ fn server_errors(served: &TestServer) -> u64 {
         clock: service_kit::Clock::system(),
         metrics: served.metrics.clone(),
         namespace: "demo".to_owned(),
+        lifecycle: Lifecycle::default(),
+        by_revision: false,
     };
     let errors = std::cell::Cell::new(0);
     emf.report(|line| {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use service_kit::{Clock, LogLayer, ServiceIdentity};
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 #[derive(Clone, Default)]
@@ -16,7 +17,8 @@ impl CapturedLogs {
         let logs = Self::default();
         let clock = Clock::fixed("2026-01-02T03:04:05.678Z".parse().unwrap());
         let written = Arc::clone(&logs.0);
-        let layer = LogLayer::new(service, levels.parse().unwrap(), clock, move |line| {
+        let levels: Targets = levels.parse().unwrap();
+        let layer = LogLayer::new(service, levels, clock, move |line| {
             written.lock().unwrap().extend_from_slice(line);
         });
         let subscriber = tracing_subscriber::registry().with(layer);

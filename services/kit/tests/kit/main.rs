@@ -17,6 +17,7 @@ mod metrics;
 mod otlp;
 mod outbound;
 mod overload;
+mod raw_requests;
 mod readers;
 mod served;
 mod server;

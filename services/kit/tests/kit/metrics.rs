@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Request;
 use serde_json::{Value, json};
-use service_kit::{Clock, Emf, Metrics, Traces, Unit};
+use service_kit::{Clock, Emf, Lifecycle, Metrics, Traces, Unit};
 
 use crate::SERVICE;
 use crate::access::{ask, dependencies};
@@ -21,6 +21,8 @@ fn emf(metrics: &Metrics) -> Emf {
         clock: Clock::fixed("2026-01-02T03:04:05.678Z".parse().unwrap()),
         metrics: metrics.clone(),
         namespace: "demo".to_owned(),
+        lifecycle: Lifecycle::default(),
+        by_revision: false,
     }
 }
 
@@ -70,8 +72,12 @@ fn assert_is_value(value: &Value) {
 }
 
 fn report(metrics: &Metrics) -> Vec<Value> {
+    report_by(&emf(metrics))
+}
+
+fn report_by(emf: &Emf) -> Vec<Value> {
     let lines = Mutex::new(Vec::new());
-    emf(metrics).report(|line| lines.lock().unwrap().push(parsed(line)));
+    emf.report(|line| lines.lock().unwrap().push(parsed(line)));
     lines.into_inner().unwrap()
 }
 
@@ -197,4 +203,93 @@ async fn every_minute_has_its_report() {
     let time = Duration::from_secs(3 * 60 + 59);
     assert!(tokio::time::timeout(time, reports).await.is_err());
     assert_eq!(reported.into_inner().unwrap(), [0, 1, 1]);
+}
+
+/// What CloudWatch makes of a metric: each set of dimensions.
+fn sets_of(line: &Value, metric: &str) -> Vec<Vec<String>> {
+    let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+    let is_of = |directive: &&Value| {
+        let metrics = directive["Metrics"].as_array().unwrap();
+        metrics.iter().any(|it| it["Name"] == metric)
+    };
+    let sets = { directives.iter() }.filter(is_of);
+    let sets = sets.map(|it| serde_json::from_value::<Vec<Vec<String>>>(it["Dimensions"].clone()));
+    sets.flat_map(Result::unwrap).collect()
+}
+
+/// `/called` fails since what it calls does.
+#[tokio::test]
+async fn a_failure_is_the_callers_ours_or_the_targets() {
+    let metrics = Metrics::default();
+    let dependencies = dependencies(metrics.clone(), Traces::default());
+    for path in [
+        "/fine", "/broken", "/called", "/called", "/nowhere", "/health",
+    ] {
+        ask(&dependencies, Request::get(path)).await;
+    }
+    let lines = report(&metrics);
+    let failures = with(&lines, "failures").into_iter().map(|line| {
+        json!([
+            line["route"],
+            line["fault"],
+            line["failures"],
+            line["server_errors"]
+        ])
+    });
+    let expected = [
+        json!(["/broken", "us", 1, 1]),
+        json!(["/called", "target", 2, 2]),
+        json!(["unmatched", "caller", 1, 0]),
+        json!(["/health", "us", 1, 1]),
+    ];
+    assert_eq!(failures.collect::<Vec<_>>(), expected);
+    let called = with(&lines, "failures")[1];
+    let expected = [vec!["service", "fault"], vec!["service", "route", "fault"]];
+    assert_eq!(sets_of(called, "failures"), expected);
+    let expected = [vec!["service"], vec!["service", "route", "status"]];
+    assert_eq!(sets_of(called, "requests"), expected);
+    let health = with(&lines, "failures")[3];
+    assert_eq!(sets_of(health, "failures"), [["service", "route", "fault"]]);
+    assert_eq!(with(&lines, "requests")[0].get("fault"), None);
+}
+
+/// Two revisions that run at once can be compared.
+#[tokio::test]
+async fn the_revision_is_a_property_and_where_it_is_asked_for_a_dimension() {
+    let metrics = Metrics::default();
+    metrics.counter("retries", &[("target", "axon")]).add(1);
+    let dependencies = dependencies(metrics.clone(), Traces::default());
+    let revised = |by_revision: bool, revision: Option<&'static str>| {
+        let lifecycle = Lifecycle::default();
+        lifecycle.ready(revision.map(http::HeaderValue::from_static));
+        Emf {
+            lifecycle,
+            by_revision,
+            ..emf(&metrics)
+        }
+    };
+    for (by_revision, revision) in [
+        (false, None),
+        (true, None),
+        (false, Some("demo-axon:42")),
+        (true, Some("demo-axon:42")),
+    ] {
+        ask(&dependencies, Request::get("/broken")).await;
+        let lines = report_by(&revised(by_revision, revision));
+        assert!(
+            lines
+                .iter()
+                .all(|it| it.get("task_revision").and_then(Value::as_str) == revision)
+        );
+        for metric in ["requests", "failures", "retries", "build_info"] {
+            let line = with(&lines, metric)[0];
+            let sets = sets_of(line, metric);
+            let of_revision = { sets.iter() }
+                .filter(|set| set.last().unwrap() == "task_revision")
+                .count();
+            let is_dimension = by_revision && revision.is_some();
+            let expected = if is_dimension { sets.len() / 2 } else { 0 };
+            assert_eq!(of_revision, expected, "{metric}: {sets:?}");
+        }
+    }
 }

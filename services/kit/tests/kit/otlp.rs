@@ -5,11 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::routing::get;
+use axum::{Extension, Router};
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use service_kit::outbound::{CallTarget, Outbound, span_sender};
-use service_kit::{Clock, Dependencies, Exporter, Metrics, Traces, TrustRoots};
+use service_kit::settings::{Base, Reader, SettingsSource};
+use service_kit::{
+    App, Clock, Dependencies, Exporter, Metrics, RequestContext, Traces, TrustRoots,
+};
 
 use crate::SERVICE;
 use crate::access::{ask, dependencies};
@@ -230,4 +236,86 @@ async fn more_spans_than_memory_is_for_are_dropped_and_counted() {
         ask_traced(&dependencies, "/fine", "01").await;
     }
     assert_eq!(dropped(&dependencies), 2);
+}
+
+/// None is sampled but those of a caller that decided so. Each request makes one call.
+#[tokio::test]
+async fn failed_and_slow_requests_are_kept_with_their_attempts() {
+    let collector = StubServer::answering(200, "{}").await;
+    let called = StubServer::answering(200, "").await;
+    let (dependencies, mut exporter) = exporting_to(&collector.url(""));
+    let ask = async |slow: Duration, path: &'static str, flags: &str| {
+        let dependencies = Dependencies {
+            traces: dependencies.traces.clone().keeping_slow(slow),
+            ..dependencies.clone()
+        };
+        let mut request = Request::get(path).header("Host", "x");
+        if !flags.is_empty() {
+            let parent = format!("00-{TRACE_ID}-{PARENT_ID}-{flags}");
+            request = request.header("traceparent", parent);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        calling(&called, &dependencies).answer(request).await;
+    };
+    ask(Duration::MAX, "/fine", "").await;
+    ask(Duration::MAX, "/broken", "").await;
+    ask(Duration::ZERO, "/fine", "").await;
+    ask(Duration::ZERO, "/broken", "00").await;
+    ask(Duration::MAX, "/fine", "01").await;
+    exporter.export_until(ready(())).await;
+    let spans = spans_of(&collector.calls()[0].body);
+    let names: Vec<_> = spans
+        .iter()
+        .map(|span| span["name"].as_str().unwrap())
+        .collect();
+    let kept = [
+        "GET tested",
+        "GET /broken",
+        "GET tested",
+        "GET /fine",
+        "GET tested",
+        "GET /fine",
+    ];
+    assert_eq!(names, kept);
+    for pair in spans.chunks(2) {
+        assert_eq!(pair[0]["parentSpanId"], pair[1]["spanId"]);
+        assert_eq!(pair[0]["traceId"], pair[1]["traceId"]);
+    }
+    let flags = called.calls().into_iter().map(|call| {
+        let parent = call.headers["traceparent"].to_str().unwrap().to_owned();
+        parent[parent.len() - 2..].to_owned()
+    });
+    assert_eq!(flags.collect::<Vec<_>>(), ["00", "00", "00", "00", "01"]);
+}
+
+/// An application that samples no trace of its own.
+fn calling(called: &StubServer, dependencies: &Dependencies) -> App {
+    let outbound = Outbound::new(
+        target(&called.url("/")),
+        &TrustRoots::default(),
+        dependencies,
+    );
+    let outbound = Arc::new(outbound);
+    let route = |status: StatusCode| {
+        let outbound = Arc::clone(&outbound);
+        get(async move |Extension(context): Extension<RequestContext>| {
+            let request = Request::new(Bytes::new());
+            outbound.call(&context, request).await.unwrap();
+            status
+        })
+    };
+    let routes = Router::new()
+        .route("/fine", route(StatusCode::OK))
+        .route("/broken", route(StatusCode::INTERNAL_SERVER_ERROR));
+    let variable = |name: &str| match name {
+        "OTEL_TRACES_SAMPLER" => Some("parentbased_traceidratio".to_owned()),
+        "OTEL_TRACES_SAMPLER_ARG" => Some("0".to_owned()),
+        _ => None,
+    };
+    let source = SettingsSource {
+        variable: &variable,
+        file: &|_| unreachable!(),
+    };
+    let base = Base::read(&mut Reader::new(&source), SERVICE);
+    App::new(routes, &base, dependencies)
 }

@@ -7,7 +7,7 @@ use service_kit::settings::{
     Base, MetricsOutput, Reader, Setting, SettingError, SettingKind, SettingsSource, Signatures,
     document, known_to, table,
 };
-use service_kit::{ServiceIdentity, TrustRoots};
+use service_kit::{Sampler, ServiceIdentity, TrustRoots};
 
 use crate::SERVICE;
 use kit_testing::authority::Authority;
@@ -124,6 +124,7 @@ fn all_that_is_set_is_read() {
         ("RUST_LOG", "warn,tested=debug"),
         ("METRICS", "emf"),
         ("METRICS_NAMESPACE", "demo"),
+        ("METRICS_REVISION", "dimension"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
         (
             "ECS_CONTAINER_METADATA_URI_V4",
@@ -154,7 +155,8 @@ fn all_that_is_set_is_read() {
         (
             Signatures::Off,
             MetricsOutput::Emf {
-                namespace: "demo".to_owned()
+                namespace: "demo".to_owned(),
+                by_revision: true,
             }
         )
     );
@@ -315,4 +317,60 @@ fn a_file_of_authorities_that_cannot_be_used_is_a_fault() {
     }
     let errors = roots(&|_| Err(io::ErrorKind::NotFound.into())).unwrap_err();
     assert!(errors[0].problem.contains("/authorities.pem"), "{errors:?}");
+}
+
+/// By OpenTelemetry's specification: a warning, and the default.
+#[test]
+fn a_sampler_that_is_not_known_is_passed_over() {
+    let sampler = |variables: &[(&str, &str)]| {
+        let base = base(variables).unwrap();
+        (base.sampler, base.warnings.len())
+    };
+    let name = |name| ("OTEL_TRACES_SAMPLER", name);
+    let share = |share| ("OTEL_TRACES_SAMPLER_ARG", share);
+    let of = |name, ratio| Sampler::new(name, ratio).unwrap();
+    for (variables, expected) in [
+        (&[][..], (Sampler::default(), 0)),
+        (&[name("always_off")], (of("always_off", 1.0), 0)),
+        (&[name("xray")], (Sampler::default(), 1)),
+        (&[name("traceidratio")], (of("always_on", 1.0), 0)),
+        (
+            &[name("traceidratio"), share("0.25")],
+            (of("traceidratio", 0.25), 0),
+        ),
+        (
+            &[name("traceidratio"), share("25%")],
+            (of("always_on", 1.0), 1),
+        ),
+        (
+            &[name("parentbased_traceidratio"), share("2")],
+            (Sampler::default(), 1),
+        ),
+        (&[name("no"), share("no")], (Sampler::default(), 2)),
+    ] {
+        assert_eq!(sampler(variables), expected, "{variables:?}");
+    }
+    let warned = base(&[name("xray")]).unwrap().warnings;
+    let told = warned[0].to_string();
+    assert!(
+        told.starts_with("OTEL_TRACES_SAMPLER: expected always_on or "),
+        "{told}"
+    );
+    assert!(
+        told.ends_with(", got \"xray\", which is passed over"),
+        "{told}"
+    );
+}
+
+#[test]
+fn raised_levels_are_those_of_our_own_code() {
+    let raised = |variables: &[(&str, &str)]| base(variables).unwrap().log_raised;
+    let usual = raised(&[("RUST_LOG", "warn")]);
+    let debug = tracing::Level::DEBUG;
+    for target in ["service_kit::server", "tested", "tested::routes"] {
+        assert!(usual.would_enable(target, &debug), "{target}");
+    }
+    assert!(!usual.would_enable("aws_config", &tracing::Level::INFO));
+    let asked = raised(&[("LOG_RAISED", "trace")]);
+    assert!(asked.would_enable("any", &tracing::Level::TRACE));
 }

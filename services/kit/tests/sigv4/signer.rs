@@ -9,7 +9,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use jiff::Timestamp;
-use service_kit::settings::{Reader, SettingsSource};
+use service_kit::settings::{Reader, Setting, SettingKind, SettingsSource};
 use service_kit::sigv4::{SignedFor, Signer};
 use service_kit::{Clock, KeyPairs, KeyRing};
 
@@ -196,6 +196,17 @@ async fn a_roles_credentials_are_kept_until_a_minute_before_their_end() {
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
+const AXON_SIGNED_FOR: Setting = Setting {
+    default: Some("axon"),
+    ..Setting::new(
+        "AXON_SIGNED_FOR",
+        SettingKind::Choice {
+            values: &["axon", "execute-api", "vpc-lattice-svcs"],
+        },
+        "who verifies",
+    )
+};
+
 #[test]
 fn the_setting_names_who_verifies() {
     for (value, read) in [
@@ -212,12 +223,16 @@ fn the_setting_names_who_verifies() {
             file: &|_| unreachable!(),
         };
         let mut reader = Reader::new(&source);
-        let signed_for = SignedFor::read(&mut reader, "AXON_SIGNED_FOR", "axon");
+        let signed_for = SignedFor::read(&mut reader, &AXON_SIGNED_FOR, "axon");
         let finished = reader.finish(signed_for);
         assert_eq!(finished.as_ref().ok(), read.as_ref(), "{value:?}");
         if let Err(errors) = finished {
             assert_eq!(errors[0].setting, "AXON_SIGNED_FOR");
-            assert!(errors[0].problem.contains("execute-api, vpc-lattice-svcs"));
+            assert!(
+                errors[0]
+                    .problem
+                    .contains("execute-api or vpc-lattice-svcs")
+            );
         }
     }
 }

@@ -113,7 +113,7 @@ impl IntoResponse for DispatchError {
         const TIMEOUT: StatusCode = StatusCode::GATEWAY_TIMEOUT;
         let governance = "governance cannot answer";
         let problem = match self {
-            Self::Request(problem) => problem,
+            Self::Request(problem) => return problem.into_response(),
             Self::Governance(CallError::Deadline) | Self::Axon(CallError::Deadline) => {
                 Problem::new(TIMEOUT, "the deadline passed")
             }
@@ -136,7 +136,7 @@ impl IntoResponse for DispatchError {
                 Problem::new(BAD_GATEWAY, "axon did not answer as it should")
             }
         };
-        problem.into_response()
+        problem.of_target().into_response()
     }
 }
 
@@ -144,6 +144,6 @@ impl IntoResponse for DispatchError {
 fn unavailable(detail: &'static str, retry_after: Duration) -> Response {
     let partial = u64::from(retry_after.subsec_nanos() > 0);
     let seconds = retry_after.as_secs().saturating_add(partial).max(1);
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).of_target();
     ([(RETRY_AFTER, HeaderValue::from(seconds))], problem).into_response()
 }

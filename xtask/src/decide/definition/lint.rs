@@ -53,6 +53,8 @@ pub struct Facts {
     pub service: Option<ServiceFacts>,
     /// What the service's program reads from its environment.
     pub settings: Option<ProgramSettings>,
+    /// Variables that the environment gives to services which may not read them.
+    pub extra_variables: BTreeSet<String>,
     /// How long a deploy waits for a rollout.
     pub rollout_seconds_max: Option<i64>,
     /// What will run it, where the definition does not say so.
@@ -115,11 +117,13 @@ impl Facts {
             region: outputs.region.clone(),
             account_id: outputs.account_id.clone(),
         };
+        let output = outputs.service(service);
         let service = ServiceFacts {
             container_name: service.name().to_owned(),
-            container_port: outputs.service(service).port,
+            container_port: output.port,
         };
         Self {
+            extra_variables: output.environment.keys().cloned().collect(),
             target: Some(target),
             service: Some(service),
             launch_type: Some(LaunchType::Fargate),

@@ -18,11 +18,11 @@ fn headers(values: &[(&str, &str)]) -> HeaderMap {
 /// The trace that a callee sees, and its `tracestate`.
 fn passed_on(values: &[(&str, &str)]) -> (TraceContext, Option<String>) {
     let mut sent = HeaderMap::new();
-    TraceContext::of(&headers(values))
+    TraceContext::of(&headers(values), Sampler::default())
         .child()
         .pass_on(&mut sent);
     let state = sent.get(STATE).map(|it| it.to_str().unwrap().to_owned());
-    (TraceContext::of(&sent), state)
+    (TraceContext::of(&sent, Sampler::default()), state)
 }
 
 fn is_continued(parents: &[&str]) -> bool {
@@ -43,7 +43,7 @@ fn state_of(states: &[&str]) -> Option<String> {
 
 #[test]
 fn a_callers_trace_goes_on_in_a_span_of_ours() {
-    let ours = TraceContext::of(&headers(&[("TraceParent", CALLER)]));
+    let ours = TraceContext::of(&headers(&[("TraceParent", CALLER)]), Sampler::default());
     assert_eq!(ours.trace_id(), TRACE_ID);
     assert_eq!(ours.parent_id(), Some(0xb7ad_6b71_6920_3331));
     assert_ne!(ours.span_id(), 0xb7ad_6b71_6920_3331);
@@ -51,7 +51,10 @@ fn a_callers_trace_goes_on_in_a_span_of_ours() {
     let (seen, _) = passed_on(&[("traceparent", CALLER)]);
     assert_eq!(seen.trace_id(), TRACE_ID);
     assert_ne!(seen.parent_id(), Some(0xb7ad_6b71_6920_3331));
-    assert_eq!(TraceContext::of(&HeaderMap::new()).parent_id(), None);
+    assert_eq!(
+        TraceContext::of(&HeaderMap::new(), Sampler::default()).parent_id(),
+        None
+    );
 }
 
 #[test]
@@ -169,4 +172,36 @@ fn an_unfit_tracestate_is_dropped_as_a_whole() {
     assert_eq!(state_of(&["foo=1", "bar"]), None);
     let of_no_trace = passed_on(&[("traceparent", "no parent"), ("tracestate", "a=1")]);
     assert_eq!(of_no_trace.1, None);
+}
+
+/// What a sampler decides is what callees see; the caller's id stays.
+#[test]
+fn the_decision_is_passed_on() {
+    let sampled = |sampler: &str, values: &[(&str, &str)]| {
+        let sampler = Sampler::new(sampler, 0.0).unwrap();
+        let span = TraceContext::of(&headers(values), sampler);
+        (
+            span.is_sampled(),
+            span.is_unlikely(),
+            span.child().is_sampled(),
+        )
+    };
+    let on = [("traceparent", CALLER)];
+    let off = CALLER.replacen("-01", "-00", 1);
+    let off = [("traceparent", off.as_str())];
+    assert_eq!(sampled("parentbased_always_off", &on), (true, false, true));
+    assert_eq!(
+        sampled("parentbased_always_on", &off),
+        (false, false, false)
+    );
+    assert_eq!(
+        sampled("parentbased_traceidratio", &off),
+        (false, false, false)
+    );
+    assert_eq!(
+        sampled("parentbased_traceidratio", &[]),
+        (false, true, false)
+    );
+    assert_eq!(sampled("always_on", &off), (true, false, true));
+    assert_eq!(sampled("always_off", &on), (false, false, false));
 }

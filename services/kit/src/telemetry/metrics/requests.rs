@@ -1,4 +1,4 @@
-//! Counts and durations of requests by route and status. Recording takes no lock: the entries are
+//! Counts and durations of requests by route, status and whose fault a failure is. Recording takes no lock: the entries are
 //! in a list that only grows and is short enough to be searched.
 
 use std::sync::OnceLock;
@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+
+use crate::request::fault::RequestFault;
 
 /// A router has few routes, and a route few statuses. Requests beyond this are counted together
 /// under the route `other`.
@@ -27,6 +29,7 @@ pub(crate) struct RequestMetrics {
 struct RouteStatus {
     route: Box<str>,
     status: StatusCode,
+    fault: Option<RequestFault>,
     buckets: Box<[AtomicU64]>,
 }
 
@@ -35,6 +38,7 @@ struct RouteStatus {
 pub(crate) struct RequestCounts<'a> {
     pub(crate) route: &'a str,
     pub(crate) status: StatusCode,
+    pub(crate) fault: Option<RequestFault>,
     pub(crate) count: u64,
     /// Milliseconds, each with the number of requests that took so long.
     pub(crate) durations: Vec<(f64, u64)>,
@@ -51,8 +55,14 @@ impl Default for RequestMetrics {
 }
 
 impl RequestMetrics {
-    pub(crate) fn record(&self, route: &str, status: StatusCode, took: Duration) {
-        self.kind(route, status).buckets[bucket(took)].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn record(
+        &self,
+        route: &str,
+        status: StatusCode,
+        fault: Option<RequestFault>,
+        took: Duration,
+    ) {
+        self.kind(route, status, fault).buckets[bucket(took)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn take(&self) -> impl Iterator<Item = RequestCounts<'_>> {
@@ -62,21 +72,22 @@ impl RequestMetrics {
             .filter_map(RouteStatus::take)
     }
 
-    fn kind(&self, route: &str, status: StatusCode) -> &RouteStatus {
+    fn kind(&self, route: &str, status: StatusCode, fault: Option<RequestFault>) -> &RouteStatus {
         let (last, kinds) = self.kinds.split_last().expect("there are some kinds");
         kinds
             .iter()
-            .map(|kind| kind.get_or_init(|| RouteStatus::new(route, status)))
-            .find(|kind| kind.status == status && &*kind.route == route)
-            .unwrap_or_else(|| last.get_or_init(|| RouteStatus::new(OTHER, status)))
+            .map(|kind| kind.get_or_init(|| RouteStatus::new(route, status, fault)))
+            .find(|kind| (kind.status, kind.fault) == (status, fault) && &*kind.route == route)
+            .unwrap_or_else(|| last.get_or_init(|| RouteStatus::new(OTHER, status, fault)))
     }
 }
 
 impl RouteStatus {
-    fn new(route: &str, status: StatusCode) -> Self {
+    fn new(route: &str, status: StatusCode, fault: Option<RequestFault>) -> Self {
         Self {
             route: route.into(),
             status,
+            fault,
             buckets: std::iter::repeat_with(AtomicU64::default)
                 .take(BUCKETS)
                 .collect(),
@@ -94,6 +105,7 @@ impl RouteStatus {
         (!durations.is_empty()).then(|| RequestCounts {
             route: &self.route,
             status: self.status,
+            fault: self.fault,
             count: durations.iter().map(|(_, count)| count).sum(),
             durations,
         })
@@ -154,7 +166,8 @@ mod tests {
         let requests = RequestMetrics::default();
         let took = Duration::from_millis(2);
         for (route, status) in [("/a", 200), ("/a", 500), ("/b", 200), ("/a", 200)] {
-            requests.record(route, StatusCode::from_u16(status).unwrap(), took);
+            let status = StatusCode::from_u16(status).unwrap();
+            requests.record(route, status, RequestFault::of(status, false), took);
         }
         let counts = |requests: &RequestMetrics| -> Vec<_> {
             requests
@@ -174,7 +187,7 @@ mod tests {
     fn the_kinds_are_bounded() {
         let requests = RequestMetrics::default();
         for number in 0..1000 {
-            requests.record(&format!("/{number}"), StatusCode::OK, Duration::ZERO);
+            requests.record(&format!("/{number}"), StatusCode::OK, None, Duration::ZERO);
         }
         let recorded: Vec<_> = requests.take().collect();
         assert_eq!(recorded.len(), ROUTE_STATUSES_MAX);

@@ -49,7 +49,7 @@ impl ClientSpan {
 
 impl Drop for ClientSpan {
     fn drop(&mut self) {
-        self.queue.push(Span {
+        self.queue.push_attempt(Span {
             trace: self.trace.clone(),
             context: self.context.clone(),
             subject: SpanSubject::ClientCall {

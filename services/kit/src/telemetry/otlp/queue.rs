@@ -1,21 +1,26 @@
 //! Spans between the requests that record them and the exporter that sends them.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::span::Span;
-use crate::{Clock, Counter};
+use crate::{Clock, Counter, RequestContext};
 
 /// How many spans are sent at once.
 const BATCH: usize = 512;
 /// Where the collector is slower than the requests, spans beyond this are dropped and counted.
 const SPANS_MAX: usize = 4 * BATCH;
+/// The attempts of so many requests are held until it is known whether they are exported.
+const HELD_MAX: usize = 1024;
 
 pub(super) struct SpanQueue {
     clock: Clock,
     spans: Mutex<Vec<Span>>,
+    /// Of requests that are under way, by the id of the request's span.
+    held: Mutex<HashMap<u64, Vec<Span>>>,
     has_batch: Notify,
     dropped: Counter,
 }
@@ -25,6 +30,7 @@ impl SpanQueue {
         Self {
             clock,
             spans: Mutex::default(),
+            held: Mutex::default(),
             has_batch: Notify::new(),
             dropped,
         }
@@ -43,6 +49,39 @@ impl SpanQueue {
         spans.push(span);
         if spans.len() == BATCH {
             self.has_batch.notify_one();
+        }
+    }
+
+    /// Adds the span of an attempt, or holds it until its request's end decides.
+    pub(super) fn push_attempt(&self, span: Span) {
+        let request = span.context.trace();
+        if request.is_unlikely() {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            match span.context.is_traced() {
+                Some(true) => {}
+                Some(false) => return,
+                None => {
+                    let id = request.span_id();
+                    if held.len() < HELD_MAX || held.contains_key(&id) {
+                        held.entry(id).or_default().push(span);
+                    }
+                    return;
+                }
+            }
+        }
+        self.push(span);
+    }
+
+    /// Exports what is held of a request, or drops it; also what comes of it later.
+    pub(super) fn decide(&self, context: &RequestContext, is_traced: bool) {
+        let id = context.trace().span_id();
+        let attempts = {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            context.set_traced(is_traced);
+            held.remove(&id)
+        };
+        for attempt in attempts.into_iter().flatten().filter(|_| is_traced) {
+            self.push(attempt);
         }
     }
 

@@ -119,7 +119,8 @@ pub(super) fn unknown(input: &Input<'_>) -> Vec<LintFault> {
     let faults = lists.iter().flatten().filter_map(|variable| {
         let node = variable.get("name")?;
         let name = node.string().filter(|name| !name.is_empty())?;
-        if program.settings.find(name).is_some() {
+        let is_given = input.facts.extra_variables.contains(name);
+        if is_given || program.settings.find(name).is_some() {
             return None;
         }
         let known = program.settings.settings.iter().map(|it| &it.name);
