@@ -19,7 +19,7 @@ use xtask::adapters::interrupt::Signals;
 use xtask::adapters::ledger::ReleasesTable;
 use xtask::adapters::logs::CloudWatch;
 use xtask::adapters::probe::Http;
-use xtask::adapters::python_tools::PythonTools;
+use xtask::adapters::python_tools::{ForeignSuites, PythonTools};
 use xtask::adapters::registry::Ecr;
 use xtask::adapters::rehearsal::{FaultSettings, Rehearsal};
 use xtask::adapters::secrets::SecretsManager;
@@ -699,6 +699,10 @@ async fn run_tests(
         fix,
         ci: env.variable("CI") == Some("true"),
         workflows: &workflows,
+        suites: &ForeignSuites {
+            process_env: env,
+            report,
+        },
         report,
         infra: &infra,
         program: &environments::program()?,

@@ -31,7 +31,7 @@ use crate::report::Report;
 
 pub use machine::{
     CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine, RunningContainer, Started,
-    Stopwatch, Subject, Toolchain, Workflows,
+    Stopwatch, Subject, Suites, Toolchain, Workflows,
 };
 
 /// One environment, and everything that acts on it.

@@ -9,3 +9,4 @@ pub mod process;
 pub mod secrets_manager;
 pub mod settings_files;
 pub mod stub;
+pub mod suites;

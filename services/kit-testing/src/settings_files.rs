@@ -8,6 +8,8 @@ const README: &str = "README.md";
 /// Where the settings of every service are.
 const KIT_README: &str = "../kit/README.md";
 const HEAD: &str = "| variable |";
+/// With the line below it.
+const HEAD_LINES: usize = 2;
 
 /// Panics where the files of the crate, in the current folder, are not what its program prints.
 pub fn check_program(program: &str, name: &str) {
@@ -21,15 +23,14 @@ pub fn check_program(program: &str, name: &str) {
     let of_kit = read(KIT_README).replace("<NAME>", &prefix);
     let of_every_service = table(&of_kit);
     let printed = print(&["--settings"]);
-    let own: String = printed
-        .lines()
-        .enumerate()
-        .filter(|(index, row)| *index < 2 || !of_every_service.lines().any(|it| it == *row))
-        .map(|(_, row)| format!("{row}\n"))
+    let is_own = |row: &str| !of_every_service.lines().any(|it| it == row);
+    let rows = printed.lines().enumerate();
+    let own: Vec<&str> = rows
+        .filter(|(index, row)| *index < HEAD_LINES || is_own(row))
+        .map(|(_, row)| row)
         .collect();
-    // Head and line below it.
-    if own.lines().count() > 2 {
-        check_table(&own);
+    if own.len() > HEAD_LINES {
+        check_table(&(own.join("\n") + "\n"));
     }
 }
 

@@ -1,16 +1,19 @@
 //! Checkers from `PyPI`, pinned, and installed below `target/` when they are first used.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use async_trait::async_trait;
 
-use super::process::{Command, Finished};
+use super::process::{Command, Finished, find_program};
 use super::virtual_environment::{VirtualEnvironment, version_of};
-use crate::ports::ProcessEnv;
+use crate::ports::{ProcessEnv, Suites};
 use crate::report::Report;
 
 const REQUIREMENTS: &str = include_str!("../../tools/requirements.txt");
+const SCHEMATHESIS: &str = include_str!("../../tools/schemathesis.txt");
+const H2LOAD: &str = "h2load";
 
 pub struct PythonTools<'a> {
     process_env: &'a ProcessEnv,
@@ -62,6 +65,33 @@ impl<'a> PythonTools<'a> {
     }
 }
 
+/// The suites by others that the services' tests run.
+pub struct ForeignSuites<'a> {
+    pub process_env: &'a ProcessEnv,
+    pub report: &'a Report,
+}
+
+#[async_trait]
+impl Suites for ForeignSuites<'_> {
+    async fn schemathesis(&self) -> Result<PathBuf> {
+        let environment = VirtualEnvironment {
+            subject: "schemathesis",
+            purpose: "a suite of PyPI",
+            requirements: SCHEMATHESIS,
+            version: version_of(&[SCHEMATHESIS]),
+            folder: self.process_env.state_folder().join("schemathesis"),
+        };
+        if !environment.is_complete() {
+            environment.install(self.process_env, self.report).await?;
+        }
+        Ok(environment.program("schemathesis"))
+    }
+
+    fn h2load(&self) -> Option<PathBuf> {
+        find_program(self.process_env, H2LOAD)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +103,6 @@ mod tests {
             REQUIREMENTS,
             &["check-jsonschema==", "checkov==", "zizmor=="],
         );
+        assert_pinned(SCHEMATHESIS, &["schemathesis==", "hypothesis=="]);
     }
 }

@@ -15,7 +15,9 @@ use crate::catalog::Catalog;
 use crate::decide::acceptance::figures::{TestCounts, count_tests, fuzz_runs_of};
 use crate::decide::machine::readiness::{LLVM_MISSING, shell_faults};
 use crate::failure::{Failure, Kind};
-use crate::ports::{CargoRun, CargoTool, Depth, Infra, Machine, Source, Toolchain, Workflows};
+use crate::ports::{
+    CargoRun, CargoTool, Depth, Infra, Machine, Source, Suites, Toolchain, Workflows,
+};
 use crate::report::{BuildEvent, CommandEvent, Report};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,19 @@ pub const LONG: [&str; 1] = ["traffic"];
 
 /// All tests but the end-to-end ones.
 const TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "e2e", "--locked"];
+
+/// Suites by others, against the services' programs.
+const SUITES: [&str; 9] = [
+    "test",
+    "--workspace",
+    "--locked",
+    "--no-fail-fast",
+    "--test",
+    "service",
+    "--",
+    "--ignored",
+    "suites::",
+];
 
 /// Whole commands against the model of ECS. `TESTS` has some hundred runs of it.
 const SIMULATION: [&str; 7] = [
@@ -85,6 +100,7 @@ pub struct TestParts<'a> {
     pub source: &'a dyn Source,
     pub infra: &'a dyn Infra,
     pub workflows: &'a dyn Workflows,
+    pub suites: &'a dyn Suites,
     pub machine: &'a dyn Machine,
     /// Whether what is missing on this machine is installed.
     pub fix: bool,
@@ -139,6 +155,7 @@ pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
     suite.stage("terraform", parts.infra.check()).await;
     suite.end_to_end("end to end", &END_TO_END).await?;
     if scope == TestScope::Long {
+        suite.foreign_suites().await?;
         suite.end_to_end("traffic", &LONG).await?;
         suite.fuzz(&LINT).await;
     }
@@ -217,6 +234,32 @@ impl Suite<'_> {
             why: fault.reason,
             remedy: fault.remedy,
         }));
+    }
+
+    /// The services, by the suites of others: their tests are ignored elsewhere.
+    async fn foreign_suites(&mut self) -> Result<()> {
+        let suites = self.parts.suites;
+        let schemathesis = match suites.schemathesis().await {
+            Ok(program) => program,
+            Err(error) => {
+                self.fail("suites", &error, Instant::now());
+                return Ok(());
+            }
+        };
+        let named = |variable: &str, program: &Path| {
+            let program = program.to_string_lossy().into_owned();
+            (variable.to_owned(), program)
+        };
+        let mut variables: BTreeMap<_, _> = [named("SCHEMATHESIS", &schemathesis)].into();
+        match suites.h2load() {
+            Some(program) => variables.extend([named("H2LOAD", &program)]),
+            None => self.skipped.push(Skipped {
+                stage: "h2load".to_owned(),
+                why: "h2load is not on the PATH".to_owned(),
+                remedy: "apt-get install nghttp2-client".to_owned(),
+            }),
+        }
+        self.run("suites", &SUITES, &variables).await.map(drop)
     }
 
     /// Licenses and sources of all crates, and the advisories about them.

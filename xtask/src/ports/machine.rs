@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -86,6 +87,15 @@ pub struct CargoTool {
 pub trait Workflows: Send + Sync {
     /// Whether they are what GitHub takes, and safe. Needs no network.
     async fn check(&self) -> Result<()>;
+}
+
+/// Suites by others, for what the services answer.
+#[async_trait]
+pub trait Suites: Send + Sync {
+    /// The program, installed below `target/` where it is not there.
+    async fn schemathesis(&self) -> Result<PathBuf>;
+    /// The program, where this machine has it.
+    fn h2load(&self) -> Option<PathBuf>;
 }
 
 /// What a run of cargo left.

@@ -8,4 +8,5 @@ mod openapi;
 mod process;
 mod secrets;
 mod signed;
+mod suites;
 mod telemetry;

@@ -67,14 +67,7 @@ fn sigusr1_raises_the_levels_of_the_log_for_a_time_and_a_storm_of_it_is_one() {
     ];
     let mut axon = ServiceProcess::start(AXON, &variables);
     let address = axon.address();
-    let break_connection = || {
-        drop(rest(connect(
-            address,
-            "no HTTP
-
-",
-        )))
-    };
+    let break_connection = || drop(rest(connect(address, "no HTTP\r\n\r\n")));
     for _ in 0..20_000 {
         axon.signal(Signal::USR1);
     }

@@ -159,12 +159,12 @@ mod tests {
     #[test]
     fn a_ratio_samples_that_share() {
         let sampler = Sampler::new("traceidratio", 0.25).unwrap();
-        let sampled = (0..10_000_u64).filter(|number| {
+        let chosen = (0..10_000_u64).filter(|number| {
             // Spread over all ids.
             let id = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             sampler.decide(u128::from(id), None) == Sampling::Sampled
         });
-        let count = sampled.count();
+        let count = chosen.count();
         assert!((2400..2600).contains(&count), "{count}");
     }
 }

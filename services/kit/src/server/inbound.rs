@@ -119,9 +119,9 @@ impl AppInner {
         context: &RequestContext,
     ) -> Result<(), Problem> {
         host::check(request)?;
-        check_coding(request)?;
         check_time_limit(context)?;
         if !request.body().is_end_stream() {
+            check_coding(request)?;
             let body = mem::take(request.body_mut());
             *request.body_mut() = self.bodies.read(body, context).await?.into();
         }

@@ -9,3 +9,4 @@ mod process;
 mod resilience;
 mod settings;
 mod shutdown;
+mod suites;

@@ -29,6 +29,7 @@ async fn run_scope(fake: &Fake, scope: TestScope, flags: Flags, format: Format) 
             source: fake,
             infra: fake,
             workflows: fake,
+            suites: fake,
             machine: fake,
             fix: flags.fix,
             ci: flags.ci,
@@ -69,10 +70,27 @@ async fn programs_that_take_long_are_run_only_when_they_are_asked_for() {
         let output = run_scope(&fake, scope, Flags::default(), Format::Human).await;
         output.succeeds();
         let ran = fake.state().machine.ran.clone();
-        for program in ["--test traffic", "--fuzz-dir=xtask/fuzz"] {
+        for program in [
+            "--test traffic",
+            "--ignored suites::",
+            "--fuzz-dir=xtask/fuzz",
+        ] {
             let long = ran.iter().filter(|run| run.contains(program));
             assert_eq!(long.count(), runs, "{ran:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suite_that_the_machine_lacks_is_skipped_by_its_name() {
+    for (has_h2load, skipped) in [(true, 0), (false, 1)] {
+        let fake = Fake::empty();
+        fake.state().machine.has_h2load = has_h2load;
+        let output = run_scope(&fake, TestScope::Long, Flags::default(), Format::Human).await;
+        output.succeeds();
+        let lines = output.data.lines();
+        let named = lines.filter(|line| line.starts_with("  h2load: h2load is not on the PATH"));
+        assert_eq!(named.count(), skipped, "{}", output.data);
     }
 }
 

@@ -2,6 +2,7 @@
 //! and what installs them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use xtask::decide::machine::readiness::facts::{
 };
 use xtask::decide::machine::readiness::shell_text;
 use xtask::ports::{
-    Began, CargoRun, CargoTool, Depth, LineWatcher, LocalAws, Machine, Toolchain, Workflows,
+    Began, CargoRun, CargoTool, Depth, LineWatcher, LocalAws, Machine, Suites, Toolchain, Workflows,
 };
 
 use super::Fake;
@@ -19,6 +20,7 @@ use super::Fake;
 pub(crate) struct ThisMachine {
     /// Whether LLVM's tools are installed.
     pub(crate) has_llvm: bool,
+    pub(crate) has_h2load: bool,
     /// Whether apt can install them.
     pub(crate) apt_has_llvm: bool,
     /// Whether the database of advisories can be reached.
@@ -55,6 +57,7 @@ impl Default for ThisMachine {
     fn default() -> Self {
         Self {
             has_llvm: true,
+            has_h2load: true,
             apt_has_llvm: true,
             has_advisories: true,
             engine: running_engine(),
@@ -250,5 +253,17 @@ impl LocalAws for Fake {
 impl Workflows for Fake {
     async fn check(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Suites for Fake {
+    async fn schemathesis(&self) -> Result<PathBuf> {
+        Ok("schemathesis".into())
+    }
+
+    fn h2load(&self) -> Option<PathBuf> {
+        let has_h2load = self.state().machine.has_h2load;
+        has_h2load.then(|| "h2load".into())
     }
 }

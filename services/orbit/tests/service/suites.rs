@@ -1,0 +1,22 @@
+//! Suites by others. `cargo xtask test --long` runs them.
+
+use kit_testing::process::ServiceProcess;
+use kit_testing::stub::StubServer;
+use kit_testing::suites;
+
+use crate::process::ORBIT;
+
+/// Governance allows everything, and axon answers.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs schemathesis"]
+async fn schemathesis_finds_nothing() {
+    let governance = StubServer::answering(200, r#"{"allowed":true}"#).await;
+    let axon = StubServer::answering(200, r#"{"message":"Axon heartbeat OK"}"#).await;
+    let variables = [
+        ("PORT", "0"),
+        ("GOVERNANCE_FUNCTION_URL", &governance.url("/")),
+        ("AXON_SERVICE_URL", &axon.url("/reason")),
+    ];
+    let mut orbit = ServiceProcess::start(ORBIT, &variables);
+    tokio::task::block_in_place(|| suites::schemathesis(orbit.address(), 300));
+}
