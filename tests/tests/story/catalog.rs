@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{Story, base_url, dispatches_are_answered, revision, status};
 
 const CATALOG: &str = "services/catalog.json";
+const SETTINGS: &str = "services/scout/settings.json";
 /// The sources of a service that calls axon, in the place of those that `new` writes.
 const SCOUT: [(&str, &str); 4] = [
     ("lib", include_str!("scout/lib.rs")),
@@ -45,8 +46,10 @@ pub(crate) fn third_service(story: &Story) {
 /// Nothing of scout runs after that, and the others run as before.
 fn a_first_release_fails(checkout: &CheckoutCopy) {
     let before = ["axon", "orbit"].map(|service| revision(checkout, service));
-    checkout.set_in_template("scout", "PORT", "eighty");
-    checkout.xtask(&["deploy"]).expect(20, &["PORT", "scout"]);
+    checkout.set_in_template("scout", "METRICS_NAMESPACE", "AWS/demo");
+    checkout
+        .xtask(&["deploy"])
+        .expect(20, &["METRICS_NAMESPACE", "scout"]);
     let scout = &status(checkout)["services"]["scout"];
     assert_eq!(
         (&scout["desired"], &scout["running"], &scout["release"]),
@@ -55,7 +58,7 @@ fn a_first_release_fails(checkout: &CheckoutCopy) {
     let after = ["axon", "orbit"].map(|service| revision(checkout, service));
     assert_eq!(before, after);
     dispatches_are_answered(checkout);
-    checkout.set_in_template("scout", "PORT", "80");
+    checkout.set_in_template("scout", "METRICS_NAMESPACE", "${PROJECT_NAME}");
 }
 
 /// A third service that cannot start takes the others back with it.
@@ -63,10 +66,10 @@ pub(crate) fn broken_third_service(story: &Story) {
     let checkout = with_both(story);
     let before = ["axon", "scout"].map(|service| revision(checkout, service));
     checkout.set_in_template("axon", "RUST_LOG", "info,axon=trace");
-    checkout.set_in_template("scout", "PORT", "eighty");
+    checkout.set_in_template("scout", "METRICS_NAMESPACE", "AWS/demo");
     let explained = [
         "exit code",
-        "PORT",
+        "METRICS_NAMESPACE",
         &format!("axon        rolled back to {}", before[0]),
         &format!("scout       rolled back to {}", before[1]),
     ];
@@ -136,6 +139,13 @@ fn write_both(checkout: &CheckoutCopy) {
     for (name, text) in SCOUT {
         checkout.write(&format!("services/scout/src/{name}.rs"), text);
     }
+    // What a test of scout writes, too, as its program prints it.
+    let mut settings: Value = serde_json::from_str(&checkout.read(SETTINGS)).expect("JSON");
+    let known = settings.as_array_mut().expect("a list");
+    for (name, kind) in [("AXON_SERVICE_URL", "url"), ("AXON_CONNECT_TO", "text")] {
+        known.push(json!({ "name": name, "type": kind, "required": kind == "url" }));
+    }
+    checkout.write(SETTINGS, &format!("{settings:#}\n"));
     edit_entry(checkout, "scout", |entry| {
         entry["calls"] = json!([{ "service": "axon", "path": "/reason" }]);
     });

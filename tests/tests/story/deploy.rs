@@ -96,13 +96,13 @@ pub(crate) fn broken_image(story: &Story) {
     let checkout = story.deployed();
     let [axon, orbit] = ["axon", "orbit"].map(|service| revision(checkout, service));
     checkout.set_in_template("axon", "RUST_LOG", "info,axon=debug");
-    checkout.set_in_template("orbit", "PORT", "eighty");
+    checkout.set_in_template("orbit", "METRICS_NAMESPACE", "AWS/demo");
     let explained = [
         "rolled out demo-axon:",
         "failed",
         "EssentialContainerExited",
         "exit code",
-        "PORT",
+        "METRICS_NAMESPACE",
         &format!("orbit       rolled back to {orbit}"),
         &format!("axon        rolled back to {axon}"),
     ];

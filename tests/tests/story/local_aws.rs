@@ -9,7 +9,7 @@ use crate::{Story, dispatches_are_answered, releases, status};
 pub(crate) fn crash(story: &Story) {
     let checkout = story.deployed();
     checkout.kill_local_aws();
-    checkout.set_in_template("orbit", "PORT", "eighty");
+    checkout.set_in_template("orbit", "METRICS_NAMESPACE", "AWS/demo");
     let rolled_back = [
         "orbit       rolled back to none desired",
         "axon        rolled back to none desired",
