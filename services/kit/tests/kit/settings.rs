@@ -182,7 +182,7 @@ fn all_faults_are_reported_at_once() {
         ("DEADLINE_MS", "0"),
         ("CONNECTIONS_MAX", "0"),
         ("IN_FLIGHT_MAX", "0"),
-        ("IN_FLIGHT_MIN", "9"),
+        ("IN_FLIGHT_MIN", "1024"),
         ("RUST_LOG", "a=b=c"),
         ("METRICS", "prometheus"),
         ("METRICS_NAMESPACE", "AWS/ECS"),
