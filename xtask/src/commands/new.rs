@@ -398,6 +398,7 @@ mod tests {
     const CATALOG: &str = include_str!("../../tests/catalog.json");
     const ROOT: &str = include_str!("../../../Cargo.toml");
     const ORBIT_PATHS: &str = include_str!("../../../services/orbit/src/lib.rs");
+    const KIT_SETTINGS: &str = include_str!("../../../services/kit/settings.json");
     const ECHO: Component = Component::Service(Service::of("echo"));
     const LIMITS: Component = Component::Function(Function::of("rate-limits"));
 
@@ -416,6 +417,7 @@ mod tests {
                 (catalog::FILE, CATALOG),
                 (LOCK_FILE, lock),
                 ("services/orbit/src/lib.rs", ORBIT_PATHS),
+                ("services/kit/settings.json", KIT_SETTINGS),
             ];
             let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
             Self {
@@ -486,6 +488,9 @@ mod tests {
         let source = MemorySource::new("");
         run(&source, NewKind::Service, "echo").await.unwrap();
         assert_eq!(source.files()[LOCK_FILE], "updated");
+        let settings = &source.files()["services/echo/settings.json"];
+        let known = ProgramSettings::parse(settings);
+        assert!(known.find("ECHO_SECRET_ARN").is_some() && known.faults.is_empty());
     }
 
     #[tokio::test]
