@@ -5,8 +5,6 @@ use std::path::Path;
 
 use crate::rules::{SourceFile, sources};
 
-const SERVICES: [&str; 3] = ["axon", "governance", "orbit"];
-
 fn source(folder: &str) -> String {
     let files = sources(&[&format!("services/{folder}/src")], ".rs");
     let code: Vec<String> = files.iter().map(SourceFile::code).collect();
@@ -17,55 +15,6 @@ fn document(folder: &str, name: &str) -> String {
     sources(&[&format!("services/{folder}")], name)
         .remove(0)
         .text
-}
-
-/// The names that are read: all literals of that shape, in the files that read settings.
-fn settings_of_code(folder: &str) -> BTreeSet<String> {
-    let files = sources(&[&format!("services/{folder}/src")], ".rs");
-    let code = files.iter().map(SourceFile::code);
-    let reading: Vec<String> = code
-        .filter(|code| code.contains("reader: &mut Reader"))
-        .collect();
-    let literals = reading
-        .iter()
-        .flat_map(|code| code.split('"').skip(1).step_by(2));
-    literals
-        .map(|literal| literal.replace("{}", "<NAME>"))
-        .filter(|literal| is_setting(literal))
-        .collect()
-}
-
-/// The names in the first column of the table below `## Settings`.
-fn settings_of_readme(folder: &str) -> BTreeSet<String> {
-    let readme = document(folder, "README.md");
-    let section = readme.split("\n## Settings\n").nth(1).unwrap_or_default();
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let cells = section
-        .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
-    cells
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-        .map(str::to_owned)
-        .collect()
-}
-
-fn is_setting(text: &str) -> bool {
-    let name = text.strip_prefix("<NAME>").unwrap_or(text);
-    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    name.len() > 2 && name.bytes().all(plain)
-}
-
-#[test]
-fn every_setting_is_a_row_and_every_row_is_a_setting() {
-    let kit = settings_of_code("kit");
-    assert_eq!(settings_of_readme("kit"), kit);
-    for folder in SERVICES {
-        // What the kit's README has already is not said twice.
-        let own: BTreeSet<String> = &settings_of_code(folder) - &kit;
-        assert_eq!(settings_of_readme(folder), own, "services/{folder}");
-    }
-    assert!(kit.contains("PORT") && kit.contains("<NAME>_SECRET_ARN"));
-    assert!(settings_of_code("orbit").contains("GOVERNANCE_FUNCTION_URL"));
 }
 
 #[test]
