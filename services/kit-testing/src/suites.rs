@@ -4,22 +4,24 @@
 use std::net::SocketAddr;
 use std::process::Output;
 
-use crate::process::run;
+use crate::process::command;
 
-/// Below the root of the checkout; tests run in their crate.
+/// Below the folder of a service's crate.
 const SCHEMATHESIS_SETTINGS: &str = "../../xtask/tools/schemathesis.toml";
 
-/// Sends requests that the crate's `openapi.json` describes, and some that it does not, and holds
-/// the answers to it. Panics where one is otherwise.
-pub fn schemathesis(address: SocketAddr, examples: u32) {
+/// Sends requests that the `openapi.json` of the crate in a folder describes, and some that it does
+/// not, and holds the answers to it. Panics where one is otherwise. `scratch` is for its cache.
+pub fn schemathesis(address: SocketAddr, examples: u32, folder: &str, scratch: &str) {
     let url = format!("http://{address}");
+    let settings = format!("{folder}/{SCHEMATHESIS_SETTINGS}");
+    let document = format!("{folder}/openapi.json");
     let examples = examples.to_string();
     // The same requests in each run.
     let arguments = [
         "--config-file",
-        SCHEMATHESIS_SETTINGS,
+        &settings,
         "run",
-        "openapi.json",
+        &document,
         "--url",
         &url,
         "--checks",
@@ -34,7 +36,7 @@ pub fn schemathesis(address: SocketAddr, examples: u32) {
         "--max-examples",
         &examples,
     ];
-    let Some(output) = suite("SCHEMATHESIS", &arguments) else {
+    let Some(output) = suite("SCHEMATHESIS", &arguments, scratch) else {
         return;
     };
     let said = String::from_utf8_lossy(&output.stdout);
@@ -47,7 +49,7 @@ pub fn schemathesis(address: SocketAddr, examples: u32) {
 pub fn h2load(address: SocketAddr, path: &str) {
     let url = format!("http://{address}{path}");
     let arguments = ["-n", "20000", "-c", "40", "-m", "10", &url];
-    let Some(output) = suite("H2LOAD", &arguments) else {
+    let Some(output) = suite("H2LOAD", &arguments, ".") else {
         return;
     };
     let said = String::from_utf8_lossy(&output.stdout);
@@ -61,10 +63,11 @@ pub fn h2load(address: SocketAddr, path: &str) {
     clippy::print_stdout,
     reason = "says where a suite is, and that it is skipped"
 )]
-fn suite(variable: &str, arguments: &[&str]) -> Option<Output> {
+fn suite(variable: &str, arguments: &[&str], folder: &str) -> Option<Output> {
     let Ok(program) = std::env::var(variable) else {
         println!("SKIP: {variable} does not name the program");
         return None;
     };
-    Some(run(&program, arguments, &[]))
+    let mut suite = command(&program, &[]);
+    Some(suite.args(arguments).current_dir(folder).output().unwrap())
 }

@@ -50,7 +50,7 @@ pub const LONG: [&str; 1] = ["traffic"];
 const TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "e2e", "--locked"];
 
 /// Suites by others, against the services' programs.
-const SUITES: [&str; 9] = [
+const SUITES: [&str; 8] = [
     "test",
     "--workspace",
     "--locked",
@@ -58,7 +58,6 @@ const SUITES: [&str; 9] = [
     "--test",
     "service",
     "--",
-    "--ignored",
     "suites::",
 ];
 
@@ -236,7 +235,7 @@ impl Suite<'_> {
         }));
     }
 
-    /// The services, by the suites of others: their tests are ignored elsewhere.
+    /// The services, by the suites of others: their tests look at nothing elsewhere.
     async fn foreign_suites(&mut self) -> Result<()> {
         let suites = self.parts.suites;
         let schemathesis = match suites.schemathesis().await {

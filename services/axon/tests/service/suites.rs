@@ -1,19 +1,20 @@
-//! Suites by others. `cargo xtask test --long` runs them.
+//! Suites by others. `cargo xtask test --long` names their programs; else they look at nothing.
 
 use kit_testing::process::ServiceProcess;
 use kit_testing::suites;
 
 use crate::process::AXON;
 
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
+
 #[test]
-#[ignore = "needs schemathesis"]
 fn schemathesis_finds_nothing() {
     let mut axon = ServiceProcess::start(AXON, &[("PORT", "0")]);
-    suites::schemathesis(axon.address(), 300);
+    suites::schemathesis(axon.address(), 300, FOLDER, SCRATCH);
 }
 
 #[test]
-#[ignore = "needs h2load"]
 fn h2load_loses_no_request() {
     let mut axon = ServiceProcess::start(AXON, &[("PORT", "0"), ("RUST_LOG", "warn")]);
     suites::h2load(axon.address(), "/reason");

@@ -72,7 +72,7 @@ async fn programs_that_take_long_are_run_only_when_they_are_asked_for() {
         let ran = fake.state().machine.ran.clone();
         for program in [
             "--test traffic",
-            "--ignored suites::",
+            "--test service -- suites::",
             "--fuzz-dir=xtask/fuzz",
         ] {
             let long = ran.iter().filter(|run| run.contains(program));

@@ -10,23 +10,23 @@ use crate::decide::definition::settings::{ProgramSetting, ProgramSettings};
 const TYPING_ERRORS_MAX: usize = 3;
 
 /// The container that runs the service's program, and what that reads.
-struct Program<'a> {
+struct OwnProgram<'a> {
     container: &'a ContainerDefinition<'a>,
     settings: &'a ProgramSettings,
 }
 
-fn program<'a>(input: &'a Input<'_>) -> Option<Program<'a>> {
+fn program<'a>(input: &'a Input<'_>) -> Option<OwnProgram<'a>> {
     let settings = input.facts.settings.as_ref()?;
     let service = input.facts.service.as_ref()?;
     let mut containers = input.containers.iter();
     let container = containers.find(|it| it.name() == Some(&service.container_name))?;
-    Some(Program {
+    Some(OwnProgram {
         container,
         settings,
     })
 }
 
-impl Program<'_> {
+impl OwnProgram<'_> {
     fn is_set(&self, name: &str) -> bool {
         // An empty variable counts as unset.
         let environment = self.container.environment();
@@ -75,7 +75,7 @@ pub(super) fn missing(input: &Input<'_>) -> Vec<LintFault> {
     faults.collect()
 }
 
-fn missing_for(program: &Program<'_>, setting: &ProgramSetting) -> Vec<LintFault> {
+fn missing_for(program: &OwnProgram<'_>, setting: &ProgramSetting) -> Vec<LintFault> {
     let name = &setting.name;
     let is_set = program.is_set(name);
     let mut faults = Vec::new();

@@ -41,7 +41,7 @@ fn codes(example: &str) -> BTreeSet<&'static str> {
     let is_placeholder = example.contains("{{");
     let facts = Facts {
         is_rendered: !is_placeholder,
-        settings: Some(settings::of_axon()),
+        settings: Some(settings::of("WEB")),
         ..facts()
     };
     let findings = lint("axon", &Definition(base), &facts);

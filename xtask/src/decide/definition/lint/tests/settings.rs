@@ -2,11 +2,15 @@
 
 use super::*;
 
-/// What every service reads, of which axon is one.
 const OF_EVERY_SERVICE: &str = include_str!("../../../../../../services/kit/settings.json");
 
-pub(super) fn of_axon() -> ProgramSettings {
-    ProgramSettings::parse(&OF_EVERY_SERVICE.replace("<NAME>", "AXON"))
+/// What a service with this prefix reads, of itself nothing besides.
+pub(super) fn of(prefix: &str) -> ProgramSettings {
+    ProgramSettings::parse(&OF_EVERY_SERVICE.replace("<NAME>", prefix))
+}
+
+fn of_axon() -> ProgramSettings {
+    of("AXON")
 }
 
 /// Codes and paths without the container's, of a definition with this patch.
