@@ -109,7 +109,10 @@ impl EndpointsTest {
         let begun = self
             .endpoints
             .begin(Instant::now(), TimeLeft::Whole, &[], false);
-        begun.ok().expect("some endpoint is closed")
+        let Ok(call) = begun else {
+            panic!("some endpoint is closed");
+        };
+        call
     }
 
     fn gauge(&self, name: &'static str) -> f64 {
