@@ -23,6 +23,7 @@ mod stop;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -34,6 +35,7 @@ use crate::catalog::{Component, Service};
 use crate::decide::outputs::Outputs;
 use crate::decide::release::hold::Hold;
 use crate::decide::release::lock::{CHANGE_LIMIT, FENCE};
+use crate::decide::release::pace::LookPace;
 use crate::decide::release::plan::{Plan, Step};
 use crate::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use crate::decide::release::rollout::Outcome;
@@ -62,8 +64,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
 /// The pause after a call that was not answered, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// How often something that moves is looked at. The end of a rollout is noticed within this and
-/// one request.
+/// How often it is asked whether something moves at once.
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
 /// So many looks, this far apart, show that something is not what it was.
 const LOOKS_MIN: u32 = 4;
@@ -236,6 +237,7 @@ async fn under_lock(
         hold: None,
         lock: Arc::clone(&lock),
         patience: PATIENCE,
+        unanswered: AtomicU32::new(0),
         asks_deployments: true,
         forward: BTreeMap::new(),
     };
@@ -313,6 +315,8 @@ struct Release<'a> {
     lock: Arc<HeldLock<'a>>,
     /// How long AWS may not answer.
     patience: Duration,
+    /// How many calls it has not answered.
+    unanswered: AtomicU32,
     /// Until AWS refuses to say what became of service deployments.
     asks_deployments: bool,
     /// The service deployments that were followed last.
@@ -333,6 +337,7 @@ impl Release<'_> {
         loop {
             match call().await.map_err(Into::into) {
                 Err(ReleaseError::Unanswered { how }) if started.elapsed() < self.patience => {
+                    self.unanswered.fetch_add(1, Ordering::Relaxed);
                     self.context.report.emit(LockEvent::NotAnswered { how });
                 }
                 answer => return answer,
@@ -340,6 +345,12 @@ impl Release<'_> {
             sleep(pause).await;
             pause = longest.min(pause * 2);
         }
+    }
+
+    /// Waits until it is time for the look after one that found this.
+    async fn rest<T: PartialEq>(&self, pace: &mut LookPace<T>, found: T) {
+        let unanswered = self.unanswered.load(Ordering::Relaxed);
+        sleep(pace.after(found, unanswered)).await;
     }
 
     /// The same for a call that changes what runs: it is made only while the lock is ours.

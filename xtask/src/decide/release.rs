@@ -7,6 +7,7 @@ pub mod deployment;
 pub mod history;
 pub mod hold;
 pub mod lock;
+pub mod pace;
 pub mod plan;
 pub mod record;
 pub mod rollout;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::catalog::Service;
 use crate::decide::artifact::image::Key;
+use crate::decide::release::pace::LookPace;
 use crate::decide::release::plan::{ServiceAction, ServiceStep};
 use crate::decide::release::record::RecordKind;
 use crate::decide::release::rollout::{HealthAnswer, Proof, Rollout, RolloutDecision, RolloutGoal};
@@ -242,6 +243,7 @@ impl Release<'_> {
         let started = Instant::now();
         let revision = goal.revision.clone();
         let mut rollout = Rollout::new(goal);
+        let mut pace = LookPace::new(self.context.environment.emulated);
         let mut seen = 0;
         loop {
             let state = self.service_state(service).await?;
@@ -249,7 +251,7 @@ impl Release<'_> {
             let deployment = deployment.await?;
             let late = started.elapsed() > limit;
             let decision = rollout.observe(&state, deployment.as_ref(), late);
-            watch.deployment = deployment.or(watch.deployment.take());
+            watch.deployment = deployment.clone().or(watch.deployment.take());
             // One look may be stale.
             let (waits, looks) = match decision {
                 RolloutDecision::Wait => (true, u32::MAX),
@@ -270,7 +272,11 @@ impl Release<'_> {
             }
             report.emit(progress(service, &revision, &state));
             self.ensure_lock_not_lost().await?;
-            tokio::time::sleep(POLL_INTERVAL).await;
+            if waits {
+                self.rest(&mut pace, (state, deployment)).await;
+            } else {
+                tokio::time::sleep(pace.before_confirmation()).await;
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{About, Confirmed, End, Release, ReleaseError, observe_with_retired, under_lock};
 use crate::catalog::{Catalog, Function, Service};
 use crate::decide::outputs::Outputs;
+use crate::decide::release::pace::LookPace;
 use crate::decide::release::record::{Entries, Record, RecordKind};
 use crate::decide::release::rollout::Outcome;
 use crate::decide::release::snapshot::{Revision, Snapshot};
@@ -164,6 +165,7 @@ impl Release<'_> {
         self.change(async || cluster.update_service(self.outputs, service, &none).await)
             .await?;
         let started = Instant::now();
+        let mut pace = LookPace::new(self.context.environment.emulated);
         loop {
             let state = self.service_state(service).await?;
             if state.running == 0 && state.pending == 0 {
@@ -179,7 +181,7 @@ impl Release<'_> {
                 running: state.running,
             });
             self.ensure_lock_not_lost().await?;
-            tokio::time::sleep(super::POLL_INTERVAL).await;
+            self.rest(&mut pace, state).await;
         }
         self.change(async || cluster.deregister_task_definition(revision).await)
             .await?;

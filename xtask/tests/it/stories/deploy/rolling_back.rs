@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use xtask::catalog::Component;
+use xtask::commands::deploy::{Options, deploy};
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
@@ -161,6 +162,29 @@ async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
         .fails(20)
         .says(&["timed out with 0 of 2 tasks running"]);
     everything_is_back(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_stands_still_is_looked_at_less_and_less_in_aws() {
+    for (is_local, looks_at_most) in [(true, 2_300), (false, 270)] {
+        let fake = release_where_orbit(RolloutScript::Hangs).await;
+        if !is_local {
+            fake.is_not_local();
+        }
+        let options = Options {
+            components: COMPONENTS.to_vec(),
+            dry_run: false,
+            yes: true,
+            lift_hold: false,
+        };
+        let before = fake.calls().len();
+        let output = fake.run(async |context| deploy(context, &options).await);
+        output.await.fails(20);
+        let calls = fake.calls().split_off(before);
+        let looks = calls.iter().filter(|it| *it == "look orbit").count();
+        let least = looks_at_most * 8 / 10;
+        assert!((least..=looks_at_most).contains(&looks), "{looks}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
