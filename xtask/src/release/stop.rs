@@ -143,6 +143,12 @@ impl Release<'_> {
                 error => error,
             })?;
         }
+        // Autoscaling, or somebody, may have raised a count again.
+        match self.ensure_as_recorded().await {
+            // All is stopped: a look that fails is no news.
+            Err(error @ ReleaseError::Failed(_)) => self.ignore(error.text()),
+            looked => looked?,
+        }
         Ok(())
     }
 

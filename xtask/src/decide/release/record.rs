@@ -285,13 +285,16 @@ impl Entries {
         known.find(|known| known.revision == *revision)
     }
 
-    /// The first component that does not run what it was left with, and what it runs instead.
+    /// The first component that does not run what it was left with, or runs although nothing of it
+    /// was left, and what it runs instead.
     pub fn differs(&self, now: &Snapshot) -> Option<(Component, String)> {
         let mut services = self.services.iter();
         let service = services.find_map(|(service, entry)| {
-            let after = &entry.after.as_ref()?.revision;
             let found = now.services.get(service)?;
-            let differs = found.revision != *after || found.state.desired == 0;
+            let differs = match &entry.after {
+                Some(after) => found.revision != after.revision || found.state.desired == 0,
+                None => found.running().is_some(),
+            };
             differs.then(|| ((*service).into(), found.revision.to_string()))
         });
         let mut functions = self.functions.iter();
@@ -443,8 +446,11 @@ pub mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::record;
+    use super::super::snapshot::RolloutState::Completed;
+    use super::super::snapshot::testing::{deployment, service};
+    use super::testing::{record, service_running};
     use super::*;
+    use crate::catalog::testing::AXON;
     use crate::decide::artifact::image::{Digest, Key};
 
     #[test]
@@ -476,6 +482,40 @@ mod tests {
         let bytes: usize = record.cause.iter().map(String::len).sum();
         assert!(bytes < CAUSE_BYTES_MAX + 20 && bytes > CAUSE_BYTES_MAX / 2);
         assert_eq!(record.cause.last().unwrap(), "  (cut here)");
+    }
+
+    #[test]
+    fn what_differs_from_what_a_release_left_is_named() {
+        let found = |desired: i32| ServiceSnapshot {
+            state: service(vec![deployment("demo-axon:3", Completed, desired, desired)]),
+            revision: "demo-axon:3".parse().unwrap(),
+            content: Some(service_running("demo-axon:3", "c")),
+            definition: None,
+        };
+        let snapshot = |found: ServiceSnapshot| Snapshot {
+            services: [(AXON, found)].into(),
+            functions: BTreeMap::new(),
+        };
+        let mut left = record(3, ReleaseState::Succeeded, "c").entries;
+        let differs = |left: &Entries, desired| {
+            let found = left.differs(&snapshot(found(desired)));
+            found.map(|(component, _)| component)
+        };
+        assert_eq!(differs(&left, 2), None);
+        assert_eq!(differs(&left, 0), Some(AXON.into()));
+        left.services.get_mut(&AXON).unwrap().after = None;
+        assert_eq!(differs(&left, 0), None);
+        assert_eq!(
+            differs(&left, 2),
+            Some(AXON.into()),
+            "somebody scaled what was stopped"
+        );
+        // Whatever runs of a revision that ECS does not have any more is not known.
+        let unknown = ServiceSnapshot {
+            content: None,
+            ..found(2)
+        };
+        assert_eq!(left.differs(&snapshot(unknown)), None);
     }
 
     #[test]
