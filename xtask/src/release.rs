@@ -29,7 +29,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::catalog::{Component, Service};
 use crate::decide::outputs::Outputs;
@@ -355,11 +355,21 @@ impl Release<'_> {
 
     /// The same for a call that changes what runs: it is made only while the lock is ours.
     async fn change<T>(&self, mut call: impl AsyncFnMut() -> Result<T>) -> Result<T, ReleaseError> {
-        self.answered(async || {
-            self.ensure_lock_held().await?;
-            call().await.map_err(ReleaseError::from)
-        })
-        .await
+        self.answered(async || self.change_once(call()).await).await
+    }
+
+    /// One such call. It is given up, with all of its repetitions, before anybody can have taken
+    /// the lock of a holder that is not heard any more.
+    async fn change_once<T>(
+        &self,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T, ReleaseError> {
+        self.ensure_lock_held().await?;
+        let limited = timeout(CHANGE_LIMIT, call).await;
+        let answer = limited.map_err(|_| ReleaseError::Unanswered {
+            how: format!("a change had no answer within {} s", CHANGE_LIMIT.as_secs()),
+        })?;
+        answer.map_err(ReleaseError::from)
     }
 
     /// Something failed that does not end the release.

@@ -33,9 +33,11 @@ impl Release<'_> {
                     component: function.into(),
                 });
                 let zip = builder.bytes(artifact).await?;
-                let published = self.change(async || {
-                    let zip = zip.clone();
-                    functions.publish_version(facts, zip, &artifact.key).await
+                // An upload may take long, and what runs is not changed by it.
+                let published = self.answered(async || {
+                    self.ensure_lock_held().await?;
+                    let published = functions.publish_version(facts, zip.clone(), &artifact.key);
+                    published.await.map_err(ReleaseError::from)
                 });
                 let published = published.await?;
                 FunctionRunning {
@@ -102,9 +104,8 @@ impl Release<'_> {
                     by: format!("the alias names version {} now", alias.version),
                 });
             }
-            self.ensure_lock_held().await?;
             let moved = functions.update_alias(facts, to, &alias.revision_id);
-            moved.await.map_err(ReleaseError::from)
+            self.change_once(moved).await
         })
         .await
     }

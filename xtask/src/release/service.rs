@@ -122,9 +122,8 @@ impl Release<'_> {
             if std::mem::replace(&mut is_repeated, true) {
                 self.runs_one_of(service, &known).await?;
             }
-            self.ensure_lock_held().await?;
-            let updated = cluster.update_service(outputs, service, update).await;
-            updated.map_err(ReleaseError::from)
+            let update = cluster.update_service(outputs, service, update);
+            self.change_once(update).await
         })
         .await
     }

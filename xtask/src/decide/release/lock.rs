@@ -17,7 +17,8 @@ pub const BEAT_INTERVAL: Duration = Duration::from_secs(5);
 pub const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// A holder starts a change only if a beat that was confirmed was sent less than this long ago.
 pub const FENCE: Duration = Duration::from_secs(8);
-/// The limit of a call that changes what runs, its retries included.
+/// The limit of a call that changes what runs, its retries included. The engine keeps it: the SDK
+/// goes on for longer.
 pub const CHANGE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The lock while a run holds it.
