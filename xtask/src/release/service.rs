@@ -55,7 +55,8 @@ impl Release<'_> {
             ServiceAction::Follow => (step.parent.clone(), None),
         };
         // In the middle of a rollout ECS may have gone back by itself.
-        let known = [&step.parent, &step.rollback_revision];
+        let mut known = vec![&step.parent, &step.rollback_revision];
+        known.extend(&step.others);
         let state = self.runs_one_of(service, &known).await?;
         self.write_after(service, &revision, key).await?;
         let known_event = state.events.first().map(|event| event.id.clone());

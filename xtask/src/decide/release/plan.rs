@@ -86,6 +86,8 @@ pub struct ServiceStep {
     pub rollback_revision: Revision,
     /// How many tasks that revision had.
     pub rollback_count: i32,
+    /// In the middle of a rollout: what else ECS may go back to by itself, the placeholder too.
+    pub others: Vec<Revision>,
     /// Sent only where it must change: autoscaling owns it otherwise.
     pub count: Option<i32>,
 }
@@ -233,9 +235,12 @@ fn service_step(
     };
     let settled = found.state.settled() || found.is_first();
     let succeeded = succeeded.filter(|_| !settled);
+    let others = found.state.deployments.iter().filter(|_| !settled);
+    let others = others.map(|it| it.revision.clone());
     ServiceStep {
         service,
         action,
+        others: others.filter(|it| *it != found.revision).collect(),
         previous: succeeded.cloned().or(running),
         parent: found.revision.clone(),
         rollback_revision: succeeded.map_or(&found.revision, |it| &it.revision).clone(),
@@ -370,6 +375,25 @@ mod tests {
         let entry = &plan.entries().services[&AXON];
         let before = entry.before.as_ref().unwrap();
         assert_eq!(before.revision.as_str(), "demo-axon:3");
+    }
+
+    #[test]
+    fn what_ecs_may_go_back_to_is_known_in_the_middle_of_a_rollout() {
+        let placeholder = deployment("demo-axon-placeholder:1", Completed, 0, 0);
+        let state = service(vec![
+            deployment("demo-axon:1", InProgress, 0, 2),
+            placeholder.clone(),
+        ]);
+        let others = axon(&plan("bb", snapshot_of(state, "aa"), None))
+            .others
+            .clone();
+        assert_eq!(others, [placeholder.revision]);
+        let settled = service(vec![deployment("demo-axon:1", Completed, 2, 2)]);
+        assert!(
+            axon(&plan("bb", snapshot_of(settled, "aa"), None))
+                .others
+                .is_empty()
+        );
     }
 
     #[test]
