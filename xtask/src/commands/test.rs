@@ -69,7 +69,7 @@ const SIMULATION: [&str; 7] = [
     "--test",
     "it",
     "--",
-    "simulation::seeds",
+    "simulation::",
 ];
 const SIMULATED_RUNS: u32 = 5_000;
 const SIMULATED_RUNS_LONG: u32 = 100_000;

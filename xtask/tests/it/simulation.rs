@@ -5,28 +5,36 @@
 //! `XTASK_SEED=17 cargo test -p xtask --test it simulation::seeds -- --nocapture`
 
 mod broken;
+mod each_call;
 mod faults;
 mod judge;
 mod ports;
 mod process;
 mod run;
 mod script;
+mod shrink;
 mod simulated;
+mod tally;
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use broken::BrokenEngine;
-use faults::{InjectedFault, PortCall};
+use each_call::Share;
+use faults::{FaultPlan, InjectedFault, PlannedFault, PortCall};
 use run::{RunEnd, StartStates, run};
-use script::{FaultClass, Script, SimulatedCommand};
+use script::Script;
+use tally::Tally;
+
+use crate::world::components::AXON;
 
 /// The runs where `XTASK_SEEDS` names no number. `cargo xtask test` names one.
 const SEEDS: u64 = 300;
 /// In so many runs every fault hits every call.
 const SEEDS_OF_A_SUITE: u64 = 5_000;
+/// With so many, nothing that is not random is left out either.
+const SEEDS_OF_A_LONG_SUITE: u64 = 100_000;
 
 #[expect(clippy::disallowed_methods, reason = "the size of a suite")]
 fn variable(name: &str) -> Option<u64> {
@@ -50,79 +58,9 @@ fn run_seed(bases: &StartStates, seed: u64, broken: Option<BrokenEngine>) -> Run
     simulate(run(bases, &Script::of(seed), broken))
 }
 
-/// What came of many runs.
-#[derive(Default)]
-struct Tally {
-    runs: u64,
-    hits: BTreeMap<(InjectedFault, PortCall), u32>,
-    exits: BTreeMap<(FaultClass, u8), u32>,
-    /// Of the runs with one fault, by that.
-    exits_by_fault: BTreeMap<InjectedFault, BTreeMap<u8, u32>>,
-    failed: BTreeMap<u64, Vec<String>>,
-}
-
-impl Tally {
-    fn count(&mut self, script: &Script, end: RunEnd) {
-        self.runs += 1;
-        // A stop is not taken back.
-        if script.class == FaultClass::One
-            && script.command != SimulatedCommand::Stop
-            && let Some((fault, _)) = end.hits.keys().next()
-        {
-            let exits = self.exits_by_fault.entry(*fault).or_default();
-            *exits.entry(end.exit_code).or_default() += 1;
-        }
-        for (pair, count) in end.hits {
-            *self.hits.entry(pair).or_default() += count;
-        }
-        let exit = (script.class, end.exit_code);
-        *self.exits.entry(exit).or_default() += 1;
-        if !end.violations.is_empty() {
-            self.failed.insert(script.seed, end.violations);
-        }
-    }
-
-    fn table(&self) -> String {
-        let mut table = format!("{:24}", "");
-        for fault in InjectedFault::ALL {
-            table.push_str(&format!(" {:>11}", format!("{fault:?}")));
-        }
-        for call in PortCall::ALL {
-            table.push_str(&format!("\n{:24}", format!("{call:?}")));
-            for fault in InjectedFault::ALL {
-                let count = self.hits.get(&(fault, call));
-                let text = if fault.can_hit(call) {
-                    count.copied().unwrap_or(0).to_string()
-                } else {
-                    "-".to_owned()
-                };
-                table.push_str(&format!(" {text:>11}"));
-            }
-        }
-        table
-    }
-
-    fn never_hit(&self) -> Vec<(InjectedFault, PortCall)> {
-        let mut pairs = InjectedFault::pairs();
-        pairs.retain(|pair| !self.hits.contains_key(pair));
-        pairs
-    }
-
-    /// Of the runs with one faulty call, those that did not end wholly on one release, and all.
-    fn undecided(&self) -> (u32, u32) {
-        let faulty = self.exits_by_fault.iter();
-        let faulty = faulty.filter(|(fault, _)| fault.is_of_one_call());
-        let exits = faulty.flat_map(|(_, exits)| exits.iter());
-        exits.fold((0, 0), |(undecided, all), (exit, count)| {
-            let is_undecided = matches!(exit, 21 | 22);
-            (undecided + u32::from(is_undecided) * count, all + count)
-        })
-    }
-}
-
-/// Runs the seeds on all cores. What came of them does not depend on their order.
-fn tally(seeds: std::ops::Range<u64>) -> Tally {
-    let next = AtomicU64::new(seeds.start);
+/// Runs the scripts on all cores. What came of them does not depend on their order.
+fn tally(numbers: std::ops::Range<u64>, script: impl Fn(u64) -> Script + Sync) -> Tally {
+    let next = AtomicU64::new(numbers.start);
     let tally = Mutex::new(Tally::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -130,12 +68,13 @@ fn tally(seeds: std::ops::Range<u64>) -> Tally {
             scope.spawn(|| {
                 let bases = simulate(StartStates::make());
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= numbers.end {
                         break;
                     }
-                    let end = run_seed(&bases, seed, None);
-                    tally.lock().unwrap().count(&Script::of(seed), end);
+                    let script = script(number);
+                    let end = simulate(run(&bases, &script, None));
+                    tally.lock().unwrap().count(number, script, end);
                 }
             });
         }
@@ -143,38 +82,134 @@ fn tally(seeds: std::ops::Range<u64>) -> Tally {
     tally.into_inner().unwrap()
 }
 
+/// The same, with its figures printed.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "how long a suite takes, and what a proof counts"
+)]
+fn shown_tally(numbers: std::ops::Range<u64>, script: impl Fn(u64) -> Script + Sync) -> Tally {
+    let began = Instant::now();
+    let tally = tally(numbers, script);
+    println!("{}\n{:?}", tally.table(), tally.exits);
+    for (fault, exits) in &tally.exits_by_fault {
+        println!("one {fault:?}: {exits:?}");
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{} runs in {seconds:.1} s", tally.runs);
+    tally
+}
+
+/// Fails where a run did, with the smallest part of the first of them that fails.
+fn ensure_none_failed(tally: &Tally, name: &str) {
+    let Some(first) = tally.failed.values().next() else {
+        return;
+    };
+    show_smallest(&first.script, &first.faults);
+    let shown = tally.failed.iter().take(20);
+    let shown =
+        shown.map(|(number, it)| format!("{name}{number}: {}", it.violations.join("\n    ")));
+    let shown: Vec<String> = shown.collect();
+    panic!("{} runs fail:\n{}", tally.failed.len(), shown.join("\n"));
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "a failed run is told with its transcript"
+)]
+fn show_smallest(script: &Script, faults: &[PlannedFault]) {
+    let bases = simulate(StartStates::make());
+    let run_part = |part: &Script| simulate(run(&bases, part, None));
+    let smallest = shrink::shrink(script, faults, |part| !run_part(part).violations.is_empty());
+    let end = run_part(&smallest);
+    println!("the smallest script that fails: {smallest:#?}");
+    println!("{}", end.transcript.join("\n"));
+    println!("exit {}, {:#?}", end.exit_code, end.violations);
+}
+
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how long a suite takes")]
 fn seeds() {
     if let Some(seed) = variable("XTASK_SEED") {
         let end = run_seed(&simulate(StartStates::make()), seed, None);
         println!("{:#?}", Script::of(seed));
         println!("{}", end.transcript.join("\n"));
         println!("exit {}, {:#?}", end.exit_code, end.violations);
-        assert!(end.violations.is_empty(), "seed {seed}");
+        if !end.violations.is_empty() {
+            show_smallest(&Script::of(seed), &end.faults);
+            panic!("seed {seed}");
+        }
         return;
     }
-    let began = Instant::now();
     let first = variable("XTASK_FIRST_SEED").unwrap_or(0);
     let count = variable("XTASK_SEEDS").unwrap_or(SEEDS);
-    let tally = tally(first..first + count);
-    println!("{}\n{:?}", tally.table(), tally.exits);
-    for (fault, exits) in &tally.exits_by_fault {
-        println!("one {fault:?}: {exits:?}");
-    }
-    let seconds = began.elapsed().as_secs_f64();
+    let tally = shown_tally(first..first + count, Script::of);
     let (undecided, all) = tally.undecided();
-    println!("{} runs in {seconds:.1} s", tally.runs);
     println!("with one faulty call {undecided} of {all} end with 21 or 22");
-    let shown = tally.failed.iter().take(20);
-    let shown = shown.map(|(seed, found)| format!("XTASK_SEED={seed}: {}", found.join("\n    ")));
-    let shown: Vec<String> = shown.collect();
-    let failed = tally.failed.len();
-    assert!(failed == 0, "{failed} seeds fail:\n{}", shown.join("\n"));
+    ensure_none_failed(&tally, "XTASK_SEED=");
     if count >= SEEDS_OF_A_SUITE {
         assert_eq!(tally.never_hit(), [], "no run has these");
         assert!(undecided * 100 <= all, "{undecided} of {all}");
     }
+}
+
+#[test]
+fn each_call_with_each_fault_and_pairs_of_faults() {
+    let share = match variable("XTASK_SEEDS") {
+        Some(SEEDS_OF_A_LONG_SUITE..) => Share::All,
+        Some(SEEDS_OF_A_SUITE..) => Share::Suite,
+        _ => Share::Fast,
+    };
+    let bases = simulate(StartStates::make());
+    let mut cases = each_call::single_faults(&bases, share);
+    cases.extend(each_call::pairs_of_faults(&bases, share));
+    let count = u64::try_from(cases.len()).unwrap();
+    let case = |number: u64| cases[usize::try_from(number).unwrap()].clone();
+    let tally = shown_tally(0..count, case);
+    ensure_none_failed(&tally, "case ");
+    if share != Share::Fast {
+        assert_eq!(tally.never_hit(), [], "no case has these");
+    }
+}
+
+/// The SDK repeats a call for longer than nobody takes the lock of a holder that is not heard.
+#[test]
+fn a_change_that_is_not_answered_is_given_up_before_another_run_takes_over() {
+    let bases = simulate(StartStates::make());
+    let slow = PlannedFault::once(InjectedFault::Slow, PortCall::UpdateService, 0);
+    let script = Script::plain(0).with_faults([
+        slow.lasting(35_000),
+        PlannedFault::always(InjectedFault::Unanswered, PortCall::Beat),
+    ]);
+    let end = simulate(run(&bases, &script, None));
+    assert_eq!(
+        end.violations,
+        [] as [String; 0],
+        "{}",
+        end.transcript.join("\n")
+    );
+}
+
+#[test]
+fn what_fails_is_shrunk_to_what_makes_it_fail() {
+    let bases = simulate(StartStates::make());
+    let broken = BrokenEngine::StableTakenForSuccess;
+    let needed = broken.script(0);
+    let more = Script {
+        has_alarms: true,
+        recovers_by_rollback: true,
+        ..needed.clone().with_faults([
+            PlannedFault::once(InjectedFault::Slow, PortCall::Push, 0),
+            PlannedFault::once(InjectedFault::Throttled, PortCall::Write, 1),
+        ])
+    };
+    let run_part = |part: &Script| simulate(run(&bases, part, Some(broken)));
+    let faults = run_part(&more).faults;
+    let smallest = shrink::shrink(&more, &faults, |part| !run_part(part).violations.is_empty());
+    assert_eq!(faults.len(), 2);
+    assert_eq!(smallest.images, needed.images);
+    assert_eq!(smallest.edited, [AXON.into()]);
+    assert!(matches!(&smallest.plan, FaultPlan::These(left) if left.is_empty()));
+    assert!(!smallest.has_alarms && !smallest.recovers_by_rollback);
 }
 
 #[test]
@@ -186,28 +221,48 @@ fn a_seed_gives_the_same_transcript_each_time() {
     }
 }
 
-/// Each is found by the seeds of a suite: what is wrong with it is not wrong without it.
+/// So many futures of the same script.
+const FUTURES: u64 = 10;
+
+/// Each is found by a script that was made for it, whatever the model's seed decides, and by the
+/// seeds where a suite has them: what is wrong with it is not wrong without it.
 #[test]
 fn broken_engines_are_found() {
     let missed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for broken in BrokenEngine::ALL {
             let missed = &missed;
-            scope.spawn(move || match first_that_finds(broken) {
-                Some((seed, wrong)) => println!("{broken:?}: seed {seed}: {wrong}"),
-                None => missed.lock().unwrap().push(broken),
+            scope.spawn(move || {
+                let bases = simulate(StartStates::make());
+                for seed in 0..FUTURES {
+                    let script = broken.script(seed);
+                    let right = simulate(run(&bases, &script, None)).violations;
+                    let wrong = simulate(run(&bases, &script, Some(broken))).violations;
+                    if !right.is_empty() || wrong.is_empty() {
+                        let text = format!("its script with {seed}: {right:?}");
+                        missed.lock().unwrap().push((broken, text));
+                    }
+                }
+                if variable("XTASK_SEEDS").is_none_or(|count| count < SEEDS_OF_A_SUITE) {
+                    return;
+                }
+                let found = first_that_finds(&bases, broken);
+                if found.is_none() {
+                    let text = "no seed does".to_owned();
+                    missed.lock().unwrap().push((broken, text));
+                }
+                println!("{broken:?}: {found:?}");
             });
         }
     });
     let missed = missed.into_inner().unwrap();
-    assert_eq!(missed, [], "no seed finds these");
+    assert_eq!(missed, [], "not found");
 }
 
-fn first_that_finds(broken: BrokenEngine) -> Option<(u64, String)> {
-    let bases = simulate(StartStates::make());
+fn first_that_finds(bases: &StartStates, broken: BrokenEngine) -> Option<(u64, String)> {
     (0..SEEDS_OF_A_SUITE).find_map(|seed| {
-        let mut wrong = run_seed(&bases, seed, Some(broken)).violations;
-        let is_found = !wrong.is_empty() && run_seed(&bases, seed, None).violations.is_empty();
+        let mut wrong = run_seed(bases, seed, Some(broken)).violations;
+        let is_found = !wrong.is_empty() && run_seed(bases, seed, None).violations.is_empty();
         is_found.then(|| (seed, wrong.remove(0)))
     })
 }

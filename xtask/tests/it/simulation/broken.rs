@@ -1,9 +1,12 @@
-//! Engines that are broken on purpose. Each has to be found by the seeds of the suite.
+//! Engines that are broken on purpose, and for each a script that finds it.
 
 use xtask::decide::release::deployment::{DeploymentStatus, ServiceDeployment};
 
-use super::process::SimulatedProcess;
-use crate::model::{EcsCall, Millis, RolloutStatus, Runs, ServiceAnswer, UpdateCall};
+use super::faults::{InjectedFault, PlannedFault, PortCall};
+use super::process::{STALENESS, SimulatedProcess};
+use super::script::{Beside, Meanwhile, Script, SimulatedCommand, StartState, When};
+use crate::model::{EcsCall, ImageScript, Millis, RolloutStatus, Runs, ServiceAnswer, UpdateCall};
+use crate::world::components::AXON;
 
 /// What is broken at the ports: the engine itself has no switch for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(super) enum BrokenEngine {
     BeatOnlyWhileFollowing,
     /// It closes the record of whoever has the lock.
     CloseWithoutToken,
+    /// It goes back in the order in which it went forward.
+    WrongOrderBack,
     /// It never sends a desired count of 0.
     DesiredNotSentBack,
     /// It tells every failure as 22.
@@ -29,7 +34,7 @@ pub(super) enum BrokenEngine {
 }
 
 impl BrokenEngine {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::NoGuard,
         Self::NoLookAfterOpening,
         Self::OneStaleLookBelieved,
@@ -37,9 +42,90 @@ impl BrokenEngine {
         Self::GoesBackWithoutLock,
         Self::BeatOnlyWhileFollowing,
         Self::CloseWithoutToken,
+        Self::WrongOrderBack,
         Self::DesiredNotSentBack,
         Self::EveryFailureIsDetached,
     ];
+}
+
+impl BrokenEngine {
+    /// A run that finds it, whatever the seed decides.
+    pub(super) fn script(self, seed: u64) -> Script {
+        let plain = Script {
+            push_time: Some(500),
+            ..Script::plain(seed)
+        };
+        let taken_over = |when, faults| Script {
+            beside: Some(Beside {
+                when,
+                command: SimulatedCommand::Deploy,
+                take_over: true,
+            }),
+            ..plain.clone().with_faults(faults)
+        };
+        let slow = |call| PlannedFault::once(InjectedFault::Slow, call, 0).lasting(2_000);
+        let asleep = |call, nth| PlannedFault::once(InjectedFault::Asleep, call, nth);
+        match self {
+            // Its beat is not confirmed any more from the opening on.
+            Self::NoGuard => Script {
+                images: [(AXON, ImageScript::SlowStart)].into(),
+                ..plain.with_faults([PlannedFault::always(
+                    InjectedFault::Unanswered,
+                    PortCall::Beat,
+                )])
+            },
+            Self::NoLookAfterOpening => Script {
+                meanwhile: vec![(When::At(PortCall::Open, 0), Meanwhile::Hotfix(AXON))],
+                ..plain.with_faults([
+                    slow(PortCall::RegisterTaskDefinition),
+                    slow(PortCall::Write),
+                    slow(PortCall::ListServiceDeployments),
+                ])
+            },
+            Self::OneStaleLookBelieved => Script {
+                edited: vec![AXON.into()],
+                meanwhile: vec![(When::At(PortCall::Open, 0), Meanwhile::Hotfix(AXON))],
+                ..plain.with_faults([
+                    // The first one is the plan's.
+                    PlannedFault::once(InjectedFault::Stale, PortCall::DescribeServices, 1)
+                        .lasting(STALENESS),
+                    slow(PortCall::RegisterTaskDefinition),
+                    slow(PortCall::Write),
+                    slow(PortCall::ListServiceDeployments),
+                ])
+            },
+            Self::StableTakenForSuccess | Self::EveryFailureIsDetached => Script {
+                images: [(AXON, ImageScript::NotPulled)].into(),
+                ..plain
+            },
+            Self::DesiredNotSentBack => Script {
+                base: StartState::Applied,
+                images: [(AXON, ImageScript::NotPulled)].into(),
+                ..plain
+            },
+            // It wakes up when the other one has replaced its deployment.
+            Self::GoesBackWithoutLock => taken_over(
+                When::At(PortCall::UpdateService, 0),
+                [asleep(PortCall::ListServiceDeployments, 1).lasting(120_000)],
+            ),
+            // Nothing is looked at while images are pushed.
+            Self::BeatOnlyWhileFollowing => Script {
+                push_time: Some(40_000),
+                ..plain
+            },
+            Self::CloseWithoutToken => Script {
+                push_time: Some(40_000),
+                ..taken_over(
+                    When::At(PortCall::Close, 0),
+                    [asleep(PortCall::Close, 0).lasting(60_000)],
+                )
+            },
+            Self::WrongOrderBack => plain.with_faults([PlannedFault::always(
+                InjectedFault::Unanswered,
+                PortCall::Dispatch,
+            )]),
+        }
+    }
 }
 
 impl SimulatedProcess {
@@ -102,6 +188,9 @@ impl SimulatedProcess {
     /// What an engine that is broken sends, and what it remembers of it.
     pub(super) fn send(&self, call: &mut UpdateCall) {
         let now = self.sim.now();
+        if self.broken == Some(BrokenEngine::WrongOrderBack) {
+            self.send_those_before_back(call);
+        }
         self.facts(|facts| {
             facts.has_updated = true;
             if let Some(revision) = &call.revision {
@@ -127,6 +216,34 @@ impl SimulatedProcess {
         })
     }
 
+    /// What was changed before the service of this call goes back before it does.
+    fn send_those_before_back(&self, call: &UpdateCall) {
+        let (before, goals) = self.facts(|it| (it.before.clone(), it.goals.clone()));
+        let before = before.unwrap_or_default().0;
+        let ran = |name: &str| match &before[name] {
+            Runs::Whole(revision) => Some(revision.clone()),
+            _ => None,
+        };
+        let goes_back = call.revision.is_some() && call.revision == ran(&call.service);
+        let changed = goals.into_iter().filter(|(name, _)| *name != call.service);
+        for (name, _) in changed.filter(|_| goes_back) {
+            if let Some(revision) = ran(&name) {
+                self.send_at_once(name, revision);
+            }
+        }
+    }
+
+    fn send_at_once(&self, service: String, revision: String) {
+        let update = UpdateCall {
+            service,
+            revision: Some(revision),
+            ..UpdateCall::default()
+        };
+        let mut state = self.sim.state();
+        let update = EcsCall::Update(update);
+        drop(state.model.call(self.actor(), false, &update));
+    }
+
     /// What an engine does that goes back without its lock.
     pub(super) fn go_back_without_lock(&self) {
         let is_lost = self.facts(|it| it.lost_lock);
@@ -137,17 +254,7 @@ impl SimulatedProcess {
         let changed = self.facts(|it| it.goals.clone());
         for (name, runs) in before.unwrap_or_default().0 {
             if let (Runs::Whole(revision), true) = (runs, changed.contains_key(&name)) {
-                let update = UpdateCall {
-                    service: name,
-                    revision: Some(revision),
-                    ..UpdateCall::default()
-                };
-                let mut state = self.sim.state();
-                drop(
-                    state
-                        .model
-                        .call(self.actor(), false, &EcsCall::Update(update)),
-                );
+                self.send_at_once(name, revision);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! How calls go wrong, and which ones of a run do.
 
-use crate::model::Chance;
+use crate::model::{Chance, Millis};
 
 /// A call of xtask, as far as its faults are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,12 +8,15 @@ pub(super) enum PortCall {
     Build,
     ReadOutputs,
     ReadSecret,
+    ReplaceSecret,
     ReadLog,
     FindImage,
     Push,
     ReadRecord,
     ReadLock,
     ReadHold,
+    SetHold,
+    LiftHold,
     Open,
     Beat,
     Write,
@@ -37,16 +40,19 @@ pub(super) enum PortCall {
 }
 
 impl PortCall {
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 32] = [
         Self::Build,
         Self::ReadOutputs,
         Self::ReadSecret,
+        Self::ReplaceSecret,
         Self::ReadLog,
         Self::FindImage,
         Self::Push,
         Self::ReadRecord,
         Self::ReadLock,
         Self::ReadHold,
+        Self::SetHold,
+        Self::LiftHold,
         Self::Open,
         Self::Beat,
         Self::Write,
@@ -73,16 +79,40 @@ impl PortCall {
         !matches!(self, Self::Build | Self::Probe | Self::Dispatch)
     }
 
+    /// The bucket of ECS's tokens that it takes one of ("Request throttling for the Amazon ECS
+    /// API"): how many there are at most, and within how many milliseconds one comes back, where
+    /// the rest of the account leaves a tenth.
+    pub(super) fn bucket(self) -> Option<(&'static str, u64, Millis)> {
+        Some(match self {
+            Self::DescribeServices
+            | Self::ListServiceDeployments
+            | Self::DescribeServiceDeployments => ("read a service", 10, 500),
+            Self::UpdateService | Self::StopServiceDeployment => ("change a service", 5, 2_000),
+            Self::DescribeTaskDefinition => ("read a definition", 10, 500),
+            Self::RegisterTaskDefinition | Self::DeregisterTaskDefinition => {
+                ("change a definition", 2, 10_000)
+            }
+            Self::DescribeTasks => ("read a task", 10, 500),
+            _ => return None,
+        })
+    }
+
     /// Whether it changes something that others see.
     pub(super) fn changes(self) -> bool {
         self.changes_what_runs()
             || matches!(
                 self,
-                Self::Push | Self::Open | Self::Beat | Self::Write | Self::Close
+                Self::Push
+                    | Self::SetHold
+                    | Self::LiftHold
+                    | Self::Open
+                    | Self::Beat
+                    | Self::Write
+                    | Self::Close
             )
     }
 
-    /// The SDK gives these up soon.
+    /// The engine gives these up soon.
     pub(super) fn changes_what_runs(self) -> bool {
         matches!(
             self,
@@ -92,6 +122,7 @@ impl PortCall {
                 | Self::StopServiceDeployment
                 | Self::PublishVersion
                 | Self::UpdateAlias
+                | Self::ReplaceSecret
         )
     }
 }
@@ -185,31 +216,78 @@ impl InjectedFault {
 /// Which calls of a process go wrong.
 #[derive(Debug, Clone)]
 pub(super) enum FaultPlan {
-    None,
-    /// One call: the nth of its kind.
-    One(InjectedFault, PortCall, u32),
+    These(Vec<PlannedFault>),
     /// One in so many calls, up to a number of them.
     Several {
         one_in: u64,
         left: u32,
+        chance: Chance,
     },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PlannedFault {
+    pub(super) fault: InjectedFault,
+    pub(super) call: PortCall,
+    /// So many calls of the kind come before it. `None`: it hits all of them.
+    pub(super) nth: Option<u32>,
+    /// How long a call is slow, a machine sleeps or is without network, or how old an answer is.
+    /// `None`: as chance has it.
+    pub(super) time: Option<Millis>,
+}
+
+impl PlannedFault {
+    pub(super) fn once(fault: InjectedFault, call: PortCall, nth: u32) -> Self {
+        Self {
+            fault,
+            call,
+            nth: Some(nth),
+            time: None,
+        }
+    }
+
+    pub(super) fn always(fault: InjectedFault, call: PortCall) -> Self {
+        Self {
+            nth: None,
+            ..Self::once(fault, call, 0)
+        }
+    }
+
+    pub(super) fn lasting(self, time: Millis) -> Self {
+        Self {
+            time: Some(time),
+            ..self
+        }
+    }
+}
+
 impl FaultPlan {
-    /// The fault of a call that comes now.
-    pub(super) fn next(&mut self, call: PortCall, chance: &mut Chance) -> Option<InjectedFault> {
+    pub(super) const NONE: Self = Self::These(Vec::new());
+
+    /// The fault of a call that comes now, and how long it lasts.
+    pub(super) fn next(&mut self, call: PortCall) -> Option<(InjectedFault, Option<Millis>)> {
         match self {
-            Self::One(fault, at, nth) if *at == call => {
-                let fault = *fault;
-                if *nth == 0 {
-                    *self = Self::None;
-                    return Some(fault);
+            Self::These(planned) => {
+                let mut found = None;
+                for (index, it) in planned.iter_mut().enumerate() {
+                    match &mut it.nth {
+                        _ if it.call != call => {}
+                        None | Some(0) => found = found.or(Some(index)),
+                        Some(nth) => *nth -= 1,
+                    }
                 }
-                *nth -= 1;
-                None
+                let index = found?;
+                let hit = planned[index];
+                if hit.nth.is_some() {
+                    planned.remove(index);
+                }
+                Some((hit.fault, hit.time))
             }
-            Self::None | Self::One(..) => None,
-            Self::Several { one_in, left } => {
+            Self::Several {
+                one_in,
+                left,
+                chance,
+            } => {
                 if *left == 0 || !chance.one_in(*one_in) {
                     return None;
                 }
@@ -219,7 +297,7 @@ impl FaultPlan {
                     return None;
                 }
                 *left -= 1;
-                Some(fault)
+                Some((fault, None))
             }
         }
     }

@@ -6,11 +6,11 @@ use xtask::catalog::Component;
 use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
-use super::faults::{InjectedFault, PortCall};
+use super::faults::{InjectedFault, PlannedFault, PortCall};
 use super::process::{STALENESS, SimulatedProcess};
 use super::run::ENDLESS;
 use super::script::{FaultClass, Script, SimulatedCommand};
-use super::simulated::{ProcessFacts, SimulatedState};
+use super::simulated::{AliasChange, ProcessFacts, SimulatedState};
 use crate::model::{Actor, Millis, Runs, ServiceChange};
 use crate::world::KILLED;
 use crate::world::components::{COMPONENTS, GOVERNANCE};
@@ -26,6 +26,7 @@ pub(super) fn at_end(process: &SimulatedProcess, exit: u8) -> Vec<String> {
         .opened
         .and_then(|(number, _)| process.sim.stores.state().record(number));
     let state = process.sim.state();
+    let stores = process.sim.stores.state();
     let court = Court {
         id,
         facts: &facts,
@@ -34,6 +35,12 @@ pub(super) fn at_end(process: &SimulatedProcess, exit: u8) -> Vec<String> {
     };
     let mut found = court.fence();
     found.extend(court.strangers());
+    found.extend(
+        stores
+            .lost
+            .iter()
+            .map(|it| format!("a dispatch is lost: {it}")),
+    );
     if facts.closed_of_others {
         found.push("the lock of another run was given back".to_owned());
     }
@@ -67,6 +74,12 @@ pub(super) fn of_class(script: &Script, exit: u8, talk: &str) -> Option<String> 
     (!right).then(|| format!("(f) without a fault the exit is {exit}: {talk}"))
 }
 
+/// When faults end, a rotation ends too, and whatever was begun before.
+pub(super) fn of_last_rotation(command: SimulatedCommand, exit: u8, talk: &str) -> Option<String> {
+    let is_wrong = command == SimulatedCommand::Rotate && exit != 0;
+    is_wrong.then(|| format!("(e) a rotation ended with {exit}: {talk}"))
+}
+
 struct Court<'a> {
     id: u32,
     facts: &'a ProcessFacts,
@@ -81,17 +94,28 @@ impl Court<'_> {
         changes.filter(move |it| it.by == Actor::Process(id))
     }
 
+    fn moves(&self) -> impl Iterator<Item = &AliasChange> {
+        let moves = self.state.aliases.iter();
+        moves.filter(|it| it.by == Some(self.id))
+    }
+
     /// (b)
     fn fence(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for change in self.changes().filter(|it| !it.late) {
+        let of_services = self.changes().filter(|it| !it.late);
+        let of_services = of_services.map(|it| (it.service.as_str(), it.at));
+        let moves = self.moves().filter(|it| !it.late);
+        let moves = moves.map(|it| (GOVERNANCE.name(), it.at));
+        let replaced = self.state.replaced.iter();
+        let replaced = replaced.filter(|(_, by, late)| *by == self.id && !late);
+        let replaced = replaced.map(|(at, ..)| ("a secret", *at));
+        for (component, at) in of_services.chain(moves).chain(replaced) {
             let known = self.facts.confirmed.iter();
-            let known = known.filter(|(known, _)| *known <= change.at);
+            let known = known.filter(|(known, _)| *known <= at);
             let beat = known.map(|(_, sent)| *sent).max().unwrap_or(0);
-            if change.at > beat + BEAT_MAX {
-                let (service, at) = (&change.service, change.at);
+            if at > beat + BEAT_MAX {
                 found.push(format!(
-                    "(b) {service} is changed at {at}, the last beat is of {beat}"
+                    "(b) {component} is changed at {at}, the last beat is of {beat}"
                 ));
             }
         }
@@ -101,10 +125,9 @@ impl Court<'_> {
     /// (g) Nothing that somebody else brought after the plan is replaced.
     fn strangers(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let (_, opened) = self.facts.opened.unwrap_or_default();
+        let looked = self.facts.looked.unwrap_or_default();
         for change in self.changes().filter(|it| !it.late && it.from != it.to) {
-            let theirs = change.from_since > self.facts.started.max(opened)
-                && change.at > change.from_since + STALENESS;
+            let theirs = change.from_since > looked && change.at > change.from_since + STALENESS;
             let is_stranger = match change.from_by {
                 Actor::Person => true,
                 Actor::Process(other) => other != self.id && !self.is_late(change),
@@ -128,7 +151,7 @@ impl Court<'_> {
     fn was_silent(&self) -> bool {
         let now = self.state.model.now;
         let mut faults = self.facts.faults.iter();
-        let hit = faults.any(|(at, fault, call)| {
+        let hit = faults.any(|(at, PlannedFault { fault, call, .. })| {
             let refused = matches!(fault, InjectedFault::Refused | InjectedFault::Denied);
             let of_ledger = matches!(
                 call,
@@ -152,8 +175,7 @@ impl Court<'_> {
 
     fn last_change(&self) -> Millis {
         let changes = self.changes().map(|it| it.at);
-        let moves = self.state.aliases.iter();
-        let moves = moves.filter(|it| it.by == Some(self.id)).map(|it| it.at);
+        let moves = self.moves().map(|it| it.at);
         let opened = self.facts.opened.map(|(_, at)| at);
         changes.chain(moves).chain(opened).max().unwrap_or(0)
     }
@@ -165,6 +187,9 @@ impl Court<'_> {
             let wrong = format!("(a) {changed} changes without a record");
             return if changed > 0 { vec![wrong] } else { Vec::new() };
         };
+        if !record.kind.changes_components() {
+            return Vec::new();
+        }
         let entries = &record.entries;
         match exit {
             0 => self.all_run("what the record says", |it| match (record.kind, it) {
@@ -217,9 +242,11 @@ impl Court<'_> {
             Expected::Version(version) => self.named(version.as_ref(), from),
             Expected::Runs(_) => true,
         });
-        // There is no common moment of tasks that end meanwhile.
+        // There is no common moment of tasks that end meanwhile, and what was not changed may lack
+        // one that somebody stopped shortly before.
+        let before = self.facts.started.saturating_sub(60_000);
         let each = expected.iter().all(|(component, expected)| match expected {
-            Expected::Runs(expected) => self.ran(component.name(), expected),
+            Expected::Runs(expected) => self.ran(component.name(), expected, before),
             Expected::Version(_) => true,
         });
         let together = moments().any(|it| services(&it.runs));
@@ -233,11 +260,11 @@ impl Court<'_> {
         )]
     }
 
-    /// Whether this ran of a service at a moment since it was changed.
-    fn ran(&self, service: &str, expected: &Runs) -> bool {
+    /// Whether this ran of a service at a moment since it was changed. One that was not changed
+    /// counts from a time on.
+    fn ran(&self, service: &str, expected: &Runs, unchanged_from: Millis) -> bool {
         let changed = self.changes().filter(|it| it.service == service);
-        let opened = self.facts.opened.map(|(_, at)| at);
-        let from = changed.map(|it| it.at).chain(opened).max().unwrap_or(0);
+        let from = changed.map(|it| it.at).max().unwrap_or(unchanged_from);
         let mut moments = self.state.model.truth.since(from);
         moments.any(|it| it.runs[service] == *expected)
     }
@@ -262,12 +289,13 @@ impl Court<'_> {
         }
         let entries = &record.entries;
         let from = self.last_change();
+        let (_, opened) = self.facts.opened.unwrap_or_default();
         let mut found = Vec::new();
         for component in COMPONENTS {
             let expected = [after(entries, component), self.before(entries, component)];
             let holds = expected.iter().any(|it| match it {
                 Expected::Version(version) => self.named(version.as_ref(), from),
-                Expected::Runs(runs) => self.ran(component.name(), runs),
+                Expected::Runs(runs) => self.ran(component.name(), runs, opened),
             });
             if !holds && !is_named(entries, component) {
                 let last = &self.state.model.truth.moments.last().unwrap().runs;
@@ -293,7 +321,8 @@ impl Court<'_> {
 
     /// (a) What is said to be somebody else's is that.
     fn names_no_stranger_in_vain(&self, exit: u8) -> Vec<String> {
-        let Some(record) = self.record else {
+        let changes = self.record.filter(|it| it.kind.changes_components());
+        let Some(record) = changes else {
             return Vec::new();
         };
         if exit == 11 && !COMPONENTS.iter().any(|it| self.is_changed_by_others(*it)) {
@@ -323,12 +352,7 @@ impl Court<'_> {
         let mut order: Vec<(Millis, &str, &str)> = services
             .map(|it| (it.at, it.service.as_str(), it.to.as_str()))
             .collect();
-        let moves = self
-            .state
-            .aliases
-            .iter()
-            .filter(|it| it.by == Some(self.id));
-        let moves = moves.filter(|it| !it.late);
+        let moves = self.moves().filter(|it| !it.late);
         order.extend(moves.map(|it| (it.at, GOVERNANCE.name(), it.version.as_str())));
         order.sort_unstable();
         let mut forward: Vec<(&str, &str)> = Vec::new();

@@ -141,7 +141,10 @@ impl SimulatedProcess {
             let mut answer = answer.with_context(|| format!("no service {name}"))?;
             self.believe(name, stale, &mut answer);
             let now = self.sim.now();
-            self.facts(|it| it.last_look_at = now);
+            self.facts(|it| {
+                it.last_look_at = now;
+                it.looked.get_or_insert(now);
+            });
             found.insert(*service, state_of(&answer)?);
         }
         Ok(found)
@@ -325,10 +328,15 @@ impl Cluster for SimulatedProcess {
         Ok(words.map(str::to_owned).collect())
     }
 
-    async fn running_tasks(&self, _: &Outputs, service: Service) -> Result<Vec<String>> {
-        let sim = self.sim.clone();
+    /// For a rotation those that read their secrets, and say so in the log.
+    async fn running_tasks(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>> {
+        let (sim, outputs) = (self.sim.clone(), outputs.clone());
         self.call(PortCall::DescribeTasks, service.name(), move |_| {
             Box::pin(async move {
+                let readers = sim.stores.running_tasks(&outputs, service).await?;
+                if !readers.is_empty() {
+                    return Ok(readers);
+                }
                 let tasks = sim.state().model.tasks(service.name());
                 Ok(tasks.into_iter().map(|it| it.id).collect())
             })
@@ -520,7 +528,11 @@ impl Registry for SimulatedProcess {
     async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {
         let (stores, outputs) = (self.sim.stores.clone(), outputs.clone());
         let artifact = artifact.clone();
-        let time = self.sim.state().chance.between(500, 60_000);
+        let time = {
+            let state = &mut *self.sim.state();
+            let usual = state.chance.between(500, 60_000);
+            state.push_time.unwrap_or(usual)
+        };
         tokio::time::sleep(Duration::from_millis(time)).await;
         self.call(PortCall::Push, service.name(), move |_| {
             Box::pin(async move { stores.push(&outputs, service, &artifact).await })
@@ -544,8 +556,13 @@ impl Logs for SimulatedProcess {
         Ok(Vec::new())
     }
 
-    async fn mentions(&self, _: &str, _: Timestamp, _: &str) -> Result<Vec<LogLine>> {
-        Ok(Vec::new())
+    async fn mentions(&self, group: &str, from: Timestamp, text: &str) -> Result<Vec<LogLine>> {
+        let stores = self.sim.stores.clone();
+        let (group, text) = (group.to_owned(), text.to_owned());
+        self.call(PortCall::ReadLog, "", move |_| {
+            Box::pin(async move { stores.mentions(&group, from, &text).await })
+        })
+        .await
     }
 }
 
@@ -572,7 +589,19 @@ impl SecretStore for SimulatedProcess {
     }
 
     async fn replace(&self, arn: &str, version: &str, document: &Value) -> Result<bool> {
-        self.sim.stores.replace(arn, version, document).await
+        let (sim, by, arn) = (self.sim.clone(), self.id, arn.to_owned());
+        let (version, document) = (version.to_owned(), document.clone());
+        self.call(PortCall::ReplaceSecret, "", move |how| {
+            Box::pin(async move {
+                let replaced = sim.stores.replace(&arn, &version, &document).await?;
+                let now = sim.now();
+                if replaced {
+                    sim.state().replaced.push((now, by, how.late));
+                }
+                Ok(replaced)
+            })
+        })
+        .await
     }
 }
 
@@ -702,11 +731,19 @@ impl Ledger for SimulatedProcess {
     }
 
     async fn set_hold(&self, hold: &Hold) -> Result<bool> {
-        self.sim.stores.set_hold(hold).await
+        let (stores, hold) = (self.sim.stores.clone(), hold.clone());
+        self.call(PortCall::SetHold, "", move |_| {
+            Box::pin(async move { stores.set_hold(&hold).await })
+        })
+        .await
     }
 
     async fn lift_hold(&self) -> Result<Option<Hold>> {
-        self.sim.stores.lift_hold().await
+        let stores = self.sim.stores.clone();
+        self.call(PortCall::LiftHold, "", move |_| {
+            Box::pin(async move { stores.lift_hold().await })
+        })
+        .await
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use xtask::failure::{Failure, Kind};
 
 use super::broken::BrokenEngine;
-use super::faults::{FaultPlan, InjectedFault, PortCall};
+use super::faults::{FaultPlan, InjectedFault, PlannedFault, PortCall};
 use super::simulated::{ProcessFacts, Simulated};
 use crate::model::{Actor, Millis};
 use crate::world::Fake;
@@ -140,18 +140,32 @@ impl SimulatedProcess {
         if self.facts(|it| it.killed) {
             std::future::pending::<()>().await;
         }
-        let fault = {
-            let chance = &mut self.sim.state().chance;
-            self.plan.lock().unwrap().next(call, chance)
-        };
-        self.note(call, about, fault);
-        if let Some(fault) = fault {
+        let nth = self.facts(|it| {
+            let count = it.calls.entry(call).or_default();
+            *count += 1;
+            *count - 1
+        });
+        let fault = self.plan.lock().unwrap().next(call);
+        self.note(call, about, fault.map(|(fault, _)| fault));
+        if self.id == 0 {
+            self.sim.reach(call);
+        }
+        if let Some((fault, time)) = fault {
             let now = self.sim.now();
-            self.facts(|it| it.faults.push((now, fault, call)));
+            let planned = PlannedFault {
+                time,
+                ..PlannedFault::once(fault, call, nth)
+            };
+            self.facts(|it| it.faults.push((now, planned)));
             *self.sim.state().hits.entry((fault, call)).or_default() += 1;
         }
+        if !self.sim.takes_token(call) {
+            // As often as the SDK repeats it.
+            sleep(self.between(1_000, 5_000)).await;
+            return Err(unanswered(call));
+        }
         let fate = match fault {
-            Some(fault) => self.suffer(fault, call).await?,
+            Some((fault, time)) => self.suffer(fault, call, time).await?,
             None => Fate::Carried(IN_TIME),
         };
         let expired = self.facts(|it| it.expired) && call.is_of_aws();
@@ -186,8 +200,18 @@ impl SimulatedProcess {
         true
     }
 
-    async fn suffer(&self, fault: InjectedFault, call: PortCall) -> Result<Fate> {
+    async fn suffer(
+        &self,
+        fault: InjectedFault,
+        call: PortCall,
+        time: Option<Millis>,
+    ) -> Result<Fate> {
         let now = self.sim.now();
+        let lasts = |least, most| {
+            let time = time.map(Duration::from_millis);
+            time.unwrap_or_else(|| self.between(least, most))
+        };
+        let until = |time: Duration| now + u64::try_from(time.as_millis()).unwrap_or(Millis::MAX);
         Ok(match fault {
             InjectedFault::Refused => {
                 anyhow::bail!("{call:?}: InvalidParameterException: refused")
@@ -208,14 +232,14 @@ impl SimulatedProcess {
             InjectedFault::Late => {
                 let rarely = self.sim.state().chance.one_in(10);
                 let longest = if rarely { 250_000 } else { 25_000 };
-                Fate::Late(self.limit(call), self.between(500, longest))
+                Fate::Late(self.limit(call), lasts(500, longest))
             }
             InjectedFault::Slow => {
-                sleep(self.between(1_000, 8_000)).await;
+                sleep(lasts(1_000, 8_000)).await;
                 Fate::Carried(IN_TIME)
             }
             InjectedFault::Stale => {
-                let stale = self.sim.state().chance.between(500, STALENESS);
+                let stale = until(lasts(500, STALENESS)) - now;
                 Fate::Carried(How { stale, ..IN_TIME })
             }
             InjectedFault::Expired => {
@@ -231,13 +255,18 @@ impl SimulatedProcess {
             InjectedFault::NoNetwork => {
                 let long = self.sim.state().chance.one_in(8);
                 let longest = if long { 600_000 } else { 60_000 };
-                let until = now + self.sim.state().chance.between(3_000, longest);
+                let until = until(lasts(3_000, longest));
                 self.facts(|it| it.no_network_until = until);
                 Fate::Carried(IN_TIME)
             }
             InjectedFault::Asleep => {
-                let until = now + self.sim.state().chance.between(2_000, 120_000);
+                let until = until(lasts(2_000, 120_000));
                 self.facts(|it| it.asleep_until = until);
+                if call.changes_what_runs() {
+                    // It is sent when the machine wakes up.
+                    let asleep = Duration::from_millis(until - now);
+                    return Ok(Fate::Late(asleep, Duration::ZERO));
+                }
                 self.sleeps().await;
                 Fate::Carried(How {
                     late: true,
@@ -249,7 +278,7 @@ impl SimulatedProcess {
 
     /// After which the SDK gives a call up.
     fn limit(&self, call: PortCall) -> Duration {
-        if call.changes_what_runs() || call == PortCall::Beat {
+        if call == PortCall::Beat {
             Duration::from_secs(10)
         } else if matches!(call, PortCall::Probe | PortCall::Dispatch) {
             Duration::from_secs(5)

@@ -8,10 +8,13 @@ use std::time::Duration;
 use anyhow::Result;
 use futures_util::future::join;
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use xtask::catalog::{Component, Service};
 use xtask::commands::deploy::{Options, deploy};
+use xtask::commands::hold::{hold, unhold};
 use xtask::commands::rollback::{RollbackOptions, rollback, stop};
+use xtask::commands::secrets::rotate;
 use xtask::decide::outputs::Architecture;
 use xtask::failure;
 use xtask::planning;
@@ -19,10 +22,10 @@ use xtask::ports::{Context, IfLocked, User};
 use xtask::report::{Format, OutputMode, Report};
 
 use super::broken::BrokenEngine;
-use super::faults::{FaultPlan, InjectedFault, PortCall};
+use super::faults::{FaultPlan, InjectedFault, PlannedFault, PortCall};
 use super::judge;
 use super::process::SimulatedProcess;
-use super::script::{Beside, Meanwhile, Script, SimulatedCommand, StartState};
+use super::script::{Beside, Meanwhile, Script, SimulatedCommand, StartState, When};
 use super::simulated::Simulated;
 use crate::model::{Actor, Chance, EcsCall, EcsModel, ImageScript, Millis, UpdateCall};
 use crate::world::components::{COMPONENTS, SERVICES};
@@ -37,12 +40,17 @@ pub(super) struct RunEnd {
     pub(super) violations: Vec<String>,
     pub(super) transcript: Vec<String>,
     pub(super) hits: BTreeMap<(InjectedFault, PortCall), u32>,
+    /// Of the first command: how many calls of each kind it made, and what hit them.
+    pub(super) calls: BTreeMap<PortCall, u32>,
+    pub(super) faults: Vec<PlannedFault>,
 }
 
 /// More than all limits of the waits of a command together.
 const COMMAND_LIMIT: Duration = Duration::from_hours(3);
 /// The exit code of a command that does not end.
 pub(super) const ENDLESS: u8 = 124;
+/// How often a task reads its secret again.
+const SECRET_REFRESH: Duration = Duration::from_secs(30);
 /// What mends an environment after the faults takes no longer.
 const RECOVERY_LIMIT: Millis = 10 * 60_000;
 
@@ -92,7 +100,7 @@ impl StartStates {
 
 async fn perform_alone(sim: &Simulated, text: &str, command: SimulatedCommand) {
     let process =
-        SimulatedProcess::new(sim, checkout(sim, &COMPONENTS, text), FaultPlan::None, None);
+        SimulatedProcess::new(sim, checkout(sim, &COMPONENTS, text), FaultPlan::NONE, None);
     let (exit_code, talk) = perform(&process, command, IfLocked::default()).await;
     assert_eq!(exit_code, 0, "{talk}");
 }
@@ -126,26 +134,31 @@ pub(super) async fn run(
 ) -> RunEnd {
     let sim = bases.begin(script);
     let mut violations = Vec::new();
-    if script.has_alarms {
-        set_alarms(&sim);
-    }
     let at_first = checkout(&sim, &script.edited, &format!("of {}", script.seed));
     give_images(&sim, &at_first, &script.images);
-    sim.state().is_disturbed = script.images.values().any(|it| it.is_healthy_first());
     let beside = checkout(&sim, &COMPONENTS, "beside");
-    for (at, what) in &script.meanwhile {
-        schedule(&sim, sim.now() + at, what);
+    prepare(&sim, script);
+    let begins = Arc::new(Notify::new());
+    if let Some(When::At(call, nth)) = script.beside.map(|it| it.when) {
+        let begins = Arc::clone(&begins);
+        let act = Box::new(move |_: &Simulated| begins.notify_one());
+        sim.state().awaited.push((call, nth, act));
     }
     let first = SimulatedProcess::new(&sim, at_first, script.plan.clone(), broken);
     let main = async {
         let (exit, talk) = perform(&first, script.command, IfLocked::default()).await;
         let found = judge::at_end(&first, exit);
+        begins.notify_one();
         (exit, talk, found)
     };
     let other = async {
         let Some(other) = script.beside else {
             return Vec::new();
         };
+        match other.when {
+            When::After(time) => sleep(Duration::from_millis(time)).await,
+            When::At(..) => begins.notified().await,
+        }
         perform_beside(&sim, other, beside, broken).await
     };
     let ((exit_code, talk, found), of_other) = Box::pin(join(main, other)).await;
@@ -153,7 +166,15 @@ pub(super) async fn run(
     violations.extend(of_other);
     violations.extend(judge::of_class(script, exit_code, &talk));
     end_faults(&sim).await;
+    if let Some(command) = script.then {
+        let checkout = checkout(&sim, &COMPONENTS, "then");
+        let process = SimulatedProcess::new(&sim, checkout, FaultPlan::NONE, broken);
+        let (exit, talk) = perform(&process, command, IfLocked::default()).await;
+        violations.extend(judge::at_end(&process, exit));
+        violations.extend(judge::of_last_rotation(command, exit, &talk));
+    }
     violations.extend(recover(&sim, script, exit_code == KILLED).await);
+    let facts = first.facts(std::mem::take);
     let mut state = sim.state();
     violations.extend(
         state
@@ -166,9 +187,48 @@ pub(super) async fn run(
     RunEnd {
         exit_code,
         violations,
+        calls: facts.calls,
+        faults: facts.faults.into_iter().map(|(_, fault)| fault).collect(),
         transcript: std::mem::take(&mut state.transcript),
         hits: std::mem::take(&mut state.hits),
     }
+}
+
+/// Everything of a script that is not a command.
+fn prepare(sim: &Simulated, script: &Script) {
+    if script.has_alarms {
+        set_alarms(sim);
+    }
+    if script.rotates() {
+        start_tasks(sim, script);
+    }
+    {
+        let mut state = sim.state();
+        state.is_disturbed = script.images.values().any(|it| it.is_healthy_first());
+        state.push_time = script.push_time;
+        state.is_busy = script.is_busy;
+    }
+    for (when, what) in &script.meanwhile {
+        match *when {
+            When::After(time) => schedule(sim, sim.now() + time, what),
+            When::At(call, nth) => {
+                let what = what.clone();
+                let act = Box::new(move |sim: &Simulated| schedule(sim, sim.now(), &what));
+                sim.state().awaited.push((call, nth, act));
+            }
+        }
+    }
+}
+
+/// Tasks that read their secrets again and again, and call each other.
+fn start_tasks(sim: &Simulated, script: &Script) {
+    let stale = Duration::from_millis(script.stale_secrets);
+    {
+        let mut stores = sim.stores.state();
+        stores.secret_refresh = SECRET_REFRESH;
+        (stores.stale_for, stores.stale_for_tasks) = (stale, stale);
+    }
+    sim.stores.start_tasks(script.seed % 1_000);
 }
 
 async fn perform_beside(
@@ -177,8 +237,7 @@ async fn perform_beside(
     checkout: Fake,
     broken: Option<BrokenEngine>,
 ) -> Vec<String> {
-    sleep(Duration::from_millis(other.after)).await;
-    let process = SimulatedProcess::new(sim, checkout, FaultPlan::None, broken);
+    let process = SimulatedProcess::new(sim, checkout, FaultPlan::NONE, broken);
     let if_locked = IfLocked {
         wait: Duration::from_mins(30),
         take_over: other.take_over,
@@ -210,8 +269,10 @@ async fn recover(sim: &Simulated, script: &Script, killed: bool) -> Vec<String> 
         drop(sim.state().model.call(Actor::Person, false, &call));
     }
     sim.stores.state().lambda.script = crate::world::Answers::Rightly;
-    let lift =
-        matches!(script.command, SimulatedCommand::Rollback { .. }) || script.beside.is_some();
+    let lift = matches!(
+        script.command,
+        SimulatedCommand::Rollback { .. } | SimulatedCommand::Hold
+    ) || script.beside.is_some();
     if lift {
         sim.stores.state().hold = None;
     }
@@ -222,7 +283,7 @@ async fn recover(sim: &Simulated, script: &Script, killed: bool) -> Vec<String> 
     for command in commands {
         let began = sim.now();
         let checkout = checkout(sim, &COMPONENTS, "mended");
-        let process = SimulatedProcess::new(sim, checkout, FaultPlan::None, None);
+        let process = SimulatedProcess::new(sim, checkout, FaultPlan::NONE, None);
         let (exit, talk) = perform(&process, command, IfLocked::default()).await;
         let took = sim.now() - began;
         violations.extend(judge::at_end(&process, exit));
@@ -289,6 +350,19 @@ fn schedule(sim: &Simulated, at: Millis, what: &Meanwhile) {
             };
             let update = EcsCall::Update(update);
             state.model.in_advance(at, Actor::Person, false, update);
+        }
+        Meanwhile::Autoscales(service) => {
+            let mut state = sim.state();
+            state.is_disturbed = true;
+            for (after, desired) in [(0, 3), (20_000, 4), (90_000, 2)] {
+                let update = EcsCall::Update(UpdateCall {
+                    service: service.name().to_owned(),
+                    desired: Some(desired),
+                    ..UpdateCall::default()
+                });
+                let at = at + after;
+                state.model.in_advance(at, Actor::Person, false, update);
+            }
         }
         Meanwhile::MovesAlias => {
             let sim = sim.clone();
@@ -397,6 +471,11 @@ async fn execute(context: &Context<'_>, command: SimulatedCommand) -> Result<()>
         };
         return deploy(context, &options).await;
     }
+    match command {
+        SimulatedCommand::Hold => return hold(context, "by hand", true).await,
+        SimulatedCommand::Unhold => return unhold(context, true).await,
+        _ => {}
+    }
     let outputs = planning::outputs::required(context).await?;
     match command {
         SimulatedCommand::Rollback { holds } => {
@@ -407,6 +486,7 @@ async fn execute(context: &Context<'_>, command: SimulatedCommand) -> Result<()>
             };
             rollback(context, &outputs, &options).await
         }
+        SimulatedCommand::Rotate => rotate(context, &outputs, true).await,
         _ => stop(context, &outputs, true).await,
     }
 }

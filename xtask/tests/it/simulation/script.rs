@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use xtask::catalog::{Component, Service};
 
-use super::faults::{FaultPlan, InjectedFault, PortCall};
+use super::faults::{FaultPlan, InjectedFault, PlannedFault, PortCall};
 use crate::model::{Chance, EcsCall, ImageScript, Millis, UpdateCall};
 use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
 
@@ -33,12 +33,23 @@ pub(super) enum SimulatedCommand {
     Deploy,
     Rollback { holds: bool },
     Stop,
+    Rotate,
+    Hold,
+    Unhold,
+}
+
+/// When something happens in a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum When {
+    After(Millis),
+    /// Right before a call of the first command, after so many of the same kind.
+    At(PortCall, u32),
 }
 
 /// A second run beside the first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beside {
-    pub(super) after: Millis,
+    pub(super) when: When,
     pub(super) command: SimulatedCommand,
     pub(super) take_over: bool,
 }
@@ -56,6 +67,8 @@ pub(super) enum Meanwhile {
     Ecs(EcsCall),
     /// Another revision is deployed by hand.
     Hotfix(Service),
+    /// Its desired count goes up, and down again.
+    Autoscales(Service),
     MovesAlias,
 }
 
@@ -65,18 +78,57 @@ pub(super) struct Script {
     pub(super) base: StartState,
     pub(super) command: SimulatedCommand,
     pub(super) beside: Option<Beside>,
+    /// What is run after that, where nothing goes wrong any more.
+    pub(super) then: Option<SimulatedCommand>,
     pub(super) edited: Vec<Component>,
     pub(super) images: BTreeMap<Service, ImageScript>,
     pub(super) function_is_wrong: bool,
     pub(super) has_alarms: bool,
     pub(super) class: FaultClass,
     pub(super) plan: FaultPlan,
-    pub(super) meanwhile: Vec<(Millis, Meanwhile)>,
+    pub(super) meanwhile: Vec<(When, Meanwhile)>,
+    /// How long the push of an image takes; `None`: as chance has it.
+    pub(super) push_time: Option<Millis>,
+    /// Others of the account call ECS as often as it lets them.
+    pub(super) is_busy: bool,
+    /// For this long a secret may be answered as it was before its last change.
+    pub(super) stale_secrets: Millis,
     /// A rollback comes first after the faults.
     pub(super) recovers_by_rollback: bool,
 }
 
 impl Script {
+    /// A deploy of everything in which nothing goes wrong.
+    pub(super) fn plain(seed: u64) -> Self {
+        Self {
+            seed,
+            base: StartState::Released,
+            command: SimulatedCommand::Deploy,
+            beside: None,
+            then: None,
+            edited: COMPONENTS.to_vec(),
+            images: BTreeMap::new(),
+            function_is_wrong: false,
+            has_alarms: false,
+            class: FaultClass::None,
+            plan: FaultPlan::NONE,
+            meanwhile: Vec::new(),
+            push_time: None,
+            is_busy: false,
+            stale_secrets: 0,
+            recovers_by_rollback: false,
+        }
+    }
+
+    /// The same with these faults in the first command.
+    pub(super) fn with_faults<const N: usize>(self, faults: [PlannedFault; N]) -> Self {
+        Self {
+            class: FaultClass::Several,
+            plan: FaultPlan::These(faults.into()),
+            ..self
+        }
+    }
+
     pub(super) fn of(seed: u64) -> Self {
         let chance = &mut Chance::new(seed);
         let class = chance.pick(&[
@@ -88,18 +140,17 @@ impl Script {
         let plan = plan(class, chance);
         let (base, command) = command(chance);
         let mut script = Self {
-            seed,
             base,
             command,
-            beside: None,
             edited: edited(chance),
-            images: BTreeMap::new(),
             function_is_wrong: command == SimulatedCommand::Deploy && chance.one_in(25),
             has_alarms: chance.one_in(6),
             class,
             plan,
-            meanwhile: Vec::new(),
+            is_busy: chance.one_in(10),
+            stale_secrets: chance.pick(&[0, 3_000, 8_000]),
             recovers_by_rollback: chance.one_in(4),
+            ..Self::plain(seed)
         };
         script.reach_the_call();
         if script.base == StartState::Applied {
@@ -116,7 +167,7 @@ impl Script {
         }
         if chance.one_in(5) {
             script.beside = Some(Beside {
-                after: chance.between(0, 90_000),
+                when: When::After(chance.between(0, 90_000)),
                 command: chance.pick(&[
                     SimulatedCommand::Deploy,
                     SimulatedCommand::Rollback { holds: true },
@@ -124,26 +175,36 @@ impl Script {
                 take_over: chance.one_in(2),
             });
         }
-        if chance.one_in(5) {
-            let at = chance.between(0, 120_000);
+        let events = chance.pick(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 2]);
+        for _ in 0..events {
+            let at = When::After(chance.between(0, 120_000));
             let what = meanwhile(chance);
-            // Nobody scales what never ran or is stopped.
-            let runs = matches!(
-                script.base,
-                StartState::Released | StartState::ReleasedTwice
+            let scales = matches!(
+                &what,
+                Meanwhile::Ecs(EcsCall::Update(_)) | Meanwhile::Autoscales(_)
             );
-            let scales = matches!(&what, Meanwhile::Ecs(EcsCall::Update(_)));
-            if !scales || runs && script.command != SimulatedCommand::Stop {
+            // Nobody scales what never ran.
+            if !scales || script.base != StartState::Applied {
                 script.meanwhile.push((at, what));
             }
+        }
+        if script.command == SimulatedCommand::Rotate {
+            script.then = Some(SimulatedCommand::Rotate);
+        } else if chance.one_in(8) {
+            script.then = Some(chance.pick(&[
+                SimulatedCommand::Deploy,
+                SimulatedCommand::Rollback { holds: false },
+                SimulatedCommand::Stop,
+            ]));
         }
         script
     }
 
     /// Where one call is to fail, the command is one that makes it.
     fn reach_the_call(&mut self) {
-        let FaultPlan::One(_, call, _) = self.plan else {
-            return;
+        let call = match &self.plan {
+            FaultPlan::These(planned) if planned.len() == 1 => planned[0].call,
+            _ => return,
         };
         (self.base, self.command) = match call {
             PortCall::DeregisterTaskDefinition => {
@@ -163,6 +224,9 @@ impl Script {
             | PortCall::Dispatch
             | PortCall::Probe => (StartState::ReleasedTwice, SimulatedCommand::Deploy),
             PortCall::ReadHold => (self.base, SimulatedCommand::Deploy),
+            PortCall::SetHold => (self.base, SimulatedCommand::Hold),
+            PortCall::LiftHold => (self.base, SimulatedCommand::Unhold),
+            PortCall::ReplaceSecret => (StartState::Released, SimulatedCommand::Rotate),
             _ => return,
         };
         self.edited = COMPONENTS.to_vec();
@@ -172,6 +236,11 @@ impl Script {
         ) {
             self.images.insert(AXON, ImageScript::NotPulled);
         }
+    }
+
+    /// Whether signing keys are rotated.
+    pub(super) fn rotates(&self) -> bool {
+        self.command == SimulatedCommand::Rotate || self.then == Some(SimulatedCommand::Rotate)
     }
 
     /// Whether nobody but the first run changes anything.
@@ -194,7 +263,7 @@ impl Script {
 
 fn plan(class: FaultClass, chance: &mut Chance) -> FaultPlan {
     match class {
-        FaultClass::None => FaultPlan::None,
+        FaultClass::None => FaultPlan::NONE,
         FaultClass::One => {
             let (fault, call) = chance.pick(&InjectedFault::pairs());
             let polled = matches!(
@@ -214,11 +283,13 @@ fn plan(class: FaultClass, chance: &mut Chance) -> FaultPlan {
             } else {
                 chance.between(0, most)
             };
-            FaultPlan::One(fault, call, u32::try_from(nth).unwrap())
+            let nth = u32::try_from(nth).unwrap();
+            FaultPlan::These(vec![PlannedFault::once(fault, call, nth)])
         }
         FaultClass::Several => FaultPlan::Several {
             one_in: chance.pick(&[6, 20, 60, 150]),
             left: u32::try_from(chance.between(2, 8)).unwrap(),
+            chance: Chance::new(chance.next()),
         },
     }
 }
@@ -237,7 +308,14 @@ fn command(chance: &mut Chance) -> (StartState, SimulatedCommand) {
         1 => (StartState::Stopped, SimulatedCommand::Deploy),
         2 => (
             StartState::Released,
-            chance.pick(&[SimulatedCommand::Deploy, SimulatedCommand::Stop]),
+            chance.pick(&[
+                SimulatedCommand::Deploy,
+                SimulatedCommand::Stop,
+                SimulatedCommand::Rotate,
+                SimulatedCommand::Rotate,
+                SimulatedCommand::Hold,
+                SimulatedCommand::Unhold,
+            ]),
         ),
         _ => (StartState::ReleasedTwice, chance.pick(&after_two)),
     }
@@ -258,7 +336,7 @@ fn edited(chance: &mut Chance) -> Vec<Component> {
 fn meanwhile(chance: &mut Chance) -> Meanwhile {
     let service = chance.pick(&[AXON, ORBIT]);
     let name = service.name().to_owned();
-    match chance.between(0, 5) {
+    match chance.between(0, 6) {
         0 | 1 => Meanwhile::Hotfix(service),
         2 => Meanwhile::Ecs(EcsCall::StopTask {
             service: name,
@@ -269,7 +347,8 @@ fn meanwhile(chance: &mut Chance) -> Meanwhile {
             desired: Some(3),
             ..UpdateCall::default()
         })),
-        4 => Meanwhile::Ecs(EcsCall::Alarm {
+        4 => Meanwhile::Autoscales(service),
+        5 => Meanwhile::Ecs(EcsCall::Alarm {
             service: name,
             on: true,
         }),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::faults::{InjectedFault, PortCall};
+use super::faults::{InjectedFault, PlannedFault, PortCall};
 use crate::model::{Chance, EcsModel, Millis, Runs, ServiceAnswer};
 use crate::world::Fake;
 
@@ -33,7 +33,19 @@ pub(super) struct SimulatedState {
     pub(super) late: u32,
     /// Tasks fall sick later, or somebody changes them by hand.
     pub(super) is_disturbed: bool,
+    /// What happens right before a call of the first command, after so many of the same kind.
+    pub(super) awaited: Vec<(PortCall, u32, AwaitedAct)>,
+    /// How long the push of an image takes; `None`: as chance has it.
+    pub(super) push_time: Option<Millis>,
+    /// Others of the account call ECS as often as it lets them.
+    pub(super) is_busy: bool,
+    /// When each bucket of ECS's tokens is full again.
+    full_at: BTreeMap<&'static str, Millis>,
+    /// Secrets that were replaced: when, by whom, and whether after they were given up.
+    pub(super) replaced: Vec<(Millis, u32, bool)>,
 }
+
+type AwaitedAct = Box<dyn FnOnce(&Simulated) + Send>;
 
 #[derive(Debug, Clone)]
 pub(super) struct AliasChange {
@@ -48,6 +60,8 @@ pub(super) struct AliasChange {
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProcessFacts {
     pub(super) started: Millis,
+    /// When it saw first what runs.
+    pub(super) looked: Option<Millis>,
     /// The record that it opened, and when.
     pub(super) opened: Option<(u64, Millis)>,
     /// What ran then, and what the alias named.
@@ -59,7 +73,9 @@ pub(super) struct ProcessFacts {
     pub(super) expired: bool,
     pub(super) interrupted: bool,
     pub(super) killed: bool,
-    pub(super) faults: Vec<(Millis, InjectedFault, PortCall)>,
+    pub(super) faults: Vec<(Millis, PlannedFault)>,
+    /// How many calls of each kind it has made.
+    pub(super) calls: BTreeMap<PortCall, u32>,
     /// It gave the lock back although that was another's.
     pub(super) closed_of_others: bool,
     /// Another run took its lock, and it knows.
@@ -91,6 +107,11 @@ impl Simulated {
             processes: Vec::new(),
             late: 0,
             is_disturbed: false,
+            awaited: Vec::new(),
+            push_time: None,
+            is_busy: false,
+            full_at: BTreeMap::new(),
+            replaced: Vec::new(),
         };
         Self {
             stores,
@@ -110,6 +131,38 @@ impl Simulated {
         let mut state = self.state.lock().unwrap();
         state.model.advance(now);
         state
+    }
+
+    /// Takes a token of ECS for a call; `false`: there is none.
+    pub(super) fn takes_token(&self, call: PortCall) -> bool {
+        let mut state = self.state();
+        let now = state.model.now;
+        let Some((name, tokens, comes_back)) = call.bucket().filter(|_| state.is_busy) else {
+            return true;
+        };
+        let full_at = state.full_at.entry(name).or_insert(now);
+        let taken = (*full_at).max(now) + comes_back;
+        let has_one = taken <= now + tokens * comes_back;
+        if has_one {
+            *full_at = taken;
+        }
+        has_one
+    }
+
+    /// Does what was to happen right before this call.
+    pub(super) fn reach(&self, call: PortCall) {
+        let mut due = Vec::new();
+        let mut state = self.state();
+        for (_, left, _) in state.awaited.iter_mut().filter(|it| it.0 == call) {
+            *left = left.wrapping_sub(1);
+        }
+        while let Some(index) = state.awaited.iter().position(|it| it.1 == u32::MAX) {
+            due.push(state.awaited.remove(index).2);
+        }
+        drop(state);
+        for act in due {
+            act(self);
+        }
     }
 
     pub(super) fn note(&self, text: &str) {
