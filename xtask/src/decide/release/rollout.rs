@@ -105,6 +105,11 @@ impl Rollout {
             self.seen = true;
             return self.ours(state, primary, deployment, late);
         }
+        // Of what ECS went back to no task runs either: after a stop it may be deregistered.
+        let is_known = self.goal.previous.contains(&primary.revision);
+        if self.seen && self.goal.desired == Some(0) && is_known {
+            return Self::none_runs(state, primary, late);
+        }
         if !self.goal.previous.contains(&primary.revision) {
             return RolloutDecision::Superseded {
                 by: primary.revision.to_string(),
@@ -279,6 +284,27 @@ mod tests {
             let late = decide(Failed, of, running, true);
             assert!(matches!(late, RolloutDecision::Failed { .. }), "{late:?}");
         }
+    }
+
+    #[test]
+    fn where_none_is_desired_it_does_not_matter_which_revision_ecs_went_back_to() {
+        let mut rollout = Rollout::new(RolloutGoal {
+            revision: revision("demo-axon:2"),
+            previous: vec![revision("demo-axon:1")],
+            desired: Some(0),
+        });
+        let went_back = |of: i32| {
+            let ours = deployment("demo-axon:2", Failed, 0, 0);
+            let state = service(vec![deployment("demo-axon:1", Completed, 0, of), ours]);
+            ServiceState {
+                pending: 0,
+                ..state
+            }
+        };
+        let decision = rollout.observe(&went_back(2), None, false);
+        assert_eq!(decision, RolloutDecision::Wait);
+        let decision = rollout.observe(&went_back(0), None, false);
+        assert_eq!(decision, RolloutDecision::Probe);
     }
 
     #[test]
