@@ -288,13 +288,12 @@ impl Court<'_> {
             return Vec::new();
         }
         let entries = &record.entries;
-        let from = self.last_change();
         let (_, opened) = self.facts.opened.unwrap_or_default();
         let mut found = Vec::new();
         for component in COMPONENTS {
             let expected = [after(entries, component), self.before(entries, component)];
             let holds = expected.iter().any(|it| match it {
-                Expected::Version(version) => self.named(version.as_ref(), from),
+                Expected::Version(version) => self.named(version.as_ref(), opened),
                 Expected::Runs(runs) => self.ran(component.name(), runs, opened),
             });
             if !holds && !is_named(entries, component) {
