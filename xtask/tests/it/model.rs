@@ -19,8 +19,9 @@ mod truth;
 pub(crate) use answers::{ServiceAnswer, TaskAnswer};
 pub(crate) use chance::Chance;
 pub(crate) use deployments::{RolloutStatus, ServiceDeploymentAnswer, ServiceDeploymentStatus};
-pub(crate) use ecs::{AlarmSettings, EcsCall, EcsModel, EcsRefusal, UpdateCall};
+pub(crate) use ecs::{AlarmSettings, EcsCall, EcsModel, UpdateCall};
 pub(crate) use images::ImageScript;
+pub(crate) use tasks::TaskStatus;
 pub(crate) use truth::{Actor, Runs, ServiceChange};
 
 /// Milliseconds since the beginning of a run.

@@ -1,18 +1,17 @@
-//! An environment in memory, the fake of every port. It follows AWS's rules (an inactive revision
-//! can't be deployed, a record is created once, an alias is moved by its revision id), advances by
-//! one step with each look, and keeps a list of the calls that changed something.
+//! An environment in memory, the fake of every port. ECS and the load balancer are the model's; the
+//! rest follows AWS's rules (a record is created once, an alias is moved by its revision id). It keeps
+//! a list of the calls that changed something.
 
-mod alarms;
 mod alone;
 mod checkout;
+mod cluster;
 mod command;
 pub(crate) mod components;
-mod deployments;
 mod edge;
 mod function;
 mod machine;
+mod people;
 mod secrets;
-mod services;
 mod stores;
 mod tasks;
 
@@ -36,12 +35,13 @@ use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::failure::{Failure, Kind};
 use xtask::ports::IfLocked;
 
+use crate::model::{Actor, EcsModel, Millis};
 pub(crate) use alone::{Alone, Wrong};
+pub(crate) use cluster::{Delivery, STALENESS, short};
 pub(crate) use command::{CommandOutput, KILLED, back_to};
 pub(crate) use function::{Answers, FakeLambda};
 pub(crate) use machine::ThisMachine;
 pub(crate) use secrets::SlowCall;
-pub(crate) use services::{FakeEcs, RolloutScript};
 use tasks::Task;
 
 /// The outputs of the local environment, as Terraform publishes it.
@@ -62,6 +62,9 @@ pub(crate) struct Fake {
     interrupted: Arc<Notify>,
     killed: Arc<Notify>,
     began: Instant,
+    /// The time of ECS then.
+    began_at: Millis,
+    pub(crate) delivery: Delivery,
     /// One of the calls about a secret through this handle is slow.
     slow: Option<Arc<SlowCall>>,
 }
@@ -83,7 +86,9 @@ pub(crate) struct FakeState {
     pub(crate) cached: BTreeSet<Key>,
     pub(crate) builds: u32,
     pub(crate) images: BTreeMap<Service, BTreeMap<Key, Digest>>,
-    pub(crate) ecs: FakeEcs,
+    pub(crate) ecs: EcsModel,
+    /// A service whose containers fail their health check.
+    pub(crate) fails_its_container_check: Option<Service>,
     pub(crate) lambda: FakeLambda,
     pub(crate) secrets: BTreeMap<String, Value>,
     /// Every version of every secret, from the first change of it on.
@@ -132,7 +137,18 @@ pub(crate) struct FakeState {
     /// Every call that changed something, in order.
     changes: Vec<String>,
     events: Vec<PreparedEvent>,
+    refusals: Vec<Refusal>,
+    /// What happens before the first call at which something is so.
+    awaited: Vec<(Condition, Act)>,
 }
+
+/// Calls whose name begins with this are refused for as long as something is so.
+struct Refusal {
+    name: String,
+    holds: Condition,
+}
+
+type Condition = Box<dyn Fn(&FakeState) -> bool + Send>;
 
 /// A line of a log. It can be read from `arrives` on.
 pub(crate) struct Written {
@@ -255,7 +271,8 @@ impl Fake {
             cached: BTreeSet::new(),
             builds: 0,
             images: BTreeMap::new(),
-            ecs: FakeEcs::default(),
+            ecs: EcsModel::swift(),
+            fails_its_container_check: None,
             lambda: FakeLambda::default(),
             secrets: BTreeMap::new(),
             secret_versions: Vec::new(),
@@ -286,17 +303,22 @@ impl Fake {
             secret_calls: 0,
             changes: Vec::new(),
             events: Vec::new(),
+            refusals: Vec::new(),
+            awaited: Vec::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             interrupted: Arc::new(Notify::new()),
             killed: Arc::new(Notify::new()),
             began: Instant::now(),
+            began_at: 0,
+            delivery: Delivery::of(Actor::Process(0)),
             slow: None,
         }
     }
 
-    /// The same environment once more: what changes in one of them does not in the other.
+    /// The same environment once more, but for ECS: what changes in one of them does not in the
+    /// other.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::empty();
         let from = self.state();
@@ -333,8 +355,31 @@ impl Fake {
         fake
     }
 
+    /// The environment as it is now.
     pub(crate) fn state(&self) -> MutexGuard<'_, FakeState> {
-        self.state.lock().unwrap()
+        let mut state = self.state.lock().unwrap();
+        state.ecs.advance(self.now_ms());
+        state
+    }
+
+    /// The time of ECS.
+    pub(crate) fn now_ms(&self) -> Millis {
+        self.began_at + u64::try_from(self.began.elapsed().as_millis()).unwrap()
+    }
+
+    /// Goes on with what is in ECS elsewhere.
+    pub(crate) fn put_ecs(&mut self, model: EcsModel) {
+        self.began = Instant::now();
+        self.began_at = model.now;
+        self.state.lock().unwrap().ecs = model;
+    }
+
+    /// A handle whose calls reach AWS in this way.
+    pub(crate) fn delivered(&self, delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            ..self.clone()
+        }
     }
 
     /// Changes the sources of components.
@@ -354,11 +399,6 @@ impl Fake {
         *template = template.replace(from, to);
     }
 
-    /// What becomes of revisions of a service that are registered from now on.
-    pub(crate) fn script(&self, service: Service, rollout: RolloutScript) {
-        self.state().ecs.scripts.insert(service, rollout);
-    }
-
     /// Another environment, where everything has to be confirmed.
     pub(crate) fn is_not_local(&self) {
         let mut state = self.state();
@@ -374,6 +414,14 @@ impl Fake {
         for _ in 0..times {
             self.event(at, What::Refuse);
         }
+    }
+
+    /// Calls of this name are refused for as long as something is so.
+    pub(crate) fn fail_while(&self, at: &str, holds: impl Fn(&FakeState) -> bool + Send + 'static) {
+        self.state().refusals.push(Refusal {
+            name: at.to_owned(),
+            holds: Box::new(holds),
+        });
     }
 
     /// The credentials lack the permission for the next call of this name.
@@ -408,6 +456,16 @@ impl Fake {
     /// Changes the state right before the next call of this name.
     pub(crate) fn meanwhile(&self, at: &str, act: impl FnOnce(&mut FakeState) + Send + 'static) {
         self.event(at, What::Meanwhile(Box::new(act)));
+    }
+
+    /// Changes the state once something is so, right before the next call.
+    pub(crate) fn once(
+        &self,
+        holds: impl Fn(&FakeState) -> bool + Send + 'static,
+        act: impl FnOnce(&mut FakeState) + Send + 'static,
+    ) {
+        let awaited = (Box::new(holds) as Condition, Box::new(act) as Act);
+        self.state().awaited.push(awaited);
     }
 
     fn event(&self, at: &str, what: What) {
@@ -532,7 +590,11 @@ impl Fake {
             *slow.wakes.lock().unwrap() = Some(Instant::now() + slow.pause);
             self.sleeps().await;
         }
-        let what = self.state().take_event(name);
+        let (what, is_refused) = {
+            let mut state = self.state();
+            state.meet();
+            (state.take_event(name), state.refuses(name))
+        };
         if matches!(what, Some(What::Expire)) {
             self.state().expired = true;
         }
@@ -541,6 +603,7 @@ impl Fake {
             return Err(Failure::new(Kind::Expired, text).into());
         }
         match what {
+            None if is_refused => bail!("refused: {name}"),
             None | Some(What::Expire) => {}
             Some(What::Refuse) => bail!("refused: {name}"),
             Some(What::Fail(message)) => return Err(unanswered(message)),
@@ -593,6 +656,20 @@ impl FakeState {
             At::SecretCall(at) => is_secret && *at == secrets,
         });
         at.map(|index| self.events.remove(index).what)
+    }
+
+    /// Lets happen what was awaited.
+    fn meet(&mut self) {
+        let met = self.awaited.iter().position(|(holds, _)| holds(self));
+        if let Some(index) = met {
+            let (_, act) = self.awaited.remove(index);
+            act(self);
+        }
+    }
+
+    fn refuses(&self, name: &str) -> bool {
+        let mut refusals = self.refusals.iter();
+        refusals.any(|it| name.starts_with(&it.name) && (it.holds)(self))
     }
 
     pub(crate) fn lose_network(&mut self, time: Duration) {

@@ -48,6 +48,8 @@ pub(crate) struct TaskAnswer {
 pub(crate) struct TargetAnswer {
     pub(crate) state: &'static str,
     pub(crate) reason: Option<&'static str>,
+    /// The same for people.
+    pub(crate) description: Option<&'static str>,
 }
 
 /// How many events are answered: the API has 100, which no test needs.
@@ -153,7 +155,11 @@ impl EcsModel {
         let targets = tasks.filter_map(|task| task.target.as_ref());
         let words = targets.map(ModelTarget::words);
         words
-            .map(|(state, reason)| TargetAnswer { state, reason })
+            .map(|(state, reason)| TargetAnswer {
+                state,
+                reason,
+                description: reason.map(described),
+            })
             .collect()
     }
 
@@ -161,10 +167,9 @@ impl EcsModel {
         &self.services[name].service_deployments
     }
 
-    /// The revision of the task that answers a request through the load balancer; `None`: the load
-    /// balancer answers itself that none does. Healthy targets get it, and where there is none, all
-    /// of them, since it fails open.
-    pub(crate) fn request(&self, name: &str, chance: &mut Chance) -> Option<String> {
+    /// Healthy targets get a request, and where there is none, all of them, since the load balancer
+    /// fails open.
+    pub(super) fn answering(&self, name: &str, chance: &mut Chance) -> Option<String> {
         let tasks = self.services[name].tasks.iter();
         let open: Vec<&ModelTask> = tasks
             .filter(|it| it.status == TaskStatus::Running && it.target.is_some())
@@ -177,7 +182,17 @@ impl EcsModel {
             return None;
         }
         let task = chance.pick(&asked);
-        task.answers(self.now).then(|| task.revision.clone())
+        task.serves(self.now).then(|| task.revision.clone())
+    }
+}
+
+/// "Target health reason codes" of the guide for Application Load Balancers.
+fn described(reason: &str) -> &'static str {
+    match reason {
+        "Elb.RegistrationInProgress" => "Target registration is in progress",
+        "Elb.InitialHealthChecking" => "Initial health checks in progress",
+        "Target.FailedHealthChecks" => "Health checks failed",
+        _ => "Target deregistration is in progress",
     }
 }
 

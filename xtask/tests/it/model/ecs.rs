@@ -40,6 +40,25 @@ pub(super) struct Undecided {
 }
 
 impl Undecided {
+    /// What is over soon, for tests that are about something else.
+    const SWIFT: Self = Self {
+        one_at_a_time: false,
+        goes_back_anew: true,
+        failed_stay: true,
+        counts_deactivating: true,
+        completes_early: false,
+        goes_back_to_placeholder: true,
+        drain: 1_000,
+        bake: 5_000,
+        checks: Checks {
+            interval: 1_000,
+            unhealthy_after: 2,
+            healthy_after: 2,
+        },
+        minimum_percent: 100,
+        maximum_percent: 200,
+    };
+
     fn of(chance: &mut Chance) -> Self {
         let percents = [(100, 200), (100, 200), (100, 150), (50, 200), (50, 100)];
         let (minimum_percent, maximum_percent) = chance.pick(&percents);
@@ -83,6 +102,8 @@ pub(crate) struct ModelService {
     pub(super) tasks: Vec<ModelTask>,
     pub(super) alarms: Option<AlarmSettings>,
     pub(super) in_alarm: bool,
+    /// `deploymentCircuitBreaker.rollback`.
+    pub(super) breaker_rolls_back: bool,
     pub(super) events: Vec<(String, String)>,
     pub(super) tick_at: Millis,
     pub(super) undecided: Undecided,
@@ -160,6 +181,9 @@ pub(crate) struct EcsModel {
     /// What the programs of images do, by digest. Any other is good.
     pub(crate) images: BTreeMap<String, ImageScript>,
     scheduled: Vec<Scheduled>,
+    /// Which target is asked.
+    balancer: Chance,
+    is_swift: bool,
     /// Nothing happens before this.
     quiet_until: Millis,
     pub(crate) truth: Truth,
@@ -174,6 +198,8 @@ impl EcsModel {
             revisions: BTreeMap::new(),
             images: BTreeMap::new(),
             scheduled: Vec::new(),
+            balancer: Chance::new(!seed),
+            is_swift: false,
             quiet_until: 0,
             truth: Truth::default(),
         }
@@ -187,10 +213,25 @@ impl EcsModel {
             .collect()
     }
 
+    /// Where nothing takes long.
+    pub(crate) fn swift() -> Self {
+        Self {
+            is_swift: true,
+            ..Self::new(0)
+        }
+    }
+
+    /// What chance decides from now on is decided by this seed.
+    pub(crate) fn roll(&mut self, seed: u64) {
+        self.chance = Chance::new(seed);
+    }
+
     /// The same account with another future: what is not decided yet is decided by this seed.
     pub(crate) fn reseed(&mut self, seed: u64) {
         self.quiet_until = 0;
+        self.is_swift = false;
         self.chance = Chance::new(seed);
+        self.balancer = Chance::new(!seed);
         for service in self.services.values_mut() {
             service.undecided = Undecided::of(&mut self.chance);
         }
@@ -205,6 +246,11 @@ impl EcsModel {
             registered: self.now,
         };
         self.revisions.insert(placeholder.to_owned(), revision);
+        let undecided = if self.is_swift {
+            Undecided::SWIFT
+        } else {
+            Undecided::of(&mut self.chance)
+        };
         let mut first = ModelDeployment::begun(0, placeholder, Actor::Ecs, self.now);
         first.rollout = RolloutStatus::Completed;
         let created = ModelService {
@@ -216,9 +262,10 @@ impl EcsModel {
             tasks: Vec::new(),
             alarms: None,
             in_alarm: false,
+            breaker_rolls_back: true,
             events: Vec::new(),
             tick_at: NEVER,
-            undecided: Undecided::of(&mut self.chance),
+            undecided,
             earlier: VecDeque::new(),
             floor: None,
             made: 0,
@@ -239,6 +286,80 @@ impl EcsModel {
     /// The true primary revision of a service.
     pub(crate) fn primary(&self, service: &str) -> &str {
         &self.services[service].deployments[0].revision
+    }
+
+    pub(crate) fn desired(&self, service: &str) -> u32 {
+        self.services[service].desired
+    }
+
+    pub(crate) fn alarms(&self, service: &str) -> Option<&AlarmSettings> {
+        self.services[service].alarms.as_ref()
+    }
+
+    pub(crate) fn has_service(&self, service: &str) -> bool {
+        self.services.contains_key(service)
+    }
+
+    /// Many revisions were registered, the last of them with this name.
+    pub(crate) fn put_revision(&mut self, revision: &str) {
+        let (family, _) = revision.split_once(':').unwrap();
+        let put = ModelRevision {
+            body: serde_json::json!({ "family": family }),
+            tag: None,
+            active: true,
+            script: ImageScript::Good,
+            registered: self.now,
+        };
+        self.revisions.insert(revision.to_owned(), put);
+    }
+
+    /// As `DeleteTaskDefinitions`.
+    pub(crate) fn delete_revision(&mut self, revision: &str) {
+        self.revisions.remove(revision);
+    }
+
+    /// What tasks of a revision do that start from now on.
+    pub(crate) fn script_revision(&mut self, revision: &str, script: ImageScript) {
+        self.revisions.get_mut(revision).unwrap().script = script;
+    }
+
+    /// All targets of a service are unhealthy from now on, whichever task it starts.
+    pub(crate) fn falls_sick(&mut self, service: &str) {
+        self.quiet_until = 0;
+        let (now, checks) = (self.now, Undecided::SWIFT.checks);
+        let service = self.services.get_mut(service).unwrap();
+        let revision = service.deployments[0].revision.clone();
+        for task in &mut service.tasks {
+            task.fall_sick(now, checks);
+        }
+        service.wake(now);
+        self.script_revision(&revision, ImageScript::NeverListens);
+    }
+
+    /// An event that a service had.
+    pub(crate) fn tell(&mut self, service: &str, text: &str) {
+        let now = self.now;
+        self.services.get_mut(service).unwrap().tell(now, text);
+    }
+
+    /// The circuit breaker of a service fails a deployment and leaves it there.
+    pub(crate) fn never_goes_back(&mut self, service: &str) {
+        let service = self.services.get_mut(service).unwrap();
+        service.breaker_rolls_back = false;
+    }
+
+    /// The targets of a service drain for so long (`deregistration_delay`).
+    pub(crate) fn drains_for(&mut self, service: &str, time: Millis) {
+        self.services.get_mut(service).unwrap().undecided.drain = time;
+    }
+
+    /// The revision of the task that answers a request through the load balancer; `None`: the load
+    /// balancer answers itself that none does.
+    pub(crate) fn request(&mut self, service: &str) -> Option<String> {
+        let mut balancer = self.balancer.clone();
+        let answer = self.answering(service, &mut balancer);
+        self.balancer = balancer;
+        answer
     }
 
     /// Whether somebody's call is still to be carried out.
@@ -297,9 +418,12 @@ impl EcsModel {
         script: Option<ImageScript>,
     ) -> String {
         let family = body["family"].as_str().unwrap();
-        let same = |it: &&String| it.split(':').next() == Some(family);
-        let number = self.revisions.keys().filter(same).count() + 1;
-        let name = format!("{family}:{number}");
+        let number = |it: &String| {
+            let (of, number) = it.split_once(':')?;
+            (of == family).then(|| number.parse::<u32>().unwrap())
+        };
+        let newest = self.revisions.keys().filter_map(number).max();
+        let name = format!("{family}:{}", newest.unwrap_or(0) + 1);
         let image = body["containerDefinitions"][0]["image"].as_str();
         let digest = image.and_then(|it| Some(it.split_once('@')?.1));
         let known = digest.and_then(|it| self.images.get(it)).copied();

@@ -13,10 +13,15 @@ pub(crate) enum ImageScript {
     /// It is healthy first.
     CrashesLater,
     NeverListens,
+    /// It answers the health checks of the load balancer, and no other request.
+    AnswersChecksOnly,
     /// It is healthy first, and then its health check fails.
     SickLater,
     OutOfMemory,
     NotPulled,
+    /// The registry does not answer in time.
+    PullTimesOut,
+    PullNeverEnds,
     SecretMissing,
 }
 
@@ -47,6 +52,7 @@ pub(super) struct Life {
     pub(super) pull: Millis,
     pub(super) start_failure: Option<StopCause>,
     pub(super) listens_after: Millis,
+    pub(super) answers_checks_only: bool,
     /// From the start on.
     pub(super) exits_after: Millis,
     pub(super) exit: StopCause,
@@ -65,13 +71,19 @@ impl Life {
         let out_of_memory = script == ImageScript::OutOfMemory;
         let killed = "OutOfMemoryError: Container killed due to memory usage";
         Self {
-            pull: chance.between(1_500, 5_000),
+            pull: match script {
+                ImageScript::PullNeverEnds => NEVER,
+                _ => chance.between(1_500, 5_000),
+            },
             start_failure: start_failure(script),
             listens_after: match script {
                 ImageScript::SlowStart => chance.between(20_000, 45_000),
-                ImageScript::NeverListens | ImageScript::OutOfMemory => NEVER,
+                ImageScript::CrashesAtOnce
+                | ImageScript::NeverListens
+                | ImageScript::OutOfMemory => NEVER,
                 _ => chance.between(300, 3_000),
             },
+            answers_checks_only: script == ImageScript::AnswersChecksOnly,
             exits_after,
             exit: StopCause {
                 code: "EssentialContainerExited",
@@ -92,6 +104,10 @@ fn start_failure(script: ImageScript) -> Option<StopCause> {
         ImageScript::NotPulled => {
             "CannotPullContainerError: pull image manifest has been retried 1 time(s): \
              failed to resolve ref registry/demo@sha256:0: not found"
+        }
+        ImageScript::PullTimesOut => {
+            "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to \
+             resolve ref registry/demo@sha256:0: dial tcp 10.0.0.1:443: i/o timeout"
         }
         ImageScript::SecretMissing => {
             "ResourceInitializationError: unable to pull secrets or registry auth: execution \

@@ -178,7 +178,7 @@ impl ModelService {
             if let Some(newest) = self.service_deployments.last_mut() {
                 newest.breaker = "TRIGGERED";
             }
-            self.fail(BREAKER, true, now);
+            self.fail(BREAKER, self.breaker_rolls_back, now);
         } else if primary.watched_by_alarms && self.in_alarm {
             let alarms = self.alarms.clone();
             if let Some(newest) = self.service_deployments.last_mut() {
@@ -275,7 +275,7 @@ impl ModelService {
     ) {
         let mut names = String::new();
         for _ in 0..count {
-            let id = format!("{}{:04}", self.name, self.tasks.len() + 1);
+            let id = format!("{:04}{}", self.tasks.len() + 1, self.name);
             names.push_str(&format!(" (task {id})"));
             let of = (deployment, revision);
             let task = ModelTask::new(id, of, scripts(revision), now, chance);

@@ -59,6 +59,15 @@ impl ModelTarget {
         }
     }
 
+    /// Checks before this find what is known.
+    pub(super) fn skip_to(&mut self, change: Millis, checks: Checks) {
+        if self.state == TargetState::Healthy && self.in_a_row == 0 && change > self.check_at {
+            let skipped = (change - self.check_at).div_ceil(checks.interval);
+            let by = skipped.saturating_mul(checks.interval);
+            self.check_at = self.check_at.saturating_add(by);
+        }
+    }
+
     pub(super) fn drain(&mut self) {
         self.state = TargetState::Draining;
         self.check_at = NEVER;

@@ -124,11 +124,26 @@ impl ModelTask {
         self.status == TaskStatus::Running && self.target.as_ref().is_some_and(healthy)
     }
 
-    /// Whether it answers a request.
+    /// Whether it answers a request that is no health check.
+    pub(super) fn serves(&self, now: Millis) -> bool {
+        self.answers(now) && !self.life.answers_checks_only
+    }
+
+    /// Whether it answers a health check.
     pub(super) fn answers(&self, now: Millis) -> bool {
         let listens = self.started.saturating_add(self.life.listens_after);
         let sick = self.started.saturating_add(self.life.sick_after);
         self.status == TaskStatus::Running && now >= listens && now < sick
+    }
+
+    /// It answers nothing any more, and as many checks have found that as it takes.
+    pub(super) fn fall_sick(&mut self, now: Millis, checks: Checks) {
+        self.life.sick_after = 0;
+        if let Some(target) = &mut self.target {
+            for _ in 0..checks.unhealthy_after {
+                target.check(false, now, checks);
+            }
+        }
     }
 
     fn exits_at(&self) -> Millis {
@@ -159,6 +174,7 @@ impl ModelTask {
         };
         let before = target.state;
         target.check(passes, now, checks);
+        target.skip_to(self.started.saturating_add(self.life.sick_after), checks);
         match target.state {
             state if state == before => TaskNews::Unchanged,
             TargetState::Healthy => {
@@ -206,7 +222,7 @@ impl ModelTask {
             TaskStatus::Running | TaskStatus::Stopped => (self.status, NEVER - now),
         };
         self.status = status;
-        self.at = now + after;
+        self.at = now.saturating_add(after);
         TaskNews::Moved
     }
 

@@ -214,7 +214,6 @@ fn the_load_balancer_fails_open_where_no_target_is_healthy() {
     model.create_service("s", "s-placeholder:1");
     let first = register(&mut model, ImageScript::SlowStart);
     update(&mut model, &first, Some(1));
-    let mut chance = super::Chance::new(1);
     let (mut silent, mut answered) = (0, 0);
     while model
         .target_health("s")
@@ -222,7 +221,7 @@ fn the_load_balancer_fails_open_where_no_target_is_healthy() {
         .is_none_or(|it| it.state != "healthy")
     {
         wait(&mut model, 100);
-        match model.request("s", &mut chance) {
+        match model.request("s") {
             Some(revision) => {
                 assert_eq!(revision, "s:1");
                 answered += 1;

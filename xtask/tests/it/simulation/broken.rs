@@ -1,12 +1,15 @@
 //! Engines that are broken on purpose, and for each a script that finds it.
 
 use xtask::decide::release::deployment::{DeploymentStatus, ServiceDeployment};
+use xtask::decide::release::snapshot::{RolloutState, ServiceState};
+use xtask::ports::ServiceUpdate;
 
 use super::faults::{InjectedFault, PlannedFault, PortCall};
-use super::process::{STALENESS, SimulatedProcess};
+use super::process::SimulatedProcess;
 use super::script::{Beside, Meanwhile, Script, SimulatedCommand, StartState, When};
-use crate::model::{EcsCall, ImageScript, Millis, RolloutStatus, Runs, ServiceAnswer, UpdateCall};
+use crate::model::{EcsCall, ImageScript, Millis, RolloutStatus, Runs, UpdateCall};
 use crate::world::components::AXON;
+use crate::world::{STALENESS, short};
 
 /// What is broken at the ports: the engine itself has no switch for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl BrokenEngine {
 
 impl SimulatedProcess {
     /// What an engine that is broken takes the answer about a service for.
-    pub(super) fn believe(&self, name: &str, stale: Millis, answer: &mut ServiceAnswer) {
+    pub(super) fn believe(&self, name: &str, stale: Millis, answer: &mut ServiceState) {
         let now = self.sim.now();
         self.facts(|facts| match self.broken {
             Some(BrokenEngine::NoLookAfterOpening) if !facts.has_updated => {
@@ -152,14 +155,14 @@ impl SimulatedProcess {
                     && is_stable(answer)
                 {
                     answer.deployments.truncate(1);
-                    answer.deployments[0].revision.clone_from(goal);
+                    answer.deployments[0].revision = goal.parse().unwrap();
                 }
             }
             Some(BrokenEngine::DesiredNotSentBack) if facts.stopped.contains(name) => {
                 (answer.desired, answer.running, answer.pending) = (0, 0, 0);
                 answer.deployments.truncate(1);
                 let primary = &mut answer.deployments[0];
-                primary.rollout = RolloutStatus::Completed;
+                primary.state = RolloutState::Completed;
                 (primary.desired, primary.running, primary.pending) = (0, 0, 0);
             }
             _ => {}
@@ -167,16 +170,18 @@ impl SimulatedProcess {
     }
 
     /// What an engine that is broken takes a service deployment for.
-    pub(super) fn believe_deployment(
-        &self,
-        name: &str,
-        answer: &ServiceAnswer,
-        found: ServiceDeployment,
-    ) -> ServiceDeployment {
+    pub(super) fn believe_deployment(&self, found: ServiceDeployment) -> ServiceDeployment {
+        if self.broken != Some(BrokenEngine::StableTakenForSuccess) {
+            return found;
+        }
+        let (name, _) = short(&found.arn).split_once('/').unwrap();
         let now = self.sim.now();
         let goal = self.facts(|it| it.goals.get(name).cloned());
-        let is_over = goal.is_some_and(|(at, _)| now > at + 3_000) && is_stable(answer);
-        if self.broken != Some(BrokenEngine::StableTakenForSuccess) || !is_over {
+        let answer = self.sim.state().model.answer_now(name);
+        let primary = &answer.deployments[0];
+        let is_stable =
+            primary.rollout == RolloutStatus::Completed && primary.running == answer.desired;
+        if !is_stable || goal.is_none_or(|(at, _)| now <= at + 3_000) {
             return found;
         }
         ServiceDeployment {
@@ -186,46 +191,45 @@ impl SimulatedProcess {
     }
 
     /// What an engine that is broken sends, and what it remembers of it.
-    pub(super) fn send(&self, call: &mut UpdateCall) {
+    pub(super) fn send(&self, service: &str, call: &mut ServiceUpdate) {
         let now = self.sim.now();
         if self.broken == Some(BrokenEngine::WrongOrderBack) {
-            self.send_those_before_back(call);
+            self.send_those_before_back(service, call);
         }
         self.facts(|facts| {
             facts.has_updated = true;
             if let Some(revision) = &call.revision {
-                let goal = (now, revision.clone());
-                facts.goals.insert(call.service.clone(), goal);
+                let goal = (now, revision.to_string());
+                facts.goals.insert(service.to_owned(), goal);
             }
             if self.broken == Some(BrokenEngine::DesiredNotSentBack) && call.desired == Some(0) {
                 call.desired = None;
-                facts.stopped.insert(call.service.clone());
+                facts.stopped.insert(service.to_owned());
             }
         });
     }
 
     /// The revision that a broken engine takes an answer's for.
-    pub(super) fn believe_revision(&self, service: &str, revision: String) -> String {
-        if self.broken != Some(BrokenEngine::StableTakenForSuccess) {
-            return revision;
+    pub(super) fn believe_revision(&self, service: &str, revision: &mut String) {
+        if self.broken == Some(BrokenEngine::StableTakenForSuccess) {
+            let goal = self.facts(|it| it.goals.get(service).cloned());
+            if let Some((_, goal)) = goal {
+                *revision = goal;
+            }
         }
-        self.facts(|it| {
-            it.goals
-                .get(service)
-                .map_or(revision, |(_, goal)| goal.clone())
-        })
     }
 
     /// What was changed before the service of this call goes back before it does.
-    fn send_those_before_back(&self, call: &UpdateCall) {
+    fn send_those_before_back(&self, service: &str, call: &ServiceUpdate) {
         let (before, goals) = self.facts(|it| (it.before.clone(), it.goals.clone()));
         let before = before.unwrap_or_default().0;
         let ran = |name: &str| match &before[name] {
             Runs::Whole(revision) => Some(revision.clone()),
             _ => None,
         };
-        let goes_back = call.revision.is_some() && call.revision == ran(&call.service);
-        let changed = goals.into_iter().filter(|(name, _)| *name != call.service);
+        let sent = call.revision.as_ref().map(ToString::to_string);
+        let goes_back = sent.is_some() && sent == ran(service);
+        let changed = goals.into_iter().filter(|(name, _)| name != service);
         for (name, _) in changed.filter(|_| goes_back) {
             if let Some(revision) = ran(&name) {
                 self.send_at_once(name, revision);
@@ -260,7 +264,7 @@ impl SimulatedProcess {
     }
 }
 
-fn is_stable(answer: &ServiceAnswer) -> bool {
+fn is_stable(answer: &ServiceState) -> bool {
     let primary = &answer.deployments[0];
-    primary.rollout == RolloutStatus::Completed && primary.running == answer.desired
+    primary.state == RolloutState::Completed && primary.running == answer.desired
 }

@@ -7,12 +7,13 @@ use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
 use super::faults::{InjectedFault, PlannedFault, PortCall};
-use super::process::{STALENESS, SimulatedProcess};
+use super::process::SimulatedProcess;
 use super::run::ENDLESS;
 use super::script::{FaultClass, Script, SimulatedCommand};
-use super::simulated::{AliasChange, ProcessFacts, SimulatedState};
+use super::simulated::{AliasChange, ProcessFacts, SimulatedMoment};
 use crate::model::{Actor, Millis, Runs, ServiceChange};
 use crate::world::KILLED;
+use crate::world::STALENESS;
 use crate::world::components::{COMPONENTS, GOVERNANCE};
 
 /// A holder that has not confirmed its beat for this long changes nothing.
@@ -25,8 +26,8 @@ pub(super) fn at_end(process: &SimulatedProcess, exit: u8) -> Vec<String> {
     let record = facts
         .opened
         .and_then(|(number, _)| process.sim.stores.state().record(number));
+    let lost = process.sim.stores.state().lost.clone();
     let state = process.sim.state();
-    let stores = process.sim.stores.state();
     let court = Court {
         id,
         facts: &facts,
@@ -35,12 +36,7 @@ pub(super) fn at_end(process: &SimulatedProcess, exit: u8) -> Vec<String> {
     };
     let mut found = court.fence();
     found.extend(court.strangers());
-    found.extend(
-        stores
-            .lost
-            .iter()
-            .map(|it| format!("a dispatch is lost: {it}")),
-    );
+    found.extend(lost.iter().map(|it| format!("a dispatch is lost: {it}")));
     if facts.closed_of_others {
         found.push("the lock of another run was given back".to_owned());
     }
@@ -83,7 +79,7 @@ pub(super) fn of_last_rotation(command: SimulatedCommand, exit: u8, talk: &str) 
 struct Court<'a> {
     id: u32,
     facts: &'a ProcessFacts,
-    state: &'a SimulatedState,
+    state: &'a SimulatedMoment<'a>,
     record: Option<&'a Record>,
 }
 

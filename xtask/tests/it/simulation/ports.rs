@@ -1,26 +1,24 @@
-//! The ports of a simulated process: ECS and the load balancer are the model's, the rest are the
-//! stories' fakes.
+//! The ports of a simulated process: those of the stories, with faults in front of every call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::Value;
 use xtask::catalog::{Component, Service};
 use xtask::decide::artifact::image::Artifact;
 use xtask::decide::artifact::types::{Digest, Key};
 use xtask::decide::definition::Definition;
 use xtask::decide::outputs::{Architecture, FunctionOutputs, Outputs};
-use xtask::decide::release::deployment::{DeploymentStatus, NewestDeployment, ServiceDeployment};
+use xtask::decide::release::deployment::{NewestDeployment, ServiceDeployment};
 use xtask::decide::release::hold::Hold;
 use xtask::decide::release::lock::Lock;
 use xtask::decide::release::record::Record;
 use xtask::decide::release::snapshot::{
-    Alarms, Deployment, FunctionState, FunctionVersion, Registered, Revision, RolloutState,
-    ServiceEvent, ServiceState, StoppedContainer, StoppedTask, TargetHealth,
+    FunctionState, FunctionVersion, Registered, Revision, ServiceState, StoppedTask, TargetHealth,
 };
 use xtask::ports::{
     Balancer, Builder, Cluster, Commit, Functions, Infra, InfraPlan, Interrupt, Ledger, LogLine,
@@ -30,124 +28,22 @@ use xtask::ports::{
 
 use super::broken::BrokenEngine;
 use super::faults::PortCall;
-use super::process::{How, SimulatedProcess};
-use crate::model::{
-    AlarmSettings, EcsCall, EcsRefusal, RolloutStatus, ServiceAnswer, ServiceDeploymentAnswer,
-    ServiceDeploymentStatus, TaskAnswer, UpdateCall,
-};
-use crate::world::components::{ORBIT, SERVICES};
-
-fn refusal(refused: &EcsRefusal) -> anyhow::Error {
-    anyhow!("InvalidParameterException: {}", refused.0)
-}
-
-fn state_of(answer: &ServiceAnswer) -> Result<ServiceState> {
-    let count = |count: u32| count.cast_signed();
-    let deployments = answer.deployments.iter().map(|it| {
-        Ok(Deployment {
-            primary: it.primary,
-            revision: it.revision.parse()?,
-            state: match it.rollout {
-                RolloutStatus::InProgress => RolloutState::InProgress,
-                RolloutStatus::Completed => RolloutState::Completed,
-                RolloutStatus::Failed => RolloutState::Failed,
-            },
-            reason: it.reason.clone(),
-            desired: count(it.desired),
-            running: count(it.running),
-            pending: count(it.pending),
-            failed: count(it.failed),
-        })
-    });
-    let events = answer.events.iter();
-    Ok(ServiceState {
-        active: true,
-        desired: count(answer.desired),
-        running: count(answer.running),
-        pending: count(answer.pending),
-        deployments: deployments.collect::<Result<_>>()?,
-        alarms: answer.alarms.as_ref().map(|it| Alarms {
-            names: it.names.clone(),
-            enabled: it.enabled,
-            rollback: it.rollback,
-        }),
-        events: events
-            .map(|(id, message)| ServiceEvent {
-                id: id.clone(),
-                message: message.clone(),
-            })
-            .collect(),
-    })
-}
-
-fn stopped(task: TaskAnswer, service: Service) -> StoppedTask {
-    StoppedTask {
-        id: task.id,
-        stop_code: task.stop_code.to_owned(),
-        reason: task.stopped_reason,
-        containers: vec![StoppedContainer {
-            name: service.name().to_owned(),
-            exit_code: task.exit_code,
-            reason: task.container_reason,
-        }],
-    }
-}
-
-fn short(arn: &str) -> &str {
-    arn.split_once("/demo/").map_or(arn, |(_, it)| it)
-}
-
-fn service_of(arn: &str) -> &str {
-    short(arn).split('/').next().unwrap_or_default()
-}
-
-fn described(found: &ServiceDeploymentAnswer) -> ServiceDeployment {
-    ServiceDeployment {
-        arn: found.arn.clone(),
-        status: match found.status {
-            ServiceDeploymentStatus::InProgress => DeploymentStatus::InProgress,
-            ServiceDeploymentStatus::Successful => DeploymentStatus::Successful,
-            ServiceDeploymentStatus::Stopped => DeploymentStatus::Stopped,
-            ServiceDeploymentStatus::RollbackInProgress => DeploymentStatus::RollingBack,
-            ServiceDeploymentStatus::RollbackSuccessful => DeploymentStatus::RolledBack,
-            ServiceDeploymentStatus::RollbackFailed => DeploymentStatus::RollbackFailed,
-        },
-        reason: found.reason.clone(),
-        failures: found.breaker_failures.cast_signed(),
-        breaker_triggered: found.breaker == "TRIGGERED",
-        alarms: found.alarms.clone(),
-    }
-}
+use super::process::SimulatedProcess;
+use crate::model::Millis;
+use crate::world::components::ORBIT;
+use crate::world::short;
 
 impl SimulatedProcess {
-    /// A call that changes ECS. Its answer is that of `register`.
-    async fn ecs(&self, call: PortCall, about: &str, change: EcsCall) -> Result<Option<String>> {
-        let (sim, by) = (self.sim.clone(), self.actor());
-        self.call(call, about, move |how: How| {
-            Box::pin(async move {
-                let answer = sim.state().model.call(by, how.late, &change);
-                answer.map_err(|refused| refusal(&refused))
-            })
-        })
-        .await
-    }
-
-    /// What a look finds, or an engine that is broken believes.
-    fn looks(&self, services: &[Service], stale: u64) -> Result<BTreeMap<Service, ServiceState>> {
-        let mut found = BTreeMap::new();
-        for service in services {
-            let name = service.name();
-            let answer = self.sim.state().model.describe_service(name, stale);
-            let mut answer = answer.with_context(|| format!("no service {name}"))?;
-            self.believe(name, stale, &mut answer);
-            let now = self.sim.now();
+    /// What a look found, or what an engine that is broken believes.
+    fn seen(&self, stale: Millis, found: &mut BTreeMap<Service, ServiceState>) {
+        let now = self.sim.now();
+        for (service, state) in found {
+            self.believe(service.name(), stale, state);
             self.facts(|it| {
                 it.last_look_at = now;
                 it.looked.get_or_insert(now);
             });
-            found.insert(*service, state_of(&answer)?);
         }
-        Ok(found)
     }
 
     /// Nothing goes wrong with a call to the ledger that the judge has to know of.
@@ -161,42 +57,27 @@ impl SimulatedProcess {
 impl Cluster for SimulatedProcess {
     async fn describe_services(
         &self,
-        _: &Outputs,
+        outputs: &Outputs,
         services: &[Service],
     ) -> Result<BTreeMap<Service, ServiceState>> {
         let names: Vec<&str> = services.iter().map(|it| it.name()).collect();
-        let (process, services) = (self.clone(), services.to_vec());
-        self.call(PortCall::DescribeServices, &names.join(" "), move |how| {
-            Box::pin(async move { process.looks(&services, how.stale) })
+        let (process, outputs, services) = (self.clone(), outputs.clone(), services.to_vec());
+        self.call(PortCall::DescribeServices, &names.join(" "), move |aws| {
+            Box::pin(async move {
+                let mut found = aws.describe_services(&outputs, &services).await?;
+                process.seen(aws.delivery.stale, &mut found);
+                Ok(found)
+            })
         })
         .await
     }
 
     async fn describe_task_definition(&self, revision: &Revision) -> Result<Option<Registered>> {
-        let (sim, name) = (self.sim.clone(), revision.to_string());
-        self.call(
-            PortCall::DescribeTaskDefinition,
-            revision.as_str(),
-            move |how| {
-                Box::pin(async move {
-                    let model = &sim.state().model;
-                    let known = model.revision(&name);
-                    // One that was registered a moment ago may not be there yet.
-                    let there =
-                        known.filter(|it| how.stale == 0 || it.registered + how.stale < model.now);
-                    Ok(there.map(|known| {
-                        let mut body = known.body.clone();
-                        body["revision"] = json!(1);
-                        body["status"] = json!(if known.active { "ACTIVE" } else { "INACTIVE" });
-                        Registered {
-                            definition: Definition(body),
-                            active: known.active,
-                            sha256: known.tag.clone(),
-                        }
-                    }))
-                })
-            },
-        )
+        let (call, about) = (PortCall::DescribeTaskDefinition, revision.to_string());
+        let revision = revision.clone();
+        self.call(call, &about, move |aws| {
+            Box::pin(async move { aws.describe_task_definition(&revision).await })
+        })
         .await
     }
 
@@ -205,135 +86,108 @@ impl Cluster for SimulatedProcess {
         definition: &Definition,
         content: &str,
     ) -> Result<Revision> {
-        let change = EcsCall::Register {
-            body: definition.0.clone(),
-            tag: Some(content.to_owned()),
-            script: None,
-        };
-        let family = definition.family();
-        let registered = self
-            .ecs(PortCall::RegisterTaskDefinition, family, change)
-            .await?;
-        Ok(registered.unwrap_or_default().parse()?)
+        let (call, about) = (PortCall::RegisterTaskDefinition, definition.family());
+        let (definition, content) = (definition.clone(), content.to_owned());
+        self.call(call, about, move |aws| {
+            Box::pin(async move { aws.register_task_definition(&definition, &content).await })
+        })
+        .await
     }
 
     async fn update_service(
         &self,
-        _: &Outputs,
+        outputs: &Outputs,
         service: Service,
         update: &ServiceUpdate,
     ) -> Result<()> {
-        let mut call = UpdateCall {
-            service: service.name().to_owned(),
-            revision: update.revision.as_ref().map(ToString::to_string),
-            desired: update.desired.map(i32::cast_unsigned),
-            alarms: update.alarms.as_ref().map(|it| AlarmSettings {
-                names: it.names.clone(),
-                enabled: it.enabled,
-                rollback: it.rollback,
-            }),
-        };
-        self.send(&mut call);
-        let about = format!("{service} {:?} {:?}", call.revision, call.desired);
-        let changed = self.ecs(PortCall::UpdateService, &about, EcsCall::Update(call));
-        changed.await.map(drop)
+        let (outputs, mut update) = (outputs.clone(), update.clone());
+        self.send(service.name(), &mut update);
+        let revision = update.revision.as_ref().map(Revision::as_str);
+        let about = format!("{service} {revision:?} {:?}", update.desired);
+        self.call(PortCall::UpdateService, &about, move |aws| {
+            Box::pin(async move { aws.update_service(&outputs, service, &update).await })
+        })
+        .await
     }
 
     async fn newest_service_deployment(
         &self,
-        _: &Outputs,
+        outputs: &Outputs,
         service: Service,
-        _: Timestamp,
+        since: Timestamp,
     ) -> Result<Option<NewestDeployment>> {
-        let sim = self.sim.clone();
-        self.call(
-            PortCall::ListServiceDeployments,
-            service.name(),
-            move |_| {
-                Box::pin(async move {
-                    let state = sim.state();
-                    let newest = state.model.service_deployments(service.name()).last();
-                    let newest = newest.map(|it| {
-                        Ok(NewestDeployment {
-                            arn: it.arn.clone(),
-                            revision: it.target.parse()?,
-                        })
-                    });
-                    newest.transpose()
-                })
-            },
-        )
+        let (call, outputs) = (PortCall::ListServiceDeployments, outputs.clone());
+        self.call(call, service.name(), move |aws| {
+            Box::pin(async move {
+                aws.newest_service_deployment(&outputs, service, since)
+                    .await
+            })
+        })
         .await
     }
 
     async fn describe_service_deployment(&self, arn: &str) -> Result<Option<ServiceDeployment>> {
         let (process, arn) = (self.clone(), arn.to_owned());
         let about = short(&arn).to_owned();
-        self.call(PortCall::DescribeServiceDeployments, &about, move |_| {
+        self.call(PortCall::DescribeServiceDeployments, &about, move |aws| {
             Box::pin(async move {
-                let state = process.sim.state();
-                let service = service_of(&arn);
-                let mut known = state.model.service_deployments(service).iter();
-                let found = known.find(|it| it.arn == arn).map(described);
-                let answer = state.model.answer_now(service);
-                drop(state);
-                Ok(found.map(|it| process.believe_deployment(service, &answer, it)))
+                let found = aws.describe_service_deployment(&arn).await?;
+                Ok(found.map(|it| process.believe_deployment(it)))
             })
         })
         .await
     }
 
     async fn stop_service_deployment(&self, arn: &str) -> Result<()> {
-        let change = EcsCall::StopServiceDeployment {
-            arn: arn.to_owned(),
-        };
-        let call = PortCall::StopServiceDeployment;
-        self.ecs(call, short(arn), change).await.map(drop)
+        let (call, arn) = (PortCall::StopServiceDeployment, arn.to_owned());
+        let about = short(&arn).to_owned();
+        self.call(call, &about, move |aws| {
+            Box::pin(async move { aws.stop_service_deployment(&arn).await })
+        })
+        .await
     }
 
     async fn list_task_definitions(&self, family: &str) -> Result<Vec<Revision>> {
-        let active = self.sim.state().model.active_revisions(family);
-        active.iter().map(|name| Ok(name.parse()?)).collect()
+        self.sim.stores.list_task_definitions(family).await
     }
 
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {
-        let change = EcsCall::Deregister(revision.to_string());
-        let call = PortCall::DeregisterTaskDefinition;
-        self.ecs(call, revision.as_str(), change).await.map(drop)
+        let (call, about) = (PortCall::DeregisterTaskDefinition, revision.to_string());
+        let revision = revision.clone();
+        self.call(call, &about, move |aws| {
+            Box::pin(async move { aws.deregister_task_definition(&revision).await })
+        })
+        .await
     }
 
     async fn stopped_tasks(
         &self,
-        _: &Outputs,
+        outputs: &Outputs,
         service: Service,
         revision: &Revision,
     ) -> Result<Vec<StoppedTask>> {
-        let (sim, name) = (self.sim.clone(), revision.to_string());
-        self.call(PortCall::DescribeTasks, revision.as_str(), move |_| {
-            Box::pin(async move {
-                let tasks = sim.state().model.stopped_tasks(service.name(), &name);
-                Ok(tasks
-                    .into_iter()
-                    .map(|task| stopped(task, service))
-                    .collect())
-            })
+        let (outputs, revision) = (outputs.clone(), revision.clone());
+        let about = revision.to_string();
+        self.call(PortCall::DescribeTasks, &about, move |aws| {
+            Box::pin(async move { aws.stopped_tasks(&outputs, service, &revision).await })
         })
         .await
     }
 
     async fn task_health(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>> {
-        let targets = self.describe_target_health(outputs, service).await?;
-        let healthy = targets.into_iter().map(|it| it.state == "healthy");
-        let words = healthy.map(|it| if it { "HEALTHY" } else { "UNHEALTHY" });
-        Ok(words.map(str::to_owned).collect())
+        let outputs = outputs.clone();
+        self.call(PortCall::DescribeTasks, service.name(), move |aws| {
+            Box::pin(async move { aws.task_health(&outputs, service).await })
+        })
+        .await
     }
 
     /// For a rotation those that read their secrets, and say so in the log.
     async fn running_tasks(&self, outputs: &Outputs, service: Service) -> Result<Vec<String>> {
         let (sim, outputs) = (self.sim.clone(), outputs.clone());
-        self.call(PortCall::DescribeTasks, service.name(), move |_| {
+        self.call(PortCall::DescribeTasks, service.name(), move |aws| {
             Box::pin(async move {
-                let readers = sim.stores.running_tasks(&outputs, service).await?;
+                let readers = aws.running_tasks(&outputs, service).await?;
                 if !readers.is_empty() {
                     return Ok(readers);
                 }
@@ -349,66 +203,44 @@ impl Cluster for SimulatedProcess {
 impl Balancer for SimulatedProcess {
     async fn describe_target_health(
         &self,
-        _: &Outputs,
+        outputs: &Outputs,
         service: Service,
     ) -> Result<Vec<TargetHealth>> {
-        let sim = self.sim.clone();
-        self.call(PortCall::DescribeTargetHealth, service.name(), move |_| {
-            Box::pin(async move {
-                let targets = sim.state().model.target_health(service.name());
-                let shown = targets.into_iter().map(|target| TargetHealth {
-                    state: target.state.to_owned(),
-                    reason: target.reason.map(str::to_owned),
-                });
-                Ok(shown.collect())
-            })
+        let outputs = outputs.clone();
+        self.call(PortCall::DescribeTargetHealth, service.name(), move |aws| {
+            Box::pin(async move { aws.describe_target_health(&outputs, service).await })
         })
         .await
-    }
-}
-
-impl SimulatedProcess {
-    fn ask(&self, service: Service) -> Option<String> {
-        let state = &mut *self.sim.state();
-        state.model.request(service.name(), &mut state.chance)
-    }
-
-    fn answer(&self, dispatch: bool, asked: Service, id: Option<String>) -> ProbeAnswer {
-        let mut headers = BTreeMap::new();
-        let answered = if dispatch {
-            headers.extend(id.map(|id| ("x-correlation-id".to_owned(), id)));
-            let mut services = SERVICES.iter();
-            services.all(|service| self.ask(*service).is_some())
-        } else {
-            let revision = self.ask(asked);
-            let revision = revision.map(|it| self.believe_revision(asked.name(), it));
-            let there = revision.is_some();
-            headers.extend(revision.map(|it| ("x-task-revision".to_owned(), it)));
-            there
-        };
-        ProbeAnswer {
-            status: if answered { 200 } else { 503 },
-            headers,
-            body: json!({ "status": "success" }).to_string(),
-        }
     }
 }
 
 #[async_trait]
 impl Probe for SimulatedProcess {
     async fn send(&self, request: ProbeRequest<'_>) -> Result<ProbeAnswer> {
-        let dispatch = request.url.ends_with("/dispatch");
         let named = request.headers.get("X-Service");
         let asked = named.map_or(ORBIT, |name| name.parse().unwrap());
-        let id = request.headers.get("X-Correlation-ID").cloned();
-        let call = if dispatch {
+        let call = if request.url.ends_with("/dispatch") {
             PortCall::Dispatch
         } else {
             PortCall::Probe
         };
+        let (method, url) = (request.method.to_owned(), request.url.to_owned());
+        let (headers, body) = (request.headers.clone(), request.body.to_owned());
         let process = self.clone();
-        self.call(call, asked.name(), move |_| {
-            Box::pin(async move { Ok(process.answer(dispatch, asked, id)) })
+        self.call(call, asked.name(), move |aws| {
+            Box::pin(async move {
+                let request = ProbeRequest {
+                    method: &method,
+                    url: &url,
+                    headers: &headers,
+                    body: &body,
+                };
+                let mut answer = aws.send(request).await?;
+                if let Some(revision) = answer.headers.get_mut("x-task-revision") {
+                    process.believe_revision(asked.name(), revision);
+                }
+                Ok(answer)
+            })
         })
         .await
     }
@@ -417,9 +249,9 @@ impl Probe for SimulatedProcess {
 #[async_trait]
 impl Functions for SimulatedProcess {
     async fn get_alias(&self, function: &FunctionOutputs) -> Result<FunctionState> {
-        let (stores, function) = (self.sim.stores.clone(), function.clone());
-        self.call(PortCall::GetAlias, "", move |_| {
-            Box::pin(async move { stores.get_alias(&function).await })
+        let function = function.clone();
+        self.call(PortCall::GetAlias, "", move |aws| {
+            Box::pin(async move { aws.get_alias(&function).await })
         })
         .await
     }
@@ -430,10 +262,10 @@ impl Functions for SimulatedProcess {
         zip: Vec<u8>,
         key: &Key,
     ) -> Result<PublishedVersion> {
-        let (stores, function) = (self.sim.stores.clone(), function.clone());
+        let function = function.clone();
         let key = key.clone();
-        self.call(PortCall::PublishVersion, "", move |_| {
-            Box::pin(async move { stores.publish_version(&function, zip, &key).await })
+        self.call(PortCall::PublishVersion, "", move |aws| {
+            Box::pin(async move { aws.publish_version(&function, zip, &key).await })
         })
         .await
     }
@@ -459,10 +291,10 @@ impl Functions for SimulatedProcess {
         version: &FunctionVersion,
         request: &Value,
     ) -> Result<Value> {
-        let (stores, function) = (self.sim.stores.clone(), function.clone());
+        let function = function.clone();
         let (version, request) = (version.clone(), request.clone());
-        self.call(PortCall::Invoke, "", move |_| {
-            Box::pin(async move { stores.invoke(&function, &version, &request).await })
+        self.call(PortCall::Invoke, "", move |aws| {
+            Box::pin(async move { aws.invoke(&function, &version, &request).await })
         })
         .await
     }
@@ -476,11 +308,11 @@ impl Functions for SimulatedProcess {
         let (sim, function, by) = (self.sim.clone(), function.clone(), self.id);
         let (version, revision_id) = (version.clone(), revision_id.to_owned());
         let about = version.to_string();
-        self.call(PortCall::UpdateAlias, &about, move |how| {
+        self.call(PortCall::UpdateAlias, &about, move |aws| {
             Box::pin(async move {
-                let moved = sim.stores.update_alias(&function, &version, &revision_id);
+                let moved = aws.update_alias(&function, &version, &revision_id);
                 let moved = moved.await;
-                sim.look_at_alias(Some(by), how.late);
+                sim.look_at_alias(Some(by), aws.delivery.late);
                 moved
             })
         })
@@ -496,17 +328,17 @@ impl Registry for SimulatedProcess {
         service: Service,
         key: &Key,
     ) -> Result<Option<Digest>> {
-        let (stores, outputs, key) = (self.sim.stores.clone(), outputs.clone(), key.clone());
-        self.call(PortCall::FindImage, service.name(), move |_| {
-            Box::pin(async move { stores.digest(&outputs, service, &key).await })
+        let (outputs, key) = (outputs.clone(), key.clone());
+        self.call(PortCall::FindImage, service.name(), move |aws| {
+            Box::pin(async move { aws.digest(&outputs, service, &key).await })
         })
         .await
     }
 
     async fn has(&self, outputs: &Outputs, service: Service, digest: &Digest) -> Result<bool> {
-        let (stores, outputs, digest) = (self.sim.stores.clone(), outputs.clone(), digest.clone());
-        self.call(PortCall::FindImage, service.name(), move |_| {
-            Box::pin(async move { stores.has(&outputs, service, &digest).await })
+        let (outputs, digest) = (outputs.clone(), digest.clone());
+        self.call(PortCall::FindImage, service.name(), move |aws| {
+            Box::pin(async move { aws.has(&outputs, service, &digest).await })
         })
         .await
     }
@@ -526,7 +358,7 @@ impl Registry for SimulatedProcess {
     }
 
     async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {
-        let (stores, outputs) = (self.sim.stores.clone(), outputs.clone());
+        let outputs = outputs.clone();
         let artifact = artifact.clone();
         let time = {
             let state = &mut *self.sim.state();
@@ -534,8 +366,8 @@ impl Registry for SimulatedProcess {
             state.push_time.unwrap_or(usual)
         };
         tokio::time::sleep(Duration::from_millis(time)).await;
-        self.call(PortCall::Push, service.name(), move |_| {
-            Box::pin(async move { stores.push(&outputs, service, &artifact).await })
+        self.call(PortCall::Push, service.name(), move |aws| {
+            Box::pin(async move { aws.push(&outputs, service, &artifact).await })
         })
         .await
     }
@@ -544,10 +376,9 @@ impl Registry for SimulatedProcess {
 #[async_trait]
 impl Logs for SimulatedProcess {
     async fn tail(&self, group: &str, stream: &str, lines: i32) -> Result<Vec<String>> {
-        let (stores, group, stream) =
-            (self.sim.stores.clone(), group.to_owned(), stream.to_owned());
-        self.call(PortCall::ReadLog, "", move |_| {
-            Box::pin(async move { stores.tail(&group, &stream, lines).await })
+        let (group, stream) = (group.to_owned(), stream.to_owned());
+        self.call(PortCall::ReadLog, "", move |aws| {
+            Box::pin(async move { aws.tail(&group, &stream, lines).await })
         })
         .await
     }
@@ -557,10 +388,9 @@ impl Logs for SimulatedProcess {
     }
 
     async fn mentions(&self, group: &str, from: Timestamp, text: &str) -> Result<Vec<LogLine>> {
-        let stores = self.sim.stores.clone();
         let (group, text) = (group.to_owned(), text.to_owned());
-        self.call(PortCall::ReadLog, "", move |_| {
-            Box::pin(async move { stores.mentions(&group, from, &text).await })
+        self.call(PortCall::ReadLog, "", move |aws| {
+            Box::pin(async move { aws.mentions(&group, from, &text).await })
         })
         .await
     }
@@ -569,17 +399,17 @@ impl Logs for SimulatedProcess {
 #[async_trait]
 impl SecretStore for SimulatedProcess {
     async fn has_value(&self, arn: &str) -> Result<bool> {
-        let (stores, arn) = (self.sim.stores.clone(), arn.to_owned());
-        self.call(PortCall::ReadSecret, "", move |_| {
-            Box::pin(async move { stores.has_value(&arn).await })
+        let arn = arn.to_owned();
+        self.call(PortCall::ReadSecret, "", move |aws| {
+            Box::pin(async move { aws.has_value(&arn).await })
         })
         .await
     }
 
     async fn get_secret_value(&self, arn: &str) -> Result<Option<SecretVersion>> {
-        let (stores, arn) = (self.sim.stores.clone(), arn.to_owned());
-        self.call(PortCall::ReadSecret, "", move |_| {
-            Box::pin(async move { stores.get_secret_value(&arn).await })
+        let arn = arn.to_owned();
+        self.call(PortCall::ReadSecret, "", move |aws| {
+            Box::pin(async move { aws.get_secret_value(&arn).await })
         })
         .await
     }
@@ -591,12 +421,12 @@ impl SecretStore for SimulatedProcess {
     async fn replace(&self, arn: &str, version: &str, document: &Value) -> Result<bool> {
         let (sim, by, arn) = (self.sim.clone(), self.id, arn.to_owned());
         let (version, document) = (version.to_owned(), document.clone());
-        self.call(PortCall::ReplaceSecret, "", move |how| {
+        self.call(PortCall::ReplaceSecret, "", move |aws| {
             Box::pin(async move {
-                let replaced = sim.stores.replace(&arn, &version, &document).await?;
+                let replaced = aws.replace(&arn, &version, &document).await?;
                 let now = sim.now();
                 if replaced {
-                    sim.state().replaced.push((now, by, how.late));
+                    sim.state().replaced.push((now, by, aws.delivery.late));
                 }
                 Ok(replaced)
             })
@@ -608,17 +438,15 @@ impl SecretStore for SimulatedProcess {
 #[async_trait]
 impl Ledger for SimulatedProcess {
     async fn newest(&self) -> Result<Option<Record>> {
-        let stores = self.sim.stores.clone();
-        self.call(PortCall::ReadRecord, "newest", move |_| {
-            Box::pin(async move { stores.newest().await })
+        self.call(PortCall::ReadRecord, "newest", move |aws| {
+            Box::pin(async move { aws.newest().await })
         })
         .await
     }
 
     async fn read(&self, number: u64) -> Result<Option<Record>> {
-        let stores = self.sim.stores.clone();
-        self.call(PortCall::ReadRecord, &number.to_string(), move |_| {
-            Box::pin(async move { Ledger::read(&stores, number).await })
+        self.call(PortCall::ReadRecord, &number.to_string(), move |aws| {
+            Box::pin(async move { Ledger::read(&aws, number).await })
         })
         .await
     }
@@ -632,9 +460,8 @@ impl Ledger for SimulatedProcess {
     }
 
     async fn lock(&self) -> Result<Option<Lock>> {
-        let stores = self.sim.stores.clone();
-        self.call(PortCall::ReadLock, "", move |_| {
-            Box::pin(async move { Ledger::lock(&stores).await })
+        self.call(PortCall::ReadLock, "", move |aws| {
+            Box::pin(async move { Ledger::lock(&aws).await })
         })
         .await
     }
@@ -644,14 +471,14 @@ impl Ledger for SimulatedProcess {
         let (over, abandoned) = (opening.over.cloned(), opening.abandoned.cloned());
         let sent = self.sim.now();
         let about = format!("{} {:?}", record.number, record.kind);
-        self.call(PortCall::Open, &about, move |_| {
+        self.call(PortCall::Open, &about, move |aws| {
             Box::pin(async move {
                 let opening = Opening {
                     record: &record,
                     over: over.as_ref(),
                     abandoned: abandoned.as_ref(),
                 };
-                let opened = process.sim.stores.open(&opening).await?;
+                let opened = aws.open(&opening).await?;
                 if opened {
                     let now = process.sim.now();
                     let before = process.sim.truth_now();
@@ -675,9 +502,9 @@ impl Ledger for SimulatedProcess {
         }
         let (process, token, sent) = (self.clone(), token.to_owned(), self.sim.now());
         let unguarded = self.broken == Some(BrokenEngine::NoGuard);
-        self.call(PortCall::Beat, "", move |_| {
+        self.call(PortCall::Beat, "", move |aws| {
             Box::pin(async move {
-                let ours = process.sim.stores.beat(&token, beat).await?;
+                let ours = aws.beat(&token, beat).await?;
                 if ours {
                     process.confirm(sent);
                 } else {
@@ -693,9 +520,9 @@ impl Ledger for SimulatedProcess {
         let (process, record) = (self.clone(), record.clone());
         let unguarded = self.broken == Some(BrokenEngine::NoGuard);
         let about = format!("{} {}", record.number, record.state.text());
-        self.call(PortCall::Write, &about, move |_| {
+        self.call(PortCall::Write, &about, move |aws| {
             Box::pin(async move {
-                let ours = process.sim.stores.write(&record).await?;
+                let ours = aws.write(&record).await?;
                 process.facts(|it| it.lost_lock |= !ours);
                 Ok(ours || unguarded)
             })
@@ -708,40 +535,37 @@ impl Ledger for SimulatedProcess {
         let hold = hold.cloned();
         let about = format!("{} {}", record.number, record.state.text());
         let careless = self.broken == Some(BrokenEngine::CloseWithoutToken);
-        self.call(PortCall::Close, &about, move |_| {
+        self.call(PortCall::Close, &about, move |aws| {
             Box::pin(async move {
-                let stores = &process.sim.stores;
-                let token = stores.state().lock.as_ref().map(|it| it.token.clone());
+                let token = aws.state().lock.as_ref().map(|it| it.token.clone());
                 if let Some(token) = token.filter(|it| careless && *it != record.token) {
                     process.facts(|it| it.closed_of_others = true);
                     record.token = token;
                 }
-                stores.close(&record, hold.as_ref()).await
+                aws.close(&record, hold.as_ref()).await
             })
         })
         .await
     }
 
     async fn hold(&self) -> Result<Option<Hold>> {
-        let stores = self.sim.stores.clone();
-        self.call(PortCall::ReadHold, "", move |_| {
-            Box::pin(async move { Ledger::hold(&stores).await })
+        self.call(PortCall::ReadHold, "", move |aws| {
+            Box::pin(async move { Ledger::hold(&aws).await })
         })
         .await
     }
 
     async fn set_hold(&self, hold: &Hold) -> Result<bool> {
-        let (stores, hold) = (self.sim.stores.clone(), hold.clone());
-        self.call(PortCall::SetHold, "", move |_| {
-            Box::pin(async move { stores.set_hold(&hold).await })
+        let hold = hold.clone();
+        self.call(PortCall::SetHold, "", move |aws| {
+            Box::pin(async move { aws.set_hold(&hold).await })
         })
         .await
     }
 
     async fn lift_hold(&self) -> Result<Option<Hold>> {
-        let stores = self.sim.stores.clone();
-        self.call(PortCall::LiftHold, "", move |_| {
-            Box::pin(async move { stores.lift_hold().await })
+        self.call(PortCall::LiftHold, "", move |aws| {
+            Box::pin(async move { aws.lift_hold().await })
         })
         .await
     }
@@ -754,9 +578,8 @@ impl Infra for SimulatedProcess {
     }
 
     async fn outputs(&self) -> Result<Option<String>> {
-        let stores = self.sim.stores.clone();
-        self.call(PortCall::ReadOutputs, "", move |_| {
-            Box::pin(async move { Infra::outputs(&stores).await })
+        self.call(PortCall::ReadOutputs, "", move |aws| {
+            Box::pin(async move { Infra::outputs(&aws).await })
         })
         .await
     }
@@ -818,8 +641,7 @@ impl Builder for SimulatedProcess {
 
 impl WallClock for SimulatedProcess {
     fn now(&self) -> Timestamp {
-        let elapsed = SignedDuration::from_millis(self.sim.now().cast_signed());
-        Timestamp::from_second(1_800_000_000).unwrap() + elapsed
+        WallClock::now(&self.sim.stores)
     }
 
     fn since_boot(&self) -> Duration {

@@ -13,7 +13,7 @@ use super::broken::BrokenEngine;
 use super::faults::{FaultPlan, InjectedFault, PlannedFault, PortCall};
 use super::simulated::{ProcessFacts, Simulated};
 use crate::model::{Actor, Millis};
-use crate::world::Fake;
+use crate::world::{Delivery, Fake, STALENESS};
 
 #[derive(Clone)]
 pub(super) struct SimulatedProcess {
@@ -27,23 +27,9 @@ pub(super) struct SimulatedProcess {
     pub(super) broken: Option<BrokenEngine>,
 }
 
-/// How a call is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct How {
-    /// After its caller gave it up, or slept.
-    pub(super) late: bool,
-    /// How old the answer is.
-    pub(super) stale: Millis,
-}
-
-const IN_TIME: How = How {
-    late: false,
-    stale: 0,
-};
-
 /// What becomes of one call.
 enum Fate {
-    Carried(How),
+    Carried(Delivery),
     /// Carried out, and not answered for so long.
     Lost(Duration),
     /// Given up after the first time, carried out after the second.
@@ -80,6 +66,10 @@ impl SimulatedProcess {
         Actor::Process(self.id)
     }
 
+    fn in_time(&self) -> Delivery {
+        Delivery::of(self.actor())
+    }
+
     pub(super) fn facts<T>(&self, change: impl FnOnce(&mut ProcessFacts) -> T) -> T {
         change(&mut self.sim.state().processes[self.id as usize])
     }
@@ -89,19 +79,20 @@ impl SimulatedProcess {
         &self,
         call: PortCall,
         about: &str,
-        work: impl FnOnce(How) -> BoxFuture<'static, Result<T>> + Send,
+        work: impl FnOnce(Fake) -> BoxFuture<'static, Result<T>> + Send,
     ) -> Result<T> {
+        let work = |how| work(self.sim.stores.delivered(how));
         match self.fate(call, about).await? {
             Fate::Carried(how) => work(how).await,
             Fate::Lost(pause) => {
-                drop(work(IN_TIME).await);
+                drop(work(self.in_time()).await);
                 sleep(pause).await;
                 Err(unanswered(call))
             }
             Fate::Late(limit, delay) => {
-                let late = work(How {
+                let late = work(Delivery {
                     late: true,
-                    ..IN_TIME
+                    ..self.in_time()
                 });
                 let sim = self.sim.clone();
                 sim.state().late += 1;
@@ -115,14 +106,14 @@ impl SimulatedProcess {
                 Err(unanswered(call))
             }
             Fate::Interrupted => {
-                let answer = work(IN_TIME).await;
+                let answer = work(self.in_time()).await;
                 self.interrupted.notify_one();
                 // Whoever waits for the answer gets it.
                 sleep(Duration::from_secs(5)).await;
                 answer
             }
             Fate::KilledAfter => {
-                drop(work(IN_TIME).await);
+                drop(work(self.in_time()).await);
                 self.die().await
             }
         }
@@ -166,7 +157,7 @@ impl SimulatedProcess {
         }
         let fate = match fault {
             Some((fault, time)) => self.suffer(fault, call, time).await?,
-            None => Fate::Carried(IN_TIME),
+            None => Fate::Carried(self.in_time()),
         };
         let expired = self.facts(|it| it.expired) && call.is_of_aws();
         if expired {
@@ -181,7 +172,7 @@ impl SimulatedProcess {
             return Err(unanswered(call));
         }
         Ok(match fate {
-            Fate::Carried(how) => Fate::Carried(How {
+            Fate::Carried(how) => Fate::Carried(Delivery {
                 late: how.late || slept,
                 ..how
             }),
@@ -236,15 +227,15 @@ impl SimulatedProcess {
             }
             InjectedFault::Slow => {
                 sleep(lasts(1_000, 8_000)).await;
-                Fate::Carried(IN_TIME)
+                Fate::Carried(self.in_time())
             }
-            InjectedFault::Stale => {
-                let stale = until(lasts(500, STALENESS)) - now;
-                Fate::Carried(How { stale, ..IN_TIME })
-            }
+            InjectedFault::Stale => Fate::Carried(Delivery {
+                stale: until(lasts(500, STALENESS)) - now,
+                ..self.in_time()
+            }),
             InjectedFault::Expired => {
                 self.facts(|it| it.expired = true);
-                Fate::Carried(IN_TIME)
+                Fate::Carried(self.in_time())
             }
             InjectedFault::Interrupted => {
                 self.facts(|it| it.interrupted = true);
@@ -257,7 +248,7 @@ impl SimulatedProcess {
                 let longest = if long { 600_000 } else { 60_000 };
                 let until = until(lasts(3_000, longest));
                 self.facts(|it| it.no_network_until = until);
-                Fate::Carried(IN_TIME)
+                Fate::Carried(self.in_time())
             }
             InjectedFault::Asleep => {
                 let until = until(lasts(2_000, 120_000));
@@ -268,9 +259,9 @@ impl SimulatedProcess {
                     return Ok(Fate::Late(asleep, Duration::ZERO));
                 }
                 self.sleeps().await;
-                Fate::Carried(How {
+                Fate::Carried(Delivery {
                     late: true,
-                    ..IN_TIME
+                    ..self.in_time()
                 })
             }
         })
@@ -298,9 +289,6 @@ impl SimulatedProcess {
             .note(&format!("{} {call:?} {about}{fault}", self.id));
     }
 }
-
-/// How old an answer of ECS may be.
-pub(super) const STALENESS: Millis = 4_000;
 
 fn unanswered(call: PortCall) -> anyhow::Error {
     Failure::new(Kind::Unanswered, format!("{call:?}: no answer")).into()

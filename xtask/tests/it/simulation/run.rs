@@ -60,12 +60,7 @@ impl StartStates {
         for base in StartState::ALL {
             let stores = Fake::applied();
             stores.is_not_local();
-            let mut model = EcsModel::new(0);
-            for service in SERVICES {
-                let name = service.name();
-                model.create_service(name, &format!("demo-{name}-placeholder:1"));
-            }
-            let sim = Simulated::new(stores, model, Chance::new(0));
+            let sim = Simulated::new(stores, Chance::new(0));
             let releases = match base {
                 StartState::Applied => 0,
                 StartState::Released | StartState::Stopped => 1,
@@ -90,11 +85,12 @@ impl StartStates {
         let mut model = model.clone();
         let mut chance = Chance::new(script.seed ^ 0xfeed);
         model.reseed(chance.next());
-        let stores = stores.copy();
+        let mut stores = stores.copy();
+        stores.put_ecs(model);
         if script.function_is_wrong {
             stores.state().lambda.script = crate::world::Answers::YesToAll;
         }
-        Simulated::new(stores, model, chance)
+        Simulated::new(stores, chance)
     }
 }
 

@@ -1,28 +1,61 @@
-//! One environment of a simulation: the model behind ECS and the load balancer, the stores of the
-//! stories' world behind everything else, and what the judge needs to know.
+//! One environment of a simulation: the stories' world, and what the judge needs to know.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use xtask::decide::release::snapshot::ServiceState;
 
 use super::faults::{InjectedFault, PlannedFault, PortCall};
-use crate::model::{Chance, EcsModel, Millis, Runs, ServiceAnswer};
-use crate::world::Fake;
+use crate::model::{Chance, EcsModel, Millis, Runs};
+use crate::world::{Fake, FakeState};
 
 /// A handle: all clones are the same environment.
 #[derive(Clone)]
 pub(super) struct Simulated {
-    /// Ledger, registry, Lambda, secrets.
+    /// ECS, ledger, registry, Lambda, secrets.
     pub(super) stores: Fake,
     state: Arc<Mutex<SimulatedState>>,
-    began: Instant,
-    offset: Millis,
+}
+
+/// While it is there, nobody else can look at either.
+pub(super) struct SimulatedMoment<'a> {
+    pub(super) model: ModelGuard<'a>,
+    state: MutexGuard<'a, SimulatedState>,
+}
+
+pub(super) struct ModelGuard<'a>(MutexGuard<'a, FakeState>);
+
+impl Deref for ModelGuard<'_> {
+    type Target = EcsModel;
+
+    fn deref(&self) -> &EcsModel {
+        &self.0.ecs
+    }
+}
+
+impl DerefMut for ModelGuard<'_> {
+    fn deref_mut(&mut self) -> &mut EcsModel {
+        &mut self.0.ecs
+    }
+}
+
+impl Deref for SimulatedMoment<'_> {
+    type Target = SimulatedState;
+
+    fn deref(&self) -> &SimulatedState {
+        &self.state
+    }
+}
+
+impl DerefMut for SimulatedMoment<'_> {
+    fn deref_mut(&mut self) -> &mut SimulatedState {
+        &mut self.state
+    }
 }
 
 pub(super) struct SimulatedState {
-    pub(super) model: EcsModel,
     pub(super) chance: Chance,
     pub(super) transcript: Vec<String>,
     pub(super) hits: BTreeMap<(InjectedFault, PortCall), u32>,
@@ -83,18 +116,16 @@ pub(super) struct ProcessFacts {
     pub(super) has_updated: bool,
     /// What an engine that is broken remembers: answers about services, what it sent, and which
     /// services it takes for stopped.
-    pub(super) looks: BTreeMap<String, (Millis, ServiceAnswer)>,
+    pub(super) looks: BTreeMap<String, (Millis, ServiceState)>,
     pub(super) goals: BTreeMap<String, (Millis, String)>,
     pub(super) stopped: BTreeSet<String>,
     pub(super) last_look_at: Millis,
 }
 
 impl Simulated {
-    pub(super) fn new(stores: Fake, model: EcsModel, chance: Chance) -> Self {
+    pub(super) fn new(stores: Fake, chance: Chance) -> Self {
         let alias = stores.state().lambda.alias.clone();
-        let offset = model.now;
         let state = SimulatedState {
-            model,
             chance,
             transcript: Vec::new(),
             hits: BTreeMap::new(),
@@ -116,21 +147,19 @@ impl Simulated {
         Self {
             stores,
             state: Arc::new(Mutex::new(state)),
-            began: Instant::now(),
-            offset,
         }
     }
 
     pub(super) fn now(&self) -> Millis {
-        self.offset + u64::try_from(self.began.elapsed().as_millis()).unwrap()
+        self.stores.now_ms()
     }
 
     /// The state as it is now.
-    pub(super) fn state(&self) -> MutexGuard<'_, SimulatedState> {
-        let now = self.now();
-        let mut state = self.state.lock().unwrap();
-        state.model.advance(now);
-        state
+    pub(super) fn state(&self) -> SimulatedMoment<'_> {
+        SimulatedMoment {
+            model: ModelGuard(self.stores.state()),
+            state: self.state.lock().unwrap(),
+        }
     }
 
     /// Takes a token of ECS for a call; `false`: there is none.

@@ -105,7 +105,7 @@ async fn a_retired_service_is_stopped_after_the_others_and_then_removed() {
         "{changes:?}"
     );
     let state = fake.state();
-    assert_eq!(state.ecs.services[&AXON].desired, 0);
+    assert_eq!(state.desired(AXON), 0);
     drop(state);
 
     // The newest record says that nothing of it runs.
@@ -319,7 +319,7 @@ async fn others_are_released_without_a_name_that_no_record_has() {
     fake.deploy(&[AXON]).await.succeeds();
     let release = fake.record(3);
     assert!(!release.runs(ECHO.name()) && release.runs(AXON.name()));
-    assert_eq!(fake.state().ecs.services[&ECHO].desired, 0);
+    assert_eq!(fake.state().desired(ECHO), 0);
     fake.deploy_all().await.succeeds();
     assert!(fake.record(4).runs(ECHO.name()));
 }

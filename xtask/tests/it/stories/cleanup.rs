@@ -1,11 +1,14 @@
 //! `cleanup`: what neither runs nor is needed for a rollback is removed.
 
+use std::time::Duration;
+
 use xtask::commands::cleanup::{CleanupOptions, cleanup};
 use xtask::commands::rollback::rollback;
 use xtask::decide::release::record::{Record, RecordKind, ReleaseState};
 
+use crate::model::ImageScript;
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CommandOutput, Fake, RolloutScript, back_to};
+use crate::world::{CommandOutput, Fake, back_to};
 
 async fn clean_up(fake: &Fake, keep: usize, dry_run: bool) -> CommandOutput {
     let options = CleanupOptions {
@@ -20,10 +23,9 @@ async fn clean_up(fake: &Fake, keep: usize, dry_run: bool) -> CommandOutput {
 /// Four releases, of which the third failed.
 async fn four_releases() -> Fake {
     let fake = Fake::released_twice().await;
-    fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
     fake.edit(&COMPONENTS, "three");
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
     fake.deploy_all().await.fails(20);
-    fake.script(ORBIT, RolloutScript::Good);
     fake.edit(&COMPONENTS, "four");
     fake.deploy_all().await.succeeds();
     drop(fake.changes());
@@ -111,12 +113,8 @@ async fn where_fewer_have_succeeded_all_records_stay_and_what_failed_goes() {
 #[tokio::test(start_paused = true)]
 async fn a_hotfix_by_hand_that_runs_is_kept() {
     let fake = Fake::released_twice().await;
-    fake.state().ecs.register_by_hand("demo-axon:3");
-    fake.state().ecs.update(AXON, "demo-axon:3", None).unwrap();
-    // Each look is a step of the rollout.
-    for _ in 0..5 {
-        drop(clean_up(&fake, 1, true).await);
-    }
+    fake.state().hotfix(AXON, "demo-axon:3");
+    tokio::time::sleep(Duration::from_mins(1)).await;
     clean_up(&fake, 1, false).await.succeeds();
     let changes = fake.changes();
     assert!(
@@ -132,7 +130,7 @@ async fn a_hotfix_by_hand_that_runs_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn in_the_middle_of_a_rollout_nothing_is_removed() {
     let fake = Fake::released_twice().await;
-    fake.state().ecs.update(AXON, "demo-axon:1", None).unwrap();
+    fake.state().update_by_hand(AXON, Some("demo-axon:1"), None);
     let output = clean_up(&fake, 1, false).await;
     output.fails(11).says(&["in the middle of a rollout"]);
     assert_eq!(fake.changes(), [""; 0]);
@@ -168,7 +166,7 @@ async fn a_release_beside_it_is_never_cleaned_up_under() {
     // Something is registered between the look and the lock.
     let fake = Fake::released_twice().await;
     fake.meanwhile("open 3", |state| {
-        state.ecs.register_by_hand("demo-axon:9");
+        state.ecs.put_revision("demo-axon:9");
     });
     clean_up(&fake, 1, false)
         .await

@@ -7,8 +7,9 @@ use xtask::commands::plan::plan;
 use xtask::commands::rollback::{RollbackOptions, rollback};
 use xtask::commands::status::status;
 
-use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CommandOutput, Fake, RolloutScript};
+use crate::model::ImageScript;
+use crate::world::components::{COMPONENTS, ORBIT};
+use crate::world::{CommandOutput, Fake};
 
 async fn roll_back(fake: &Fake, holds: bool) -> CommandOutput {
     let options = RollbackOptions {
@@ -65,12 +66,11 @@ async fn after_a_rollback_nothing_is_released_until_somebody_lifts_that() {
 async fn a_release_that_goes_back_and_a_rollback_that_shall_not_hold_set_none() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
     fake.deploy_all().await.fails(20);
     assert_eq!(fake.state().hold, None);
     roll_back(&fake, false).await.succeeds();
     assert_eq!(fake.state().hold, None);
-    fake.script(AXON, RolloutScript::CrashesAndStays);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,8 +9,9 @@ use xtask::commands::status::status;
 use xtask::ports::WallClock;
 use xtask::report::Format;
 
+use crate::model::ImageScript;
 use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
-use crate::world::{Fake, RolloutScript, Written};
+use crate::world::{Fake, Written};
 
 const SINCE: SignedDuration = SignedDuration::from_mins(15);
 
@@ -47,7 +48,7 @@ async fn status_names_what_runs_and_the_release_that_brought_it() {
 async fn status_names_no_release_that_was_rolled_back() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
     fake.deploy_all().await.fails(20);
     let output = fake
         .run_on_outputs_in(Format::Json, async |context, outputs| {
@@ -113,7 +114,7 @@ newest      release 1 by ada@laptop (deploy): succeeded
 async fn releases_are_listed_newest_first_with_what_became_of_them() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(AXON, RolloutScript::CrashesAndGoesBack);
+    fake.script(AXON, ImageScript::CrashesAtOnce);
     fake.deploy_all().await.fails(20);
     let output = fake
         .run_on_outputs(async |context, _| releases(context, 2).await)
@@ -239,7 +240,7 @@ async fn a_line_that_comes_after_later_ones_of_others_is_told() {
 async fn a_release_is_shown_with_what_it_changed_and_why_it_failed() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, RolloutScript::CrashesAndStays);
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
     let deployed = fake.deploy_all().await;
     deployed.fails(20);
     let shown = fake
@@ -260,7 +261,6 @@ async fn a_release_is_shown_with_what_it_changed_and_why_it_failed() {
             shown.data
         );
     }
-    fake.state().ecs.scripts.clear();
     fake.edit(&COMPONENTS, "three");
     fake.deploy_all().await.succeeds();
     let shown = fake

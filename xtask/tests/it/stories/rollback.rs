@@ -3,8 +3,9 @@
 use xtask::commands::rollback::rollback;
 use xtask::decide::release::record::ReleaseState;
 
+use crate::model::ImageScript;
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CommandOutput, Fake, RolloutScript, back_to};
+use crate::world::{CommandOutput, Fake, back_to};
 
 async fn roll_back(fake: &Fake, to: Option<u64>) -> CommandOutput {
     fake.run_on_outputs(async |context, outputs| rollback(context, outputs, &back_to(to)).await)
@@ -49,14 +50,14 @@ async fn a_second_rollback_goes_forward_again() {
         .await
         .succeeds()
         .says(&["to release 2"]);
-    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:2");
+    assert_eq!(fake.state().primary(ORBIT), "demo-orbit:2");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_failed_is_no_target() {
     let fake = Fake::released_twice().await;
     fake.edit(&COMPONENTS, "three");
-    fake.script(AXON, RolloutScript::CrashesAndGoesBack);
+    fake.script(AXON, ImageScript::CrashesAtOnce);
     fake.deploy_all().await.fails(20);
     roll_back(&fake, None)
         .await
@@ -77,7 +78,7 @@ async fn to_chooses_a_release_and_one_that_runs_is_nothing_to_do() {
         .says(&["release 2 is what runs now"]);
     assert_eq!(fake.changes(), [""; 0]);
     roll_back(&fake, Some(1)).await.succeeds();
-    assert_eq!(fake.state().ecs.services[&AXON].primary, "demo-axon:1");
+    assert_eq!(fake.state().primary(AXON), "demo-axon:1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +105,7 @@ async fn all_that_aws_does_not_have_any_more_is_named_at_once() {
         .image
         .unwrap();
     fake.state().images.clear();
-    fake.state().ecs.revisions.remove("demo-orbit:1");
+    fake.state().ecs.delete_revision("demo-orbit:1");
     let output = roll_back(&fake, None).await;
     output.fails(11).says(&[
         &format!("the image {digest} of axon"),
@@ -116,12 +117,7 @@ async fn all_that_aws_does_not_have_any_more_is_named_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_deregistered_revision_is_registered_anew_with_the_same_content() {
     let fake = Fake::released_twice().await;
-    fake.state()
-        .ecs
-        .revisions
-        .get_mut("demo-axon:1")
-        .unwrap()
-        .active = false;
+    fake.state().deregister_by_hand("demo-axon:1");
     roll_back(&fake, None).await.succeeds();
     let changes = fake.changes();
     assert!(
@@ -134,29 +130,22 @@ async fn a_deregistered_revision_is_registered_anew_with_the_same_content() {
     );
     let state = fake.state();
     let (old, new) = (
-        &state.ecs.revisions["demo-axon:1"],
-        &state.ecs.revisions["demo-axon:3"],
+        state.ecs.revision("demo-axon:1").unwrap(),
+        state.ecs.revision("demo-axon:3").unwrap(),
     );
-    assert_eq!(
-        new.definition, old.definition,
-        "without what only ECS writes"
-    );
-    assert_eq!(new.content, old.content);
+    assert_eq!(new.body, old.body, "without what only ECS writes");
+    assert_eq!(new.tag, old.tag);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rollback_that_fails_is_itself_taken_back() {
     let fake = Fake::released_twice().await;
-    fake.state()
-        .ecs
-        .revisions
-        .get_mut("demo-orbit:1")
-        .unwrap()
-        .rollout = RolloutScript::CrashesAndGoesBack;
+    let script = ImageScript::SecretMissing;
+    fake.state().ecs.script_revision("demo-orbit:1", script);
     roll_back(&fake, None).await.fails(20);
     let state = fake.state();
-    assert_eq!(state.ecs.services[&AXON].primary, "demo-axon:2");
-    assert_eq!(state.ecs.services[&ORBIT].primary, "demo-orbit:2");
+    assert_eq!(state.primary(AXON), "demo-axon:2");
+    assert_eq!(state.primary(ORBIT), "demo-orbit:2");
     assert_eq!(state.lambda.alias, "3");
 }
 

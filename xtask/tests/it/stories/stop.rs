@@ -1,10 +1,12 @@
 //! `rollback --stop`: set the desired counts to 0, wait, deregister the revisions.
 
+use std::time::Duration;
+
 use xtask::commands::rollback::{rollback, stop};
 use xtask::decide::release::record::{RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 
-use crate::world::components::{AXON, GOVERNANCE, ORBIT};
+use crate::world::components::{AXON, GOVERNANCE, ORBIT, SERVICES};
 use crate::world::{CommandOutput, Fake, back_to};
 
 async fn stop_all(fake: &Fake) -> CommandOutput {
@@ -127,7 +129,7 @@ async fn a_release_in_progress_is_not_stopped_under_its_holder() {
 async fn what_was_released_since_the_question_is_not_stopped_by_its_answer() {
     let fake = Fake::released_twice().await;
     fake.meanwhile("open 3", |state| {
-        state.ecs.update(AXON, "demo-axon:1", None).unwrap();
+        state.update_by_hand(AXON, Some("demo-axon:1"), None);
     });
     let output = stop_all(&fake).await;
     output
@@ -159,13 +161,8 @@ async fn a_later_release_ends_a_stop_before_its_next_change() {
 async fn a_long_stop_keeps_its_lock() {
     let fake = Fake::released().await;
     // Each of the two services takes nearly all the time that a stop gives it.
-    for component in [AXON, ORBIT] {
-        fake.state()
-            .ecs
-            .services
-            .get_mut(&component)
-            .unwrap()
-            .linger = 470;
+    for service in SERVICES {
+        fake.state().drains_for(service, Duration::from_secs(200));
     }
     fake.meanwhile("deregister demo-axon:1", |state| {
         let beats = state.lock.as_ref().unwrap().beat;
@@ -178,8 +175,7 @@ async fn a_long_stop_keeps_its_lock() {
 async fn a_hotfix_by_hand_in_the_middle_is_left() {
     let fake = Fake::released().await;
     fake.meanwhile("deregister demo-orbit:1", |state| {
-        state.ecs.register_by_hand("demo-axon:77");
-        state.ecs.update(AXON, "demo-axon:77", None).unwrap();
+        state.hotfix(AXON, "demo-axon:77");
     });
     stop_all(&fake)
         .await
@@ -188,5 +184,5 @@ async fn a_hotfix_by_hand_in_the_middle_is_left() {
     let entries = fake.record(2).entries;
     assert_eq!(entries.services[&AXON].outcome, Some(Outcome::Superseded));
     assert_eq!(entries.services[&ORBIT].outcome, Some(Outcome::Succeeded));
-    assert_eq!(fake.state().ecs.services[&AXON].desired, 2);
+    assert_eq!(fake.state().desired(AXON), 2);
 }

@@ -1,10 +1,12 @@
 //! `verify`: every criterion is looked at, and nothing is changed.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use xtask::commands::verify::{Tools, VerifyScope, verify};
 use xtask::report::Format;
 
-use crate::world::components::{AXON, ECHO, GOVERNANCE, changed};
+use crate::world::components::{AXON, ECHO, GOVERNANCE, ORBIT, changed};
 use crate::world::{Answers, Fake, FakeState, Wrong};
 
 /// The exit code of a run, the status of each criterion in order, and the whole output.
@@ -84,7 +86,7 @@ const FAULTS: [fn(&mut FakeState); 12] = [
     |state| state.machine.fails = Some("--lib"),
     |state| state.machine.fails = Some("--test"),
     |state| state.dispatch_status = 502,
-    |state| state.ecs.orbit_is_unhealthy = true,
+    |state| state.fails_its_container_check = Some(ORBIT),
 ];
 
 #[tokio::test(start_paused = true)]
@@ -116,10 +118,7 @@ type FaultOfEcho = (fn(&mut FakeState), &'static [usize]);
 const FAULTS_OF_ECHO: [FaultOfEcho; 6] = [
     (|state| state.alone.wrong = Some(Wrong::EchoPlainLog), &[7]),
     (|state| state.alone.wrong = Some(Wrong::EchoSize), &[8]),
-    (
-        |state| state.ecs.services.get_mut(&ECHO).unwrap().desired = 1,
-        &[11, 12],
-    ),
+    (|state| state.update_by_hand(ECHO, None, Some(1)), &[11, 12]),
     (
         |state| state.alone.wrong = Some(Wrong::EchoHealthStatus),
         &[12],
@@ -145,6 +144,8 @@ async fn what_is_true_of_every_service_is_checked_of_one_more() {
     for (fault, expected) in FAULTS_OF_ECHO {
         let fake = Fake::released_with_echo().await;
         fault(&mut fake.state());
+        // What is changed by hand takes ECS a moment.
+        tokio::time::sleep(Duration::from_secs(20)).await;
         let checked = whole(&fake).await;
         assert_eq!(checked.exit_code, 30);
         let failed: Vec<_> = checked.failed().collect();

@@ -44,7 +44,10 @@ impl FakeState {
         outputs["infra_sha256"] = json!(infra);
         self.published = Some(outputs);
         for service in self.catalog.services() {
-            self.ecs.create(service);
+            if !self.ecs.has_service(service.name()) {
+                let placeholder = format!("demo-{service}-placeholder:1");
+                self.ecs.create_service(service.name(), &placeholder);
+            }
         }
         self.changed("apply");
     }

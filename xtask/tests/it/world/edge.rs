@@ -3,7 +3,7 @@
 use crate::world::components::{ORBIT, SERVICES};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -13,21 +13,23 @@ use xtask::ports::{Interrupt, Probe, ProbeAnswer, ProbeRequest, WallClock};
 use super::{Fake, FakeState};
 
 impl FakeState {
-    fn health(&self, service: Service) -> Result<ProbeAnswer> {
-        let Some(revision) = self.ecs.answering(service) else {
-            bail!("connection refused");
+    fn health(&mut self, service: Service) -> ProbeAnswer {
+        let Some(revision) = self.ecs.request(service.name()) else {
+            return ProbeAnswer {
+                status: 503,
+                ..ProbeAnswer::default()
+            };
         };
-        Ok(ProbeAnswer {
+        ProbeAnswer {
             status: 200,
-            headers: [("x-task-revision".to_owned(), revision.to_owned())].into(),
+            headers: [("x-task-revision".to_owned(), revision)].into(),
             body: json!({ "status": "healthy", "service": service }).to_string(),
-        })
+        }
     }
 
-    fn dispatch(&self, request: &ProbeRequest<'_>) -> ProbeAnswer {
-        let serving = SERVICES
-            .iter()
-            .all(|service| self.ecs.answering(*service).is_some());
+    fn dispatch(&mut self, request: &ProbeRequest<'_>) -> ProbeAnswer {
+        let mut services = SERVICES.iter();
+        let serving = services.all(|service| self.ecs.request(service.name()).is_some());
         let headers = request
             .headers
             .iter()
@@ -71,19 +73,21 @@ impl Probe for Fake {
         assert!(request.url.ends_with("/health"), "{}", request.url);
         let named = request.headers.get("X-Service");
         let service = named.map_or(ORBIT, |name| name.parse().unwrap());
-        self.call(&format!("probe {service}"), |state| state.health(service))
-            .await
+        self.call(&format!("probe {service}"), |state| {
+            Ok(state.health(service))
+        })
+        .await
     }
 }
 
 impl WallClock for Fake {
     fn now(&self) -> Timestamp {
-        let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap();
+        let elapsed = SignedDuration::from_millis(self.now_ms().cast_signed());
         Timestamp::from_second(1_800_000_000).unwrap() + elapsed
     }
 
     fn since_boot(&self) -> Duration {
-        self.began.elapsed() + self.state().asleep
+        Duration::from_millis(self.now_ms()) + self.state().asleep
     }
 }
 

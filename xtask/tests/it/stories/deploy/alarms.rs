@@ -10,8 +10,9 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::ports::Context;
 
 use super::resilience::with_each_call_spoiled;
+use crate::model::ImageScript;
 use crate::world::components::{COMPONENTS, ORBIT, SERVICES};
-use crate::world::{CallFault, CommandOutput, Fake, KILLED, RolloutScript, back_to};
+use crate::world::{CallFault, CommandOutput, Fake, KILLED, back_to};
 
 const AXON_BACK: &str = "update axon demo-axon:1 alarms off";
 const ORBIT_BACK: &str = "update orbit demo-orbit:1 alarms off";
@@ -21,7 +22,7 @@ const ORBIT_ON: &str = "update orbit alarms on";
 /// A second release in which only the dispatch fails.
 async fn release_that_goes_back() -> Fake {
     let fake = Fake::released().await;
-    fake.state().ecs.has_alarms();
+    fake.state().has_alarms();
     fake.edit(&COMPONENTS, "two");
     fake.state().dispatch_status = 502;
     fake
@@ -29,7 +30,7 @@ async fn release_that_goes_back() -> Fake {
 
 async fn two_releases() -> Fake {
     let fake = Fake::released_twice().await;
-    fake.state().ecs.has_alarms();
+    fake.state().has_alarms();
     fake
 }
 
@@ -42,8 +43,8 @@ async fn roll_back(fake: &Fake) -> CommandOutput {
 fn without_alarms(fake: &Fake) -> BTreeSet<Service> {
     let state = fake.state();
     let off = |service: &Service| {
-        let alarms = &state.ecs.services[service].watch.alarms;
-        alarms.as_ref().is_some_and(|alarms| !alarms.enabled)
+        let alarms = state.alarms_of(*service);
+        alarms.is_some_and(|alarms| !alarms.enabled)
     };
     SERVICES.into_iter().filter(off).collect()
 }
@@ -51,11 +52,7 @@ fn without_alarms(fake: &Fake) -> BTreeSet<Service> {
 #[track_caller]
 fn alarms_are(fake: &Fake, enabled: bool) {
     for service in SERVICES {
-        let alarms = fake.state().ecs.services[&service]
-            .watch
-            .alarms
-            .clone()
-            .unwrap();
+        let alarms = fake.state().alarms_of(service).unwrap().clone();
         let expected = format!("demo-{service}-unhealthy-targets");
         assert_eq!(alarms.names, [expected], "{service}");
         assert!(alarms.rollback, "{service}");
@@ -68,7 +65,7 @@ fn alarms_are(fake: &Fake, enabled: bool) {
 #[tokio::test(start_paused = true)]
 async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_again() {
     let fake = release_that_goes_back().await;
-    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(ORBIT));
+    fake.meanwhile(ORBIT_BACK, |state| state.alarms_go_off(ORBIT));
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
         "a dispatch was not answered: 502",
@@ -93,7 +90,7 @@ async fn alarms_that_go_off_on_the_rollback_do_not_bring_the_failed_release_agai
 async fn alarms_that_went_off_before_the_rollback_are_put_back_too() {
     let fake = release_that_goes_back().await;
     fake.meanwhile("dispatch", |state| {
-        state.ecs.services.get_mut(&ORBIT).unwrap().watch.in_alarm = true;
+        state.alarm(ORBIT);
     });
     fake.deploy_all().await.fails(20);
     alarms_are(&fake, true);
@@ -102,10 +99,10 @@ async fn alarms_that_went_off_before_the_rollback_are_put_back_too() {
 #[tokio::test(start_paused = true)]
 async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itself() {
     let fake = Fake::released().await;
-    fake.state().ecs.has_alarms();
+    fake.state().has_alarms();
     fake.edit(&COMPONENTS, "two");
     fake.meanwhile("update orbit demo-orbit:2", |state| {
-        state.ecs.alarms_go_off(ORBIT);
+        state.alarms_go_off(ORBIT);
     });
     fake.deploy_all()
         .await
@@ -119,7 +116,7 @@ async fn an_alarm_on_the_way_forward_fails_the_release_and_ecs_goes_back_by_itse
 #[tokio::test(start_paused = true)]
 async fn a_rollback_is_not_undone_by_the_alarms_of_what_it_leaves() {
     let fake = two_releases().await;
-    fake.meanwhile(ORBIT_BACK, |state| state.ecs.alarms_go_off(ORBIT));
+    fake.meanwhile(ORBIT_BACK, |state| state.alarms_go_off(ORBIT));
     roll_back(&fake).await.succeeds();
     let changes = [
         "open 3",
@@ -137,12 +134,8 @@ async fn a_rollback_is_not_undone_by_the_alarms_of_what_it_leaves() {
 #[tokio::test(start_paused = true)]
 async fn a_way_back_that_fails_puts_the_alarms_back_as_well() {
     let fake = release_that_goes_back().await;
-    fake.state()
-        .ecs
-        .revisions
-        .get_mut("demo-orbit:1")
-        .unwrap()
-        .rollout = RolloutScript::CrashesAndStays;
+    let script = ImageScript::SecretMissing;
+    fake.state().ecs.script_revision("demo-orbit:1", script);
     fake.deploy_all().await.fails(21).says(&[
         "orbit       warning: ROLLBACK FAILED",
         "orbit       its alarms are on again",
@@ -154,10 +147,10 @@ async fn a_way_back_that_fails_puts_the_alarms_back_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_first_release_goes_back_to_nothing_without_alarms() {
     let fake = Fake::applied();
-    fake.state().ecs.has_alarms();
+    fake.state().has_alarms();
     fake.state().dispatch_status = 502;
     fake.meanwhile("update orbit demo-orbit-placeholder:1", |state| {
-        state.ecs.alarms_go_off(ORBIT);
+        state.alarms_go_off(ORBIT);
     });
     fake.deploy_all().await.fails(20);
     let back = "update orbit demo-orbit-placeholder:1 desired 0 alarms off";
@@ -168,8 +161,8 @@ async fn a_first_release_goes_back_to_nothing_without_alarms() {
 #[tokio::test(start_paused = true)]
 async fn alarms_that_somebody_turned_off_stay_off() {
     let fake = release_that_goes_back().await;
-    for service in fake.state().ecs.services.values_mut() {
-        service.watch.alarms.as_mut().unwrap().enabled = false;
+    for service in SERVICES {
+        fake.state().set_alarms(service, false);
     }
     fake.deploy_all().await.fails(20);
     let changes = fake.changes();
@@ -189,9 +182,10 @@ async fn alarms_that_somebody_turned_off_stay_off() {
 async fn whoever_goes_on_turns_on_what_was_left_off() {
     let begin = async || {
         let fake = Fake::released().await;
-        fake.state().ecs.has_alarms();
+        fake.state().has_alarms();
         fake.edit(&COMPONENTS, "two");
-        fake.script(ORBIT, RolloutScript::CrashesAndStays);
+        fake.script(ORBIT, ImageScript::PullTimesOut);
+        fake.state().ecs.never_goes_back(ORBIT.name());
         fake
     };
     for fault in [
@@ -209,7 +203,6 @@ async fn whoever_goes_on_turns_on_what_was_left_off() {
             }
             drop(fake.changes());
             fake.state().expired = false;
-            fake.state().ecs.scripts.clear();
             fake.edit(&COMPONENTS, "three");
             let output = fake.deploy_all().await;
             assert_eq!(output.exit_code, 0, "{call}, and then: {}", output.talk);

@@ -5,9 +5,10 @@ use std::time::Duration;
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 
-use super::resilience::a_second_release;
+use super::resilience::{a_second_release, distinct};
+use crate::model::ImageScript;
+use crate::world::Fake;
 use crate::world::components::{AXON, ORBIT};
-use crate::world::{Fake, RolloutScript};
 
 /// At whatever call of a release it begins.
 #[tokio::test(start_paused = true)]
@@ -17,7 +18,7 @@ async fn a_release_goes_on_after_a_while_without_a_network() {
     fake.deploy_all().await.succeeds();
     let calls = fake.calls().split_off(before);
     let opened = calls.iter().position(|it| it.starts_with("open")).unwrap();
-    for (index, call) in calls.iter().enumerate().skip(opened + 1) {
+    for (index, call) in distinct(&calls).filter(|(index, _)| *index > opened) {
         let fake = a_second_release().await;
         fake.meanwhile_at(index, |state| state.lose_network(Duration::from_secs(45)));
         let output = fake.deploy_all().await;
@@ -29,7 +30,7 @@ async fn a_release_goes_on_after_a_while_without_a_network() {
 #[tokio::test(start_paused = true)]
 async fn without_a_network_for_minutes_a_release_is_left_and_the_next_goes_on() {
     let fake = a_second_release().await;
-    fake.script(ORBIT, RolloutScript::Hangs);
+    fake.script(ORBIT, ImageScript::PullNeverEnds);
     fake.meanwhile("look orbit", |state| {
         state.lose_network(Duration::from_mins(30));
     });
@@ -41,7 +42,6 @@ async fn without_a_network_for_minutes_a_release_is_left_and_the_next_goes_on() 
     assert_eq!(fake.record(2).state, ReleaseState::InProgress);
     assert!(!fake.changes().iter().any(|it| it.contains("demo-axon:1")));
     tokio::time::sleep(Duration::from_mins(30)).await;
-    fake.state().ecs.scripts.clear();
     fake.edit(&[ORBIT], "three");
     fake.deploy_all().await.succeeds();
 }
@@ -50,8 +50,7 @@ async fn without_a_network_for_minutes_a_release_is_left_and_the_next_goes_on() 
 async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
     let fake = a_second_release().await;
     fake.meanwhile("register demo-orbit", |state| {
-        state.ecs.register_by_hand("demo-orbit:77");
-        state.ecs.update(ORBIT, "demo-orbit:77", None).unwrap();
+        state.hotfix(ORBIT, "demo-orbit:77");
     });
     fake.deploy_all().await.fails(23).says(&[
         "left alone: superseded by demo-orbit:77",
@@ -71,7 +70,7 @@ async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
         record.entries.services[&AXON].outcome,
         Some(Outcome::RolledBack)
     );
-    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:77");
+    assert_eq!(fake.state().primary(ORBIT), "demo-orbit:77");
 }
 
 /// The update is sent again when the network is back.
@@ -80,24 +79,22 @@ async fn a_hotfix_while_an_update_is_not_answered_is_left() {
     let fake = a_second_release().await;
     fake.meanwhile("update orbit demo-orbit:2", |state| {
         state.lose_network(Duration::from_secs(45));
-        state.ecs.register_by_hand("demo-orbit:77");
-        state.ecs.update(ORBIT, "demo-orbit:77", None).unwrap();
+        state.hotfix(ORBIT, "demo-orbit:77");
     });
     fake.deploy_all().await.fails(23).says(&[
         "left alone: superseded by demo-orbit:77",
         "axon        rolled back to demo-axon:1",
     ]);
-    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:77");
+    assert_eq!(fake.state().primary(ORBIT), "demo-orbit:77");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hotfix_of_what_a_failed_release_did_not_touch_is_told() {
     let fake = Fake::released().await;
     fake.edit(&[ORBIT], "two");
-    fake.script(ORBIT, RolloutScript::CrashesAndGoesBack);
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
     fake.meanwhile("update orbit", |state| {
-        state.ecs.register_by_hand("demo-axon:77");
-        state.ecs.update(AXON, "demo-axon:77", None).unwrap();
+        state.hotfix(AXON, "demo-axon:77");
     });
     fake.deploy_all()
         .await
@@ -112,15 +109,14 @@ async fn a_hotfix_of_what_a_failed_release_did_not_touch_is_told() {
 async fn a_hotfix_by_hand_after_its_part_is_noticed_at_the_end() {
     let fake = a_second_release().await;
     fake.meanwhile("dispatch", |state| {
-        state.ecs.register_by_hand("demo-axon:77");
-        state.ecs.update(AXON, "demo-axon:77", None).unwrap();
+        state.hotfix(AXON, "demo-axon:77");
     });
     fake.deploy_all()
         .await
         .fails(23)
         .says(&["release 2 was superseded: axon runs demo-axon:77"]);
-    assert_eq!(fake.state().ecs.services[&AXON].primary, "demo-axon:77");
-    assert_eq!(fake.state().ecs.services[&ORBIT].primary, "demo-orbit:1");
+    assert_eq!(fake.state().primary(AXON), "demo-axon:77");
+    assert_eq!(fake.state().primary(ORBIT), "demo-orbit:1");
 }
 
 /// Whichever look of a release it is.
@@ -132,7 +128,7 @@ async fn one_stale_look_proves_nothing() {
     let calls = fake.calls().split_off(before);
     let opened = calls.iter().position(|it| it.starts_with("open")).unwrap();
     let mut looks = 0;
-    for (index, call) in calls.iter().enumerate().skip(opened + 1) {
+    for (index, call) in distinct(&calls).filter(|(index, _)| *index > opened) {
         if !call.starts_with("look ") {
             continue;
         }

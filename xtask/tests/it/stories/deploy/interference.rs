@@ -4,14 +4,17 @@ use xtask::catalog::Component;
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 
+use crate::model::ImageScript;
+use crate::world::Fake;
 use crate::world::components::{AXON, COMPONENTS, GOVERNANCE, ORBIT};
-use crate::world::{Fake, RolloutScript};
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_else_deployed_over_ours_is_left_and_told() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, RolloutScript::SupersededBy("demo-orbit:99"));
+    fake.meanwhile("deployment orbit/2", |state| {
+        state.hotfix(ORBIT, "demo-orbit:99");
+    });
     let output = fake.deploy_all().await;
     output
         .fails(23)
@@ -56,7 +59,7 @@ async fn a_later_release_in_the_ledger_stops_ours_before_its_next_change() {
 async fn whoever_waits_long_for_ecs_raises_its_beat_all_the_time() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, RolloutScript::Hangs);
+    fake.script(ORBIT, ImageScript::PullNeverEnds);
     fake.meanwhile("stopped tasks demo-orbit:2", |state| {
         let beats = state.lock.as_ref().unwrap().beat;
         assert!((150..250).contains(&beats), "15 minutes: {beats}");
@@ -69,7 +72,8 @@ async fn whoever_waits_long_for_ecs_raises_its_beat_all_the_time() {
 async fn a_later_release_stops_the_taking_back_too() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, RolloutScript::CrashesAndStays);
+    fake.script(ORBIT, ImageScript::PullTimesOut);
+    fake.state().ecs.never_goes_back(ORBIT.name());
     let later = fake.release_by_grace(3);
     fake.meanwhile("stopped tasks demo-orbit:2", move |state| {
         state.put_record(&later);
@@ -139,7 +143,8 @@ async fn after_ctrl_c_aws_goes_on_and_the_next_run_goes_on_to_the_end() {
 async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, RolloutScript::CrashesAndStays);
+    fake.script(ORBIT, ImageScript::PullTimesOut);
+    fake.state().ecs.never_goes_back(ORBIT.name());
     fake.interrupt("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(22);
     // A rotation that succeeded is no release to go back to.
@@ -151,7 +156,6 @@ async fn what_was_left_running_and_fails_goes_back_to_what_succeeded_last() {
         fake.changes(),
         ["open 4", "update orbit demo-orbit:1", "close 4 rolled back"]
     );
-    fake.state().ecs.scripts.clear();
     fake.edit(&[ORBIT], "three");
     fake.deploy_all().await.succeeds();
 }

@@ -8,8 +8,9 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::ports::IfLocked;
 
 use super::resilience::{a_second_release, with_each_call_spoiled};
+use crate::model::ImageScript;
 use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{CallFault, KILLED, RolloutScript};
+use crate::world::{CallFault, KILLED};
 
 #[tokio::test(start_paused = true)]
 async fn after_a_kill_at_any_call_the_next_run_goes_on_within_a_minute() {
@@ -32,7 +33,7 @@ async fn after_a_kill_at_any_call_the_next_run_goes_on_within_a_minute() {
                 assert_eq!(third.why, "deploy, after 2 was abandoned");
             }
             let state = fake.state();
-            assert_eq!(state.ecs.services[&AXON].desired, 2);
+            assert_eq!(state.desired(AXON), 2);
             assert_eq!(state.lambda.alias, "3", "{call}");
             assert!(state.lock.is_none());
         },
@@ -81,10 +82,9 @@ async fn who_waits_for_the_lock_gets_it_when_the_other_has_ended() {
 #[tokio::test(start_paused = true)]
 async fn the_lock_of_a_holder_that_lives_is_taken_where_the_user_wants_that() {
     let fake = a_second_release().await;
-    fake.script(ORBIT, RolloutScript::Hangs);
+    fake.script(ORBIT, ImageScript::PullNeverEnds);
     let taken = async {
         tokio::time::sleep(Duration::from_secs(50)).await;
-        fake.state().ecs.scripts.clear();
         fake.edit(&[ORBIT], "three");
         fake.state().if_locked = IfLocked {
             take_over: true,
@@ -145,7 +145,7 @@ async fn what_a_call_of_the_release_before_brings_late_is_no_strangers() {
     fake.kill("update orbit demo-orbit:2");
     fake.deploy_all().await.fails(KILLED);
     fake.meanwhile("write 3", |state| {
-        state.ecs.update(ORBIT, "demo-orbit:2", None).unwrap();
+        state.update_by_hand(ORBIT, Some("demo-orbit:2"), None);
     });
     fake.edit(&[ORBIT], "three");
     fake.deploy_all().await.succeeds();

@@ -38,8 +38,7 @@ async fn a_plan_is_applied_only_on_what_it_was_made_for() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
     fake.meanwhile("open 2", |state| {
-        state.ecs.register_by_hand("demo-orbit:7");
-        state.ecs.update(ORBIT, "demo-orbit:7", None).unwrap();
+        state.hotfix(ORBIT, "demo-orbit:7");
     });
     let output = fake.deploy_all().await;
     output

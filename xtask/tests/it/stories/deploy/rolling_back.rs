@@ -7,8 +7,9 @@ use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
 
-use crate::world::components::{AXON, COMPONENTS, ORBIT};
-use crate::world::{Answers, Fake, RolloutScript};
+use crate::model::{ImageScript, ServiceDeploymentStatus};
+use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
+use crate::world::{Answers, Fake, FakeState};
 
 /// The changes of a release of all three components, up to orbit.
 const FORWARD: [&str; 9] = [
@@ -24,18 +25,18 @@ const FORWARD: [&str; 9] = [
 ];
 
 /// A release of all three components in which orbit has this outcome.
-async fn release_where_orbit(rollout: RolloutScript) -> Fake {
+async fn release_where_orbit(image: ImageScript) -> Fake {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, rollout);
+    fake.script(ORBIT, image);
     fake
 }
 
 #[track_caller]
 fn everything_is_back(fake: &Fake) {
     let state = fake.state();
-    assert_eq!(state.ecs.services[&AXON].primary, "demo-axon:1");
-    assert_eq!(state.ecs.services[&ORBIT].primary, "demo-orbit:1");
+    assert_eq!(state.primary(AXON), "demo-axon:1");
+    assert_eq!(state.primary(ORBIT), "demo-orbit:1");
     assert_eq!(state.lambda.alias, "2");
     drop(state);
     let record = fake.record(2);
@@ -53,7 +54,7 @@ fn everything_is_back(fake: &Fake) {
 
 #[tokio::test(start_paused = true)]
 async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last_event() {
-    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(ImageScript::CrashesAtOnce).await;
     let output = fake.deploy_in::<Component>(Format::Json, &[]).await;
     assert_eq!(output.fails(20).data, "");
     let last: Value = serde_json::from_str(output.talk.lines().last().unwrap()).unwrap();
@@ -65,7 +66,8 @@ async fn in_json_a_release_that_failed_has_no_result_and_its_failure_is_the_last
 
 #[tokio::test(start_paused = true)]
 async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
-    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(ImageScript::CrashesAtOnce).await;
+    fake.hide_tasks_until_given_up(ORBIT);
     let output = fake.deploy_all().await;
     output.fails(20);
     let back = [
@@ -75,33 +77,54 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
     ];
     assert_eq!(fake.changes(), [&FORWARD[..], &back].concat());
     everything_is_back(&fake);
+    let mut stopped = fake.state().ecs.stopped_tasks("orbit", "demo-orbit:2");
+    stopped.retain(|it| it.exit_code == Some(101));
+    let (id, others) = (&stopped[0].id, stopped.len() - 1);
     output.says(&[
         "release 2 failed",
         "what        orbit",
         "circuit breaker: tasks failed to start",
-        "task        1crashed EssentialContainerExited: Essential container in task exited",
+        &format!(
+            "task        {} EssentialContainerExited: Essential container",
+            &id[..8]
+        ),
         "container orbit exit code 101",
-        "log       last words in /ecs/demo-orbit ecs/orbit/1crashed",
-        "tasks       2 more stopped the same way",
+        &format!("log       last words in /ecs/demo-orbit ecs/orbit/{id}"),
+        &format!("tasks       {others} more stopped the same way"),
         "orbit       rolled back to demo-orbit:1",
         "axon        rolled back to demo-axon:1",
         "governance  rolled back to 2",
     ]);
-    assert!(
-        !output.talk.contains("0drained"),
-        "a drained task is no evidence:\n{}",
-        output.talk
-    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_was_only_drained_is_no_evidence() {
+    let drained = "ServiceSchedulerInitiated";
+    for seed in 1.. {
+        let fake = release_where_orbit(ImageScript::CrashesAtOnce).await;
+        fake.hide_tasks_until_given_up(ORBIT);
+        fake.state().ecs.roll(seed);
+        let output = fake.deploy_all().await;
+        output.fails(20).says(&["EssentialContainerExited"]);
+        assert!(!output.talk.contains(drained), "{}", output.talk);
+        let stopped = fake.state().ecs.stopped_tasks("orbit", "demo-orbit:2");
+        if stopped.iter().any(|it| it.stop_code == drained) {
+            return;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_health_check_is_told_with_what_the_load_balancer_and_ecs_said() {
-    let fake = release_where_orbit(RolloutScript::FailsItsCheck).await;
+    let fake = release_where_orbit(ImageScript::NeverListens).await;
+    fake.hide_tasks_until_given_up(ORBIT);
+    let earlier = "was unable to place a task, a week ago";
+    fake.state().ecs.tell(ORBIT.name(), earlier);
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
-        "why         Task failed ELB health checks in (target-group arn); \
+        "why         Task failed ELB health checks in (target-group demo); \
             ECS deployment circuit breaker: tasks failed to start",
-        "task        1sick ServiceSchedulerInitiated: Task failed ELB health checks",
+        "task        0004orbi ServiceSchedulerInitiated: Task failed ELB health checks",
         "targets     Health checks failed",
         "event       (port 80) is unhealthy in (target-group arn) due to (reason Health checks failed)",
         "orbit       rolled back to demo-orbit:1",
@@ -113,13 +136,13 @@ async fn a_failed_health_check_is_told_with_what_the_load_balancer_and_ecs_said(
 #[tokio::test(start_paused = true)]
 async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
     for (looks, comes) in [(3, true), (1000, false)] {
-        let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
+        let fake = release_where_orbit(ImageScript::CrashesAtOnce).await;
         fake.state().logs_are_late = looks;
         let output = fake.deploy_all().await;
         output.fails(20).says(&["container orbit exit code 101"]);
         assert_eq!(output.talk.contains("log       last words"), comes);
     }
-    let fake = release_where_orbit(RolloutScript::CrashesAndGoesBack).await;
+    let fake = release_where_orbit(ImageScript::CrashesAtOnce).await;
     fake.fail("tail", 1);
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
@@ -130,7 +153,8 @@ async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn where_ecs_does_not_go_back_we_act() {
-    let fake = release_where_orbit(RolloutScript::CrashesAndStays).await;
+    let fake = release_where_orbit(ImageScript::PullTimesOut).await;
+    fake.state().ecs.never_goes_back(ORBIT.name());
     fake.deploy_all().await.fails(20);
     let back = [
         "update orbit demo-orbit:1",
@@ -144,11 +168,12 @@ async fn where_ecs_does_not_go_back_we_act() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_listens_has_not_succeeded_although_ecs_says_so() {
-    let fake = release_where_orbit(RolloutScript::NeverListens).await;
+    let fake = release_where_orbit(ImageScript::AnswersChecksOnly).await;
     let output = fake.deploy_all().await;
-    output
-        .fails(20)
-        .says(&["did not prove itself", "connection refused"]);
+    output.fails(20).says(&[
+        "did not prove itself",
+        "503 from a task that names no revision",
+    ]);
     let back = fake.changes_after("update orbit demo-orbit:2");
     assert_eq!(back.first().unwrap(), "update orbit demo-orbit:1");
     everything_is_back(&fake);
@@ -156,7 +181,7 @@ async fn a_service_that_never_listens_has_not_succeeded_although_ecs_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
-    let fake = release_where_orbit(RolloutScript::Hangs).await;
+    let fake = release_where_orbit(ImageScript::PullNeverEnds).await;
     let output = fake.deploy_all().await;
     output
         .fails(20)
@@ -166,8 +191,9 @@ async fn a_rollout_that_ends_neither_way_is_taken_back_when_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_stands_still_is_looked_at_less_and_less_in_aws() {
-    for (is_local, looks_at_most) in [(true, 2_300), (false, 270)] {
-        let fake = release_where_orbit(RolloutScript::Hangs).await;
+    // The way back, which takes ECS some seconds, is looked at too.
+    for (is_local, looks_at_most) in [(true, 2_300), (false, 290)] {
+        let fake = release_where_orbit(ImageScript::PullNeverEnds).await;
         if !is_local {
             fake.is_not_local();
         }
@@ -189,7 +215,7 @@ async fn a_rollout_that_stands_still_is_looked_at_less_and_less_in_aws() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dispatch_that_is_not_answered_takes_everything_back() {
-    let fake = release_where_orbit(RolloutScript::Good).await;
+    let fake = release_where_orbit(ImageScript::Good).await;
     fake.state().dispatch_status = 502;
     let output = fake.deploy_all().await;
     output.fails(20).says(&["a dispatch was not answered: 502"]);
@@ -198,14 +224,14 @@ async fn a_dispatch_that_is_not_answered_takes_everything_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desired() {
-    for rollout in [
-        RolloutScript::CrashesAndGoesBack,
-        RolloutScript::CrashesAndStays,
-        RolloutScript::NeverListens,
-        RolloutScript::Hangs,
+    for image in [
+        ImageScript::CrashesAtOnce,
+        ImageScript::PullTimesOut,
+        ImageScript::AnswersChecksOnly,
+        ImageScript::PullNeverEnds,
     ] {
         let fake = Fake::applied();
-        fake.script(ORBIT, rollout.clone());
+        fake.script(ORBIT, image);
         fake.deploy_all().await.fails(20);
         let back = [
             "update orbit demo-orbit-placeholder:1 desired 0",
@@ -216,13 +242,13 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
         assert_eq!(
             fake.changes_after("update orbit demo-orbit:1 desired 2"),
             back,
-            "{rollout:?}"
+            "{image:?}"
         );
-        for service in fake.state().ecs.services.values() {
-            assert_eq!(service.desired, 0);
-            assert!(service.primary.contains("placeholder"));
+        for service in SERVICES {
+            let state = fake.state();
+            assert_eq!(state.desired(service), 0);
+            assert!(state.primary(service).contains("placeholder"));
         }
-        fake.script(ORBIT, RolloutScript::Good);
         fake.edit(&[ORBIT], "two");
         fake.deploy_all().await.succeeds();
     }
@@ -230,7 +256,7 @@ async fn a_first_release_that_fails_goes_back_to_the_placeholder_with_none_desir
 
 #[tokio::test(start_paused = true)]
 async fn two_tasks_that_die_of_one_lasting_cause_stop_the_deployment_early() {
-    let fake = release_where_orbit(RolloutScript::CrashesForLong).await;
+    let fake = release_where_orbit(ImageScript::CrashesAtOnce).await;
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
         "stopping the deployment: container exited: orbit exited with 101",
@@ -249,7 +275,7 @@ async fn two_tasks_that_die_of_one_lasting_cause_stop_the_deployment_early() {
 
     // There is nothing that ECS could go back to.
     let fake = Fake::applied();
-    fake.script(ORBIT, RolloutScript::CrashesForLong);
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
     fake.deploy_all().await.fails(20);
     let changes = fake.changes_after("update orbit demo-orbit:1 desired 2");
     assert_eq!(
@@ -260,7 +286,7 @@ async fn two_tasks_that_die_of_one_lasting_cause_stop_the_deployment_early() {
 
 #[tokio::test(start_paused = true)]
 async fn stopped_tasks_that_cannot_be_read_for_a_while_end_no_release() {
-    let fake = release_where_orbit(RolloutScript::CrashesForLong).await;
+    let fake = release_where_orbit(ImageScript::CrashesAtOnce).await;
     fake.fail("stopped tasks demo-orbit:2", 3);
     let output = fake.deploy_all().await;
     output.fails(20).says(&["stopping the deployment"]);
@@ -272,7 +298,7 @@ async fn a_deployment_that_somebody_stops_is_told_as_that() {
     let fake = Fake::released().await;
     fake.edit(&COMPONENTS, "two");
     fake.meanwhile("deployment orbit/2", |state| {
-        state.ecs.stop_by_hand(ORBIT);
+        state.stop_deployment_by_hand(ORBIT);
     });
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
@@ -285,10 +311,7 @@ async fn a_deployment_that_somebody_stops_is_told_as_that() {
 /// The services alone show what becomes of a rollout, and the action that is missing is named.
 #[tokio::test(start_paused = true)]
 async fn without_permission_for_service_deployments_the_services_are_followed() {
-    for (script, exit_code) in [
-        (RolloutScript::Good, 0),
-        (RolloutScript::CrashesAndGoesBack, 20),
-    ] {
+    for (script, exit_code) in [(ImageScript::Good, 0), (ImageScript::CrashesAtOnce, 20)] {
         let fake = release_where_orbit(script).await;
         fake.deny("deployments");
         let before = fake.calls().len();
@@ -325,7 +348,8 @@ async fn a_function_that_permits_what_it_must_deny_never_gets_the_alias() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
-    let fake = release_where_orbit(RolloutScript::CrashesAndStays).await;
+    let fake = release_where_orbit(ImageScript::PullTimesOut).await;
+    fake.state().ecs.never_goes_back(ORBIT.name());
     fake.fail("update orbit demo-orbit:1", 5);
     let output = fake.deploy_all().await;
     output.fails(21).says(&[
@@ -350,7 +374,7 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
 #[tokio::test(start_paused = true)]
 async fn the_command_for_a_first_release_that_is_stuck_sends_the_desired_count() {
     let fake = Fake::applied();
-    fake.script(AXON, RolloutScript::CrashesAndStays);
+    fake.script(AXON, ImageScript::CrashesAtOnce);
     fake.fail("update axon demo-axon-placeholder:1", 5);
     let output = fake.deploy_all().await;
     output
@@ -382,10 +406,10 @@ async fn a_release_after_a_stop_that_fails_stops_again() {
     .await
     .succeeds();
     fake.edit(&COMPONENTS, "two");
-    fake.script(ORBIT, RolloutScript::CrashesAndStays);
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
     fake.deploy_all().await.fails(20);
-    for service in fake.state().ecs.services.values() {
-        assert_eq!(service.desired, 0);
+    for service in SERVICES {
+        assert_eq!(fake.state().desired(service), 0);
     }
 }
 
@@ -394,7 +418,11 @@ async fn a_service_that_is_not_exposed_is_taken_back_by_what_its_targets_say() {
     let fake = Fake::released().await;
     fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
     fake.edit(&[AXON], "two");
-    fake.script(AXON, RolloutScript::NeverListens);
+    let is_completed = |state: &FakeState| {
+        let status = state.deployment_status(AXON);
+        state.primary(AXON) == "demo-axon:2" && status == Some(ServiceDeploymentStatus::Successful)
+    };
+    fake.once(is_completed, |state| state.ecs.falls_sick(AXON.name()));
     fake.deploy_all()
         .await
         .fails(20)

@@ -1,5 +1,7 @@
 //! Releases that succeed, and runs that change nothing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use xtask::catalog::Component;
 use xtask::commands::deploy::{Options, deploy};
@@ -111,7 +113,8 @@ async fn an_image_that_the_registry_lost_is_pushed_again_for_a_new_definition() 
 async fn an_image_that_the_registry_lost_is_pushed_again_where_a_service_is_not_settled() {
     let fake = Fake::released().await;
     fake.state().images.clear();
-    fake.state().ecs.services.get_mut(&ORBIT).unwrap().leaving = 1;
+    fake.state().stop_task_by_hand(ORBIT);
+    tokio::time::sleep(Duration::from_secs(1)).await;
     fake.deploy_all().await;
     assert_eq!(fake.changes()[..2], ["open 2", "push orbit"]);
 }
@@ -266,7 +269,7 @@ async fn an_abandoned_release_is_taken_over_and_named() {
     abandoned.number = 2;
     abandoned.state = ReleaseState::InProgress;
     fake.put_record(&abandoned);
-    tokio::time::advance(std::time::Duration::from_mins(11)).await;
+    tokio::time::advance(Duration::from_mins(11)).await;
     fake.deploy_all().await.succeeds();
     assert_eq!(fake.record(3).why, "deploy, after 2 was abandoned");
 }
