@@ -47,7 +47,14 @@ pub const END_TO_END: [&str; 7] = [
 pub const LONG: [&str; 1] = ["traffic"];
 
 /// All tests but the end-to-end ones.
-const TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "e2e", "--locked"];
+const TESTS: [&str; 6] = [
+    "test",
+    "--workspace",
+    "--exclude",
+    "e2e",
+    "--locked",
+    "--no-fail-fast",
+];
 
 /// Suites by others, against the services' programs.
 const SUITES: [&str; 8] = [
