@@ -376,13 +376,21 @@ impl Release<'_> {
         let balancer = self.context.balancer;
         match balancer.describe_target_health(self.outputs, service).await {
             Ok(targets) => {
-                let states: Vec<&str> = targets.iter().map(|it| it.state.as_str()).collect();
+                let states = targets.iter().map(|it| it.state.as_str());
+                // Those of the revision before get no new requests any more.
+                let (draining, states): (Vec<&str>, Vec<&str>) =
+                    states.partition(|it| *it == "draining");
                 let healthy = !states.is_empty() && states.iter().all(|it| *it == "healthy");
                 let health = HealthAnswer {
                     status: if healthy { 200 } else { 503 },
                     revision: Some(revision.clone()),
                 };
-                (Some(health), format!("targets are {}", states.join(", ")))
+                let left_out = match draining.len() {
+                    0 => String::new(),
+                    count => format!(" ({count} draining left out)"),
+                };
+                let found = format!("targets are {}{left_out}", states.join(", "));
+                (Some(health), found)
             }
             Err(error) => (None, format!("{error:#}")),
         }

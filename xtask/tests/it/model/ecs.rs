@@ -353,6 +353,12 @@ impl EcsModel {
         self.services.get_mut(service).unwrap().undecided.drain = time;
     }
 
+    /// The deployments of a service are completed while tasks of before still drain.
+    pub(crate) fn completes_early(&mut self, service: &str) {
+        let service = self.services.get_mut(service).unwrap();
+        service.undecided.completes_early = true;
+    }
+
     /// The revision of the task that answers a request through the load balancer; `None`: the load
     /// balancer answers itself that none does.
     pub(crate) fn request(&mut self, service: &str) -> Option<String> {

@@ -122,6 +122,10 @@ impl FakeState {
         self.ecs.alarms(service.name())
     }
 
+    pub(crate) fn completes_early(&mut self, service: Service) {
+        self.ecs.completes_early(service.name());
+    }
+
     /// How long targets drain, in which tasks of before end.
     pub(crate) fn drains_for(&mut self, service: Service, time: Duration) {
         let time = u64::try_from(time.as_millis()).unwrap();

@@ -262,6 +262,17 @@ async fn a_service_that_is_not_exposed_is_proven_by_its_targets() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_exposed_need_not_wait_for_targets_that_drain() {
+    let fake = Fake::released().await;
+    fake.state().published.as_mut().unwrap()["services"]["axon"]["probe"] = Value::Null;
+    fake.state().completes_early(AXON);
+    fake.state().drains_for(AXON, Duration::from_mins(3));
+    fake.edit(&[AXON], "two");
+    let output = fake.deploy_in::<Component>(Format::Json, &[]).await;
+    output.succeeds().says(&["(2 draining left out)"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_abandoned_release_is_taken_over_and_named() {
     let fake = Fake::released().await;
     fake.edit(&[AXON], "two");
