@@ -134,7 +134,7 @@ impl Release<'_> {
         state: &ServiceState,
         watch: &mut Watch,
     ) -> Result<Option<Cause>, ReleaseError> {
-        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        let cluster = self.context.cluster;
         let Some(primary) = state.primary().filter(|it| it.revision == *goal) else {
             return Ok(None);
         };
@@ -155,19 +155,9 @@ impl Release<'_> {
         if failures < TASKS_TO_STOP || failures < primary.failed {
             return Ok(None);
         }
-        let tasks = self.answered(async || cluster.stopped_tasks(outputs, service, goal).await);
-        let mut tasks = match tasks.await {
-            // Without them there is no reason to stop it.
-            Err(ReleaseError::Failed(_)) => return Ok(None),
-            tasks => tasks?,
-        };
-        // Older ones are of another deployment of this revision.
-        tasks.retain(StoppedTask::is_evidence);
-        tasks.truncate(failures.unsigned_abs() as usize);
-        let Some(mut cause) = cause::lasting(&tasks, &watch.unhealthy) else {
-            return Ok(None);
-        };
-        cause.detail = without_arn(&cause.detail);
+        let newest = failures.unsigned_abs() as usize;
+        let cause = self.lasting_cause(service, goal, newest, watch).await?;
+        let Some(cause) = cause else { return Ok(None) };
         watch.stopped_for = Some(cause.clone());
         if watch.early_stop == EarlyStop::GiveUp {
             return Ok(Some(cause));
@@ -187,6 +177,31 @@ impl Release<'_> {
             stopped => stopped?,
         }
         Ok(None)
+    }
+
+    /// The lasting cause that the newest tasks of a revision died of. Older ones are of another
+    /// deployment of it.
+    pub(super) async fn lasting_cause(
+        &self,
+        service: Service,
+        revision: &Revision,
+        newest: usize,
+        watch: &Watch,
+    ) -> Result<Option<Cause>, ReleaseError> {
+        let (cluster, outputs) = (self.context.cluster, self.outputs);
+        let tasks = self.answered(async || cluster.stopped_tasks(outputs, service, revision).await);
+        let mut tasks = match tasks.await {
+            // Without them no cause is known.
+            Err(ReleaseError::Failed(_)) => return Ok(None),
+            tasks => tasks?,
+        };
+        tasks.retain(StoppedTask::is_evidence);
+        tasks.truncate(newest);
+        let cause = cause::lasting(&tasks, &watch.unhealthy);
+        Ok(cause.map(|cause| Cause {
+            detail: without_arn(&cause.detail),
+            ..cause
+        }))
     }
 
     /// Asks about service deployments until AWS refuses that.

@@ -32,6 +32,8 @@ const PROOF_INTERVAL: Duration = Duration::from_millis(200);
 /// In so many looks in a row a rollout has to have succeeded, or to have failed.
 const LOOKS_TO_SUCCEED: u32 = 2;
 const LOOKS_TO_FAIL: u32 = 3;
+/// The circuit breaker of ECS gives a deployment up after this many failed tasks, or more.
+const BREAKER_FAILURES_MIN: usize = 3;
 /// A deployment that failed is given this long to be rolled back by ECS itself.
 const ECS_ROLLBACK_GRACE: Duration = Duration::from_secs(10);
 
@@ -477,9 +479,15 @@ impl Release<'_> {
                 return Err(anyhow!("ECS did not go back to {target}").into());
             }
             RolloutDecision::Failed { reason } | RolloutDecision::RolledBack { reason } => {
-                let why = watch
-                    .stopped_for
-                    .map_or(reason, |cause| cause.of_way_back());
+                // ECS may have given it up first.
+                let known = match watch.stopped_for.take() {
+                    None => {
+                        let newest = BREAKER_FAILURES_MIN;
+                        self.lasting_cause(service, &target, newest, &watch).await?
+                    }
+                    known => known,
+                };
+                let why = known.map_or(reason, |cause| cause.of_way_back());
                 return Err(anyhow!("{target} did not come back: {why}").into());
             }
         }
