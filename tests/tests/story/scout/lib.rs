@@ -24,6 +24,7 @@ pub fn app(
         name: "axon",
         url: settings.axon_url.clone(),
         connect_to: settings.axon_connect_to.clone(),
+        resolver: Some(Arc::clone(&dependencies.resolver)),
         attempt_timeout: Duration::from_secs(2),
         repeat: Repeat::ByMethod,
         outcome: AttemptOutcome::of_response,
