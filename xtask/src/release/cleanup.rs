@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use futures_util::future::try_join_all;
 use tokio::time::sleep;
 
@@ -137,8 +137,7 @@ impl Release<'_> {
         let mut left = 0;
         for batch in &plan.removal.remove {
             let (subject, names) = (batch.subject().to_owned(), batch.names());
-            let removed = self.change(async || self.remove(batch).await).await;
-            context.report.emit(match removed {
+            context.report.emit(match self.remove(batch).await {
                 Ok(()) => CleanupEvent::Removed { subject, names },
                 Err(error @ ReleaseError::Failed(_)) => {
                     left += names.len();
@@ -156,7 +155,7 @@ impl Release<'_> {
         Ok(left)
     }
 
-    async fn remove(&self, batch: &Batch) -> Result<()> {
+    async fn remove(&self, batch: &Batch) -> Result<(), ReleaseError> {
         let Context {
             cluster,
             registry,
@@ -166,20 +165,24 @@ impl Release<'_> {
         } = self.context;
         let outputs = self.outputs;
         match batch {
-            Batch::Revision { revision, .. } => cluster.deregister_task_definition(revision).await,
-            Batch::Images { service, digests } => {
-                registry
-                    .batch_delete_image(outputs, *service, digests)
+            Batch::Revision { revision, .. } => {
+                self.change(async || cluster.deregister_task_definition(revision).await)
                     .await
+            }
+            Batch::Images { service, digests } => {
+                let service = *service;
+                let delete = async || registry.batch_delete_image(outputs, service, digests).await;
+                self.change(delete).await
             }
             Batch::Version { function, version } => {
                 let function = outputs.function(*function);
-                functions.delete_function(function, version).await
+                self.change(async || functions.delete_function(function, version).await)
+                    .await
             }
             Batch::Records { numbers } => {
-                let removed = ledger.remove(&self.record.token, numbers).await?;
-                ensure!(removed, "another run took the lock");
-                Ok(())
+                let token = &self.record.token;
+                self.as_holder(async || ledger.remove(token, numbers).await)
+                    .await
             }
         }
     }

@@ -329,10 +329,17 @@ impl Release<'_> {
     /// Writes the record, which other runs rely on.
     pub(super) async fn save(&self) -> Result<(), ReleaseError> {
         let ledger = self.context.ledger;
-        if self
-            .answered(async || ledger.write(&self.record).await)
-            .await?
-        {
+        self.as_holder(async || ledger.write(&self.record).await)
+            .await
+    }
+
+    /// Makes a call that the ledger carries out for the lock's holder only, and answers with `false`
+    /// to anybody else.
+    pub(super) async fn as_holder(
+        &self,
+        call: impl AsyncFnMut() -> Result<bool>,
+    ) -> Result<(), ReleaseError> {
+        if self.answered(call).await? {
             return Ok(());
         }
         self.lock.lose();

@@ -175,6 +175,19 @@ async fn a_release_beside_it_is_never_cleaned_up_under() {
     assert_eq!(fake.changes(), ["open 3", "close 3 rolled back"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_later_run_that_has_the_lock_ends_a_cleanup() {
+    let fake = four_releases().await;
+    let later = fake.release_by_grace(6);
+    fake.meanwhile("remove records", move |state| state.put_record(&later));
+    let output = clean_up(&fake, 2, false).await;
+    output
+        .fails(23)
+        .says(&["cleanup 5 was superseded: release 6 by grace@laptop"]);
+    let changes = fake.changes();
+    assert_eq!(changes.last().unwrap(), "delete version 4");
+}
+
 /// Its plan relies on images that the registry had.
 #[tokio::test(start_paused = true)]
 async fn a_deploy_that_was_planned_before_a_cleanup_is_refused() {
