@@ -133,8 +133,8 @@ impl Cause {
     pub fn of_way_back(&self) -> String {
         let (name, remedy) = (self.kind.name(), self.kind.remedy());
         format!(
-            "{name}: {detail}. It ran before, so the cause is outside of this release. ECS goes on \
-             starting its tasks, which run again once it is mended: {remedy}",
+            "{name}: {detail}. It ran before, so the cause is outside of this release: {remedy}; \
+             then `cargo xtask deploy` starts it again",
             detail = self.detail
         )
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Entries, Record};
 use super::snapshot::{
-    FunctionRunning, FunctionState, FunctionVersion, Revision, ServiceRunning, ServiceSnapshot,
-    Snapshot,
+    FunctionRunning, FunctionState, FunctionVersion, Revision, RolloutState, ServiceRunning,
+    ServiceSnapshot, Snapshot,
 };
 use crate::catalog::{Component, Function, Service};
 use crate::decide::artifact::image::{Artifact, Key};
@@ -219,9 +219,12 @@ fn service_step(
         desired;
     let running = found.running();
     let is_same = running.as_ref().is_some_and(|it| it.content == *content);
+    // Of a deployment that failed nothing more becomes.
+    let primary = found.state.primary();
+    let is_failed = primary.is_some_and(|it| it.state == RolloutState::Failed);
     let action = match desired {
         _ if is_same && found.state.settled() => ServiceAction::Keep,
-        _ if is_same => ServiceAction::Follow,
+        _ if is_same && !is_failed => ServiceAction::Follow,
         DesiredService::Definition {
             definition,
             content,
@@ -280,7 +283,7 @@ mod tests {
     use crate::catalog::testing::{AXON, COMPONENTS};
     use crate::decide::release::record::ReleaseState;
     use crate::decide::release::record::testing::record;
-    use crate::decide::release::snapshot::RolloutState::{Completed, InProgress};
+    use crate::decide::release::snapshot::RolloutState::{Completed, Failed, InProgress};
     use crate::decide::release::snapshot::testing::{deployment, service};
     use crate::decide::release::snapshot::{Registered, ServiceState};
 
@@ -364,6 +367,14 @@ mod tests {
         let state = service(vec![deployment("demo-axon:4", InProgress, 1, 2)]);
         let plan = plan("aa", snapshot_of(state, "aa"), None);
         assert_eq!(axon(&plan).action, ServiceAction::Follow);
+    }
+
+    /// The way back of a release that was ended by what is outside of it.
+    #[test]
+    fn a_deployment_of_what_is_desired_that_failed_is_not_followed() {
+        let state = service(vec![deployment("demo-axon:4", Failed, 0, 2)]);
+        let plan = plan("aa", snapshot_of(state, "aa"), None);
+        assert!(matches!(axon(&plan).action, ServiceAction::Register { .. }));
     }
 
     #[test]
