@@ -67,3 +67,17 @@ resource "aws_iam_role_policy" "release" {
   role   = aws_iam_role.job["deploy"].id
   policy = data.aws_iam_policy_document.release.json
 }
+
+# A managed policy, since with twenty components it finds no room among the inline ones.
+resource "aws_iam_policy" "cleanup" {
+  name        = "${var.prefix}-cleanup"
+  description = "What cargo xtask cleanup removes from ${var.environment}."
+  policy      = data.aws_iam_policy_document.cleanup.json
+
+  tags = { Environment = var.environment }
+}
+
+resource "aws_iam_role_policy_attachment" "cleanup" {
+  role       = aws_iam_role.job["deploy"].name
+  policy_arn = aws_iam_policy.cleanup.arn
+}

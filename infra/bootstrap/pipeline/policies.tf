@@ -120,10 +120,9 @@ data "aws_iam_policy_document" "look" {
 }
 
 data "aws_iam_policy_document" "release" {
-  # A cleanup removes records that no rollback needs.
   statement {
     sid       = "Ledger"
-    actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem"]
+    actions   = ["dynamodb:PutItem"]
     resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
 
     # The outputs are Terraform's.
@@ -138,7 +137,7 @@ data "aws_iam_policy_document" "release" {
   # works").
   statement {
     sid       = "Lock"
-    actions   = ["dynamodb:ConditionCheckItem", "dynamodb:UpdateItem"]
+    actions   = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"]
     resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
 
     condition {
@@ -157,10 +156,9 @@ data "aws_iam_policy_document" "release" {
   }
 
   statement {
-    sid = "PushAndClean"
+    sid = "Push"
     actions = [
       "ecr:BatchCheckLayerAvailability",
-      "ecr:BatchDeleteImage",
       "ecr:BatchGetImage",
       "ecr:CompleteLayerUpload",
       "ecr:GetDownloadUrlForLayer",
@@ -176,13 +174,6 @@ data "aws_iam_policy_document" "release" {
     sid       = "Revisions"
     actions   = ["ecs:RegisterTaskDefinition"]
     resources = local.revisions
-  }
-
-  # No resource-level permissions (Service Authorization Reference, Amazon ECS).
-  statement {
-    sid       = "Deregister"
-    actions   = ["ecs:DeregisterTaskDefinition"]
-    resources = ["*"]
   }
 
   # A revision is tagged with its hash when it is registered, and only then: the statement Revisions
@@ -236,10 +227,38 @@ data "aws_iam_policy_document" "release" {
     actions   = ["lambda:InvokeFunction", "lambda:PublishVersion", "lambda:UpdateAlias", "lambda:UpdateFunctionCode"]
     resources = concat(local.functions, [for arn in local.functions : "${arn}:*"])
   }
+}
+
+# What `cargo xtask cleanup` removes.
+data "aws_iam_policy_document" "cleanup" {
+  statement {
+    sid       = "Records"
+    actions   = ["dynamodb:DeleteItem"]
+    resources = ["arn:aws:dynamodb:${local.here}:table/${local.table}"]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["release"]
+    }
+  }
+
+  statement {
+    sid       = "Images"
+    actions   = ["ecr:BatchDeleteImage"]
+    resources = local.repositories
+  }
+
+  # No resource-level permissions (Service Authorization Reference, Amazon ECS).
+  statement {
+    sid       = "Revisions"
+    actions   = ["ecs:DeregisterTaskDefinition"]
+    resources = ["*"]
+  }
 
   # Of a version alone: without a qualifier it is the function itself that is deleted.
   statement {
-    sid       = "CleanVersions"
+    sid       = "FunctionVersions"
     actions   = ["lambda:DeleteFunction"]
     resources = [for arn in local.functions : "${arn}:*"]
   }

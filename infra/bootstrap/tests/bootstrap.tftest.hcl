@@ -120,7 +120,7 @@ run "pipeline" {
   }
   assert {
     condition = jsonencode(sort(flatten([
-      for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement) :
+      for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement, data.aws_iam_policy_document.cleanup.statement) :
       tolist(statement.actions) if contains(statement.resources, "*")
       ]))) == jsonencode([
       "ecr:GetAuthorizationToken",
@@ -146,13 +146,13 @@ run "pipeline" {
   }
   assert {
     condition = jsonencode([
-      for statement in data.aws_iam_policy_document.release.statement : statement.resources if contains(statement.actions, "lambda:DeleteFunction")
+      for statement in data.aws_iam_policy_document.cleanup.statement : statement.resources if contains(statement.actions, "lambda:DeleteFunction")
     ]) == jsonencode([["arn:aws:lambda:${var.region}:${var.account_id}:function:${var.prefix}-governance:*"]])
     error_message = "versions of a function can be deleted, and the function not"
   }
   assert {
     condition = alltrue([
-      for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement) :
+      for statement in concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement, data.aws_iam_policy_document.cleanup.statement) :
       alltrue([for action in statement.actions : !strcontains(action, "*")])
     ])
     error_message = "no action has a wildcard"
@@ -177,26 +177,31 @@ run "pipeline" {
   }
   assert {
     condition = jsonencode([
-      for statement in data.aws_iam_policy_document.release.statement : [
+      for statement in concat(data.aws_iam_policy_document.release.statement, data.aws_iam_policy_document.cleanup.statement) : [
         statement.actions, statement.resources, [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(",", condition.values)}"]
       ] if anytrue([for action in statement.actions : startswith(action, "dynamodb:")])
       ]) == jsonencode([
       [
-        ["dynamodb:DeleteItem", "dynamodb:PutItem"],
+        ["dynamodb:PutItem"],
         ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
         ["ForAllValues:StringEquals dynamodb:LeadingKeys hold,lock,release"],
       ],
       [
-        ["dynamodb:ConditionCheckItem", "dynamodb:UpdateItem"],
+        ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"],
         ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
         ["ForAllValues:StringEquals dynamodb:LeadingKeys hold,lock"],
+      ],
+      [
+        ["dynamodb:DeleteItem"],
+        ["arn:aws:dynamodb:${var.region}:${var.account_id}:table/${var.project}-${var.environment}-releases"],
+        ["ForAllValues:StringEquals dynamodb:LeadingKeys release"],
       ],
     ])
     error_message = "of the table only the ledger, the lock and the hold can be written"
   }
   assert {
     condition = alltrue([
-      for arn in flatten(concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement)[*].resources) :
+      for arn in flatten(concat(data.aws_iam_policy_document.look.statement, data.aws_iam_policy_document.release.statement, data.aws_iam_policy_document.cleanup.statement)[*].resources) :
       arn == "*" || strcontains(arn, "other") || strcontains(arn, "/${var.project}-${var.environment}-releases") || endswith(arn, ":key/*")
     ]) && alltrue([for job, role in aws_iam_role.job : role.name == "other-${job}"])
     error_message = "names have the prefix of the environment, but for those that xtask finds it by"
@@ -240,5 +245,17 @@ run "pipeline_of_twenty_components" {
       }
     ])) <= 10240
     error_message = "the inline policies of a role have at most 10,240 characters together"
+  }
+  assert {
+    condition = length(jsonencode([
+      for statement in data.aws_iam_policy_document.cleanup.statement : {
+        Sid       = statement.sid
+        Effect    = "Allow"
+        Action    = statement.actions
+        Resource  = statement.resources
+        Condition = { for condition in statement.condition : condition.test => { (condition.variable) = condition.values } }
+      }
+    ])) <= 6144
+    error_message = "a managed policy has at most 6,144 characters"
   }
 }

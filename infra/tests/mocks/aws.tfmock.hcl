@@ -24,6 +24,12 @@ mock_resource "aws_iam_role" {
   }
 }
 
+mock_resource "aws_iam_policy" {
+  defaults = {
+    arn = "arn:aws:iam::111122223333:policy/demo-policy"
+  }
+}
+
 mock_resource "aws_lb" {
   defaults = {
     arn = "arn:aws:elasticloadbalancing:us-east-1:111122223333:loadbalancer/app/demo-lb/0000000000000000"
