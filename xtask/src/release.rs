@@ -428,7 +428,7 @@ impl Release<'_> {
                 .await?;
         }
         if !changed.is_empty() {
-            self.dispatch().await?;
+            self.dispatch(&changed).await?;
             let now = self.context.clock.now();
             self.record.end_phase("dispatch answered", now);
         }
@@ -480,8 +480,9 @@ impl Release<'_> {
         }
     }
 
-    /// A real dispatch, through the load balancer.
-    async fn dispatch(&self) -> Result<(), ReleaseError> {
+    /// A real dispatch, through the load balancer. It is repeated for longer where a service that
+    /// was not changed has no healthy task: ECS is replacing them.
+    async fn dispatch(&self, changed: &[&Step]) -> Result<(), ReleaseError> {
         let Context { report, probe, .. } = self.context;
         let correlation_id = format!("release-{}", self.record.number);
         let url = format!("{}/dispatch", self.outputs.base_url);
@@ -513,10 +514,38 @@ impl Release<'_> {
                 }
             };
             if started.elapsed() > PROOF_LIMIT {
-                return Err(anyhow!("a dispatch was not answered: {answer}").into());
+                let error = anyhow!("a dispatch was not answered: {answer}");
+                match self.serves_nobody(changed).await {
+                    None => return Err(error.into()),
+                    Some(why) if started.elapsed() > ROLLOUT_LIMIT => {
+                        return Err(error.context(why).into());
+                    }
+                    Some(_) => {}
+                }
             }
             sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// A service that was not changed and has no healthy target, if there is one.
+    async fn serves_nobody(&self, changed: &[&Step]) -> Option<String> {
+        for (service, entry) in &self.record.entries.services {
+            let component = Component::from(*service);
+            let is_changed = changed.iter().any(|step| step.component() == component);
+            let Some(running) = entry.after.as_ref().filter(|_| !is_changed) else {
+                continue;
+            };
+            if let Some(answer) = self.has_no_healthy_target(*service).await {
+                let why = format!("{service} was not changed: {answer}");
+                self.context.report.emit(ReleaseEvent::Proving {
+                    component,
+                    revision: running.revision.to_string(),
+                    answer,
+                });
+                return Some(why);
+            }
+        }
+        None
     }
 
     /// How long AWS does not answer from now on. Who has no network gets no answer of a service

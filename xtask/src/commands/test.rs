@@ -43,8 +43,9 @@ pub const END_TO_END: [&str; 7] = [
     "workflow",
 ];
 
-/// Releases and faults of the local AWS under traffic, which take a quarter of an hour.
-pub const LONG: [&str; 1] = ["traffic"];
+/// Releases and faults of the local AWS under traffic, which take a quarter of an hour, and releases
+/// that are interrupted, which take three.
+pub const LONG: [&str; 2] = ["interrupted", "traffic"];
 
 /// All tests but the end-to-end ones.
 const TESTS: [&str; 6] = [

@@ -341,6 +341,19 @@ impl Release<'_> {
         Some(format!("a target is {}{reason}", waits.state))
     }
 
+    /// Why the load balancer has no task of a service to send to.
+    pub(super) async fn has_no_healthy_target(&self, service: Service) -> Option<String> {
+        let balancer = self.context.balancer;
+        let targets = balancer.describe_target_health(self.outputs, service).await;
+        let targets = targets.ok()?;
+        if targets.iter().any(|it| it.state == "healthy") {
+            return None;
+        }
+        let reason = targets.into_iter().find_map(|it| it.reason);
+        let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+        Some(format!("no target is healthy{reason}"))
+    }
+
     /// One answer of a service about its health, and the same as text.
     async fn health(
         &self,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::Instant;
 
+use super::observe::primary_revision;
 use super::{About, Confirmed, End, Release, ReleaseError, observe_with_retired, under_lock};
 use crate::catalog::{Catalog, Function, Service};
 use crate::decide::outputs::Outputs;
@@ -133,9 +134,9 @@ impl Release<'_> {
             observe_with_retired(&context, outputs).await
         })
         .await?;
-        for (service, revision) in &plan.services {
+        for (service, _) in &plan.services {
             let component = (*service).into();
-            let stopped = self.stop_service(*service, revision).await;
+            let stopped = self.stop_service(*service, &plan.snapshot).await;
             stopped.map_err(|error| error.of(component))?;
             let noted = self.set_outcome(component, Outcome::Succeeded).await;
             noted.map_err(|error| match error {
@@ -155,12 +156,16 @@ impl Release<'_> {
     async fn stop_service(
         &mut self,
         service: Service,
-        revision: &Revision,
+        snapshot: &Snapshot,
     ) -> Result<(), ReleaseError> {
         let Context {
             cluster, report, ..
         } = self.context;
-        self.runs_one_of(service, &[revision]).await?;
+        // A rollout may fail meanwhile: ECS goes back to a deployment that it has beside it.
+        let deployments = snapshot.services[&service].state.deployments.iter();
+        let known: Vec<&Revision> = deployments.map(|it| &it.revision).collect();
+        let state = self.runs_one_of(service, &known).await?;
+        let revision = &primary_revision(service, &state)?;
         // Another count alone starts no deployment: no alarm watches this.
         let none = ServiceUpdate {
             revision: Some(revision.clone()),

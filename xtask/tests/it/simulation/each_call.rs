@@ -47,6 +47,7 @@ fn subjects() -> Vec<Script> {
             then: Some(SimulatedCommand::Rotate),
             ..plain(StartState::Released, SimulatedCommand::Rotate)
         },
+        plain(StartState::ReleasedTwice, SimulatedCommand::Cleanup),
         plain(StartState::Released, SimulatedCommand::Hold),
         plain(StartState::Released, SimulatedCommand::Unhold),
     ]

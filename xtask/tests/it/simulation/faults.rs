@@ -11,8 +11,11 @@ pub(super) enum PortCall {
     ReplaceSecret,
     ReadLog,
     FindImage,
+    DescribeImages,
+    DeleteImages,
     Push,
     ReadRecord,
+    RemoveRecords,
     ReadLock,
     ReadHold,
     SetHold,
@@ -23,6 +26,7 @@ pub(super) enum PortCall {
     Close,
     DescribeServices,
     DescribeTaskDefinition,
+    ListTaskDefinitions,
     RegisterTaskDefinition,
     UpdateService,
     DeregisterTaskDefinition,
@@ -33,6 +37,8 @@ pub(super) enum PortCall {
     DescribeTargetHealth,
     GetAlias,
     PublishVersion,
+    ListVersions,
+    DeleteVersion,
     Invoke,
     UpdateAlias,
     Probe,
@@ -40,15 +46,18 @@ pub(super) enum PortCall {
 }
 
 impl PortCall {
-    pub(super) const ALL: [Self; 32] = [
+    pub(super) const ALL: [Self; 38] = [
         Self::Build,
         Self::ReadOutputs,
         Self::ReadSecret,
         Self::ReplaceSecret,
         Self::ReadLog,
         Self::FindImage,
+        Self::DescribeImages,
+        Self::DeleteImages,
         Self::Push,
         Self::ReadRecord,
+        Self::RemoveRecords,
         Self::ReadLock,
         Self::ReadHold,
         Self::SetHold,
@@ -59,6 +68,7 @@ impl PortCall {
         Self::Close,
         Self::DescribeServices,
         Self::DescribeTaskDefinition,
+        Self::ListTaskDefinitions,
         Self::RegisterTaskDefinition,
         Self::UpdateService,
         Self::DeregisterTaskDefinition,
@@ -69,6 +79,8 @@ impl PortCall {
         Self::DescribeTargetHealth,
         Self::GetAlias,
         Self::PublishVersion,
+        Self::ListVersions,
+        Self::DeleteVersion,
         Self::Invoke,
         Self::UpdateAlias,
         Self::Probe,
@@ -88,7 +100,9 @@ impl PortCall {
             | Self::ListServiceDeployments
             | Self::DescribeServiceDeployments => ("read a service", 10, 500),
             Self::UpdateService | Self::StopServiceDeployment => ("change a service", 5, 2_000),
-            Self::DescribeTaskDefinition => ("read a definition", 10, 500),
+            Self::DescribeTaskDefinition | Self::ListTaskDefinitions => {
+                ("read a definition", 10, 500)
+            }
             Self::RegisterTaskDefinition | Self::DeregisterTaskDefinition => {
                 ("change a definition", 2, 10_000)
             }
@@ -103,6 +117,7 @@ impl PortCall {
             || matches!(
                 self,
                 Self::Push
+                    | Self::RemoveRecords
                     | Self::SetHold
                     | Self::LiftHold
                     | Self::Open
@@ -121,6 +136,8 @@ impl PortCall {
                 | Self::DeregisterTaskDefinition
                 | Self::StopServiceDeployment
                 | Self::PublishVersion
+                | Self::DeleteVersion
+                | Self::DeleteImages
                 | Self::UpdateAlias
                 | Self::ReplaceSecret
         )

@@ -27,6 +27,7 @@ pub(super) fn at_end(process: &SimulatedProcess, exit: u8) -> Vec<String> {
         .opened
         .and_then(|(number, _)| process.sim.stores.state().record(number));
     let lost = process.sim.stores.state().lost.clone();
+    let lacking = process.sim.stores.state().lacking();
     let state = process.sim.state();
     let court = Court {
         id,
@@ -37,6 +38,13 @@ pub(super) fn at_end(process: &SimulatedProcess, exit: u8) -> Vec<String> {
     let mut found = court.fence();
     found.extend(court.strangers());
     found.extend(lost.iter().map(|it| format!("a dispatch is lost: {it}")));
+    if record
+        .as_ref()
+        .is_some_and(|it| it.kind == RecordKind::Cleanup)
+    {
+        let lacking = lacking.iter();
+        found.extend(lacking.map(|it| format!("{it} is removed, and is needed")));
+    }
     if facts.closed_of_others {
         found.push("the lock of another run was given back".to_owned());
     }
@@ -285,12 +293,18 @@ impl Court<'_> {
         }
         let entries = &record.entries;
         let (_, opened) = self.facts.opened.unwrap_or_default();
+        // What somebody stopped shortly before is replaced after a while.
+        let unchanged_from = if self.state.is_disturbed {
+            self.facts.started.saturating_sub(60_000)
+        } else {
+            opened
+        };
         let mut found = Vec::new();
         for component in COMPONENTS {
             let expected = [after(entries, component), self.before(entries, component)];
             let holds = expected.iter().any(|it| match it {
                 Expected::Version(version) => self.named(version.as_ref(), opened),
-                Expected::Runs(runs) => self.ran(component.name(), runs, opened),
+                Expected::Runs(runs) => self.ran(component.name(), runs, unchanged_from),
             });
             if !holds && !is_named(entries, component) {
                 let last = &self.state.model.truth.moments.last().unwrap().runs;

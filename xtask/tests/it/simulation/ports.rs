@@ -148,7 +148,11 @@ impl Cluster for SimulatedProcess {
     }
 
     async fn list_task_definitions(&self, family: &str) -> Result<Vec<Revision>> {
-        self.sim.stores.list_task_definitions(family).await
+        let (call, of) = (PortCall::ListTaskDefinitions, family.to_owned());
+        self.call(call, family, move |aws| {
+            Box::pin(async move { aws.list_task_definitions(&of).await })
+        })
+        .await
     }
 
     async fn deregister_task_definition(&self, revision: &Revision) -> Result<()> {
@@ -274,7 +278,11 @@ impl Functions for SimulatedProcess {
         &self,
         function: &FunctionOutputs,
     ) -> Result<Vec<FunctionVersion>> {
-        self.sim.stores.list_versions_by_function(function).await
+        let function = function.clone();
+        self.call(PortCall::ListVersions, "", move |aws| {
+            Box::pin(async move { aws.list_versions_by_function(&function).await })
+        })
+        .await
     }
 
     async fn delete_function(
@@ -282,7 +290,12 @@ impl Functions for SimulatedProcess {
         function: &FunctionOutputs,
         version: &FunctionVersion,
     ) -> Result<()> {
-        self.sim.stores.delete_function(function, version).await
+        let (function, version) = (function.clone(), version.clone());
+        let about = version.to_string();
+        self.call(PortCall::DeleteVersion, &about, move |aws| {
+            Box::pin(async move { aws.delete_function(&function, &version).await })
+        })
+        .await
     }
 
     async fn invoke(
@@ -344,7 +357,11 @@ impl Registry for SimulatedProcess {
     }
 
     async fn describe_images(&self, outputs: &Outputs, service: Service) -> Result<Vec<Digest>> {
-        self.sim.stores.describe_images(outputs, service).await
+        let outputs = outputs.clone();
+        self.call(PortCall::DescribeImages, service.name(), move |aws| {
+            Box::pin(async move { aws.describe_images(&outputs, service).await })
+        })
+        .await
     }
 
     async fn batch_delete_image(
@@ -353,8 +370,11 @@ impl Registry for SimulatedProcess {
         service: Service,
         digests: &[Digest],
     ) -> Result<()> {
-        let stores = &self.sim.stores;
-        stores.batch_delete_image(outputs, service, digests).await
+        let (outputs, digests) = (outputs.clone(), digests.to_vec());
+        self.call(PortCall::DeleteImages, service.name(), move |aws| {
+            Box::pin(async move { aws.batch_delete_image(&outputs, service, &digests).await })
+        })
+        .await
     }
 
     async fn push(&self, outputs: &Outputs, service: Service, artifact: &Artifact) -> Result<()> {
@@ -452,11 +472,24 @@ impl Ledger for SimulatedProcess {
     }
 
     async fn records(&self) -> Result<Vec<Record>> {
-        self.sim.stores.records().await
+        self.call(PortCall::ReadRecord, "all", move |aws| {
+            Box::pin(async move { aws.records().await })
+        })
+        .await
     }
 
     async fn remove(&self, token: &str, numbers: &[u64]) -> Result<bool> {
-        self.sim.stores.remove(token, numbers).await
+        let (process, token, numbers) = (self.clone(), token.to_owned(), numbers.to_vec());
+        let about = format!("{numbers:?}");
+        let unguarded = self.broken == Some(BrokenEngine::NoGuard);
+        self.call(PortCall::RemoveRecords, &about, move |aws| {
+            Box::pin(async move {
+                let ours = aws.remove(&token, &numbers).await?;
+                process.facts(|it| it.lost_lock |= !ours);
+                Ok(ours || unguarded)
+            })
+        })
+        .await
     }
 
     async fn lock(&self) -> Result<Option<Lock>> {

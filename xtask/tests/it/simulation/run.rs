@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use xtask::catalog::{Component, Service};
+use xtask::commands::cleanup::{CleanupOptions, cleanup};
 use xtask::commands::deploy::{Options, deploy};
 use xtask::commands::hold::{hold, unhold};
 use xtask::commands::rollback::{RollbackOptions, rollback, stop};
@@ -483,6 +484,14 @@ async fn execute(context: &Context<'_>, command: SimulatedCommand) -> Result<()>
             rollback(context, &outputs, &options).await
         }
         SimulatedCommand::Rotate => rotate(context, &outputs, true).await,
+        SimulatedCommand::Cleanup => {
+            let options = CleanupOptions {
+                keep: 1,
+                dry_run: false,
+                yes: true,
+            };
+            cleanup(context, &outputs, &options).await
+        }
         _ => stop(context, &outputs, true).await,
     }
 }

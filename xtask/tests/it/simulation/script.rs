@@ -31,9 +31,13 @@ impl StartState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SimulatedCommand {
     Deploy,
-    Rollback { holds: bool },
+    Rollback {
+        holds: bool,
+    },
     Stop,
     Rotate,
+    /// All but the newest release.
+    Cleanup,
     Hold,
     Unhold,
 }
@@ -207,9 +211,13 @@ impl Script {
             _ => return,
         };
         (self.base, self.command) = match call {
-            PortCall::DeregisterTaskDefinition => {
-                (StartState::ReleasedTwice, SimulatedCommand::Stop)
-            }
+            PortCall::DeregisterTaskDefinition
+            | PortCall::ListTaskDefinitions
+            | PortCall::DescribeImages
+            | PortCall::DeleteImages
+            | PortCall::ListVersions
+            | PortCall::DeleteVersion
+            | PortCall::RemoveRecords => (StartState::ReleasedTwice, SimulatedCommand::Cleanup),
             PortCall::ReadSecret | PortCall::ReadLog => {
                 (StartState::Applied, SimulatedCommand::Deploy)
             }
@@ -302,6 +310,7 @@ fn command(chance: &mut Chance) -> (StartState, SimulatedCommand) {
         SimulatedCommand::Deploy,
         SimulatedCommand::Rollback { holds },
         SimulatedCommand::Stop,
+        SimulatedCommand::Cleanup,
     ];
     match chance.between(0, 9) {
         0 => (StartState::Applied, SimulatedCommand::Deploy),

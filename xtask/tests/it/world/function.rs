@@ -55,6 +55,10 @@ impl Default for FakeLambda {
 }
 
 impl FakeLambda {
+    pub(crate) fn has(&self, version: &FunctionVersion) -> bool {
+        self.versions.contains_key(version.as_str())
+    }
+
     /// A change by hand.
     pub(crate) fn move_alias(&mut self, version: &str) {
         version.clone_into(&mut self.alias);

@@ -1,5 +1,7 @@
 //! The registry, CloudWatch Logs and the ledger.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -115,6 +117,38 @@ impl FakeState {
     pub(crate) fn record(&self, number: u64) -> Option<Record> {
         let text = self.ledger.get(&number)?;
         Some(serde_json::from_str(text).unwrap())
+    }
+
+    /// What the newest release that succeeded needs to run, and is not there any more.
+    pub(crate) fn lacking(&self) -> Vec<String> {
+        let mut records = self.ledger.keys().rev().filter_map(|it| self.record(*it));
+        let newest =
+            records.find(|it| it.kind.changes_components() && it.state == ReleaseState::Succeeded);
+        let entries = newest.map(|it| it.entries).unwrap_or_default();
+        let mut lacking = Vec::new();
+        for (service, entry) in entries.services {
+            let Some(running) = entry.after else { continue };
+            let active = self.ecs.active_revisions(running.revision.family());
+            if !active.contains(&running.revision.to_string()) {
+                lacking.push(running.revision.to_string());
+            }
+            let mut images = self
+                .images
+                .get(&service)
+                .into_iter()
+                .flat_map(BTreeMap::values);
+            let image = running.image.expect("an image of this tool");
+            if !images.any(|it| *it == image) {
+                lacking.push(format!("the image of {service}"));
+            }
+        }
+        for (function, entry) in entries.functions {
+            let Some(running) = entry.after else { continue };
+            if !self.lambda.has(&running.version) {
+                lacking.push(format!("version {} of {function}", running.version));
+            }
+        }
+        lacking
     }
 
     /// A record of another run. Where it is in progress, that run holds the lock and lives.

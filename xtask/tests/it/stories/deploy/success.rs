@@ -10,6 +10,7 @@ use xtask::decide::release::record::{RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
 use xtask::report::Format;
 
+use crate::model::ImageScript;
 use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
 use crate::world::{Fake, secret_arn};
 
@@ -363,4 +364,23 @@ async fn the_exit_code_tells_nothing_to_do_from_changes_where_it_is_asked_for() 
     fake.edit_template(ORBIT, ":database_url::", ":database_url");
     plan_all(&fake).await.fails(10);
     assert_eq!(fake.changes(), [""; 0]);
+}
+
+/// ECS is replacing tasks of a service that the release leaves as it is.
+#[tokio::test(start_paused = true)]
+async fn a_dispatch_waits_for_a_service_that_has_no_healthy_task_at_the_time() {
+    let fake = Fake::applied();
+    fake.script(ORBIT, ImageScript::SlowStart);
+    let fake = fake.released_anew().await;
+    fake.edit(&[AXON], "two");
+    for call in ["update axon demo-axon:2", "dispatch"] {
+        fake.meanwhile(call, |state| {
+            state.stop_task_by_hand(ORBIT);
+            state.stop_task_by_hand(ORBIT);
+        });
+    }
+    let run = fake.deploy_all().await;
+    run.succeeds();
+    run.says(&["orbit", "no target is healthy"]);
+    assert_eq!(fake.changes(), OF_AXON);
 }
