@@ -232,7 +232,7 @@ pub enum CheckoutVerb {
         #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "60", conflicts_with_all = ["coverage", "fix"])]
         fuzz: Option<u32>,
     },
-    /// Measure sizes, start-up, memory and the time of a deploy that changes nothing
+    /// Measure sizes, starts, requests, admission, and a deploy that changes nothing
     Bench,
 }
 

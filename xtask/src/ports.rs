@@ -30,8 +30,8 @@ use crate::decide::release::snapshot::{
 use crate::report::Report;
 
 pub use machine::{
-    CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine, RunningContainer, Started,
-    Stopwatch, Subject, Suites, Toolchain, Workflows,
+    Admission, CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine,
+    RunningContainer, Started, Stopwatch, Subject, Suites, Toolchain, Workflows,
 };
 
 /// One environment, and everything that acts on it.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use super::process::Command;
 use crate::catalog::{Catalog, Service};
 use crate::decide::outputs::Architecture;
 use crate::ports::{
-    CargoRun, LineWatcher, Load, ProcessEnv, Started, Stopwatch, Subject, WallClock,
+    Admission, CargoRun, LineWatcher, Load, ProcessEnv, Started, Stopwatch, Subject, WallClock,
 };
 use load::load;
 use program::{await_health, free_port, kernel_field};
@@ -81,6 +81,18 @@ impl Stopwatch for Programs<'_> {
         let folder = self.builder.build_baseline(architecture).await?;
         let now = self.clock.now().into();
         load(self.process_env, &folder, now, watch).await
+    }
+
+    async fn admission(&self) -> Result<Vec<Admission>> {
+        let output = Command::new(self.process_env, "cargo")
+            .arguments(["run", "--quiet", "--locked", "--package", "service-kit"])
+            .arguments(["--example", "admission"])
+            .folder(&self.process_env.root)
+            .succeed()
+            .await?;
+        let line = output.lines().find(|line| line.starts_with('['));
+        serde_json::from_str(line.unwrap_or_default())
+            .with_context(|| format!("parse the figures of admission: {output}"))
     }
 
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)> {

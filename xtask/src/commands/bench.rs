@@ -1,7 +1,8 @@
-//! `bench`: measures sizes, start times, requests and deploys. The figures depend on the machine, so
-//! none has a limit; requests are compared with those of a bare handler in the same round. To see
+//! `bench`: measures sizes, start times, requests, admission and deploys. The figures depend on the
+//! machine (but those of admission), so none has a limit; requests are compared with those of a bare handler in the same round. To see
 //! what a change costs, run `bench` before and after it on one machine.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -36,13 +37,14 @@ struct Figure {
     subject: String,
     what: &'static str,
     value: f64,
-    unit: &'static str,
+    unit: Cow<'static, str>,
 }
 
 pub async fn bench(parts: &BenchParts<'_>) -> Result<()> {
     let mut figures = images(parts).await?;
     figures.extend(starts(parts).await?);
     figures.extend(loads(parts).await?);
+    figures.extend(admission(parts).await?);
     figures.extend(nothing_to_do(parts).await?);
     parts.report.data(&figures, &table(&figures));
     Ok(())
@@ -157,6 +159,23 @@ fn against<T>(measured: &[T], bare: &[T], what: impl Fn(&T) -> f64) -> f64 {
     median(rounds.map(|(measured, bare)| what(measured) / what(bare)))
 }
 
+/// How many requests are answered in time where a target cannot keep up, with each kind of limit.
+async fn admission(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
+    measuring(parts.report, "admission", "in simulated time");
+    let mut figures = Vec::new();
+    for row in parts.stopwatch.admission().await? {
+        let counts = [
+            ("in time, fixed", row.fixed),
+            ("in time, adaptive", row.adaptive),
+        ];
+        figures.extend(counts.map(|(what, count)| {
+            let unit = format!("of {}", row.asked);
+            figure(&row.target, what, f64::from(count), unit)
+        }));
+    }
+    Ok(figures)
+}
+
 /// The time of a deploy that finds nothing to do. It is a dry run, which does the same work in that
 /// case and can never release anything.
 async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
@@ -202,12 +221,17 @@ fn not_measured(report: &Report, subject: &str, why: &str) {
     });
 }
 
-fn figure(subject: &str, what: &'static str, value: f64, unit: &'static str) -> Figure {
+fn figure(
+    subject: &str,
+    what: &'static str,
+    value: f64,
+    unit: impl Into<Cow<'static, str>>,
+) -> Figure {
     Figure {
         subject: subject.to_owned(),
         what,
         value,
-        unit,
+        unit: unit.into(),
     }
 }
 

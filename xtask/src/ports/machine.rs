@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
+use serde::Deserialize;
 
 use crate::catalog::Service;
 use crate::decide::acceptance::figures::Coverage;
@@ -132,6 +133,8 @@ pub trait Stopwatch: Send + Sync {
         architecture: Architecture,
         watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Load>>>;
+    /// How many requests are answered in time, in simulated time: once for each target.
+    async fn admission(&self) -> Result<Vec<Admission>>;
     /// Runs this very program to its end.
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)>;
 }
@@ -179,6 +182,19 @@ impl Load {
             resident_peak_bytes,
         }
     }
+}
+
+/// Requests to a service that gets more than its target can do, by the service's limit of requests
+/// in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Admission {
+    /// How long the target takes for one call.
+    pub target: String,
+    pub asked: u32,
+    /// Those that were answered in time with a fixed limit.
+    pub fixed: u32,
+    /// The same with the limit that follows the time of answers.
+    pub adaptive: u32,
 }
 
 /// What the start of a service took.

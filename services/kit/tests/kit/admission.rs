@@ -7,13 +7,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::{Request, Response};
-use service_kit::settings::{Base, Reader, SettingsSource};
-use service_kit::{App, Clock, Dependencies, Metrics, Unit, health};
+use service_kit::{App, Metrics, Unit, health};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
+use crate::test_app::test_app;
 
 /// An application for two requests at once. `/work` ends when the test releases it.
 struct AdmissionTest {
@@ -24,29 +24,17 @@ struct AdmissionTest {
 
 impl AdmissionTest {
     fn new() -> Self {
-        let metrics = Metrics::default();
-        let dependencies = Dependencies {
-            metrics: metrics.clone(),
-            ..Dependencies::new(
-                SERVICE,
-                Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
-            )
-        };
-        dependencies.lifecycle.ready(None);
-        let source = SettingsSource {
-            variable: &|name| (name == "IN_FLIGHT_MAX").then(|| "2".to_owned()),
-            file: &|_| unreachable!(),
-        };
-        let base = Base::read(&mut Reader::new(&source), SERVICE);
         let let_go = Arc::new(Semaphore::new(0));
         let gate = Arc::clone(&let_go);
         let work = async move || gate.acquire().await.unwrap().forget();
-        let routes = Router::new()
-            .route("/work", get(work.clone()))
-            .route("/other", get(work))
-            .route("/health", health(&dependencies));
+        let (app, metrics) = test_app(&[("IN_FLIGHT_MAX", "2")], |dependencies| {
+            Router::new()
+                .route("/work", get(work.clone()))
+                .route("/other", get(work))
+                .route("/health", health(dependencies))
+        });
         Self {
-            app: App::new(routes, &base, &dependencies),
+            app,
             metrics,
             let_go,
         }

@@ -5,27 +5,13 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
-use service_kit::settings::{Base, Reader, SettingsSource};
-use service_kit::{App, Clock, CorrelationId, Dependencies};
+use service_kit::CorrelationId;
 
-use crate::SERVICE;
+use crate::test_app::test_app;
 
 /// The answered id for a header of these bytes; `None` where it is not a valid header.
 fn answered(bytes: &[u8]) -> Option<String> {
-    let source = SettingsSource {
-        variable: &|_| None,
-        file: &|_| unreachable!(),
-    };
-    let base = Base::read(&mut Reader::new(&source), SERVICE);
-    let dependencies = Dependencies::new(
-        SERVICE,
-        Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap()),
-    );
-    let app = App::new(
-        Router::new().route("/", get(async || "")),
-        &base,
-        &dependencies,
-    );
+    let (app, _) = test_app(&[], |_| Router::new().route("/", get(async || "")));
     let sent = HeaderValue::from_bytes(bytes).ok()?;
     let request = Request::get("/")
         .header("Host", "x")

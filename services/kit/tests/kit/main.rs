@@ -22,6 +22,8 @@ mod readers;
 mod served;
 mod server;
 mod settings;
+mod simulated_load;
+mod test_app;
 
 const SERVICE: service_kit::ServiceIdentity = service_kit::ServiceIdentity {
     name: "tested",

@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use service_kit::settings::{Base, Reader, SettingsSource};
 use service_kit::{App, Clock, Dependencies, Lifecycle, Metrics, health, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::SERVICE;
+use crate::test_app::base;
 
 /// Far above the duration of any step.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,18 +94,4 @@ pub(crate) async fn some(stream: &mut TcpStream) -> String {
     let mut bytes = vec![0; 4096];
     let count = stream.read(&mut bytes).await.unwrap();
     String::from_utf8_lossy(&bytes[..count]).into_owned()
-}
-
-fn base(variables: &[(&str, &str)]) -> Base {
-    let variable = |name: &str| {
-        let mut of_name = variables.iter().filter(|(known, _)| *known == name);
-        of_name.next().map(|(_, value)| (*value).to_owned())
-    };
-    let source = SettingsSource {
-        variable: &variable,
-        file: &|_| unreachable!("the base has no file"),
-    };
-    let mut reader = Reader::new(&source);
-    let base = Base::read(&mut reader, SERVICE);
-    reader.finish(base).unwrap()
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use xtask::catalog::Service;
 use xtask::commands::bench::{BenchParts, bench};
 use xtask::decide::outputs::Architecture;
-use xtask::ports::{CargoRun, LineWatcher, Load, Started, Stopwatch, Subject};
+use xtask::ports::{Admission, CargoRun, LineWatcher, Load, Started, Stopwatch, Subject};
 use xtask::report::Format;
 
 use crate::world::Fake;
@@ -79,6 +79,19 @@ impl Stopwatch for SlowMachine {
             .into_iter()
             .map(|(it, ratio)| (it, vec![load(ratio); 3]))
             .collect())
+    }
+
+    async fn admission(&self) -> Result<Vec<Admission>> {
+        let row = |target: &str, fixed, adaptive| Admission {
+            target: target.to_owned(),
+            asked: 3600,
+            fixed,
+            adaptive,
+        };
+        Ok(vec![
+            row("10 ms", 3600, 3600),
+            row("10 then 1000 ms", 1800, 2700),
+        ])
     }
 
     async fn run_self(&self, _: &[&str]) -> Result<(Duration, CargoRun)> {
@@ -162,4 +175,16 @@ async fn without_the_services_under_load_the_rest_is_measured() {
     let output = output_of(&fake, &machine).await;
     assert!(output.contains("idle memory"), "{output}");
     assert!(!output.contains("CPU a request"), "{output}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn admission_is_told_by_the_time_of_its_target_and_both_limits() {
+    let output = output_of(&Fake::empty(), &SlowMachine::of(1, 1)).await;
+    for line in [
+        "10 ms           in time, fixed       3600.0 of 3600",
+        "10 then 1000 ms in time, fixed       1800.0 of 3600",
+        "10 then 1000 ms in time, adaptive    2700.0 of 3600",
+    ] {
+        assert!(output.lines().any(|found| found == line), "{output}");
+    }
 }
