@@ -26,7 +26,7 @@ pub enum GovernanceEndpoint {
     Url(Uri),
 }
 
-/// Name and alias of a Lambda. A bare name would run `$LATEST`, which no release has tested.
+/// Name and alias of a Lambda. What each may be is checked where the setting is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionName {
     pub name: String,
@@ -37,16 +37,7 @@ impl FromStr for FunctionName {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let plain = |part: &str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-        };
         let (name, alias) = text.split_once(':').ok_or(())?;
-        if !plain(name) || !plain(alias) {
-            return Err(());
-        }
         Ok(Self {
             name: name.to_owned(),
             alias: alias.to_owned(),
@@ -80,7 +71,7 @@ const FUNCTION_NAME: Setting = Setting {
     needs: &["AWS_REGION"],
     ..Setting::new(
         "GOVERNANCE_FUNCTION_NAME",
-        SettingKind::text("name and alias, like `demo-governance:live`"),
+        SettingKind::FunctionAlias,
         "the Lambda that decides",
     )
 };
@@ -113,7 +104,7 @@ const AXON_CONNECT_TO: Setting = Setting {
     otherwise: Some("as the URL says"),
     ..Setting::new(
         "AXON_CONNECT_TO",
-        SettingKind::text("host:port"),
+        SettingKind::HostAndPort,
         "to connect to instead; Host header and URL stay, as with curl's `--connect-to`",
     )
 };

@@ -243,7 +243,7 @@ const IN_FLIGHT_MIN: Setting = Setting {
 };
 const RUST_LOG: Setting = of(
     "RUST_LOG",
-    SettingKind::text("a level, or a list like `info,service_kit=debug`"),
+    SettingKind::LogFilter,
     "info",
     "what is logged, see Logs",
 );
@@ -251,7 +251,7 @@ const LOG_RAISED: Setting = Setting {
     otherwise: Some("`RUST_LOG`, with `debug` for the kit and the service"),
     ..Setting::new(
         "LOG_RAISED",
-        SettingKind::text("as `RUST_LOG`"),
+        SettingKind::LogFilter,
         "what is logged for a time after SIGUSR1, see Logs",
     )
 };

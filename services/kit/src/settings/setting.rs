@@ -5,6 +5,9 @@ use std::fmt;
 
 use http::Uri;
 use serde::Serialize;
+use tracing_subscriber::filter::Targets;
+
+use crate::ConnectTo;
 
 /// A variable of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -50,6 +53,11 @@ pub enum SettingKind {
     /// Absolute, of `http` or `https`.
     Url,
     Arn,
+    /// What `Targets` of `tracing` parses, with no part left out.
+    LogFilter,
+    HostAndPort,
+    /// Name and alias of a Lambda. A bare name would run `$LATEST`, which no release has tested.
+    FunctionAlias,
     /// The path of a file that can be read.
     File,
     Text {
@@ -112,6 +120,9 @@ impl SettingKind {
                 matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()
             }),
             Self::Arn => value.starts_with("arn:"),
+            Self::LogFilter => is_log_filter(value),
+            Self::HostAndPort => value.parse::<ConnectTo>().is_ok(),
+            Self::FunctionAlias => is_function_alias(value),
             Self::File | Self::Text { .. } => true,
         }
     }
@@ -128,6 +139,7 @@ impl SettingKind {
             Self::Ratio => "a number from 0 to 1".to_owned(),
             Self::Url => "a URL that begins with http:// or https://".to_owned(),
             Self::Arn => "an ARN".to_owned(),
+            Self::LogFilter | Self::HostAndPort | Self::FunctionAlias => self.to_string(),
             Self::File => "a file".to_owned(),
             Self::Text { form } => (*form).to_owned(),
         }
@@ -146,10 +158,33 @@ impl fmt::Display for SettingKind {
             Self::Ratio => formatter.write_str("0 to 1"),
             Self::Url => formatter.write_str("URL"),
             Self::Arn => formatter.write_str("ARN"),
+            Self::LogFilter => {
+                formatter.write_str("a level, or a list like `info,service_kit=debug`")
+            }
+            Self::HostAndPort => formatter.write_str("host:port"),
+            Self::FunctionAlias => {
+                formatter.write_str("name and alias, like `demo-governance:live`")
+            }
             Self::File => formatter.write_str("file"),
             Self::Text { form } => formatter.write_str(form),
         }
     }
+}
+
+/// `Targets` takes an empty part for the level `error`, which would silence all else, and a space for
+/// a part of a name.
+fn is_log_filter(text: &str) -> bool {
+    let is_whole = |part: &str| {
+        let is_named = |it: &str| !it.is_empty() && !it.contains(char::is_whitespace);
+        part.split('=').all(is_named)
+    };
+    text.split(',').all(is_whole) && text.parse::<Targets>().is_ok()
+}
+
+fn is_function_alias(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_name = |part: &str| !part.is_empty() && part.bytes().all(is_plain);
+    text.split(':').count() == 2 && text.split(':').all(is_name)
 }
 
 /// A table in Markdown, as the README has it.

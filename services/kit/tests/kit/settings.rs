@@ -218,6 +218,26 @@ fn all_faults_are_reported_at_once() {
     );
 }
 
+/// An empty part would stand for `error`, and what is meant would not be logged.
+#[test]
+fn a_filter_of_the_log_has_no_part_left_out() {
+    for text in ["info", "warn,tested=debug", "off,tested"] {
+        assert!(base(&[("RUST_LOG", text)]).is_ok(), "{text}");
+    }
+    for text in [
+        "info,=",
+        "info,",
+        ",",
+        "tested=",
+        "=info",
+        "info, tested=debug",
+    ] {
+        let variables = [("RUST_LOG", text), ("LOG_RAISED", text)];
+        let errors = base(&variables).unwrap_err();
+        assert_eq!(names(&errors), ["RUST_LOG", "LOG_RAISED"], "{text}");
+    }
+}
+
 #[test]
 fn signatures_are_required_where_there_is_a_secret_and_never_without_one() {
     let region = ("AWS_REGION", "eu-central-1");

@@ -2,8 +2,10 @@
 //! its `settings.json` keeps it. A test of the service compares the two, so nothing has to run here.
 
 use http::Uri;
+use http::uri::Authority;
 use serde::Deserialize;
 use serde_json::Value;
+use tracing_subscriber::filter::Targets;
 
 /// The settings of one program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +46,9 @@ pub enum ValueKind {
     Ratio,
     Url,
     Arn,
+    LogFilter,
+    HostAndPort,
+    FunctionAlias,
     /// What only the program can check.
     #[serde(other)]
     Other,
@@ -110,10 +115,37 @@ impl ValueKind {
                 (value.parse().is_ok_and(is_absolute), expected)
             }
             Self::Arn => (value.starts_with("arn:"), "an ARN".to_owned()),
+            Self::LogFilter => {
+                let expected = "a level, or a list like info,service_kit=debug".to_owned();
+                (is_log_filter(value), expected)
+            }
+            Self::HostAndPort => (is_host_and_port(value), "host:port".to_owned()),
+            Self::FunctionAlias => {
+                let expected = "name and alias, like demo-governance:live".to_owned();
+                (is_function_alias(value), expected)
+            }
             Self::Other => return None,
         };
         (!fits).then_some(expected)
     }
+}
+
+/// What the services' kit takes: no part may be left out, since an empty one stands for `error`.
+fn is_log_filter(text: &str) -> bool {
+    let is_named = |it: &str| !it.is_empty() && !it.contains(char::is_whitespace);
+    let mut parts = text.split(',');
+    parts.all(|part| part.split('=').all(is_named)) && text.parse::<Targets>().is_ok()
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let is_whole = |it: Authority| !it.host().is_empty() && it.port_u16().is_some();
+    !text.contains('@') && text.parse().is_ok_and(is_whole)
+}
+
+fn is_function_alias(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_name = |part: &str| !part.is_empty() && part.bytes().all(is_plain);
+    text.split(':').count() == 2 && text.split(':').all(is_name)
 }
 
 #[cfg(test)]
@@ -185,5 +217,23 @@ mod tests {
                 assert!(kind(text).fault(value).is_some(), "{text} {value}");
             }
         }
+    }
+
+    #[test]
+    fn a_text_has_the_form_of_its_kind() {
+        let wrong_of = |kind: &ValueKind, values: &str| {
+            let wrong = values.split(' ').filter(|it| kind.fault(it).is_some());
+            wrong.collect::<Vec<_>>().join(" ")
+        };
+        let filters = "info WARN,service_kit=debug off,orbit info,= info, a=b=c a= =info a=loud";
+        let wrong = wrong_of(&ValueKind::LogFilter, filters);
+        assert_eq!(wrong, "info,= info, a=b=c a= =info a=loud");
+        assert!(ValueKind::LogFilter.fault("info, orbit=debug").is_some());
+        let places = "h.internal:8080 [::1]:80 h h: :80 h:99999 http://h:80 u@h:80";
+        let wrong = wrong_of(&ValueKind::HostAndPort, places);
+        assert_eq!(wrong, "h h: :80 h:99999 http://h:80 u@h:80");
+        let functions = "demo-governance:live a_1:b demo-governance :live a: a:b:c a.b:c";
+        let wrong = wrong_of(&ValueKind::FunctionAlias, functions);
+        assert_eq!(wrong, "demo-governance :live a: a:b:c a.b:c");
     }
 }

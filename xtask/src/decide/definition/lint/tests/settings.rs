@@ -77,6 +77,33 @@ fn a_wrong_value_is_found_and_where_the_program_passes_it_over_it_is_a_warning()
 }
 
 #[test]
+fn a_text_has_the_form_that_the_program_says() {
+    let settings = ProgramSettings::parse(include_str!(
+        "../../../../../../services/orbit/settings.json"
+    ));
+    let given = [
+        ("RUST_LOG", "info,="),
+        ("LOG_RAISED", "debug"),
+        ("AXON_CONNECT_TO", "axon"),
+        ("GOVERNANCE_FUNCTION_NAME", "demo-governance"),
+    ];
+    let found = found(&settings, &variables(&given));
+    let values = found.iter().filter(|it| it.starts_with("T78 "));
+    let told = |place, what| format!("T78 {place}.value: {what} (the program does not take it)");
+    assert!(
+        values.eq(&[
+            told("environment[0]", "RUST_LOG is \"info,=\""),
+            told("environment[2]", "AXON_CONNECT_TO is \"axon\""),
+            told(
+                "environment[3]",
+                "GOVERNANCE_FUNCTION_NAME is \"demo-governance\""
+            ),
+        ]),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn what_is_needed_is_missed_unless_it_may_be_in_a_file() {
     let settings = ProgramSettings::parse(
         r#"[
