@@ -2,11 +2,15 @@
 //! received request. Requests whose path, query or headers can be interpreted in two ways are
 //! refused: what was signed might not be what the router sees.
 
+use http::HeaderName;
 use http::header::HOST;
 use http::request::Parts;
 
 use super::authorization::split;
 use super::error::SignatureError;
+use crate::request::correlation;
+
+const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
 const AMBIGUOUS_PATH: SignatureError = SignatureError::Malformed("the path is not normal");
 const AMBIGUOUS_QUERY: SignatureError =
@@ -50,7 +54,15 @@ pub(super) fn canonical_request(
 
 /// The value of a header that occurs exactly once.
 pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
-    let mut values = head.headers.get_all(name).iter();
+    let headers = &head.headers;
+    // Names that every signature has are looked up without parsing them.
+    let mut values = match name {
+        "host" => headers.get_all(HOST),
+        "x-amz-date" => headers.get_all(DATE),
+        "x-correlation-id" => headers.get_all(correlation::HEADER),
+        other => headers.get_all(other),
+    }
+    .iter();
     let value = values.next().map(http::HeaderValue::as_bytes);
     if values.next().is_some() {
         return None;
