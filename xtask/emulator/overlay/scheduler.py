@@ -40,6 +40,7 @@ FAILED_CONTAINER_CHECKS = "Task failed container health checks"
 FAILED_TARGET_CHECKS = "Task failed ELB health checks in (target-group {})"
 FAILURES = ("EssentialContainerExited", "TaskFailedToStart")
 STARTING = ("PROVISIONING", "PENDING", "ACTIVATING")
+STOPPING = ("DEACTIVATING", "STOPPING", "DEPROVISIONING")
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
 BREAKER = "ECS deployment circuit breaker: "
 
@@ -177,7 +178,7 @@ def judge_health(service, task, now):
 
 def count_failures(service, now):
     """A task that became healthy resets the count."""
-    ends = ("STOPPED", "DEACTIVATING") if unsure.choice("stopping tasks failed") else ("STOPPED",)
+    ends = (*STOPPING, "STOPPED") if unsure.choice("stopping tasks failed") else ("STOPPED",)
     for task in tasks_of(service):
         deployment = listed(service, task["_deployment_id"])
         if not deployment:
@@ -297,8 +298,12 @@ def balance(cluster, service, alive, now):
 
 
 def is_lost(service, task):
+    """A healthy task of a deployment that failed counts for the minimum until others take its place.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+    """
     deployment = listed(service, task["_deployment_id"])
-    return deployment is None or deployment["rolloutState"] == "FAILED"
+    return deployment is None or (deployment["rolloutState"] == "FAILED" and not task["_healthy"])
 
 
 def may_stop(service, task, enough):
@@ -414,8 +419,13 @@ def make_deployment(definition, desired, status="PRIMARY"):
     return make_deployment.original(definition, desired, status) | {
         "id": identity,
         "rolloutState": "IN_PROGRESS",
-        "rolloutStateReason": f"ECS deployment {identity} in progress.",
+        "rolloutStateReason": in_progress(identity),
     }
+
+
+def in_progress(identity):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html"""
+    return f"ECS deployment {identity} in progress."
 
 
 @replace(ecs, "_create_service")
@@ -443,7 +453,10 @@ def update_service(data):
         response = update_service.original(data)
         # The original reports draining whatever it did.
         service["events"] = events
-        if ecs._primary_deployment(service) is not before:
+        primary = ecs._primary_deployment(service)
+        if primary is not before:
+            # The original leaves the reason empty.
+            primary["rolloutStateReason"] = in_progress(primary["id"])
             deployments.begin(service)
         count(service, alive_of(service))
         if response[0] != 200:

@@ -22,7 +22,8 @@ CHOICES = {
     # Whether tasks that drain are counted as running.
     "draining tasks run": (True, False),
     # Whether a failed task is counted when it begins to stop, instead of when it has stopped.
-    "stopping tasks failed": (False, True),
+    # Counted late, one more is started meanwhile, and stopped wherever it is by then.
+    "stopping tasks failed": (True, False),
     # Whether the delay of deregistration is waited for where a target never was healthy.
     "unhealthy targets drain": (True, False),
     # Whether requests are sent to new targets, too, where none is healthy.

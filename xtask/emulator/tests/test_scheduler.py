@@ -54,6 +54,23 @@ class Rollouts(unittest.TestCase):
         self.assertEqual({it["taskDefinitionArn"] for it in world.alive()}, {second})
         self.assertEqual(len(world.described()["deployments"]), 1)
 
+    def test_a_deployment_in_progress_says_so(self):
+        self.start()
+        primary = self.world.described()["deployments"][0]
+        self.assertEqual(primary["rolloutStateReason"], f"ECS deployment {primary['id']} in progress.")
+
+    def test_healthy_tasks_of_a_stopped_deployment_serve_until_others_take_their_place(self):
+        world = self.world
+        second = self.start()
+        world.until(lambda: not world.running(self.first), healthy=True)
+        world.call("StopServiceDeployment", serviceDeploymentArn=world.deployment()["serviceDeploymentArn"])
+        for _ in range(4):
+            world.tick()
+        self.assertEqual(world.deployment()["status"], "ROLLBACK_IN_PROGRESS")
+        self.assertEqual((len(world.running(self.first)), len(world.running(second))), (2, 2))
+        world.until(lambda: world.state() == "COMPLETED", healthy=True)
+        self.assertEqual({it["taskDefinitionArn"] for it in world.alive()}, {self.first})
+
     def test_a_target_that_is_not_healthy_holds_the_rollout(self):
         world = self.world
         second = self.start()
