@@ -46,8 +46,6 @@ pub struct CheckoutCopy {
     root: PathBuf,
     port: u16,
     xtask: PathBuf,
-    /// Whether its local AWS is another's.
-    is_guest: bool,
     /// The texts of edited files before their first edit; `None` of a new file.
     originals: Mutex<BTreeMap<String, Option<String>>>,
 }
@@ -117,35 +115,6 @@ impl CheckoutCopy {
             root,
             port: free_port(),
             xtask,
-            is_guest: false,
-            originals: Mutex::default(),
-        }
-    }
-
-    /// The checkout of somebody else, who releases to the same environment.
-    pub fn colleague(&self) -> Self {
-        let root = self.root.with_extension("colleague");
-        if root.exists() {
-            std::fs::remove_dir_all(&root).expect("clear the last run's checkout");
-        }
-        for entry in std::fs::read_dir(&self.root).expect("a checkout") {
-            let name = entry.expect("an entry").file_name();
-            let (from, to) = (self.root.join(&name), root.join(&name));
-            if from.is_file() {
-                copy(&from, &to);
-            } else if name != "target" {
-                copy_folder(&from, &to);
-            }
-        }
-        copy_folder(&self.root.join(ARTIFACTS), &root.join(ARTIFACTS));
-        let local = "target/xtask/local";
-        std::os::unix::fs::symlink(self.root.join(local), root.join(local))
-            .expect("share the local AWS");
-        Self {
-            root,
-            port: self.port,
-            xtask: self.xtask.clone(),
-            is_guest: true,
             originals: Mutex::default(),
         }
     }
@@ -458,9 +427,7 @@ impl CheckoutCopy {
 
 impl Drop for CheckoutCopy {
     fn drop(&mut self) {
-        if !self.is_guest {
-            drop(self.command(&["local", "down"]).output());
-        }
+        drop(self.command(&["local", "down"]).output());
     }
 }
 

@@ -735,6 +735,7 @@ async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> 
         stopwatch: &Programs {
             catalog,
             process_env: env,
+            emulator: &emulator,
             program: environments::program()?,
             clock: &SystemClock,
             builder: &builder,

@@ -30,7 +30,7 @@ use crate::decide::release::snapshot::{
 use crate::report::Report;
 
 pub use machine::{
-    Admission, CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine,
+    Admission, CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine, ReleaseByHand,
     RunningContainer, Started, Stopwatch, Subject, Suites, Toolchain, Workflows,
 };
 

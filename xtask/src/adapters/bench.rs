@@ -7,20 +7,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::builder::Artifacts;
+use super::emulator::Emulator;
 use super::process::Command;
 use crate::catalog::{Catalog, Service};
-use crate::decide::outputs::Architecture;
+use crate::decide::outputs::{Architecture, Outputs};
 use crate::ports::{
-    Admission, CargoRun, LineWatcher, Load, ProcessEnv, Started, Stopwatch, Subject, WallClock,
+    Admission, CargoRun, LineWatcher, Load, ProcessEnv, ReleaseByHand, Started, Stopwatch, Subject,
+    WallClock,
 };
 use load::load;
 use program::{await_health, free_port, kernel_field};
 
+const BY_HAND: &str = include_str!("bench/release.py");
 const STARTS: usize = 20;
 /// By then the allocator has returned memory that only the start needed.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
@@ -28,6 +31,7 @@ const IDLE_AFTER: Duration = Duration::from_millis(200);
 pub struct Programs<'a> {
     pub catalog: &'a Catalog,
     pub process_env: &'a ProcessEnv,
+    pub emulator: &'a Emulator<'a>,
     /// The executable of xtask.
     pub program: PathBuf,
     pub clock: &'a dyn WallClock,
@@ -93,6 +97,25 @@ impl Stopwatch for Programs<'_> {
         let line = output.lines().find(|line| line.starts_with('['));
         serde_json::from_str(line.unwrap_or_default())
             .with_context(|| format!("parse the figures of admission: {output}"))
+    }
+
+    async fn release_by_hand(&self, outputs: &Outputs) -> Result<ReleaseByHand> {
+        let key = self.emulator.access_key();
+        let services = outputs.services.values().map(|it| &it.ecs_service);
+        let script = Command::new(self.process_env, self.emulator.python())
+            .arguments(["-c", BY_HAND])
+            .arguments([&self.emulator.endpoint(), &outputs.region, &outputs.cluster])
+            .arguments(services)
+            .variable("AWS_ACCESS_KEY_ID", key.access_key_id)
+            .variable("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
+        let finished = script.run().await?;
+        let printed = finished.output.lines().last().unwrap_or_default();
+        ensure!(
+            finished.succeeded(),
+            "a release by hand: {}",
+            finished.output
+        );
+        serde_json::from_str(printed).context("read what a release by hand took")
     }
 
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)> {

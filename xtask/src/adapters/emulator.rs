@@ -87,6 +87,11 @@ impl<'a> Emulator<'a> {
         self.local().join(self.port.to_string())
     }
 
+    /// The Python that runs it, which has botocore.
+    pub fn python(&self) -> PathBuf {
+        installation::python(&self.local())
+    }
+
     /// The label `ministack.instance` of its containers.
     pub fn instance(&self) -> String {
         format!("{}:{}", host_name(), self.port)
@@ -186,7 +191,7 @@ impl<'a> Emulator<'a> {
         }
         access_key::ensure(&self.access_key_file())?;
         let output = self.fresh_log()?;
-        let mut command = Command::new(installation::python(&self.local()));
+        let mut command = Command::new(self.python());
         command
             .args(["-m", SERVER, APPLICATION])
             .args(addresses.map(|address| format!("--bind={address}:{}", self.port)))

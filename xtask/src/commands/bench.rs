@@ -1,6 +1,8 @@
-//! `bench`: measures sizes, start times, requests, admission and deploys. The figures depend on the
-//! machine (but those of admission), so none has a limit; requests are compared with those of a bare handler in the same round. To see
-//! what a change costs, run `bench` before and after it on one machine.
+//! `bench`: measures sizes, starts, requests, admission and releases. The figures depend on the machine,
+//! but for those of admission, so none has a limit: what can be compared is measured in the same run. To
+//! see what a change costs, run `bench` before and after it on one machine.
+
+mod releases;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -46,6 +48,7 @@ pub async fn bench(parts: &BenchParts<'_>) -> Result<()> {
     figures.extend(loads(parts).await?);
     figures.extend(admission(parts).await?);
     figures.extend(nothing_to_do(parts).await?);
+    figures.extend(releases::releases(parts).await?);
     parts.report.data(&figures, &table(&figures));
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::catalog::Service;
 use crate::decide::acceptance::figures::Coverage;
 use crate::decide::definition::run_options::RunOptions;
 use crate::decide::machine::readiness::facts::MachineFacts;
-use crate::decide::outputs::Architecture;
+use crate::decide::outputs::{Architecture, Outputs};
 
 /// The Docker engine of this machine: runs images alone.
 #[async_trait]
@@ -135,8 +135,20 @@ pub trait Stopwatch: Send + Sync {
     ) -> Result<BTreeMap<Subject, Vec<Load>>>;
     /// How many requests are answered in time, in simulated time: once for each target.
     async fn admission(&self) -> Result<Vec<Admission>>;
+    /// What the newest release of all services took ECS itself, and what it takes with no more than
+    /// the AWS CLI. Afterwards all runs what ran before.
+    async fn release_by_hand(&self, outputs: &Outputs) -> Result<ReleaseByHand>;
     /// Runs this very program to its end.
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)>;
+}
+
+/// In seconds, one service after another.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct ReleaseByHand {
+    /// From the start of each deployment to its end.
+    pub ecs: f64,
+    /// Register, update, and wait until the service is stable.
+    pub by_hand: f64,
 }
 
 /// What is started, and put under load.

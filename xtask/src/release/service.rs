@@ -313,6 +313,9 @@ impl Release<'_> {
             }
             if started.elapsed() > PROOF_LIMIT {
                 let limit = PROOF_LIMIT.as_secs();
+                if let Some(why) = self.has_no_healthy_target(service).await {
+                    found = format!("{found}; {why}");
+                }
                 let error = anyhow!(
                     "its tasks run, but {revision} did not prove itself within {limit} s: {found}"
                 );

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use xtask::catalog::Service;
 use xtask::commands::bench::{BenchParts, bench};
-use xtask::decide::outputs::Architecture;
-use xtask::ports::{Admission, CargoRun, LineWatcher, Load, Started, Stopwatch, Subject};
+use xtask::decide::outputs::{Architecture, Outputs};
+use xtask::ports::{
+    Admission, CargoRun, LineWatcher, Load, ReleaseByHand, Started, Stopwatch, Subject,
+};
 use xtask::report::Format;
 
 use crate::world::Fake;
@@ -35,6 +39,28 @@ impl SlowMachine {
             no_load: false,
             settings,
         }
+    }
+
+    /// The record of a release of all services, which took 12 seconds on a machine that is not slow.
+    fn release(&self, number: u64) -> Value {
+        let opened = Timestamp::from_second(1_800_000_000).unwrap();
+        let took = SignedDuration::from_secs(12) * self.times.cast_signed();
+        let entry = |family: &str| {
+            let revision = format!("{family}:{number}");
+            json!({ "before": null, "after": { "revision": revision, "content": "" } })
+        };
+        json!({
+            "number": number,
+            "kind": "release",
+            "state": "succeeded",
+            "opened": opened,
+            "closed": opened + took,
+            "who": "ada",
+            "where": "laptop",
+            "why": "deploy",
+            "services": { "axon": entry("demo-axon"), "orbit": entry("demo-orbit") },
+            "functions": {},
+        })
     }
 }
 
@@ -94,10 +120,24 @@ impl Stopwatch for SlowMachine {
         ])
     }
 
-    async fn run_self(&self, _: &[&str]) -> Result<(Duration, CargoRun)> {
+    /// As long as two releases of it take.
+    async fn release_by_hand(&self, _: &Outputs) -> Result<ReleaseByHand> {
+        let ecs = 8.0 * f64::from(self.times);
+        Ok(ReleaseByHand {
+            ecs,
+            by_hand: 5.0 * ecs,
+        })
+    }
+
+    async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)> {
+        let output = match arguments[0] {
+            "releases" => json!([self.release(3), self.release(1)]).to_string(),
+            "rollback" => json!(self.release(4)).to_string(),
+            _ => "nothing to do".to_owned(),
+        };
         let run = CargoRun {
             succeeded: true,
-            output: "nothing to do".to_owned(),
+            output,
         };
         Ok((Duration::from_secs(1) * self.times, run))
     }
@@ -186,5 +226,19 @@ async fn admission_is_told_by_the_time_of_its_target_and_both_limits() {
         "10 then 1000 ms in time, adaptive    2700.0 of 3600",
     ] {
         assert!(output.lines().any(|found| found == line), "{output}");
+    }
+}
+
+/// On a slow machine as on a fast one.
+#[tokio::test(start_paused = true)]
+async fn a_release_is_compared_with_ecs_alone_and_with_the_same_by_hand() {
+    for times in [1, 50] {
+        let output = output_of(&Fake::empty(), &SlowMachine::of(times, 1)).await;
+        for line in [
+            "release         against ECS alone       1.5 x",
+            "release         against by hand         0.3 x",
+        ] {
+            assert!(output.lines().any(|found| found == line), "{output}");
+        }
     }
 }
