@@ -219,7 +219,8 @@ pub enum CheckoutVerb {
         /// Leave out what needs Docker or Terraform
         #[arg(long, conflicts_with_all = ["fix", "coverage", "fuzz"])]
         fast: bool,
-        /// Also run releases and faults under traffic, suites by others, and the fuzzer: an hour more
+        /// Also interrupt releases at 40 moments, and run faults under traffic, suites by others and the
+        /// fuzzer: two hours more
         #[arg(long, conflicts_with_all = ["fast", "coverage", "fuzz"])]
         long: bool,
         /// Install what is missing on this machine first, so that no stage is skipped

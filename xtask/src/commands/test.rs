@@ -43,8 +43,8 @@ pub const END_TO_END: [&str; 7] = [
     "workflow",
 ];
 
-/// Releases and faults of the local AWS under traffic, which take a quarter of an hour, and releases
-/// that are interrupted, which take three.
+/// Under traffic: releases that are interrupted, which takes most of an hour, and faults of the local
+/// AWS, which takes a quarter.
 pub const LONG: [&str; 2] = ["interrupted", "traffic"];
 
 /// All tests but the end-to-end ones.
