@@ -72,9 +72,8 @@ struct Local {
 impl Local {
     /// The checkout with all that is in it deployed.
     fn deployed(&self) -> &CheckoutCopy {
-        let checkout = self
-            .checkout
-            .get_or_init(|| CheckoutCopy::fresh("interrupted"));
+        // The copy of the chapters: what they compiled is not compiled again.
+        let checkout = self.checkout.get_or_init(|| CheckoutCopy::fresh("story"));
         if checkout.xtask(&["deploy"]).code != Some(0) {
             // A trial failed, and left a hold or a state from which no deploy goes on.
             checkout.xtask(&["local", "reset"]).expect(0, &[]);

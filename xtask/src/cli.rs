@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 
+use crate::commands::bench::BenchPart;
 use crate::decide::artifact::compilation::BuildMethod;
 use crate::decide::definition::lint::LaunchType;
 use crate::ports::IfLocked;
@@ -233,8 +234,14 @@ pub enum CheckoutVerb {
         #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "60", conflicts_with_all = ["coverage", "fix"])]
         fuzz: Option<u32>,
     },
-    /// Measure sizes, starts, requests, admission, and a deploy that changes nothing
-    Bench,
+    /// Measure sizes, starts, requests, admission and releases
+    #[command(after_help = "Examples:\n  cargo xtask bench\n  \
+        cargo xtask bench admission release    without a build for production")]
+    Bench {
+        /// What is measured; all of it if left out
+        #[arg(value_enum, value_name = "PART")]
+        parts: Vec<BenchPart>,
+    },
 }
 
 /// These need this machine alone.

@@ -287,7 +287,7 @@ async fn run_in_checkout(
             };
             run_tests(environment, process, scope, fix).await
         }
-        CheckoutVerb::Bench => measure(environment, process).await,
+        CheckoutVerb::Bench { parts } => measure(environment, process, parts).await,
     }
 }
 
@@ -718,7 +718,11 @@ fn corpora(env: &ProcessEnv) -> Result<PathBuf> {
     environments::state_folder(env, "fuzz")
 }
 
-async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> {
+async fn measure(
+    environment: &Environment,
+    process: Process<'_>,
+    wanted: Vec<bench::BenchPart>,
+) -> Result<()> {
     let Process {
         env,
         catalog,
@@ -729,6 +733,7 @@ async fn measure(environment: &Environment, process: Process<'_>) -> Result<()> 
     // What is measured is what production runs.
     let builder = Artifacts::new(catalog, env, report, (BuildMethod::Host, Profile::Release));
     let parts = bench::BenchParts {
+        wanted,
         catalog,
         builder: &builder,
         source: &Checkout::new(env),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Component, Service};
@@ -22,7 +23,26 @@ use crate::report::{CommandEvent, Report};
 
 const DEPLOYS: usize = 3;
 
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BenchPart {
+    /// The sizes of the images
+    Images,
+    /// From a start to the first answer, and idle memory
+    Starts,
+    /// The cost of a request, beside that of a bare handler
+    Requests,
+    /// How many requests are answered in time where a target is slow
+    Admission,
+    /// A deploy that changes nothing
+    Deploy,
+    /// A release of all services, beside ECS alone and the same by hand
+    Release,
+}
+
 pub struct BenchParts<'a> {
+    /// All, if empty.
+    pub wanted: Vec<BenchPart>,
     pub catalog: &'a Catalog,
     pub source: &'a dyn Source,
     pub builder: &'a dyn Builder,
@@ -43,12 +63,20 @@ struct Figure {
 }
 
 pub async fn bench(parts: &BenchParts<'_>) -> Result<()> {
-    let mut figures = images(parts).await?;
-    figures.extend(starts(parts).await?);
-    figures.extend(loads(parts).await?);
-    figures.extend(admission(parts).await?);
-    figures.extend(nothing_to_do(parts).await?);
-    figures.extend(releases::releases(parts).await?);
+    let mut figures = Vec::new();
+    for part in BenchPart::value_variants() {
+        if !parts.wanted.is_empty() && !parts.wanted.contains(part) {
+            continue;
+        }
+        figures.extend(match part {
+            BenchPart::Images => images(parts).await?,
+            BenchPart::Starts => starts(parts).await?,
+            BenchPart::Requests => loads(parts).await?,
+            BenchPart::Admission => admission(parts).await?,
+            BenchPart::Deploy => nothing_to_do(parts).await?,
+            BenchPart::Release => releases::releases(parts).await?,
+        });
+    }
     parts.report.data(&figures, &table(&figures));
     Ok(())
 }
@@ -181,7 +209,7 @@ async fn admission(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
 
 /// The time of a deploy that finds nothing to do. It is a dry run, which does the same work in that
 /// case and can never release anything.
-async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
+async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     let arguments = [
         "deploy",
         "--dry-run",
@@ -192,7 +220,7 @@ async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
     ];
     if !parts.deploys {
         not_measured(parts.report, "deploy", "the local AWS does not run");
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let mut times = Vec::new();
     for round in 1..=DEPLOYS {
@@ -202,12 +230,12 @@ async fn nothing_to_do(parts: &BenchParts<'_>) -> Result<Option<Figure>> {
         if !run.succeeded || !run.output.contains("nothing to do") {
             let why = "a deploy has something to do; run `cargo xtask deploy` first";
             not_measured(parts.report, "deploy", why);
-            return Ok(None);
+            return Ok(Vec::new());
         }
         times.push(milliseconds(took));
     }
     let took = median(times.into_iter());
-    Ok(Some(figure("deploy", "nothing to do", took, "ms")))
+    Ok(vec![figure("deploy", "nothing to do", took, "ms")])
 }
 
 fn measuring(report: &Report, subject: &str, what: &str) {

@@ -147,6 +147,7 @@ async fn output_of(fake: &Fake, stopwatch: &SlowMachine) -> String {
     let output = fake
         .run_in(Format::Human, async |context| {
             let parts = BenchParts {
+                wanted: Vec::new(),
                 catalog: context.catalog,
                 source: context.source,
                 builder: context.builder,
