@@ -26,7 +26,7 @@ const HOTFIXES: [&str; 3] = ["release_opened", "rollout axon", "rolled_out axon"
 /// Until whoever comes after a kill has taken over.
 const GOES_ON_WITHIN: Duration = Duration::from_mins(1);
 
-type Run = Box<dyn FnOnce(&Local, &str) + Send>;
+type Run = Box<dyn FnOnce(&SharedCheckout, &str) + Send>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -34,42 +34,42 @@ fn main() -> ExitCode {
     let mut runs: Vec<(String, Run)> = vec![("two_at_once".to_owned(), Box::new(two_at_once))];
     for moment in HOTFIXES {
         let name = format!("hotfix_at_{}", moment.replace(' ', "_"));
-        runs.push((name, Box::new(|local, name| hotfix(local, name, moment))));
+        runs.push((name, Box::new(|shared, name| hotfix(shared, name, moment))));
     }
     for seed in 0..REHEARSALS {
-        let run: Run = Box::new(move |local, name| rehearsal(local, name, seed));
+        let run: Run = Box::new(move |shared, name| rehearsal(shared, name, seed));
         runs.push((format!("rehearsal_{seed}"), run));
     }
     for (signal, count) in SIGNALS {
         runs.extend((0..count).map(|nth| {
             let name = format!("{}_{nth:02}", signal.to_lowercase());
             let run: Run =
-                Box::new(move |local, name| signalled(local, name, signal, (nth, count)));
+                Box::new(move |shared, name| signalled(shared, name, signal, (nth, count)));
             (name, run)
         }));
     }
-    let local = Arc::new(Local::default());
+    let shared = Arc::new(SharedCheckout::default());
     let trials = runs.into_iter().map(|(name, run)| {
-        let local = Arc::clone(&local);
+        let shared = Arc::clone(&shared);
         Trial::test(name.clone(), move || {
-            run(&local, &name);
+            run(&shared, &name);
             Ok(())
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    drop(local); // stops the local AWS
+    drop(shared); // stops the local AWS
     conclusion.exit_code()
 }
 
 /// What the trials share.
 #[derive(Default)]
-struct Local {
+struct SharedCheckout {
     checkout: OnceLock<CheckoutCopy>,
     /// The events of a release that nothing disturbs, each once.
     moments: OnceLock<Vec<String>>,
 }
 
-impl Local {
+impl SharedCheckout {
     /// The checkout with all that is in it deployed.
     fn deployed(&self) -> &CheckoutCopy {
         // The copy of the chapters: what they compiled is not compiled again.
@@ -86,7 +86,7 @@ impl Local {
         self.moments.get_or_init(|| {
             let checkout = self.deployed();
             edit(checkout, "calm");
-            let calm = Release::start(checkout, &["deploy"]);
+            let calm = WatchedRun::start(checkout, &["deploy"]);
             let mut moments = Vec::new();
             for event in calm.events {
                 if !moments.contains(&event) {
@@ -111,7 +111,7 @@ fn edit(checkout: &CheckoutCopy, what: &str) {
 }
 
 /// A run of xtask whose events are read while it goes on.
-struct Release {
+struct WatchedRun {
     child: Child,
     events: Events,
 }
@@ -134,7 +134,7 @@ impl Iterator for Events {
     }
 }
 
-impl Release {
+impl WatchedRun {
     fn start(checkout: &CheckoutCopy, command: &[&str]) -> Self {
         let mut child = checkout.start(&[command, &["--format", "json"]].concat());
         let stderr = child.stderr.take().expect("its events");
@@ -175,13 +175,13 @@ fn newest_state(checkout: &CheckoutCopy) -> String {
     state.expect("a release").to_owned()
 }
 
-fn signalled(local: &Local, name: &str, kind: &str, (nth, of): (usize, usize)) {
-    let moments = local.moments();
+fn signalled(shared: &SharedCheckout, name: &str, kind: &str, (nth, of): (usize, usize)) {
+    let moments = shared.moments();
     let moment = &moments[nth * moments.len() / of];
-    let checkout = local.deployed();
+    let checkout = shared.deployed();
     let traffic = traffic(checkout);
     edit(checkout, name);
-    let mut release = Release::start(checkout, &["deploy"]);
+    let mut release = WatchedRun::start(checkout, &["deploy"]);
     release.reach(moment);
     signal(kind, release.child.id());
     let code = release.end();
@@ -194,7 +194,7 @@ fn signalled(local: &Local, name: &str, kind: &str, (nth, of): (usize, usize)) {
     }
 
     let started = Instant::now();
-    let mut next = Release::start(checkout, &["deploy"]);
+    let mut next = WatchedRun::start(checkout, &["deploy"]);
     let opened = next.events.by_ref().any(|it| it == "release_opened");
     let went_on = started.elapsed();
     assert_eq!(next.end(), Some(0), "after {kind} at {moment}");
@@ -207,15 +207,15 @@ fn signalled(local: &Local, name: &str, kind: &str, (nth, of): (usize, usize)) {
     assert_nothing_lost(traffic, name);
 }
 
-fn hotfix(local: &Local, name: &str, moment: &str) {
-    let checkout = local.deployed();
+fn hotfix(shared: &SharedCheckout, name: &str, moment: &str) {
+    let checkout = shared.deployed();
     let hotfix = checkout.json(&["status"])["services"]["orbit"]["revision"].take();
     let hotfix = hotfix.as_str().expect("a revision");
     edit(checkout, &format!("{name}_before"));
     checkout.xtask(&["deploy"]).expect(0, &["answered 200"]);
     let traffic = traffic(checkout);
     edit(checkout, name);
-    let mut release = Release::start(checkout, &["deploy"]);
+    let mut release = WatchedRun::start(checkout, &["deploy"]);
     release.reach(moment);
     checkout.update_service("demo-orbit", hotfix);
     let code = release.end();
@@ -226,8 +226,8 @@ fn hotfix(local: &Local, name: &str, moment: &str) {
     assert_nothing_lost(traffic, name);
 }
 
-fn rehearsal(local: &Local, name: &str, seed: usize) {
-    let checkout = local.deployed();
+fn rehearsal(shared: &SharedCheckout, name: &str, seed: usize) {
+    let checkout = shared.deployed();
     let traffic = traffic(checkout);
     edit(checkout, name);
     let seed = format!("--seed={seed}");
@@ -246,18 +246,18 @@ fn rehearsal(local: &Local, name: &str, seed: usize) {
 
 /// A release has read the checkout once its rollout goes on: whoever edits it and begins another one
 /// is as on another machine. That is refused, unless it takes over.
-fn two_at_once(local: &Local, name: &str) {
-    let checkout = local.deployed();
+fn two_at_once(shared: &SharedCheckout, name: &str) {
+    let checkout = shared.deployed();
     let traffic = traffic(checkout);
     edit(checkout, "first");
-    let mut release = Release::start(checkout, &["deploy"]);
+    let mut release = WatchedRun::start(checkout, &["deploy"]);
     release.reach("rollout axon");
     edit(checkout, "second");
     let said = ["is in progress", "--take-over"];
     checkout.xtask(&["deploy"]).expect(11, &said);
     assert_eq!(release.end(), Some(0));
 
-    let mut release = Release::start(checkout, &["deploy"]);
+    let mut release = WatchedRun::start(checkout, &["deploy"]);
     release.reach("rollout axon");
     let rollback = ["rollback", "--take-over", "--yes"];
     checkout.xtask(&rollback).expect(0, &[]);
