@@ -30,8 +30,8 @@ use crate::decide::release::snapshot::{
 use crate::report::Report;
 
 pub use machine::{
-    Admission, CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine, ReleaseByHand,
-    RunningContainer, Started, Stopwatch, Subject, Suites, Toolchain, Workflows,
+    AdmissionCounts, CargoRun, CargoTool, Containers, Depth, LineWatcher, Load, Machine,
+    ReleaseByHand, RunningContainer, Started, Stopwatch, Subject, Suites, Toolchain, Workflows,
 };
 
 /// One environment, and everything that acts on it.

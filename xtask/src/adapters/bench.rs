@@ -17,8 +17,8 @@ use super::process::Command;
 use crate::catalog::{Catalog, Service};
 use crate::decide::outputs::{Architecture, Outputs};
 use crate::ports::{
-    Admission, CargoRun, LineWatcher, Load, ProcessEnv, ReleaseByHand, Started, Stopwatch, Subject,
-    WallClock,
+    AdmissionCounts, CargoRun, LineWatcher, Load, ProcessEnv, ReleaseByHand, Started, Stopwatch,
+    Subject, WallClock,
 };
 use load::load;
 use program::{await_health, free_port, kernel_field};
@@ -87,7 +87,7 @@ impl Stopwatch for Programs<'_> {
         load(self.process_env, &folder, now, watch).await
     }
 
-    async fn admission(&self) -> Result<Vec<Admission>> {
+    async fn admission(&self) -> Result<Vec<AdmissionCounts>> {
         let output = Command::new(self.process_env, "cargo")
             .arguments(["run", "--quiet", "--locked", "--package", "service-kit"])
             .arguments(["--example", "admission"])

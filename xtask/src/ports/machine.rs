@@ -134,7 +134,7 @@ pub trait Stopwatch: Send + Sync {
         watch: LineWatcher<'_>,
     ) -> Result<BTreeMap<Subject, Vec<Load>>>;
     /// How many requests are answered in time, in simulated time: once for each target.
-    async fn admission(&self) -> Result<Vec<Admission>>;
+    async fn admission(&self) -> Result<Vec<AdmissionCounts>>;
     /// What the newest release of all services took ECS itself, and what it takes with no more than
     /// the AWS CLI. Afterwards all runs what ran before.
     async fn release_by_hand(&self, outputs: &Outputs) -> Result<ReleaseByHand>;
@@ -199,7 +199,7 @@ impl Load {
 /// Requests to a service that gets more than its target can do, by the service's limit of requests
 /// in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Admission {
+pub struct AdmissionCounts {
     /// How long the target takes for one call.
     pub target: String,
     pub asked: u32,

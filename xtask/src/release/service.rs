@@ -108,9 +108,9 @@ impl Release<'_> {
         .await
     }
 
-    /// Sent twice it is the same as once: an update that changes nothing starts no deployment. While
-    /// AWS did not answer somebody else may have deployed: before it is sent again the service must
-    /// still run one of the known revisions.
+    /// Sent twice it is the same as once: an update that changes nothing starts no deployment. Right
+    /// before it is sent, each time, the service must run one of the known revisions: calls before it
+    /// may have taken long, and somebody else may have deployed meanwhile.
     async fn update(
         &self,
         service: Service,
@@ -120,11 +120,8 @@ impl Release<'_> {
     ) -> Result<(), ReleaseError> {
         let (cluster, outputs) = (self.context.cluster, self.outputs);
         let known = [known, &[revision]].concat();
-        let mut is_repeated = false;
         self.answered(async || {
-            if std::mem::replace(&mut is_repeated, true) {
-                self.runs_one_of(service, &known).await?;
-            }
+            self.runs_one_of(service, &known).await?;
             let update = cluster.update_service(outputs, service, update);
             self.change_once(update).await
         })

@@ -224,7 +224,9 @@ fn the_name_of_a_type_means_one_thing_in_the_workspace() {
     // Each service has its own settings, and no program has those of two.
     let several = ["Settings"];
     // Names that a trait prescribes.
-    let associated = ["Err", "Error", "Future", "Response", "Target", "Value"];
+    let associated = [
+        "Err", "Error", "Future", "Response", "Service", "Target", "Value",
+    ];
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let files = all_rust();
     for source in &files {

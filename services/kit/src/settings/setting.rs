@@ -162,9 +162,7 @@ impl fmt::Display for SettingKind {
                 formatter.write_str("a level, or a list like `info,service_kit=debug`")
             }
             Self::HostAndPort => formatter.write_str("host:port"),
-            Self::FunctionAlias => {
-                formatter.write_str("name and alias, like `demo-governance:live`")
-            }
+            Self::FunctionAlias => formatter.write_str("name and alias, like `demo-policy:live`"),
             Self::File => formatter.write_str("file"),
             Self::Text { form } => formatter.write_str(form),
         }

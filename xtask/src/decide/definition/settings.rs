@@ -121,7 +121,7 @@ impl ValueKind {
             }
             Self::HostAndPort => (is_host_and_port(value), "host:port".to_owned()),
             Self::FunctionAlias => {
-                let expected = "name and alias, like demo-governance:live".to_owned();
+                let expected = "name and alias, like demo-policy:live".to_owned();
                 (is_function_alias(value), expected)
             }
             Self::Other => return None,

@@ -12,7 +12,7 @@ use xtask::catalog::Service;
 use xtask::commands::bench::{BenchParts, bench};
 use xtask::decide::outputs::{Architecture, Outputs};
 use xtask::ports::{
-    Admission, CargoRun, LineWatcher, Load, ReleaseByHand, Started, Stopwatch, Subject,
+    AdmissionCounts, CargoRun, LineWatcher, Load, ReleaseByHand, Started, Stopwatch, Subject,
 };
 use xtask::report::Format;
 
@@ -107,8 +107,8 @@ impl Stopwatch for SlowMachine {
             .collect())
     }
 
-    async fn admission(&self) -> Result<Vec<Admission>> {
-        let row = |target: &str, fixed, adaptive| Admission {
+    async fn admission(&self) -> Result<Vec<AdmissionCounts>> {
+        let row = |target: &str, fixed, adaptive| AdmissionCounts {
             target: target.to_owned(),
             asked: 3600,
             fixed,
