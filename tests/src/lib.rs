@@ -376,8 +376,12 @@ impl CheckoutCopy {
     }
 
     pub fn ecs(&self, operation: &str, input: &Value) -> Value {
-        let target = format!("AmazonEC2ContainerServiceV20141113.{operation}");
-        self.call_aws(&target, input)
+        self.call_aws(&ecs_target(operation), input)
+    }
+
+    /// What ECS answers, whether it does what is asked or refuses it.
+    pub fn answer_of_ecs(&self, operation: &str, input: &Value) -> Answer {
+        self.answer_of_aws(&ecs_target(operation), input)
     }
 
     /// Updates a service by hand.
@@ -390,8 +394,14 @@ impl CheckoutCopy {
         self.ecs("UpdateService", &input);
     }
 
-    /// With the key alone: the local AWS does not check the rest of a signature.
     fn call_aws(&self, target: &str, input: &Value) -> Value {
+        let answer = self.answer_of_aws(target, input);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// With the key alone: the local AWS does not check the rest of a signature.
+    fn answer_of_aws(&self, target: &str, input: &Value) -> Answer {
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/aws/aws4_request",
             self.access_key("access_key_id")
@@ -402,9 +412,7 @@ impl CheckoutCopy {
             ("Authorization", &authorization),
         ];
         let answer = request("POST", &self.url("/"), &headers, &input.to_string());
-        let answer = answer.expect("an answer of the local AWS");
-        assert_eq!(answer.status, 200, "{answer:?}");
-        serde_json::from_str(&answer.body).expect("JSON")
+        answer.expect("an answer of the local AWS")
     }
 
     /// The Python of the local AWS's virtual environment, which has botocore.
@@ -462,6 +470,10 @@ impl Ran {
         }
         self
     }
+}
+
+fn ecs_target(operation: &str) -> String {
+    format!("AmazonEC2ContainerServiceV20141113.{operation}")
 }
 
 /// Sends SIGINT, as Ctrl-C at a terminal does.

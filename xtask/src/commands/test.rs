@@ -33,7 +33,8 @@ pub enum TestScope {
 const FAILURE_LINES: usize = 120;
 
 /// The files and folders of `tests/tests`, but for those of `LONG`.
-pub const END_TO_END: [&str; 7] = [
+pub const END_TO_END: [&str; 8] = [
+    "contract",
     "docker",
     "replacement",
     "signers",
@@ -160,10 +161,17 @@ pub async fn test(parts: &TestParts<'_>, scope: TestScope) -> Result<()> {
     suite.crates().await?;
     suite.stage("workflows", parts.workflows.check()).await;
     suite.stage("terraform", parts.infra.check()).await;
-    suite.end_to_end("end to end", &END_TO_END).await?;
+    let sequences = match scope {
+        TestScope::Long => "all",
+        TestScope::Fast | TestScope::All => "some",
+    };
+    let variables = [("XTASK_SEQUENCES".to_owned(), sequences.to_owned())].into();
+    suite
+        .end_to_end("end to end", &END_TO_END, variables)
+        .await?;
     if scope == TestScope::Long {
         suite.foreign_suites().await?;
-        suite.end_to_end("traffic", &LONG).await?;
+        suite.end_to_end("traffic", &LONG, BTreeMap::new()).await?;
         suite.fuzz(&LINT).await;
     }
     suite.conclude()
@@ -292,14 +300,19 @@ impl Suite<'_> {
     }
 
     /// The program that runs now is the one that is tested.
-    async fn end_to_end(&mut self, stage: &'static str, programs: &[&str]) -> Result<()> {
+    async fn end_to_end(
+        &mut self,
+        stage: &'static str,
+        programs: &[&str],
+        mut variables: BTreeMap<String, String>,
+    ) -> Result<()> {
         // `--workspace` with a filter: for the package alone cargo would unite fewer features and
         // compile all dependencies once more.
         let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
         arguments.extend(programs.iter().flat_map(|name| ["--test", name]));
         arguments.extend(["--", "--test-threads=1", "--nocapture"]);
         let program = self.parts.program.to_string_lossy().into_owned();
-        let variables = [("XTASK".to_owned(), program)].into();
+        variables.insert("XTASK".to_owned(), program);
         self.run(stage, &arguments, &variables).await.map(drop)
     }
 

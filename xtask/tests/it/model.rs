@@ -6,6 +6,7 @@
 
 mod answers;
 mod chance;
+pub(crate) mod contract;
 mod deployments;
 mod ecs;
 mod images;

@@ -197,7 +197,7 @@ fn described(reason: &str) -> &'static str {
 }
 
 impl ModelTask {
-    fn answer(&self) -> TaskAnswer {
+    pub(super) fn answer(&self) -> TaskAnswer {
         let stop = self.stop.as_ref();
         TaskAnswer {
             id: self.id.clone(),

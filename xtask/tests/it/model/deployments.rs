@@ -19,10 +19,9 @@ pub(super) struct ModelDeployment {
     pub(super) primary: bool,
     pub(super) rollout: RolloutStatus,
     pub(super) reason: String,
-    /// How many tasks it failed to bring up altogether.
+    /// How many tasks it failed to bring up since one of it was healthy: what `failedTasks` shows,
+    /// and the circuit breaker counts.
     pub(super) failed: u32,
-    /// The same since a task of it was healthy: what the circuit breaker counts.
-    pub(super) failed_in_a_row: u32,
     /// Tasks of it that failed after it was completed and were not replaced.
     pub(super) missing: u32,
     /// It starts no task before this.
@@ -45,7 +44,6 @@ impl ModelDeployment {
             rollout: RolloutStatus::InProgress,
             reason: format!("ECS deployment {} in progress.", name(id)),
             failed: 0,
-            failed_in_a_row: 0,
             missing: 0,
             starts_at: now,
             by,
@@ -99,6 +97,41 @@ pub(crate) struct ServiceDeploymentAnswer {
     /// The revision that ECS goes back to.
     pub(crate) back_to: Option<String>,
 }
+
+/// What ends a deployment that is not completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailedBy {
+    Breaker,
+    Alarm,
+    User,
+}
+
+impl FailedBy {
+    /// `rolloutStateReason` of the deployment. That of one that a user stopped is not documented.
+    pub(super) fn rollout_reason(self) -> &'static str {
+        match self {
+            Self::Breaker => "ECS deployment circuit breaker: tasks failed to start.",
+            Self::Alarm => "ECS deployment alarm: an alarm is in ALARM.",
+            Self::User => "ECS deployment rolled back by user.",
+        }
+    }
+
+    /// `statusReason` of the service deployment (`xtask/emulator/tests/transcripts`,
+    /// `service-deployment-breaker.json` and `service-deployment-stopped.json`).
+    pub(super) fn status_reason(self) -> &'static str {
+        match self {
+            Self::Breaker => {
+                "Service deployment rolled back because the circuit breaker threshold was exceeded."
+            }
+            Self::Alarm => self.rollout_reason(),
+            Self::User => "Service deployment rolled back by user.",
+        }
+    }
+}
+
+/// "Troubleshoot Amazon ECS action logs" of the developer guide, and
+/// `service-deployment-without-way-back.json`.
+pub(super) const NO_WAY_BACK: &str = "No rollback candidate was found to run the rollback.";
 
 /// Half of the desired count, at least 3 and at most 200 ("How the Amazon ECS deployment circuit
 /// breaker detects failures").

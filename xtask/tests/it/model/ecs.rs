@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::answers::ServiceAnswer;
 use super::chance::Chance;
 use super::deployments::{
-    ModelDeployment, RolloutStatus, ServiceDeploymentAnswer, ServiceDeploymentStatus, name,
+    FailedBy, ModelDeployment, NO_WAY_BACK, RolloutStatus, ServiceDeploymentAnswer,
+    ServiceDeploymentStatus, name,
 };
 use super::images::ImageScript;
 use super::targets::Checks;
@@ -30,6 +31,13 @@ pub(super) struct Undecided {
     pub(super) completes_early: bool,
     /// Whether a service without a completed deployment that ran goes back to its placeholder.
     pub(super) goes_back_to_placeholder: bool,
+    /// The circuit breaker ends the way back as well.
+    pub(super) breaks_way_back: bool,
+    /// A sick task is replaced before it is stopped, where the maximum leaves room, which is
+    /// documented (`DeploymentConfiguration` of the API reference, `maximumPercent`). Simulations do
+    /// without: such a rollout lasts longer, ECS may go back in the middle of the next release, and
+    /// their judge does not tell that from somebody else's change.
+    pub(super) replaces_first: bool,
     /// How long a target drains.
     pub(super) drain: Millis,
     /// How long alarms watch after all tasks run.
@@ -48,15 +56,35 @@ impl Undecided {
         counts_deactivating: true,
         completes_early: false,
         goes_back_to_placeholder: true,
+        breaks_way_back: false,
+        replaces_first: false,
         drain: 1_000,
         bake: 5_000,
         checks: Checks {
+            first_after: 500,
             interval: 1_000,
             unhealthy_after: 2,
             healthy_after: 2,
         },
         minimum_percent: 100,
         maximum_percent: 200,
+    };
+
+    /// What the local AWS does (`xtask/emulator/overlay/unsure.py`). It drains for a shorter time, but
+    /// its tasks start sooner as well.
+    const LOCAL_AWS: Self = Self {
+        goes_back_anew: false,
+        failed_stay: false,
+        breaks_way_back: true,
+        replaces_first: true,
+        drain: 15_000,
+        checks: Checks {
+            first_after: 2_000,
+            interval: 5_000,
+            unhealthy_after: 2,
+            healthy_after: 2,
+        },
+        ..Self::SWIFT
     };
 
     fn of(chance: &mut Chance) -> Self {
@@ -69,9 +97,13 @@ impl Undecided {
             counts_deactivating: chance.one_in(2),
             completes_early: chance.one_in(4),
             goes_back_to_placeholder: chance.one_in(2),
+            // Without a number of its own: what was found by a seed stays at it.
+            breaks_way_back: chance.clone().one_in(2),
+            replaces_first: false,
             drain: chance.between(3_000, 15_000),
             bake: chance.between(60_000, 180_000),
             checks: Checks {
+                first_after: 500,
                 interval: chance.between(2_000, 10_000),
                 unhealthy_after: 2,
                 healthy_after: 2,
@@ -97,8 +129,8 @@ pub(crate) struct ModelService {
     /// The primary one is first.
     pub(super) deployments: Vec<ModelDeployment>,
     pub(super) service_deployments: Vec<ServiceDeploymentAnswer>,
-    /// The revision of the newest deployment that was completed.
-    pub(super) completed: Option<String>,
+    /// The newest deployment that was completed.
+    pub(super) completed: Option<ModelDeployment>,
     pub(super) tasks: Vec<ModelTask>,
     pub(super) alarms: Option<AlarmSettings>,
     pub(super) in_alarm: bool,
@@ -114,6 +146,8 @@ pub(crate) struct ModelService {
     pub(super) made: u32,
     /// Something was changed since its answer was remembered.
     pub(super) is_dirty: bool,
+    /// All tasks that are desired were healthy when ECS last looked, and no other was there.
+    pub(super) is_steady: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -157,6 +191,8 @@ pub(crate) struct UpdateCall {
     pub(crate) revision: Option<String>,
     pub(crate) desired: Option<u32>,
     pub(crate) alarms: Option<AlarmSettings>,
+    /// `forceNewDeployment`.
+    pub(crate) force: bool,
 }
 
 /// An error that the API answers.
@@ -183,7 +219,8 @@ pub(crate) struct EcsModel {
     scheduled: Vec<Scheduled>,
     /// Which target is asked.
     balancer: Chance,
-    is_swift: bool,
+    /// What all services do that AWS leaves open.
+    fixed: Option<Undecided>,
     /// Nothing happens before this.
     quiet_until: Millis,
     pub(crate) truth: Truth,
@@ -199,7 +236,7 @@ impl EcsModel {
             images: BTreeMap::new(),
             scheduled: Vec::new(),
             balancer: Chance::new(!seed),
-            is_swift: false,
+            fixed: None,
             quiet_until: 0,
             truth: Truth::default(),
         }
@@ -216,8 +253,16 @@ impl EcsModel {
     /// Where nothing takes long.
     pub(crate) fn swift() -> Self {
         Self {
-            is_swift: true,
+            fixed: Some(Undecided::SWIFT),
             ..Self::new(0)
+        }
+    }
+
+    /// What AWS leaves open is as in the local AWS. The seed decides about times.
+    pub(super) fn like_local_aws(seed: u64) -> Self {
+        Self {
+            fixed: Some(Undecided::LOCAL_AWS),
+            ..Self::new(seed)
         }
     }
 
@@ -229,7 +274,7 @@ impl EcsModel {
     /// The same account with another future: what is not decided yet is decided by this seed.
     pub(crate) fn reseed(&mut self, seed: u64) {
         self.quiet_until = 0;
-        self.is_swift = false;
+        self.fixed = None;
         self.chance = Chance::new(seed);
         self.balancer = Chance::new(!seed);
         for service in self.services.values_mut() {
@@ -246,19 +291,16 @@ impl EcsModel {
             registered: self.now,
         };
         self.revisions.insert(placeholder.to_owned(), revision);
-        let undecided = if self.is_swift {
-            Undecided::SWIFT
-        } else {
-            Undecided::of(&mut self.chance)
-        };
+        let fixed = self.fixed.clone();
+        let undecided = fixed.unwrap_or_else(|| Undecided::of(&mut self.chance));
         let mut first = ModelDeployment::begun(0, placeholder, Actor::Ecs, self.now);
         first.rollout = RolloutStatus::Completed;
         let created = ModelService {
             name: service.to_owned(),
             desired: 0,
+            completed: Some(first.clone()),
             deployments: vec![first],
             service_deployments: Vec::new(),
-            completed: Some(placeholder.to_owned()),
             tasks: Vec::new(),
             alarms: None,
             in_alarm: false,
@@ -270,6 +312,7 @@ impl EcsModel {
             floor: None,
             made: 0,
             is_dirty: true,
+            is_steady: true,
         };
         self.services.insert(service.to_owned(), created);
         self.after_step();
@@ -336,6 +379,14 @@ impl EcsModel {
         self.script_revision(&revision, ImageScript::NeverListens);
     }
 
+    /// Something happens to the newest task of a service.
+    pub(super) fn newest_task(&mut self, service: &str, happens: fn(&mut ModelTask, Millis)) {
+        self.quiet_until = 0;
+        let service = self.services.get_mut(service).unwrap();
+        let newest = service.tasks.iter_mut().rfind(|it| it.is_live());
+        happens(newest.unwrap(), self.now);
+    }
+
     /// An event that a service had.
     pub(crate) fn tell(&mut self, service: &str, text: &str) {
         let now = self.now;
@@ -392,7 +443,8 @@ impl EcsModel {
             }
             EcsCall::Deregister(revision) => {
                 let known = self.revisions.get_mut(revision);
-                let missing = || EcsRefusal(format!("no revision {revision}"));
+                let missing = "ClientException: The specified task definition does not exist.";
+                let missing = || EcsRefusal(missing.to_owned());
                 known.ok_or_else(missing).map(|known| {
                     known.active = false;
                     None
@@ -447,10 +499,14 @@ impl EcsModel {
     fn update(&mut self, by: Actor, late: bool, call: &UpdateCall) -> Result<(), EcsRefusal> {
         let now = self.now;
         if let Some(revision) = &call.revision {
-            let known = self.revisions.get(revision);
-            if !known.is_some_and(|it| it.active) {
+            let what = match self.revisions.get(revision) {
+                Some(known) if known.active => None,
+                Some(_) => Some("is inactive"),
+                None => Some("not found."),
+            };
+            if let Some(what) = what {
                 return Err(EcsRefusal(format!(
-                    "TaskDefinition is inactive: {revision}"
+                    "ClientException: TaskDefinition {what}"
                 )));
             }
         }
@@ -462,7 +518,7 @@ impl EcsModel {
         let primary = &service.deployments[0];
         let to = call.revision.as_ref().unwrap_or(&primary.revision).clone();
         let desired = call.desired.unwrap_or(service.desired);
-        let is_new = to != primary.revision;
+        let is_new = to != primary.revision || call.force;
         if is_new || desired != service.desired {
             self.truth.changes.push(ServiceChange {
                 at: now,
@@ -502,14 +558,20 @@ impl EcsModel {
         let now = self.now;
         let mut services = self.services.values_mut();
         let service = services.find(|service| {
-            let newest = service.service_deployments.last();
-            newest.is_some_and(|it| it.arn == arn && !it.status.has_ended())
+            let mut all = service.service_deployments.iter();
+            all.any(|it| it.arn == arn)
         });
+        // The codes are those of the API's model.
+        let refusal = |text: &str| Err(EcsRefusal(text.to_owned()));
         let Some(service) = service else {
-            return Err(EcsRefusal(format!("{arn} is not in progress")));
+            return refusal("ServiceDeploymentNotFoundException");
         };
+        let newest = service.service_deployments.last().unwrap();
+        if newest.arn != arn || newest.status.has_ended() {
+            return refusal("ConflictException");
+        }
         if !service.deployments[0].goes_back {
-            service.fail("Service deployment was stopped by the user", true, now);
+            service.fail(FailedBy::User, true, now);
         }
         service.wake(now);
         Ok(())
@@ -592,9 +654,14 @@ impl ModelService {
     }
 
     pub(super) fn tell(&mut self, now: Millis, text: &str) {
+        self.tell_of("", now, text);
+    }
+
+    /// `task_set`: the deployment that some events name as well.
+    pub(super) fn tell_of(&mut self, task_set: &str, now: Millis, text: &str) {
         let id = format!("{now}-{}", self.events.len());
         self.events
-            .push((id, format!("(service demo-{}) {text}", self.name)));
+            .push((id, format!("(service demo-{}{task_set}) {text}", self.name)));
     }
 
     /// How many tasks have to be healthy in a rollout.
@@ -653,50 +720,55 @@ impl ModelService {
 
     /// The primary deployment fails: ECS goes back to the last one that was completed, if it may
     /// and there is one that it can deploy.
-    pub(super) fn fail(&mut self, why: &str, goes_back: bool, now: Millis) {
+    pub(super) fn fail(&mut self, by: FailedBy, goes_back: bool, now: Millis) {
         let failed = &mut self.deployments[0];
         failed.rollout = RolloutStatus::Failed;
-        why.clone_into(&mut failed.reason);
-        let (revision, failed_name) = (failed.revision.clone(), failed.name());
-        self.tell(
-            now,
-            &format!(
-                "(deployment {failed_name}) deployment failed: {}",
-                told(why)
-            ),
-        );
-        let target = self.completed.clone().filter(|it| *it != revision);
-        let is_placeholder = |it: &String| it.contains("-placeholder:");
+        by.rollout_reason().clone_into(&mut failed.reason);
+        let (id, failed_name) = (failed.id, failed.name());
+        let was_way_back = failed.goes_back;
+        if by != FailedBy::User {
+            let why = by.rollout_reason();
+            let why = why.rsplit(": ").next().unwrap_or(why);
+            let text = format!("(deployment {failed_name}) deployment failed: {why}");
+            self.tell(now, &text);
+        }
+        let target = self
+            .completed
+            .clone()
+            .filter(|it| it.id != id && !was_way_back);
+        let is_placeholder = |it: &ModelDeployment| it.revision.contains("-placeholder:");
         let target = target
             .filter(|it| !is_placeholder(it) || self.undecided.goes_back_to_placeholder)
             .filter(|_| goes_back);
         let newest = self.service_deployments.last_mut();
-        if let Some(newest) = newest {
-            why.clone_into(&mut newest.reason);
-            newest.back_to.clone_from(&target);
-        }
         let Some(target) = target else {
+            if let Some(newest) = newest {
+                NO_WAY_BACK.clone_into(&mut newest.reason);
+            }
             self.end_service_deployment(ServiceDeploymentStatus::RollbackFailed);
             return;
         };
+        if let Some(newest) = newest {
+            by.status_reason().clone_into(&mut newest.reason);
+            newest.back_to = Some(target.revision.clone());
+        }
         if let Some(newest) = self.service_deployments.last_mut() {
             newest.status = ServiceDeploymentStatus::RollbackInProgress;
+            if newest.breaker == "MONITORING" {
+                newest.breaker = "MONITORING_COMPLETE";
+            }
         }
         self.deployments[0].primary = false;
-        let old = self
-            .deployments
-            .iter()
-            .position(|it| it.revision == target && it.rollout == RolloutStatus::Completed);
-        let again = match old {
-            Some(index) if !self.undecided.goes_back_anew => {
-                let mut old = self.deployments.remove(index);
-                old.primary = true;
-                old.rollout = RolloutStatus::InProgress;
-                old
-            }
-            _ => {
-                self.made += 1;
-                ModelDeployment::begun(self.made, &target, Actor::Ecs, now)
+        let again = if self.undecided.goes_back_anew {
+            self.made += 1;
+            ModelDeployment::begun(self.made, &target.revision, Actor::Ecs, now)
+        } else {
+            self.deployments.retain(|it| it.id != target.id);
+            ModelDeployment {
+                primary: true,
+                rollout: RolloutStatus::InProgress,
+                failed: 0,
+                ..target
             }
         };
         let to = name(again.id);
@@ -705,13 +777,10 @@ impl ModelService {
         primary.goes_back = true;
         primary.by = Actor::Ecs;
         primary.since = now;
-        primary.reason =
-            format!("ECS deployment circuit breaker: rolling back to deploymentId {to}.");
+        primary.reason = match by {
+            FailedBy::User => by.rollout_reason().to_owned(),
+            _ => format!("ECS deployment circuit breaker: rolling back to deploymentId {to}."),
+        };
         self.tell(now, &format!("rolling back to deployment {to}."));
     }
-}
-
-/// What events say, of what a deployment's reason says.
-fn told(why: &str) -> &str {
-    why.rsplit(": ").next().unwrap_or(why)
 }

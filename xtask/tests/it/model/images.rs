@@ -13,6 +13,8 @@ pub(crate) enum ImageScript {
     /// It is healthy first.
     CrashesLater,
     NeverListens,
+    /// It answers the load balancer, and the health check of its container fails.
+    FailsContainerCheck,
     /// It answers the health checks of the load balancer, and no other request.
     AnswersChecksOnly,
     /// It is healthy first, and then its health check fails.
@@ -53,6 +55,8 @@ pub(super) struct Life {
     pub(super) start_failure: Option<StopCause>,
     pub(super) listens_after: Millis,
     pub(super) answers_checks_only: bool,
+    /// From the start on: when the health check of its container has failed often enough.
+    pub(super) fails_check_after: Millis,
     /// From the start on.
     pub(super) exits_after: Millis,
     pub(super) exit: StopCause,
@@ -84,6 +88,10 @@ impl Life {
                 _ => chance.between(300, 3_000),
             },
             answers_checks_only: script == ImageScript::AnswersChecksOnly,
+            fails_check_after: match script {
+                ImageScript::FailsContainerCheck => chance.between(10_000, 20_000),
+                _ => NEVER,
+            },
             exits_after,
             exit: StopCause {
                 code: "EssentialContainerExited",
@@ -113,7 +121,7 @@ fn start_failure(script: ImageScript) -> Option<StopCause> {
             "ResourceInitializationError: unable to pull secrets or registry auth: execution \
              resource retrieval failed: unable to retrieve secret from asm: service call has been \
              retried 1 time(s): failed to fetch secret arn:aws:secretsmanager:secret from secrets \
-             manager: ResourceNotFoundException"
+             manager: ResourceNotFoundException: Secrets Manager can't find the specified secret."
         }
         _ => return None,
     };

@@ -3,20 +3,13 @@
 
 use super::chance::Chance;
 use super::deployments::{
-    ModelDeployment, RolloutStatus, ServiceDeploymentStatus, breaker_threshold,
+    FailedBy, ModelDeployment, RolloutStatus, ServiceDeploymentStatus, breaker_threshold, name,
 };
 use super::ecs::ModelService;
 use super::images::ImageScript;
-use super::tasks::{ModelTask, StopCause, TaskNews};
+use super::tasks::{ModelTask, StopCause, TaskNews, TaskStatus};
 use super::truth::Runs;
 use super::{Millis, NEVER};
-
-/// Checks that fail this long after the start of a task end no task.
-const GRACE: Millis = 60_000;
-const FAILED_CHECKS: &str = "Task failed ELB health checks in (target-group \
-    arn:aws:elasticloadbalancing:us-east-1:0:targetgroup/demo/1)";
-const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
-const ALARM: &str = "ECS deployment alarm: an alarm is in ALARM.";
 
 type Scripts<'a> = &'a dyn Fn(&str) -> ImageScript;
 
@@ -43,6 +36,7 @@ impl ModelService {
     /// How many tasks a deployment is to have.
     pub(super) fn desired_of(&self, deployment: &ModelDeployment) -> u32 {
         match (deployment.primary, deployment.rollout) {
+            (_, RolloutStatus::Failed) => 0,
             (true, _) => self.desired,
             (false, RolloutStatus::Completed) => {
                 self.count(|it| it.deployment == deployment.id && it.is_live())
@@ -74,27 +68,20 @@ impl ModelService {
         }
         self.wake(now);
         let (task, id) = (&self.tasks[index], self.tasks[index].deployment);
-        let (was_healthy, name) = (task.was_healthy, task.id.clone());
+        let was_healthy = task.was_healthy;
         match news {
             TaskNews::Registered => {
                 self.tell(now, "registered 1 targets in (target-group arn)");
             }
             TaskNews::Healthy => {
                 if let Some(deployment) = self.deployment(id) {
-                    deployment.failed_in_a_row = 0;
+                    deployment.failed = 0;
                 }
             }
             TaskNews::Unhealthy => {
                 if was_healthy {
                     self.floor = None;
                 }
-                self.tell(
-                    now,
-                    &format!(
-                        "(task {name}) (port 80) is unhealthy in (target-group arn) due to \
-                         (reason Health checks failed)."
-                    ),
-                );
             }
             TaskNews::Failed => {
                 if was_healthy {
@@ -119,8 +106,7 @@ impl ModelService {
             return;
         }
         deployment.failed += 1;
-        deployment.failed_in_a_row += 1;
-        let failures = deployment.failed_in_a_row;
+        let failures = deployment.failed;
         let pause = 1_000 << failures.min(6);
         deployment.starts_at = now + pause;
         if deployment.primary
@@ -138,31 +124,42 @@ impl ModelService {
         self.stop_surplus(now);
         self.start_missing(now, chance, scripts);
         self.stop_old(now);
-        self.complete(now);
+        let completed = self.complete(now);
+        self.note_steady(now, completed);
         self.forget(now);
-        if self.is_steady() {
+        if self.is_quiet() {
             self.tick_at = NEVER;
         }
     }
 
-    /// Tasks whose target is unhealthy after the grace period.
+    /// Tasks that fail their health checks after the grace period.
     fn stop_sick(&mut self, now: Millis) {
+        let primary = &self.deployments[0];
+        let (id, may_start) = (primary.id, primary.starts_at <= now);
+        let missing = self.desired.saturating_sub(self.sound(now));
+        let live = self.count(ModelTask::is_live);
+        let room = self.maximum().saturating_sub(live);
+        let starting = if may_start { missing.min(room) } else { 0 };
+        let mut lacking = missing - starting;
+        let is_enough = self.count(ModelTask::is_healthy) >= self.desired;
         for index in 0..self.tasks.len() {
             let task = &self.tasks[index];
-            let is_sick = task
-                .target
-                .as_ref()
-                .is_some_and(|it| it.words().0 == "unhealthy");
-            if !is_sick || !task.is_live() || now < task.started + GRACE && !task.was_healthy {
+            let Some((reason, event)) = task.sickness(now) else {
                 continue;
+            };
+            if self.undecided.replaces_first && task.deployment == id && !is_enough {
+                if lacking == 0 {
+                    continue;
+                }
+                lacking -= 1;
             }
-            let (id, deployment) = (task.id.clone(), task.deployment);
+            let (name, deployment) = (task.id.clone(), task.deployment);
             let was_healthy = task.was_healthy;
-            let cause = StopCause::asked("ServiceSchedulerInitiated", FAILED_CHECKS.to_owned());
+            let cause = StopCause::asked("ServiceSchedulerInitiated", reason.to_owned());
             let drain = self.undecided.drain;
             self.tasks[index].ask_to_stop(now, drain, cause);
-            self.tell(now, &format!("has stopped 1 running tasks: (task {id})."));
-            self.tell(now, "has begun draining connections on 1 tasks.");
+            self.tell(now, &event);
+            self.tell_stopped(index, &name, now);
             self.note_failure(deployment, was_healthy, now);
         }
     }
@@ -171,20 +168,20 @@ impl ModelService {
     fn judge(&mut self, now: Millis) {
         let threshold = breaker_threshold(self.desired);
         let primary = &self.deployments[0];
-        if !primary.is_moving() || primary.goes_back {
+        if !primary.is_moving() || primary.goes_back && !self.undecided.breaks_way_back {
             return;
         }
-        if primary.failed_in_a_row >= threshold {
+        if primary.failed >= threshold {
             if let Some(newest) = self.service_deployments.last_mut() {
                 newest.breaker = "TRIGGERED";
             }
-            self.fail(BREAKER, self.breaker_rolls_back, now);
+            self.fail(FailedBy::Breaker, self.breaker_rolls_back, now);
         } else if primary.watched_by_alarms && self.in_alarm {
             let alarms = self.alarms.clone();
             if let Some(newest) = self.service_deployments.last_mut() {
                 newest.alarms = alarms.as_ref().map_or_else(Vec::new, |it| it.names.clone());
             }
-            self.fail(ALARM, alarms.is_some_and(|it| it.rollback), now);
+            self.fail(FailedBy::Alarm, alarms.is_some_and(|it| it.rollback), now);
         }
     }
 
@@ -192,8 +189,7 @@ impl ModelService {
     /// others serve until tasks take their place.
     fn stop_surplus(&mut self, now: Millis) {
         let primary = self.deployments[0].id;
-        let of_primary = self.count(|it| it.deployment == primary && it.is_live());
-        let mut surplus = of_primary.saturating_sub(self.desired);
+        let mut surplus = self.sound(now).saturating_sub(self.desired);
         for index in (0..self.tasks.len()).rev() {
             let task = &self.tasks[index];
             let (id, is_live) = (task.deployment, task.is_live());
@@ -201,7 +197,7 @@ impl ModelService {
             let deployment = self.deployments.iter().find(|it| it.id == id);
             let failed = deployment.is_none_or(|it| it.rollout == RolloutStatus::Failed);
             let stops = if is_primary {
-                surplus > 0
+                surplus > 0 && task.sickness(now).is_none()
             } else {
                 failed && !task.is_healthy() || self.desired == 0
             };
@@ -217,13 +213,28 @@ impl ModelService {
         let reason = format!("Scaling activity initiated by (deployment {by})");
         let cause = StopCause::asked("ServiceSchedulerInitiated", reason);
         let (drain, id) = (self.undecided.drain, self.tasks[index].id.clone());
-        let has_target = self.tasks[index].target.is_some();
+        let is_pending = self.tasks[index].is_pending();
         self.tasks[index].ask_to_stop(now, drain, cause);
-        if has_target {
-            self.tell(now, "deregistered 1 targets in (target-group arn)");
-            self.tell(now, "has begun draining connections on 1 tasks.");
+        // `pending-task-stopped.json` of the transcripts.
+        if is_pending {
+            return self.tell(now, "stopped 1 pending tasks.");
         }
+        self.tell_stopped(index, &id, now);
+    }
+
+    fn tell_stopped(&mut self, index: usize, id: &str, now: Millis) {
+        let task_set = self.tasks[index].deployment;
+        let task_set = format!(", taskSet {}", name(task_set));
         self.tell(now, &format!("has stopped 1 running tasks: (task {id})."));
+        self.tell(now, "deregistered 1 targets in (target-group arn)");
+        let drains = "has begun draining connections on 1 tasks.";
+        self.tell_of(&task_set, now, drains);
+    }
+
+    /// Tasks of the primary deployment whose health checks have not failed.
+    fn sound(&self, now: Millis) -> u32 {
+        let primary = self.deployments[0].id;
+        self.count(|it| it.deployment == primary && it.is_live() && it.sickness(now).is_none())
     }
 
     /// Up to the desired count, within the maximum percent. A task of the revision before that
@@ -257,12 +268,20 @@ impl ModelService {
         let room = self
             .maximum()
             .saturating_sub(self.count(ModelTask::is_live));
-        let of_primary = self.count(|it| it.deployment == id && it.is_live());
-        let mut missing = self.desired.saturating_sub(of_primary).min(room);
+        let mut missing = self.desired.saturating_sub(self.sound(now)).min(room);
         if self.undecided.one_at_a_time {
             missing = missing.min(1);
         }
+        let sick = self.count(|it| it.deployment == id && it.sickness(now).is_some());
         self.start(missing, (id, &revision), now, chance, scripts);
+        let replaced = missing.min(sick);
+        if replaced > 0
+            && let Some((_, told)) = self.events.last_mut()
+        {
+            told.push_str(&format!(
+                " Amazon ECS replaced {replaced} tasks due to an unhealthy status."
+            ));
+        }
     }
 
     fn start(
@@ -317,7 +336,7 @@ impl ModelService {
         }
     }
 
-    fn complete(&mut self, now: Millis) {
+    fn complete(&mut self, now: Millis) -> bool {
         let early = self.undecided.completes_early;
         let primary = self.deployments[0].id;
         let moving = self.deployments[0].is_moving();
@@ -331,7 +350,7 @@ impl ModelService {
             || healthy < self.desired
             || live > healthy
         {
-            return;
+            return false;
         }
         let bake = self.undecided.bake;
         let deployment = &mut self.deployments[0];
@@ -340,14 +359,14 @@ impl ModelService {
                 deployment.bakes_until = now + bake;
             }
             if now < deployment.bakes_until {
-                return;
+                return false;
             }
         }
         deployment.rollout = RolloutStatus::Completed;
         let name = deployment.name();
         deployment.reason = format!("ECS deployment {name} completed.");
-        let (revision, goes_back) = (deployment.revision.clone(), deployment.goes_back);
-        self.completed = Some(revision);
+        let goes_back = deployment.goes_back;
+        self.completed = Some(deployment.clone());
         self.deployments
             .retain(|it| it.primary || it.rollout == RolloutStatus::Failed);
         self.end_service_deployment(if goes_back {
@@ -356,7 +375,20 @@ impl ModelService {
             ServiceDeploymentStatus::Successful
         });
         self.tell(now, &format!("(deployment {name}) deployment completed."));
-        self.tell(now, "has reached a steady state.");
+        true
+    }
+
+    /// ECS says whenever a service has become steady again, also where nothing is deployed
+    /// ("Amazon ECS service event messages").
+    fn note_steady(&mut self, now: Millis, completed: bool) {
+        let primary = self.deployments[0].id;
+        let there = self.count(|it| it.status != TaskStatus::Stopped);
+        let healthy = self.count(|it| it.deployment == primary && it.is_healthy());
+        let is_steady = there == healthy && healthy == self.desired;
+        if completed || is_steady && !self.is_steady {
+            self.tell(now, "has reached a steady state.");
+        }
+        self.is_steady = is_steady;
     }
 
     /// Deployments and tasks that ECS does not list any more.
@@ -365,11 +397,18 @@ impl ModelService {
         if !stay && !self.deployments[0].is_moving() {
             self.deployments.retain(|it| it.primary);
         }
+        // An ACTIVE deployment "still has running tasks" (`Deployment` of the API reference).
+        let there = |id: u32| {
+            let mut tasks = self.tasks.iter();
+            tasks.any(|it| it.deployment == id && it.status != TaskStatus::Stopped)
+        };
+        self.deployments
+            .retain(|it| it.primary || it.rollout == RolloutStatus::Failed || there(it.id));
         self.tasks
             .retain(|it| it.stopped == NEVER || now - it.stopped < 3_600_000);
     }
 
-    fn is_steady(&self) -> bool {
+    fn is_quiet(&self) -> bool {
         let primary = &self.deployments[0];
         let is_quiet = !self.tasks.iter().any(ModelTask::is_ending);
         let live = self.count(ModelTask::is_live);

@@ -23,6 +23,8 @@ pub(super) struct ModelTarget {
 /// How a target group checks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Checks {
+    /// The first check comes after this, and within an interval.
+    pub(super) first_after: Millis,
     pub(super) interval: Millis,
     pub(super) unhealthy_after: u32,
     pub(super) healthy_after: u32,

@@ -5,6 +5,12 @@ use super::images::{ImageScript, Life};
 use super::targets::{Checks, ModelTarget, TargetState};
 use super::{Millis, NEVER};
 
+/// Checks that fail this long after the start of a task end no task.
+const GRACE: Millis = 60_000;
+const FAILED_TARGET_CHECKS: &str = "Task failed ELB health checks in (target-group \
+    arn:aws:elasticloadbalancing:us-east-1:0:targetgroup/demo/1)";
+const FAILED_CONTAINER_CHECKS: &str = "Task failed container health checks";
+
 /// In the order in which a task passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TaskStatus {
@@ -81,6 +87,7 @@ pub(super) struct ModelTask {
     pub(super) was_healthy: bool,
     pub(super) stop: Option<StopCause>,
     pub(super) stopped: Millis,
+    is_frozen: bool,
 }
 
 impl ModelTask {
@@ -103,6 +110,7 @@ impl ModelTask {
             was_healthy: false,
             stop: None,
             stopped: NEVER,
+            is_frozen: false,
         }
     }
 
@@ -121,7 +129,51 @@ impl ModelTask {
 
     pub(super) fn is_healthy(&self) -> bool {
         let healthy = |target: &ModelTarget| target.state == TargetState::Healthy;
-        self.status == TaskStatus::Running && self.target.as_ref().is_some_and(healthy)
+        self.status == TaskStatus::Running
+            && self.passes_container_check()
+            && self.target.as_ref().is_some_and(healthy)
+    }
+
+    fn passes_container_check(&self) -> bool {
+        self.life.fails_check_after == NEVER
+    }
+
+    /// Why its checks have failed often enough, to be told of the task and in an event.
+    pub(super) fn sickness(&self, now: Millis) -> Option<(&'static str, String)> {
+        let state = self.target.as_ref().map(|it| it.state);
+        let in_grace = now < self.started.saturating_add(GRACE) && !self.was_healthy;
+        if !self.is_live() || in_grace {
+            return None;
+        }
+        if state == Some(TargetState::Unhealthy) {
+            let why = if self.is_frozen {
+                "Request timed out"
+            } else {
+                "Health checks failed"
+            };
+            let event = format!(
+                "(task {}) (port 80) is unhealthy in (target-group arn) due to (reason {why}).",
+                self.id
+            );
+            return Some((FAILED_TARGET_CHECKS, event));
+        }
+        let failed = self.started.saturating_add(self.life.fails_check_after) <= now;
+        let event = format!("(task {}) failed container health checks.", self.id);
+        failed.then_some((FAILED_CONTAINER_CHECKS, event))
+    }
+
+    /// Its program ends by itself.
+    pub(super) fn crash(&mut self, now: Millis) {
+        self.life.exits_after = now - self.started;
+    }
+
+    /// It takes connections, and answers nothing any more.
+    pub(super) fn freeze(&mut self, now: Millis) {
+        self.is_frozen = true;
+        self.life.sick_after = now - self.started;
+        if let Some(target) = &mut self.target {
+            target.check_at = target.check_at.min(now);
+        }
     }
 
     /// Whether it answers a request that is no health check.
@@ -169,6 +221,7 @@ impl ModelTask {
             return self.pass(now, chance, checks);
         }
         let passes = self.answers(now);
+        let passes_container_check = self.passes_container_check();
         let Some(target) = &mut self.target else {
             return TaskNews::Unchanged;
         };
@@ -177,6 +230,7 @@ impl ModelTask {
         target.skip_to(self.started.saturating_add(self.life.sick_after), checks);
         match target.state {
             state if state == before => TaskNews::Unchanged,
+            TargetState::Healthy if !passes_container_check => TaskNews::Moved,
             TargetState::Healthy => {
                 self.was_healthy = true;
                 TaskNews::Healthy
@@ -206,7 +260,7 @@ impl ModelTask {
             }
             TaskStatus::Activating => {
                 self.started = now;
-                let first = now + chance.between(500, checks.interval);
+                let first = now + chance.between(checks.first_after, checks.interval);
                 self.target = Some(ModelTarget::registered(first));
                 self.status = TaskStatus::Running;
                 self.at = NEVER;

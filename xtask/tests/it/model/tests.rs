@@ -39,7 +39,7 @@ pub(super) fn update(model: &mut EcsModel, revision: &str, desired: Option<u32>)
         service: "s".to_owned(),
         revision: Some(revision.to_owned()),
         desired,
-        alarms: None,
+        ..UpdateCall::default()
     };
     model.call(ACTOR, false, &EcsCall::Update(update)).unwrap();
 }

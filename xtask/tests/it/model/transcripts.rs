@@ -84,7 +84,6 @@ fn come_in_order(model: &mut EcsModel, patterns: &Value, from: Millis) {
     for pattern in patterns.as_array().unwrap() {
         // Another task set's and another target's names are left out by some.
         let pattern = pattern.as_str().unwrap();
-        let pattern = pattern.replace(", taskSet {deployment}", "");
         let pattern = pattern.replace("(port {port})", "{port}");
         let pattern = pattern.replace("(task {task}) {port}", "{port}");
         let pattern = pattern.replace("these codes: [500]", "");

@@ -95,11 +95,11 @@ async fn a_suite_that_the_machine_lacks_is_skipped_by_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn simulations_are_longer_where_that_is_asked_for() {
+async fn simulations_and_the_contract_are_longer_where_that_is_asked_for() {
     let scopes = [
         (TestScope::Fast, vec![]),
-        (TestScope::All, vec!["5000"]),
-        (TestScope::Long, vec!["100000"]),
+        (TestScope::All, vec!["5000", "some"]),
+        (TestScope::Long, vec!["100000", "all"]),
     ];
     for (scope, runs) in scopes {
         let fake = Fake::empty();

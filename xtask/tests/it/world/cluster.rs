@@ -247,6 +247,7 @@ impl Cluster for Fake {
             revision: update.revision.as_ref().map(ToString::to_string),
             desired: update.desired.map(i32::cast_unsigned),
             alarms: update.alarms.as_ref().map(settings),
+            force: false,
         });
         self.call(&text, |state| {
             state.change_ecs(self.delivery, &call)?;

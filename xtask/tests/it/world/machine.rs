@@ -47,7 +47,7 @@ pub(crate) struct ThisMachine {
     pub(crate) measured: u32,
     /// Every run of cargo and of its tools, in order; `counted` in front of those with coverage.
     pub(crate) ran: Vec<String>,
-    /// How many simulated runs were asked for, each time.
+    /// How many simulated runs and sequences of the contract were asked for, each time.
     pub(crate) simulated: Vec<String>,
     /// Every command that changed this machine.
     pub(crate) installed: Vec<String>,
@@ -116,9 +116,9 @@ impl Toolchain for Fake {
         let how = if counted { "counted " } else { "" };
         let line = format!("{how}cargo {}", arguments.join(" "));
         let machine = &mut self.state().machine;
-        machine
-            .simulated
-            .extend(variables.get("XTASK_SEEDS").cloned());
+        for name in ["XTASK_SEEDS", "XTASK_SEQUENCES"] {
+            machine.simulated.extend(variables.get(name).cloned());
+        }
         Ok(machine.run(line))
     }
 

@@ -46,7 +46,7 @@ impl FakeState {
             service: service.name().to_owned(),
             revision: revision.map(str::to_owned),
             desired,
-            alarms: None,
+            ..UpdateCall::default()
         }));
     }
 

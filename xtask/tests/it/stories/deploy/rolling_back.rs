@@ -83,7 +83,7 @@ async fn where_ecs_goes_back_by_itself_the_rest_follows_in_reverse_order() {
     output.says(&[
         "release 2 failed",
         "what        orbit",
-        "circuit breaker: tasks failed to start",
+        "the circuit breaker threshold was exceeded",
         &format!(
             "task        {} EssentialContainerExited: Essential container",
             &id[..8]
@@ -123,7 +123,7 @@ async fn a_failed_health_check_is_told_with_what_the_load_balancer_and_ecs_said(
     let output = fake.deploy_all().await;
     output.fails(20).says(&[
         "why         Task failed ELB health checks in (target-group demo); \
-            ECS deployment circuit breaker: tasks failed to start",
+            Service deployment rolled back because the circuit breaker threshold was exceeded",
         "task        0004orbi ServiceSchedulerInitiated: Task failed ELB health checks",
         "targets     Health checks failed",
         "event       (port 80) is unhealthy in (target-group arn) due to (reason Health checks failed)",
