@@ -137,13 +137,22 @@ impl Court<'_> {
                 Actor::Process(other) => other != self.id && !self.is_late(change),
                 Actor::Ecs => false,
             };
-            if theirs && is_stranger {
+            if theirs && is_stranger && !self.saw(looked, change) {
                 found.push(format!(
                     "(g) a stranger's deployment is replaced: {change:?}"
                 ));
             }
         }
         found
+    }
+
+    /// Whether a look at this time found the revision that a change replaces: another run that has
+    /// gone back to it brought nothing new.
+    fn saw(&self, looked: Millis, change: &ServiceChange) -> bool {
+        let mut moments = self.state.model.truth.moments.iter().rev();
+        let then = moments.find(|it| it.at <= looked);
+        let runs = then.and_then(|it| it.runs.get(&change.service));
+        runs == Some(&Runs::Whole(change.from.clone()))
     }
 
     /// Whether what a change replaces came by a call that was delayed.

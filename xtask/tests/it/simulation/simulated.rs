@@ -212,7 +212,9 @@ impl Simulated {
         let version = self.stores.state().lambda.alias.clone();
         let mut state = self.state();
         let at = state.model.now;
-        if state.aliases.last().is_some_and(|it| it.version == version) {
+        // Who moves it to where it is has changed it too: it has another revision id.
+        let is_same = state.aliases.last().is_some_and(|it| it.version == version);
+        if is_same && by.is_some() {
             return;
         }
         state.aliases.push(AliasChange {
