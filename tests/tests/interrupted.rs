@@ -98,7 +98,7 @@ impl SharedCheckout {
     }
 }
 
-/// A change of everything: axon has a new image, and orbit a new setting.
+/// A change of both services, and of sources: axon is compiled, packed and pushed.
 fn edit(checkout: &CheckoutCopy, what: &str) {
     let main = "services/axon/src/main.rs";
     let text = checkout.read(main);
@@ -107,7 +107,9 @@ fn edit(checkout: &CheckoutCopy, what: &str) {
         .filter(|line| !line.starts_with("// edited: "))
         .collect();
     checkout.write(main, &format!("{}\n// edited: {what}\n", code.join("\n")));
-    checkout.set_in_template("orbit", "RUST_LOG", &format!("info,{what}=debug"));
+    for service in ["axon", "orbit"] {
+        checkout.set_in_template(service, "RUST_LOG", &format!("info,{what}=debug"));
+    }
 }
 
 /// A run of xtask whose events are read while it goes on.

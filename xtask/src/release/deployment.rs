@@ -97,6 +97,21 @@ impl Release<'_> {
         .await
     }
 
+    /// Whether ECS gave up the newest deployment, of one of these revisions: then what it runs is
+    /// what it went back to by itself, which may be older than what is known. Whoever else changes the
+    /// service begins a newer one.
+    pub(super) async fn went_back_from(&self, service: Service, revisions: &[&Revision]) -> bool {
+        let Context { cluster, clock, .. } = self.context;
+        let (outputs, since) = (self.outputs, clock.now() - DEPLOYMENTS_SINCE);
+        let newest = cluster.newest_service_deployment(outputs, service, since);
+        let newest = newest.await.ok().flatten();
+        let Some(ours) = newest.filter(|it| revisions.contains(&&it.revision)) else {
+            return false;
+        };
+        let found = cluster.describe_service_deployment(&ours.arn).await;
+        matches!(found, Ok(Some(found)) if found.is_given_up())
+    }
+
     /// What became of the service deployment so far. `None`: it is not known.
     pub(super) async fn service_deployment(
         &mut self,

@@ -87,8 +87,8 @@ impl Release<'_> {
             .await
     }
 
-    /// The service, as long as its primary deployment is of one of these revisions. Another one is
-    /// somebody else's.
+    /// The service, as long as its primary deployment is of one of these revisions, or ECS went back
+    /// from one of them. Another one is somebody else's.
     pub(super) async fn runs_one_of(
         &self,
         service: Service,
@@ -97,7 +97,8 @@ impl Release<'_> {
         self.several_looks(async || {
             let state = self.service_state(service).await?;
             let primary = primary_revision(service, &state)?;
-            if known.contains(&&primary) || self.inherits_revision(service, &primary) {
+            let is_known = known.contains(&&primary) || self.inherits_revision(service, &primary);
+            if is_known || self.went_back_from(service, known).await {
                 return Ok(Ok(state));
             }
             Ok(Err(ReleaseError::Superseded {
@@ -249,7 +250,13 @@ impl Release<'_> {
             let deployment = self.service_deployment(service, &revision, &mut watch.followed);
             let deployment = deployment.await?;
             let late = started.elapsed() > limit;
-            let decision = rollout.observe(&state, deployment.as_ref(), late);
+            let mut decision = rollout.observe(&state, deployment.as_ref(), late);
+            if matches!(decision, RolloutDecision::Superseded { .. })
+                && self.went_back_from(service, &[&revision]).await
+            {
+                rollout.goes_back_to(primary_revision(service, &state)?);
+                decision = rollout.observe(&state, deployment.as_ref(), late);
+            }
             watch.deployment = deployment.clone().or(watch.deployment.take());
             // One look may be stale.
             let (waits, looks) = match decision {
@@ -427,7 +434,8 @@ impl Release<'_> {
         let ours = ours.revision.clone();
         let state = self.wait_for_ecs_to_turn(service, &ours).await?;
         let primary = primary_revision(service, &state)?;
-        if primary != ours && primary != step.rollback_revision {
+        let is_known = primary == ours || primary == step.rollback_revision;
+        if !is_known && !self.went_back_from(service, &[&ours]).await {
             let by = primary.to_string();
             return Ok(RollbackOutcome::Superseded { by });
         }
@@ -449,7 +457,7 @@ impl Release<'_> {
         let desired = is_first.then_some(0);
         let is_there = match desired {
             Some(desired) => primary == target && state.desired == desired,
-            None => primary != ours,
+            None => primary == target,
         };
         let forward = self.forward.remove(&service);
         let mut followed = forward.map_or(Followed::Unknown, Followed::WayBack);
@@ -464,12 +472,12 @@ impl Release<'_> {
                 Some(_) => Followed::Unknown,
                 None => self.next_deployment(service).await?,
             };
-            let known = [&ours, &step.rollback_revision];
+            let known = [&ours, &step.rollback_revision, &primary];
             self.update(service, &target, &update, &known).await?;
         }
         let goal = RolloutGoal {
             revision: target.clone(),
-            previous: vec![ours, step.rollback_revision.clone()],
+            previous: vec![ours, step.rollback_revision.clone(), primary],
             desired,
         };
         self.reach_back(service, goal, followed).await

@@ -78,6 +78,11 @@ impl Rollout {
         }
     }
 
+    /// ECS goes back to this revision too.
+    pub fn goes_back_to(&mut self, revision: Revision) {
+        self.goal.previous.push(revision);
+    }
+
     /// The decision that follows from an observation. `late`: the time limit is exceeded.
     pub fn observe(
         &mut self,
