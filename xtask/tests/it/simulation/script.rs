@@ -282,7 +282,15 @@ fn plan(class: FaultClass, chance: &mut Chance) -> FaultPlan {
                     | PortCall::ReadRecord
             );
             let most = match call {
-                PortCall::StopServiceDeployment | PortCall::Open | PortCall::Close => 0,
+                // Made once.
+                PortCall::StopServiceDeployment
+                | PortCall::Open
+                | PortCall::Close
+                | PortCall::SetHold
+                | PortCall::LiftHold
+                | PortCall::RemoveRecords
+                | PortCall::DeleteVersion
+                | PortCall::Dispatch => 0,
                 _ if polled => 60,
                 _ => 3,
             };
