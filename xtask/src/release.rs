@@ -428,7 +428,7 @@ impl Release<'_> {
                 .await?;
         }
         if !changed.is_empty() {
-            self.dispatch(&changed).await?;
+            self.dispatch(changed).await?;
             let now = self.context.clock.now();
             self.record.end_phase("dispatch answered", now);
         }
