@@ -132,7 +132,7 @@ impl Stopwatch for SlowMachine {
     async fn run_self(&self, arguments: &[&str]) -> Result<(Duration, CargoRun)> {
         let output = match arguments[0] {
             "releases" => json!([self.release(3), self.release(1)]).to_string(),
-            "rollback" => json!(self.release(4)).to_string(),
+            "rollback" => json!({ "release": 4 }).to_string(),
             _ => "nothing to do".to_owned(),
         };
         let run = CargoRun {
