@@ -23,7 +23,8 @@ pub(super) async fn releases(parts: &BenchParts<'_>) -> Result<Vec<Figure>> {
     measuring(parts.report, "release", "one back and one forth");
     for to in [before, newest] {
         let to = to.number.to_string();
-        let _: Value = run(parts, &["rollback", "--to", &to, "--no-hold", "--yes"]).await?;
+        let rollback = ["rollback", "--to", &to, "--no-hold", "--yes"];
+        drop::<Value>(run(parts, &rollback).await?);
     }
     let last: Vec<Record> = run(parts, &["releases", "--last", "1"]).await?;
     let took = seconds(last.first()).context("no release that is closed")?;
