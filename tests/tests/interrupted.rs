@@ -107,6 +107,10 @@ fn edit(checkout: &CheckoutCopy, what: &str) {
         .filter(|line| !line.starts_with("// edited: "))
         .collect();
     checkout.write(main, &format!("{}\n// edited: {what}\n", code.join("\n")));
+    edit_templates(checkout, what);
+}
+
+fn edit_templates(checkout: &CheckoutCopy, what: &str) {
     for service in ["axon", "orbit"] {
         checkout.set_in_template(service, "RUST_LOG", &format!("info,{what}=debug"));
     }
@@ -254,7 +258,7 @@ fn two_at_once(shared: &SharedCheckout, name: &str) {
     edit(checkout, "first");
     let mut release = WatchedRun::start(checkout, &["deploy"]);
     release.reach("rollout axon");
-    edit(checkout, "second");
+    edit_templates(checkout, "second");
     let said = ["is in progress", "--take-over"];
     checkout.xtask(&["deploy"]).expect(11, &said);
     assert_eq!(release.end(), Some(0));
