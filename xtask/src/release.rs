@@ -493,7 +493,8 @@ impl Release<'_> {
             headers: &headers,
             body: "",
         };
-        let mut started = Instant::now();
+        let began = Instant::now();
+        let mut started = began;
         loop {
             report.emit(ReleaseEvent::Dispatching { url: url.clone() });
             let answer = match probe.send(request).await {
@@ -517,10 +518,11 @@ impl Release<'_> {
                 let error = anyhow!("a dispatch was not answered: {answer}");
                 match self.serves_nobody(changed).await {
                     None => return Err(error.into()),
-                    Some(why) if started.elapsed() > ROLLOUT_LIMIT => {
+                    Some(why) if began.elapsed() > ROLLOUT_LIMIT => {
                         return Err(error.context(why).into());
                     }
-                    Some(_) => {}
+                    // Once it has a task it may take a while until all call it again.
+                    Some(_) => started = Instant::now(),
                 }
             }
             sleep(POLL_INTERVAL).await;

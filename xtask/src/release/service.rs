@@ -172,7 +172,8 @@ impl Release<'_> {
             | RolloutDecision::RolledBack { reason }
             | RolloutDecision::RollingBack { reason } => reason,
             RolloutDecision::Wait | RolloutDecision::Probe => {
-                match self.prove(service, &revision).await {
+                let is_followed = step.action == ServiceAction::Follow;
+                match self.prove(service, &revision, is_followed).await {
                     Err(ReleaseError::Failed(failure)) => format!("{:#}", failure.error),
                     proof => {
                         proof?;
@@ -301,8 +302,14 @@ impl Release<'_> {
 
     /// Asks through the load balancer until only the revision answers. A service that is not
     /// exposed is proven by its targets.
-    async fn prove(&mut self, service: Service, revision: &Revision) -> Result<(), ReleaseError> {
-        let mut started = Instant::now();
+    async fn prove(
+        &mut self,
+        service: Service,
+        revision: &Revision,
+        is_followed: bool,
+    ) -> Result<(), ReleaseError> {
+        let began = Instant::now();
+        let mut started = began;
         let mut proof = Proof::new(PROOF_ANSWERS);
         loop {
             let (health, mut found) = self.health(service, revision).await;
@@ -316,14 +323,19 @@ impl Release<'_> {
                 }
             }
             if started.elapsed() > PROOF_LIMIT {
-                let limit = PROOF_LIMIT.as_secs();
-                if let Some(why) = self.has_no_healthy_target(service).await {
+                let without_target = self.has_no_healthy_target(service).await;
+                if let Some(why) = &without_target {
                     found = format!("{found}; {why}");
                 }
-                let error = anyhow!(
-                    "its tasks run, but {revision} did not prove itself within {limit} s: {found}"
-                );
-                return Err(error.into());
+                if !is_followed || without_target.is_none() || began.elapsed() > ROLLOUT_LIMIT {
+                    let limit = PROOF_LIMIT.as_secs();
+                    let error = anyhow!(
+                        "its tasks run, but {revision} did not prove itself within {limit} s: {found}"
+                    );
+                    return Err(error.into());
+                }
+                // ECS is replacing tasks of a deployment that is not of this release.
+                started = Instant::now();
             }
             self.context.report.emit(ReleaseEvent::Proving {
                 component: service.into(),
@@ -513,7 +525,7 @@ impl Release<'_> {
             }
         }
         if desired.is_none() {
-            self.prove(service, &target).await?;
+            self.prove(service, &target, false).await?;
         }
         Ok(RollbackOutcome::Done)
     }
