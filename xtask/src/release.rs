@@ -160,6 +160,38 @@ impl ReleaseError {
     }
 }
 
+/// The time that something running has to prove itself.
+struct ProofTime {
+    first: Instant,
+    started: Instant,
+}
+
+impl ProofTime {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self {
+            first: now,
+            started: now,
+        }
+    }
+
+    /// What passed without any answer of AWS does not count.
+    fn leave_out(&mut self, silence: Duration) {
+        self.started += silence;
+    }
+
+    fn is_over(&self) -> bool {
+        self.started.elapsed() > PROOF_LIMIT
+    }
+
+    /// Where ECS is replacing tasks that this release did not start, it begins anew: for as long as
+    /// a rollout may take. Returns whether it did.
+    fn begin_anew(&mut self) -> bool {
+        self.started = Instant::now();
+        self.first.elapsed() <= ROLLOUT_LIMIT
+    }
+}
+
 /// How a release ended: for its record, and for the user.
 struct End {
     state: ReleaseState,
@@ -493,8 +525,7 @@ impl Release<'_> {
             headers: &headers,
             body: "",
         };
-        let began = Instant::now();
-        let mut started = began;
+        let mut time = ProofTime::start();
         loop {
             report.emit(ReleaseEvent::Dispatching { url: url.clone() });
             let answer = match probe.send(request).await {
@@ -510,19 +541,17 @@ impl Release<'_> {
                 }
                 Ok(answer) => format!("{} {}", answer.status, answer.body),
                 Err(error) => {
-                    started += self.silence_of_aws().await?;
+                    time.leave_out(self.silence_of_aws().await?);
                     format!("{error:#}")
                 }
             };
-            if started.elapsed() > PROOF_LIMIT {
+            if time.is_over() {
                 let error = anyhow!("a dispatch was not answered: {answer}");
                 match self.serves_nobody(changed).await {
                     None => return Err(error.into()),
-                    Some(why) if began.elapsed() > ROLLOUT_LIMIT => {
-                        return Err(error.context(why).into());
-                    }
+                    Some(why) if !time.begin_anew() => return Err(error.context(why).into()),
                     // Once it has a task it may take a while until all call it again.
-                    Some(_) => started = Instant::now(),
+                    Some(_) => {}
                 }
             }
             sleep(POLL_INTERVAL).await;
@@ -594,8 +623,8 @@ impl Release<'_> {
             ReleaseError::Superseded {
                 component: Some(component),
                 by,
-            } => self.superseded(&format!("{component} runs {by}")),
-            ReleaseError::Superseded { by, .. } => self.superseded(&by),
+            } => self.ended_superseded(&format!("{component} runs {by}")),
+            ReleaseError::Superseded { by, .. } => self.ended_superseded(&by),
             ReleaseError::Unanswered { how } => self.unanswered(&how),
             ReleaseError::Expired { how } => End {
                 state: ReleaseState::InProgress,
@@ -614,13 +643,17 @@ impl Release<'_> {
     }
 
     /// Another run took over the lock, and answers for all that this one changed.
-    fn superseded(&self, by: &str) -> End {
+    fn superseded(&self, by: &str) -> anyhow::Error {
         let message = format!("{} was superseded: {by}", self.record.name());
-        let failure = Failure::new(Kind::Superseded, message)
-            .hint("nothing was rolled back; see `cargo xtask status` and `cargo xtask releases`");
+        Failure::new(Kind::Superseded, message)
+            .hint("nothing was rolled back; see `cargo xtask status` and `cargo xtask releases`")
+            .into()
+    }
+
+    fn ended_superseded(&self, by: &str) -> End {
         End {
             state: ReleaseState::Superseded,
-            result: Err(failure.into()),
+            result: Err(self.superseded(by)),
         }
     }
 
@@ -731,6 +764,7 @@ impl Release<'_> {
         let closed = closed.map_err(|error| match error {
             ReleaseError::Expired { how } => self.expired(&how),
             ReleaseError::Unanswered { how } => self.unclosed(&how),
+            ReleaseError::Superseded { by, .. } => self.superseded(&by),
             error => anyhow!(error.text()),
         });
         if let (Err(_), Err(error)) = (&end.result, &closed) {

@@ -357,7 +357,7 @@ impl Release<'_> {
             .filter(|_| state == ReleaseState::Succeeded);
         let closed = self.answered(async || ledger.close(&self.record, hold).await);
         if !closed.await? && !self.is_closed().await? {
-            return Ok(());
+            return Err(self.lock_lost().await);
         }
         let report = self.context.report;
         let (number, outcome) = (self.record.number, state.text().to_owned());

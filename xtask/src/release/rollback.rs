@@ -55,9 +55,7 @@ impl Release<'_> {
             Ok(result) => result,
             Err(error) => return self.ended_by(error),
         };
-        if result.by_hand.is_empty() && !result.superseded {
-            result.superseded = self.is_changed_by_others().await;
-        }
+        result.superseded |= self.leave_to_others().await;
         if changed.is_empty() {
             report.emit(RollbackEvent::NothingRolledBack { number });
         }
@@ -71,20 +69,24 @@ impl Release<'_> {
         conclusion(format!("release {number} failed: {about}"), &result)
     }
 
-    /// Whether a component that is back, or was not touched, is somebody else's by now.
-    async fn is_changed_by_others(&mut self) -> bool {
-        let found = self.ensure_as_recorded().await;
-        let Err(ReleaseError::Superseded {
+    /// Names each component that is back, or was not touched, and is somebody else's by now.
+    async fn leave_to_others(&mut self) -> bool {
+        let mut found = false;
+        while let Err(ReleaseError::Superseded {
             component: Some(component),
             by,
-        }) = found
-        else {
-            return false;
-        };
+        }) = self.ensure_as_recorded().await
+        {
+            self.leave_alone(component, by);
+            found = true;
+        }
+        found
+    }
+
+    fn leave_alone(&mut self, component: Component, by: String) {
         let report = self.context.report;
         report.emit(RollbackEvent::LeftAlone { component, by });
         self.record.entries.conclude(component, Outcome::Superseded);
-        true
     }
 
     /// A component is somebody else's by now: it is left as it is, and the others go back.
@@ -98,17 +100,13 @@ impl Release<'_> {
         let message = format!("{} was superseded: {runs}", self.record.name());
         let cause = CauseEvidence::from(Cause::superseded(&runs));
         self.record.set_cause(&cause.lines().join("\n"));
-        let report = self.context.report;
-        report.emit(RollbackEvent::LeftAlone { component, by });
-        self.record.entries.conclude(component, Outcome::Superseded);
+        self.leave_alone(component, by);
         let others = changed.iter().filter(|step| step.component() != component);
         let others: Vec<&Step> = others.copied().collect();
         match self.roll_back_steps(&others).await {
-            Ok(result) => {
-                let result = RollbackResult {
-                    superseded: true,
-                    ..result
-                };
+            Ok(mut result) => {
+                result.superseded = true;
+                self.leave_to_others().await;
                 conclusion(message, &result)
             }
             Err(error) => self.ended_by(error),
@@ -183,7 +181,9 @@ impl Release<'_> {
                 let to = if step.rollback_count == 0 {
                     "--desired-count 0".to_owned()
                 } else {
-                    format!("--task-definition {}", step.rollback_revision)
+                    // Without force ECS starts no deployment where it runs that revision already.
+                    let revision = &step.rollback_revision;
+                    format!("--task-definition {revision} --force-new-deployment")
                 };
                 let service = &self.outputs.service(step.service).ecs_service;
                 let cluster = &self.outputs.cluster;

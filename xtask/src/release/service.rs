@@ -11,7 +11,8 @@ use super::evidence::FailedRollout;
 use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
-    ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ROLLOUT_LIMIT, Release, ReleaseError, evidence,
+    ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ProofTime, ROLLOUT_LIMIT, Release, ReleaseError,
+    evidence,
 };
 use crate::catalog::Service;
 use crate::decide::artifact::image::Key;
@@ -308,13 +309,12 @@ impl Release<'_> {
         revision: &Revision,
         is_followed: bool,
     ) -> Result<(), ReleaseError> {
-        let began = Instant::now();
-        let mut started = began;
+        let mut time = ProofTime::start();
         let mut proof = Proof::new(PROOF_ANSWERS);
         loop {
             let (health, mut found) = self.health(service, revision).await;
             if health.is_none() {
-                started += self.silence_of_aws().await?;
+                time.leave_out(self.silence_of_aws().await?);
             }
             if proof.observe(health.as_ref(), revision) {
                 match self.target_that_waits(service).await {
@@ -322,20 +322,20 @@ impl Release<'_> {
                     None => return Ok(()),
                 }
             }
-            if started.elapsed() > PROOF_LIMIT {
+            if time.is_over() {
                 let without_target = self.has_no_healthy_target(service).await;
                 if let Some(why) = &without_target {
                     found = format!("{found}; {why}");
                 }
-                if !is_followed || without_target.is_none() || began.elapsed() > ROLLOUT_LIMIT {
+                // ECS may be replacing tasks of a deployment that is not of this release.
+                let goes_on = is_followed && without_target.is_some() && time.begin_anew();
+                if !goes_on {
                     let limit = PROOF_LIMIT.as_secs();
                     let error = anyhow!(
                         "its tasks run, but {revision} did not prove itself within {limit} s: {found}"
                     );
                     return Err(error.into());
                 }
-                // ECS is replacing tasks of a deployment that is not of this release.
-                started = Instant::now();
             }
             self.context.report.emit(ReleaseEvent::Proving {
                 component: service.into(),

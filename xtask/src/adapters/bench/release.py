@@ -22,10 +22,10 @@ def main(endpoint, region, cluster, *services):
     deployments = [newest(ecs, cluster, service) for service in services]
     own = sum((it["finishedAt"] - it["startedAt"]).total_seconds() for it in deployments)
     began = time.monotonic()
-    before = {service: roll_out_copy(ecs, cluster, service) for service in services}
+    copies = [roll_out_copy(ecs, cluster, service) for service in services]
     by_hand = time.monotonic() - began
-    for service, revision in before.items():
-        copy = update(ecs, cluster, service, revision)
+    for service, (before, copy) in zip(services, copies):
+        update(ecs, cluster, service, before)
         ecs.deregister_task_definition(taskDefinition=copy)
     print(json.dumps({"ecs": own, "by_hand": by_hand}))
 
@@ -38,22 +38,19 @@ def newest(ecs, cluster, service):
 
 
 def roll_out_copy(ecs, cluster, service):
-    """Returns the revision that ran before."""
+    """Returns the revision that ran before, and its copy."""
     described = ecs.describe_services(cluster=cluster, services=[service])["services"][0]
     running = described["taskDefinition"]
     definition = ecs.describe_task_definition(taskDefinition=running)["taskDefinition"]
     copy = {name: value for name, value in definition.items() if name not in READ_ONLY}
     registered = ecs.register_task_definition(**copy)["taskDefinition"]["taskDefinitionArn"]
     update(ecs, cluster, service, registered)
-    return running
+    return running, registered
 
 
 def update(ecs, cluster, service, revision):
-    """Returns the revision that ran before."""
-    described = ecs.describe_services(cluster=cluster, services=[service])["services"][0]
     ecs.update_service(cluster=cluster, service=service, taskDefinition=revision)
     ecs.get_waiter("services_stable").wait(cluster=cluster, services=[service])
-    return described["taskDefinition"]
 
 
 main(*sys.argv[1:])

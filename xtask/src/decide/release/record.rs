@@ -191,6 +191,13 @@ impl<R: Clone + PartialEq> Entry<R> {
         }
     }
 
+    /// Whether it was left with what the entry says.
+    fn is_left(&self) -> bool {
+        let otherwise = [Outcome::RollbackFailed, Outcome::Superseded];
+        self.outcome
+            .is_none_or(|outcome| !otherwise.contains(&outcome))
+    }
+
     fn detach(&mut self) {
         if self.after != self.before && self.outcome.is_none() {
             self.outcome = Some(Outcome::Detached);
@@ -286,9 +293,9 @@ impl Entries {
     }
 
     /// The first component that does not run what it was left with, or runs although nothing of it
-    /// was left, and what it runs instead.
+    /// was left, and what it runs instead. Of those that were left otherwise the record says so.
     pub fn differs(&self, now: &Snapshot) -> Option<(Component, String)> {
-        let mut services = self.services.iter();
+        let mut services = self.services.iter().filter(|(_, entry)| entry.is_left());
         let service = services.find_map(|(service, entry)| {
             let found = now.services.get(service)?;
             let differs = match &entry.after {
@@ -297,7 +304,7 @@ impl Entries {
             };
             differs.then(|| ((*service).into(), found.revision.to_string()))
         });
-        let mut functions = self.functions.iter();
+        let mut functions = self.functions.iter().filter(|(_, entry)| entry.is_left());
         service.or_else(|| {
             functions.find_map(|(function, entry)| {
                 let after = &entry.after.as_ref()?.version;

@@ -106,6 +106,24 @@ async fn a_hotfix_of_what_a_failed_release_did_not_touch_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_of_two_hotfixes_is_told() {
+    let fake = Fake::released().await;
+    fake.edit(&[ORBIT], "two");
+    fake.meanwhile("register demo-orbit", |state| {
+        state.hotfix(ORBIT, "demo-orbit:77");
+        state.hotfix(AXON, "demo-axon:77");
+    });
+    fake.deploy_all().await.fails(23).says(&[
+        "left alone: superseded by demo-orbit:77",
+        "left alone: superseded by demo-axon:77",
+    ]);
+    for service in [ORBIT, AXON] {
+        let outcome = fake.record(2).entries.services[&service].outcome;
+        assert_eq!(outcome, Some(Outcome::Superseded), "{service}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hotfix_by_hand_after_its_part_is_noticed_at_the_end() {
     let fake = a_second_release().await;
     fake.meanwhile("dispatch", |state| {

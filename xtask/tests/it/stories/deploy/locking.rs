@@ -120,6 +120,18 @@ async fn a_lock_that_somebody_deleted_ends_its_holder_and_keeps_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_whose_lock_is_gone_at_its_end_does_not_say_that_it_succeeded() {
+    let fake = a_second_release().await;
+    fake.meanwhile("close 2", |state| state.lock = None);
+    fake.deploy_all()
+        .await
+        .fails(23)
+        .says(&["release 2 was superseded: the lock is not in the table any more"]);
+    assert_eq!(fake.record(2).state, ReleaseState::InProgress);
+    fake.deploy_all().await.succeeds();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_slept_goes_on_unless_another_took_over() {
     for taken in [false, true] {
         let fake = a_second_release().await;

@@ -357,7 +357,7 @@ async fn what_is_not_back_is_told_with_the_command_that_brings_it_back() {
         "axon        rolled back to demo-axon:1",
         "governance  rolled back to 2",
         "hint: aws ecs update-service --cluster demo-local --service demo-orbit \
-         --task-definition demo-orbit:1\n",
+         --task-definition demo-orbit:1 --force-new-deployment\n",
     ]);
     let record = fake.record(2);
     assert_eq!(record.state, ReleaseState::RollbackFailed);
