@@ -50,6 +50,8 @@ locals {
     infra_sha256       = var.infra_sha256
     retired            = module.catalog.retired
 
+    target_check_seconds = var.health.interval * var.health.unhealthy_threshold + var.health.timeout
+
     services = {
       for name, service in local.services : name => {
         ecs_service      = module.service[name].ecs_service

@@ -19,6 +19,7 @@ mod rotate;
 mod secrets;
 mod service;
 mod stop;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -57,6 +58,7 @@ pub use push::push;
 pub use rotate::{announce_rotation, rotate};
 pub use secrets::give_values;
 pub use stop::{StopPlan, stop};
+pub use targets::ensure_served;
 
 /// How long AWS may not answer before a release stops watching. AWS goes on meanwhile.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -566,7 +568,9 @@ impl Release<'_> {
             let Some(running) = entry.after.as_ref().filter(|_| !is_changed) else {
                 continue;
             };
-            if let Some(answer) = self.has_no_healthy_target(*service).await {
+            if let Some(answer) =
+                targets::none_is_healthy(&self.context, self.outputs, *service).await
+            {
                 let why = format!("{service} was not changed: {answer}");
                 self.context.report.emit(ReleaseEvent::Proving {
                     component,

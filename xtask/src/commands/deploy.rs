@@ -8,9 +8,10 @@ use crate::catalog::Component;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::plan::Plan;
 use crate::decide::release::record::Record;
+use crate::planning;
 use crate::planning::about::about;
 use crate::planning::deploy::Basis;
-use crate::planning::{self, outputs};
+use crate::planning::outputs::{self, ReadyOutputs};
 use crate::ports::Context;
 use crate::release::{self, StopPlan, confirm, warn_of_expiry};
 use crate::report::{CommandEvent, ReleaseEvent};
@@ -39,8 +40,11 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
     }
     hold::refuse(context).await?;
     let Some(outputs) = outputs::before_retirement(context).await? else {
-        let outputs = outputs::ready(context, options.yes).await?;
+        let ReadyOutputs { outputs, applied } = outputs::ready(context, options.yes).await?;
         let Some(record) = release_components(context, options, &outputs).await? else {
+            if applied {
+                release::ensure_served(context, &outputs).await?;
+            }
             nothing_to_do(context, &outputs);
             return Ok(());
         };
@@ -54,7 +58,10 @@ pub async fn deploy(context: &Context<'_>, options: &Options) -> Result<()> {
         deployed(context, &outputs);
     }
     let retired = retire(context, &outputs, options.yes).await?;
-    let outputs = outputs::ready(context, options.yes).await?;
+    let ReadyOutputs { outputs, applied } = outputs::ready(context, options.yes).await?;
+    if applied {
+        release::ensure_served(context, &outputs).await?;
+    }
     succeeded(context, &outputs, released.or(retired).as_ref());
     Ok(())
 }

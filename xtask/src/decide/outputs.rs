@@ -31,6 +31,10 @@ pub struct Outputs {
     pub base_url: String,
     /// Hash of the Terraform sources and variables that made these outputs.
     pub infra_sha256: String,
+    /// So long the load balancer takes at most to find that a target fails. None where an older
+    /// `infra/` was applied.
+    #[serde(default)]
+    pub target_check_seconds: u64,
     pub services: BTreeMap<Service, ServiceOutputs>,
     pub functions: BTreeMap<Function, FunctionOutputs>,
     /// Components of which only repository, secret and log group are left.

@@ -15,9 +15,15 @@ use crate::ports::Context;
 use crate::release::{Confirmed, confirm, ensure_unlocked, under_apply_lock};
 use crate::report::InfraEvent;
 
+pub struct ReadyOutputs {
+    pub outputs: Outputs,
+    /// Whether they were applied just now.
+    pub applied: bool,
+}
+
 /// The outputs as this checkout describes them: applied where `infra/` or its variables changed.
 /// The first apply takes a minute or two, and the images are built meanwhile.
-pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
+pub async fn ready(context: &Context<'_>, yes: bool) -> Result<ReadyOutputs> {
     let released = ledger::released(context).await?;
     let (desired, published) = tokio::try_join!(
         context.infra.desired_sha256(&released),
@@ -25,7 +31,12 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
     )?;
     let is_first = published.is_none();
     match published {
-        Some(Ok(outputs)) if outputs.infra_sha256 == desired => return Ok(outputs),
+        Some(Ok(outputs)) if outputs.infra_sha256 == desired => {
+            return Ok(ReadyOutputs {
+                outputs,
+                applied: false,
+            });
+        }
         Some(Ok(outputs)) => refuse_conflicts(context, &outputs)?,
         Some(Err(older)) => outdated(context, &older),
         None => {}
@@ -53,7 +64,11 @@ pub async fn ready(context: &Context<'_>, yes: bool) -> Result<Outputs> {
     }
     context.report.emit(InfraEvent::InfraApplied);
     let outputs = published_outputs(context).await?;
-    outputs.context("terraform published no outputs")
+    let outputs = outputs.context("terraform published no outputs")?;
+    Ok(ReadyOutputs {
+        outputs,
+        applied: true,
+    })
 }
 
 /// What was left over beside something that was released is not deleted without a word.
@@ -278,6 +293,7 @@ pub fn invented(catalog: &Catalog, environment: &Environment) -> Outputs {
         execution_role_arn: role("execution"),
         base_url: "http://example.invalid".to_owned(),
         infra_sha256: "0".repeat(64),
+        target_check_seconds: 0,
         services: entries
             .clone()
             .filter_map(CatalogEntry::as_service)

@@ -12,7 +12,7 @@ use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
     ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ProofTime, ROLLOUT_LIMIT, Release, ReleaseError,
-    evidence,
+    evidence, targets,
 };
 use crate::catalog::Service;
 use crate::decide::artifact::image::Key;
@@ -317,13 +317,14 @@ impl Release<'_> {
                 time.leave_out(self.silence_of_aws().await?);
             }
             if proof.observe(health.as_ref(), revision) {
-                match self.target_that_waits(service).await {
+                match targets::is_waited_for(&self.context, self.outputs, service).await {
                     Some(waits) => found = format!("{found}, but {waits}"),
                     None => return Ok(()),
                 }
             }
             if time.is_over() {
-                let without_target = self.has_no_healthy_target(service).await;
+                let without_target =
+                    targets::none_is_healthy(&self.context, self.outputs, service).await;
                 if let Some(why) = &without_target {
                     found = format!("{found}; {why}");
                 }
@@ -345,32 +346,6 @@ impl Release<'_> {
             self.ensure_lock_not_lost().await?;
             tokio::time::sleep(PROOF_INTERVAL).await;
         }
-    }
-
-    /// A target that is still to become healthy, and why it is not. ECS waits for that in a
-    /// deployment, and not where only the desired count is raised.
-    async fn target_that_waits(&self, service: Service) -> Option<String> {
-        let balancer = self.context.balancer;
-        let targets = balancer.describe_target_health(self.outputs, service).await;
-        let mut targets = targets.unwrap_or_default().into_iter();
-        let waits = targets.find(|it| matches!(it.state.as_str(), "initial" | "unhealthy"))?;
-        let reason = waits
-            .reason
-            .map_or(String::new(), |reason| format!(": {reason}"));
-        Some(format!("a target is {}{reason}", waits.state))
-    }
-
-    /// Why the load balancer has no task of a service to send to.
-    pub(super) async fn has_no_healthy_target(&self, service: Service) -> Option<String> {
-        let balancer = self.context.balancer;
-        let targets = balancer.describe_target_health(self.outputs, service).await;
-        let targets = targets.ok()?;
-        if targets.iter().any(|it| it.state == "healthy") {
-            return None;
-        }
-        let reason = targets.into_iter().find_map(|it| it.reason);
-        let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
-        Some(format!("no target is healthy{reason}"))
     }
 
     /// One answer of a service about its health, and the same as text.

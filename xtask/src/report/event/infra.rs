@@ -22,6 +22,10 @@ pub enum InfraEvent {
         summary: String,
     },
     InfraApplied,
+    /// It is waited until the load balancer has checked all targets in the way that was applied.
+    CheckingTargets {
+        seconds: u64,
+    },
     /// The record of an apply was created: from now on it holds the environment.
     ApplyOpened {
         number: u64,
@@ -76,6 +80,11 @@ impl InfraEvent {
             }
             Self::InfraPlan { summary } => output("infra", summary),
             Self::InfraApplied => done("infra", "applied"),
+            Self::CheckingTargets { seconds } => {
+                let text =
+                    format!("checking for {seconds} s whether all services are still served");
+                done("infra", text)
+            }
             Self::NotCreated { component } => {
                 let text = "is in the catalog and not created yet; a deploy creates it first";
                 done(component.name(), text)

@@ -231,6 +231,20 @@ async fn an_apply_that_fails_is_recorded_and_gives_the_lock_back() {
     assert_eq!(fake.record(3).state, ReleaseState::Succeeded);
 }
 
+/// Nothing is released that would notice it.
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_makes_targets_fail_is_told() {
+    let fake = Fake::released().await;
+    "infra-two".clone_into(&mut fake.state().infra);
+    fake.meanwhile("apply", |state| state.ecs.falls_sick(AXON.name()));
+    let output = fake.deploy_all().await;
+    output.fails(30).says(&[
+        "checking for 12 s whether all services are still served",
+        "after the apply, axon: no target is healthy: Health checks failed",
+    ]);
+    assert_eq!(fake.changes(), ["open 2", "apply", "close 2 succeeded"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_apply_that_was_killed_is_gone_on_with() {
     let fake = Fake::released().await;

@@ -1,0 +1,94 @@
+//! Whether the load balancer has a healthy target of each service.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::sleep;
+
+use super::{LOOK_INTERVAL, LOOKS_MIN};
+use crate::catalog::Service;
+use crate::decide::outputs::Outputs;
+use crate::decide::release::snapshot::TargetHealth;
+use crate::failure::{Failure, Kind};
+use crate::ports::Context;
+use crate::report::InfraEvent;
+
+/// Waits until the load balancer has checked all targets in the way that was applied just now.
+/// Where nothing is released afterwards, nothing else would notice that they fail.
+///
+/// # Errors
+/// Where a service that has tasks has no healthy target.
+pub async fn ensure_served(context: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    let seconds = outputs.target_check_seconds;
+    context.report.emit(InfraEvent::CheckingTargets { seconds });
+    sleep(Duration::from_secs(seconds)).await;
+    let mut unserved = unserved(context, outputs).await?;
+    for _ in 1..LOOKS_MIN {
+        if unserved.is_empty() {
+            break;
+        }
+        sleep(LOOK_INTERVAL).await;
+        unserved = self::unserved(context, outputs).await?;
+    }
+    if unserved.is_empty() {
+        return Ok(());
+    }
+    let message = format!("after the apply, {}", unserved.join("; "));
+    let hint = "the load balancer or the network between it and the tasks was changed: correct \
+                `infra/`, then `cargo xtask deploy`; nothing was released";
+    Err(Failure::new(Kind::CheckFailed, message).hint(hint).into())
+}
+
+/// The services that have tasks and no healthy target, and why.
+async fn unserved(context: &Context<'_>, outputs: &Outputs) -> Result<Vec<String>> {
+    let mut unserved = Vec::new();
+    for service in outputs.services.keys() {
+        let state = context.cluster.describe_service(outputs, *service).await?;
+        if state.desired == 0 {
+            continue;
+        }
+        if let Some(why) = none_is_healthy(context, outputs, *service).await {
+            unserved.push(format!("{service}: {why}"));
+        }
+    }
+    Ok(unserved)
+}
+
+/// Why the load balancer has no task of a service to send to.
+pub(super) async fn none_is_healthy(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+) -> Option<String> {
+    let balancer = context.balancer;
+    let targets = balancer.describe_target_health(outputs, service).await;
+    let targets = targets.ok()?;
+    if targets.iter().any(|it| it.state == "healthy") {
+        return None;
+    }
+    let reason = targets.into_iter().find_map(|it| it.reason);
+    Some(with_reason("no target is healthy", reason))
+}
+
+/// A target that is still to become healthy, and why it is not; or that none is. ECS waits for that
+/// in a deployment, and not where only the desired count is raised.
+pub(super) async fn is_waited_for(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+) -> Option<String> {
+    let balancer = context.balancer;
+    let targets = balancer.describe_target_health(outputs, service).await;
+    let targets = targets.ok()?;
+    let waits = |it: &&TargetHealth| matches!(it.state.as_str(), "initial" | "unhealthy");
+    if let Some(waits) = targets.iter().find(waits) {
+        let what = format!("a target is {}", waits.state);
+        return Some(with_reason(&what, waits.reason.clone()));
+    }
+    let has_healthy = targets.iter().any(|it| it.state == "healthy");
+    (!has_healthy).then(|| "no target is healthy".to_owned())
+}
+
+fn with_reason(what: &str, reason: Option<String>) -> String {
+    reason.map_or(what.to_owned(), |reason| format!("{what}: {reason}"))
+}
