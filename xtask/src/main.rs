@@ -639,8 +639,14 @@ async fn reach_local_aws(
     if_down: IfDown,
 ) -> Result<()> {
     let Process { env, report, .. } = process;
+    if !environment.emulated {
+        return Ok(());
+    }
     let emulator = Emulator::new(env, report)?;
-    if !environment.emulated || emulator.is_up().await {
+    if if_down == IfDown::Start {
+        emulator.docker().await?;
+    }
+    if emulator.is_up().await {
         return Ok(());
     }
     if if_down == IfDown::Start {

@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+from docker.errors import APIError, DockerException
 from docker.types import Ulimit
 from ministack.core import container_reaper
 from ministack.core.responses import error_response_json
@@ -213,16 +214,50 @@ def run(client, container, arguments, **options):
     """
     arguments.pop("platform", None)
     arn = arguments["labels"]["com.amazonaws.ecs.task-arn"]
-    for dependency in container.get("dependsOn") or []:
-        wait_for(client, arn, dependency)
-    return run.original(client, container, arguments, **options | {"allow_cached": False})
+    while True:
+        try:
+            for dependency in container.get("dependsOn") or []:
+                wait_for(client, arn, dependency)
+            return run.original(client, container, arguments, **options | {"allow_cached": False})
+        except Exception as error:
+            if not is_unanswered(error) or not is_active(arn):
+                raise
+        while is_active(arn) and not answers(client):
+            time.sleep(0.5)
+        remove(client, arn, container["name"])
+
+
+def is_unanswered(error):
+    """Docker was not there, or says that it is ending, which is no fault of the task's."""
+    return "context canceled" in str(error) or any(isinstance(it, OSError) and not isinstance(it, APIError) for it in (error, error.__cause__))
+
+
+def answers(client):
+    try:
+        return client.ping()
+    except (DockerException, OSError):
+        return False
+
+
+def remove(client, task_arn, name):
+    """What may have been made of a container before Docker was gone."""
+    for found in containers_of(client, task_arn, name):
+        client.api.remove_container(found["Id"], force=True, v=True)
+
+
+def is_active(task_arn):
+    return ecs._task_is_active(task_arn, ecs._tasks.get(task_arn) or {})
+
+
+def containers_of(client, task_arn, name):
+    labels = [f"com.amazonaws.ecs.task-arn={task_arn}", f"com.amazonaws.ecs.container-name={name}"]
+    return client.api.containers(all=True, filters={"label": labels})
 
 
 def wait_for(client, task_arn, dependency):
     name = dependency["containerName"]
-    labels = [f"com.amazonaws.ecs.task-arn={task_arn}", f"com.amazonaws.ecs.container-name={name}"]
-    while ecs._task_is_active(task_arn, ecs._tasks.get(task_arn) or {}):
-        for found in client.api.containers(all=True, filters={"label": labels}):
+    while is_active(task_arn):
+        for found in containers_of(client, task_arn, name):
             state = client.api.inspect_container(found["Id"])["State"]
             ended = state["Status"] == "exited"
             met = {

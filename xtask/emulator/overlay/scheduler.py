@@ -80,16 +80,21 @@ def loop():
             tick()
             if not answers:
                 log.warning("Docker answers again")
+                tell_all("goes on: Docker answers again.")
             answers = True
         except (DockerException, OSError) as error:
             if answers:
                 log.error("Docker does not answer, and nothing is decided until it does: %s", error)
-                with LOCK:
-                    for _key, service in everything():
-                        tell(service, "is unable to go on: Docker does not answer. Remedy: start it.")
+                tell_all("is unable to go on: Docker does not answer. Remedy: start it.")
             answers = False
         except Exception:
             log.exception("scheduler: nothing was decided")
+
+
+def tell_all(what):
+    with LOCK:
+        for _key, service in everything():
+            tell(service, what)
 
 
 def everything():

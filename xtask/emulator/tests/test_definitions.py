@@ -4,6 +4,7 @@ import json
 import unittest
 from unittest import mock
 
+from docker.errors import DockerException
 from ministack.services import ecs
 
 from overlay import definitions, unsure
@@ -81,6 +82,18 @@ class Containers(unittest.TestCase):
         asked = {"labels": {"com.amazonaws.ecs.task-arn": "arn:task/1"}, "platform": "linux/amd64"}
         with self.assertRaisesRegex(RuntimeError, "no such user"):
             definitions.run(client, {"name": "demo", "image": "demo"}, asked)
+
+    def test_a_start_that_docker_did_not_answer_is_tried_again_once_it_does(self):
+        client = mock.Mock()
+        client.containers.run.side_effect = [ConnectionError("gone"), "started"]
+        client.ping.side_effect = [ConnectionError("gone"), DockerException("gone"), True]
+        client.api.containers.return_value = [{"Id": "1"}]
+        asked = {"labels": {"com.amazonaws.ecs.task-arn": "arn:task/1"}}
+        with mock.patch.object(ecs, "_task_is_active", return_value=True), \
+                mock.patch.object(definitions.time, "sleep"):
+            started = definitions.run(client, {"name": "demo", "image": "demo"}, asked)
+        self.assertEqual(started, "started")
+        client.api.remove_container.assert_called_once_with("1", force=True, v=True)
 
     def test_the_health_check_of_the_image_is_ignored(self):
         self.assertEqual(arguments()["healthcheck"], {"test": ["NONE"]})

@@ -31,8 +31,10 @@ class Engine(unittest.TestCase):
             scheduler.loop()
         self.assertEqual(len(logs.records), 2, logs.output)
         self.assertIn("Docker does not answer", logs.output[0])
-        told = [it for it in self.world.messages() if "Docker does not answer" in it]
-        self.assertEqual(len(told), 1)
+        told = [it for it in self.world.messages() if "Docker" in it]
+        self.assertEqual(len(told), 2, told)  # newest first
+        self.assertIn("Docker answers again", told[0])
+        self.assertIn("Docker does not answer", told[1])
 
     def test_without_an_engine_nothing_is_observed(self):
         with self.assertRaises(DockerException):

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use bollard::Docker;
 use tokio::time::{Instant, sleep};
 
 use crate::adapters::docker::connection;
@@ -111,6 +112,16 @@ impl<'a> Emulator<'a> {
         // Without its folder (after `cargo clean`) it responds, but cannot run functions.
         self.scratch().is_dir()
             && client::identity(self.port).await.as_ref() == Some(&self.identity())
+    }
+
+    /// The engine that runs its tasks, and the address of this machine for them.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub async fn docker(&self) -> Result<(Docker, Ipv4Addr)> {
+        let docker = connection::docker(self.process_env)?;
+        let gateway = connection::bridge_gateway(&docker).await?;
+        Ok((docker, gateway))
     }
 
     fn local(&self) -> PathBuf {
@@ -317,8 +328,7 @@ impl LocalAws for Emulator<'_> {
         if self.is_up().await {
             return Ok(Began::Running);
         }
-        let docker = connection::docker(self.process_env)?;
-        let gateway = connection::bridge_gateway(&docker).await?;
+        let (docker, gateway) = self.docker().await?;
         self.stop_processes().await?;
         let addresses = [Ipv4Addr::LOCALHOST, gateway];
         for address in addresses {

@@ -21,6 +21,8 @@ use crate::report::ReleaseEvent;
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) followed: Followed,
+    /// The newest event of the service from before the rollout.
+    pub(super) known_event: Option<String>,
     /// The last that was seen of the service deployment.
     pub(super) deployment: Option<ServiceDeployment>,
     /// Why targets were unhealthy meanwhile: later they are gone.
@@ -44,15 +46,25 @@ pub(super) enum EarlyStop {
 }
 
 impl Watch {
-    pub(super) fn of(followed: Followed, early_stop: EarlyStop) -> Self {
+    pub(super) fn of(followed: Followed, early_stop: EarlyStop, before: &ServiceState) -> Self {
         Self {
             followed,
+            known_event: before.events.first().map(|event| event.id.clone()),
             deployment: None,
             unhealthy: BTreeSet::new(),
             early_stop,
             was_healthy: false,
             stopped_for: None,
         }
+    }
+
+    /// What ECS told last, where that is why the rollout does not go on.
+    pub(super) fn hindrance<'s>(&self, state: &'s ServiceState) -> Option<&'s str> {
+        let newest = state.events.first()?;
+        let hinders = ["unable to", "failed to"];
+        let is_news = self.known_event.as_ref() != Some(&newest.id)
+            && hinders.iter().any(|it| newest.message.contains(it));
+        is_news.then_some(newest.message.as_str())
     }
 }
 

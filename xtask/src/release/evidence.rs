@@ -112,7 +112,6 @@ pub(super) struct FailedRollout<'a> {
     pub(super) revision: &'a Revision,
     pub(super) reason: &'a str,
     /// The newest event of before it.
-    pub(super) known_event: Option<&'a str>,
     pub(super) watch: &'a Watch,
 }
 
@@ -142,7 +141,13 @@ pub(super) async fn gather(
     evidence
         .notes
         .extend(targets.map(|why| format!("targets     {why}")));
-    let events = events_since(context, outputs, service, failed.known_event).await;
+    let events = events_since(
+        context,
+        outputs,
+        service,
+        failed.watch.known_event.as_deref(),
+    )
+    .await;
     let events = events.unwrap_or_else(|error| {
         evidence.note(format!("events      could not be read: {error:#}"));
         Vec::new()

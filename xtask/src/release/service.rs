@@ -62,7 +62,6 @@ impl Release<'_> {
         known.extend(&step.others);
         let state = self.runs_one_of(service, &known).await?;
         self.write_after(service, &revision, key).await?;
-        let known_event = state.events.first().map(|event| event.id.clone());
         let mut followed = Followed::After(None);
         let mut previous = vec![step.rollback_revision.clone()];
         if step.action != ServiceAction::Follow {
@@ -84,8 +83,7 @@ impl Release<'_> {
             previous,
             desired: step.count,
         };
-        self.reach(step, goal, followed, known_event.as_deref())
-            .await
+        self.reach(step, goal, followed, &state).await
     }
 
     /// The service, as long as its primary deployment is of one of these revisions, or ECS went back
@@ -139,13 +137,13 @@ impl Release<'_> {
             .await
     }
 
-    /// Waits for the outcome of an update that was sent. `known_event` is the newest of before.
+    /// Waits for the outcome of an update that was sent; `before` is how the service was then.
     async fn reach(
         &mut self,
         step: &ServiceStep,
         goal: RolloutGoal,
         followed: Followed,
-        known_event: Option<&str>,
+        before: &ServiceState,
     ) -> Result<(), ReleaseError> {
         let service = step.service;
         let revision = goal.revision.clone();
@@ -153,7 +151,7 @@ impl Release<'_> {
             0 => EarlyStop::Fail,
             _ => EarlyStop::GoBack,
         };
-        let mut watch = Watch::of(followed, early_stop);
+        let mut watch = Watch::of(followed, early_stop, before);
         let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut watch);
         let reason = match decision.await? {
             RolloutDecision::Superseded { by } => {
@@ -195,7 +193,6 @@ impl Release<'_> {
             service,
             revision: &revision,
             reason: &reason,
-            known_event,
             watch: &watch,
         };
         let evidence = evidence::gather(context, outputs, &failed).await;
@@ -278,7 +275,7 @@ impl Release<'_> {
                 let reason = cause.detail;
                 return Ok(RolloutDecision::Failed { reason });
             }
-            report.emit(progress(service, &revision, &state));
+            report.emit(progress(service, &revision, &state, watch));
             self.ensure_lock_not_lost().await?;
             if waits {
                 self.rest(&mut pace, (state, deployment)).await;
@@ -302,12 +299,13 @@ impl Release<'_> {
     }
 
     /// Asks through the load balancer until only the revision answers. A service that is not
-    /// exposed is proven by its targets.
+    /// exposed is proven by its targets. Where none is healthy, ECS may be replacing tasks that failed
+    /// for a reason outside of this release.
     async fn prove(
         &mut self,
         service: Service,
         revision: &Revision,
-        is_followed: bool,
+        waits_for_tasks: bool,
     ) -> Result<(), ReleaseError> {
         let mut time = ProofTime::start();
         let mut proof = Proof::new(PROOF_ANSWERS);
@@ -328,8 +326,7 @@ impl Release<'_> {
                 if let Some(why) = &without_target {
                     found = format!("{found}; {why}");
                 }
-                // ECS may be replacing tasks of a deployment that is not of this release.
-                let goes_on = is_followed && without_target.is_some() && time.begin_anew();
+                let goes_on = waits_for_tasks && without_target.is_some() && time.begin_anew();
                 if !goes_on {
                     let limit = PROOF_LIMIT.as_secs();
                     let error = anyhow!(
@@ -467,7 +464,7 @@ impl Release<'_> {
             previous: vec![ours, step.rollback_revision.clone(), primary],
             desired,
         };
-        self.reach_back(service, goal, followed).await
+        self.reach_back(service, goal, followed, &state).await
     }
 
     /// Waits for the outcome of a rollback, of ours or of ECS.
@@ -476,9 +473,10 @@ impl Release<'_> {
         service: Service,
         goal: RolloutGoal,
         followed: Followed,
+        before: &ServiceState,
     ) -> Result<RollbackOutcome, ReleaseError> {
         let (target, desired) = (goal.revision.clone(), goal.desired);
-        let mut watch = Watch::of(followed, EarlyStop::GiveUp);
+        let mut watch = Watch::of(followed, EarlyStop::GiveUp, before);
         let decision = self.follow(service, goal, ROLLOUT_LIMIT, &mut watch);
         match decision.await? {
             RolloutDecision::Probe | RolloutDecision::Wait => {}
@@ -500,7 +498,7 @@ impl Release<'_> {
             }
         }
         if desired.is_none() {
-            self.prove(service, &target, false).await?;
+            self.prove(service, &target, true).await?;
         }
         Ok(RollbackOutcome::Done)
     }
@@ -536,7 +534,12 @@ fn all_run(state: &ServiceState) -> bool {
 }
 
 /// How far ECS is with its newest deployment.
-fn progress(service: Service, revision: &Revision, state: &ServiceState) -> ReleaseEvent {
+fn progress(
+    service: Service,
+    revision: &Revision,
+    state: &ServiceState,
+    watch: &Watch,
+) -> ReleaseEvent {
     let primary = state.primary();
     let of_primary = |count: fn(&Deployment) -> i32| primary.map_or(0, count);
     let running = of_primary(|it| it.running);
@@ -563,6 +566,9 @@ fn progress(service: Service, revision: &Revision, state: &ServiceState) -> Rele
         pending,
         failed: of_primary(|it| it.failed),
         draining,
-        waiting_for: waiting_for.map(str::to_owned),
+        waiting_for: waiting_for.map(|what| match watch.hindrance(state) {
+            Some(event) => format!("{what}; {event}"),
+            None => what.to_owned(),
+        }),
     }
 }

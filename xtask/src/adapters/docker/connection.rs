@@ -51,7 +51,7 @@ fn no_engine(host: &str, reason: &str) -> Failure {
     Failure::not_ready(format!(
         "the Docker engine does not answer at {host}: {reason}"
     ))
-    .hint("cargo xtask doctor")
+    .hint("cargo xtask doctor --fix")
 }
 
 #[cfg(test)]

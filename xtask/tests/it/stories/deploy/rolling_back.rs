@@ -133,6 +133,20 @@ async fn a_failed_health_check_is_told_with_what_the_load_balancer_and_ecs_said(
     everything_is_back(&fake);
 }
 
+/// Such as no capacity, which ECS waits for.
+#[tokio::test(start_paused = true)]
+async fn what_keeps_ecs_from_going_on_is_told_meanwhile() {
+    let fake = release_where_orbit(ImageScript::PullTimesOut).await;
+    fake.meanwhile("update orbit demo-orbit:2", |state| {
+        let told = "was unable to place a task. Reason: Capacity is unavailable at this time.";
+        state.ecs.tell(ORBIT.name(), told);
+    });
+    fake.deploy_all().await.fails(20).says(&[
+        "; waiting for tasks to",
+        "was unable to place a task. Reason: Capacity is unavailable at this time.",
+    ]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_log_of_a_dead_task_is_waited_for_but_not_for_ever() {
     for (looks, comes) in [(3, true), (1000, false)] {
