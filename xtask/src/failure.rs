@@ -32,7 +32,7 @@ pub enum Kind {
     StoppedWatching,
     /// Another deployment replaced ours.
     Superseded,
-    /// An acceptance check failed.
+    /// A check failed: of the acceptance criteria, or that services are served after an apply.
     CheckFailed,
     /// Ctrl-C before anything was changed.
     Interrupted,
