@@ -60,14 +60,7 @@ pub(super) async fn none_is_healthy(
     outputs: &Outputs,
     service: Service,
 ) -> Option<String> {
-    let balancer = context.balancer;
-    let targets = balancer.describe_target_health(outputs, service).await;
-    let targets = targets.ok()?;
-    if targets.iter().any(|it| it.state == "healthy") {
-        return None;
-    }
-    let reason = targets.into_iter().find_map(|it| it.reason);
-    Some(with_reason("no target is healthy", reason))
+    lack(&targets(context, outputs, service).await?)
 }
 
 /// A target that is still to become healthy, and why it is not; or that none is. ECS waits for that
@@ -77,18 +70,36 @@ pub(super) async fn is_waited_for(
     outputs: &Outputs,
     service: Service,
 ) -> Option<String> {
-    let balancer = context.balancer;
-    let targets = balancer.describe_target_health(outputs, service).await;
-    let targets = targets.ok()?;
+    let targets = targets(context, outputs, service).await?;
     let waits = |it: &&TargetHealth| matches!(it.state.as_str(), "initial" | "unhealthy");
-    if let Some(waits) = targets.iter().find(waits) {
-        let what = format!("a target is {}", waits.state);
-        return Some(with_reason(&what, waits.reason.clone()));
+    match targets.iter().find(waits) {
+        Some(it) => Some(with_reason(
+            &format!("a target is {}", it.state),
+            it.reason.as_ref(),
+        )),
+        None => lack(&targets),
     }
-    let has_healthy = targets.iter().any(|it| it.state == "healthy");
-    (!has_healthy).then(|| "no target is healthy".to_owned())
 }
 
-fn with_reason(what: &str, reason: Option<String>) -> String {
+/// The targets of a service. `None`: they cannot be read, which says nothing about them.
+async fn targets(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    service: Service,
+) -> Option<Vec<TargetHealth>> {
+    let balancer = context.balancer;
+    let targets = balancer.describe_target_health(outputs, service).await;
+    targets.ok()
+}
+
+fn lack(targets: &[TargetHealth]) -> Option<String> {
+    if targets.iter().any(|it| it.state == "healthy") {
+        return None;
+    }
+    let reason = targets.iter().find_map(|it| it.reason.as_ref());
+    Some(with_reason("no target is healthy", reason))
+}
+
+fn with_reason(what: &str, reason: Option<&String>) -> String {
     reason.map_or(what.to_owned(), |reason| format!("{what}: {reason}"))
 }
