@@ -55,7 +55,12 @@ impl Release<'_> {
             Ok(result) => result,
             Err(error) => return self.ended_by(error),
         };
-        result.superseded |= self.leave_to_others().await;
+        match self.leave_to_others().await {
+            Ok(found) => result.superseded |= found,
+            // That something is not back says more.
+            Err(error) if !result.by_hand.is_empty() => self.ignore(error.text()),
+            Err(error) => return self.ended_by(error),
+        }
         if changed.is_empty() {
             report.emit(RollbackEvent::NothingRolledBack { number });
         }
@@ -70,17 +75,29 @@ impl Release<'_> {
     }
 
     /// Names each component that is back, or was not touched, and is somebody else's by now.
-    async fn leave_to_others(&mut self) -> bool {
+    /// Returns whether there is one.
+    ///
+    /// # Errors
+    /// Where nothing can be read any more: then nobody knows that everything is back.
+    async fn leave_to_others(&mut self) -> Result<bool, ReleaseError> {
         let mut found = false;
-        while let Err(ReleaseError::Superseded {
-            component: Some(component),
-            by,
-        }) = self.ensure_as_recorded().await
-        {
-            self.leave_alone(component, by);
-            found = true;
+        loop {
+            match self.ensure_as_recorded().await {
+                Ok(()) => return Ok(found),
+                Err(ReleaseError::Superseded {
+                    component: Some(component),
+                    by,
+                }) => {
+                    self.leave_alone(component, by);
+                    found = true;
+                }
+                Err(ReleaseError::Failed(failure)) => {
+                    self.ignore(format!("{:#}", failure.error));
+                    return Ok(found);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        found
     }
 
     fn leave_alone(&mut self, component: Component, by: String) {
@@ -106,7 +123,9 @@ impl Release<'_> {
         match self.roll_back_steps(&others).await {
             Ok(mut result) => {
                 result.superseded = true;
-                self.leave_to_others().await;
+                if let Err(error) = self.leave_to_others().await {
+                    self.ignore(error.text());
+                }
                 conclusion(message, &result)
             }
             Err(error) => self.ended_by(error),

@@ -16,6 +16,8 @@ use crate::world::KILLED;
 use crate::world::STALENESS;
 use crate::world::components::{COMPONENTS, GOVERNANCE};
 
+/// So long ECS may be at a rollout whose tasks are all there, such as for its alarms.
+const ROLLOUT_MAX: Millis = 120_000;
 /// A holder that has not confirmed its beat for this long changes nothing.
 const BEAT_MAX: Millis = 20_000;
 
@@ -146,13 +148,17 @@ impl Court<'_> {
         found
     }
 
-    /// Whether a look at this time found the revision that a change replaces: another run that has
-    /// gone back to it brought nothing new.
+    /// Whether a look at this time found the revision that a change replaces, alone or in the middle
+    /// of being replaced: another run that has gone back to it brought nothing new.
     fn saw(&self, looked: Millis, change: &ServiceChange) -> bool {
         let mut moments = self.state.model.truth.moments.iter().rev();
         let then = moments.find(|it| it.at <= looked);
         let runs = then.and_then(|it| it.runs.get(&change.service));
-        runs == Some(&Runs::Whole(change.from.clone()))
+        let mut changes = self.state.model.truth.changes.iter().rev();
+        let newest = changes.find(|it| it.service == change.service && it.at <= looked);
+        let is_replaced =
+            |newest: &ServiceChange| newest.from == change.from && looked < newest.at + ROLLOUT_MAX;
+        runs == Some(&Runs::Whole(change.from.clone())) || newest.is_some_and(is_replaced)
     }
 
     /// Whether what a change replaces came by a call that was delayed.
@@ -343,7 +349,8 @@ impl Court<'_> {
         let Some(record) = changes else {
             return Vec::new();
         };
-        if exit == 11 && !COMPONENTS.iter().any(|it| self.is_changed_by_others(*it)) {
+        let moved_on = COMPONENTS.iter().any(|it| self.is_changed_by_others(*it));
+        if exit == 11 && !moved_on && !self.was_cleaned_up() {
             return vec!["(a) refused since something moved on, and nothing did".to_owned()];
         }
         let entries = &record.entries;
@@ -354,6 +361,16 @@ impl Court<'_> {
         named
             .map(|it| format!("(a) {it} is told as superseded, and nobody changed it"))
             .collect()
+    }
+
+    /// Whether a cleanup may have removed what this process relies on since it began.
+    fn was_cleaned_up(&self) -> bool {
+        let opened = self.state.processes.iter().filter_map(|it| it.opened);
+        let mut since = opened.filter(|(_, at)| *at >= self.facts.started);
+        since.any(|(number, _)| {
+            let record = self.state.record(number);
+            record.is_some_and(|it| it.kind == RecordKind::Cleanup)
+        })
     }
 
     fn was_taken_over(&self, record: &Record) -> bool {

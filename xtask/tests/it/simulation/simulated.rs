@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use xtask::decide::release::record::Record;
 use xtask::decide::release::snapshot::ServiceState;
 
 use super::faults::{InjectedFault, PlannedFault, PortCall};
@@ -23,6 +24,12 @@ pub(super) struct Simulated {
 pub(super) struct SimulatedMoment<'a> {
     pub(super) model: ModelGuard<'a>,
     state: MutexGuard<'a, SimulatedState>,
+}
+
+impl SimulatedMoment<'_> {
+    pub(super) fn record(&self, number: u64) -> Option<Record> {
+        self.model.0.record(number)
+    }
 }
 
 pub(super) struct ModelGuard<'a>(MutexGuard<'a, FakeState>);

@@ -222,3 +222,18 @@ async fn credentials_that_expire_while_taking_back_tell_what_is_not_back() {
     ]);
     assert_eq!(fake.record(2).state, ReleaseState::InProgress);
 }
+
+/// Somebody may have changed a component meanwhile: nobody can look any more.
+#[tokio::test(start_paused = true)]
+async fn credentials_that_expire_before_the_last_look_leave_open_whether_all_is_back() {
+    let fake = Fake::released().await;
+    fake.edit(&[ORBIT], "two");
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
+    fake.after_write_of("orbit rolled back", |state| state.expired = true);
+    let output = fake.deploy_all().await;
+    output.fails(22).says(&[
+        "orbit       rolled back to demo-orbit:1",
+        "expired in the middle of release 2",
+    ]);
+    assert_eq!(fake.record(2).state, ReleaseState::InProgress);
+}
