@@ -338,6 +338,22 @@ impl<'a> Interruption<'a> {
     }
 }
 
+/// Returns what a look finds as it should be. One look may be stale, so only several in a row show
+/// that something is not what it was: then what the last one found is the error.
+async fn several_looks<T, E>(
+    mut look: impl AsyncFnMut() -> Result<Result<T, E>, E>,
+) -> Result<T, E> {
+    let mut looks = 1;
+    loop {
+        let found = look().await?;
+        if found.is_ok() || looks == LOOKS_MIN {
+            return found;
+        }
+        looks += 1;
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
 /// One release, or one rotation of the signing key, while it is under way.
 struct Release<'a> {
     context: Context<'a>,
@@ -486,7 +502,7 @@ impl Release<'_> {
     /// Everything still runs what the record says. Somebody else may have changed a component
     /// after its part of the release was over.
     async fn ensure_as_recorded(&self) -> Result<(), ReleaseError> {
-        self.several_looks(async || {
+        several_looks(async || {
             let observed = self.answered(async || observe(&self.context, self.outputs).await);
             let differs = self.record.entries.differs(&observed.await?.snapshot);
             Ok(differs.map_or(Ok(()), |(component, by)| {
@@ -495,23 +511,6 @@ impl Release<'_> {
             }))
         })
         .await
-    }
-
-    /// Returns what a look finds as it should be. One look may be stale, so only several in a row
-    /// show that something is not what it was: then what the last one found is the error.
-    async fn several_looks<T>(
-        &self,
-        mut look: impl AsyncFnMut() -> Result<Result<T, ReleaseError>, ReleaseError>,
-    ) -> Result<T, ReleaseError> {
-        let mut looks = 1;
-        loop {
-            let found = look().await?;
-            if found.is_ok() || looks == LOOKS_MIN {
-                return found;
-            }
-            looks += 1;
-            sleep(LOOK_INTERVAL).await;
-        }
     }
 
     /// A real dispatch, through the load balancer. It is repeated for longer where a service that
@@ -597,7 +596,7 @@ impl Release<'_> {
         snapshot: &Snapshot,
         mut observe: impl AsyncFnMut() -> Result<Observed>,
     ) -> Result<(), ReleaseError> {
-        self.several_looks(async || {
+        several_looks(async || {
             let now = self.answered(&mut observe).await?.snapshot;
             let changes = snapshot.changed_since(&now);
             if changes.is_empty() {

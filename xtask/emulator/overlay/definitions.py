@@ -229,7 +229,8 @@ def run(client, container, arguments, **options):
 
 def is_unanswered(error):
     """Docker was not there, or says that it is ending, which is no fault of the task's."""
-    return "context canceled" in str(error) or any(isinstance(it, OSError) and not isinstance(it, APIError) for it in (error, error.__cause__))
+    lost = [it for it in (error, error.__cause__) if isinstance(it, OSError) and not isinstance(it, APIError)]
+    return bool(lost) or "context canceled" in str(error)
 
 
 def answers(client):
@@ -239,8 +240,8 @@ def answers(client):
         return False
 
 
-def remove(client, task_arn, name):
-    """What may have been made of a container before Docker was gone."""
+def remove(client, task_arn, name=None):
+    """What Docker has of a task, or of one container of it, also where that could not start."""
     for found in containers_of(client, task_arn, name):
         client.api.remove_container(found["Id"], force=True, v=True)
 
@@ -249,8 +250,10 @@ def is_active(task_arn):
     return ecs._task_is_active(task_arn, ecs._tasks.get(task_arn) or {})
 
 
-def containers_of(client, task_arn, name):
-    labels = [f"com.amazonaws.ecs.task-arn={task_arn}", f"com.amazonaws.ecs.container-name={name}"]
+def containers_of(client, task_arn, name=None):
+    labels = [f"com.amazonaws.ecs.task-arn={task_arn}"]
+    if name:
+        labels.append(f"com.amazonaws.ecs.container-name={name}")
     return client.api.containers(all=True, filters={"label": labels})
 
 

@@ -175,9 +175,7 @@ def fail_start(task, client, reason):
     task["_stopped"] = time.time()
     ecs._cleanup_task_resources(task, client)
     # Docker leaves a container that was created and could not start.
-    filters = {"label": f"com.amazonaws.ecs.task-arn={task['taskArn']}"}
-    for row in client.api.containers(all=True, filters=filters):
-        client.api.remove_container(row["Id"], force=True, v=True)
+    definitions.remove(client, task["taskArn"])
 
 
 @replace(ecs, "_maybe_mark_stopped", "_watch_task_lifecycle")

@@ -111,7 +111,6 @@ pub(super) struct FailedRollout<'a> {
     pub(super) service: Service,
     pub(super) revision: &'a Revision,
     pub(super) reason: &'a str,
-    /// The newest event of before it.
     pub(super) watch: &'a Watch,
 }
 
@@ -141,13 +140,8 @@ pub(super) async fn gather(
     evidence
         .notes
         .extend(targets.map(|why| format!("targets     {why}")));
-    let events = events_since(
-        context,
-        outputs,
-        service,
-        failed.watch.known_event.as_deref(),
-    )
-    .await;
+    let known = failed.watch.known_event.as_deref();
+    let events = events_since(context, outputs, service, known).await;
     let events = events.unwrap_or_else(|error| {
         evidence.note(format!("events      could not be read: {error:#}"));
         Vec::new()

@@ -91,8 +91,8 @@ impl Release<'_> {
                     self.leave_alone(component, by);
                     found = true;
                 }
-                Err(ReleaseError::Failed(failure)) => {
-                    self.ignore(format!("{:#}", failure.error));
+                Err(error @ ReleaseError::Failed(_)) => {
+                    self.ignore(error.text());
                     return Ok(found);
                 }
                 Err(error) => return Err(error),

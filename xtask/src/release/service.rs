@@ -12,7 +12,7 @@ use super::observe::primary_revision;
 use super::rollback::RollbackOutcome;
 use super::{
     ComponentFailure, POLL_INTERVAL, PROOF_LIMIT, ProofTime, ROLLOUT_LIMIT, Release, ReleaseError,
-    evidence, targets,
+    evidence, several_looks, targets,
 };
 use crate::catalog::Service;
 use crate::decide::artifact::image::Key;
@@ -93,7 +93,7 @@ impl Release<'_> {
         service: Service,
         known: &[&Revision],
     ) -> Result<ServiceState, ReleaseError> {
-        self.several_looks(async || {
+        several_looks(async || {
             let state = self.service_state(service).await?;
             let primary = primary_revision(service, &state)?;
             let is_known = known.contains(&&primary) || self.inherits_revision(service, &primary);
@@ -217,9 +217,9 @@ impl Release<'_> {
     ) -> Result<(), ReleaseError> {
         let cluster = self.context.cluster;
         // One that was registered a moment ago may not be there yet.
-        let registered = self.several_looks(async || {
+        let registered = several_looks(async || {
             let found = self.answered(async || cluster.describe_task_definition(revision).await);
-            let missing = || anyhow!("ECS does not describe {revision}").into();
+            let missing = || ReleaseError::from(anyhow!("ECS does not describe {revision}"));
             Ok(found.await?.ok_or_else(missing))
         });
         let running = registered.await?.running(revision);

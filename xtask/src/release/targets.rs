@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
-use super::{LOOK_INTERVAL, LOOKS_MIN};
+use super::several_looks;
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
 use crate::decide::release::snapshot::TargetHealth;
@@ -22,32 +22,31 @@ pub async fn ensure_served(context: &Context<'_>, outputs: &Outputs) -> Result<(
     let seconds = outputs.target_check_seconds;
     context.report.emit(InfraEvent::CheckingTargets { seconds });
     sleep(Duration::from_secs(seconds)).await;
-    let mut unserved = unserved(context, outputs).await?;
-    for _ in 1..LOOKS_MIN {
+    several_looks(async || {
+        let unserved = unserved(context, outputs).await?;
         if unserved.is_empty() {
-            break;
+            return Ok(Ok(()));
         }
-        sleep(LOOK_INTERVAL).await;
-        unserved = self::unserved(context, outputs).await?;
-    }
-    if unserved.is_empty() {
-        return Ok(());
-    }
-    let message = format!("after the apply, {}", unserved.join("; "));
-    let hint = "the load balancer or the network between it and the tasks was changed: correct \
-                `infra/`, then `cargo xtask deploy`; nothing was released";
-    Err(Failure::new(Kind::CheckFailed, message).hint(hint).into())
+        let message = format!("after the apply, {}", unserved.join("; "));
+        let hint = "the load balancer or the network between it and the tasks was changed: \
+                    correct `infra/`, then `cargo xtask deploy`";
+        Ok(Err(Failure::new(Kind::CheckFailed, message)
+            .hint(hint)
+            .into()))
+    })
+    .await
 }
 
 /// The services that have tasks and no healthy target, and why.
 async fn unserved(context: &Context<'_>, outputs: &Outputs) -> Result<Vec<String>> {
+    let services: Vec<Service> = outputs.services.keys().copied().collect();
+    let states = context.cluster.describe_services(outputs, &services);
     let mut unserved = Vec::new();
-    for service in outputs.services.keys() {
-        let state = context.cluster.describe_service(outputs, *service).await?;
+    for (service, state) in states.await? {
         if state.desired == 0 {
             continue;
         }
-        if let Some(why) = none_is_healthy(context, outputs, *service).await {
+        if let Some(why) = none_is_healthy(context, outputs, service).await {
             unserved.push(format!("{service}: {why}"));
         }
     }

@@ -107,28 +107,20 @@ async fn the_lock_of_a_holder_that_lives_is_taken_where_the_user_wants_that() {
     );
 }
 
+/// Also right at its end: then it does not say that it succeeded.
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_somebody_deleted_ends_its_holder_and_keeps_nobody_out() {
-    let fake = a_second_release().await;
-    fake.meanwhile("probe axon", |state| state.lock = None);
-    fake.deploy_all()
-        .await
-        .fails(23)
-        .says(&["the lock is not in the table any more"]);
-    fake.deploy_all().await.succeeds();
-    assert_eq!(fake.record(2).state, ReleaseState::Abandoned);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_release_whose_lock_is_gone_at_its_end_does_not_say_that_it_succeeded() {
-    let fake = a_second_release().await;
-    fake.meanwhile("close 2", |state| state.lock = None);
-    fake.deploy_all()
-        .await
-        .fails(23)
-        .says(&["release 2 was superseded: the lock is not in the table any more"]);
-    assert_eq!(fake.record(2).state, ReleaseState::InProgress);
-    fake.deploy_all().await.succeeds();
+    for at in ["probe axon", "close 2"] {
+        let fake = a_second_release().await;
+        fake.meanwhile(at, |state| state.lock = None);
+        fake.deploy_all()
+            .await
+            .fails(23)
+            .says(&["release 2 was superseded: the lock is not in the table any more"]);
+        assert_eq!(fake.record(2).state, ReleaseState::InProgress, "{at}");
+        fake.deploy_all().await.succeeds();
+        assert_eq!(fake.record(2).state, ReleaseState::Abandoned, "{at}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
