@@ -8,11 +8,12 @@ import os
 import time
 from pathlib import Path
 
-from docker.errors import APIError, DockerException
+from docker.errors import DockerException
 from docker.types import Ulimit
 from ministack.core import container_reaper
 from ministack.core.responses import error_response_json
 from ministack.services import ecs, secretsmanager, ssm
+from requests import HTTPError
 
 from . import unsure
 from .pins import rely, replace
@@ -229,7 +230,7 @@ def run(client, container, arguments, **options):
 
 def is_unanswered(error):
     """Docker was not there, or says that it is ending, which is no fault of the task's."""
-    lost = [it for it in (error, error.__cause__) if isinstance(it, OSError) and not isinstance(it, APIError)]
+    lost = [it for it in (error, error.__cause__) if isinstance(it, OSError) and not isinstance(it, HTTPError)]
     return bool(lost) or "context canceled" in str(error)
 
 

@@ -4,8 +4,9 @@ import json
 import unittest
 from unittest import mock
 
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from ministack.services import ecs
+from requests import HTTPError
 
 from overlay import definitions, unsure
 
@@ -94,6 +95,15 @@ class Containers(unittest.TestCase):
             started = definitions.run(client, {"name": "demo", "image": "demo"}, asked)
         self.assertEqual(started, "started")
         client.api.remove_container.assert_called_once_with("1", force=True, v=True)
+
+    def test_a_start_that_docker_refused_is_not_tried_again(self):
+        client = mock.Mock()
+        refused = APIError("no such user")
+        refused.__cause__ = HTTPError("400")  # as docker-py raises it
+        client.containers.run.side_effect = [refused, "started"]
+        asked = {"labels": {"com.amazonaws.ecs.task-arn": "arn:task/1"}}
+        with mock.patch.object(ecs, "_task_is_active", return_value=True), self.assertRaises(APIError):
+            definitions.run(client, {"name": "demo", "image": "demo"}, asked)
 
     def test_the_health_check_of_the_image_is_ignored(self):
         self.assertEqual(arguments()["healthcheck"], {"test": ["NONE"]})
