@@ -77,7 +77,7 @@ def loop():
     answers = True
     while not ENDING.wait(TICK):
         try:
-            tick()
+            tick(was_away=not answers)
             if not answers:
                 log.warning("Docker answers again")
                 tell_all("goes on: Docker answers again.")
@@ -101,10 +101,10 @@ def everything():
     return [item for item in ecs._services.all_items() if item[1]["status"] in ("ACTIVE", "DRAINING")]
 
 
-def tick():
+def tick(was_away):
     now = time.time()
     targets.tick(time.monotonic())
-    tasks.observe(ecs._get_docker())
+    tasks.observe(ecs._get_docker(), was_away)
     with LOCK:
         for (account, region, key), service in everything():
             if not ENDING.is_set():

@@ -22,10 +22,14 @@ STOP_TIMEOUT = 30
 # How ECS shows SIGKILL, also of a container that is gone.
 # https://repost.aws/knowledge-center/ecs-task-stopped
 KILLED = 137
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html, stopCode
+CONTAINER_ENDED = ("Essential container in task exited", "EssentialContainerExited")
+HOST_ENDED = ("Host stopped: Docker ended, and the containers of the task with it", "TerminationNotice")
 
 
-def observe(client):
-    """Takes over what Docker knows. Raises where Docker does not answer."""
+def observe(client, was_away=False):
+    """Takes over what Docker knows. Raises where Docker does not answer. Containers that ended while
+    it was away ended with it."""
     if client is None:
         raise DockerException("it has not answered since the start")
     filters = {"label": definitions.instance_label()}
@@ -33,10 +37,10 @@ def observe(client):
     for (account, region, _arn), task in ecs._tasks.all_items():
         if task.get("lastStatus") == "RUNNING" and task.get("desiredStatus") == "RUNNING":
             with request_scope(account, region):
-                observe_task(client, task, rows)
+                observe_task(client, task, rows, was_away)
 
 
-def observe_task(client, task, rows):
+def observe_task(client, task, rows, was_away=False):
     essentials = task.get("_container_essentials") or []
     for at, identity in enumerate(list(task.get("_docker_ids") or [])):
         container, row = task["containers"][at], rows.get(identity)
@@ -48,7 +52,7 @@ def observe_task(client, task, rows):
         elif container.get("lastStatus") != "STOPPED" and ended(client, identity, container):
             container["lastStatus"] = "STOPPED"
         if container.get("lastStatus") == "STOPPED" and essentials[at]:
-            stop(task, "Essential container in task exited", "EssentialContainerExited")
+            stop(task, *(HOST_ENDED if was_away else CONTAINER_ENDED))
             return
     written = definitions.of_task(task)["containerDefinitions"]
     checked = {it["name"] for it in written if it.get("healthCheck")}
@@ -108,7 +112,8 @@ def stop(task, reason, code):
     ecs_metadata.set_task_status(arn, known_status="RUNNING", desired_status="STOPPED")
     delay = targets.drain(task.pop("_targets", []))
     name = f"ecs-stop-{arn.rsplit('/', 1)[-1][:8]}"
-    spawn_background(finish, task, 0 if code == "EssentialContainerExited" else delay, thread_name=name)
+    has_ended = (reason, code) in (CONTAINER_ENDED, HOST_ENDED)
+    spawn_background(finish, task, 0 if has_ended else delay, thread_name=name)
     return True
 
 

@@ -7,7 +7,7 @@ from docker.errors import DockerException
 
 from overlay import scheduler, tasks
 
-from .world import World
+from .world import Docker, World
 
 
 class Engine(unittest.TestCase):
@@ -18,7 +18,10 @@ class Engine(unittest.TestCase):
     def test_an_engine_that_does_not_answer_is_told_about_once(self):
         failures = [DockerException("gone"), ConnectionError("gone"), None, None]
 
-        def tick():
+        looks = []
+
+        def tick(was_away):
+            looks.append(was_away)
             failure = failures.pop(0)
             if not failures:
                 scheduler.ENDING.set()
@@ -29,6 +32,7 @@ class Engine(unittest.TestCase):
         with mock.patch.object(scheduler, "tick", tick), mock.patch.object(scheduler, "TICK", 0), \
                 self.assertLogs("ecs") as logs:
             scheduler.loop()
+        self.assertEqual(looks, [False, True, True, False])
         self.assertEqual(len(logs.records), 2, logs.output)
         self.assertIn("Docker does not answer", logs.output[0])
         told = [it for it in self.world.messages() if "Docker" in it]
@@ -39,6 +43,21 @@ class Engine(unittest.TestCase):
     def test_without_an_engine_nothing_is_observed(self):
         with self.assertRaises(DockerException):
             tasks.observe(None)
+
+    def test_containers_that_ended_with_the_engine_are_replaced_and_count_as_no_failure(self):
+        world = self.world
+        world.update(taskDefinition=world.register())
+        world.tick()
+        new = world.service["deployments"][0]["taskDefinition"]
+        lost = world.running(new)
+        for task in lost:
+            task["_docker_ids"] = ["1"]
+            tasks.observe_task(Docker(ExitCode=137), task, {}, was_away=True)
+        world.until(lambda: all(it["lastStatus"] == "STOPPED" for it in lost))
+        self.assertEqual([it["stopCode"] for it in lost], ["TerminationNotice"] * 2)
+        self.assertEqual(world.service["deployments"][0]["failedTasks"], 0)
+        world.until(lambda: world.state() == "COMPLETED", healthy=True)
+        self.assertEqual(world.service["taskDefinition"], new)
 
     def test_a_health_check_whose_program_is_not_in_the_image_is_told_about(self):
         world = self.world

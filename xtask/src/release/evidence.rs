@@ -43,14 +43,18 @@ impl Evidence {
     }
 
     /// What went wrong in the program's own words: `NAME exited with 78: PORT: ...`; or which
-    /// health check failed; or the first cause that is known.
+    /// health check failed; or the first cause that is known. A host that is lost explains all else.
     pub(super) fn headline(&self) -> Option<String> {
+        let known = self.causes.iter().find(|it| it.kind != CauseKind::Unknown);
+        let of_cause = |cause: &Cause| format!("{}: {}", cause.kind.name(), cause.detail);
+        if let Some(lost) = known.filter(|it| it.kind == CauseKind::HostLost) {
+            return Some(of_cause(lost));
+        }
         let mut tasks = self.tasks.iter();
         let sick = tasks.find(|it| it.reason.contains("health check"));
-        let known = self.causes.iter().find(|it| it.kind != CauseKind::Unknown);
         sick.map(|sick| without_arn(&sick.reason))
             .or_else(|| self.exit())
-            .or_else(|| known.map(|cause| format!("{}: {}", cause.kind.name(), cause.detail)))
+            .or_else(|| known.map(of_cause))
     }
 
     /// The first exit of a container that is a failure, with its last words.
@@ -130,7 +134,11 @@ pub(super) async fn gather(
     let mut evidence = Evidence::default();
     let tasks = context.cluster.stopped_tasks(outputs, service, revision);
     let tasks: Vec<StoppedTask> = match tasks.await {
-        Ok(tasks) => tasks.into_iter().filter(StoppedTask::is_evidence).collect(),
+        Ok(mut tasks) => {
+            tasks.retain(|it| it.is_evidence() || it.lost_its_host());
+            tasks.sort_by_key(StoppedTask::lost_its_host);
+            tasks
+        }
         Err(error) => {
             evidence.note(format!("tasks       could not be read: {error:#}"));
             Vec::new()

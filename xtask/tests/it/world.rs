@@ -105,6 +105,8 @@ pub(crate) struct FakeState {
     pub(crate) keeps_its_secret: Option<Service>,
     /// Calls that failed because the called task did not have the key that they were signed with.
     pub(crate) lost: Vec<String>,
+    /// What calls removed that were carried out late.
+    removed_late: BTreeSet<String>,
     ledger: BTreeMap<u64, String>,
     pub(crate) lock: Option<Lock>,
     pub(crate) hold: Option<Hold>,
@@ -283,6 +285,7 @@ impl Fake {
             secret_refresh: Duration::from_mins(5),
             keeps_its_secret: None,
             lost: Vec::new(),
+            removed_late: BTreeSet::new(),
             ledger: BTreeMap::new(),
             lock: None,
             hold: None,

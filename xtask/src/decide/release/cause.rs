@@ -37,6 +37,7 @@ pub enum CauseKind {
     ContainerHealthCheck,
     TargetHealthCheck,
     NoCapacity,
+    HostLost,
     TooSlow,
     Alarm,
     DeploymentStopped,
@@ -60,6 +61,7 @@ impl CauseKind {
             Self::ContainerHealthCheck => "container health check fails",
             Self::TargetHealthCheck => "target health check fails",
             Self::NoCapacity => "no capacity",
+            Self::HostLost => "host lost",
             Self::TooSlow => "too slow to start",
             Self::Alarm => "alarm went off",
             Self::DeploymentStopped => "deployment stopped by somebody",
@@ -108,6 +110,10 @@ impl CauseKind {
                  grace period where it only needs longer"
             }
             Self::NoCapacity => "wait and deploy again, or add subnets of other availability zones",
+            Self::HostLost => {
+                "the machine that ran the tasks went away: deploy again (`cargo xtask doctor --fix` \
+                 starts Docker, where the local AWS runs them)"
+            }
             Self::TooSlow => "see in `cargo xtask logs` what the program waits for",
             Self::Alarm => "see why the alarm went off before the release is tried again",
             Self::DeploymentStopped => "ask whoever stopped it; `cargo xtask deploy` tries again",
@@ -143,7 +149,8 @@ impl Cause {
         Self {
             kind,
             detail: detail.to_owned(),
-            lasts: kind != CauseKind::NoCapacity && !is_passing(detail),
+            lasts: !matches!(kind, CauseKind::NoCapacity | CauseKind::HostLost)
+                && !is_passing(detail),
         }
     }
 }
@@ -168,7 +175,7 @@ fn is_passing(text: &str) -> bool {
 }
 
 /// By the words of the task and of its containers; the first that they contain decides.
-const WORDS: [(&str, CauseKind); 24] = [
+const WORDS: [(&str, CauseKind); 23] = [
     ("outofmemoryerror", CauseKind::OutOfMemory),
     ("exec format error", CauseKind::WrongArchitecture),
     ("matching platform", CauseKind::WrongArchitecture),
@@ -177,7 +184,6 @@ const WORDS: [(&str, CauseKind); 24] = [
     ("log group does not exist", CauseKind::LogGroupMissing),
     ("capacity is unavailable", CauseKind::NoCapacity),
     ("resource:", CauseKind::NoCapacity),
-    ("spot", CauseKind::NoCapacity),
     ("cannotpull", CauseKind::ImageNotPulled),
     ("failed to pull image", CauseKind::ImageNotPulled),
     ("registry auth", CauseKind::ImageNotPulled),
@@ -200,6 +206,9 @@ const WORDS: [(&str, CauseKind); 24] = [
 
 /// Why a task failed. `None`: its words say nothing that is known.
 pub fn of_task(task: &StoppedTask) -> Option<Cause> {
+    if task.lost_its_host() {
+        return Some(Cause::of(CauseKind::HostLost, &task.reason));
+    }
     let of_containers = task.containers.iter().filter_map(|it| it.reason.as_deref());
     let texts: Vec<&str> = [task.reason.as_str()]
         .into_iter()
@@ -247,7 +256,7 @@ fn permission_missing(text: &str) -> Option<Cause> {
 /// What is known of a rollout that failed.
 #[derive(Debug)]
 pub struct Seen<'a> {
-    /// The tasks that failed.
+    /// The tasks that failed, and those that lost their host.
     pub tasks: &'a [StoppedTask],
     /// Why targets of the load balancer were unhealthy.
     pub targets: &'a BTreeSet<String>,
@@ -267,6 +276,11 @@ pub fn causes(seen: &Seen<'_>) -> Vec<Cause> {
             causes.push(cause);
         }
     };
+    // The local AWS says so; nothing else that failed meanwhile matters.
+    let host_is_lost = |text: &&String| text.contains("Docker does not answer");
+    if let Some(event) = seen.events.iter().find(host_is_lost) {
+        add(Cause::of(CauseKind::HostLost, event));
+    }
     for task in seen.tasks {
         match of_task(task) {
             Some(cause) => add(explained(cause, seen.targets)),
@@ -502,6 +516,34 @@ mod tests {
         ];
         let found = kinds(&tasks, &[], &["was unable to place a task"], "breaker");
         assert_eq!(found, [ContainerExited, ContainerHealthCheck, NoCapacity]);
+    }
+
+    #[test]
+    fn a_lost_host_is_no_failure_of_the_revision_and_explains_all_that_failed_with_it() {
+        let host_lost = |code: &str| StoppedTask {
+            stop_code: code.into(),
+            ..exited(137, None)
+        };
+        for code in ["TerminationNotice", "SpotInterruption"] {
+            let lost = [host_lost(code), host_lost(code)];
+            assert_eq!(
+                kinds(&lost, &[], &[], "it did not prove itself"),
+                [HostLost]
+            );
+            assert_eq!(lasting(&lost, &BTreeSet::new()), None);
+        }
+        let exits = [exited(1, None), host_lost("TerminationNotice")];
+        assert_eq!(
+            kinds(&exits, &[], &[], "breaker"),
+            [ContainerExited, HostLost]
+        );
+        let event = "is unable to go on: Docker does not answer. Remedy: start it.";
+        let refused = ["Health checks failed"];
+        assert_eq!(
+            kinds(&exits[..1], &[], &[event], "breaker"),
+            [HostLost, ContainerExited]
+        );
+        assert_eq!(kinds(&[], &refused, &[event], "timed out")[0], HostLost);
     }
 
     #[test]

@@ -396,6 +396,15 @@ impl StoppedTask {
             )
     }
 
+    /// Whether it ended with the machine that it ran on, which says nothing about the revision
+    /// either.
+    pub fn lost_its_host(&self) -> bool {
+        matches!(
+            self.stop_code.as_str(),
+            "TerminationNotice" | "SpotInterruption"
+        )
+    }
+
     /// Such a task has the code of every task that the scheduler stops; only the reason tells.
     pub fn failed_a_health_check(&self) -> bool {
         self.stop_code == "ServiceSchedulerInitiated" && self.reason.contains("health check")

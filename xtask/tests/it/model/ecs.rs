@@ -1,6 +1,7 @@
 //! Services, the calls that change them, and time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
@@ -131,6 +132,8 @@ pub(crate) struct ModelService {
     pub(super) service_deployments: Vec<ServiceDeploymentAnswer>,
     /// The newest deployment that was completed.
     pub(super) completed: Option<ModelDeployment>,
+    /// When deployments were completed.
+    pub(super) completions: Vec<Millis>,
     pub(super) tasks: Vec<ModelTask>,
     pub(super) alarms: Option<AlarmSettings>,
     pub(super) in_alarm: bool,
@@ -299,6 +302,7 @@ impl EcsModel {
             name: service.to_owned(),
             desired: 0,
             completed: Some(first.clone()),
+            completions: Vec::new(),
             deployments: vec![first],
             service_deployments: Vec::new(),
             tasks: Vec::new(),
@@ -397,6 +401,12 @@ impl EcsModel {
     pub(crate) fn never_goes_back(&mut self, service: &str) {
         let service = self.services.get_mut(service).unwrap();
         service.breaker_rolls_back = false;
+    }
+
+    /// Whether a deployment of a service was completed in this time.
+    pub(crate) fn completed_in(&self, service: &str, time: RangeInclusive<Millis>) -> bool {
+        let completions = &self.services[service].completions;
+        completions.iter().any(|at| time.contains(at))
     }
 
     /// The targets of a service drain for so long (`deregistration_delay`).

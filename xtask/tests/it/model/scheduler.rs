@@ -363,6 +363,7 @@ impl ModelService {
             }
         }
         deployment.rollout = RolloutStatus::Completed;
+        self.completions.push(now);
         let name = deployment.name();
         deployment.reason = format!("ECS deployment {name} completed.");
         let goes_back = deployment.goes_back;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use xtask::catalog::Component;
 use xtask::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use xtask::decide::release::rollout::Outcome;
+use xtask::decide::release::snapshot::ServiceRunning;
 
 use super::faults::{InjectedFault, PlannedFault, PortCall};
 use super::process::SimulatedProcess;
@@ -16,8 +17,6 @@ use crate::world::KILLED;
 use crate::world::STALENESS;
 use crate::world::components::{COMPONENTS, GOVERNANCE};
 
-/// So long ECS may be at a rollout whose tasks are all there, such as for its alarms.
-const ROLLOUT_MAX: Millis = 120_000;
 /// A holder that has not confirmed its beat for this long changes nothing.
 const BEAT_MAX: Millis = 20_000;
 
@@ -154,11 +153,17 @@ impl Court<'_> {
         let mut moments = self.state.model.truth.moments.iter().rev();
         let then = moments.find(|it| it.at <= looked);
         let runs = then.and_then(|it| it.runs.get(&change.service));
+        let replaced = self.under_way(&change.service, looked);
+        runs == Some(&Runs::Whole(change.from.clone()))
+            || replaced.is_some_and(|it| it.from == change.from)
+    }
+
+    /// The change of a service that ECS had not completed at this time.
+    fn under_way(&self, service: &str, at: Millis) -> Option<&ServiceChange> {
         let mut changes = self.state.model.truth.changes.iter().rev();
-        let newest = changes.find(|it| it.service == change.service && it.at <= looked);
-        let is_replaced =
-            |newest: &ServiceChange| newest.from == change.from && looked < newest.at + ROLLOUT_MAX;
-        runs == Some(&Runs::Whole(change.from.clone())) || newest.is_some_and(is_replaced)
+        let newest = changes.find(|it| it.service == service && it.at <= at)?;
+        let is_over = self.state.model.completed_in(service, newest.at..=at);
+        (!is_over).then_some(newest)
     }
 
     /// Whether what a change replaces came by a call that was delayed.
@@ -228,19 +233,26 @@ impl Court<'_> {
         }
     }
 
-    /// What ran when the record was opened.
+    /// What ran when the record was opened. Somebody else's rollout that was under way then, and was
+    /// left alone, ends with either of its revisions.
     fn before(&self, entries: &Entries, component: Component) -> Expected {
         let (runs, alias) = self.facts.before.as_ref().unwrap();
-        match component {
-            Component::Function(_) => Expected::Version(Some(alias.clone())),
-            Component::Service(service) => match &runs[service.name()] {
-                Runs::Mixed => {
-                    let before = entries.services[&service].before.as_ref();
-                    Expected::of(before.map(|it| it.revision.to_string()))
-                }
-                runs => Expected::Runs(runs.clone()),
-            },
+        let service = match component {
+            Component::Function(_) => return Expected::Version(Some(alias.clone())),
+            Component::Service(service) => service,
+        };
+        let runs = match &runs[service.name()] {
+            Runs::Mixed => whole(entries.services[&service].before.as_ref()),
+            runs => runs.clone(),
+        };
+        let mut expected = vec![runs];
+        let (_, opened) = self.facts.opened.unwrap_or_default();
+        let rollout = self.under_way(service.name(), opened);
+        let is_left = !self.changes().any(|it| it.service == service.name());
+        if let Some(rollout) = rollout.filter(|_| is_left) {
+            expected.extend([&rollout.from, &rollout.to].map(|it| Runs::Whole(it.clone())));
         }
+        Expected::Runs(expected)
     }
 
     /// At one moment since the last change all components were as they should be.
@@ -253,7 +265,7 @@ impl Court<'_> {
         let moments = || self.state.model.truth.since(from);
         let services = |runs: &BTreeMap<String, Runs>| {
             expected.iter().all(|(component, expected)| match expected {
-                Expected::Runs(expected) => runs[component.name()] == *expected,
+                Expected::Runs(expected) => expected.contains(&runs[component.name()]),
                 Expected::Version(_) => true,
             })
         };
@@ -281,11 +293,11 @@ impl Court<'_> {
 
     /// Whether this ran of a service at a moment since it was changed. One that was not changed
     /// counts from a time on.
-    fn ran(&self, service: &str, expected: &Runs, unchanged_from: Millis) -> bool {
+    fn ran(&self, service: &str, expected: &[Runs], unchanged_from: Millis) -> bool {
         let changed = self.changes().filter(|it| it.service == service);
         let from = changed.map(|it| it.at).max().unwrap_or(unchanged_from);
         let mut moments = self.state.model.truth.since(from);
-        moments.any(|it| it.runs[service] == *expected)
+        moments.any(|it| expected.contains(&it.runs[service]))
     }
 
     /// Whether the alias named a version at some time since.
@@ -408,22 +420,21 @@ impl Court<'_> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expected {
-    Runs(Runs),
+    /// One of these.
+    Runs(Vec<Runs>),
     /// `None`: the record does not say.
     Version(Option<String>),
 }
 
-impl Expected {
-    fn of(revision: Option<String>) -> Self {
-        Self::Runs(revision.map_or(Runs::Nothing, Runs::Whole))
-    }
+fn whole(running: Option<&ServiceRunning>) -> Runs {
+    running.map_or(Runs::Nothing, |it| Runs::Whole(it.revision.to_string()))
 }
 
 fn after(entries: &Entries, component: Component) -> Expected {
     match component {
         Component::Service(service) => {
             let entry = &entries.services[&service];
-            Expected::of(entry.after.as_ref().map(|it| it.revision.to_string()))
+            Expected::Runs(vec![whole(entry.after.as_ref())])
         }
         Component::Function(function) => {
             let entry = &entries.functions[&function];

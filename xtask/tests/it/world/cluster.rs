@@ -312,6 +312,7 @@ impl Cluster for Fake {
         let call = EcsCall::Deregister(revision.to_string());
         self.call(&text, |state| {
             state.change_ecs(self.delivery, &call)?;
+            state.note_removed(self.delivery, revision.to_string());
             state.changed(&text);
             Ok(())
         })

@@ -11,6 +11,7 @@ use xtask::decide::release::snapshot::{FunctionState, FunctionVersion};
 use xtask::ports::{Functions, PublishedVersion};
 
 use super::Fake;
+use super::stores::version_of;
 
 /// What a version answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +140,7 @@ impl Functions for Fake {
                 bail!("an alias names version {version}");
             }
             state.lambda.versions.remove(version.as_str());
+            state.note_removed(self.delivery, version_of(version));
             state.changed(&call);
             Ok(())
         })

@@ -12,8 +12,10 @@ use xtask::decide::outputs::Outputs;
 use xtask::decide::release::hold::Hold;
 use xtask::decide::release::lock::Lock;
 use xtask::decide::release::record::{RECORD_BYTES_MAX, Record, RecordKind, ReleaseState};
+use xtask::decide::release::snapshot::FunctionVersion;
 use xtask::ports::{Ledger, LogLine, Logs, Opening, Registry};
 
+use super::cluster::Delivery;
 use super::{Fake, FakeState, GRACE};
 
 #[async_trait]
@@ -51,6 +53,7 @@ impl Registry for Fake {
         self.call(&call, |state| {
             let images = state.images.entry(service).or_default();
             images.retain(|_, it| !digests.contains(it));
+            state.note_removed(self.delivery, image_of(service));
             state.changed(&call);
             Ok(())
         })
@@ -61,6 +64,7 @@ impl Registry for Fake {
         self.call(&format!("push {service}"), |state| {
             let images = state.images.entry(service).or_default();
             images.insert(artifact.key.clone(), artifact.digest.clone());
+            state.removed_late.remove(&image_of(service));
             state.changed(format!("push {service}"));
             Ok(())
         })
@@ -139,16 +143,24 @@ impl FakeState {
                 .flat_map(BTreeMap::values);
             let image = running.image.expect("an image of this tool");
             if !images.any(|it| *it == image) {
-                lacking.push(format!("the image of {service}"));
+                lacking.push(image_of(service));
             }
         }
-        for (function, entry) in entries.functions {
-            let Some(running) = entry.after else { continue };
+        for running in entries.functions.into_values().filter_map(|it| it.after) {
             if !self.lambda.has(&running.version) {
-                lacking.push(format!("version {} of {function}", running.version));
+                lacking.push(version_of(&running.version));
             }
         }
+        lacking.retain(|it| !self.removed_late.contains(it));
         lacking
+    }
+
+    /// A call that is sent before the lock is lost may be carried out afterwards, and AWS removes
+    /// without a condition.
+    pub(super) fn note_removed(&mut self, delivery: Delivery, what: String) {
+        if delivery.late {
+            self.removed_late.insert(what);
+        }
     }
 
     /// A record of another run. Where it is in progress, that run holds the lock and lives.
@@ -175,6 +187,14 @@ impl FakeState {
     fn holds(&self, token: &str) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.token == token)
     }
+}
+
+fn image_of(service: Service) -> String {
+    format!("the image of {service}")
+}
+
+pub(super) fn version_of(version: &FunctionVersion) -> String {
+    format!("version {version} of a function")
 }
 
 #[async_trait]
