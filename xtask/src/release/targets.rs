@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
+use super::evidence::without_arn;
 use super::several_looks;
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
-use crate::decide::release::snapshot::TargetHealth;
+use crate::decide::release::snapshot::{ServiceEvent, TargetHealth};
 use crate::failure::{Failure, Kind};
 use crate::ports::Context;
 use crate::report::InfraEvent;
@@ -47,7 +48,10 @@ async fn unserved(context: &Context<'_>, outputs: &Outputs) -> Result<Vec<String
             continue;
         }
         if let Some(why) = none_is_healthy(context, outputs, service).await {
-            unserved.push(format!("{service}: {why}"));
+            // ECS may be replacing them already: then only its events say why they failed.
+            let event = state.events.iter().find_map(ServiceEvent::failure);
+            let event = event.map(|it| format!("; newest event of a failure: {}", without_arn(it)));
+            unserved.push(format!("{service}: {why}{}", event.unwrap_or_default()));
         }
     }
     Ok(unserved)
