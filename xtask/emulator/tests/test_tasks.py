@@ -53,6 +53,7 @@ class Engine(unittest.TestCase):
         for task in lost:
             task["_docker_ids"] = ["1"]
             tasks.observe_task(Docker(ExitCode=137), task, {}, was_away=True)
+            task["_docker_ids"] = []
         world.until(lambda: all(it["lastStatus"] == "STOPPED" for it in lost))
         self.assertEqual([it["stopCode"] for it in lost], ["TerminationNotice"] * 2)
         self.assertEqual(world.service["deployments"][0]["failedTasks"], 0)
