@@ -47,14 +47,23 @@ async fn unserved(context: &Context<'_>, outputs: &Outputs) -> Result<Vec<String
         if state.desired == 0 {
             continue;
         }
-        if let Some(why) = none_is_healthy(context, outputs, service).await {
-            // ECS may be replacing them already: then only its events say why they failed.
-            let event = state.events.iter().find_map(ServiceEvent::failure);
-            let event = event.map(|it| format!("; newest event of a failure: {}", without_arn(it)));
-            unserved.push(format!("{service}: {why}{}", event.unwrap_or_default()));
+        let targets = targets(context, outputs, service).await;
+        if let Some(why) = targets.and_then(|it| why_unserved(&it, &state.events)) {
+            unserved.push(format!("{service}: {why}"));
         }
     }
     Ok(unserved)
+}
+
+/// ECS may be replacing unhealthy targets already: then only its events say why they failed.
+fn why_unserved(targets: &[TargetHealth], events: &[ServiceEvent]) -> Option<String> {
+    let lack = lack(targets)?;
+    let is_told = targets.iter().any(|it| it.state == "unhealthy");
+    let event = events.iter().find_map(ServiceEvent::failure);
+    Some(match event.filter(|_| !is_told) {
+        Some(event) => format!("{lack}; newest failure: {}", without_arn(event)),
+        None => lack,
+    })
 }
 
 /// Why the load balancer has no task of a service to send to.
@@ -99,10 +108,52 @@ fn lack(targets: &[TargetHealth]) -> Option<String> {
     if targets.iter().any(|it| it.state == "healthy") {
         return None;
     }
-    let reason = targets.iter().find_map(|it| it.reason.as_ref());
+    let is_told = |it: &&TargetHealth| it.state == "unhealthy";
+    let told = targets.iter().find(is_told).or(targets.first());
+    let reason = told.and_then(|it| it.reason.as_ref());
     Some(with_reason("no target is healthy", reason))
 }
 
 fn with_reason(what: &str, reason: Option<&String>) -> String {
     reason.map_or(what.to_owned(), |reason| format!("{what}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(state: &str, reason: &str) -> TargetHealth {
+        TargetHealth {
+            state: state.to_owned(),
+            reason: Some(reason.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_lack_is_told_with_why_the_targets_failed() {
+        let failed = target("unhealthy", "Health checks failed with these codes: [404]");
+        let drains = target("draining", "Target deregistration is in progress");
+        let begins = target("initial", "Target registration is in progress");
+        let healthy = target("healthy", "");
+        let events = [
+            "(service demo-axon) has started 1 tasks: (task 1).",
+            "(service demo-axon) (task 1) (port 80) is unhealthy in (target-group arn:a:b/axon/1) due \
+             to (reason [404]).",
+        ];
+        let events = events.map(|message| ServiceEvent {
+            id: "1".to_owned(),
+            message: message.to_owned(),
+        });
+        let why = |targets: &[&TargetHealth], events: &[ServiceEvent]| {
+            let targets: Vec<TargetHealth> = targets.iter().map(|it| (*it).clone()).collect();
+            why_unserved(&targets, events)
+        };
+        let told = "no target is healthy: Health checks failed with these codes: [404]";
+        assert_eq!(why(&[&drains, &failed], &events).as_deref(), Some(told));
+        let replaced = "no target is healthy: Target deregistration is in progress; newest failure: \
+                        (port 80) is unhealthy in (target-group axon) due to (reason [404]).";
+        assert_eq!(why(&[&drains, &begins], &events).as_deref(), Some(replaced));
+        assert_eq!(why(&[], &[]).as_deref(), Some("no target is healthy"));
+        assert_eq!(why(&[&failed, &healthy], &events), None);
+    }
 }

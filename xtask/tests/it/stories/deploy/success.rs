@@ -241,7 +241,6 @@ async fn an_apply_that_makes_targets_fail_is_told() {
     output.fails(30).says(&[
         "checking for 12 s whether all services are still served",
         "after the apply, axon: no target is healthy: Health checks failed",
-        "newest event of a failure: (port 80) is unhealthy in",
     ]);
     assert_eq!(fake.changes(), ["open 2", "apply", "close 2 succeeded"]);
 }
