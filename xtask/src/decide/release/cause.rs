@@ -276,7 +276,7 @@ pub fn causes(seen: &Seen<'_>) -> Vec<Cause> {
             causes.push(cause);
         }
     };
-    // The local AWS says so; nothing else that failed meanwhile matters.
+    // The local AWS says so, and what else failed meanwhile follows from it.
     let host_is_lost = |text: &&String| text.contains("Docker does not answer");
     if let Some(event) = seen.events.iter().find(host_is_lost) {
         add(Cause::of(CauseKind::HostLost, event));
