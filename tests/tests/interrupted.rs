@@ -127,12 +127,13 @@ struct Events(Lines<BufReader<ChildStderr>>);
 impl Iterator for Events {
     type Item = String;
 
-    /// The kind of the next event, and what it is about.
+    /// The kind of the next event, and what it is about, or what failed.
     fn next(&mut self) -> Option<String> {
         let line = self.0.next()?.expect("read the events");
         let event: Value = serde_json::from_str(&line).expect("an event");
         let kind = event["event"].as_str().expect("its kind");
-        let about = event["component"].as_str().or(event["subject"].as_str());
+        let mut texts = ["component", "subject", "error"].iter();
+        let about = texts.find_map(|it| event[*it].as_str());
         Some(match about {
             Some(about) => format!("{kind} {about}"),
             None => kind.to_owned(),
