@@ -257,6 +257,11 @@ impl Snapshot {
                         then.revision, now.revision
                     ));
                 }
+                // How many are desired changes by itself; whether any is, only by somebody.
+                Some(now) if now.is_first() != then.is_first() => changes.push(format!(
+                    "{service} went from {} to {} tasks desired",
+                    then.state.desired, now.state.desired
+                )),
                 Some(_) => {}
                 None => changes.push(format!("{service} is gone")),
             }

@@ -48,6 +48,18 @@ async fn a_plan_is_applied_only_on_what_it_was_made_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_was_stopped_since_the_plan_is_noticed() {
+    let fake = Fake::released().await;
+    fake.edit(&[AXON], "two");
+    fake.meanwhile("open 2", |state| state.update_by_hand(AXON, None, Some(0)));
+    let output = fake.deploy_all().await;
+    output
+        .fails(11)
+        .says(&["axon went from 2 to 0 tasks desired"]);
+    assert_eq!(fake.changes(), ["open 2", "close 2 rolled back"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_alias_that_was_moved_since_the_plan_is_noticed() {
     let fake = Fake::released().await;
     fake.edit(&[AXON], "two");
