@@ -40,11 +40,14 @@ struct Extent {
     children: Vec<Extent>,
 }
 
+/// So many bytes lie between two places that are known, in a line as long as that.
+const KNOWN_EVERY: usize = 1024;
+
 #[derive(Debug, Clone)]
 struct Lines {
-    /// The offset of each line's first byte.
-    starts: Vec<usize>,
     text: String,
+    /// Where each line begins, and places in long lines: a file may be one line.
+    known: Vec<(usize, Position)>,
 }
 
 impl Document {
@@ -168,20 +171,35 @@ fn quoted(text: &str) -> String {
 
 impl Lines {
     fn of(text: &str) -> Self {
-        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            starts: std::iter::once(0).chain(breaks).collect(),
-            text: text.to_owned(),
+        let mut place = Position { line: 1, column: 1 };
+        let mut known = vec![(0, place)];
+        let mut last = 0;
+        for (at, character) in text.char_indices() {
+            if at - last >= KNOWN_EVERY {
+                known.push((at, place));
+                last = at;
+            }
+            place.column += 1;
+            if character == '\n' {
+                place = Position {
+                    line: place.line + 1,
+                    column: 1,
+                };
+                last = at + 1;
+                known.push((last, place));
+            }
         }
+        let text = text.to_owned();
+        Self { text, known }
     }
 
     fn position(&self, offset: usize) -> Position {
-        let line = self.starts.partition_point(|start| *start <= offset);
-        let start = self.starts[line.max(1) - 1];
-        let before = self.text.get(start..offset).unwrap_or_default();
+        let next = self.known.partition_point(|(at, _)| *at <= offset);
+        let (start, place) = self.known[next.max(1) - 1];
+        let between = self.text.get(start..offset).unwrap_or_default();
         Position {
-            line,
-            column: before.chars().count() + 1,
+            column: place.column + between.chars().count(),
+            ..place
         }
     }
 }

@@ -92,3 +92,22 @@ proptest! {
         prop_assert!(!faulty || has_template || !document.faults.is_empty());
     }
 }
+
+#[test]
+fn a_place_in_a_long_line_is_counted_in_characters() {
+    let line = "a\u{e9}\u{4e2d}\u{1f600}".repeat(700);
+    let text = format!("{line}\n{line}");
+    let lines = Lines::of(&text);
+    let (mut number, mut column) = (1, 1);
+    for (offset, character) in text.char_indices() {
+        let expected = Position {
+            line: number,
+            column,
+        };
+        assert_eq!(lines.position(offset), expected, "{offset}");
+        column += 1;
+        if character == '\n' {
+            (number, column) = (number + 1, 1);
+        }
+    }
+}
