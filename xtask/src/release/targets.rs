@@ -58,7 +58,7 @@ async fn unserved(context: &Context<'_>, outputs: &Outputs) -> Result<Vec<String
 /// ECS may be replacing unhealthy targets already: then only its events say why they failed.
 fn why_unserved(targets: &[TargetHealth], events: &[ServiceEvent]) -> Option<String> {
     let lack = lack(targets)?;
-    let is_told = targets.iter().any(|it| it.state == "unhealthy");
+    let is_told = targets.iter().any(is_unhealthy);
     let event = events.iter().find_map(ServiceEvent::failure);
     Some(match event.filter(|_| !is_told) {
         Some(event) => format!("{lack}; newest failure: {}", without_arn(event)),
@@ -108,10 +108,14 @@ fn lack(targets: &[TargetHealth]) -> Option<String> {
     if targets.iter().any(|it| it.state == "healthy") {
         return None;
     }
-    let is_told = |it: &&TargetHealth| it.state == "unhealthy";
-    let told = targets.iter().find(is_told).or(targets.first());
-    let reason = told.and_then(|it| it.reason.as_ref());
+    // What an unhealthy one failed of says more than that another is new, or drains.
+    let unhealthy = targets.iter().filter(|it| is_unhealthy(it));
+    let reason = unhealthy.chain(targets).find_map(|it| it.reason.as_ref());
     Some(with_reason("no target is healthy", reason))
+}
+
+fn is_unhealthy(target: &TargetHealth) -> bool {
+    target.state == "unhealthy"
 }
 
 fn with_reason(what: &str, reason: Option<&String>) -> String {
