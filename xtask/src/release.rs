@@ -500,11 +500,16 @@ impl Release<'_> {
     }
 
     /// Everything still runs what the record says. Somebody else may have changed a component
-    /// after its part of the release was over.
+    /// after its part of the release was over. A look that AWS refuses shows nothing: it is
+    /// repeated.
     async fn ensure_as_recorded(&self) -> Result<(), ReleaseError> {
         several_looks(async || {
             let observed = self.answered(async || observe(&self.context, self.outputs).await);
-            let differs = self.record.entries.differs(&observed.await?.snapshot);
+            let snapshot = match observed.await {
+                Err(refused @ ReleaseError::Failed(_)) => return Ok(Err(refused)),
+                observed => observed?.snapshot,
+            };
+            let differs = self.record.entries.differs(&snapshot);
             Ok(differs.map_or(Ok(()), |(component, by)| {
                 let component = Some(component);
                 Err(ReleaseError::Superseded { component, by })

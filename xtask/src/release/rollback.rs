@@ -59,6 +59,12 @@ impl Release<'_> {
             Ok(found) => result.superseded |= found,
             // That something is not back says more.
             Err(error) if !result.by_hand.is_empty() => self.ignore(error.text()),
+            Err(ReleaseError::Failed(unseen)) => {
+                return self.stop_watching(&format!(
+                    "release {number} failed, and what runs now could not be read: {:#}",
+                    unseen.error
+                ));
+            }
             Err(error) => return self.ended_by(error),
         }
         if changed.is_empty() {
@@ -90,10 +96,6 @@ impl Release<'_> {
                 }) => {
                     self.leave_alone(component, by);
                     found = true;
-                }
-                Err(error @ ReleaseError::Failed(_)) => {
-                    self.ignore(error.text());
-                    return Ok(found);
                 }
                 Err(error) => return Err(error),
             }

@@ -414,9 +414,7 @@ impl Fake {
 
     /// The next `times` calls of this name are refused without doing anything.
     pub(crate) fn fail(&self, at: &str, times: usize) {
-        for _ in 0..times {
-            self.event(at, What::Refuse);
-        }
+        self.state().fail(at, times);
     }
 
     /// Calls of this name are refused for as long as something is so.
@@ -673,6 +671,14 @@ impl FakeState {
     fn refuses(&self, name: &str) -> bool {
         let mut refusals = self.refusals.iter();
         refusals.any(|it| name.starts_with(&it.name) && (it.holds)(self))
+    }
+
+    /// The next `times` calls of this name are refused without doing anything.
+    pub(crate) fn fail(&mut self, at: &str, times: usize) {
+        self.events.extend((0..times).map(|_| PreparedEvent {
+            at: At::Name(at.to_owned()),
+            what: What::Refuse,
+        }));
     }
 
     pub(crate) fn lose_network(&mut self, time: Duration) {

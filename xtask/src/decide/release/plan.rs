@@ -421,5 +421,22 @@ mod tests {
         let moving = service(vec![deployment("demo-axon:5", InProgress, 1, 2)]);
         let moving = snapshot_of(moving, "aa");
         assert_eq!(moving.changed_since(&then), Vec::<String>::new());
+        // It does not from a deployment that is completed, while tasks of before drain.
+        let mut draining = state("demo-axon:5");
+        draining.running = 4;
+        assert_eq!(
+            snapshot_of(draining, "aa").changed_since(&then),
+            ["axon went from demo-axon:5 to demo-axon:4"]
+        );
+        // It goes back from what somebody brought since.
+        let going_back = service(vec![
+            deployment("demo-axon:4", InProgress, 2, 2),
+            deployment("demo-axon:5", Failed, 0, 2),
+        ]);
+        let now = snapshot_of(going_back, "aa");
+        assert_eq!(
+            then.changed_since(&now),
+            ["axon is in the middle of a rollout"]
+        );
     }
 }

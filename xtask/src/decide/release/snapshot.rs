@@ -246,16 +246,20 @@ impl Snapshot {
     }
 
     /// What is not any more as this snapshot saw it. A plan is applied only to what it was made
-    /// for. A service in the middle of a rollout is left out: ECS may go back by itself.
+    /// for. A service whose rollout was not completed is left out: ECS may go back by itself.
     pub fn changed_since(&self, now: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         for (service, then) in &self.services {
             match now.services.get(service) {
-                Some(now) if now.revision != then.revision && then.state.settled() => {
+                Some(now) if now.revision != then.revision && then.state.completed() => {
                     changes.push(format!(
                         "{service} went from {} to {}",
                         then.revision, now.revision
                     ));
+                }
+                // Its primary deployment is the one of before once ECS goes back by itself.
+                Some(now) if then.state.completed() && now.state.adds_to(&then.state) => {
+                    changes.push(format!("{service} is in the middle of a rollout"));
                 }
                 // How many are desired changes by itself; whether any is, only by somebody.
                 Some(now) if now.is_first() != then.is_first() => changes.push(format!(
@@ -340,6 +344,12 @@ impl ServiceState {
             .find(|deployment| deployment.primary)
     }
 
+    /// ECS does not go back from its primary deployment any more.
+    fn completed(&self) -> bool {
+        self.primary()
+            .is_some_and(|primary| primary.state == RolloutState::Completed)
+    }
+
     /// The primary deployment is completed, and every desired task runs and is of it. The
     /// service's own desired count decides: a deployment that ECS went back to may keep the count
     /// that it had before.
@@ -347,9 +357,17 @@ impl ServiceState {
         self.active
             && self.pending == 0
             && self.running == self.desired
-            && self.primary().is_some_and(|primary| {
-                primary.state == RolloutState::Completed && primary.running == self.desired
-            })
+            && self.completed()
+            && self
+                .primary()
+                .is_some_and(|primary| primary.running == self.desired)
+    }
+
+    /// Whether it has a deployment of a revision that another state of it had none of.
+    fn adds_to(&self, other: &Self) -> bool {
+        let of_other =
+            |it: &Deployment| other.deployments.iter().any(|o| o.revision == it.revision);
+        !self.deployments.iter().all(of_other)
     }
 
     pub fn failed(&self, revision: &Revision) -> Option<&Deployment> {

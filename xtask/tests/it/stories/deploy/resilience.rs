@@ -237,3 +237,37 @@ async fn credentials_that_expire_before_the_last_look_leave_open_whether_all_is_
     ]);
     assert_eq!(fake.record(2).state, ReleaseState::InProgress);
 }
+
+/// A release that goes back, after which so many looks in a row are refused.
+async fn refused_last_looks(looks: usize) -> (Fake, CommandOutput) {
+    let fake = Fake::released().await;
+    fake.edit(&[ORBIT], "two");
+    fake.script(ORBIT, ImageScript::CrashesAtOnce);
+    fake.after_write_of("orbit rolled back", move |state| {
+        state.fail("look axon orbit", looks);
+        state.hotfix(AXON, "demo-axon:7");
+    });
+    let output = fake.deploy_all().await;
+    (fake, output)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_last_look_is_repeated() {
+    let (fake, output) = refused_last_looks(2).await;
+    output
+        .fails(23)
+        .says(&["axon        warning: left alone: superseded by demo-axon:7"]);
+    assert_eq!(fake.record(2).state, ReleaseState::Superseded);
+}
+
+/// Somebody may have changed a component meanwhile.
+#[tokio::test(start_paused = true)]
+async fn last_looks_that_are_all_refused_leave_open_whether_all_is_back() {
+    let (fake, output) = refused_last_looks(4).await;
+    output.fails(22).says(&[
+        "orbit       rolled back to demo-orbit:1",
+        "release 2 failed, and what runs now could not be read",
+        "cargo xtask status",
+    ]);
+    assert_eq!(fake.record(2).state, ReleaseState::Detached);
+}
