@@ -56,8 +56,11 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    /// Of all that is missing where the text ends, the first one says that it ends too soon.
     fn fault(&mut self, at: usize, message: impl Into<String>) {
-        if self.faults.len() < FAULTS_MAX {
+        let last = self.faults.last();
+        let is_told = at == self.text.len() && last.is_some_and(|(last, _)| *last == at);
+        if !is_told && self.faults.len() < FAULTS_MAX {
             self.faults.push((at, message.into()));
         }
     }
