@@ -20,7 +20,7 @@ use crate::ports::{
     AdmissionCounts, CargoRun, LineWatcher, Load, ProcessEnv, ReleaseByHand, Started, Stopwatch,
     Subject, WallClock,
 };
-use load::load;
+use load::{ensure_wrk, load};
 use program::{await_health, free_port, kernel_field};
 
 const BY_HAND: &str = include_str!("bench/release.py");
@@ -82,6 +82,8 @@ impl Stopwatch for Programs<'_> {
         if !load::SERVICES.iter().all(|it| services.contains(it)) {
             return Ok(BTreeMap::new());
         }
+        // Before a build that takes minutes.
+        ensure_wrk(self.process_env)?;
         let folder = self.builder.build_baseline(architecture).await?;
         let now = self.clock.now().into();
         load(self.process_env, &folder, now, watch).await

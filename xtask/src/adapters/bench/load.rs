@@ -56,6 +56,17 @@ struct Figures {
     p99_ms: f64,
 }
 
+/// # Errors
+/// Where it is not installed.
+pub(super) fn ensure_wrk(process_env: &ProcessEnv) -> Result<()> {
+    if find_program(process_env, "wrk").is_none() {
+        return Err(Failure::not_ready("wrk is not installed")
+            .hint("apt-get install wrk")
+            .into());
+    }
+    Ok(())
+}
+
 /// Loads the programs alternately, so that disturbances of the machine affect all of them.
 pub(super) async fn load(
     process_env: &ProcessEnv,
@@ -63,11 +74,6 @@ pub(super) async fn load(
     now: SystemTime,
     watch: LineWatcher<'_>,
 ) -> Result<BTreeMap<Subject, Vec<Load>>> {
-    if find_program(process_env, "wrk").is_none() {
-        return Err(Failure::not_ready("wrk is not installed")
-            .hint("apt-get install wrk")
-            .into());
-    }
     let services = Services::up(process_env, folder).await?;
     let mut loads = BTreeMap::<_, Vec<_>>::new();
     for round in 1..=ROUNDS {
