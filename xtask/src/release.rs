@@ -521,9 +521,10 @@ impl Release<'_> {
     /// A real dispatch, through the load balancer. It is repeated for longer where a service that
     /// was not changed has no healthy task: ECS is replacing them.
     async fn dispatch(&self, changed: &[&Step]) -> Result<(), ReleaseError> {
-        let Context { report, probe, .. } = self.context;
+        let (context, outputs) = (&self.context, self.outputs);
+        let Context { report, probe, .. } = *context;
         let correlation_id = format!("release-{}", self.record.number);
-        let url = format!("{}/dispatch", self.outputs.base_url);
+        let url = format!("{}/dispatch", outputs.base_url);
         let headers = [("X-Correlation-ID".to_owned(), correlation_id.clone())].into();
         let request = ProbeRequest {
             method: "POST",
@@ -531,6 +532,7 @@ impl Release<'_> {
             headers: &headers,
             body: "",
         };
+        let from = self.context.clock.now();
         let mut time = ProofTime::start();
         loop {
             report.emit(ReleaseEvent::Dispatching { url: url.clone() });
@@ -554,7 +556,14 @@ impl Release<'_> {
             if time.is_over() {
                 let error = anyhow!("a dispatch was not answered: {answer}");
                 match self.serves_nobody(changed).await {
-                    None => return Err(error.into()),
+                    None => {
+                        let logged = evidence::of_dispatch(context, outputs, &correlation_id, from);
+                        return Err(ReleaseError::Failed(ComponentFailure {
+                            component: None,
+                            error,
+                            evidence: logged.await,
+                        }));
+                    }
                     Some(why) if !time.begin_anew() => return Err(error.context(why).into()),
                     // Once it has a task it may take a while until all call it again.
                     Some(_) => {}

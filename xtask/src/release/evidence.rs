@@ -4,19 +4,21 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::deployment::Watch;
 use crate::catalog::Service;
 use crate::decide::outputs::Outputs;
-use crate::decide::release::cause::{self, Cause, CauseKind, Seen};
+use crate::decide::release::cause::{self, Cause, CauseKind, Seen, permission_missing};
 use crate::decide::release::snapshot::{Revision, ServiceEvent, StoppedContainer, StoppedTask};
 use crate::ports::Context;
 use crate::report;
 
-const LOG_LINES: usize = 8;
+const LOG_LINES: usize = 20;
 /// More are read, since programs write their metrics when they end.
-const LOG_LINES_READ: i32 = 40;
+const LOG_LINES_READ: i32 = 60;
 const LOG_LOOKS: u32 = 4;
 const LOG_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -97,6 +99,12 @@ pub(super) fn without_arn(text: &str) -> String {
     let (arn, after) = arn.split_at(arn.find([')', ' ']).unwrap_or(arn.len()));
     let name = arn.split('/').nth(1).unwrap_or(arn);
     format!("{before}{name}{after}")
+}
+
+/// What a line of log says of an error, if that is what it is about.
+fn error_of(line: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    value.get("error").is_some().then(|| said(line))
 }
 
 /// The message of a line of log, which may be JSON.
@@ -189,6 +197,46 @@ pub(super) async fn gather(
     evidence
 }
 
+/// Why a dispatch was not answered: the errors that services logged about it.
+pub(super) async fn of_dispatch(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    correlation_id: &str,
+    from: Timestamp,
+) -> Evidence {
+    let mut evidence = Evidence::default();
+    let mut errors = BTreeSet::new();
+    for _ in 0..LOG_LOOKS {
+        evidence.notes.clear();
+        for service in outputs.services(context.catalog) {
+            let group = &outputs.service(service).log_group;
+            match context.logs.mentions(group, from, correlation_id).await {
+                Ok(lines) => {
+                    let of_error = lines.iter().filter_map(|line| error_of(&line.text));
+                    errors.extend(of_error.map(|said| format!("{service}: {said}")));
+                }
+                Err(error) => evidence.note(format!(
+                    "log         of {service} could not be read: {error:#}"
+                )),
+            }
+        }
+        if !errors.is_empty() || !evidence.notes.is_empty() {
+            break;
+        }
+        sleep(LOG_INTERVAL).await;
+    }
+    evidence.causes = errors
+        .iter()
+        .find_map(|it| permission_missing(it))
+        .into_iter()
+        .collect();
+    let shown = errors.into_iter().take(LOG_LINES);
+    evidence
+        .notes
+        .extend(shown.map(|said| format!("log         {said}")));
+    evidence
+}
+
 /// What ECS said about a failure since the event with this id.
 async fn events_since(
     context: &Context<'_>,
@@ -222,7 +270,7 @@ async fn last_words(
             return Ok(lines);
         }
         *looks -= 1;
-        tokio::time::sleep(LOG_INTERVAL).await;
+        sleep(LOG_INTERVAL).await;
     }
 }
 
@@ -293,8 +341,8 @@ mod tests {
         for line in [r#"{"message":"metrics"}"#, "_aws", ""] {
             assert!(!is_metric(line), "{line}");
         }
-        let lines: Vec<String> = (1..=10).map(|it| it.to_string()).collect();
-        assert_eq!(newest(lines.clone()), lines[2..]);
+        let lines: Vec<String> = (1..=25).map(|it| it.to_string()).collect();
+        assert_eq!(newest(lines.clone()), lines[5..]);
         assert_eq!(newest(vec!["1".to_owned()]), ["1"]);
     }
 

@@ -237,7 +237,7 @@ pub fn of_task(task: &StoppedTask) -> Option<Cause> {
 }
 
 /// `User: arn:aws:sts::1:assumed-role/ROLE/SESSION is not authorized to perform: ACTION on ...`
-fn permission_missing(text: &str) -> Option<Cause> {
+pub fn permission_missing(text: &str) -> Option<Cause> {
     let (before, after) = text.split_once("is not authorized to perform: ")?;
     let end = after.find(char::is_whitespace).unwrap_or(after.len());
     let action = &after[..end];

@@ -75,8 +75,22 @@ impl Registry for Fake {
 #[async_trait]
 impl Logs for Fake {
     async fn mentions(&self, group: &str, from: Timestamp, text: &str) -> Result<Vec<LogLine>> {
+        let now = xtask::ports::WallClock::now(self);
         self.call(&format!("mentions {group}"), |state| {
-            Ok(state.task_lines(group, from, text))
+            if state.logs_are_late > 0 {
+                state.logs_are_late -= 1;
+                return Ok(Vec::new());
+            }
+            let mut lines = state.task_lines(group, from, text);
+            let arrived = state.written.iter();
+            let arrived = arrived.filter(|it| it.arrives <= now && it.text.contains(text));
+            lines.extend(arrived.map(|it| LogLine {
+                id: it.text.to_owned(),
+                at: it.at,
+                stream: "a stream".to_owned(),
+                text: it.text.to_owned(),
+            }));
+            Ok(lines)
         })
         .await
     }

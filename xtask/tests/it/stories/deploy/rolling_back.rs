@@ -5,11 +5,12 @@ use xtask::catalog::Component;
 use xtask::commands::deploy::{Options, deploy};
 use xtask::decide::release::record::ReleaseState;
 use xtask::decide::release::rollout::Outcome;
+use xtask::ports::WallClock;
 use xtask::report::Format;
 
 use crate::model::{ImageScript, ServiceDeploymentStatus};
 use crate::world::components::{AXON, COMPONENTS, ORBIT, SERVICES};
-use crate::world::{Answers, Fake, FakeState};
+use crate::world::{Answers, Fake, FakeState, Written};
 
 /// The changes of a release of all three components, up to orbit.
 const FORWARD: [&str; 9] = [
@@ -233,6 +234,32 @@ async fn a_dispatch_that_is_not_answered_takes_everything_back() {
     fake.state().dispatch_status = 502;
     let output = fake.deploy_all().await;
     output.fails(20).says(&["a dispatch was not answered: 502"]);
+    everything_is_back(&fake);
+}
+
+/// What was called answers, so only the logs know why.
+#[tokio::test(start_paused = true)]
+async fn a_dispatch_that_lacks_a_permission_says_which() {
+    let fake = release_where_orbit(ImageScript::Good).await;
+    let now = WallClock::now(&fake);
+    let line = |text| Written {
+        at: now,
+        arrives: now,
+        text,
+    };
+    fake.state().dispatch_status = 503;
+    fake.state().logs_are_late = 4;
+    fake.state().written = vec![
+        line(r#"{"message":"request","correlation_id":"release-2"}"#),
+        line(
+            r#"{"message":"governance cannot answer","correlation_id":"release-2","error":"User: arn:aws:sts::1:assumed-role/demo-orbit/1 is not authorized to perform: lambda:InvokeFunction on resource: live"}"#,
+        ),
+    ];
+    let output = fake.deploy_all().await;
+    output.fails(20).says(&[
+        "cause       permission missing: the role demo-orbit may not call lambda:InvokeFunction",
+        "log         orbit: governance cannot answer: User: arn:aws:sts::1",
+    ]);
     everything_is_back(&fake);
 }
 
