@@ -13,6 +13,7 @@ mod evidence;
 mod function;
 mod lock;
 mod observe;
+mod patience;
 mod push;
 mod rollback;
 mod rotate;
@@ -24,7 +25,6 @@ mod targets;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -43,9 +43,10 @@ use crate::decide::release::rollout::Outcome;
 use crate::decide::release::snapshot::Snapshot;
 use crate::failure::{self, Failure, Kind};
 use crate::ports::{Context, Interrupt, ProbeRequest};
-use crate::report::{CleanupEvent, CommandEvent, LockEvent, ReleaseEvent, SecretsEvent};
+use crate::report::{CleanupEvent, CommandEvent, ReleaseEvent, SecretsEvent};
 use evidence::Evidence;
 use lock::{HeldLock, Inheritance};
+use patience::Patience;
 
 pub use alarms::left_without_alarms;
 pub use apply::under_apply_lock;
@@ -64,8 +65,6 @@ pub use targets::ensure_served;
 const PATIENCE: Duration = Duration::from_mins(5);
 /// The same once nothing is watched any more and only the record is closed.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
-/// The pause after a call that was not answered, at first and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// How often it is asked whether something moves at once.
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
 /// So many looks, this far apart, show that something is not what it was.
@@ -270,8 +269,7 @@ async fn under_lock(
         inherited,
         hold: None,
         lock: Arc::clone(&lock),
-        patience: PATIENCE,
-        unanswered: AtomicU32::new(0),
+        patience: Patience::of(PATIENCE),
         asks_deployments: true,
         forward: BTreeMap::new(),
     };
@@ -363,10 +361,7 @@ struct Release<'a> {
     /// What holds the environment once this has succeeded.
     hold: Option<Hold>,
     lock: Arc<HeldLock<'a>>,
-    /// How long AWS may not answer.
-    patience: Duration,
-    /// How many calls it has not answered.
-    unanswered: AtomicU32,
+    patience: Patience,
     /// Until AWS refuses to say what became of service deployments.
     asks_deployments: bool,
     /// The service deployments that were followed last.
@@ -380,27 +375,14 @@ impl Release<'_> {
     /// An answer that is an error; none at all for too long.
     async fn answered<T, E: Into<ReleaseError>>(
         &self,
-        mut call: impl AsyncFnMut() -> Result<T, E>,
+        call: impl AsyncFnMut() -> Result<T, E>,
     ) -> Result<T, ReleaseError> {
-        let started = Instant::now();
-        let (mut pause, longest) = PAUSES;
-        loop {
-            match call().await.map_err(Into::into) {
-                Err(ReleaseError::Unanswered { how }) if started.elapsed() < self.patience => {
-                    self.unanswered.fetch_add(1, Ordering::Relaxed);
-                    self.context.report.emit(LockEvent::NotAnswered { how });
-                }
-                answer => return answer,
-            }
-            sleep(pause).await;
-            pause = longest.min(pause * 2);
-        }
+        self.patience.answered(self.context.report, call).await
     }
 
     /// Waits until it is time for the look after one that found this.
     async fn rest<T: PartialEq>(&self, pace: &mut LookPace<T>, found: T) {
-        let unanswered = self.unanswered.load(Ordering::Relaxed);
-        sleep(pace.after(found, unanswered)).await;
+        sleep(pace.after(found, self.patience.unanswered())).await;
     }
 
     /// The same for a call that changes what runs: it is made only while the lock is ours.
@@ -718,7 +700,7 @@ impl Release<'_> {
 
     /// What was begun goes on in AWS, and only the record is closed.
     fn stop_watching(&mut self, why: &str) -> End {
-        self.patience = CLOSING_PATIENCE;
+        self.patience.set_limit(CLOSING_PATIENCE);
         self.record.entries.detach();
         let message = format!("{why}{}", self.without_alarms());
         End {

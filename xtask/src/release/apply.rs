@@ -2,12 +2,12 @@
 //! Terraform changes what it relies on.
 
 use anyhow::Result;
-use tokio::time::{Instant, sleep};
 
 use super::lock::{self, Opened};
-use super::{About, CLOSING_PATIENCE, PAUSES};
+use super::patience::Patience;
+use super::{About, CLOSING_PATIENCE};
 use crate::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
-use crate::failure::{self, Failure, Kind};
+use crate::failure::{Failure, Kind};
 use crate::ports::Context;
 use crate::report::InfraEvent;
 
@@ -48,41 +48,27 @@ pub async fn under_apply_lock(
 }
 
 async fn close(context: &Context<'_>, record: &Record) -> Result<()> {
-    let (ledger, number) = (context.ledger, record.number);
-    let started = Instant::now();
-    let closed = loop {
-        match ledger.close(record, None).await {
-            Err(error)
-                if failure::is(&error, Kind::Unanswered)
-                    && started.elapsed() < CLOSING_PATIENCE =>
-            {
-                sleep(PAUSES.1).await;
-            }
-            closed => break closed,
+    let patience = Patience::of(CLOSING_PATIENCE);
+    let (name, state) = (record.name(), record.state.text());
+    match lock::close(context, &patience, record, None).await {
+        Ok(true) => {
+            context.report.emit(InfraEvent::ApplyClosed {
+                number: record.number,
+                outcome: state.to_owned(),
+            });
+            Ok(())
         }
-    };
-    let name = record.name();
-    // An answer can be lost after the record was closed.
-    let is_closed = match closed {
-        Ok(true) => true,
-        _ => matches!(ledger.read(number).await, Ok(Some(found)) if found == *record),
-    };
-    if is_closed {
-        let outcome = record.state.text().to_owned();
-        context
-            .report
-            .emit(InfraEvent::ApplyClosed { number, outcome });
-        return Ok(());
-    }
-    let state = record.state.text();
-    Err(match closed {
-        Ok(_) => Failure::new(Kind::Superseded, format!("{name} was superseded"))
-            .hint("another run took the lock: see `cargo xtask releases`"),
+        Ok(false) => Err(
+            Failure::new(Kind::Superseded, format!("{name} was superseded"))
+                .hint("another run took the lock: see `cargo xtask releases`")
+                .into(),
+        ),
         Err(error) => {
-            let text = format!("{name} {state}, but its record could not be closed: {error:#}");
-            Failure::new(Kind::StoppedWatching, text)
+            let how = error.text();
+            let text = format!("{name} {state}, but its record could not be closed: {how}");
+            Err(Failure::new(Kind::StoppedWatching, text)
                 .hint("the same command again: it finds that nobody works on it any more")
+                .into())
         }
     }
-    .into())
 }

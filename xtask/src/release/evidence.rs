@@ -19,6 +19,7 @@ use crate::report;
 const LOG_LINES: usize = 20;
 /// More are read, since programs write their metrics when they end.
 const LOG_LINES_READ: i32 = 60;
+/// How often it is looked for lines that are not there yet.
 const LOG_LOOKS: u32 = 4;
 const LOG_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -204,37 +205,58 @@ pub(super) async fn of_dispatch(
     correlation_id: &str,
     from: Timestamp,
 ) -> Evidence {
-    let mut evidence = Evidence::default();
-    let mut errors = BTreeSet::new();
-    for _ in 0..LOG_LOOKS {
-        evidence.notes.clear();
-        for service in outputs.services(context.catalog) {
-            let group = &outputs.service(service).log_group;
-            match context.logs.mentions(group, from, correlation_id).await {
-                Ok(lines) => {
-                    let of_error = lines.iter().filter_map(|line| error_of(&line.text));
-                    errors.extend(of_error.map(|said| format!("{service}: {said}")));
-                }
-                Err(error) => evidence.note(format!(
-                    "log         of {service} could not be read: {error:#}"
-                )),
+    let mut looks = LOG_LOOKS;
+    let look = async || errors_about(context, outputs, correlation_id, from).await;
+    let (errors, unread) = repeat(&mut looks, look, |(errors, unread)| {
+        !errors.is_empty() || !unread.is_empty()
+    })
+    .await;
+    let causes = errors.iter().find_map(|it| permission_missing(it));
+    let shown = errors.into_iter().take(LOG_LINES).chain(unread);
+    Evidence {
+        causes: causes.into_iter().collect(),
+        notes: shown.map(|text| format!("log         {text}")).collect(),
+        ..Evidence::default()
+    }
+}
+
+/// The errors in the logs of all services that are about one request, and which logs could not be
+/// read.
+async fn errors_about(
+    context: &Context<'_>,
+    outputs: &Outputs,
+    correlation_id: &str,
+    from: Timestamp,
+) -> (BTreeSet<String>, Vec<String>) {
+    let (mut errors, mut unread) = (BTreeSet::new(), Vec::new());
+    for service in outputs.services(context.catalog) {
+        let group = &outputs.service(service).log_group;
+        match context.logs.mentions(group, from, correlation_id).await {
+            Ok(lines) => {
+                let of_error = lines.iter().filter_map(|line| error_of(&line.text));
+                errors.extend(of_error.map(|said| format!("{service}: {said}")));
             }
+            Err(error) => unread.push(format!("of {service} could not be read: {error:#}")),
         }
-        if !errors.is_empty() || !evidence.notes.is_empty() {
-            break;
+    }
+    (errors, unread)
+}
+
+/// Repeats a look at logs, whose lines arrive some seconds after they were written, until it is
+/// enough. `looks` is how often it may be repeated.
+async fn repeat<T>(
+    looks: &mut u32,
+    mut look: impl AsyncFnMut() -> T,
+    is_enough: impl Fn(&T) -> bool,
+) -> T {
+    loop {
+        let found = look().await;
+        if is_enough(&found) || *looks == 0 {
+            return found;
         }
+        *looks -= 1;
         sleep(LOG_INTERVAL).await;
     }
-    evidence.causes = errors
-        .iter()
-        .find_map(|it| permission_missing(it))
-        .into_iter()
-        .collect();
-    let shown = errors.into_iter().take(LOG_LINES);
-    evidence
-        .notes
-        .extend(shown.map(|said| format!("log         {said}")));
-    evidence
 }
 
 /// What ECS said about a failure since the event with this id.
@@ -251,8 +273,8 @@ async fn events_since(
     Ok(failures.into_iter().map(without_arn).collect())
 }
 
-/// The last lines of a task's log. They arrive some seconds after the task has stopped, so those of
-/// a task that ran are polled for; `looks` is what is left of the polls for all tasks together.
+/// The last lines of the log of a task, which are waited for if it ran; `looks` are those for all
+/// tasks together.
 async fn last_words(
     context: &Context<'_>,
     outputs: &Outputs,
@@ -263,15 +285,16 @@ async fn last_words(
     let group = &outputs.service(service).log_group;
     let stream = format!("ecs/{service}/{}", task.id);
     let ran = task.containers.iter().any(|it| it.exit_code.is_some());
-    loop {
+    let look = async || -> Result<Vec<String>> {
         let lines = context.logs.tail(group, &stream, LOG_LINES_READ).await?;
-        let lines = newest(lines.into_iter().filter(|line| !is_metric(line)).collect());
-        if !lines.is_empty() || !ran || *looks == 0 {
-            return Ok(lines);
-        }
-        *looks -= 1;
-        sleep(LOG_INTERVAL).await;
-    }
+        Ok(newest(
+            lines.into_iter().filter(|line| !is_metric(line)).collect(),
+        ))
+    };
+    let is_enough = |lines: &Result<Vec<String>>| {
+        !ran || lines.as_ref().map_or(true, |lines| !lines.is_empty())
+    };
+    repeat(looks, look, is_enough).await
 }
 
 /// Whether a line is in CloudWatch's embedded metric format.

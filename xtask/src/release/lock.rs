@@ -8,8 +8,10 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::patience::Patience;
 use super::{About, PATIENCE, Release, ReleaseError};
 use crate::catalog::{Component, Function, Service};
+use crate::decide::release::hold::Hold;
 use crate::decide::release::lock::{BEAT_INTERVAL, FENCE, Holder, Lock, LockWatch};
 use crate::decide::release::record::{Entries, Record, RecordKind, ReleaseState};
 use crate::decide::release::rollout::Outcome;
@@ -272,6 +274,24 @@ impl HeldLock<'_> {
     }
 }
 
+/// Ends a record and gives the lock back. Neither is done, and the answer is `false`, where another
+/// run has the lock.
+pub(super) async fn close(
+    context: &Context<'_>,
+    patience: &Patience,
+    record: &Record,
+    hold: Option<&Hold>,
+) -> Result<bool, ReleaseError> {
+    let Context { ledger, report, .. } = *context;
+    let closed = patience.answered(report, async || ledger.close(record, hold).await);
+    if closed.await? {
+        return Ok(true);
+    }
+    // An answer can be lost after the record was closed: then the lock is gone.
+    let found = patience.answered(report, async || ledger.read(record.number).await);
+    Ok(found.await?.as_ref() == Some(record))
+}
+
 impl Release<'_> {
     /// Called right before each call that changes what runs.
     pub(super) async fn ensure_lock_held(&self) -> Result<(), ReleaseError> {
@@ -350,13 +370,11 @@ impl Release<'_> {
     pub(super) async fn close(&mut self, state: ReleaseState) -> Result<(), ReleaseError> {
         self.record.state = state;
         self.record.closed = Some(self.context.clock.now());
-        let ledger = self.context.ledger;
         let hold = self
             .hold
             .as_ref()
             .filter(|_| state == ReleaseState::Succeeded);
-        let closed = self.answered(async || ledger.close(&self.record, hold).await);
-        if !closed.await? && !self.is_closed().await? {
+        if !close(&self.context, &self.patience, &self.record, hold).await? {
             return Err(self.lock_lost().await);
         }
         let report = self.context.report;
@@ -367,12 +385,5 @@ impl Release<'_> {
             _ => report.emit(ReleaseEvent::ReleaseClosed { number, outcome }),
         }
         Ok(())
-    }
-
-    /// An answer can be lost after the record was closed: then the lock is gone.
-    async fn is_closed(&self) -> Result<bool, ReleaseError> {
-        let (ledger, number) = (self.context.ledger, self.record.number);
-        let found = self.answered(async || ledger.read(number).await).await?;
-        Ok(found.as_ref() == Some(&self.record))
     }
 }

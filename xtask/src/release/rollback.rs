@@ -51,22 +51,10 @@ impl Release<'_> {
         };
         self.record.set_cause(&failed.text());
         report.emit(failed);
-        let mut result = match self.roll_back_steps(changed).await {
+        let result = match self.roll_back_steps(changed).await {
             Ok(result) => result,
             Err(error) => return self.ended_by(error),
         };
-        match self.leave_to_others().await {
-            Ok(found) => result.superseded |= found,
-            // That something is not back says more.
-            Err(error) if !result.by_hand.is_empty() => self.ignore(error.text()),
-            Err(ReleaseError::Failed(unseen)) => {
-                return self.stop_watching(&format!(
-                    "release {number} failed, and what runs now could not be read: {:#}",
-                    unseen.error
-                ));
-            }
-            Err(error) => return self.ended_by(error),
-        }
         if changed.is_empty() {
             report.emit(RollbackEvent::NothingRolledBack { number });
         }
@@ -77,7 +65,25 @@ impl Release<'_> {
         } else {
             format!("{what}: {reason}")
         };
-        conclusion(format!("release {number} failed: {about}"), &result)
+        self.conclude(format!("release {number} failed: {about}"), result)
+            .await
+    }
+
+    /// The end of a release that went back, after one more look at all of it.
+    async fn conclude(&mut self, message: String, mut result: RollbackResult) -> End {
+        match self.leave_to_others().await {
+            Ok(found) => result.superseded |= found,
+            // That something is not back says more.
+            Err(error) if !result.by_hand.is_empty() => self.ignore(error.text()),
+            Err(ReleaseError::Failed(unseen)) => {
+                return self.stop_watching(&format!(
+                    "{message}; what runs now could not be read: {:#}",
+                    unseen.error
+                ));
+            }
+            Err(error) => return self.ended_by(error),
+        }
+        conclusion(message, &result)
     }
 
     /// Names each component that is back, or was not touched, and is somebody else's by now.
@@ -125,10 +131,7 @@ impl Release<'_> {
         match self.roll_back_steps(&others).await {
             Ok(mut result) => {
                 result.superseded = true;
-                if let Err(error) = self.leave_to_others().await {
-                    self.ignore(error.text());
-                }
-                conclusion(message, &result)
+                self.conclude(message, result).await
             }
             Err(error) => self.ended_by(error),
         }

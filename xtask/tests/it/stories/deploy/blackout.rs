@@ -73,6 +73,23 @@ async fn a_hotfix_by_hand_in_the_middle_is_left_and_the_others_go_back() {
     assert_eq!(fake.state().primary(ORBIT), "demo-orbit:77");
 }
 
+/// There may be another hotfix.
+#[tokio::test(start_paused = true)]
+async fn after_a_hotfix_last_looks_that_are_all_refused_leave_open_what_runs() {
+    let fake = a_second_release().await;
+    fake.meanwhile("register demo-orbit", |state| {
+        state.hotfix(ORBIT, "demo-orbit:77");
+    });
+    fake.after_write_of("axon rolled back", |state| {
+        state.fail("look axon orbit", 4);
+    });
+    fake.deploy_all().await.fails(22).says(&[
+        "release 2 was superseded: orbit runs demo-orbit:77",
+        "what runs now could not be read: refused",
+    ]);
+    assert_eq!(fake.record(2).state, ReleaseState::Detached);
+}
+
 /// The update is sent again when the network is back.
 #[tokio::test(start_paused = true)]
 async fn a_hotfix_while_an_update_is_not_answered_is_left() {

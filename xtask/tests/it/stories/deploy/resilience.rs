@@ -266,7 +266,8 @@ async fn last_looks_that_are_all_refused_leave_open_whether_all_is_back() {
     let (fake, output) = refused_last_looks(4).await;
     output.fails(22).says(&[
         "orbit       rolled back to demo-orbit:1",
-        "release 2 failed, and what runs now could not be read",
+        "release 2 failed: orbit exited with 101",
+        "what runs now could not be read: refused",
         "cargo xtask status",
     ]);
     assert_eq!(fake.record(2).state, ReleaseState::Detached);
