@@ -17,29 +17,39 @@ thread_local! {
 }
 
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock(ClockSource);
+
+#[derive(Clone)]
+enum ClockSource {
+    /// Not as a function of the other kind, whose count of clones all requests would write.
+    System,
+    Of(Arc<dyn Fn() -> Timestamp + Send + Sync>),
+}
 
 impl Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock"
-    )]
     pub fn system() -> Self {
-        Self(Arc::new(Timestamp::now))
+        Self(ClockSource::System)
     }
 
     /// A clock that reads its time from `now`.
     pub fn of(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        Self(ClockSource::Of(Arc::new(now)))
     }
 
     /// A clock that always returns `now`.
     pub fn fixed(now: Timestamp) -> Self {
-        Self(Arc::new(move || now))
+        Self::of(move || now)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        match &self.0 {
+            ClockSource::System => Timestamp::now(),
+            ClockSource::Of(now) => now(),
+        }
     }
 
     /// Now as RFC 3339 in UTC, to the millisecond, as in answers and log lines.

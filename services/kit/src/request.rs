@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use axum::extract::MatchedPath;
 use http::HeaderMap;
 use tokio::time::Instant;
 
@@ -30,9 +29,8 @@ struct RequestInner {
     trace: TraceContext,
     began: Instant,
     time_limit: TimeLimit,
-    /// Set by the router and read outside it, by the access line, so that the line of a request
-    /// that panicked or timed out has a route as well.
-    route: OnceLock<MatchedPath>,
+    /// The template of its path, where the service has such a route.
+    route: OnceLock<&'static str>,
     notes: Mutex<Vec<(&'static str, &'static str)>>,
     is_targets_fault: AtomicBool,
     /// Whether its spans are exported, once that is known.
@@ -124,11 +122,11 @@ impl RequestContext {
         self.0.is_traced.get().copied()
     }
 
-    pub(crate) fn set_route(&self, route: &MatchedPath) {
-        self.0.route.get_or_init(|| route.clone());
+    pub(crate) fn set_route(&self, route: &'static str) {
+        self.0.route.get_or_init(|| route);
     }
 
-    pub(crate) fn route(&self) -> Option<&str> {
-        self.0.route.get().map(MatchedPath::as_str)
+    pub(crate) fn route(&self) -> Option<&'static str> {
+        self.0.route.get().copied()
     }
 }

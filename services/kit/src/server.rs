@@ -14,6 +14,7 @@ pub(crate) mod inbound;
 pub(crate) mod lifecycle;
 mod limit;
 pub(crate) mod problem;
+pub(crate) mod routes;
 mod tracked_body;
 mod unsent;
 

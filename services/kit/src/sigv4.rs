@@ -6,13 +6,13 @@
 mod authorization;
 mod canonical_request;
 mod error;
+mod guard;
 pub(crate) mod keys;
-mod require;
 mod sign;
 mod verify;
 
 pub use authorization::Authorization;
 pub use error::{SignatureError, SignatureSetupError, SigningError};
-pub use require::required;
+pub(crate) use guard::SignatureGuard;
 pub use sign::{SignedFor, Signer};
 pub use verify::{SignatureClaim, Verifier};

@@ -9,9 +9,8 @@ mod settings;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::post;
-use service_kit::{App, Dependencies, health};
+use service_kit::{App, Dependencies, Routes, health};
 
 use clients::axon::Axon;
 use clients::governance::Governance;
@@ -27,9 +26,9 @@ pub async fn app(settings: &Settings, dependencies: &Dependencies) -> anyhow::Re
         axon: Axon::new(settings, dependencies)?,
         clock: dependencies.clock.clone(),
     };
-    let routes = Router::new()
-        .route("/health", health(dependencies))
-        .route("/dispatch", post(dispatch))
+    let routes = Routes::new()
+        .open("/health", health(dependencies))
+        .open("/dispatch", post(dispatch))
         .with_state(Arc::new(dispatcher));
-    Ok(App::new(routes, &settings.base, dependencies))
+    Ok(App::new(routes, &settings.base, dependencies)?)
 }

@@ -1,13 +1,12 @@
 use std::time::Duration;
 
 use axon::{SERVICE, Settings};
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use http_body_util::BodyExt as _;
 use service_kit::settings::{Reader, SettingsSource};
-use service_kit::{App, Clock, Dependencies};
+use service_kit::{App, Clock, Dependencies, Routes};
 
 use crate::process::{AXON, connect, rest};
 use kit_testing::api_document::{ApiDocument, DocumentedResponse};
@@ -79,7 +78,7 @@ enum Broken {
 }
 
 impl Broken {
-    async fn answer(self, method: &str, path: &str) -> DocumentedResponse {
+    async fn answer(self, method: &str, path: &'static str) -> DocumentedResponse {
         let handler = async move || match self {
             Self::Panics => panic!("as the test wants it"),
             Self::Hangs => tokio::time::sleep(Duration::MAX).await,
@@ -91,8 +90,8 @@ impl Broken {
         let mut reader = Reader::new(&source);
         let settings = Settings::read(&mut reader);
         let dependencies = Dependencies::new(SERVICE, Clock::system());
-        let routes = Router::new().route(path, get(handler));
-        let app = App::new(routes, &settings.base, &dependencies);
+        let routes = Routes::new().open(path, get(handler));
+        let app = App::new(routes, &settings.base, &dependencies).unwrap();
         let request = Request::builder().method(method).uri(path);
         let request = request.header("Host", "x").body(Body::empty()).unwrap();
         let (head, body) = app.answer(request).await.into_parts();

@@ -64,16 +64,17 @@ impl Activity {
 
     /// Counts an answer that has just been made.
     pub(super) fn add_unsent(&self, bytes: usize) {
-        if self.unsent_bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
+        let had = self.unsent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if had == 0 {
             let answered_ms = self.answered_ms.load(Ordering::Relaxed);
             self.unsent_since_ms.store(answered_ms, Ordering::Relaxed);
         }
-        self.unsent_total.add(bytes);
+        self.unsent_total.add(had, bytes);
     }
 
     pub(super) fn remove_unsent(&self, bytes: usize) {
-        self.unsent_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.unsent_total.remove(bytes);
+        let had = self.unsent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.unsent_total.remove(had, bytes);
     }
 
     /// Bytes of answers that the peer has not taken, and since when there have been any.

@@ -2,9 +2,9 @@
 //! 503 at once, so that those in flight can be finished, and every request ends by its deadline.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::{IntoResponse, Response};
+use futures_util::future::poll_immediate;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::limit::InFlightLimit;
 use super::problem::Problem;
 use crate::settings::Base;
-use crate::{Counter, Gauge, Metrics, RequestContext, Unit};
+use crate::{Counter, Level, Metrics, RequestContext};
 
 /// Requests take far less than a second, so by then there is capacity, here or in another task.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -20,8 +20,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Shared by all connections.
 pub(crate) struct Admission {
     limit: InFlightLimit,
-    in_flight: AtomicUsize,
-    in_flight_gauge: Gauge,
+    in_flight: Level,
     shed: Counter,
 }
 
@@ -36,25 +35,31 @@ impl Admission {
     pub(crate) fn new(base: &Base, metrics: &Metrics) -> Self {
         Self {
             limit: InFlightLimit::new(base, metrics),
-            in_flight: AtomicUsize::new(0),
-            in_flight_gauge: metrics.gauge("in_flight", Unit::Count, &[]),
+            in_flight: metrics.level("in_flight"),
             shed: metrics.counter("shed", &[]),
         }
     }
 
     /// Polls `answer` until its deadline, unless too many requests are in flight. A request that
-    /// may not be shed is not counted.
+    /// may not be shed is not counted. `received` is when all of it was there.
     pub(crate) async fn admit(
         &self,
         context: &RequestContext,
+        received: Instant,
         may_be_shed: bool,
-        answer: Pin<&mut impl Future<Output = Response>>,
+        mut answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
-        let in_flight = match may_be_shed.then(|| self.enter()) {
+        let in_flight = match may_be_shed.then(|| self.enter(received)) {
             Some(None) => return overloaded(),
             entered => entered.flatten(),
         };
-        match timeout_at(context.deadline(), answer).await {
+        // An answer that waits for nothing needs no timer, which every request would register with
+        // the one runtime.
+        let answered = match poll_immediate(&mut answer).await {
+            Some(response) => Ok(response),
+            None => timeout_at(context.deadline(), answer).await,
+        };
+        match answered {
             Ok(response) => {
                 if let Some(mut in_flight) = in_flight {
                     in_flight.is_answered = true;
@@ -65,31 +70,23 @@ impl Admission {
         }
     }
 
-    fn enter(&self) -> Option<AdmittedRequest<'_>> {
-        self.in_flight_gauge.add(1.0);
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        if before < self.limit.get() {
+    fn enter(&self, admitted: Instant) -> Option<AdmittedRequest<'_>> {
+        if self.in_flight.add() < self.limit.get() {
             return Some(AdmittedRequest {
                 admission: self,
-                admitted: Instant::now(),
+                admitted,
                 is_answered: false,
             });
         }
-        self.leave();
+        self.in_flight.remove();
         self.shed.add(1);
         None
-    }
-
-    /// Returns how many were in flight.
-    fn leave(&self) -> usize {
-        self.in_flight_gauge.add(-1.0);
-        self.in_flight.fetch_sub(1, Ordering::Relaxed)
     }
 }
 
 impl Drop for AdmittedRequest<'_> {
     fn drop(&mut self) {
-        let in_flight = self.admission.leave();
+        let in_flight = self.admission.in_flight.remove();
         let limit = &self.admission.limit;
         limit.ended(self.admitted, in_flight, self.is_answered);
     }

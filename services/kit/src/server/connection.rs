@@ -83,10 +83,12 @@ pub(super) async fn serve_connection(
 ) {
     let io = TokioIo::new(DrainingStream::new(stream, Arc::clone(&activity)));
     let idle = Arc::clone(&activity);
+    // All connections would write the one count of its clones at every request.
+    let app = Arc::new(app);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let in_flight = InFlight::new(&activity);
         let has_body = !request.body().is_end_stream();
-        let app = app.clone();
+        let app = Arc::clone(&app);
         async move {
             let body = |body| {
                 if has_body {

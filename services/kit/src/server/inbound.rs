@@ -6,27 +6,28 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, Version};
-use tower::ServiceExt as _;
-use tower::util::MapRequestLayer;
+use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::body_reader::BodyReader;
 use super::host;
 use super::lifecycle::{Lifecycle, LifecyclePhase};
 use super::problem::{Problem, render_problem};
+use super::routes::{GuardedRoutes, Routes};
 use crate::request::correlation;
 use crate::request::sampler::Sampler;
 use crate::request::time_limit::TIME_LIMIT_MIN_MS;
 use crate::service::HEALTH_PATH;
 use crate::settings::Base;
-use crate::telemetry::access::{Observer, note_route};
+use crate::sigv4::SignatureSetupError;
+use crate::telemetry::access::Observer;
 use crate::{Counter, Dependencies, Metrics, RequestContext};
 
 /// A service's routes inside the inbound stack. Clones share it. It is one function instead of axum
@@ -44,16 +45,22 @@ struct AppInner {
     bodies: BodyReader,
     admission: Admission,
     panics: Counter,
-    routes: Router,
+    routes: GuardedRoutes,
 }
 
 impl App {
-    pub fn new(routes: Router, base: &Base, dependencies: &Dependencies) -> Self {
+    /// # Errors
+    /// Where a route requires signatures, and there is nothing to verify them with.
+    pub fn new(
+        routes: Routes,
+        base: &Base,
+        dependencies: &Dependencies,
+    ) -> Result<Self, SignatureSetupError> {
         let deadline = Duration::from_millis(base.deadline_ms);
         // The other halves of the time and of the connections are for answers and other requests.
         let incomplete_max = base.in_flight_max.min(base.connections_max) / 2;
         let metrics = &dependencies.metrics;
-        Self(Arc::new(AppInner {
+        Ok(Self(Arc::new(AppInner {
             deadline,
             sampler: base.sampler,
             metrics: metrics.clone(),
@@ -62,16 +69,21 @@ impl App {
             lifecycle: dependencies.lifecycle.clone(),
             admission: Admission::new(base, metrics),
             panics: metrics.counter("panics", &[]),
-            routes: routes.layer(MapRequestLayer::new(note_route)),
-        }))
+            routes: routes.guarded(base, dependencies)?,
+        })))
     }
 
     /// From the outside in: correlation id, access line, `Connection: close`, errors as problems,
-    /// checks of the request (host, time limit, body), load shedding, deadline, panics, routes.
+    /// checks of the request (host, time limit, body), load shedding, deadline, panics, signature,
+    /// routes.
     pub async fn answer(&self, mut request: Request) -> Response {
         let inner = &*self.0;
         let context = RequestContext::of(request.headers(), inner.sampler, inner.deadline);
         request.extensions_mut().insert(context.clone());
+        let path = inner.routes.path(request.uri().path());
+        if let Some(path) = path {
+            context.set_route(path.template);
+        }
         let method = request.method().clone();
         let may_be_shed = request.uri().path() != HEALTH_PATH;
         // HTTP/2 has no `Connection` header; there the server sends GOAWAY.
@@ -84,11 +96,19 @@ impl App {
             let received = inner.receive(&mut request, &context).await;
             let is_unread = has_body && received.is_err();
             let response = match received {
-                Ok(()) => {
-                    let routed = pin!(inner.route(request));
+                Ok(body) => {
+                    let received = if has_body {
+                        Instant::now()
+                    } else {
+                        context.began()
+                    };
+                    let routed = pin!(inner.routes.answer(path, &context, request, body));
                     let caught = AssertUnwindSafe(routed).catch_unwind();
                     let response = pin!(caught.map(|result| inner.or_internal_error(result)));
-                    inner.admission.admit(&context, may_be_shed, response).await
+                    let admission = &inner.admission;
+                    admission
+                        .admit(&context, received, may_be_shed, response)
+                        .await
                 }
                 Err(problem) => problem.into_response(),
             };
@@ -112,25 +132,20 @@ impl App {
 }
 
 impl AppInner {
-    /// Checks the host and the time limit, and reads the whole body.
+    /// Checks the host and the time limit, and takes the whole body.
     async fn receive(
         &self,
         request: &mut Request,
         context: &RequestContext,
-    ) -> Result<(), Problem> {
+    ) -> Result<Bytes, Problem> {
         host::check(request)?;
         check_time_limit(context)?;
-        if !request.body().is_end_stream() {
-            check_coding(request)?;
-            let body = mem::take(request.body_mut());
-            *request.body_mut() = self.bodies.read(body, context).await?.into();
+        if request.body().is_end_stream() {
+            return Ok(Bytes::new());
         }
-        Ok(())
-    }
-
-    async fn route(&self, request: Request) -> Response {
-        let answer = self.routes.clone().oneshot(request).await;
-        answer.unwrap_or_else(|never| match never {})
+        check_coding(request)?;
+        let body = mem::take(request.body_mut());
+        self.bodies.read(body, context).await
     }
 
     /// The panic message is on the line of the panic hook, and not in the answer.

@@ -1,6 +1,7 @@
 //! The bytes of answers that peers have not taken yet. `IN_FLIGHT_MAX` does not bound them,
 //! because their requests are over, so they have a limit of their own: beyond it, the connections
-//! that have had unsent answers longest are closed.
+//! that have had unsent answers longest are closed. What every connection may have unsent is not
+//! counted, so that the usual answer does not write a count that all connections share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +10,10 @@ use tokio::sync::Notify;
 /// The limit for all connections: far above one answer.
 pub(super) const UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The sum over all connections.
+/// What one connection may have unsent.
+const UNCOUNTED_BYTES: usize = 4 * 1024;
+
+/// The sum over all connections of what is more than that.
 #[derive(Default)]
 pub(super) struct UnsentBytes {
     bytes: AtomicUsize,
@@ -22,14 +26,23 @@ impl UnsentBytes {
         self.limit_exceeded.notified().await;
     }
 
-    pub(super) fn add(&self, bytes: usize) {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > UNSENT_BYTES_MAX {
+    /// A connection that had so many has more of them.
+    pub(super) fn add(&self, had: usize, bytes: usize) {
+        let more = counted(had + bytes) - counted(had);
+        if more > 0 && self.bytes.fetch_add(more, Ordering::Relaxed) + more > UNSENT_BYTES_MAX {
             self.limit_exceeded.notify_one();
         }
     }
 
-    pub(super) fn remove(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// A connection that had so many has less of them.
+    pub(super) fn remove(&self, had: usize, bytes: usize) {
+        let less = counted(had) - counted(had - bytes);
+        if less > 0 {
+            self.bytes.fetch_sub(less, Ordering::Relaxed);
+        }
     }
+}
+
+fn counted(bytes: usize) -> usize {
+    bytes.saturating_sub(UNCOUNTED_BYTES)
 }

@@ -10,7 +10,7 @@ use super::authorization::split;
 use super::error::SignatureError;
 use crate::request::correlation;
 
-const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+pub(super) const DATE: &str = "x-amz-date";
 
 const AMBIGUOUS_PATH: SignatureError = SignatureError::Malformed("the path is not normal");
 const AMBIGUOUS_QUERY: SignatureError =
@@ -27,8 +27,10 @@ pub(super) const EMPTY_SHA256: &HexSha256 =
 /// Enough for requests between services, so that the buffer is allocated once.
 const USUAL_BYTES: usize = 1024;
 
+/// `date` is the value of `x-amz-date`.
 pub(super) fn canonical_request(
     head: &Parts,
+    date: &str,
     signed_headers: &str,
     payload: &HexSha256,
 ) -> Result<Vec<u8>, SignatureError> {
@@ -42,7 +44,12 @@ pub(super) fn canonical_request(
     for name in split(signed_headers, b';') {
         text.extend_from_slice(name.as_bytes());
         text.push(b':');
-        push_header_value(&mut text, header(head, name).ok_or(AMBIGUOUS_HEADER)?);
+        let value = if name == DATE {
+            date.as_bytes()
+        } else {
+            header(head, name).ok_or(AMBIGUOUS_HEADER)?
+        };
+        push_header_value(&mut text, value);
         text.push(b'\n');
     }
     text.push(b'\n');
@@ -58,7 +65,7 @@ pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
     // Names that every signature has are looked up without parsing them.
     let mut values = match name {
         "host" => headers.get_all(HOST),
-        "x-amz-date" => headers.get_all(DATE),
+        DATE => headers.get_all(HeaderName::from_static(DATE)),
         "x-correlation-id" => headers.get_all(correlation::HEADER),
         other => headers.get_all(other),
     }

@@ -35,6 +35,19 @@ impl KeyRing {
     pub fn pairs(&self) -> Arc<KeyPairs> {
         self.0.borrow().clone()
     }
+
+    /// The pairs of now, and a ring that tells when they were replaced.
+    pub(super) fn watched(&self) -> (Arc<KeyPairs>, Self) {
+        let mut watched = self.0.clone();
+        let pairs = watched.borrow_and_update().clone();
+        (pairs, Self(watched))
+    }
+
+    /// Whether the pairs were replaced since `watched`. It takes no lock.
+    pub(super) fn is_replaced(&self) -> bool {
+        // No sender, no replacement.
+        self.0.has_changed().unwrap_or(false)
+    }
 }
 
 #[cfg(test)]

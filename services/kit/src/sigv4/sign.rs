@@ -17,8 +17,8 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::error::{SignatureSetupError, SigningError};
+use super::guard::{region, scope};
 use super::keys::{KeyPairs, KeyRing};
-use super::require::{region, scope};
 use crate::settings::{Base, Reader, Setting, Signatures};
 use crate::{Clock, Dependencies};
 

@@ -1,8 +1,9 @@
 //! Verifies that a request is signed with one of the pairs of a ring.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jiff::Timestamp;
@@ -13,16 +14,15 @@ use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 
 use super::authorization::{ALGORITHM, Authorization, TERMINATION};
-use super::canonical_request::{EMPTY_SHA256, HexSha256, canonical_request, header};
+use super::canonical_request::{DATE, EMPTY_SHA256, HexSha256, canonical_request, header};
 use super::error::SignatureError;
-use super::keys::{KeyPair, KeyPairs, KeyRing};
+use super::keys::{KeyPair, KeyRing};
 use crate::{Clock, hex};
 
 /// The largest difference between the signer's clock and ours, as AWS has it.
 const SKEW_MAX: Duration = Duration::from_mins(5);
 /// Enough for a string to sign, so that it is allocated once.
 const USUAL_BYTES: usize = 256;
-const DATE: &str = "x-amz-date";
 /// The headers that every signature has to cover: they bind it to one request and one service.
 const REQUIRED_HEADERS: [&str; 3] = ["host", DATE, "x-correlation-id"];
 
@@ -32,7 +32,7 @@ pub struct Verifier {
     region: String,
     service: &'static str,
     clock: Clock,
-    derived: RwLock<Option<Arc<SigningKeys>>>,
+    derived: ArcSwap<SigningKeys>,
 }
 
 /// A well-formed, recent claim of who signed a request. Its signature is not verified yet.
@@ -46,12 +46,14 @@ pub struct SignatureClaim<'a> {
 impl Verifier {
     /// `service` and `region` are what signatures have to be scoped to.
     pub fn new(ring: KeyRing, region: String, service: &'static str, clock: Clock) -> Self {
+        // Of no day: the first request needs those of its own.
+        let derived = SigningKeys::derive(&ring, "", &region, service);
         Self {
             ring,
             region,
             service,
             clock,
-            derived: RwLock::default(),
+            derived: ArcSwap::from_pointee(derived),
         }
     }
 
@@ -94,7 +96,8 @@ impl Verifier {
             sha256(body)
         };
         let authorization = &claim.authorization;
-        let request = canonical_request(claim.head, authorization.signed_headers, &payload)?;
+        let signed_headers = authorization.signed_headers;
+        let request = canonical_request(claim.head, claim.date, signed_headers, &payload)?;
         let signed = string_to_sign(claim, &request);
         let keys = self.signing_keys(authorization.date);
         let key = keys.of(authorization.access_key_id);
@@ -113,17 +116,16 @@ impl Verifier {
         self.prove(&self.claim(head)?, body)
     }
 
-    fn signing_keys(&self, date: &str) -> Arc<SigningKeys> {
-        let pairs = self.ring.pairs();
-        let known = self.derived.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keys) = known.as_ref().filter(|keys| keys.are_of(&pairs, date)) {
-            return Arc::clone(keys);
+    /// Those of this day. Reading them writes nothing that other requests read as well.
+    fn signing_keys(&self, date: &str) -> Guard<Arc<SigningKeys>> {
+        let known = self.derived.load();
+        if known.are_of(date) {
+            return known;
         }
-        drop(known);
-        let keys = Arc::new(SigningKeys::derive(pairs, date, &self.region, self.service));
-        let mut known = self.derived.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Some(Arc::clone(&keys));
-        keys
+        let keys = SigningKeys::derive(&self.ring, date, &self.region, self.service);
+        let keys = Arc::new(keys);
+        self.derived.store(Arc::clone(&keys));
+        Guard::from_inner(keys)
     }
 }
 
@@ -180,7 +182,7 @@ fn sha256(bytes: &[u8]) -> HexSha256 {
 
 /// The signing keys of one day, derived from the pairs of a ring.
 struct SigningKeys {
-    pairs: Arc<KeyPairs>,
+    ring: KeyRing,
     date: String,
     current: SigningKey,
     previous: Option<SigningKey>,
@@ -192,18 +194,19 @@ struct SigningKey {
 }
 
 impl SigningKeys {
-    fn derive(pairs: Arc<KeyPairs>, date: &str, region: &str, service: &str) -> Self {
+    fn derive(ring: &KeyRing, date: &str, region: &str, service: &str) -> Self {
         let derive = |pair| SigningKey::derive(pair, [date, region, service, TERMINATION]);
+        let (pairs, ring) = ring.watched();
         Self {
+            ring,
             date: date.to_owned(),
             current: derive(&pairs.current),
             previous: pairs.previous.as_ref().map(derive),
-            pairs,
         }
     }
 
-    fn are_of(&self, pairs: &Arc<KeyPairs>, date: &str) -> bool {
-        Arc::ptr_eq(&self.pairs, pairs) && self.date == date
+    fn are_of(&self, date: &str) -> bool {
+        self.date == date && !self.ring.is_replaced()
     }
 
     /// Compares in constant time, so that the time does not reveal how much of an id is right.

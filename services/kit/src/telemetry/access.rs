@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 
-use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::{Method, StatusCode};
 
@@ -45,18 +44,6 @@ impl Observer {
         };
         logs::with_request_ids(context, observed).await
     }
-}
-
-/// A layer directly around the routes, where the matched route is known.
-pub(crate) fn note_route(request: Request) -> Request {
-    let extensions = request.extensions();
-    if let (Some(context), Some(path)) = (
-        extensions.get::<RequestContext>(),
-        extensions.get::<MatchedPath>(),
-    ) {
-        context.set_route(path);
-    }
-    request
 }
 
 /// Records the request when it is dropped: then the answer has a status, or the connection was

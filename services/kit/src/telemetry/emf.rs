@@ -170,6 +170,7 @@ fn by_dimensions(metrics: &Metrics) -> Vec<(LineDimensions<'static>, Vec<LineMet
             MetricValue::Counter(counter) => (Unit::Count, json!(counter.take())),
             MetricValue::Gauge(_, gauge) if !gauge.get().is_finite() => continue,
             MetricValue::Gauge(unit, gauge) => (unit, json!(gauge.get())),
+            MetricValue::Level(level) => (Unit::Count, json!(level.get())),
             MetricValue::Peak(unit, peak) => (unit, json!(peak.take())),
         };
         let metric = (name, unit, value);

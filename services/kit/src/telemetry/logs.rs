@@ -248,10 +248,21 @@ impl LineWriter {
         });
     }
 
+    /// Most names differ in their first letter, and a comparison of that takes less time than a
+    /// call that compares two texts.
+    fn is_new(&mut self, name: &'static str) -> bool {
+        let first = |name: &str| name.as_bytes().first().copied();
+        let mut known = self.names.iter();
+        let is_new = !known.any(|known| first(known) == first(name) && *known == name);
+        if is_new {
+            self.names.push(name);
+        }
+        is_new
+    }
+
     fn copy_members(&mut self, fields: &SpanFields) {
         for (name, range) in &fields.members {
-            if !self.names.contains(name) {
-                self.names.push(name);
+            if self.is_new(name) {
                 self.text.push(b',');
                 self.text.extend_from_slice(&fields.text[range.clone()]);
             }
@@ -266,8 +277,7 @@ trait MemberWriter {
 
 impl MemberWriter for LineWriter {
     fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
-        if !self.names.contains(&name) {
-            self.names.push(name);
+        if self.is_new(name) {
             self.text.push(b',');
             write_member(&mut self.text, name, value);
         }

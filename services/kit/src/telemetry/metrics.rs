@@ -3,7 +3,7 @@
 
 pub(super) mod requests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use requests::RequestMetrics;
@@ -48,6 +48,7 @@ pub(super) struct Series {
 pub(super) enum MetricValue {
     Counter(Counter),
     Gauge(Unit, Gauge),
+    Level(Level),
     Peak(Unit, Peak),
 }
 
@@ -58,6 +59,10 @@ pub struct Counter(Arc<AtomicU64>);
 /// Reported as its value at the time of the report.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicU64>);
+
+/// How many of something there are, counted up and down; reported as a gauge is.
+#[derive(Clone, Debug, Default)]
+pub struct Level(Arc<AtomicUsize>);
 
 /// Reported as its highest value since the last report.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +111,25 @@ impl Metrics {
             value: MetricValue::Gauge(unit, gauge.clone()),
         });
         gauge
+    }
+
+    /// The level of this name, without dimensions; the same one at each call.
+    pub fn level(&self, name: &'static str) -> Level {
+        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for known in series.iter() {
+            if let MetricValue::Level(level) = &known.value
+                && known.name == name
+            {
+                return level.clone();
+            }
+        }
+        let level = Level::default();
+        series.push(Series {
+            name,
+            dimensions: &[],
+            value: MetricValue::Level(level.clone()),
+        });
+        level
     }
 
     /// The peak of this name, without dimensions; the same one at each call.
@@ -165,17 +189,24 @@ impl Gauge {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    /// Atomic, for values that several tasks count up and down.
-    pub fn add(&self, change: f64) {
-        let added = |bits| Some((f64::from_bits(bits) + change).to_bits());
-        let updated = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
-        debug_assert!(updated.is_ok(), "the change is never refused");
-    }
-
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Level {
+    /// One more. Returns how many there were.
+    pub fn add(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// One less. Returns how many there were.
+    pub fn remove(&self) -> usize {
+        self.0.fetch_sub(1, Ordering::Relaxed)
+    }
+
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

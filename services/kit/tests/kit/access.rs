@@ -1,12 +1,12 @@
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::routing::{any, get};
-use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Reader, SettingsSource};
-use service_kit::{App, Clock, Dependencies, Metrics, Problem, RequestContext, Traces};
+use service_kit::{App, Clock, Dependencies, Metrics, Problem, RequestContext, Routes, Traces};
 
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
@@ -30,18 +30,18 @@ pub(crate) fn app(dependencies: &Dependencies) -> App {
         file: &|_| unreachable!(),
     };
     let base = Base::read(&mut Reader::new(&source), SERVICE);
-    let routes = Router::new()
-        .route("/fine", any(async || "fine"))
-        .route("/health", get(async || StatusCode::SERVICE_UNAVAILABLE))
-        .route("/broken", get(async || StatusCode::BAD_GATEWAY))
-        .route(
+    let routes = Routes::new()
+        .open("/fine", any(async || "fine"))
+        .open("/health", get(async || StatusCode::SERVICE_UNAVAILABLE))
+        .open("/broken", get(async || StatusCode::BAD_GATEWAY))
+        .open(
             "/called",
             get(async || Problem::new(StatusCode::BAD_GATEWAY, "it failed").of_target()),
         )
-        .route("/panic", get(panics))
-        .route("/noted", get(noted))
-        .route("/slow", get(async || std::future::pending::<()>().await));
-    App::new(routes, &base, dependencies)
+        .open("/panic", get(panics))
+        .open("/noted", get(noted))
+        .open("/slow", get(async || std::future::pending::<()>().await));
+    App::new(routes, &base, dependencies).unwrap()
 }
 
 async fn panics() {
@@ -108,6 +108,24 @@ async fn failures_of_ours_are_errors_and_those_of_callers_are_not() {
         levels,
         expected.map(|(status, level)| (json!(status), json!(level)))
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_before_its_route_is_of_that_route() {
+    let (logs, _guard) = CapturedLogs::start(SERVICE, "info");
+    let dependencies = dependencies(Metrics::default(), Traces::default());
+    for path in ["/fine", "/nowhere"] {
+        let request = Request::get(path).header("X-Request-Timeout-Ms", "0");
+        assert_eq!(
+            ask(&dependencies, request).await,
+            StatusCode::REQUEST_TIMEOUT
+        );
+    }
+    let routes: Vec<_> = access_lines(&logs)
+        .iter()
+        .map(|line| line["route"].clone())
+        .collect();
+    assert_eq!(routes, ["/fine", "unmatched"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,17 +1,16 @@
 //! The correlation id for arbitrary headers.
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
-use service_kit::CorrelationId;
+use service_kit::{CorrelationId, Routes};
 
 use crate::test_app::test_app;
 
 /// The answered id for a header of these bytes; `None` where it is not a valid header.
 fn answered(bytes: &[u8]) -> Option<String> {
-    let (app, _) = test_app(&[], |_| Router::new().route("/", get(async || "")));
+    let (app, _) = test_app(&[], |_| Routes::new().open("/", get(async || "")));
     let sent = HeaderValue::from_bytes(bytes).ok()?;
     let request = Request::get("/")
         .header("Host", "x")

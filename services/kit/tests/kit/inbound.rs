@@ -1,4 +1,3 @@
-use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -6,7 +5,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use service_kit::settings::{Base, Reader, SettingsSource};
-use service_kit::{App, Clock, Dependencies, Problem, health, server};
+use service_kit::{App, Clock, Dependencies, Problem, Routes, health, server};
 
 use crate::SERVICE;
 use crate::captured_logs::CapturedLogs;
@@ -22,24 +21,24 @@ fn app(dependencies: &Dependencies) -> App {
         file: &|_| unreachable!(),
     };
     let base = Base::read(&mut Reader::new(&source), SERVICE);
-    let routes = Router::new()
-        .route("/health", health(dependencies))
-        .route("/panic", get(panics))
-        .route("/slow", get(async || std::future::pending::<()>().await))
-        .route("/size", post(async |body: Bytes| body.len().to_string()))
-        .route(
+    let routes = Routes::new()
+        .open("/health", health(dependencies))
+        .open("/panic", get(panics))
+        .open("/slow", get(async || std::future::pending::<()>().await))
+        .open("/size", post(async |body: Bytes| body.len().to_string()))
+        .open(
             "/quotes",
             post(async |body: String| Problem::new(StatusCode::BAD_REQUEST, body)),
         )
-        .route(
+        .open(
             "/taken",
             get(async || Problem::new(StatusCode::CONFLICT, "it is taken")),
         )
-        .route(
+        .open(
             "/own",
             get(async || (StatusCode::FORBIDDEN, axum::Json(json!({"own": true})))),
         );
-    App::new(routes, &base, dependencies)
+    App::new(routes, &base, dependencies).unwrap()
 }
 
 async fn panics() {
@@ -262,7 +261,7 @@ async fn every_request_has_one_access_line() {
 #[tokio::test]
 async fn no_level_takes_the_id_off_a_line() {
     let (logs, _guard) = CapturedLogs::start(SERVICE, "kit=warn");
-    let routes = Router::new().route("/", get(async || tracing::warn!(target: "kit", "odd")));
+    let routes = Routes::new().open("/", get(async || tracing::warn!(target: "kit", "odd")));
     let source = SettingsSource {
         variable: &|_| None,
         file: &|_| unreachable!(),
@@ -271,7 +270,7 @@ async fn no_level_takes_the_id_off_a_line() {
     let request = Request::get("/")
         .header("Host", "x")
         .header("X-Correlation-ID", "the-id");
-    let app = App::new(routes, &base, &dependencies());
+    let app = App::new(routes, &base, &dependencies()).unwrap();
     app.answer(request.body(Body::empty()).unwrap()).await;
     let lines = logs.lines();
     assert_eq!(lines.len(), 1);

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::routing::get;
-use axum::{Extension, Router};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use service_kit::outbound::{CallTarget, Outbound, span_sender};
 use service_kit::settings::{Base, Reader, SettingsSource};
 use service_kit::{
-    App, Clock, Dependencies, Exporter, Metrics, RequestContext, Traces, TrustRoots,
+    App, Clock, Dependencies, Exporter, Metrics, RequestContext, Routes, Traces, TrustRoots,
 };
 
 use crate::SERVICE;
@@ -304,9 +304,9 @@ fn calling(called: &StubServer, dependencies: &Dependencies) -> App {
             status
         })
     };
-    let routes = Router::new()
-        .route("/fine", route(StatusCode::OK))
-        .route("/broken", route(StatusCode::INTERNAL_SERVER_ERROR));
+    let routes = Routes::new()
+        .open("/fine", route(StatusCode::OK))
+        .open("/broken", route(StatusCode::INTERNAL_SERVER_ERROR));
     let variable = |name: &str| match name {
         "OTEL_TRACES_SAMPLER" => Some("parentbased_traceidratio".to_owned()),
         "OTEL_TRACES_SAMPLER_ARG" => Some("0".to_owned()),
@@ -317,5 +317,5 @@ fn calling(called: &StubServer, dependencies: &Dependencies) -> App {
         file: &|_| unreachable!(),
     };
     let base = Base::read(&mut Reader::new(&source), SERVICE);
-    App::new(routes, &base, dependencies)
+    App::new(routes, &base, dependencies).unwrap()
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use service_kit::Routes;
 use service_kit::server::WRITE_TIMEOUT;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -63,9 +63,9 @@ impl ReadersTest {
             let live = Arc::clone(&live);
             get(async move || Bytes::from_owner(CountedAnswer::new(size, &live)))
         };
-        let routes = Router::new()
-            .route("/large", answer(LARGE_BYTES))
-            .route("/megabyte", answer(MEGABYTE));
+        let routes = Routes::new()
+            .open("/large", answer(LARGE_BYTES))
+            .open("/megabyte", answer(MEGABYTE));
         let served = TestServer::with(&[], routes).await;
         Self { served, live }
     }

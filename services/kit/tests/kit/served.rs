@@ -3,10 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use service_kit::{App, Clock, Dependencies, Lifecycle, Metrics, health, server};
+use service_kit::{App, Clock, Dependencies, Lifecycle, Metrics, Routes, health, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -30,22 +29,22 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// Serves `GET /health`, `GET /endless`, and `POST /size`, which answers the size of the body.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
-        Self::with(variables, Router::new()).await
+        Self::with(variables, Routes::new()).await
     }
 
     /// Serves these routes as well.
-    pub(crate) async fn with(variables: &[(&str, &str)], routes: Router) -> Self {
+    pub(crate) async fn with(variables: &[(&str, &str)], routes: Routes) -> Self {
         let lifecycle = Lifecycle::default();
         let dependencies = Dependencies {
             lifecycle: lifecycle.clone(),
             ..Dependencies::new(SERVICE, Clock::system())
         };
         let routes = routes
-            .route("/health", health(&dependencies))
-            .route("/endless", get(async || std::future::pending::<()>().await))
-            .route("/size", post(async |body: Bytes| body.len().to_string()));
+            .open("/health", health(&dependencies))
+            .open("/endless", get(async || std::future::pending::<()>().await))
+            .open("/size", post(async |body: Bytes| body.len().to_string()));
         let base = base(variables);
-        let app = App::new(routes, &base, &dependencies);
+        let app = App::new(routes, &base, &dependencies).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (signals, received) = mpsc::channel(2);

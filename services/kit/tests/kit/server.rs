@@ -170,7 +170,7 @@ async fn who_half_closes_after_the_request_gets_the_answer() {
         sleep(Duration::from_millis(2)).await;
         "answered"
     };
-    let routes = axum::Router::new().route("/slow", axum::routing::any(answered));
+    let routes = service_kit::Routes::new().open("/slow", axum::routing::any(answered));
     let served = TestServer::with(&[], routes).await;
     for request in [
         "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::{Request, StatusCode};
-use service_kit::{App, Metrics, Unit};
+use service_kit::{App, Metrics, Routes, Unit};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -97,7 +96,7 @@ pub(crate) fn calling_app(time: TargetTime, floor: LimitFloor) -> (App, Metrics)
         LimitFloor::Default => "16",
     };
     test_app(&[("IN_FLIGHT_MIN", floor)], |_| {
-        Router::new().route("/work", get(work))
+        Routes::new().open("/work", get(work))
     })
 }
 

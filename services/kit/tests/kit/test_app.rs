@@ -1,20 +1,19 @@
 //! An application in the test's process, at a fixed time.
 
-use axum::Router;
 use service_kit::settings::{Base, Reader, SettingsSource};
-use service_kit::{App, Clock, Dependencies, Metrics};
+use service_kit::{App, Clock, Dependencies, Metrics, Routes};
 
 use crate::SERVICE;
 
 /// An application that is ready.
 pub(crate) fn test_app(
     variables: &[(&str, &str)],
-    routes: impl FnOnce(&Dependencies) -> Router,
+    routes: impl FnOnce(&Dependencies) -> Routes,
 ) -> (App, Metrics) {
     let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
     let dependencies = Dependencies::new(SERVICE, clock);
     dependencies.lifecycle.ready(None);
-    let app = App::new(routes(&dependencies), &base(variables), &dependencies);
+    let app = App::new(routes(&dependencies), &base(variables), &dependencies).unwrap();
     (app, dependencies.metrics)
 }
 

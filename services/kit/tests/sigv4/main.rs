@@ -4,9 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agreement;
+mod guarded;
 mod independent;
 mod refusals;
-mod required;
 mod signer;
 
 use bytes::Bytes;

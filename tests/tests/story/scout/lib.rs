@@ -7,11 +7,10 @@ mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::get;
 use service_kit::outbound::{AttemptOutcome, CallTarget, Outbound, Repeat};
 use service_kit::sigv4::{self, Signer};
-use service_kit::{App, Dependencies, health};
+use service_kit::{App, Dependencies, Routes, health};
 
 pub use service::SERVICE;
 pub use settings::Settings;
@@ -31,9 +30,9 @@ pub fn app(
         signer: Signer::new(settings.axon_signed_for, &settings.base, dependencies)?,
     };
     let axon = Outbound::new(axon, &settings.base.roots, dependencies);
-    let routes = Router::new()
-        .route("/health", health(dependencies))
-        .route("/scout", get(routes::answer))
+    let routes = Routes::new()
+        .open("/health", health(dependencies))
+        .open("/scout", get(routes::answer))
         .with_state(Arc::new(axon));
-    Ok(App::new(routes, &settings.base, dependencies))
+    App::new(routes, &settings.base, dependencies)
 }

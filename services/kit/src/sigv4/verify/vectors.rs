@@ -3,6 +3,7 @@
 
 use http::Request;
 
+use super::super::keys::KeyPairs;
 use super::*;
 
 macro_rules! vectors {

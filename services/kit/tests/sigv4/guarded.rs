@@ -1,6 +1,5 @@
 //! Routes that require a signature: their answers and their metrics.
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -8,8 +7,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use service_kit::settings::{Base, Reader, SettingsSource, Signatures};
-use service_kit::sigv4::{SignatureSetupError, required};
-use service_kit::{App, Dependencies, ServiceIdentity, server};
+use service_kit::sigv4::SignatureSetupError;
+use service_kit::{App, Dependencies, Routes, ServiceIdentity, server};
 
 use crate::independent::Signing;
 use crate::{NOW, REGION, SERVICE, clock, reason, ring};
@@ -37,12 +36,12 @@ fn dependencies() -> Dependencies {
     }
 }
 
-fn routes(base: &Base, dependencies: &Dependencies) -> Result<Router, SignatureSetupError> {
-    let signed = Router::new()
-        .route("/reason", get(async || "in"))
-        .route("/echo", post(async |body: Bytes| body));
-    let open = Router::new().route("/health", get(async || "healthy"));
-    Ok(open.merge(required(signed, base, dependencies)?))
+fn app(base: &Base, dependencies: &Dependencies) -> Result<App, SignatureSetupError> {
+    let routes = Routes::new()
+        .signed("/reason", get(async || "in"))
+        .signed("/echo", post(async |body: Bytes| body))
+        .open("/health", get(async || "healthy"));
+    App::new(routes, base, dependencies)
 }
 
 /// Status, headers and body.
@@ -51,7 +50,7 @@ async fn ask(
     request: Request<Bytes>,
 ) -> (StatusCode, HeaderMap, Bytes) {
     let base = base(Signatures::ByPairs);
-    let app = App::new(routes(&base, dependencies).unwrap(), &base, dependencies);
+    let app = app(&base, dependencies).unwrap();
     let response = app.answer(request.map(Body::from)).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -166,7 +165,7 @@ async fn a_body_that_is_too_large_is_413() {
 #[tokio::test]
 async fn off_requires_no_signature() {
     let (base, dependencies) = (base(Signatures::Off), dependencies());
-    let app = App::new(routes(&base, &dependencies).unwrap(), &base, &dependencies);
+    let app = app(&base, &dependencies).unwrap();
     let response = app.answer(reason().map(Body::from)).await;
     assert_eq!(response.status(), StatusCode::OK);
 }
@@ -176,15 +175,15 @@ fn required_without_keys_or_region_is_not_ready() {
     let mut base = base(Signatures::ByPairs);
     let mut dependencies = dependencies();
     dependencies.keys = None;
-    let refused = routes(&base, &dependencies).unwrap_err();
+    let refused = app(&base, &dependencies).err().unwrap();
     assert!(matches!(refused, SignatureSetupError::NoKeys), "{refused}");
     dependencies.keys = Some(ring("CURRENT", None));
     base.region = None;
-    let refused = routes(&base, &dependencies).unwrap_err();
+    let refused = app(&base, &dependencies).err().unwrap();
     assert!(
         matches!(refused, SignatureSetupError::NoRegion),
         "{refused}"
     );
     base.signatures = Signatures::Off;
-    assert!(routes(&base, &dependencies).is_ok());
+    assert!(app(&base, &dependencies).is_ok());
 }
