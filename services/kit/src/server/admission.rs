@@ -41,15 +41,15 @@ impl Admission {
     }
 
     /// Polls `answer` until its deadline, unless too many requests are in flight. A request that
-    /// may not be shed is not counted. `received` is when all of it was there.
+    /// may not be shed is not counted. `arrived` is when all of it was there.
     pub(crate) async fn admit(
         &self,
         context: &RequestContext,
-        received: Instant,
+        arrived: Instant,
         may_be_shed: bool,
         mut answer: Pin<&mut impl Future<Output = Response>>,
     ) -> Response {
-        let in_flight = match may_be_shed.then(|| self.enter(received)) {
+        let in_flight = match may_be_shed.then(|| self.enter(arrived)) {
             Some(None) => return overloaded(),
             entered => entered.flatten(),
         };

@@ -97,7 +97,7 @@ impl App {
             let is_unread = has_body && received.is_err();
             let response = match received {
                 Ok(body) => {
-                    let received = if has_body {
+                    let arrived = if has_body {
                         Instant::now()
                     } else {
                         context.began()
@@ -107,7 +107,7 @@ impl App {
                     let response = pin!(caught.map(|result| inner.or_internal_error(result)));
                     let admission = &inner.admission;
                     admission
-                        .admit(&context, received, may_be_shed, response)
+                        .admit(&context, arrived, may_be_shed, response)
                         .await
                 }
                 Err(problem) => problem.into_response(),
