@@ -21,7 +21,8 @@ pub struct Clock(ClockSource);
 
 #[derive(Clone)]
 enum ClockSource {
-    /// Not as a function of the other kind, whose count of clones all requests would write.
+    /// Not an `Arc`: every request would write its reference count, and the cores would wait for each
+    /// other.
     System,
     Of(Arc<dyn Fn() -> Timestamp + Send + Sync>),
 }

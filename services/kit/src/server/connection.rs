@@ -83,7 +83,7 @@ pub(super) async fn serve_connection(
 ) {
     let io = TokioIo::new(DrainingStream::new(stream, Arc::clone(&activity)));
     let idle = Arc::clone(&activity);
-    // All connections would write the one count of its clones at every request.
+    // One for each connection: all of them would write a shared reference count at every request.
     let app = Arc::new(app);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let in_flight = InFlight::new(&activity);

@@ -68,7 +68,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             template: path,
             is_signed,
         };
-        // axum, which has the same rules, says below what is wrong with a path.
+        // axum, which has the same rules, panics below where the path is wrong.
         drop(self.paths.insert(path, known));
         self.router = self.router.route(path, methods);
         self.has_signed |= is_signed;
@@ -93,7 +93,7 @@ impl Routes {
         let is_required = base.signatures != Signatures::Off && self.has_signed;
         let guard = is_required.then(|| SignatureGuard::new(base, dependencies));
         Ok(GuardedRoutes {
-            // Otherwise axum would make each handler into a service at every request.
+            // Handlers without a state become services now, and not at every request.
             router: self.router.with_state(()),
             paths: self.paths,
             guard: guard.transpose()?,

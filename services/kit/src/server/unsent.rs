@@ -1,7 +1,7 @@
 //! The bytes of answers that peers have not taken yet. `IN_FLIGHT_MAX` does not bound them,
 //! because their requests are over, so they have a limit of their own: beyond it, the connections
-//! that have had unsent answers longest are closed. What every connection may have unsent is not
-//! counted, so that the usual answer does not write a count that all connections share.
+//! that have had unsent answers longest are closed. A little of each connection is not counted, so
+//! that usual answers do not write a number that all connections share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 /// The limit for all connections: far above one answer.
 pub(super) const UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What one connection may have unsent.
+/// What is not counted of each connection.
 const UNCOUNTED_BYTES: usize = 4 * 1024;
 
-/// The sum over all connections of what is more than that.
+/// The sum over all connections, without `UNCOUNTED_BYTES` of each.
 #[derive(Default)]
 pub(super) struct UnsentBytes {
     bytes: AtomicUsize,
@@ -26,7 +26,7 @@ impl UnsentBytes {
         self.limit_exceeded.notified().await;
     }
 
-    /// A connection that had so many has more of them.
+    /// Counts more bytes of a connection that had so many.
     pub(super) fn add(&self, had: usize, bytes: usize) {
         let more = counted(had + bytes) - counted(had);
         if more > 0 && self.bytes.fetch_add(more, Ordering::Relaxed) + more > UNSENT_BYTES_MAX {
@@ -34,7 +34,7 @@ impl UnsentBytes {
         }
     }
 
-    /// A connection that had so many has less of them.
+    /// The same with fewer.
     pub(super) fn remove(&self, had: usize, bytes: usize) {
         let less = counted(had) - counted(had - bytes);
         if less > 0 {

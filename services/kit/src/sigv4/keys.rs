@@ -36,7 +36,7 @@ impl KeyRing {
         self.0.borrow().clone()
     }
 
-    /// The pairs of now, and a ring that tells when they were replaced.
+    /// The pairs of now, and a ring whose `is_replaced` tells whether they still are.
     pub(super) fn watched(&self) -> (Arc<KeyPairs>, Self) {
         let mut watched = self.0.clone();
         let pairs = watched.borrow_and_update().clone();
@@ -45,7 +45,7 @@ impl KeyRing {
 
     /// Whether the pairs were replaced since `watched`. It takes no lock.
     pub(super) fn is_replaced(&self) -> bool {
-        // No sender, no replacement.
+        // An error means that the sender is gone, and so that nothing replaces them.
         self.0.has_changed().unwrap_or(false)
     }
 }

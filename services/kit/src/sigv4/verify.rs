@@ -46,7 +46,7 @@ pub struct SignatureClaim<'a> {
 impl Verifier {
     /// `service` and `region` are what signatures have to be scoped to.
     pub fn new(ring: KeyRing, region: String, service: &'static str, clock: Clock) -> Self {
-        // Of no day: the first request needs those of its own.
+        // For no day yet: the first request derives those of its day.
         let derived = SigningKeys::derive(&ring, "", &region, service);
         Self {
             ring,
@@ -116,7 +116,7 @@ impl Verifier {
         self.prove(&self.claim(head)?, body)
     }
 
-    /// Those of this day. Reading them writes nothing that other requests read as well.
+    /// The keys for a day. To read them takes no lock, which all requests would write.
     fn signing_keys(&self, date: &str) -> Guard<Arc<SigningKeys>> {
         let known = self.derived.load();
         if known.are_of(date) {

@@ -77,78 +77,59 @@ struct PeakValues {
 impl Metrics {
     /// The counter of this name and these dimensions; the same one at each call.
     pub fn counter(&self, name: &'static str, dimensions: Dimensions) -> Counter {
-        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
-        for known in series.iter() {
-            if let MetricValue::Counter(counter) = &known.value
-                && (known.name, known.dimensions) == (name, dimensions)
-            {
-                return counter.clone();
-            }
-        }
-        let counter = Counter::default();
-        series.push(Series {
-            name,
-            dimensions,
-            value: MetricValue::Counter(counter.clone()),
-        });
-        counter
+        let of = |value: &MetricValue| match value {
+            MetricValue::Counter(counter) => Some(counter.clone()),
+            _ => None,
+        };
+        self.known_or_new((name, dimensions), of, MetricValue::Counter)
     }
 
     /// The gauge of this name and these dimensions; the same one at each call.
     pub fn gauge(&self, name: &'static str, unit: Unit, dimensions: Dimensions) -> Gauge {
-        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
-        for known in series.iter() {
-            if let MetricValue::Gauge(_, gauge) = &known.value
-                && (known.name, known.dimensions) == (name, dimensions)
-            {
-                return gauge.clone();
-            }
-        }
-        let gauge = Gauge::default();
-        series.push(Series {
-            name,
-            dimensions,
-            value: MetricValue::Gauge(unit, gauge.clone()),
-        });
-        gauge
+        let of = |value: &MetricValue| match value {
+            MetricValue::Gauge(_, gauge) => Some(gauge.clone()),
+            _ => None,
+        };
+        let new = |gauge| MetricValue::Gauge(unit, gauge);
+        self.known_or_new((name, dimensions), of, new)
     }
 
     /// The level of this name, without dimensions; the same one at each call.
     pub fn level(&self, name: &'static str) -> Level {
-        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
-        for known in series.iter() {
-            if let MetricValue::Level(level) = &known.value
-                && known.name == name
-            {
-                return level.clone();
-            }
-        }
-        let level = Level::default();
-        series.push(Series {
-            name,
-            dimensions: &[],
-            value: MetricValue::Level(level.clone()),
-        });
-        level
+        let of = |value: &MetricValue| match value {
+            MetricValue::Level(level) => Some(level.clone()),
+            _ => None,
+        };
+        self.known_or_new((name, &[]), of, MetricValue::Level)
     }
 
     /// The peak of this name, without dimensions; the same one at each call.
     pub fn peak(&self, name: &'static str, unit: Unit) -> Peak {
+        let of = |value: &MetricValue| match value {
+            MetricValue::Peak(_, peak) => Some(peak.clone()),
+            _ => None,
+        };
+        self.known_or_new((name, &[]), of, |peak| MetricValue::Peak(unit, peak))
+    }
+
+    fn known_or_new<M: Clone + Default>(
+        &self,
+        (name, dimensions): (&'static str, Dimensions),
+        of: impl Fn(&MetricValue) -> Option<M>,
+        new: impl FnOnce(M) -> MetricValue,
+    ) -> M {
         let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
-        for known in series.iter() {
-            if let MetricValue::Peak(_, peak) = &known.value
-                && known.name == name
-            {
-                return peak.clone();
-            }
+        let same = { series.iter() }.filter(|it| (it.name, it.dimensions) == (name, dimensions));
+        if let Some(known) = { same }.find_map(|it| of(&it.value)) {
+            return known;
         }
-        let peak = Peak::default();
+        let metric = M::default();
         series.push(Series {
             name,
-            dimensions: &[],
-            value: MetricValue::Peak(unit, peak.clone()),
+            dimensions,
+            value: new(metric.clone()),
         });
-        peak
+        metric
     }
 
     pub(crate) fn requests(&self) -> &RequestMetrics {
