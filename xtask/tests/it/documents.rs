@@ -24,10 +24,14 @@ fn every_route_is_in_the_readme_and_in_the_openapi_document() {
         let openapi: serde_json::Value =
             serde_json::from_str(&document(folder, "openapi.json")).unwrap();
         let code = source(folder);
-        let paths: BTreeSet<&str> = code
-            .split(".route(\"")
-            .skip(1)
-            .filter_map(|rest| rest.split('"').next())
+        let paths_after = |call: &str| -> Vec<&str> {
+            let routes = code.split(call).skip(1);
+            routes.filter_map(|rest| rest.split('"').next()).collect()
+        };
+        let signed = paths_after(".signed(\"");
+        let paths: BTreeSet<&str> = [paths_after(".open(\""), signed.clone()]
+            .concat()
+            .into_iter()
             .collect();
         assert!(paths.contains("/health"));
         for path in &paths {
@@ -35,6 +39,9 @@ fn every_route_is_in_the_readme_and_in_the_openapi_document() {
                 readme.contains(&format!(" {path}`")),
                 "{folder}/README.md lacks {path}"
             );
+            let mut operations = { openapi["paths"][path].as_object() }.unwrap().values();
+            let refuses = operations.any(|it| it["responses"].get("401").is_some());
+            assert_eq!(refuses, signed.contains(path), "401 of {folder}{path}");
         }
         let documented = openapi["paths"].as_object().unwrap().keys();
         assert_eq!(
