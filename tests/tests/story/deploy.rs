@@ -53,8 +53,12 @@ pub(crate) fn first_deploy(story: &Story) {
 }
 
 fn logs_are_json(checkout: &CheckoutCopy) {
-    let logs = checkout.xtask(&["logs", "orbit"]).expect(0, &["release-1"]);
-    for line in logs.stdout.lines() {
+    let logs = || checkout.xtask(&["logs", "orbit"]).expect(0, &[]).stdout;
+    // A line arrives a moment after the answer that it is about.
+    eventually("the dispatch is in the logs", || {
+        logs().contains("release-1")
+    });
+    for line in logs().lines() {
         assert!(
             serde_json::from_str::<Value>(line).is_ok_and(|it| it.is_object()),
             "{line}"
