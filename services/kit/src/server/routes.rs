@@ -68,8 +68,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             template: path,
             is_signed,
         };
-        // axum, which has the same rules, panics below where the path is wrong.
-        drop(self.paths.insert(path, known));
+        // A path that is given twice must not be open because it was so the first time.
+        let inserted = self.paths.insert(path, known);
+        inserted.expect("a path is valid, and given once with all its methods");
         self.router = self.router.route(path, methods);
         self.has_signed |= is_signed;
         self

@@ -154,6 +154,13 @@ async fn only_signed_requests_learn_the_allowed_methods() {
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
+#[test]
+#[should_panic(expected = "given once with all its methods")]
+fn a_path_is_not_open_and_signed() {
+    let open = Routes::<()>::new().open("/reason", get(async || "in"));
+    drop(open.signed("/reason", post(async || "in")));
+}
+
 #[tokio::test]
 async fn a_body_that_is_too_large_is_413() {
     let large = vec![b'x'; server::BODY_BYTES_MAX + 1];
